@@ -1,0 +1,239 @@
+"""The `osteo-ray` command: a thin face on the functions that do the work."""
+
+import argparse
+import sys
+from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from osteo_ray.config import (
+    PHANTOM,
+    CompareConfig,
+    PhantomSettings,
+    build_config,
+    describe_validation_error,
+    read_yaml,
+)
+from osteo_ray.errors import IncompleteError, InputError, suggest
+from osteo_ray.noise import Capture, capture_noise
+
+DONE, FAILED, BAD_INPUT = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command line; return its exit code: 0 done, 1 something failed, 2 bad input."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    errors = Console(stderr=True)
+    try:
+        return _dispatch(arguments, errors)
+    except InputError as error:
+        return _end(errors, f"Error: {error}", BAD_INPUT)
+    except IncompleteError as error:
+        return _end(errors, f"Failed: {error}", FAILED)
+    except SystemExit as ended:  # from the parser, which has said why
+        return ended.code if isinstance(ended.code, int) else BAD_INPUT
+
+
+def _end(console: Console, message: str, code: int) -> int:
+    console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+    return code
+
+
+def _dispatch(arguments: list[str], errors: Console) -> int:
+    commands = {
+        "compare": (_compare, "Train, explain, mask, retrain, compare, and give a verdict."),
+        "report": (_report, "Write the report of a run again from its tables."),
+        "phantom": (_phantom, "Write a set of synthetic knees, with the truth about them."),
+    }
+    if not arguments or arguments[0] in ("-h", "--help"):
+        console = Console()
+        console.print("usage: osteo-ray COMMAND [OPTIONS]\n", highlight=False)
+        for name, (_, meaning) in commands.items():
+            console.print(f"  {name:<10} {meaning}", highlight=False)
+        console.print("\nosteo-ray COMMAND --help tells the options of each.", highlight=False)
+        return DONE if arguments else BAD_INPUT
+    if arguments[0] not in commands:
+        raise InputError(
+            f"Expected a command among {', '.join(commands)}, but got `{arguments[0]}`."
+            + suggest(arguments[0], commands)
+        )
+    return commands[arguments[0]][0](arguments[1:], errors)
+
+
+def parse_compare(arguments: Sequence[str]) -> CompareConfig:
+    """Build the configuration of `compare` from flags laid over a YAML file over the defaults.
+
+    Raises:
+        InputError: A value, a key or the file is not usable.
+        SystemExit: With code 2 where the parser has printed what is wrong with the flags.
+    """
+    _refuse_repeats(arguments)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--config")
+    first.add_argument("--data")
+    known, rest = first.parse_known_args(list(arguments))
+    settings = read_yaml(Path(known.config)) if known.config else {}
+    if known.data is not None:
+        settings["data"] = known.data
+    defaults = build_config(settings)
+    return _validated(
+        lambda: tyro.cli(
+            Annotated[CompareConfig, tyro.conf.arg(name="")],  # type: ignore[arg-type]
+            prog="osteo-ray compare",
+            description=_COMPARE_HELP,
+            default=defaults,
+            args=[*rest, *(("--data", known.data) if known.data is not None else ())],
+        )
+    )
+
+
+_COMPARE_HELP = """\
+Fine-tune, explain with LIME, mask, retrain, compare; then say whether the gain is real.
+
+Without options: synthetic knees and small networks, a few minutes. With --data FOLDER (a subfolder
+per class): the paper's networks and recipe. --config FILE.yaml sets any option below by its name
+(groups nest: `lime: {samples: 500}`); flags win over the file. Rerunning a command resumes it.
+"""
+
+
+def _validated(parse: Callable[[], Any]) -> Any:
+    try:
+        return parse()
+    except ValidationError as error:
+        raise InputError(describe_validation_error(error)) from None
+
+
+def _refuse_repeats(arguments: Sequence[str]) -> None:
+    flags = Counter(word.split("=")[0] for word in arguments if word.startswith("--"))
+    for flag, count in flags.items():
+        if count > 1:
+            raise InputError(
+                f"Expected {flag} once, but got it {count} times. Give all its values after one "
+                f"{flag}."
+            )
+
+
+def _compare(arguments: list[str], errors: Console) -> int:
+    config = parse_compare(arguments)
+    with capture_noise() as captured:
+        try:
+            return run_compare(config, captured)
+        except KeyboardInterrupt:
+            captured.err.print(
+                "\nInterrupted. What finished is kept; the same command goes on from there.",
+                style="yellow",
+            )
+            return BAD_INPUT
+
+
+def run_compare(config: CompareConfig, captured: Capture) -> int:
+    """Run a comparison, show its progress and its result; return the exit code."""
+    # Imported here: Ray takes seconds to import, and `--help` does without it.
+    from osteo_ray.compare.prepare import locate_run
+    from osteo_ray.compare.stages import compare
+    from osteo_ray.progress import JobProgress
+
+    run = locate_run(config)
+    captured.err.print(f"Run directory: {run.root}", highlight=False, soft_wrap=True)
+    try:
+        outcome = compare(config, JobProgress(captured.err))
+    finally:
+        if run.config.exists():
+            captured.keep_log(run.logs)
+    _show_comparison(captured.out, outcome.comparison)
+    captured.out.print(f"Report: {run.report}", highlight=False, soft_wrap=True)
+    if not outcome.failures:
+        return DONE
+    for failure in outcome.failures:
+        captured.err.print(
+            f"Failed: {failure.trial}: {failure.reason}", style="red", markup=False, soft_wrap=True
+        )
+    captured.err.print(
+        f"{len(outcome.failures)} trainings are missing; the same command tries them again. "
+        f"Details: {run.logs / 'driver.log'}",
+        soft_wrap=True,
+    )
+    return FAILED
+
+
+def _show_comparison(console: Console, comparison: dict[str, Any]) -> None:
+    table = Table(title=f"Difference in {comparison['metric']}, test images")
+    for heading in ("model", "contrast", "mean", "95 % interval", "p (Holm)"):
+        table.add_column(heading, justify="left" if heading in ("model", "contrast") else "right")
+    for contrast in comparison["contrasts"]:
+        table.add_row(
+            contrast["model"],
+            f"{contrast['arm']} − {contrast['baseline']}",
+            _number(contrast["difference"], "+.3f"),
+            f"{_number(contrast['low'], '+.3f')} … {_number(contrast['high'], '+.3f')}",
+            _number(contrast["p_holm"], ".3f"),
+        )
+    console.print(table)
+    for verdict in comparison["verdicts"]:
+        console.print(f"{verdict['model']}: {verdict['verdict']}", highlight=False, markup=False)
+    overall = comparison["verdict"]
+    console.print(f"Verdict: {overall['verdict']}", style="bold", highlight=False, markup=False)
+    console.print(overall["reason"], highlight=False, markup=False)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def _report(arguments: list[str], errors: Console) -> int:
+    def report(run: Annotated[str, tyro.conf.Positional]) -> None:
+        """Write the report of a run again from its tables.
+
+        Args:
+            run: The run directory.
+        """
+        from osteo_ray.report.page import write_report
+        from osteo_ray.runs import Run
+
+        found = Run(Path(run).expanduser().resolve())
+        if not found.comparison.exists():
+            raise InputError(
+                f"Expected a finished run, but {found.root} holds no comparison.json. Run "
+                "osteo-ray compare with that --out first."
+            )
+        Console().print(f"Report: {write_report(found)}", highlight=False, soft_wrap=True)
+
+    tyro.cli(report, prog="osteo-ray report", args=arguments)
+    return DONE
+
+
+def _phantom(arguments: list[str], errors: Console) -> int:
+    def phantom(
+        out: Annotated[str, tyro.conf.Positional],
+        settings: Annotated[PhantomSettings, tyro.conf.arg(name="")] = PhantomSettings(),
+    ) -> None:
+        """Write a set of synthetic knees: images, regions of disease, and what copies what.
+
+        Args:
+            out: A new or empty folder.
+            settings: Of the set.
+        """
+        from osteo_ray.data.phantom import write_phantoms
+        from osteo_ray.runs import write_whole
+
+        path = Path(out).expanduser().resolve()
+        if path.exists():
+            if not path.is_dir() or any(path.iterdir()):
+                raise InputError(f"Expected a new or empty folder, but {path} is in use.")
+            path.rmdir()
+        with write_whole(path) as unfinished:
+            write_phantoms(unfinished, **settings.model_dump())
+        Console().print(f"Images: {path / 'images'}", highlight=False, soft_wrap=True)
+
+    _validated(lambda: tyro.cli(phantom, prog="osteo-ray phantom", args=arguments))
+    return DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,241 @@
+"""Is a difference between two arms more than chance? Tests, equivalence and power over seeds.
+
+Everywhere `differences` is float, (n_seeds,): one arm's metric minus the other's, a value per
+seed, both arms on the same split; `n_test` and `n_train` are images per seed. Splits of different
+seeds share images, so the differences are not independent; Nadeau and Bengio's correction widens
+the standard error by n_test/n_train ("Inference for the generalization error", 2003).
+"""
+
+import math
+from bisect import bisect_left
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import optimize, stats
+from statsmodels.stats.multitest import multipletests
+
+NEGLIGIBLE = 1e-12
+"""Differences of metrics closer than this are the same; the rest is floating-point noise."""
+
+
+@dataclass(frozen=True)
+class CorrectedT:
+    """A mean difference and what the corrected resampled t-test says about it.
+
+    Attributes:
+        mean: Of the differences.
+        sd: Standard deviation of the differences over seeds.
+        standard_error: Of the mean, corrected.
+        low: Lower end of the confidence interval of the mean.
+        high: Upper end.
+        p: Two-sided.
+    """
+
+    mean: float
+    sd: float
+    standard_error: float
+    low: float
+    high: float
+    p: float
+
+
+def corrected_t_test(
+    differences: np.ndarray, *, n_test: float, n_train: float, confidence: float = 0.95
+) -> CorrectedT:
+    """Test a mean difference by the corrected resampled t-test of Nadeau and Bengio (2003).
+
+    The variance of the mean is var(d) · (1/J + n_test/n_train), with J - 1 degrees of freedom.
+
+    Where all differences are the same, the spread that a t-test needs is missing. Then p is 1 and
+    the interval is the point 0 if that difference is 0; otherwise p and both ends are NaN.
+
+    Args:
+        differences: float, (n_seeds,).
+        n_test: 0 gives the plain paired t-test.
+        n_train: Above 0.
+        confidence: Level of the interval.
+
+    Raises:
+        ValueError: There are fewer than two differences, one is not finite, or a count is out of
+            its range.
+
+    Example:
+        >>> test = corrected_t_test(np.array([0.02, 0.04, 0.06]), n_test=20, n_train=60)
+        >>> round(test.mean, 3), round(test.standard_error, 5), round(test.p, 4)
+        (0.04, 0.01633, 0.134)
+    """
+    differences = _check_differences(differences, least=2)
+    factor = _inflate(len(differences), n_test, n_train)
+    mean = float(differences.mean())
+    if _is_constant(differences):
+        same = abs(mean) <= NEGLIGIBLE
+        bound = 0.0 if same else math.nan
+        return CorrectedT(0.0 if same else mean, 0.0, 0.0, bound, bound, 1.0 if same else math.nan)
+    sd = float(differences.std(ddof=1))
+    error = sd * factor
+    freedom = len(differences) - 1
+    half = error * float(stats.t.isf((1 - confidence) / 2, freedom))
+    p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
+    return CorrectedT(mean, sd, error, mean - half, mean + half, p)
+
+
+def wilcoxon_p(differences: np.ndarray) -> float:
+    """Return the two-sided p of Wilcoxon's signed-rank test, exact for ties and zeros too.
+
+    Zeros are ranked and then left out (Pratt 1959). All sign patterns of the other ranks are
+    counted, whatever the ties: scipy's `wilcoxon` turns to the normal approximation there, and few
+    seeds with a share of few test images tie often. Without ties and zeros it is scipy's exact p.
+
+    Args:
+        differences: float, (n_seeds,). Equal to 12 decimals is a tie.
+
+    Returns:
+        In (0, 1]; 1 where all differences are 0.
+
+    Example:
+        >>> wilcoxon_p(np.array([0.01, 0.02, 0.03, 0.04, 0.05]))
+        0.0625
+    """
+    differences = np.round(_check_differences(differences, least=1), 12)
+    ranks = stats.rankdata(np.abs(differences))[differences != 0]
+    doubled = np.rint(2 * ranks).astype(int)  # whole numbers: ties have half ranks
+    positive = doubled[differences[differences != 0] > 0].sum()
+    share = np.ones(1)  # share[s]: of the sign patterns with a positive doubled rank sum of s
+    for rank in doubled:
+        share = (np.pad(share, (0, rank)) + np.pad(share, (rank, 0))) / 2
+    total = doubled.sum()
+    return min(1.0, 2 * float(share[: min(positive, total - positive) + 1].sum()))
+
+
+def equivalence_p(differences: np.ndarray, margin: float, n_test: float, n_train: float) -> float:
+    """Return the p of two one-sided corrected t-tests that the difference lies inside ± margin.
+
+    Args:
+        differences: float, (n_seeds,).
+        margin: Largest difference that does not matter, positive.
+
+    Returns:
+        The larger of both p; NaN where all differences are the same.
+    """
+    if not margin > 0:
+        raise ValueError(f"Expected a positive `margin`, but got {margin}.")
+    test = corrected_t_test(differences, n_test=n_test, n_train=n_train)
+    if test.standard_error == 0:
+        return math.nan
+    freedom = len(differences) - 1
+    above = stats.t.sf((test.mean + margin) / test.standard_error, freedom)
+    below = stats.t.cdf((test.mean - margin) / test.standard_error, freedom)
+    return float(max(above, below))
+
+
+def adjust_holm(p_values: Sequence[float | None]) -> list[float | None]:
+    """Correct p values for their number, by Holm's method; None stays None and does not count.
+
+    Example:
+        >>> adjust_holm([0.01, None, 0.04])
+        [0.02, None, 0.04]
+    """
+    known = [index for index, p in enumerate(p_values) if p is not None]
+    adjusted: list[float | None] = [None] * len(p_values)
+    if known:
+        values = multipletests([p_values[index] for index in known], method="holm")[1]
+        for index, value in zip(known, values, strict=True):
+            adjusted[index] = float(value)
+    return adjusted
+
+
+def smallest_detectable(
+    sd: float, n_seeds: int, n_test: float, n_train: float, alpha: float, power: float = 0.8
+) -> float:
+    """Return the smallest true difference that the corrected t-test finds with a given power.
+
+    Args:
+        sd: Standard deviation of the differences over seeds, positive.
+        n_seeds: At least 2.
+        alpha: Two-sided error rate of the test.
+        power: Probability of p < alpha with the right sign.
+    """
+    _check_plan(sd, alpha, power)
+    unit = sd * _inflate(n_seeds, n_test, n_train)
+    most = _largest_shift(n_seeds, alpha)
+    shift = optimize.brentq(lambda value: _power_at(value, n_seeds, alpha) - power, 0.0, most)
+    return float(shift * unit)
+
+
+def seeds_needed(
+    effect: float,
+    sd: float,
+    n_test: float,
+    n_train: float,
+    alpha: float,
+    power: float = 0.8,
+    most: int = 1000,
+) -> int | None:
+    """Return how many seeds find a true difference with a given power, or None if `most` do not.
+
+    However many seeds run, the corrected standard error stays above sd · √(n_test/n_train): below
+    some difference no number of seeds is enough.
+
+    Args:
+        effect: True difference, of either sign.
+        sd: Standard deviation of the differences over seeds, positive.
+        alpha: Two-sided error rate of the test.
+        power: Probability of p < alpha with the right sign.
+        most: Largest number considered.
+    """
+    _check_plan(sd, alpha, power)
+
+    def power_of(n_seeds: int) -> float:
+        shift = abs(effect) / (sd * _inflate(n_seeds, n_test, n_train))
+        return _power_at(shift, n_seeds, alpha)
+
+    counts = range(2, most + 1)
+    place = bisect_left(counts, power, key=power_of)
+    return counts[place] if place < len(counts) else None
+
+
+def _power_at(shift: float, n_seeds: int, alpha: float) -> float:
+    """Return the power at a true difference of `shift` standard errors."""
+    freedom = n_seeds - 1
+    critical = stats.t.isf(alpha / 2, freedom)
+    return float(stats.nct.sf(critical, freedom, min(shift, _largest_shift(n_seeds, alpha))))
+
+
+def _largest_shift(n_seeds: int, alpha: float) -> float:
+    """Return a number of standard errors at which power is 1 for every purpose."""
+    return 10 + 10 * float(stats.t.isf(alpha / 2, n_seeds - 1))
+
+
+def _inflate(n_seeds: int, n_test: float, n_train: float) -> float:
+    """Return the corrected standard error of a mean for a standard deviation of 1."""
+    if n_seeds < 2:
+        raise ValueError(f"Expected at least 2 seeds, but got {n_seeds}.")
+    if not (n_test >= 0 and n_train > 0):
+        raise ValueError(
+            f"Expected `n_test` of at least 0 and `n_train` above 0, but got {n_test}, {n_train}."
+        )
+    return math.sqrt(1 / n_seeds + n_test / n_train)
+
+
+def _is_constant(differences: np.ndarray) -> bool:
+    return float(np.ptp(differences)) <= NEGLIGIBLE
+
+
+def _check_differences(differences: np.ndarray, *, least: int) -> np.ndarray:
+    values = np.asarray(differences, dtype=np.float64)
+    if values.ndim != 1 or len(values) < least:
+        raise ValueError(
+            f"Expected at least {least} differences in one dimension, but got "
+            f"{len(values) if values.ndim == 1 else values.shape}."
+        )
+    if not np.isfinite(values).all():
+        raise ValueError(f"Expected finite differences, but got {values.tolist()}.")
+    return values
+
+
+def _check_plan(sd: float, alpha: float, power: float) -> None:
+    if not (math.isfinite(sd) and sd > 0):
+        raise ValueError(f"Expected a positive `sd`, but got {sd}.")
+    if not (0 < alpha < 1 and alpha < power < 1):
+        raise ValueError(f"Expected 0 < alpha < power < 1, but got {alpha} and {power}.")

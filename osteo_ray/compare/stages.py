@@ -1,0 +1,314 @@
+"""The main job: stages that fill the cluster one after the other and end in tables on disk."""
+
+import hashlib
+import time
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+
+from osteo_ray.cluster import Plan, connect, plan_resources
+from osteo_ray.compare.metrics import compute_results
+from osteo_ray.compare.prepare import (
+    Dataset,
+    create_run,
+    list_source,
+    locate_run,
+    read_dataset,
+    read_pixels,
+)
+from osteo_ray.compare.sweeps import Failure, run_sweep
+from osteo_ray.compare.trials import Experiment, Trial
+from osteo_ray.compare.verdict import build_comparison
+from osteo_ray.config import CompareConfig
+from osteo_ray.errors import IncompleteError, InputError
+from osteo_ray.explain.generate import Explainable, explain_images, read_done
+from osteo_ray.progress import JobProgress, Stage
+from osteo_ray.report.page import write_report
+from osteo_ray.runs import Run, read_json, write_json, write_table
+
+FIRST, EXPLAIN, SECOND = "train on originals", "explain", "train the other arms"
+_TRAINING_COST = 3.0  # a forward and a backward pass of one image, in forward passes
+_SAMPLES_PER_CLASS = 2  # test images of which heat maps are drawn for the report
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a comparison ended.
+
+    Attributes:
+        run: Where everything lies.
+        comparison: What comparison.json holds.
+        failures: Trials that are missing.
+    """
+
+    run: Run
+    comparison: dict[str, Any]
+    failures: list[Failure]
+
+
+def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
+    """Run a comparison from images to verdict, or what an earlier try left of it.
+
+    Args:
+        config: Of the comparison.
+        progress: Where to say how far it is.
+
+    Raises:
+        InputError: The input cannot be used; nothing was written.
+        IncompleteError: Nothing can be concluded, because too little finished.
+    """
+    run = locate_run(config)
+    listing = list_source(config, run)
+    clock = Clock()
+    with connect():
+        clock.lap("start Ray")
+        plan = plan_resources(config.resources)
+        checks = [
+            _check_model.remote(name, config.weights_of(name), config.image_size)
+            for name in config.models
+        ]
+        if not run.config.exists():
+            create_run(run, config, listing, lambda: _confirm_models(checks))
+            clock.lap("read images")
+        _confirm_models(checks)
+        dataset = read_dataset(run, config)
+        experiment = _describe_experiment(run, config, dataset)
+        failures = _run_stages(experiment, plan, progress, clock)
+        return _conclude(experiment, dataset, failures, clock)
+
+
+class Clock:
+    """Seconds that each part of the job took."""
+
+    def __init__(self) -> None:
+        self.durations_s: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        """Book the time since the last lap to a part of the job."""
+        now = time.monotonic()
+        self.durations_s[name] = round(now - self._last, 2)
+        self._last = now
+
+
+@ray.remote(num_cpus=1)
+def _check_model(name: str, weights: str | None, image_size: int) -> str | None:
+    """Build a model once, on a worker; return what is wrong with it, if anything."""
+    # Imported here: PyTorch takes seconds to import, and the driver does without it.
+    from osteo_ray.models.classifier import build_classifier
+
+    try:
+        build_classifier(name, n_classes=2, image_size=image_size, weights=weights, seed=0)
+    except InputError as error:
+        return str(error)
+    return None
+
+
+def _confirm_models(checks: list["ray.ObjectRef"]) -> None:
+    problems = [problem for problem in ray.get(checks) if problem]
+    if problems:
+        raise InputError("\n".join(problems))
+
+
+def _describe_experiment(run: Run, config: CompareConfig, dataset: Dataset) -> Experiment:
+    return Experiment(
+        config=config,
+        run=run,
+        image_ids=dataset.images["image_id"].to_numpy(str),
+        labels=dataset.images["label"].to_numpy(str),
+        classes=dataset.classes,
+        splits=dataset.splits,
+        fingerprint=dataset.fingerprint,
+        weights={name: _fingerprint_weights(config.weights_of(name)) for name in config.models},
+    )
+
+
+def _fingerprint_weights(weights: str | None) -> str:
+    if weights is None:
+        return "hub"
+    if weights == "none":
+        return "none"
+    with Path(weights).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _run_stages(
+    experiment: Experiment, plan: Plan, progress: JobProgress, clock: Clock
+) -> list[Failure]:
+    """Do what is missing; return the trials that failed, or that could not begin."""
+    config = experiment.config
+    first = [Trial(m, s, "original") for m in config.models for s in config.seed_numbers]
+    others = [Trial(t.model, t.seed, arm) for t in first for arm in config.arms if arm != t.arm]
+    wanted = frozenset(np.unique(np.concatenate([
+        experiment.image_ids[split != ""] for split in experiment.splits.values()
+    ])).tolist())
+    done = {trial: read_done(experiment.masks_of(trial)) for trial in first}
+    trainings = {FIRST: first, SECOND: others}
+    stages = _plan_stages(experiment, trainings, len(wanted), sum(map(len, done.values())))
+    pending = {
+        name: [trial for trial in trials if not experiment.is_done(trial)]
+        for name, trials in trainings.items()
+    }
+    pixels = None
+    if any(pending.values()):
+        pixels = ray.put(
+            read_pixels(experiment.run, experiment.image_ids.tolist(), config.image_size)
+        )
+
+    def sweep(name: str, trials: list[Trial]) -> list[Failure]:
+        with progress.stage(name):
+            failures = run_sweep(
+                trials,
+                experiment,
+                pixels,
+                plan,
+                name=name.replace(" ", "-"),
+                on_progress=lambda share: progress.advance(name, share),
+            )
+        clock.lap(name)
+        return failures
+
+    with progress.showing(stages):
+        failures = sweep(FIRST, pending[FIRST])
+        lost = {(failure.trial.model, failure.trial.seed) for failure in failures}
+        if others:
+            explained = [trial for trial in first if (trial.model, trial.seed) not in lost]
+            with progress.stage(EXPLAIN):
+                _explain(experiment, plan, explained, wanted, done, progress)
+            clock.lap(EXPLAIN)
+            ready = [t for t in pending[SECOND] if (t.model, t.seed) not in lost]
+            failures += sweep(SECOND, ready)
+            failures += [
+                Failure(trial, "its first model is missing")
+                for trial in pending[SECOND]
+                if (trial.model, trial.seed) in lost
+            ]
+    return failures
+
+
+def _plan_stages(
+    experiment: Experiment, trainings: dict[str, list[Trial]], n_images: int, n_masks_done: int
+) -> list[Stage]:
+    config = experiment.config
+    n_trained = float(np.mean([np.sum(split == "train") for split in experiment.splits.values()]))
+    per_training = n_trained * config.training.epochs * _TRAINING_COST
+    stages = [
+        Stage(
+            name,
+            "trainings",
+            len(trials),
+            per_training,
+            sum(experiment.is_done(trial) for trial in trials),
+        )
+        for name, trials in trainings.items()
+        if trials
+    ]
+    if trainings[SECOND]:
+        total = n_images * len(trainings[FIRST])
+        explain = Stage(EXPLAIN, "explanations", total, config.lime.samples, n_masks_done)
+        stages.insert(1, explain)
+    return stages
+
+
+def _explain(
+    experiment: Experiment,
+    plan: Plan,
+    trials: list[Trial],
+    wanted: frozenset[str],
+    done: dict[Trial, frozenset[str]],
+    progress: JobProgress,
+) -> None:
+    config = experiment.config
+    samples = _choose_samples(experiment)
+    explainables = [
+        Explainable(
+            model=trial.model,
+            seed=trial.seed,
+            checkpoint=experiment.path_of(trial) / "model.safetensors",
+            masks=experiment.masks_of(trial),
+            heatmaps=experiment.run.heatmaps / trial.model / f"seed-{trial.seed}",
+            heatmap_ids=samples if trial.seed == config.first_seed else frozenset(),
+            done=done[trial],
+        )
+        for trial in trials
+        if wanted - done[trial]
+    ]
+    if explainables:
+        explain_images(
+            experiment.run.pixels,
+            explainables,
+            wanted,
+            config.lime,
+            n_classes=len(experiment.classes),
+            image_size=config.image_size,
+            slot=plan.slot,
+            n_actors=plan.slots,
+            on_explained=lambda n, errors: progress.advance(EXPLAIN, n),
+        )
+
+
+def _choose_samples(experiment: Experiment) -> frozenset[str]:
+    """Choose a few test images of the first seed for the report, the same at every rerun."""
+    in_test = experiment.splits[experiment.config.first_seed] == "test"
+    chosen: list[str] = []
+    for label in experiment.classes:
+        ids = experiment.image_ids[in_test & (experiment.labels == label)]
+        chosen += sorted(ids.tolist())[:_SAMPLES_PER_CLASS]
+    return frozenset(chosen)
+
+
+def _conclude(
+    experiment: Experiment, dataset: Dataset, failures: list[Failure], clock: Clock
+) -> Outcome:
+    """Gather the tables, test, judge and report."""
+    run, config = experiment.run, experiment.config
+    trials = [
+        Trial(model, seed, arm)
+        for model in config.models
+        for seed in config.seed_numbers
+        for arm in config.arms
+    ]
+    parts = [experiment.path_of(t) / "predictions.parquet" for t in trials if experiment.is_done(t)]
+    if not parts:
+        raise IncompleteError(
+            "No training finished, so there is nothing to compare. The first failure: "
+            f"{failures[0].trial}: {failures[0].reason}"
+        )
+    predictions = pa.concat_tables([pq.read_table(part) for part in parts])
+    write_table(run.predictions, predictions)
+    positive = config.positive_class or experiment.classes[-1]
+    results = compute_results(predictions.to_pandas(), experiment.classes, positive)
+    write_table(run.results, pa.Table.from_pandas(results, preserve_index=False))
+    counts = {
+        name: float(np.mean([np.sum(split == name) for split in experiment.splits.values()]))
+        for name in ("train", "test")
+    }
+    comparison = build_comparison(
+        results,
+        arms=config.arms,
+        metric=config.statistics.metric,
+        alpha=config.statistics.alpha,
+        margin=config.statistics.margin,
+        n_train=counts["train"],
+        n_test=counts["test"],
+        classes=experiment.classes,
+        positive_class=positive,
+        split=config.split,
+        seeds=config.seed_numbers,
+        missing=[
+            {**vars(failure.trial), "reason": failure.reason} for failure in failures
+        ],
+    )
+    write_json(run.comparison, comparison)
+    environment = read_json(run.environment)
+    clock.lap("statistics")
+    environment["durations_s"] = clock.durations_s
+    write_json(run.environment, environment)
+    write_report(run)
+    return Outcome(run, comparison, failures)

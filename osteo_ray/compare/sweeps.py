@@ -1,0 +1,195 @@
+"""Run many trials on the cluster: one Ray Tune sweep per stage."""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+import ray.train
+import torch
+from ray import tune
+from ray.train.torch import TorchTrainer
+from ray.tune.experiment import Trial as TuneTrial
+
+from osteo_ray.cluster import Plan
+from osteo_ray.compare.trials import Experiment, Trial, run_trial
+from osteo_ray.models.training import Epoch, Ranks
+
+_REPORT_INTERVAL_S = 2.0
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial that did not finish, and why."""
+
+    trial: Trial
+    reason: str
+
+
+def run_sweep(
+    trials: Sequence[Trial],
+    experiment: Experiment,
+    pixels: "ray.ObjectRef[np.ndarray]",
+    plan: Plan,
+    *,
+    name: str,
+    on_progress: Callable[[float], None],
+) -> list[Failure]:
+    """Run trials as many at a time as the cluster has room for.
+
+    Trials that share a process follow one another in it, so that its start-up is paid once. A
+    trial that fails leaves the others running.
+
+    Args:
+        trials: What to run; none of them done.
+        experiment: What they share.
+        pixels: uint8, (n, height, width), in the object store.
+        plan: Workers per trial, trials at once.
+        name: Of the sweep, for its log folder.
+        on_progress: Called with the share of one trial that has been done since the last call.
+
+    Returns:
+        The trials that did not finish.
+    """
+    if not trials:
+        return []
+    # In a list, Ray hands on the reference; each worker then maps the array without a copy.
+    run_one = tune.with_parameters(_run_trial, experiment=experiment, pixels=[pixels], plan=plan)
+    sweep = tune.Tuner(
+        tune.with_resources(run_one, _trial_resources(plan)),
+        param_space={"trial": tune.grid_search([asdict(trial) for trial in trials])},
+        tune_config=tune.TuneConfig(
+            reuse_actors=True, max_concurrent_trials=plan.concurrent_trials
+        ),
+        run_config=tune.RunConfig(
+            name=f"{name}-{time.strftime('%Y%m%d-%H%M%S')}",
+            storage_path=str(experiment.run.logs / "tune"),
+            failure_config=tune.FailureConfig(
+                max_failures=experiment.config.resources.max_retries
+            ),
+            callbacks=[_ProgressCallback(on_progress)],
+            verbose=0,
+        ),
+    )
+    reasons = {}
+    for result in sweep.fit():
+        trial = Trial(**(result.config or {})["trial"])
+        reasons[trial] = _describe(result.error)
+    return [
+        Failure(trial, reasons.get(trial, "it was never started"))
+        for trial in trials
+        if not experiment.is_done(trial)
+    ]
+
+
+def _trial_resources(plan: Plan) -> dict[str, float]:
+    if plan.workers > 1:  # the trial only waits for the workers, which ask for themselves
+        return {"cpu": 0.01}
+    return {"cpu": plan.slot.cpus, "gpu": plan.slot.gpus}
+
+
+def _run_trial(
+    config: dict[str, Any], experiment: Experiment, pixels: "list[ray.ObjectRef]", plan: Plan
+) -> None:
+    """Run one trial in this process, or as a group of workers."""
+    trial = Trial(**config["trial"])
+    n_epochs = experiment.config.training.epochs
+    if plan.workers > 1:
+        _run_on_workers(trial, experiment, pixels, plan)
+    else:
+        reported_at = time.monotonic()
+
+        def report(epoch: Epoch) -> None:
+            nonlocal reported_at
+            if time.monotonic() - reported_at > _REPORT_INTERVAL_S:
+                reported_at = time.monotonic()
+                tune.report({"share": (epoch.number + 1) / n_epochs})
+
+        run_trial(
+            trial,
+            experiment,
+            ray.get(pixels[0]),
+            device=torch.device(plan.slot.device),
+            n_threads=plan.slot.cpus,
+            on_epoch=report,
+        )
+    tune.report({"share": 1.0})
+
+
+def _run_on_workers(
+    trial: Trial, experiment: Experiment, pixels: "list[ray.ObjectRef]", plan: Plan
+) -> None:
+    key = experiment.key_of(trial)
+    TorchTrainer(
+        _run_rank,
+        train_loop_config={
+            "trial": trial,
+            "experiment": experiment,
+            "pixels": pixels,
+            "slot": plan.slot,
+        },
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=plan.workers,
+            use_gpu=plan.slot.gpus > 0,
+            resources_per_worker={"CPU": plan.slot.cpus, "GPU": plan.slot.gpus},
+        ),
+        run_config=ray.train.RunConfig(
+            name=f"{trial.arm}-{key}",
+            storage_path=str(Path(experiment.run.logs) / "train"),
+            failure_config=ray.train.FailureConfig(
+                max_failures=experiment.config.resources.max_retries,
+                controller_failure_limit=experiment.config.resources.max_retries,
+            ),
+        ),
+    ).fit()
+
+
+def _run_rank(config: dict[str, Any]) -> None:
+    """Train as one of the workers of a TorchTrainer, which has set the process group up."""
+    context = ray.train.get_context()
+    slot = config["slot"]
+    run_trial(
+        config["trial"],
+        config["experiment"],
+        ray.get(config["pixels"][0]),
+        device=ray.train.torch.get_device(),
+        n_threads=slot.cpus,
+        ranks=Ranks(context.get_world_rank(), context.get_world_size()),
+    )
+
+
+def _describe(error: Exception | None) -> str:
+    """Return the last line of an error that came through Ray, which holds the cause."""
+    if error is None:
+        return "it ended without a result"
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    return lines[-1] if lines else type(error).__name__
+
+
+class _ProgressCallback(tune.Callback):
+    """Turn the results of all trials into one stream of progress."""
+
+    def __init__(self, on_progress: Callable[[float], None]) -> None:
+        self.on_progress = on_progress
+        self.shares: dict[str, float] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the display behind: Tune stores a copy of each callback."""
+        return {"on_progress": None, "shares": self.shares}
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[TuneTrial],
+        trial: TuneTrial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        share = result.get("share", 0.0)
+        before = self.shares.get(trial.trial_id, 0.0)
+        if share > before:
+            self.shares[trial.trial_id] = share
+            self.on_progress(share - before)

@@ -1,0 +1,208 @@
+"""One trial: train one model on one arm with one seed, predict, store. Free of Ray."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+
+from osteo_ray.compare.arms import ARMS
+from osteo_ray.config import CompareConfig, hash_settings
+from osteo_ray.data.masks import unpack_mask
+from osteo_ray.models.batches import ImageSet
+from osteo_ray.models.classifier import build_classifier, save_classifier
+from osteo_ray.models.prediction import predict_probabilities
+from osteo_ray.models.training import Epoch, Ranks, make_deterministic, train_classifier
+from osteo_ray.runs import MASKS, Run, read_parts, write_table, write_whole
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Which training: a model, a seed and an arm."""
+
+    model: str
+    seed: int
+    arm: str
+
+    def __str__(self) -> str:
+        return f"{self.model}, seed {self.seed}, {self.arm}"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that trials share, small enough to send to each worker.
+
+    Attributes:
+        config: Of the comparison.
+        run: Where artifacts lie.
+        image_ids: Of all accepted images, in the order of the pixels array.
+        labels: str, (n,).
+        classes: In sorted order.
+        splits: Per seed: str, (n,); a split name, or empty for images that are set aside.
+        fingerprint: Of the data.
+        weights: Per model, a fingerprint of its first weights.
+    """
+
+    config: CompareConfig
+    run: Run
+    image_ids: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    splits: dict[int, np.ndarray]
+    fingerprint: str
+    weights: dict[str, str]
+
+    def key_of(self, trial: Trial) -> str:
+        """Return the hash of all that determines the result of a trial."""
+        config = self.config
+        settings = {
+            **asdict(trial),
+            "data": self.fingerprint,
+            "weights": self.weights[trial.model],
+            "split": [config.split, config.split_ratio],
+            "image_size": config.image_size,
+            "training": config.training.model_dump(mode="json"),
+            "workers": config.resources.workers,
+        }
+        if ARMS[trial.arm].mask_kind:
+            settings["lime"] = config.lime.model_dump(mode="json")
+        return hash_settings(settings)
+
+    def path_of(self, trial: Trial) -> Path:
+        """Return the directory of a trial's artifacts; it exists if, and only if, it is done."""
+        folder = self.run.trials / trial.model / f"seed-{trial.seed}"
+        return folder / f"{trial.arm}-{self.key_of(trial)}"
+
+    def masks_of(self, trial: Trial) -> Path:
+        """Return the directory of the masks that the first model of a trial makes."""
+        first = Trial(trial.model, trial.seed, "original")
+        lime = self.config.lime.model_dump(mode="json")
+        key = hash_settings({"first": self.key_of(first), "lime": lime})
+        return self.run.masks / trial.model / f"seed-{trial.seed}-{key}"
+
+    def is_done(self, trial: Trial) -> bool:
+        """Tell whether the artifacts of a trial are there."""
+        return self.path_of(trial).exists()
+
+
+def run_trial(
+    trial: Trial,
+    experiment: Experiment,
+    pixels: np.ndarray,
+    *,
+    device: torch.device,
+    n_threads: int,
+    ranks: Ranks = Ranks(),
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+) -> None:
+    """Train, predict the validation and test images, and store it all at once.
+
+    Args:
+        trial: Which training.
+        experiment: What it shares with the others.
+        pixels: uint8, (n, height, width), in the order of `experiment.image_ids`.
+        device: Where to compute.
+        n_threads: CPU threads.
+        ranks: With more than one, every rank calls this; rank 0 stores.
+        on_epoch: Called after each epoch.
+    """
+    path = experiment.path_of(trial)
+    if path.exists():
+        return
+    config = experiment.config
+    make_deterministic(n_threads)
+    sets = _make_sets(trial, experiment, pixels)
+    classifier = build_classifier(
+        trial.model,
+        n_classes=len(experiment.classes),
+        image_size=config.image_size,
+        weights=config.weights_of(trial.model),
+        seed=trial.seed,
+    )
+    partial = path.with_name(f".{path.name}.partial")
+    epochs = train_classifier(
+        classifier,
+        sets["train"][1],
+        sets["validation"][1],
+        config.training,
+        seed=trial.seed,
+        device=device,
+        ranks=ranks,
+        checkpoint=partial / "training.pt",
+        on_epoch=on_epoch,
+    )
+    if ranks.rank > 0:
+        return
+    tables = []
+    for split in ("validation", "test"):
+        rows, images = sets[split]
+        found = predict_probabilities(
+            classifier, images, batch_size=config.training.per_worker_batch_size, device=device
+        )
+        tables.append(_tabulate_predictions(trial, experiment, split, rows, found))
+    with write_whole(path) as unfinished:
+        unfinished.mkdir(parents=True)
+        save_classifier(classifier, unfinished / "model.safetensors")
+        write_table(unfinished / "predictions.parquet", pa.concat_tables(tables))
+        history = json.dumps([asdict(epoch) for epoch in epochs], indent=1)
+        (unfinished / "history.json").write_text(history + "\n")
+    shutil.rmtree(partial, ignore_errors=True)
+
+
+def _make_sets(
+    trial: Trial, experiment: Experiment, pixels: np.ndarray
+) -> dict[str, tuple[np.ndarray, ImageSet]]:
+    arm = ARMS[trial.arm]
+    splits = experiment.splits[trial.seed]
+    numbers = np.searchsorted(experiment.classes, experiment.labels)
+    keep_masks = None
+    if arm.mask_kind:
+        keep_masks = _read_masks(experiment, trial, arm.mask_kind, pixels.shape[1])
+    sets = {}
+    for split in ("train", "validation", "test"):
+        rows = np.flatnonzero(splits == split)
+        masks = None if keep_masks is None else keep_masks[rows]
+        sets[split] = (rows, ImageSet(pixels[rows], numbers[rows], masks, arm.view))
+    return sets
+
+
+def _read_masks(experiment: Experiment, trial: Trial, kind: str, size_px: int) -> np.ndarray:
+    """Read the keep-masks of a trial's images; an image that could not be explained is kept whole.
+
+    Raises:
+        RuntimeError: The masks are not complete.
+    """
+    table = read_parts(experiment.masks_of(trial), MASKS, ["image_id", "kind", "keep_mask", "error"])
+    table = table.filter(pc.equal(table["kind"], kind))
+    rows = {image_id: row for row, image_id in enumerate(experiment.image_ids.tolist())}
+    keep_masks = np.ones((len(rows), size_px, size_px), bool)
+    wanted = experiment.splits[trial.seed] != ""
+    for record in table.select(["image_id", "keep_mask", "error"]).to_pylist():
+        row = rows[record["image_id"]]
+        wanted[row] = False
+        if record["error"] is None:
+            keep_masks[row] = unpack_mask(record["keep_mask"], size_px)
+    if wanted.any():
+        raise RuntimeError(f"Expected a mask for every image, but {wanted.sum()} have none.")
+    return keep_masks
+
+
+def _tabulate_predictions(
+    trial: Trial, experiment: Experiment, split: str, rows: np.ndarray, found: np.ndarray
+) -> pa.Table:
+    columns: dict[str, object] = {
+        "model": [trial.model] * len(rows),
+        "seed": [trial.seed] * len(rows),
+        "arm": [trial.arm] * len(rows),
+        "split": [split] * len(rows),
+        "image_id": experiment.image_ids[rows],
+        "label": experiment.labels[rows],
+    }
+    for number, name in enumerate(experiment.classes):
+        columns[f"p_{name}"] = found[:, number]
+    return pa.table(columns)

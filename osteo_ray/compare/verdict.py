@@ -1,0 +1,403 @@
+"""From the table of results to a verdict: is the gain of training on LIME masks real?
+
+The rule, per model, on test images. *Significant* means that the corrected t-test gives p < alpha
+after Holm's correction over all models and contrasts; lime, silhouette and so on are arms.
+
+- lime minus original significant, negative: **real loss**.
+- Significant and positive, but lime is not significantly better than
+  - silhouette: **leakage**, the outline of the mask may carry the label;
+  - random_mask: **any crop**, masking by chance may do as well;
+  - a control that was not trained or cannot be tested: **inconclusive**.
+- Significant, positive and better than both controls: **real gain**.
+- Not significant, and the difference is inside ± margin (two one-sided tests, p < alpha):
+  **equivalent**. Otherwise, or if it cannot be tested: **inconclusive**.
+
+Overall: the verdict on which all models agree; else leakage if any model shows it; else
+inconclusive.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal
+
+import numpy as np
+import pandas as pd
+
+from osteo_ray.compare.metrics import KEYS, summarize_arms
+from osteo_ray.compare.significance import (
+    adjust_holm,
+    corrected_t_test,
+    equivalence_p,
+    seeds_needed,
+    smallest_detectable,
+    wilcoxon_p,
+)
+from osteo_ray.config import METRIC_NAMES
+
+VerdictName = Literal["real gain", "real loss", "leakage", "any crop", "equivalent", "inconclusive"]
+CONTROLS: dict[str, tuple[VerdictName, str]] = {
+    "silhouette": ("leakage", "the outline of the mask may carry the label"),
+    "random_mask": ("any crop", "keeping superpixels by chance may do as well"),
+}
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """One arm held against another, over the seeds that both have.
+
+    Attributes:
+        model: The timm name.
+        arm: Its metric minus that of `baseline` is the difference.
+        baseline: The other arm.
+        metric: A name in `METRIC_NAMES`.
+        n_seeds: Pairs used.
+        seeds: Their numbers, sorted.
+        differences: One per seed, to 12 decimals.
+        difference: Their mean. Here and below, None where it cannot be computed.
+        sd: Their standard deviation.
+        low: Lower end of the corrected interval of the mean, level 1 - alpha.
+        high: Upper end.
+        p_corrected_t: Two-sided p of the corrected resampled t-test.
+        p_wilcoxon: Two-sided exact p of the signed-rank test.
+        p_holm: `p_corrected_t` after Holm's correction over all models and contrasts.
+        p_equivalence: p of two one-sided corrected t-tests against ± margin.
+        equivalent: `p_equivalence` is below alpha.
+        margin: Differences inside ± margin do not matter.
+        smallest_detectable: True difference found with power .8, in Holm's strictest step.
+        seeds_needed: Seeds that find the observed difference so; None if 1000 do not.
+        note: What was left out or cannot be said, and why.
+    """
+
+    model: str
+    arm: str
+    baseline: str
+    metric: str
+    n_seeds: int
+    seeds: tuple[int, ...]
+    differences: tuple[float, ...]
+    margin: float
+    difference: float | None = None
+    sd: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p_corrected_t: float | None = None
+    p_wilcoxon: float | None = None
+    p_holm: float | None = None
+    p_equivalence: float | None = None
+    equivalent: bool = False
+    smallest_detectable: float | None = None
+    seeds_needed: int | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict on a model, or on all where `model` is None, with its reason in words."""
+
+    model: str | None
+    verdict: VerdictName
+    reason: str
+
+
+def compare_arms(
+    results: pd.DataFrame,
+    *,
+    arms: Sequence[str],
+    metric: str,
+    alpha: float,
+    margin: float,
+    n_train: float,
+    n_test: float,
+    models: Sequence[str] | None = None,
+) -> list[Contrast]:
+    """Hold each arm against `original`, and `lime` against its controls, for each model.
+
+    Args:
+        results: As `metrics.compute_results` returns it; only test rows are used.
+        arms: Those planned. An arm without results gives contrasts of no seeds.
+        metric: The primary endpoint.
+        alpha: Error rate.
+        margin: Of equivalence.
+        n_train: Training images per seed.
+        n_test: Test images per seed.
+        models: Those planned; by default those in the test rows.
+
+    Raises:
+        ValueError: A model, seed and arm stands twice in the test rows.
+    """
+    test = results[results["split"] == "test"]
+    if test.duplicated(KEYS).any():
+        first = test.loc[test.duplicated(KEYS), KEYS].iloc[0].to_dict()
+        raise ValueError(f"Expected one row per model, seed and arm, but got a second for {first}.")
+    pairs = [(arm, "original") for arm in arms if arm != "original"]
+    pairs += [("lime", control) for control in CONTROLS if {"lime", control} <= set(arms)]
+    sizes = (n_test, n_train)
+    contrasts = [
+        _test(_pair(test[test["model"] == model], model, *pair, metric, margin), alpha, sizes)
+        for model in (dict.fromkeys(test["model"]) if models is None else models)
+        for pair in pairs
+    ]
+    adjusted = adjust_holm([contrast.p_corrected_t for contrast in contrasts])
+    strictest = alpha / max(1, sum(p is not None for p in adjusted))
+    return [
+        _add_power(replace(contrast, p_holm=p), strictest, sizes)
+        for contrast, p in zip(contrasts, adjusted, strict=True)
+    ]
+
+
+def _pair(
+    results: pd.DataFrame, model: str, arm: str, baseline: str, metric: str, margin: float
+) -> Contrast:
+    first, second = (
+        results[results["arm"] == name].set_index("seed")[metric] for name in (arm, baseline)
+    )
+    change = (first - second).astype(np.float64)  # NaN where a seed has one arm only
+    common = first.index.intersection(second.index)
+    lonely = change.index.difference(common)
+    undefined = common[change[common].isna()]
+    note = ""
+    if len(lonely):
+        note += f"Left out, as only one arm has them: seeds {_list(sorted(lonely))}. "
+    if len(undefined):
+        note += f"Left out, as {metric} is undefined: seeds {_list(sorted(undefined))}. "
+    used = change.dropna().sort_index().round(12)  # shares of images differ by whole images
+    seeds = tuple(int(seed) for seed in used.index)
+    differences = tuple(float(value) for value in used)
+    return Contrast(
+        model, arm, baseline, metric, len(seeds), seeds, differences, margin, note=note or None
+    )
+
+
+def _test(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> Contrast:
+    note = contrast.note or ""
+    differences = np.array(contrast.differences)
+    if len(differences) < 2:
+        mean = float(differences[0]) if len(differences) else None
+        note += f"A test needs at least 2 seeds with both arms, but there are {len(differences)}."
+        return replace(contrast, difference=mean, note=note)
+    n_test, n_train = sizes
+    test = corrected_t_test(differences, n_test=n_test, n_train=n_train, confidence=1 - alpha)
+    equivalence = equivalence_p(differences, contrast.margin, n_test, n_train)
+    if test.sd == 0:
+        note += "All differences are the same: without spread, no t-test of a gain or equivalence. "
+    smallest = 2.0 ** (1 - len(differences))
+    if smallest >= alpha:
+        note += f"With {len(differences)} seeds Wilcoxon's p cannot fall below {smallest:.2g}. "
+    return replace(
+        contrast,
+        difference=test.mean,
+        sd=test.sd,
+        low=_known(test.low),
+        high=_known(test.high),
+        p_corrected_t=_known(test.p),
+        p_wilcoxon=wilcoxon_p(differences),
+        p_equivalence=_known(equivalence),
+        equivalent=equivalence < alpha,
+        note=note.strip() or None,
+    )
+
+
+def _add_power(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> Contrast:
+    if not contrast.sd or contrast.difference is None:
+        return contrast
+    sd, n_seeds, difference = contrast.sd, contrast.n_seeds, contrast.difference
+    return replace(
+        contrast,
+        smallest_detectable=smallest_detectable(sd, n_seeds, *sizes, alpha),
+        seeds_needed=seeds_needed(difference, sd, *sizes, alpha),
+    )
+
+
+def judge_model(contrasts: Sequence[Contrast], *, alpha: float) -> Verdict:
+    """Apply the rule of this module to the contrasts of one model, at least one."""
+    pairs = {(contrast.arm, contrast.baseline): contrast for contrast in contrasts}
+    model = contrasts[0].model
+    lime = pairs.get(("lime", "original"))
+    if lime is None:
+        return Verdict(model, "inconclusive", "The arm lime was not planned: nothing to judge.")
+    found = " ".join(filter(None, (_describe(lime, alpha), lime.note)))
+    if lime.p_holm is None or lime.difference is None:
+        return Verdict(model, "inconclusive", f"The gain cannot be tested. {found}")
+    if lime.p_holm >= alpha:
+        return _judge_no_change(lime, found)
+    if lime.difference < 0:
+        return Verdict(model, "real loss", f"Training on LIME masks loses. {found}")
+    if lime.equivalent:
+        found += f" The gain lies inside ± {lime.margin:g}, the margin said not to matter."
+    return _judge_gain(model, pairs, f"Training on LIME masks gains. {found}", alpha)
+
+
+def _judge_no_change(lime: Contrast, found: str) -> Verdict:
+    if lime.equivalent:
+        inside = f"The difference lies inside ± {lime.margin:g} (p {_format_p(lime.p_equivalence)})"
+        return Verdict(
+            lime.model, "equivalent", f"{inside}: LIME masks change nothing that matters. {found}"
+        )
+    reason = f"Neither a gain, a loss nor equivalence is shown. {found}"
+    if lime.smallest_detectable is not None:
+        needed = (
+            f"{lime.seeds_needed} seeds" if lime.seeds_needed else "more seeds than 1000, if any"
+        )
+        reason += (
+            f" A true difference of {lime.smallest_detectable:.3f} would be found with power 0.8; "
+            f"for the observed one it takes {needed}."
+        )
+    return Verdict(lime.model, "inconclusive", reason)
+
+
+def _judge_gain(
+    model: str, pairs: Mapping[tuple[str, str], Contrast], found: str, alpha: float
+) -> Verdict:
+    outline = pairs.get(("silhouette", "original"))
+    if outline is not None and (outline.difference is not None and outline.difference >= 0):
+        better = "better" if _is_gain(outline, alpha) else "no worse"
+        found += f" The outline alone scores {better} than the images. {_describe(outline, alpha)}"
+    untested = []
+    for control, (verdict, meaning) in CONTROLS.items():
+        contrast = pairs.get(("lime", control))
+        if contrast is None or contrast.p_holm is None:
+            untested.append(control + ("" if contrast is None else f" ({contrast.note})"))
+            continue
+        found += f" {_describe(contrast, alpha)}"
+        if not _is_gain(contrast, alpha):
+            return Verdict(model, verdict, f"{found} So {meaning}.")
+    if untested:
+        reason = f"{found} But a control is missing: {', '.join(untested)}."
+        return Verdict(model, "inconclusive", reason)
+    return Verdict(model, "real gain", f"{found} So neither control explains the gain.")
+
+
+def judge_overall(verdicts: Sequence[Verdict]) -> Verdict:
+    """Join the verdicts on all models into one; its `model` is None."""
+    kinds = {verdict.verdict for verdict in verdicts}
+    listing = "; ".join(f"{verdict.model}: {verdict.verdict}" for verdict in verdicts)
+    if not verdicts:
+        return Verdict(None, "inconclusive", "No arm was held against original.")
+    if len(verdicts) == 1:
+        return replace(verdicts[0], model=None)
+    if len(kinds) == 1:
+        return Verdict(None, verdicts[0].verdict, f"All models agree ({listing}).")
+    if "leakage" in kinds:
+        return Verdict(None, "leakage", f"At least one model shows leakage ({listing}).")
+    return Verdict(None, "inconclusive", f"The models disagree ({listing}).")
+
+
+def build_comparison(
+    results: pd.DataFrame,
+    *,
+    arms: Sequence[str],
+    seeds: Sequence[int],
+    metric: str,
+    alpha: float,
+    margin: float,
+    n_train: float,
+    n_test: float,
+    classes: Sequence[str],
+    positive_class: str,
+    split: str,
+    missing: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Build the content of `comparison.json`, of plain types only; NaN becomes None.
+
+    Args:
+        results: As `metrics.compute_results` returns it.
+        arms: Those planned.
+        seeds: Those planned.
+        metric: The primary endpoint.
+        alpha: Error rate.
+        margin: Of equivalence.
+        n_train: Training images per seed.
+        n_test: Test images per seed.
+        classes: All classes, sorted.
+        positive_class: One of them.
+        split: `grouped` or `random`.
+        missing: model, seed, arm and reason of each planned training that did not finish. A model
+            that stands here only is judged too: inconclusive.
+    """
+    plan = {
+        "metric": metric,
+        "alpha": alpha,
+        "margin": margin,
+        "n_train": n_train,
+        "n_test": n_test,
+    }
+    models = tuple(dict.fromkeys([*results["model"], *(trial["model"] for trial in missing)]))
+    contrasts = compare_arms(
+        results,
+        models=models,
+        arms=arms,
+        metric=metric,
+        alpha=alpha,
+        margin=margin,
+        n_train=n_train,
+        n_test=n_test,
+    )
+    verdicts = [
+        judge_model([c for c in contrasts if c.model == model], alpha=alpha)
+        for model in dict.fromkeys(c.model for c in contrasts)
+    ]
+    overall = judge_overall(verdicts)
+    reason = overall.reason
+    if split == "random":
+        reason += (
+            " Copies of test images were in training, as the split was random: all figures measure"
+            " memory too."
+        )
+    if missing:
+        are = "training is" if len(missing) == 1 else "trainings are"
+        reason += f" {len(missing)} planned {are} missing."
+    comparison = {
+        "schema_version": 1,
+        **plan,
+        "seeds": seeds,
+        "classes": classes,
+        "positive_class": positive_class,
+        "split": split,
+        "arms": summarize_arms(results, METRIC_NAMES),
+        "contrasts": [asdict(contrast) for contrast in contrasts],
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+        "verdict": {"verdict": overall.verdict, "reason": reason},
+        "missing": missing,
+    }
+    return {key: _to_plain(value) for key, value in comparison.items()}
+
+
+def _describe(contrast: Contrast, alpha: float) -> str:
+    pair = f"{contrast.arm} minus {contrast.baseline}: "
+    if contrast.difference is None:
+        return f"{pair}no seed has both."
+    figures = [f"{contrast.metric} {contrast.difference:+.3f} over {contrast.n_seeds} seeds"]
+    if contrast.low is not None and contrast.high is not None:
+        level = f"{100 * (1 - alpha):g} % interval"
+        figures.append(f"{level} {contrast.low:+.3f} to {contrast.high:+.3f}")
+    if contrast.p_holm is not None:
+        figures.append(f"p {_format_p(contrast.p_holm)} after Holm's correction")
+    return f"{pair}{', '.join(figures)}."
+
+
+def _is_gain(contrast: Contrast, alpha: float) -> bool:
+    significant = contrast.p_holm is not None and contrast.p_holm < alpha
+    return significant and contrast.difference is not None and contrast.difference > 0
+
+
+def _format_p(p: float | None) -> str:
+    return "unknown" if p is None else "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _list(seeds: Sequence[int]) -> str:
+    return ", ".join(str(seed) for seed in seeds)
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_to_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

@@ -1,0 +1,328 @@
+"""Every setting of a comparison, validated once, from presets, YAML and flags.
+
+A configuration is built in layers: the paper's recipe, then the demo preset if the data are
+phantoms, then a YAML file, then flags. The command line is generated from these classes, so that
+each option is written once, here.
+"""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal, get_args
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from tyro.conf import arg
+
+from osteo_ray.errors import InputError, suggest
+
+PHANTOM = "phantom"
+ARM_NAMES = ("original", "lime", "random_mask", "silhouette")
+Metric = Literal["accuracy", "precision", "recall", "specificity", "f1", "auc"]
+METRIC_NAMES: tuple[Metric, ...] = get_args(Metric)
+
+
+class Settings(BaseModel):
+    """A frozen group of settings; unknown keys are errors."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class PhantomSettings(Settings):
+    """Synthetic knees, used where --data is phantom."""
+
+    n_images: int = Field(160, ge=4, description="Images, copies included.")
+    size_px: int = Field(96, ge=32, description="Width and height in pixels.")
+    positive_share: float = Field(0.5, gt=0, lt=1, description="Share with osteoporosis.")
+    duplicate_share: float = Field(0.2, ge=0, le=0.5, description="Share that copies another.")
+    difficulty: float = Field(
+        0.3, ge=0, le=1, description="0: seen by eye; 1: the classes do not differ."
+    )
+    nuisance: float = Field(
+        0.5, ge=0, le=1, description="Strength of markers, letterboxes, exposure and noise."
+    )
+    seed: int = Field(0, ge=0, description="Which set of phantoms.")
+
+
+class AugmentationSettings(Settings):
+    """Random changes of each training image; the defaults are the paper's."""
+
+    rotation_deg: float = Field(20.0, ge=0, le=180, description="Largest rotation, degrees.")
+    shift: float = Field(0.2, ge=0, le=1, description="Largest shift, share of the size.")
+    shear: float = Field(0.2, ge=0, le=1, description="Largest shear factor.")
+    zoom: float = Field(0.2, ge=0, lt=1, description="Largest zoom, share of the size.")
+    flip: bool = Field(True, description="Flip half of the images left to right.")
+
+
+class TrainingSettings(Settings):
+    """One training run; the same for every arm."""
+
+    epochs: Annotated[int, arg(aliases=["--epochs"])] = Field(
+        30, ge=1, description="Passes over the training images."
+    )
+    per_worker_batch_size: int = Field(32, ge=1, description="Images per step and worker.")
+    learning_rate: float = Field(1e-4, gt=0, description="Adam's, constant.")
+    augmentation: AugmentationSettings = AugmentationSettings()
+
+
+class LimeSettings(Settings):
+    """LIME masks; the defaults are those of the `lime` package."""
+
+    samples: Annotated[int, arg(aliases=["--lime-samples"])] = Field(
+        1000, ge=2, description="Perturbed images per explanation."
+    )
+    top_k: int = Field(5, ge=1, description="Positive superpixels that a mask keeps.")
+    batch_size: int = Field(50, ge=1, description="Perturbed images per forward pass.")
+    fill: Literal["mean", "black"] = Field(
+        "mean", description="What stands in for a superpixel that is switched off."
+    )
+    kernel_size: float = Field(4.0, gt=0, description="Quickshift's kernel width, pixels.")
+    max_dist: float = Field(200.0, gt=0, description="Quickshift's cut-off.")
+    ratio: float = Field(0.2, ge=0, le=1, description="Quickshift's weight of colour.")
+    kernel_width: float = Field(0.25, gt=0, description="Width of the distance kernel.")
+    alpha: float = Field(1.0, ge=0, description="Ridge penalty of the local model.")
+
+
+class StatisticsSettings(Settings):
+    """The plan of the analysis, fixed before the run."""
+
+    metric: Metric = Field("accuracy", description="Primary endpoint.")
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="Error rate after Holm's correction.")
+    margin: float = Field(
+        0.03, gt=0, lt=1, description="Differences inside ± margin count as equivalent."
+    )
+
+
+class ResourceSettings(Settings):
+    """Where the work runs. Nothing here changes what is measured, except the number of workers."""
+
+    workers: Annotated[int, arg(aliases=["--workers"])] = Field(
+        1, ge=1, description="Devices per training; more than one trains data-parallel."
+    )
+    gpus_per_worker: float | None = Field(
+        None, ge=0, description="GPUs per worker; by default 1 if the cluster has GPUs, else 0."
+    )
+    cpus_per_worker: int = Field(1, ge=1, description="CPUs, and threads, per worker.")
+    max_retries: int = Field(1, ge=0, description="Restarts of a training whose process died.")
+
+
+class CompareConfig(Settings):
+    """Fine-tune, explain, mask, retrain, compare; then say whether the gain is real."""
+
+    data: str = Field(PHANTOM, description="Folder with a subfolder per class, or `phantom`.")
+    out: str | None = Field(
+        None, description="Run directory; by default runs/NAME-HASH. Rerunning resumes."
+    )
+    models: tuple[str, ...] = Field(
+        ("efficientnet_b0", "mobilenetv3_large_100"), min_length=1, description="timm names."
+    )
+    weights: tuple[str, ...] = Field(
+        (), description="NAME=FILE.safetensors per model, or none; by default from the hub."
+    )
+    arms: tuple[str, ...] = Field(ARM_NAMES, min_length=1, description="What is compared.")
+    split: Literal["grouped", "random"] = Field(
+        "grouped", description="grouped keeps copies together; random leaks, as the paper's may."
+    )
+    split_ratio: tuple[int, int, int] = Field(
+        (7, 2, 1), description="Parts for training, validation, test."
+    )
+    positive_class: str | None = Field(
+        None, description="Class that counts as positive; by default the last in sorted order."
+    )
+    seeds: int = Field(10, ge=1, description="Repeats, each with its own split.")
+    first_seed: int = Field(0, ge=0, description="Number of the first seed.")
+    image_size: int = Field(224, ge=32, description="Side to which images are resized, pixels.")
+    training: TrainingSettings = TrainingSettings()
+    lime: LimeSettings = LimeSettings()
+    statistics: StatisticsSettings = StatisticsSettings()
+    resources: ResourceSettings = ResourceSettings()
+    phantom: PhantomSettings = PhantomSettings()
+
+    @field_validator("arms")
+    @classmethod
+    def _check_arms(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
+        for arm in arms:
+            if arm not in ARM_NAMES:
+                raise ValueError(
+                    f"Expected arms among {', '.join(ARM_NAMES)}, but got `{arm}`."
+                    + suggest(arm, ARM_NAMES)
+                )
+        if "original" not in arms:
+            raise ValueError("Expected `original` among the arms: the others are held against it.")
+        return _without_repeats(arms, "arms")
+
+    @field_validator("models")
+    @classmethod
+    def _check_models(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        return _without_repeats(models, "models")
+
+    @field_validator("split_ratio")
+    @classmethod
+    def _check_ratio(cls, ratio: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(ratio) < 1:
+            raise ValueError(f"Expected three whole parts of at least 1, but got {ratio}.")
+        return ratio
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _read_weights(cls, weights: Any) -> Any:
+        if isinstance(weights, str):
+            return (weights,)
+        if isinstance(weights, Mapping):  # the natural form in YAML
+            return tuple(f"{name}={file}" for name, file in weights.items())
+        return weights
+
+    @field_validator("weights")
+    @classmethod
+    def _check_weights(cls, weights: tuple[str, ...]) -> tuple[str, ...]:
+        if "none" in weights and len(weights) > 1:
+            raise ValueError("Expected `none` alone or NAME=FILE pairs, but got both.")
+        absolute = []
+        for entry in weights:
+            name, _, file = entry.partition("=")
+            if entry != "none" and not (name and file):
+                raise ValueError(f"Expected NAME=FILE.safetensors or `none`, but got `{entry}`.")
+            absolute.append(f"{name}={_make_absolute(file)}" if file else entry)
+        return tuple(absolute)
+
+    @field_validator("data")
+    @classmethod
+    def _locate_data(cls, data: str) -> str:
+        return data if data == PHANTOM else _make_absolute(data)
+
+    @model_validator(mode="after")
+    def _check_weights_names(self) -> "CompareConfig":
+        for entry in self.weights:
+            name = entry.partition("=")[0]
+            if entry != "none" and name not in self.models:
+                raise ValueError(
+                    f"Expected weights for the models {', '.join(self.models)}, but got some for "
+                    f"`{name}`.{suggest(name, self.models)}"
+                )
+        return self
+
+    @property
+    def seed_numbers(self) -> tuple[int, ...]:
+        """Return the seeds of the repeats."""
+        return tuple(range(self.first_seed, self.first_seed + self.seeds))
+
+    def weights_of(self, model: str) -> str | None:
+        """Return the weights file of a model, `none`, or None where the hub is asked."""
+        if self.weights == ("none",):
+            return "none"
+        return dict(entry.split("=", 1) for entry in self.weights).get(model)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that determine the results, and so the identity of a run."""
+        settings = self.model_dump(mode="json", exclude={"out", "resources"})
+        settings["workers"] = self.resources.workers  # the global batch size depends on it
+        if self.data != PHANTOM:
+            del settings["phantom"]
+        return settings
+
+
+DEMO: dict[str, Any] = {
+    "models": ("test_byobnet", "test_efficientnet"),
+    "weights": ("none",),
+    "seeds": 5,
+    "image_size": 64,
+    "training": {"epochs": 12, "learning_rate": 3e-3, "augmentation": {}},
+    "lime": {"samples": 100, "kernel_size": 1.5},
+}
+
+
+def _make_absolute(path: str) -> str:
+    """Workers have working directories of their own, so no relative path may reach them."""
+    return str(Path(path).expanduser().resolve())
+
+
+def _without_repeats(values: tuple[str, ...], name: str) -> tuple[str, ...]:
+    if len(set(values)) < len(values):
+        raise ValueError(f"Expected distinct {name}, but got {', '.join(values)}.")
+    return values
+
+
+def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `over` laid on top, group by group.
+
+    Example:
+        >>> merge_settings({"lime": {"samples": 9, "top_k": 5}}, {"lime": {"samples": 2}})
+        {'lime': {'samples': 2, 'top_k': 5}}
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge_settings(merged[key], value) if nested else value
+    return merged
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML file of settings.
+
+    Raises:
+        InputError: The file is missing, is not YAML, or does not hold a mapping.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"Expected a readable configuration file, but {path}: {error.strerror}."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"Expected YAML in {path}, but found: {error}") from None
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise InputError(
+            f"Expected `key: value` lines in {path}, but found a {type(settings).__name__}."
+        )
+    return settings
+
+
+def build_config(settings: Mapping[str, Any]) -> CompareConfig:
+    """Validate settings laid over the defaults, or over the demo preset where data is phantom.
+
+    Raises:
+        InputError: A key is unknown (the nearest is suggested) or a value is out of its range.
+    """
+    if settings.get("data", PHANTOM) == PHANTOM:
+        settings = merge_settings(DEMO, settings)
+    try:
+        return CompareConfig.model_validate(settings)
+    except ValidationError as error:
+        raise InputError(describe_validation_error(error)) from None
+
+
+def describe_validation_error(error: ValidationError) -> str:
+    """Return one line per problem: where, what was expected, what was found, nearest name."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(problem["loc"][:-1])
+            name = str(problem["loc"][-1])
+            lines.append(f"Unknown configuration key `{place}`.{suggest(name, known)}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            found = "" if "got" in message else f", but got {problem['input']!r}"
+            lines.append(f"{place}: {message}{found}")
+    return "\n".join(lines)
+
+
+def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
+    model: Any = CompareConfig
+    for part in loc:
+        model = model.model_fields[str(part)].annotation
+    return list(model.model_fields)
+
+
+def hash_settings(settings: Any) -> str:
+    """Return a short content hash of anything that JSON can hold, independent of key order.
+
+    Example:
+        >>> hash_settings({"a": 1, "b": 2}) == hash_settings({"b": 2, "a": 1})
+        True
+    """
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

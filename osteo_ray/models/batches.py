@@ -1,0 +1,41 @@
+"""Images, labels and masks of one set, and the batches made from them."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from osteo_ray.data.masks import View, apply_view
+
+
+@dataclass(frozen=True)
+class ImageSet:
+    """The images of one split as one arm sees them.
+
+    Attributes:
+        pixels: uint8, (n, height, width).
+        labels: int64, (n,); class numbers.
+        keep_masks: bool, (n, height, width), True = kept; None where the view needs none.
+        view: What a batch shows.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray
+    keep_masks: np.ndarray | None = None
+    view: View = "image"
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def make_batch(self, rows: np.ndarray, device: torch.device) -> torch.Tensor:
+        """Return the images of some rows: float32, (len(rows), 1, height, width), in [0, 1]."""
+        images = torch.from_numpy(self.pixels[rows]).to(device)[:, None].float() / 255
+        if self.keep_masks is None:
+            return apply_view(images, None, self.view)
+        keep_masks = torch.from_numpy(self.keep_masks[rows]).to(device)[:, None]
+        return apply_view(images, keep_masks, self.view)
+
+    def select(self, rows: np.ndarray) -> "ImageSet":
+        """Return the set of some rows."""
+        masks = None if self.keep_masks is None else self.keep_masks[rows]
+        return ImageSet(self.pixels[rows], self.labels[rows], masks, self.view)

@@ -1,0 +1,175 @@
+"""A timm backbone with the paper's head, fed with grayscale images."""
+
+import inspect
+from pathlib import Path
+from typing import cast
+
+import safetensors
+import safetensors.torch
+import timm
+import torch
+from torch import nn
+
+from osteo_ray.errors import InputError, suggest
+
+HIDDEN_UNITS = {"efficientnet": 1024}
+"""Families (part of the timm name) whose head has a hidden layer in the paper; others have none."""
+
+
+class Classifier(nn.Module):
+    """Grayscale image → backbone → global average pooling → dense head → logits.
+
+    `feature_map` is the identity on the backbone's last feature map: the layer for Grad-CAM.
+
+    Args:
+        backbone: A timm model.
+        hidden_units: Units of a ReLU layer before the last, or 0 for none.
+        n_classes: Outputs.
+        mean: Per channel, of the images that the backbone was trained on, in [0, 1].
+        std: Likewise.
+    """
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        *,
+        hidden_units: int,
+        n_classes: int,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.feature_map = nn.Identity()
+        width = cast(int, backbone.num_features)
+        layers: list[nn.Module] = []
+        if hidden_units:
+            layers += [nn.Linear(width, hidden_units), nn.ReLU()]
+        self.head = nn.Sequential(*layers, nn.Linear(hidden_units or width, n_classes))
+        self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Classify images.
+
+        Args:
+            images: float32, (batch, 1, height, width), in [0, 1].
+
+        Returns:
+            Logits, float32, (batch, n_classes).
+        """
+        features = self.backbone.forward_features((images - self.mean) / self.std)
+        features = self.feature_map(features)
+        if features.ndim == 4 and features.shape[1] == self.backbone.num_features:
+            pooled = features.mean((2, 3))
+        else:  # tokens, or channels last: the family's own pooling
+            pooled = self.backbone.forward_head(features, pre_logits=True)
+        return self.head(pooled)
+
+
+def build_classifier(
+    name: str, *, n_classes: int, image_size: int, weights: str | None, seed: int
+) -> Classifier:
+    """Build a classifier whose backbone is pretrained and whose head is drawn from the seed.
+
+    Args:
+        name: A timm model name.
+        n_classes: Outputs.
+        image_size: Side of the images, pixels.
+        weights: A safetensors file keyed as timm expects; `none` for a backbone drawn from the
+            seed; or None for ImageNet weights from the hub.
+        seed: Of everything that is drawn.
+
+    Raises:
+        InputError: The name is unknown, or the weights cannot be had or do not fit.
+    """
+    if not timm.is_model(name):
+        raise InputError(
+            f"Expected the name of a timm model, but got `{name}`.{suggest(name, timm.list_models())}"
+        )
+    torch.manual_seed(seed)
+    backbone = _create_backbone(name, image_size, weights)
+    config = backbone.pretrained_cfg
+    hidden = next((units for part, units in HIDDEN_UNITS.items() if part in name), 0)
+    return Classifier(
+        backbone,
+        hidden_units=hidden,
+        n_classes=n_classes,
+        mean=config["mean"],
+        std=config["std"],
+    )
+
+
+def _create_backbone(name: str, image_size: int, weights: str | None) -> nn.Module:
+    options: dict[str, object] = {"num_classes": 0}
+    if "img_size" in inspect.signature(timm.models.model_entrypoint(name)).parameters or any(
+        part in name for part in ("vit", "swin", "deit", "beit", "mixer")
+    ):
+        options["img_size"] = image_size
+    if weights == "none":
+        return timm.create_model(name, pretrained=False, **options)
+    if weights is None:
+        return _create_from_hub(name, options)
+    check_weights_file(weights)
+    try:
+        return timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay={"file": weights}, **options
+        )
+    except (RuntimeError, KeyError) as error:
+        raise InputError(
+            f"Expected weights of `{name}` in {weights}, but they do not fit: "
+            f"{str(error).splitlines()[0]} Give the file that belongs to this model."
+        ) from None
+
+
+def _create_from_hub(name: str, options: dict[str, object]) -> nn.Module:
+    how = (
+        f"Give a file with --weights {name}=FILE.safetensors, make the hub reachable, or train "
+        "from scratch with --weights none."
+    )
+    if not timm.is_model_pretrained(name):
+        raise InputError(f"Expected pretrained weights for `{name}`, but timm has none. {how}")
+    try:
+        return timm.create_model(name, pretrained=True, **options)
+    except Exception as error:  # the hub client raises many kinds, none of them documented
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise InputError(
+            f"Expected ImageNet weights for `{name}`, but the hub gave none ({reason}). {how}"
+        ) from None
+
+
+def check_weights_file(file: str) -> None:
+    """Refuse a file that is missing or not safetensors (other formats can run code on loading).
+
+    Raises:
+        InputError: As said.
+    """
+    if not Path(file).is_file():
+        raise InputError(f"Expected a weights file, but {file} does not exist.")
+    try:
+        with safetensors.safe_open(file, framework="pt") as tensors:
+            tensors.keys()
+    except (safetensors.SafetensorError, OSError):
+        raise InputError(
+            f"Expected weights in safetensors format, but {file} is something else. Convert it "
+            "with safetensors.torch.save_file."
+        ) from None
+
+
+def save_classifier(classifier: Classifier, path: Path) -> None:
+    """Write the parameters and buffers of a classifier as safetensors."""
+    safetensors.torch.save_file(
+        {key: value.contiguous() for key, value in classifier.state_dict().items()}, path
+    )
+
+
+def load_classifier(path: Path, name: str, *, n_classes: int, image_size: int) -> Classifier:
+    """Read a classifier that `save_classifier` wrote; it comes on the CPU, in evaluation mode."""
+    classifier = build_classifier(
+        name, n_classes=n_classes, image_size=image_size, weights="none", seed=0
+    )
+    classifier.load_state_dict(safetensors.torch.load_file(path))
+    return classifier.eval()

@@ -1,0 +1,160 @@
+"""Say how far a long job is: a live display on a terminal, plain lines elsewhere."""
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+_PLAIN_INTERVAL_S = 15.0
+
+
+@dataclass
+class Stage:
+    """A part of the job.
+
+    Attributes:
+        name: Shown to the user.
+        unit: What is counted.
+        total: How many there are.
+        cost_each: Work in one, in forward passes of one image, to weigh stages against each other.
+        done: How many are done; a fraction while one is under way.
+    """
+
+    name: str
+    unit: str
+    total: int
+    cost_each: float
+    done: float = 0.0
+
+
+class JobProgress:
+    """Progress of a job in stages, with the time left for all of it.
+
+    Args:
+        console: Where to show it.
+    """
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.stages: list[Stage] = []
+        self.costed = 0.0  # cost of the work done in this process, and the time it took
+        self.worked_s = 0.0
+        self.counted_at = 0.0
+        self.shown_at = 0.0
+        self.live: Progress | None = None
+        self.bars: dict[str, TaskID] = {}
+
+    @contextmanager
+    def showing(self, stages: list[Stage]) -> Iterator[None]:
+        """Show the stages until the block ends."""
+        self.stages = stages
+        if not self.console.is_terminal:
+            yield
+            return
+        with Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.fields[counts]:<26}"),
+            TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
+            console=self.console,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as self.live:
+            for stage in stages:
+                self.bars[stage.name] = self.live.add_task(
+                    stage.name,
+                    total=stage.total,
+                    completed=stage.done,
+                    start=False,
+                    counts=_count(stage),
+                    left="",
+                )
+            yield
+        self.live = None
+
+    @contextmanager
+    def stage(self, name: str) -> Iterator[None]:
+        """Mark a stage as the one under way."""
+        stage = self._find(name)
+        if self.live:
+            self.live.start_task(self.bars[name])
+        elif stage.done < stage.total:
+            self._print(stage)
+        started = self.counted_at = time.monotonic()
+        yield
+        if self.live:
+            self.live.stop_task(self.bars[name])
+            self._show(stage)
+        else:
+            self.console.print(
+                f"[{time.strftime('%H:%M:%S')}] {stage.name}: {_count(stage)} done in "
+                f"{_duration(time.monotonic() - started)}",
+                highlight=False,
+                markup=False,
+            )
+        self.shown_at = time.monotonic()
+
+    def advance(self, name: str, amount: float) -> None:
+        """Count work of a stage that is done: how many of its units, or a fraction of one."""
+        stage = self._find(name)
+        stage.done = min(stage.total, stage.done + amount)
+        now = time.monotonic()
+        self.costed += amount * stage.cost_each
+        self.worked_s += now - self.counted_at
+        self.counted_at = now
+        self._show(stage)
+
+    def left_s(self) -> float | None:
+        """Return the estimated time left in seconds, or None before anything was done."""
+        if not self.costed or not self.worked_s:
+            return None
+        left = sum((stage.total - stage.done) * stage.cost_each for stage in self.stages)
+        return left * self.worked_s / self.costed
+
+    def _find(self, name: str) -> Stage:
+        return next(stage for stage in self.stages if stage.name == name)
+
+    def _show(self, stage: Stage) -> None:
+        if self.live:
+            left = self.left_s()
+            self.live.update(
+                self.bars[stage.name],
+                completed=stage.done,
+                counts=_count(stage),
+                left=f"about {_duration(left)} left" if left else "",
+            )
+        elif time.monotonic() - self.shown_at > _PLAIN_INTERVAL_S:
+            self._print(stage)
+
+    def _print(self, stage: Stage) -> None:
+        self.shown_at = time.monotonic()
+        left = self.left_s()
+        ending = f", about {_duration(left)} left in all" if left else ""
+        self.console.print(
+            f"[{time.strftime('%H:%M:%S')}] {stage.name}: {_count(stage)}{ending}",
+            highlight=False,
+            markup=False,
+        )
+
+
+def _count(stage: Stage) -> str:
+    return f"{int(stage.done + 1e-6)}/{stage.total} {stage.unit}"
+
+
+def _duration(seconds: float) -> str:
+    """Write a duration for people.
+
+    Example:
+        >>> _duration(75), _duration(7300)
+        ('1 min 15 s', '2 h 01 min')
+    """
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 3600:
+        return f"{whole // 60} min {whole % 60:02d} s"
+    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"

@@ -1,0 +1,249 @@
+"""The report: one self-contained HTML file made from the tables of a run.
+
+It reads tables only: no model, no GPU, no cluster; so it can be made again at any time.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from osteo_ray.compare.arms import ARMS
+from osteo_ray.compare.published import PUBLISHED, PublishedRow, agrees, recompute
+from osteo_ray.config import build_config, read_yaml
+from osteo_ray.data.masks import unpack_mask
+from osteo_ray.errors import InputError
+from osteo_ray.report import figures
+from osteo_ray.runs import Run, list_parts, read_json, write_whole
+
+Rows = list[dict[str, Any]]
+
+_METRICS = ("accuracy", "precision", "recall", "f1", "specificity", "auc")  # the paper's first
+METRIC_LABELS = {name: name.capitalize() for name in _METRICS} | {"auc": "AUC"}
+_SAMPLES_PER_CLASS, _MAX_SAMPLES = 2, 6  # pictures make most of the page's size
+_ENVIRONMENT = ("created", "versions", "hardware", "data_fingerprint", "plan_hash", "durations_s")
+_AUDIT = ("n_images", "n_rejects", "classes", "n_groups", "copies", "conflicts", "set_aside")
+_TEST = ds.field("split") == "test"
+
+
+def write_report(run: Run) -> Path:
+    """Write report.html into a run directory; return its path.
+
+    Raises:
+        InputError: The run holds no comparison yet, or its configuration cannot be read.
+    """
+    if not run.comparison.is_file():
+        raise InputError(
+            f"Expected a run that has come to its comparison, but {run.comparison} is missing. "
+            "Run `osteo-ray compare` with this directory as --out first."
+        )
+    folder = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        loader=folder, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    environment.filters.update(
+        score=format_score, points=format_points, p=format_p, duration=format_duration
+    )
+    page = environment.get_template("template.html").render(_collect(run))
+    with write_whole(run.report) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
+    return run.report
+
+
+def format_score(value: float | None, digits: int = 3) -> str:
+    """Return a fraction with fixed digits, a dash if it is missing: `0.250`."""
+    return "\N{EN DASH}" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
+
+
+def format_points(value: float | None) -> str:
+    """Return a difference of fractions in percentage points, with its sign: `+2.1`."""
+    text = format_score(None if value is None else 100 * value, 1)
+    sign = "+" if value is not None and value > 0 else ""
+    return sign + text.replace("-", "\N{MINUS SIGN}")
+
+
+def format_p(value: float | None) -> str:
+    """Return a p value: `0.012`, `< 0.001`."""
+    return "< 0.001" if value is not None and value < 0.001 else format_score(value)
+
+
+def format_duration(seconds: float) -> str:
+    """Return a duration in its two largest units: `1 h 2 min`, `4.2 s`."""
+    if seconds < 60:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
+
+
+def _collect(run: Run) -> dict[str, Any]:
+    """Return everything that the template fills in."""
+    config = build_config(read_yaml(run.config))
+    comparison = read_json(run.comparison)
+    classes, metric = comparison["classes"], comparison["metric"]
+    label = METRIC_LABELS[metric]
+    contrasts = [row for row in comparison["contrasts"] if row["metric"] == metric]
+    margin, alpha = comparison["margin"], comparison["alpha"]
+    images = _read(run.images).to_pylist()
+    arms = {(row["model"], row["arm"]): row for row in comparison["arms"]}
+    paired = _pair_results(run, metric)
+    return {
+        "run": run,
+        "config": config,
+        "comparison": comparison,
+        "contrasts": contrasts,
+        "notes": list(dict.fromkeys(row["note"] for row in contrasts if row["note"])),
+        "metric": label,
+        "metric_labels": METRIC_LABELS,
+        "arm_labels": figures.ARM_LABELS,
+        "label_contrast": figures.label_contrast,
+        "arms": {name: ARMS[name] for name in config.arms},
+        "summaries": arms,
+        "environment": _read_known(run.environment, _ENVIRONMENT),
+        "audit": _read_known(run.audit, _AUDIT),
+        "rejects": _read(run.rejects).to_pylist(),
+        "leaks": _count_leaks(run, images),
+        "paper": _list_paper(),
+        "find_printed": _find_printed,
+        "forest": contrasts and figures.draw_forest(contrasts, margin=margin, alpha=alpha),
+        "paired": paired and figures.draw_paired(paired, config.arms, label),
+        "confusions": _count_confusions(run, classes, config.models),
+        "samples": _draw_samples(run, config.image_size, comparison, config.models, images),
+        "panel_labels": figures.PANEL_LABELS,
+        "masks": _summarise_masks(run),
+    }
+
+
+def _read(
+    path: Path, keep: ds.Expression | None = None, columns: list[str] | None = None
+) -> pa.Table:
+    """Read the rows to keep of a Parquet file or of all under a directory; empty if none exist."""
+    files = list_parts(path) if path.is_dir() else [str(path)] if path.is_file() else []
+    if not files:
+        return pa.table({})
+    return ds.dataset(files, format="parquet").to_table(filter=keep, columns=columns)
+
+
+def _read_known(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+    """Read a JSON file; keys that it lacks are None, as all are if it does not exist."""
+    return dict.fromkeys(keys) | (read_json(path) if path.is_file() else {})
+
+
+def _list_paper() -> list[dict[str, Any]]:
+    """Set each printed figure of the paper beside the one its own confusion matrix gives."""
+
+    def check(row: PublishedRow, name: str, value: float) -> tuple[str, str, float, bool]:
+        return name, getattr(row, name), value, agrees(getattr(row, name), value)
+
+    matrices = [(row, recompute(row.confusion)) for row in PUBLISHED]
+    return [
+        {"row": row, "figures": [check(row, name, value) for name, value in given.items()]}
+        for row, given in matrices
+    ]
+
+
+def _find_printed(model: str, arm: str) -> PublishedRow | None:
+    """Find the row of the paper's table that a model and an arm repeat, if any."""
+    data_set = {"original": "original", "lime": "new"}.get(arm)
+    name = model.partition(".")[0].removeprefix("tf_")  # timm's tags of weights and ports
+    return next((row for row in PUBLISHED if (row.data_set, row.model) == (data_set, name)), None)
+
+
+def _count_leaks(run: Run, images: Rows) -> tuple[int, int]:
+    """Count the test images, over all seeds, with a copy in training; and all test images."""
+    groups = {row["image_id"]: row["group"] for row in images}
+    parts: dict[tuple[int, str], list[int]] = defaultdict(list)
+    for row in _read(run.splits).to_pylist():
+        parts[row["seed"], row["split"]].append(groups[row["image_id"]])
+    tests = [(seed, found) for (seed, split), found in parts.items() if split == "test"]
+    leaked = [np.isin(found, parts.get((seed, "train"), [])).sum() for seed, found in tests]
+    return int(sum(leaked)), sum(len(found) for _, found in tests)
+
+
+def _pair_results(run: Run, metric: str) -> dict[str, dict[int, dict[str, float]]]:
+    paired: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
+    for row in _read(run.results, _TEST & ds.field(metric).is_valid()).to_pylist():
+        paired[row["model"]][row["seed"]][row["arm"]] = row[metric]
+    return paired
+
+
+def _count_confusions(run: Run, classes: Sequence[str], models: Sequence[str]) -> Rows:
+    """Sum confusion matrices over seeds; a row per true class, of (count, share of the row)."""
+    shown = ("original", "lime")
+    table = _read(run.predictions, _TEST & ds.field("arm").isin(shown))
+    if table.num_rows == 0:
+        return []
+    predicted = np.stack([table[f"p_{name}"].to_numpy() for name in classes]).argmax(axis=0)
+    truth = pc.index_in(table["label"], pa.array(classes)).to_numpy()
+    trained = np.array([table["model"].to_pylist(), table["arm"].to_pylist()])
+    matrices = []
+    for model in models:
+        for arm in shown:
+            rows = (trained == [[model], [arm]]).all(axis=0)
+            counts = np.zeros((len(classes), len(classes)), int)
+            np.add.at(counts, (truth[rows], predicted[rows]), 1)
+            shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+            cells = np.stack([counts, shares], axis=2).tolist()
+            matrices.append({"model": model, "arm": arm, "rows": cells})
+    return [matrix for matrix in matrices if np.any(matrix["rows"])]
+
+
+def _summarise_masks(run: Run) -> Rows:
+    table = _read(run.masks, columns=["model", "kind", "image_id", "local_fit", "error"])
+    if table.num_rows == 0:
+        return []
+    wanted = [("image_id", "count"), ("error", "count"), ("local_fit", "mean")]
+    rows = table.group_by(["model", "kind"]).aggregate(wanted).to_pylist()
+    return sorted(rows, key=lambda row: (row["model"], row["kind"]))
+
+
+def _draw_samples(
+    run: Run, size_px: int, comparison: Mapping[str, Any], models: Sequence[str], images: Rows
+) -> Rows:
+    """Draw a few test images of the first seed: those with heat maps, else the first per class."""
+    of_seed = ds.field("seed") == comparison["seeds"][0]
+    heatmaps = {
+        (row["model"], row["image_id"]): row["heatmap"]
+        for row in _read(run.heatmaps, of_seed).to_pylist()
+    }
+    wanted = {image_id for _, image_id in heatmaps}
+    images = sorted(images, key=lambda row: (row["label"], row["path"]))
+    chosen = [row for row in images if row["image_id"] in wanted]
+    if not chosen:
+        tested = {row["image_id"] for row in _read(run.splits, of_seed & _TEST).to_pylist()}
+        for label in comparison["classes"]:
+            known = [r for r in images if r["label"] == label and r["image_id"] in tested]
+            chosen += known[:_SAMPLES_PER_CLASS]
+    of_images = ds.field("image_id").isin([row["image_id"] for row in chosen[:_MAX_SAMPLES]])
+
+    def square(content: bytes | None) -> np.ndarray | None:
+        return np.frombuffer(content, np.uint8).reshape(size_px, size_px) if content else None
+
+    pixels = {
+        row["image_id"]: square(row["pixels"]) for row in _read(run.pixels, of_images).to_pylist()
+    }
+    masks = {
+        (row["model"], row["image_id"], row["kind"]): unpack_mask(row["keep_mask"], size_px)
+        for row in _read(run.masks, of_seed & of_images).to_pylist()
+        if row["keep_mask"]
+    }
+    first = of_seed & of_images & _TEST & (ds.field("arm") == "original")
+    predicted = {
+        (row["model"], row["image_id"]): max((row[f"p_{c}"], c) for c in comparison["classes"])
+        for row in _read(run.predictions, first).to_pylist()
+    }
+    samples = []
+    for model in models:
+        for row in chosen[:_MAX_SAMPLES]:
+            key = (model, row["image_id"])
+            image, heatmap = pixels.get(row["image_id"]), square(heatmaps.get(key))
+            if image is not None:
+                lime, control = masks.get((*key, "lime")), masks.get((*key, "random"))
+                panels = figures.draw_panels(image, lime, control, heatmap)
+                samples.append({**row, "model": model, "panels": panels, "p": predicted.get(key)})
+    return samples

@@ -1,0 +1,357 @@
+"""The report, made from a fake run of two classes, two models and two seeds."""
+
+import base64
+import io
+import re
+from collections.abc import Callable
+from html.parser import HTMLParser
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import yaml
+from PIL import Image
+
+from osteo_ray.config import build_config
+from osteo_ray.data.masks import pack_mask
+from osteo_ray.errors import InputError
+from osteo_ray.report.figures import PANEL_LABELS, draw_forest, draw_paired, draw_panels
+from osteo_ray.report.page import (
+    format_duration,
+    format_p,
+    format_points,
+    format_score,
+    write_report,
+)
+from osteo_ray.runs import (
+    HEATMAPS,
+    IMAGES,
+    MASKS,
+    PIXELS,
+    REJECTS,
+    SPLITS,
+    Run,
+    read_json,
+    write_json,
+    write_table,
+)
+
+SIZE = 32
+HOSTILE = "<script>alert('x')</script>"
+CLASSES = ["a & b", HOSTILE]
+MODELS = ["efficientnet_b0", "test_byobnet"]
+ARMS = ["original", "lime", "random_mask", "silhouette"]
+SCORES = dict.fromkeys(["accuracy", "precision", "recall", "specificity", "f1", "auc"], 0.75)
+
+
+def make_comparison() -> dict[str, Any]:
+    contrast = {
+        "arm": "lime", "baseline": "original", "metric": "accuracy", "n_seeds": 2,
+        "difference": -0.0213, "sd": 0.01, "low": -0.3, "high": 0.2575, "p_corrected_t": 0.0123,
+        "p_wilcoxon": 0.5, "p_holm": 0.0246, "p_equivalence": None, "equivalent": False,
+        "smallest_detectable": 0.31, "note": "Few seeds.", "differences": [-0.03, -0.0126],
+        "seeds": [0, 1],
+    }  # fmt: skip
+    summary = {name: {"mean": 0.8125, "sd": 0.0321} for name in SCORES} | {
+        "auc": {"mean": None, "sd": None}
+    }
+    return {
+        "schema_version": 1,
+        "metric": "accuracy",
+        "alpha": 0.05,
+        "margin": 0.03,
+        "seeds": [0, 1],
+        "n_train": 6.0,
+        "n_test": 4.0,
+        "classes": CLASSES,
+        "positive_class": HOSTILE,
+        "split": "grouped",
+        "arms": [
+            {"model": m, "arm": a, "n_seeds": 2, "metrics": summary} for m in MODELS for a in ARMS
+        ],
+        "contrasts": [contrast | {"model": model} for model in MODELS],
+        "verdicts": [
+            {"model": m, "verdict": "leakage", "reason": f"As {HOSTILE} says."} for m in MODELS
+        ],
+        "verdict": {"verdict": "leakage", "reason": "The outline carries the label."},
+        "missing": [],
+    }
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    run = Run(tmp_path / "run")
+    run.root.mkdir()
+    settings = {"models": MODELS, "seeds": 2, "image_size": SIZE}
+    config = build_config(settings).model_dump(mode="json")
+    run.config.write_text(yaml.safe_dump(config))
+    write_json(run.comparison, make_comparison())
+    write_json(run.environment, {"versions": {"ray": "2.60.0"}, "durations_s": {"explain": 3725}})
+    paths = [f"{CLASSES[i % 2]}/{i}.png" for i in range(10)]
+    write_json(
+        run.audit,
+        {
+            "n_images": 10,
+            "n_rejects": 1,
+            "classes": dict.fromkeys(CLASSES, 5),
+            "n_groups": 9,
+            "copies": [[paths[0], paths[9]]],
+            "conflicts": [],
+            "set_aside": 0,
+        },
+    )
+    images = [
+        {
+            "image_id": str(i),
+            "path": paths[i],
+            "label": CLASSES[i % 2],
+            "group": i % 9,
+            "width": SIZE,
+            "height": SIZE,
+            "digest": str(i),
+            "conflict": False,
+        }
+        for i in range(10)
+    ]
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (10, SIZE, SIZE), np.uint8)
+    splits = [
+        {"seed": seed, "image_id": str(i), "split": "test" if i < 4 else "train"}
+        for seed in (0, 1)
+        for i in range(10)
+    ]
+    trials = [
+        {"model": model, "seed": seed, "arm": arm, "split": "test"}
+        for model in MODELS
+        for seed in (0, 1)
+        for arm in ARMS
+    ]
+    predictions = [
+        trial | {"image_id": str(i), "label": CLASSES[i % 2]}
+        | {f"p_{name}": float(name == CLASSES[i == 3]) for name in CLASSES}
+        for trial in trials
+        for i in range(4)
+    ]  # fmt: skip
+    masks = [
+        {
+            "model": model,
+            "seed": seed,
+            "kind": kind,
+            "image_id": str(i),
+            "keep_mask": b"" if i == 0 else pack_mask(rng.random((SIZE, SIZE)) < 0.3),
+            "local_fit": 0.5 if kind == "lime" else None,
+            "error": "no superpixels" if i == 0 else None,
+        }
+        for model in MODELS
+        for seed in (0, 1)
+        for kind in ("lime", "random")
+        for i in range(4)
+    ]
+    heatmaps = [
+        {"model": MODELS[0], "seed": 0, "image_id": str(i), "heatmap": pixels[i].tobytes()}
+        for i in (0, 1)
+    ]
+    write_table(run.images, pa.Table.from_pylist(images, IMAGES))
+    rejects = [{"path": "a/broken.png", "reason": f"not {HOSTILE}"}]
+    write_table(run.rejects, pa.Table.from_pylist(rejects, REJECTS))
+    write_table(run.splits, pa.Table.from_pylist(splits, SPLITS))
+    content = [
+        {"image_id": str(i), "digest": str(i), "pixels": image.tobytes()}
+        for i, image in enumerate(pixels)
+    ]
+    write_table(run.pixels / "part.parquet", pa.Table.from_pylist(content, PIXELS))
+    write_table(run.masks / "model" / "part.parquet", pa.Table.from_pylist(masks, MASKS))
+    write_table(run.heatmaps / "model" / "part.parquet", pa.Table.from_pylist(heatmaps, HEATMAPS))
+    write_table(run.predictions, pa.Table.from_pylist(predictions))
+    results = [trial | {"n_images": 4} | SCORES for trial in trials]
+    write_table(run.results, pa.Table.from_pylist(results))
+    return run
+
+
+class Reader(HTMLParser):
+    """Collects the tags, the text and the sources of pictures of a page."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.pictures: list[dict[str, str | None]] = []
+        self.text = ""
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        if tag == "img":
+            self.pictures.append(dict(attrs))
+
+    def handle_data(self, data: str) -> None:
+        self.text += data
+
+
+def read_page(run: Run) -> Reader:
+    assert write_report(run) == run.report
+    return Reader(run.report.read_text(encoding="utf-8"))
+
+
+def change_comparison(run: Run, change: Callable[[dict[str, Any]], object]) -> None:
+    comparison = read_json(run.comparison)
+    change(comparison)
+    write_json(run.comparison, comparison)
+
+
+def decode(uri: str) -> str:
+    return base64.b64decode(uri.partition(",")[2]).decode()
+
+
+def test_page_shows_verdict_and_figures(run: Run) -> None:
+    text = " ".join(read_page(run).text.split())
+    for expected in (
+        "Leakage",
+        "The outline carries the label.",
+        "0.812 ± 0.032",
+        "paper 0.9189",
+        "not 0.9324",  # the paper's own matrix contradicts that figure
+        "−2.1 [−30.0, +25.8]",
+        "Few seeds.",
+        "Nadeau and Bengio",
+        "1 h 2 min",
+        "Not a medical device",
+        "a/broken.png",
+    ):
+        assert expected in text, expected
+    assert "This split leaks" not in text
+    assert "missing" not in text
+
+
+def test_copies_in_training_are_counted(run: Run) -> None:
+    # Image 9 is a copy of image 0, which is in the test set of both seeds.
+    assert "2 of 8 test images" in read_page(run).text
+
+
+def test_confusion_is_summed_over_seeds(run: Run) -> None:
+    # Of four test images per seed, only image 3 is predicted to be of the second class.
+    html = write_report(run).read_text(encoding="utf-8")
+    cells = re.findall(r"<td style=[^>]*>(\d+)<small>", html)
+    assert cells[:4] == ["4", "0", "2", "2"]
+
+
+def test_hostile_names_are_escaped(run: Run) -> None:
+    page = read_page(run)
+    assert "script" not in page.tags
+    assert HOSTILE in page.text  # as text, it is shown as it is
+
+
+def test_page_needs_nothing_from_outside(run: Run) -> None:
+    page = read_page(run)
+    html = run.report.read_text(encoding="utf-8")
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"base64,[^\"]*", "", html))
+    assert not {"link", "iframe", "object", "form"} & set(page.tags)
+    assert all((picture["src"] or "").startswith("data:image/") for picture in page.pictures)
+    assert all(picture["alt"] for picture in page.pictures)
+
+
+def test_random_split_and_missing_trainings_are_announced(run: Run) -> None:
+    lost = {"model": MODELS[0], "seed": 1, "arm": "lime", "reason": f"died of {HOSTILE}"}
+    change_comparison(run, lambda found: found.update(split="random", missing=[lost]))
+    text = read_page(run).text
+    assert (
+        "This split leaks: copies of test images were in the training set, so these figures "
+        "measure memory as well as skill. Use --split grouped."
+    ) in text
+    assert "1 planned training is missing." in text
+    assert f"died of {HOSTILE}" in text
+
+
+def test_samples_are_those_with_heatmaps(run: Run) -> None:
+    page = read_page(run)
+    names = [(picture["alt"] or "").partition(":")[0] for picture in page.pictures]
+    assert names.count("Original") == 4  # two images, two models
+    assert names.count("Grad-CAM") == 2  # heat maps of the first model only
+    assert names.count("LIME mask") == names.count("Silhouette") == 2  # image 0 has no mask
+
+
+def test_run_with_the_least_is_reported(run: Run) -> None:
+    for path in (run.environment, run.audit, run.rejects, run.predictions, run.results):
+        path.unlink()
+    for directory in (run.masks, run.heatmaps):
+        for path in directory.rglob("*.parquet"):
+            path.unlink()
+
+    def empty(comparison: dict[str, Any]) -> None:
+        comparison.update(arms=[], contrasts=[], verdicts=[])
+
+    change_comparison(run, empty)
+    page = read_page(run)
+    assert "none made" in page.text
+    assert sum((picture["alt"] or "").startswith("Original") for picture in page.pictures) == 8
+
+
+def test_null_figures_become_dashes(run: Run) -> None:
+    def forget(comparison: dict[str, Any]) -> None:
+        for contrast in comparison["contrasts"]:
+            unknown = ("difference", "sd", "low", "high", "p_corrected_t", "p_wilcoxon", "p_holm")
+            contrast.update(dict.fromkeys((*unknown, "smallest_detectable", "note")))
+            contrast.update(differences=[], seeds=[], n_seeds=0)
+
+    change_comparison(run, forget)
+    assert "–" in read_page(run).text
+
+
+def test_same_tables_give_the_same_page(run: Run) -> None:
+    first = write_report(run).read_bytes()
+    assert write_report(run).read_bytes() == first
+
+
+def test_run_without_comparison_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"comparison\.json is missing"):
+        write_report(Run(tmp_path))
+
+
+def test_plots_keep_text_as_text() -> None:
+    contrast = make_comparison()["contrasts"][0] | {"model": "$a_b$ <i>"}
+    forest = decode(draw_forest([contrast], margin=0.03, alpha=0.05))
+    assert "$a_b$ &lt;i&gt;" in forest
+    assert "LIME mask − Original" in forest
+    paired = decode(draw_paired({"$m$": {0: {"original": 0.5}, 1: {}}}, ARMS, "Accuracy"))
+    assert "$m$" in paired
+
+
+def test_panels_show_what_the_arms_see() -> None:
+    image = np.full((SIZE, SIZE), 200, np.uint8)
+    mask = np.zeros((SIZE, SIZE), bool)
+    mask[:, : SIZE // 2] = True
+    panels = dict(draw_panels(image, mask, ~mask, None))
+    assert tuple(panels) == PANEL_LABELS
+    assert panels["Grad-CAM"] is None
+    for name, left, right in (
+        ("Original", 200, 200),
+        ("LIME mask", 200, 0),
+        ("Random mask", 0, 200),
+        ("Silhouette", 255, 0),
+    ):
+        pixels = _read_picture(panels[name])
+        assert abs(int(pixels[100, 20]) - left) < 4, name
+        assert abs(int(pixels[100, 200]) - right) < 4, name
+
+
+def _read_picture(uri: str | None) -> np.ndarray:
+    assert uri is not None
+    content = base64.b64decode(uri.partition(",")[2])
+    return np.asarray(Image.open(io.BytesIO(content)).convert("L"))
+
+
+def test_formats() -> None:
+    assert [format_score(value) for value in (0.25, None, np.nan)] == ["0.250", "–", "–"]
+    assert [format_points(value) for value in (0.021, -0.3, 0, None)] == [
+        "+2.1",
+        "−30.0",
+        "0.0",
+        "–",
+    ]
+    assert [format_p(value) for value in (0.0123, 1e-9, None)] == ["0.012", "< 0.001", "–"]
+    assert [format_duration(value) for value in (3725, 62.4, 4.21)] == [
+        "1 h 2 min",
+        "1 min 2 s",
+        "4.2 s",
+    ]
