@@ -13,7 +13,6 @@ from rich.console import Console
 from rich.table import Table
 
 from osteo_ray.config import (
-    PHANTOM,
     CompareConfig,
     PhantomSettings,
     build_config,

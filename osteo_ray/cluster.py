@@ -57,6 +57,7 @@ class Plan:
 @contextlib.contextmanager
 def connect() -> Iterator[None]:
     """Join the cluster named by RAY_ADDRESS, or start one on this machine for as long as needed."""
+    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # artifacts are ours
     if ray.is_initialized():
         yield
         return

@@ -37,9 +37,7 @@ IMAGES = _schema(
 )
 REJECTS = _schema(("path", pa.string()), ("reason", pa.string()))
 SPLITS = _schema(("seed", pa.int64()), ("image_id", pa.string()), ("split", pa.string()))
-PIXELS = _schema(
-    ("image_id", pa.string()), ("digest", pa.string()), ("pixels", pa.binary())
-)
+PIXELS = _schema(("image_id", pa.string()), ("digest", pa.string()), ("pixels", pa.binary()))
 MASKS = _schema(
     ("model", pa.string()),
     ("seed", pa.int64()),

@@ -80,9 +80,8 @@ def make_comparison() -> dict[str, Any]:
     }
 
 
-@pytest.fixture
-def run(tmp_path: Path) -> Run:
-    run = Run(tmp_path / "run")
+def make_run(folder: Path) -> Run:
+    run = Run(folder / "run")
     run.root.mkdir()
     settings = {"models": MODELS, "seeds": 2, "image_size": SIZE}
     config = build_config(settings).model_dump(mode="json")
@@ -170,11 +169,23 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    return make_run(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def page(tmp_path_factory: pytest.TempPathFactory) -> "Reader":
+    """The page of a run that nothing was changed in."""
+    return read_page(make_run(tmp_path_factory.mktemp("untouched")))
+
+
 class Reader(HTMLParser):
     """Collects the tags, the text and the sources of pictures of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
+        self.page = page
         self.tags: list[str] = []
         self.pictures: list[dict[str, str | None]] = []
         self.text = ""
@@ -204,8 +215,8 @@ def decode(uri: str) -> str:
     return base64.b64decode(uri.partition(",")[2]).decode()
 
 
-def test_page_shows_verdict_and_figures(run: Run) -> None:
-    text = " ".join(read_page(run).text.split())
+def test_page_shows_verdict_and_figures(page: Reader) -> None:
+    text = " ".join(page.text.split())
     for expected in (
         "Leakage",
         "The outline carries the label.",
@@ -224,28 +235,24 @@ def test_page_shows_verdict_and_figures(run: Run) -> None:
     assert "missing" not in text
 
 
-def test_copies_in_training_are_counted(run: Run) -> None:
+def test_copies_in_training_are_counted(page: Reader) -> None:
     # Image 9 is a copy of image 0, which is in the test set of both seeds.
-    assert "2 of 8 test images" in read_page(run).text
+    assert "2 of 8 test images" in page.text
 
 
-def test_confusion_is_summed_over_seeds(run: Run) -> None:
+def test_confusion_is_summed_over_seeds(page: Reader) -> None:
     # Of four test images per seed, only image 3 is predicted to be of the second class.
-    html = write_report(run).read_text(encoding="utf-8")
-    cells = re.findall(r"<td style=[^>]*>(\d+)<small>", html)
+    cells = re.findall(r"<td style=[^>]*>(\d+)<small>", page.page)
     assert cells[:4] == ["4", "0", "2", "2"]
 
 
-def test_hostile_names_are_escaped(run: Run) -> None:
-    page = read_page(run)
+def test_hostile_names_are_escaped(page: Reader) -> None:
     assert "script" not in page.tags
     assert HOSTILE in page.text  # as text, it is shown as it is
 
 
-def test_page_needs_nothing_from_outside(run: Run) -> None:
-    page = read_page(run)
-    html = run.report.read_text(encoding="utf-8")
-    assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"base64,[^\"]*", "", html))
+def test_page_needs_nothing_from_outside(page: Reader) -> None:
+    assert not re.search(r"https?:|//[a-z]|@import|url\(", re.sub(r"base64,[^\"]*", "", page.page))
     assert not {"link", "iframe", "object", "form"} & set(page.tags)
     assert all((picture["src"] or "").startswith("data:image/") for picture in page.pictures)
     assert all(picture["alt"] for picture in page.pictures)
@@ -263,8 +270,7 @@ def test_random_split_and_missing_trainings_are_announced(run: Run) -> None:
     assert f"died of {HOSTILE}" in text
 
 
-def test_samples_are_those_with_heatmaps(run: Run) -> None:
-    page = read_page(run)
+def test_samples_are_those_with_heatmaps(page: Reader) -> None:
     names = [(picture["alt"] or "").partition(":")[0] for picture in page.pictures]
     assert names.count("Original") == 4  # two images, two models
     assert names.count("Grad-CAM") == 2  # heat maps of the first model only

@@ -181,9 +181,7 @@ def _split_images(ingest: Ingest, config: CompareConfig) -> tuple[pd.DataFrame, 
     parts = []
     for seed in config.seed_numbers:
         assigned = assign_splits(labels, groups, config.split_ratio, seed=seed, grouped=grouped)
-        parts.append(
-            pd.DataFrame({"seed": seed, "image_id": used["image_id"], "split": assigned})
-        )
+        parts.append(pd.DataFrame({"seed": seed, "image_id": used["image_id"], "split": assigned}))
     return images[IMAGES.names], pd.concat(parts, ignore_index=True)
 
 

@@ -2,7 +2,6 @@
 
 import hashlib
 import time
-
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 import ray
 
 from osteo_ray.cluster import Plan, connect, plan_resources
+from osteo_ray.compare.experiment import Experiment, Trial
 from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.prepare import (
     Dataset,
@@ -23,11 +23,11 @@ from osteo_ray.compare.prepare import (
     read_pixels,
 )
 from osteo_ray.compare.sweeps import Failure, run_sweep
-from osteo_ray.compare.trials import Experiment, Trial
 from osteo_ray.compare.verdict import build_comparison
 from osteo_ray.config import CompareConfig
 from osteo_ray.errors import IncompleteError, InputError
-from osteo_ray.explain.generate import Explainable, explain_images, read_done
+from osteo_ray.explain.generate import explain_images
+from osteo_ray.explain.jobs import Explainable, read_done
 from osteo_ray.progress import JobProgress, Stage
 from osteo_ray.report.page import write_report
 from osteo_ray.runs import Run, read_json, write_json, write_table
@@ -69,14 +69,11 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
     with connect():
         clock.lap("start Ray")
         plan = plan_resources(config.resources)
-        checks = [
-            _check_model.remote(name, config.weights_of(name), config.image_size)
-            for name in config.models
-        ]
+        check = _check_models.remote(config)
         if not run.config.exists():
-            create_run(run, config, listing, lambda: _confirm_models(checks))
+            create_run(run, config, listing, lambda: _confirm(check))
             clock.lap("read images")
-        _confirm_models(checks)
+        _confirm(check)
         dataset = read_dataset(run, config)
         experiment = _describe_experiment(run, config, dataset)
         failures = _run_stages(experiment, plan, progress, clock)
@@ -98,20 +95,25 @@ class Clock:
 
 
 @ray.remote(num_cpus=1)
-def _check_model(name: str, weights: str | None, image_size: int) -> str | None:
-    """Build a model once, on a worker; return what is wrong with it, if anything."""
+def _check_models(config: CompareConfig) -> list[str]:
+    """Build each model once, on a worker; return what is wrong with them."""
     # Imported here: PyTorch takes seconds to import, and the driver does without it.
     from osteo_ray.models.classifier import build_classifier
 
-    try:
-        build_classifier(name, n_classes=2, image_size=image_size, weights=weights, seed=0)
-    except InputError as error:
-        return str(error)
-    return None
+    problems = []
+    for name in config.models:
+        weights = config.weights_of(name)
+        try:
+            build_classifier(
+                name, n_classes=2, image_size=config.image_size, weights=weights, seed=0
+            )
+        except InputError as error:
+            problems.append(str(error))
+    return problems
 
 
-def _confirm_models(checks: list["ray.ObjectRef"]) -> None:
-    problems = [problem for problem in ray.get(checks) if problem]
+def _confirm(check: "ray.ObjectRef[list[str]]") -> None:
+    problems = ray.get(check)
     if problems:
         raise InputError("\n".join(problems))
 
@@ -145,9 +147,13 @@ def _run_stages(
     config = experiment.config
     first = [Trial(m, s, "original") for m in config.models for s in config.seed_numbers]
     others = [Trial(t.model, t.seed, arm) for t in first for arm in config.arms if arm != t.arm]
-    wanted = frozenset(np.unique(np.concatenate([
-        experiment.image_ids[split != ""] for split in experiment.splits.values()
-    ])).tolist())
+    wanted = frozenset(
+        np.unique(
+            np.concatenate(
+                [experiment.image_ids[split != ""] for split in experiment.splits.values()]
+            )
+        ).tolist()
+    )
     done = {trial: read_done(experiment.masks_of(trial)) for trial in first}
     trainings = {FIRST: first, SECOND: others}
     stages = _plan_stages(experiment, trainings, len(wanted), sum(map(len, done.values())))
@@ -301,9 +307,7 @@ def _conclude(
         positive_class=positive,
         split=config.split,
         seeds=config.seed_numbers,
-        missing=[
-            {**vars(failure.trial), "reason": failure.reason} for failure in failures
-        ],
+        missing=[{**vars(failure.trial), "reason": failure.reason} for failure in failures],
     )
     write_json(run.comparison, comparison)
     environment = read_json(run.environment)

@@ -3,8 +3,7 @@
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
@@ -12,82 +11,13 @@ import pyarrow.compute as pc
 import torch
 
 from osteo_ray.compare.arms import ARMS
-from osteo_ray.config import CompareConfig, hash_settings
+from osteo_ray.compare.experiment import Experiment, Trial
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import build_classifier, save_classifier
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import Epoch, Ranks, make_deterministic, train_classifier
-from osteo_ray.runs import MASKS, Run, read_parts, write_table, write_whole
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Which training: a model, a seed and an arm."""
-
-    model: str
-    seed: int
-    arm: str
-
-    def __str__(self) -> str:
-        return f"{self.model}, seed {self.seed}, {self.arm}"
-
-
-@dataclass(frozen=True)
-class Experiment:
-    """Everything that trials share, small enough to send to each worker.
-
-    Attributes:
-        config: Of the comparison.
-        run: Where artifacts lie.
-        image_ids: Of all accepted images, in the order of the pixels array.
-        labels: str, (n,).
-        classes: In sorted order.
-        splits: Per seed: str, (n,); a split name, or empty for images that are set aside.
-        fingerprint: Of the data.
-        weights: Per model, a fingerprint of its first weights.
-    """
-
-    config: CompareConfig
-    run: Run
-    image_ids: np.ndarray
-    labels: np.ndarray
-    classes: tuple[str, ...]
-    splits: dict[int, np.ndarray]
-    fingerprint: str
-    weights: dict[str, str]
-
-    def key_of(self, trial: Trial) -> str:
-        """Return the hash of all that determines the result of a trial."""
-        config = self.config
-        settings = {
-            **asdict(trial),
-            "data": self.fingerprint,
-            "weights": self.weights[trial.model],
-            "split": [config.split, config.split_ratio],
-            "image_size": config.image_size,
-            "training": config.training.model_dump(mode="json"),
-            "workers": config.resources.workers,
-        }
-        if ARMS[trial.arm].mask_kind:
-            settings["lime"] = config.lime.model_dump(mode="json")
-        return hash_settings(settings)
-
-    def path_of(self, trial: Trial) -> Path:
-        """Return the directory of a trial's artifacts; it exists if, and only if, it is done."""
-        folder = self.run.trials / trial.model / f"seed-{trial.seed}"
-        return folder / f"{trial.arm}-{self.key_of(trial)}"
-
-    def masks_of(self, trial: Trial) -> Path:
-        """Return the directory of the masks that the first model of a trial makes."""
-        first = Trial(trial.model, trial.seed, "original")
-        lime = self.config.lime.model_dump(mode="json")
-        key = hash_settings({"first": self.key_of(first), "lime": lime})
-        return self.run.masks / trial.model / f"seed-{trial.seed}-{key}"
-
-    def is_done(self, trial: Trial) -> bool:
-        """Tell whether the artifacts of a trial are there."""
-        return self.path_of(trial).exists()
+from osteo_ray.runs import MASKS, read_parts, write_table, write_whole
 
 
 def run_trial(
@@ -177,7 +107,9 @@ def _read_masks(experiment: Experiment, trial: Trial, kind: str, size_px: int) -
     Raises:
         RuntimeError: The masks are not complete.
     """
-    table = read_parts(experiment.masks_of(trial), MASKS, ["image_id", "kind", "keep_mask", "error"])
+    table = read_parts(
+        experiment.masks_of(trial), MASKS, ["image_id", "kind", "keep_mask", "error"]
+    )
     table = table.filter(pc.equal(table["kind"], kind))
     rows = {image_id: row for row, image_id in enumerate(experiment.image_ids.tolist())}
     keep_masks = np.ones((len(rows), size_px, size_px), bool)

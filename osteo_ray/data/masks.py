@@ -69,9 +69,7 @@ def apply_view(
     return images * keep_masks if view == "masked" else keep_masks.to(images.dtype)
 
 
-def cover_area(
-    segments: np.ndarray, area_px: int, rng: np.random.Generator
-) -> np.ndarray:
+def cover_area(segments: np.ndarray, area_px: int, rng: np.random.Generator) -> np.ndarray:
     """Draw random superpixels until they cover exactly a wanted area.
 
     The last superpixel drawn is cut along a row, so that the area is met to the pixel: a control

@@ -25,9 +25,11 @@ def check_class_sizes(
         InputError: There is one class only, or a class has fewer images (or groups of copies) than
             the split has parts.
     """
-    counts = Counter(
-        label for label, _ in set(zip(labels.tolist(), groups.tolist(), strict=True))
-    ) if grouped else Counter(labels.tolist())
+    counts = (
+        Counter(label for label, _ in set(zip(labels.tolist(), groups.tolist(), strict=True)))
+        if grouped
+        else Counter(labels.tolist())
+    )
     if len(counts) < 2:
         raise InputError(
             f"Expected images of at least two classes, but found only {', '.join(counts) or 'none'}"

@@ -52,8 +52,7 @@ def draw_forest(contrasts: Sequence[Mapping[str, Any]], *, margin: float, alpha:
     axes = figure.subplots()
     axes.axvspan(-100 * margin, 100 * margin, color=BAND, lw=0, zorder=0)
     axes.axvline(0, color=INK, lw=0.9, zorder=1)
-    row, labels, headings = 0, list[str](), list[int]()
-    ticks = list[int]()
+    row, labels, ticks, headings = 0, list[str](), list[int](), list[int]()
     for model in models:
         headings.append(len(ticks))
         ticks.append(row)

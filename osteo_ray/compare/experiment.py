@@ -1,0 +1,79 @@
+"""What is to be trained, and where its artifacts lie. Free of Ray and of PyTorch."""
+
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+
+from osteo_ray.compare.arms import ARMS
+from osteo_ray.config import CompareConfig, hash_settings
+from osteo_ray.runs import Run
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Which training: a model, a seed and an arm."""
+
+    model: str
+    seed: int
+    arm: str
+
+    def __str__(self) -> str:
+        return f"{self.model}, seed {self.seed}, {self.arm}"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """Everything that trials share, small enough to send to each worker.
+
+    Attributes:
+        config: Of the comparison.
+        run: Where artifacts lie.
+        image_ids: Of all accepted images, in the order of the pixels array.
+        labels: str, (n,).
+        classes: In sorted order.
+        splits: Per seed: str, (n,); a split name, or empty for images that are set aside.
+        fingerprint: Of the data.
+        weights: Per model, a fingerprint of its first weights.
+    """
+
+    config: CompareConfig
+    run: Run
+    image_ids: np.ndarray
+    labels: np.ndarray
+    classes: tuple[str, ...]
+    splits: dict[int, np.ndarray]
+    fingerprint: str
+    weights: dict[str, str]
+
+    def key_of(self, trial: Trial) -> str:
+        """Return the hash of all that determines the result of a trial."""
+        config = self.config
+        settings = {
+            **asdict(trial),
+            "data": self.fingerprint,
+            "weights": self.weights[trial.model],
+            "split": [config.split, config.split_ratio],
+            "image_size": config.image_size,
+            "training": config.training.model_dump(mode="json"),
+            "workers": config.resources.workers,
+        }
+        if ARMS[trial.arm].mask_kind:
+            settings["lime"] = config.lime.model_dump(mode="json")
+        return hash_settings(settings)
+
+    def path_of(self, trial: Trial) -> Path:
+        """Return the directory of a trial's artifacts; it exists if, and only if, it is done."""
+        folder = self.run.trials / trial.model / f"seed-{trial.seed}"
+        return folder / f"{trial.arm}-{self.key_of(trial)}"
+
+    def masks_of(self, trial: Trial) -> Path:
+        """Return the directory of the masks that the first model of a trial makes."""
+        first = Trial(trial.model, trial.seed, "original")
+        lime = self.config.lime.model_dump(mode="json")
+        key = hash_settings({"first": self.key_of(first), "lime": lime})
+        return self.run.masks / trial.model / f"seed-{trial.seed}-{key}"
+
+    def is_done(self, trial: Trial) -> bool:
+        """Tell whether the artifacts of a trial are there."""
+        return self.path_of(trial).exists()
