@@ -1,14 +1,14 @@
 """The `osteo-ray` command: a thin face on the functions that do the work."""
 
 import argparse
+import os
 import sys
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
-from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
@@ -16,13 +16,14 @@ from osteo_ray.config import (
     CompareConfig,
     PhantomSettings,
     build_config,
-    describe_validation_error,
     read_yaml,
 )
 from osteo_ray.errors import IncompleteError, InputError, suggest
 from osteo_ray.noise import Capture, capture_noise
 
 DONE, FAILED, BAD_INPUT = 0, 1, 2
+
+os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic helps no user
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -78,17 +79,15 @@ def parse_compare(arguments: Sequence[str]) -> CompareConfig:
     first.add_argument("--data")
     known, rest = first.parse_known_args(list(arguments))
     settings = read_yaml(Path(known.config)) if known.config else {}
-    if known.data is not None:
+    if known.data is not None:  # known first, since it decides which defaults there are
         settings["data"] = known.data
-    defaults = build_config(settings)
-    return _validated(
-        lambda: tyro.cli(
-            Annotated[CompareConfig, tyro.conf.arg(name="")],  # type: ignore[arg-type]
-            prog="osteo-ray compare",
-            description=_COMPARE_HELP,
-            default=defaults,
-            args=[*rest, *(("--data", known.data) if known.data is not None else ())],
-        )
+        rest += ["--data", known.data]
+    return tyro.cli(
+        CompareConfig,
+        prog="osteo-ray compare",
+        description=_COMPARE_HELP,
+        default=build_config(settings),
+        args=rest,
     )
 
 
@@ -99,13 +98,6 @@ Without options: synthetic knees and small networks, a few minutes. With --data 
 per class): the paper's networks and recipe. --config FILE.yaml sets any option below by its name
 (groups nest: `lime: {samples: 500}`); flags win over the file. Rerunning a command resumes it.
 """
-
-
-def _validated(parse: Callable[[], Any]) -> Any:
-    try:
-        return parse()
-    except ValidationError as error:
-        raise InputError(describe_validation_error(error)) from None
 
 
 def _refuse_repeats(arguments: Sequence[str]) -> None:
@@ -230,7 +222,7 @@ def _phantom(arguments: list[str], errors: Console) -> int:
             write_phantoms(unfinished, **settings.model_dump())
         Console().print(f"Images: {path / 'images'}", highlight=False, soft_wrap=True)
 
-    _validated(lambda: tyro.cli(phantom, prog="osteo-ray phantom", args=arguments))
+    tyro.cli(phantom, prog="osteo-ray phantom", args=arguments)
     return DONE
 
 

@@ -68,7 +68,7 @@ class JobProgress:
                 self.bars[stage.name] = self.live.add_task(
                     stage.name,
                     total=stage.total,
-                    completed=stage.done,
+                    completed=int(stage.done),
                     start=False,
                     counts=_count(stage),
                     left="",

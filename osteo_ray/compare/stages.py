@@ -3,6 +3,7 @@
 import hashlib
 import time
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -161,22 +162,24 @@ def _run_stages(
         name: [trial for trial in trials if not experiment.is_done(trial)]
         for name, trials in trainings.items()
     }
-    pixels = None
-    if any(pending.values()):
-        pixels = ray.put(
-            read_pixels(experiment.run, experiment.image_ids.tolist(), config.image_size)
-        )
+
+    @cache
+    def pixels() -> "ray.ObjectRef[np.ndarray]":
+        ids = experiment.image_ids.tolist()
+        return ray.put(read_pixels(experiment.run, ids, config.image_size))
 
     def sweep(name: str, trials: list[Trial]) -> list[Failure]:
         with progress.stage(name):
-            failures = run_sweep(
-                trials,
-                experiment,
-                pixels,
-                plan,
-                name=name.replace(" ", "-"),
-                on_progress=lambda share: progress.advance(name, share),
-            )
+            failures = []
+            if trials:
+                failures = run_sweep(
+                    trials,
+                    experiment,
+                    pixels(),
+                    plan,
+                    name=name.replace(" ", "-"),
+                    on_progress=lambda share: progress.advance(name, share),
+                )
         clock.lap(name)
         return failures
 

@@ -47,7 +47,7 @@ def run_sweep(
     trial that fails leaves the others running.
 
     Args:
-        trials: What to run; none of them done.
+        trials: What to run, at least one; none of them done.
         experiment: What they share.
         pixels: uint8, (n, height, width), in the object store.
         plan: Workers per trial, trials at once.
@@ -57,8 +57,6 @@ def run_sweep(
     Returns:
         The trials that did not finish.
     """
-    if not trials:
-        return []
     # In a list, Ray hands on the reference; each worker then maps the array without a copy.
     run_one = tune.with_parameters(_run_trial, experiment=experiment, pixels=[pixels], plan=plan)
     sweep = tune.Tuner(
@@ -76,7 +74,8 @@ def run_sweep(
         ),
     )
     reasons = {}
-    for result in sweep.fit():
+    grid = sweep.fit()
+    for result in (grid[number] for number in range(len(grid))):
         trial = Trial(**(result.config or {})["trial"])
         reasons[trial] = _describe(result.error)
     return [
@@ -93,7 +92,10 @@ def _trial_resources(plan: Plan) -> dict[str, float]:
 
 
 def _run_trial(
-    config: dict[str, Any], experiment: Experiment, pixels: "list[ray.ObjectRef]", plan: Plan
+    config: dict[str, Any],
+    experiment: Experiment,
+    pixels: "list[ray.ObjectRef[np.ndarray]]",
+    plan: Plan,
 ) -> None:
     """Run one trial in this process, or as a group of workers."""
     import torch
@@ -125,7 +127,7 @@ def _run_trial(
 
 
 def _run_on_workers(
-    trial: Trial, experiment: Experiment, pixels: "list[ray.ObjectRef]", plan: Plan
+    trial: Trial, experiment: Experiment, pixels: "list[ray.ObjectRef[np.ndarray]]", plan: Plan
 ) -> None:
     from ray.train.torch import TorchTrainer
 
@@ -146,7 +148,7 @@ def _run_on_workers(
         run_config=ray.train.RunConfig(
             name=f"{trial.arm}-{key}",
             storage_path=str(Path(experiment.run.logs) / "train"),
-            failure_config=ray.train.FailureConfig(
+            failure_config=ray.train.FailureConfig(  # type: ignore[call-arg]  # hints show V1
                 max_failures=experiment.config.resources.max_retries,
                 controller_failure_limit=experiment.config.resources.max_retries,
             ),

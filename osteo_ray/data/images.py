@@ -50,7 +50,8 @@ def _to_grayscale(image: Image.Image) -> np.ndarray:
         low, high = values.min(), values.max()
         if not np.isfinite((low, high)).all():
             raise UnreadableImageError("pixels that are not finite numbers")
-        return np.round((values - low) * (255 / max(high - low, 1e-12))).astype(np.uint8)
+        scaled: np.ndarray = np.round((values - low) * (255 / max(high - low, 1e-12)))
+        return scaled.astype(np.uint8)
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)

@@ -1,6 +1,7 @@
 """From a folder of images to the images table, read by Ray Data."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,9 +91,8 @@ def ingest_images(listing: pd.DataFrame, root: Path, pixels: Path, *, image_size
     rows = listing[["path", "label"]].to_dict("records")
     blocks = -(-len(rows) // _IMAGES_PER_BLOCK)
     dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-        _decode_batch,
+        partial(_decode_batch, root=root, pixels=pixels, image_size=image_size),
         batch_size=_IMAGES_PER_BLOCK,
-        fn_kwargs={"root": root, "pixels": pixels, "image_size": image_size},
     )
     table = dataset.to_pandas().sort_values("path", ignore_index=True)
     refused = table["reason"] != ""

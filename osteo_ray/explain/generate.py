@@ -18,7 +18,7 @@ _RESTARTS = 3  # of an actor whose process died; a poison image must not kill it
 
 
 class _PoolWorker:
-    """An `Explainer` in a process of the pool, which imports PyTorch there and not in the driver."""
+    """An `Explainer` in a process of the pool; PyTorch is imported there, not in the driver."""
 
     def __init__(self, *arguments: Any) -> None:
         from osteo_ray.explain.explainer import Explainer

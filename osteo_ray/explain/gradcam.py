@@ -23,4 +23,5 @@ def compute_heatmaps(
     """
     targets = [ClassifierOutputTarget(int(number)) for number in classes]
     with GradCAM(model=classifier, target_layers=[classifier.feature_map]) as cam:
-        return cam(input_tensor=images, targets=targets)
+        heatmaps: np.ndarray = cam(input_tensor=images, targets=targets)
+        return heatmaps

@@ -61,7 +61,8 @@ def fill_superpixels(image: np.ndarray, segments: np.ndarray, fill: str) -> np.n
     labels = segments.ravel()
     sums = np.bincount(labels, weights=image.ravel())
     means = sums / np.maximum(np.bincount(labels), 1)
-    return means.astype(np.uint8)[segments]  # truncated, as assignment to a uint8 image does
+    filled: np.ndarray = means.astype(np.uint8)[segments]
+    return filled  # truncated, as assignment to a uint8 image does
 
 
 def predict_samples(

@@ -2,7 +2,7 @@
 
 import inspect
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import safetensors
 import safetensors.torch
@@ -42,7 +42,7 @@ class Classifier(nn.Module):
         std: tuple[float, ...],
     ) -> None:
         super().__init__()
-        self.backbone = backbone
+        self.backbone: Any = backbone  # timm models share methods, not a class
         self.feature_map = nn.Identity()
         width = cast(int, backbone.num_features)
         layers: list[nn.Module] = []
@@ -67,7 +67,8 @@ class Classifier(nn.Module):
             pooled = features.mean((2, 3))
         else:  # tokens, or channels last: the family's own pooling
             pooled = self.backbone.forward_head(features, pre_logits=True)
-        return self.head(pooled)
+        logits: torch.Tensor = self.head(pooled)
+        return logits
 
 
 def build_classifier(
@@ -88,11 +89,12 @@ def build_classifier(
     """
     if not timm.is_model(name):
         raise InputError(
-            f"Expected the name of a timm model, but got `{name}`.{suggest(name, timm.list_models())}"
+            f"Expected the name of a timm model, but got `{name}`."
+            + suggest(name, timm.list_models())
         )
     torch.manual_seed(seed)
     backbone = _create_backbone(name, image_size, weights)
-    config = backbone.pretrained_cfg
+    config = cast(dict[str, Any], backbone.pretrained_cfg)
     hidden = next((units for part, units in HIDDEN_UNITS.items() if part in name), 0)
     return Classifier(
         backbone,
@@ -104,7 +106,7 @@ def build_classifier(
 
 
 def _create_backbone(name: str, image_size: int, weights: str | None) -> nn.Module:
-    options: dict[str, object] = {"num_classes": 0}
+    options: dict[str, Any] = {"num_classes": 0}
     if "img_size" in inspect.signature(timm.models.model_entrypoint(name)).parameters or any(
         part in name for part in ("vit", "swin", "deit", "beit", "mixer")
     ):
@@ -125,7 +127,7 @@ def _create_backbone(name: str, image_size: int, weights: str | None) -> nn.Modu
         ) from None
 
 
-def _create_from_hub(name: str, options: dict[str, object]) -> nn.Module:
+def _create_from_hub(name: str, options: dict[str, Any]) -> nn.Module:
     how = (
         f"Give a file with --weights {name}=FILE.safetensors, make the hub reachable, or train "
         "from scratch with --weights none."
