@@ -5,7 +5,7 @@ import shutil
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
 
 from rich.console import Console
@@ -36,7 +36,7 @@ class Capture:
 
 @contextmanager
 def capture_noise() -> Iterator[Capture]:
-    """Send file descriptors 1 and 2, also those of C++ code and threads, to a log file."""
+    """Send standard output and error, also those of C++ code and child processes, to a log."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)
@@ -45,9 +45,12 @@ def capture_noise() -> Iterator[Capture]:
     os.dup2(handle, 2)
     os.close(handle)
     streams = [os.fdopen(os.dup(fd), "w", encoding="utf-8") for fd in saved]
+    noise = open(name, "a", encoding="utf-8")  # noqa: SIM115  # closed below
     try:
-        yield Capture(Console(file=streams[0]), Console(file=streams[1]), Path(name))
+        with redirect_stdout(noise), redirect_stderr(noise):
+            yield Capture(Console(file=streams[0]), Console(file=streams[1]), Path(name))
     finally:
+        noise.close()
         sys.stdout.flush()
         sys.stderr.flush()
         for number, fd in enumerate(saved, start=1):

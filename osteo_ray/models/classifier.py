@@ -96,13 +96,15 @@ def build_classifier(
     backbone = _create_backbone(name, image_size, weights)
     config = cast(dict[str, Any], backbone.pretrained_cfg)
     hidden = next((units for part, units in HIDDEN_UNITS.items() if part in name), 0)
-    return Classifier(
+    classifier = Classifier(
         backbone,
         hidden_units=hidden,
         n_classes=n_classes,
         mean=config["mean"],
         std=config["std"],
     )
+    # Twice as fast forward on a CPU, and what tensor cores want.
+    return classifier.to(memory_format=torch.channels_last)
 
 
 def _create_backbone(name: str, image_size: int, weights: str | None) -> nn.Module:

@@ -1,0 +1,232 @@
+"""The whole job on tiny phantoms, on a real local Ray."""
+
+import io
+import json
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from rich.console import Console
+
+from osteo_ray.compare.stages import compare
+from osteo_ray.config import CompareConfig, build_config, merge_settings
+from osteo_ray.data.masks import unpack_mask
+from osteo_ray.progress import JobProgress
+
+pytestmark = pytest.mark.ray
+
+TINY = {
+    "models": ["test_byobnet"],
+    "seeds": 2,
+    "image_size": 32,
+    "training": {"epochs": 2},
+    "lime": {"samples": 12, "top_k": 2},
+    "phantom": {"n_images": 48, "size_px": 48},
+}
+TINY_FLAGS = [
+    *("--models", "test_byobnet", "--seeds", "2", "--image-size", "32", "--epochs", "2"),
+    *("--lime-samples", "12", "--lime.top-k", "2"),
+    *("--phantom.n-images", "48", "--phantom.size-px", "48"),
+]
+ARMS = ["lime", "original", "random_mask", "silhouette"]
+
+
+def tiny_config(out: Path, **settings: object) -> CompareConfig:
+    return build_config(merge_settings({**TINY, "out": str(out)}, settings))
+
+
+def run_quietly(config: CompareConfig):
+    return compare(config, JobProgress(Console(file=io.StringIO())))
+
+
+@pytest.fixture(scope="module")
+def finished(local_ray: None, tmp_path_factory: pytest.TempPathFactory):
+    """A finished comparison of one model, two seeds and all arms."""
+    return run_quietly(tiny_config(tmp_path_factory.mktemp("runs") / "whole"))
+
+
+def test_every_planned_trial_is_in_every_table(finished) -> None:
+    assert finished.failures == []
+    results = pd.read_parquet(finished.run.results)
+    planned = {(seed, arm, split) for seed in (0, 1) for arm in ARMS for split in SPLITS}
+    assert set(zip(results["seed"], results["arm"], results["split"], strict=True)) == planned
+    predictions = pd.read_parquet(finished.run.predictions)
+    splits = pd.read_parquet(finished.run.splits)
+    for (seed, _, split), part in predictions.groupby(["seed", "arm", "split"]):
+        expected = splits.loc[(splits["seed"] == seed) & (splits["split"] == split), "image_id"]
+        assert sorted(part["image_id"]) == sorted(expected)
+    shares = predictions[["p_normal", "p_osteoporosis"]].to_numpy()
+    np.testing.assert_allclose(shares.sum(1), 1, atol=1e-9)
+
+
+SPLITS = ("validation", "test")
+
+
+def test_copies_stay_on_one_side_and_conflicts_out(finished) -> None:
+    images = pd.read_parquet(finished.run.images)
+    splits = pd.read_parquet(finished.run.splits).merge(images, on="image_id")
+    assert images["group"].nunique() < len(images)  # the phantoms hold copies
+    assert splits.groupby(["seed", "group"])["split"].nunique().max() == 1
+    assert not splits["conflict"].any()
+
+
+def test_random_masks_have_the_area_of_lime_masks(finished) -> None:
+    masks = pd.read_parquet(finished.run.masks)
+    assert len(masks) == 48 * 2 * 2  # images, seeds, kinds
+    assert masks["error"].isna().all()
+    area = masks.assign(area=[unpack_mask(m, 32).sum() for m in masks["keep_mask"]]).pivot(
+        index=["seed", "image_id"], columns="kind", values="area"
+    )
+    assert (area["lime"] == area["random"]).all()
+
+
+def test_comparison_and_report_are_written(finished) -> None:
+    comparison = json.loads(finished.run.comparison.read_text())
+    assert comparison["missing"] == []
+    contrasts = {(row["arm"], row["baseline"]) for row in comparison["contrasts"]}
+    assert ("lime", "original") in contrasts
+    assert comparison["verdict"]["verdict"] == finished.comparison["verdict"]["verdict"]
+    assert finished.run.report.read_text().count("data:image/") > 4  # samples are shown
+
+
+def test_a_sweep_equals_training_in_this_process(finished, tmp_path: Path) -> None:
+    import torch
+
+    from osteo_ray.compare.experiment import Experiment, Trial
+    from osteo_ray.compare.prepare import read_dataset, read_pixels
+    from osteo_ray.compare.trials import run_trial
+    from osteo_ray.runs import Run
+
+    config = tiny_config(finished.run.root)
+    data = read_dataset(finished.run, config)
+    ids = data.images["image_id"].to_numpy(str)
+    shared = {
+        "config": config,
+        "image_ids": ids,
+        "labels": data.images["label"].to_numpy(str),
+        "classes": data.classes,
+        "splits": data.splits,
+        "fingerprint": data.fingerprint,
+        "weights": {"test_byobnet": "none"},
+    }
+    trial = Trial("test_byobnet", 1, "original")
+    n_threads = torch.get_num_threads()
+    try:
+        serial = Experiment(run=Run(tmp_path), **shared)
+        pixels = read_pixels(finished.run, ids.tolist(), 32)
+        run_trial(trial, serial, pixels, device=torch.device("cpu"), n_threads=1)
+    finally:
+        torch.set_num_threads(n_threads)
+    swept = Experiment(run=finished.run, **shared)
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(serial.path_of(trial) / "predictions.parquet"),
+        pd.read_parquet(swept.path_of(trial) / "predictions.parquet"),
+        check_exact=True,
+    )
+
+
+def test_a_rerun_computes_nothing_again(finished) -> None:
+    before = {
+        path: path.stat().st_mtime_ns
+        for folder in (finished.run.trials, finished.run.masks, finished.run.pixels)
+        for path in folder.rglob("*.*")
+    }
+    again = run_quietly(tiny_config(finished.run.root))
+    assert again.comparison == finished.comparison
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_failed_trial_is_reported_and_the_others_finish(finished, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(finished.run.root, broken)
+    seed_folder = broken / "trials" / "test_byobnet" / "seed-1"
+    shutil.rmtree(seed_folder)
+    seed_folder.write_text("a file where a folder must be: nothing of seed 1 can be stored")
+    lime = next((broken / "trials" / "test_byobnet" / "seed-0").glob("lime-*"))
+    shutil.rmtree(lime)  # one of the others, which must be trained again
+    outcome = run_quietly(tiny_config(broken, resources={"max_retries": 0}))
+    reasons = {str(failure.trial): failure.reason for failure in outcome.failures}
+    assert len(reasons) == 4
+    assert "Not a directory" in reasons["test_byobnet, seed 1, original"]
+    assert reasons["test_byobnet, seed 1, lime"] == "its first model is missing"
+    assert lime.exists()
+    assert len(outcome.comparison["missing"]) == 4
+    assert "missing" in outcome.comparison["verdict"]["reason"]
+
+
+def test_other_seed_other_result_same_seed_same_result(finished, tmp_path: Path) -> None:
+    repeat = run_quietly(tiny_config(tmp_path / "repeat", seeds=1, arms=["original"]))
+    first = pd.read_parquet(repeat.run.predictions)
+    stored = pd.read_parquet(finished.run.predictions)
+    same = stored[(stored["seed"] == 0) & (stored["arm"] == "original")].reset_index(drop=True)
+    pd.testing.assert_frame_equal(first, same, check_exact=True)
+    other = stored[(stored["seed"] == 1) & (stored["arm"] == "original")]
+    assert not np.isin(other["p_normal"], first["p_normal"]).any()
+
+
+def test_two_workers_train_through_ray_train(local_ray: None, tmp_path: Path) -> None:
+    config = tiny_config(tmp_path / "wide", seeds=1, arms=["original"], resources={"workers": 2})
+    outcome = run_quietly(config)
+    assert outcome.failures == []
+    assert len(pd.read_parquet(outcome.run.predictions)) > 0
+
+
+def start_command(out: Path) -> "subprocess.Popen[str]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "osteo_ray.cli", "compare", "--out", str(out), *TINY_FLAGS],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def wait_for(process: "subprocess.Popen[str]", folder: Path, pattern: str) -> None:
+    """Wait until a file appears, at most as long as a whole run may take."""
+    until = time.monotonic() + 120
+    while not any(folder.rglob(pattern)):
+        assert process.poll() is None, process.stdout.read() if process.stdout else ""
+        assert time.monotonic() < until, f"no {pattern} in {folder}"
+        time.sleep(0.05)
+
+
+@pytest.mark.parametrize("moment", ["trials/**/model.safetensors", "masks/**/part-*.parquet"])
+def test_killed_and_run_again_ends_as_if_undisturbed(finished, tmp_path: Path, moment: str) -> None:
+    out = tmp_path / "killed"
+    process = start_command(out)
+    wait_for(process, out, moment)
+    process.kill()
+    process.communicate()
+    assert not (out / "comparison.json").exists()
+    done = {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
+    again = run_quietly(tiny_config(out))
+    assert {path: path.stat().st_mtime_ns for path in done} == done
+    assert again.comparison == finished.comparison
+    pd.testing.assert_frame_equal(
+        pd.read_parquet(again.run.predictions),
+        pd.read_parquet(finished.run.predictions),
+        check_exact=True,
+    )
+    columns = ["seed", "kind", "image_id", "keep_mask"]
+    masks = [
+        pd.read_parquet(run.masks)[columns].sort_values(columns[:3], ignore_index=True)
+        for run in (again.run, finished.run)
+    ]
+    pd.testing.assert_frame_equal(*masks, check_exact=True)
+
+
+def test_interrupted_by_the_user_says_how_to_go_on(tmp_path: Path) -> None:
+    out = tmp_path / "interrupted"
+    process = start_command(out)
+    wait_for(process, out, "trials/**/model.safetensors")
+    process.send_signal(signal.SIGINT)
+    printed, _ = process.communicate(timeout=90)
+    assert process.returncode == 2
+    assert "the same command goes on from there" in " ".join(printed.split())
+    assert "Traceback" not in printed

@@ -1,0 +1,431 @@
+"""Layers of settings, what is refused and in which words, and what identifies a run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from osteo_ray.cli import main, parse_compare
+from osteo_ray.config import (
+    ARM_NAMES,
+    DEMO,
+    CompareConfig,
+    build_config,
+    hash_settings,
+    merge_settings,
+    read_yaml,
+)
+from osteo_ray.errors import InputError, suggest
+
+Refuse = Callable[..., str]
+
+
+@pytest.fixture
+def write_yaml(tmp_path: Path) -> Callable[[str], str]:
+    def write(text: str) -> str:
+        path = tmp_path / "settings.yaml"
+        path.write_text(text, encoding="utf-8")
+        return str(path)
+
+    return write
+
+
+@pytest.fixture
+def refuse() -> Refuse:
+    """Return the message with which settings are refused."""
+
+    def build(**settings: Any) -> str:
+        with pytest.raises(InputError) as error:
+            build_config(settings)
+        return str(error.value)
+
+    return build
+
+
+# Layers
+
+
+def test_phantoms_get_the_demo() -> None:
+    config = parse_compare([])
+    assert config.data == "phantom"
+    assert config.models == DEMO["models"]
+    assert config.weights == ("none",)
+    assert (config.seeds, config.image_size) == (DEMO["seeds"], DEMO["image_size"])
+    assert config.training.epochs == DEMO["training"]["epochs"]
+    assert config.lime.samples == DEMO["lime"]["samples"]
+    assert config.lime.top_k == 5  # which the demo leaves alone
+
+
+def test_other_data_get_the_papers_recipe(tmp_path: Path) -> None:
+    config = parse_compare(["--data", str(tmp_path)])
+    assert config == CompareConfig(data=str(tmp_path))
+    assert config.models == ("efficientnet_b0", "mobilenetv3_large_100")
+    assert config.weights == ()
+    assert (config.seeds, config.image_size, config.split_ratio) == (10, 224, (7, 2, 1))
+    assert config.arms == ("original", "lime", "random_mask", "silhouette")
+    training = config.training
+    assert (training.epochs, training.per_worker_batch_size, training.learning_rate) == (
+        30,
+        32,
+        1e-4,
+    )
+    augmentation = training.augmentation
+    assert (augmentation.rotation_deg, augmentation.flip) == (20.0, True)
+    assert (augmentation.shift, augmentation.shear, augmentation.zoom) == (0.2, 0.2, 0.2)
+    lime = config.lime
+    assert (lime.samples, lime.top_k, lime.fill, lime.kernel_width) == (1000, 5, "mean", 0.25)
+    assert (lime.kernel_size, lime.max_dist, lime.ratio, lime.alpha) == (4.0, 200.0, 0.2, 1.0)
+
+
+def test_file_wins_over_the_demo_and_leaves_its_other_settings(write_yaml) -> None:
+    file = write_yaml("seeds: 3\nlime: {top_k: 2}\ntraining: {augmentation: {flip: false}}\n")
+    config = parse_compare(["--config", file])
+    assert config.seeds == 3
+    assert (config.lime.top_k, config.lime.samples) == (2, DEMO["lime"]["samples"])
+    augmentation = config.training.augmentation
+    assert augmentation.flip is False
+    assert augmentation.shift == build_config({}).training.augmentation.shift
+
+
+def test_flags_win_over_the_file(write_yaml) -> None:
+    file = write_yaml("seeds: 3\nlime: {top_k: 2, samples: 30}\nmodels: [resnet18]\n")
+    config = parse_compare(["--config", file, "--seeds", "4", "--lime.top-k", "7"])
+    assert (config.seeds, config.lime.top_k, config.lime.samples) == (4, 7, 30)
+    assert config.models == ("resnet18",)
+
+
+def test_data_flag_wins_over_the_file_and_chooses_the_preset(write_yaml, tmp_path: Path) -> None:
+    file = write_yaml("data: phantom\nseeds: 3\n")
+    config = parse_compare(["--config", file, "--data", str(tmp_path)])
+    assert config.data == str(tmp_path)
+    assert config.seeds == 3
+    assert config.models == ("efficientnet_b0", "mobilenetv3_large_100")
+
+
+def test_data_of_the_file_chooses_the_preset(write_yaml) -> None:
+    config = parse_compare(["--config", write_yaml("data: /images\n")])
+    assert config.data == "/images"
+    assert config.image_size == 224
+
+
+def test_short_flags_reach_their_groups() -> None:
+    flags = ["--epochs", "2", "--lime-samples", "9", "--workers", "3", "--arms", "original", "lime"]
+    config = parse_compare(flags)
+    assert (config.training.epochs, config.lime.samples, config.resources.workers) == (2, 9, 3)
+    assert config.arms == ("original", "lime")
+
+
+def test_relative_data_become_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert build_config({"data": "images"}).data == str(tmp_path / "images")
+
+
+def test_merging_keeps_what_is_not_overlaid_and_its_inputs() -> None:
+    base = {"a": {"x": 1, "y": 2}, "b": 1, "c": {"z": 1}}
+    over = {"a": {"x": 9}, "b": {"q": 1}, "c": 5}
+    assert merge_settings(base, over) == {"a": {"x": 9, "y": 2}, "b": {"q": 1}, "c": 5}
+    assert base == {"a": {"x": 1, "y": 2}, "b": 1, "c": {"z": 1}}
+
+
+def test_seed_numbers() -> None:
+    assert build_config({"seeds": 3, "first_seed": 10}).seed_numbers == (10, 11, 12)
+
+
+# Refusals
+
+
+@pytest.mark.parametrize(
+    ("settings", "key", "nearest"),
+    [
+        ({"modles": ["a"]}, "modles", "models"),
+        ({"lime": {"sampels": 3}}, "lime.sampels", "samples"),
+        ({"training": {"augmentation": {"rotation": 3}}}, "training.augmentation.rotation", None),
+        ({"training": {"augmentation": {"zom": 0.1}}}, "training.augmentation.zom", "zoom"),
+        ({"training": {"lr": 1}}, "training.lr", None),
+    ],
+)
+def test_unknown_key_is_named_with_the_nearest(
+    refuse: Refuse, settings: dict[str, Any], key: str, nearest: str | None
+) -> None:
+    message = refuse(**settings)
+    assert f"Unknown configuration key `{key}`." in message
+    if nearest:
+        assert f"Did you mean `{nearest}`?" in message
+
+
+def test_all_problems_are_told_at_once(refuse: Refuse) -> None:
+    lines = refuse(seeds=0, sedes=1, lime={"top_k": -1}).splitlines()
+    assert len(lines) == 3
+    assert any(line.startswith("seeds:") and line.endswith("but got 0") for line in lines)
+    assert any(line.startswith("lime.top_k:") and line.endswith("but got -1") for line in lines)
+
+
+def test_unknown_arm_is_named_with_the_nearest(refuse: Refuse) -> None:
+    message = refuse(arms=["original", "silhoutte"])
+    assert "got `silhoutte`" in message
+    assert "Did you mean `silhouette`?" in message
+    assert all(arm in message for arm in ARM_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"arms": ["lime"]}, "`original` among the arms"),
+        ({"arms": []}, "arms"),
+        ({"arms": ["original", "lime", "lime"]}, "distinct arms"),
+        ({"models": ["resnet18", "resnet18"]}, "distinct models"),
+        ({"models": []}, "models"),
+        ({"split_ratio": [7, 0, 3]}, "at least 1"),
+        ({"split_ratio": [7, 3]}, "split_ratio"),
+        ({"split": "stratified"}, "grouped"),
+        ({"statistics": {"metric": "mcc"}}, "accuracy"),
+        ({"statistics": {"alpha": 0.7}}, "statistics.alpha"),
+        ({"training": {"learning_rate": 0}}, "training.learning_rate"),
+        ({"lime": {"samples": 1}}, "lime.samples"),
+        ({"lime": "fast"}, "lime"),
+        ({"image_size": 31}, "image_size"),
+        ({"phantom": {"positive_share": 1.0}}, "phantom.positive_share"),
+        ({"resources": {"workers": 0}}, "resources.workers"),
+    ],
+)
+def test_unusable_value_is_refused(refuse: Refuse, settings: dict[str, Any], words: str) -> None:
+    message = refuse(**settings)
+    assert words in message
+    assert "Value error" not in message
+
+
+def test_settings_cannot_change_after_validation() -> None:
+    config = build_config({})
+    with pytest.raises(ValueError, match="frozen"):
+        config.seeds = 1  # type: ignore[misc]
+
+
+@pytest.mark.parametrize(
+    ("flags", "words"),
+    [
+        (["--arms", "original", "silhoutte"], ["`silhoutte`", "`silhouette`"]),
+        (["--arms", "lime"], ["`original`"]),
+        (["--lime.top-k", "0"], ["top_k", "0"]),
+        (["--seeds", "0"], ["seeds", "0"]),
+        (["--seeds", "many"], ["--seeds", "many"]),
+        (["--weights", "resnet18=x"], ["`resnet18`"]),
+    ],
+    ids=" ".join,
+)
+def test_unusable_flag_value_ends_with_code_2(
+    flags: list[str], words: list[str], capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse_compare(flags)
+    assert ended.value.code == 2
+    message = " ".join(capfd.readouterr().err.split())
+    assert all(word in message for word in words)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [("seeds: [1", "Expected YAML"), ("- seeds\n- 3\n", "list"), ("seeds", "str")],
+    ids=["broken", "list", "bare word"],
+)
+def test_file_without_settings_is_refused(write_yaml, text: str, words: str) -> None:
+    file = write_yaml(text)
+    with pytest.raises(InputError) as error:
+        parse_compare(["--config", file])
+    assert words in str(error.value)
+    assert file in str(error.value)
+
+
+def test_binary_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "settings.yaml"
+    path.write_bytes(b"\xff\xfe\x00\x81")
+    with pytest.raises(InputError, match="Expected YAML"):
+        read_yaml(path)
+
+
+def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="No such file"):
+        parse_compare(["--config", str(tmp_path / "none.yaml")])
+    with pytest.raises(InputError, match="Is a directory"):
+        read_yaml(tmp_path)
+
+
+def test_empty_file_changes_nothing(write_yaml) -> None:
+    assert parse_compare(["--config", write_yaml("# nothing\n")]) == parse_compare([])
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--models", "a", "--models", "b"],
+        ["--seeds=1", "--seeds", "2"],
+        ["--data", "a", "--data", "b"],
+    ],
+)
+def test_repeated_flag_is_refused(flags: list[str]) -> None:
+    with pytest.raises(InputError, match=f"{flags[0].split('=')[0]} once, but got it 2 times"):
+        parse_compare(flags)
+
+
+@pytest.mark.parametrize(
+    ("mistyped", "right"), [("--seed", "--seeds"), ("--lime.sampels", "--lime.samples")]
+)
+def test_mistyped_flag_ends_with_code_2_and_the_nearest(
+    mistyped: str, right: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        parse_compare([mistyped, "3"])
+    assert ended.value.code == 2
+    written = capfd.readouterr()
+    assert right in written.err + written.out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (["compare", "--lime.top-k", "0"], 2, "top_k"),
+        (["compare", "--config", "/none.yaml"], 2, "No such file"),
+        (["compare", "--seed", "1"], 2, "--seeds"),
+        (["comprae"], 2, "Did you mean `compare`?"),
+        ([], 2, "osteo-ray COMMAND"),
+        (["--help"], 0, "compare"),
+        (["compare", "--help"], 0, "--lime.top-k"),
+        (["report", "/none"], 2, "comparison.json"),
+    ],
+)
+def test_exit_codes_without_traceback(
+    arguments: list[str], code: int, words: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    assert main(arguments) == code
+    written = capfd.readouterr()
+    assert words in written.out + written.err
+    assert "Traceback" not in written.out + written.err
+
+
+# Weights
+
+
+def test_weights_none_holds_for_every_model() -> None:
+    config = build_config({"data": "/d", "weights": "none"})
+    assert [config.weights_of(model) for model in config.models] == ["none", "none"]
+
+
+def test_weights_default_to_the_hub() -> None:
+    assert build_config({"data": "/d"}).weights_of("efficientnet_b0") is None
+
+
+@pytest.mark.parametrize(
+    "weights",
+    [["efficientnet_b0=b0.safetensors"], {"efficientnet_b0": "b0.safetensors"}],
+    ids=["flag", "mapping"],
+)
+def test_weights_file_belongs_to_its_model(
+    weights: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = build_config({"data": "/d", "weights": weights})
+    assert config.weights_of("efficientnet_b0") == str(tmp_path / "b0.safetensors")
+    assert config.weights_of("mobilenetv3_large_100") is None
+
+
+def test_weights_file_may_hold_an_equals_sign() -> None:
+    config = build_config({"models": ["resnet18"], "weights": ["resnet18=/a=b/c.safetensors"]})
+    assert config.weights_of("resnet18") == "/a=b/c.safetensors"
+
+
+def test_weights_flag_replaces_the_demos(tmp_path: Path) -> None:
+    file = tmp_path / "w.safetensors"
+    config = parse_compare(["--weights", f"test_byobnet={file}"])
+    assert config.weights_of("test_byobnet") == str(file)
+    assert config.weights_of("test_efficientnet") is None
+
+
+@pytest.mark.parametrize(
+    ("weights", "words"),
+    [
+        (["none", "efficientnet_b0=x"], "`none` alone"),
+        (["b0.safetensors"], "NAME=FILE.safetensors or `none`, but got `b0.safetensors`"),
+        (["efficientnet_b0="], "NAME=FILE"),
+        (["=b0.safetensors"], "NAME=FILE"),
+        (["efficientnet_b1=x"], "Did you mean `efficientnet_b0`?"),
+    ],
+)
+def test_unusable_weights_are_refused(refuse: Refuse, weights: list[str], words: str) -> None:
+    assert words in refuse(data="/d", weights=weights)
+
+
+# Identity
+
+
+def _identify(**settings: Any) -> str:
+    return hash_settings(build_config(settings).identity())
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"seeds": 6},
+        {"first_seed": 1},
+        {"models": ["resnet18"]},
+        {"weights": []},
+        {"arms": ["original", "lime"]},
+        {"split": "random"},
+        {"split_ratio": [3, 1, 1]},
+        {"positive_class": "normal"},
+        {"image_size": 96},
+        {"training": {"epochs": 3}},
+        {"training": {"augmentation": {"flip": False}}},
+        {"lime": {"samples": 91}},
+        {"statistics": {"margin": 0.1}},
+        {"phantom": {"seed": 1}},
+        {"resources": {"workers": 2}},
+    ],
+    ids=str,
+)
+def test_identity_changes_with_what_changes_results(settings: dict[str, Any]) -> None:
+    assert _identify(**settings) != _identify()
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"out": "/elsewhere"},
+        {"resources": {"cpus_per_worker": 4}},
+        {"resources": {"gpus_per_worker": 0.5}},
+        {"resources": {"max_retries": 7}},
+        {"seeds": 5},
+    ],
+    ids=str,
+)
+def test_identity_ignores_where_the_work_runs(settings: dict[str, Any]) -> None:
+    assert _identify(**settings) == _identify()
+
+
+def test_identity_of_real_data_ignores_phantom_settings() -> None:
+    assert _identify(data="/d", phantom={"seed": 1}) == _identify(data="/d")
+
+
+def test_hash_is_independent_of_key_order_at_every_depth() -> None:
+    one = {"a": {"x": 1, "y": [1, 2]}, "b": "ä"}
+    other = {"b": "ä", "a": {"y": [1, 2], "x": 1}}
+    assert hash_settings(one) == hash_settings(other)
+    assert len(hash_settings(one)) == 12
+    assert hash_settings(one) != hash_settings({"a": {"x": 1, "y": [2, 1]}, "b": "ä"})
+
+
+def test_hash_is_the_same_in_every_process() -> None:
+    # SHA-256 of '{"a":1}' begins so; a salted hash would differ from run to run.
+    assert hash_settings({"a": 1}) == "015abd7f5cc5"
+
+
+def test_validated_settings_survive_a_round_trip(write_yaml) -> None:
+    import yaml
+
+    config = parse_compare(["--seeds", "3", "--weights", "test_byobnet=/w.safetensors"])
+    text = yaml.safe_dump(config.model_dump(mode="json"))
+    assert build_config(read_yaml(Path(write_yaml(text)))) == config
+
+
+def test_suggestion_needs_a_near_word() -> None:
+    assert suggest("origina", ARM_NAMES) == " Did you mean `original`?"
+    assert suggest("gradcam", ARM_NAMES) == ""

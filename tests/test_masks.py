@@ -1,0 +1,129 @@
+"""Polarity, packing and views of keep-masks, and the random masks of a wanted area."""
+
+import numpy as np
+import pytest
+import torch
+
+from osteo_ray.data.masks import apply_view, cover_area, pack_mask, unpack_mask
+
+
+@pytest.mark.parametrize("size_px", [1, 2, 3, 5, 7, 8, 13, 31, 64])
+def test_packing_can_be_undone(size_px: int) -> None:
+    mask = np.random.default_rng(size_px).random((size_px, size_px)) < 0.4
+    packed = pack_mask(mask)
+    found = unpack_mask(packed, size_px)
+    assert found.dtype == bool
+    assert len(packed) == -(-(size_px**2) // 8)
+    np.testing.assert_array_equal(found, mask)
+
+
+def test_kept_pixels_are_ones_row_by_row() -> None:
+    mask = np.array([[True, True, False], [False, False, False], [False, False, True]])
+    assert pack_mask(mask) == bytes([0b11000000, 0b10000000])
+    np.testing.assert_array_equal(unpack_mask(bytes([0b11000000, 0b10000000]), 3), mask)
+
+
+@pytest.mark.parametrize("n_bytes", [0, 7, 9])
+def test_bytes_of_another_size_are_refused(n_bytes: int) -> None:
+    with pytest.raises(ValueError, match=f"Expected 8 bytes .* 8×8, but got {n_bytes}"):
+        unpack_mask(bytes(n_bytes), 8)
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).random((3, 1, 5, 6), np.float32) + 0.01)
+
+
+@pytest.fixture(scope="module")
+def keep_masks() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(1).random((3, 1, 5, 6)) < 0.5)
+
+
+def test_polarity() -> None:
+    image = torch.tensor([[[[0.25, 0.75]]]])
+    keep = torch.tensor([[[[True, False]]]])
+    assert apply_view(image, keep, "masked").tolist() == [[[[0.25, 0.0]]]]
+    assert apply_view(image, keep, "silhouette").tolist() == [[[[1.0, 0.0]]]]
+
+
+def test_views_equal_numpy(images: torch.Tensor, keep_masks: torch.Tensor) -> None:
+    expected = {
+        "image": images.numpy(),
+        "masked": np.where(keep_masks.numpy(), images.numpy(), 0),
+        "silhouette": keep_masks.numpy().astype(np.float32),
+    }
+    for view, pixels in expected.items():
+        found = apply_view(images, keep_masks, view)  # type: ignore[arg-type]
+        assert found.dtype == torch.float32
+        np.testing.assert_array_equal(found.numpy(), pixels)
+
+
+def test_whole_image_needs_no_masks(images: torch.Tensor) -> None:
+    assert torch.equal(apply_view(images, None, "image"), images)
+
+
+@pytest.mark.parametrize("view", ["masked", "silhouette"])
+def test_masks_that_are_missing_or_of_another_shape_are_refused(
+    images: torch.Tensor, keep_masks: torch.Tensor, view
+) -> None:
+    with pytest.raises(ValueError, match="but got none"):
+        apply_view(images, None, view)
+    for wrong in (keep_masks[:, 0], keep_masks[:2], keep_masks[..., :5]):
+        with pytest.raises(ValueError, match=r"Expected keep-masks of shape \(3, 1, 5, 6\)"):
+            apply_view(images, wrong, view)
+
+
+def _draw_segments(rng: np.random.Generator) -> np.ndarray:
+    """Draw a segmentation by nearest centres, numbered without gaps."""
+    height, width, n = rng.integers(4, 40), rng.integers(4, 40), rng.integers(1, 15)
+    centres = rng.random((n, 2)) * (height, width)
+    row, column = np.mgrid[:height, :width]
+    distance = (row[..., None] - centres[:, 0]) ** 2 + (column[..., None] - centres[:, 1]) ** 2
+    return np.unique(distance.argmin(-1), return_inverse=True)[1].reshape(height, width)
+
+
+@pytest.mark.parametrize("seed", range(60))
+def test_area_is_exact_and_all_superpixels_but_one_are_whole(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    segments = _draw_segments(rng)
+    area = int(rng.integers(0, segments.size + 1))
+    mask = cover_area(segments, area, rng)
+    assert mask.dtype == bool
+    assert mask.shape == segments.shape
+    assert mask.sum() == area
+    shares = np.bincount(segments.ravel(), mask.ravel()) / np.bincount(segments.ravel())
+    cut = np.flatnonzero((shares > 0) & (shares < 1))
+    assert len(cut) <= 1
+    for number in cut:  # kept from its top down
+        inside = mask.ravel()[segments.ravel() == number]
+        assert (np.diff(inside.astype(int)) <= 0).all()
+
+
+def test_whole_superpixels_are_kept_where_they_fit_exactly() -> None:
+    segments = np.repeat(np.arange(4), 6).reshape(4, 6)
+    for seed in range(20):
+        mask = cover_area(segments, 12, np.random.default_rng(seed))
+        assert sorted(mask.sum(1)) == [0, 0, 6, 6]
+
+
+def test_same_generator_same_mask_and_chance_reaches_every_superpixel() -> None:
+    segments = np.repeat(np.arange(8), 4).reshape(8, 4)
+    masks = [cover_area(segments, 4, np.random.default_rng(seed)) for seed in range(80)]
+    again = [cover_area(segments, 4, np.random.default_rng(seed)) for seed in range(80)]
+    np.testing.assert_array_equal(masks, again)
+    counts = np.sum(masks, axis=0)[:, 0]
+    assert counts.sum() == 80
+    assert counts.min() >= 3  # ten each is expected
+
+
+def test_no_area_and_all_of_it() -> None:
+    segments = np.arange(6).reshape(2, 3)
+    rng = np.random.default_rng(0)
+    assert not cover_area(segments, 0, rng).any()
+    assert cover_area(segments, 6, rng).all()
+
+
+@pytest.mark.parametrize("area", [-1, 7])
+def test_impossible_area_is_refused(area: int) -> None:
+    with pytest.raises(ValueError, match=rf"0 \.\. 6 pixels, but got {area}"):
+        cover_area(np.arange(6).reshape(2, 3), area, np.random.default_rng(0))

@@ -1,0 +1,534 @@
+"""Trials and explanations without Ray: what is stored, found again, seen and kept apart."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+
+from osteo_ray.compare import trials
+from osteo_ray.compare.arms import ARMS
+from osteo_ray.compare.experiment import Experiment, Trial
+from osteo_ray.compare.trials import run_trial
+from osteo_ray.config import ARM_NAMES, LimeSettings, build_config, merge_settings
+from osteo_ray.data.images import resize_image
+from osteo_ray.data.masks import unpack_mask
+from osteo_ray.data.phantom import make_phantoms
+from osteo_ray.explain import explainer
+from osteo_ray.explain.explainer import Explainer, derive_rng
+from osteo_ray.explain.jobs import Explainable, read_done
+from osteo_ray.explain.superpixels import find_superpixels
+from osteo_ray.models.batches import ImageSet
+from osteo_ray.models.classifier import load_classifier
+from osteo_ray.models.prediction import predict_probabilities
+from osteo_ray.models.training import make_deterministic
+from osteo_ray.runs import HEATMAPS, MASKS, PIXELS, Run, read_parts, write_table
+
+CPU = torch.device("cpu")
+MODEL = "test_efficientnet"
+SIZE_PX = 32
+N_IMAGES = 16
+FLAT, SET_ASIDE = 3, 5  # an image that LIME cannot explain; one outside the split
+SPLIT = np.array(["train", "validation", "test", "train"] * 4, dtype="<U10")
+SPLIT[SET_ASIDE] = ""
+SETTINGS: dict[str, Any] = {
+    "models": [MODEL],
+    "weights": ["none"],
+    "seeds": 1,
+    "image_size": SIZE_PX,
+    "training": {"epochs": 1, "per_worker_batch_size": 8},
+    "lime": {"samples": 12, "top_k": 2},
+}
+FIRST = Trial(MODEL, 0, "original")
+
+
+def make_pixels() -> np.ndarray:
+    phantoms = make_phantoms(n_images=N_IMAGES, size_px=SIZE_PX, duplicate_share=0.0, seed=1)
+    pixels = np.stack([resize_image(phantom.image, SIZE_PX) for phantom in phantoms])
+    pixels[FLAT] = 90
+    return pixels
+
+
+def make_experiment(root: Path, **changes: Any) -> Experiment:
+    settings = merge_settings({**SETTINGS, "out": str(root)}, changes)
+    return Experiment(
+        config=build_config(settings),
+        run=Run(root),
+        image_ids=np.array([f"image-{number:02}" for number in range(N_IMAGES)]),
+        labels=np.array(["normal", "worn"] * (N_IMAGES // 2)),
+        classes=("normal", "worn"),
+        splits={0: SPLIT, 1: np.roll(SPLIT, 1)},
+        fingerprint="data",
+        weights={MODEL: "none", "resnet18": "none"},
+    )
+
+
+def write_pixels(experiment: Experiment, pixels: np.ndarray) -> None:
+    rows = [
+        {"image_id": name, "digest": f"digest of {name}", "pixels": image.tobytes()}
+        for name, image in zip(experiment.image_ids.tolist(), pixels, strict=True)
+    ]
+    parts = {"part-a": rows[:10], "part-b": rows[10:]}
+    for name, part in parts.items():
+        path = experiment.run.pixels / f"{name}.parquet"
+        write_table(path, pa.Table.from_pylist(part, schema=PIXELS))
+
+
+def make_explainable(experiment: Experiment, **changes: Any) -> Explainable:
+    explainable = Explainable(
+        model=MODEL,
+        seed=0,
+        checkpoint=experiment.path_of(FIRST) / "model.safetensors",
+        masks=experiment.masks_of(FIRST),
+        heatmaps=experiment.run.heatmaps / MODEL / "seed-0",
+    )
+    return replace(explainable, **changes)
+
+
+def explain(
+    experiment: Experiment,
+    *explainables: Explainable,
+    wanted: frozenset[str] | None = None,
+    slices: tuple[tuple[str, int, int], ...] = (("part-a", 0, 10), ("part-b", 0, 6)),
+) -> list[dict[str, int]]:
+    """Call an `Explainer` on slices of the pixel files; return its counts, call by call."""
+    worker = Explainer(
+        list(explainables),
+        wanted or frozenset(experiment.image_ids[SPLIT != ""].tolist()),
+        experiment.config.lime,
+        2,
+        SIZE_PX,
+        "cpu",
+        1,
+    )
+    files, starts, stops = zip(*slices, strict=True)
+    batch = {
+        "file": np.array([str(experiment.run.pixels / f"{name}.parquet") for name in files]),
+        "start": np.array(starts),
+        "stop": np.array(stops),
+    }
+    return [{key: int(value[0]) for key, value in row.items()} for row in worker(batch)]
+
+
+def read_masks(directory: Path) -> pd.DataFrame:
+    """Return the masks table in one order, whatever the files it lies in."""
+    table = read_parts(directory, MASKS).to_pandas()
+    return table.sort_values(["kind", "image_id"], ignore_index=True)
+
+
+def run(experiment: Experiment, trial: Trial, pixels: np.ndarray, **named: Any) -> Path:
+    run_trial(trial, experiment, pixels, device=CPU, n_threads=1, **named)
+    return experiment.path_of(trial)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _one_thread() -> None:
+    make_deterministic(1)
+
+
+@pytest.fixture(scope="module")
+def pixels() -> np.ndarray:
+    return make_pixels()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _flat_image_is_one_superpixel():
+    """Have the flat image found to be one superpixel, so that it cannot be explained."""
+
+    def find(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
+        if np.ptp(image) == 0:
+            return np.zeros(image.shape, np.int64)
+        return find_superpixels(image, settings)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explainer, "find_superpixels", find)
+        yield
+
+
+@pytest.fixture(scope="module")
+def experiment(tmp_path_factory: pytest.TempPathFactory, pixels: np.ndarray) -> Experiment:
+    """An experiment whose first model is trained and has explained every image."""
+    experiment = make_experiment(tmp_path_factory.mktemp("run"))
+    write_pixels(experiment, pixels)
+    run(experiment, FIRST, pixels)
+    explain(experiment, make_explainable(experiment))
+    return experiment
+
+
+@pytest.fixture(scope="module")
+def masks(experiment: Experiment) -> pd.DataFrame:
+    return read_masks(experiment.masks_of(FIRST))
+
+
+# A trial and its artifacts
+
+
+@pytest.mark.parametrize("arm", ARM_NAMES)
+def test_trial_leaves_model_predictions_and_history(
+    experiment: Experiment, pixels: np.ndarray, arm: str
+) -> None:
+    path = run(experiment, Trial(MODEL, 0, arm), pixels)
+    names = sorted(file.name for file in path.iterdir())
+    assert names == ["history.json", "model.safetensors", "predictions.parquet"]
+    history = json.loads((path / "history.json").read_text())
+    assert [set(epoch) for epoch in history] == [{"number", "training_loss", "validation_loss"}]
+    found = pq.read_table(path / "predictions.parquet").to_pandas()
+    assert list(found) == [
+        *("model", "seed", "arm", "split", "image_id", "label"),
+        *("p_normal", "p_worn"),
+    ]
+    assert set(zip(found["model"], found["seed"], found["arm"], strict=True)) == {(MODEL, 0, arm)}
+    for split in ("validation", "test"):
+        part = found[found["split"] == split]
+        rows = np.flatnonzero(split == SPLIT)
+        assert part["image_id"].tolist() == experiment.image_ids[rows].tolist()
+        assert part["label"].tolist() == experiment.labels[rows].tolist()
+    assert len(found) == 4 + 3  # one validation image is set aside
+    np.testing.assert_allclose(found["p_normal"] + found["p_worn"], 1, atol=1e-12)
+
+
+def test_predictions_are_those_of_the_stored_model(
+    experiment: Experiment, pixels: np.ndarray
+) -> None:
+    path = experiment.path_of(FIRST)
+    found = pq.read_table(path / "predictions.parquet").to_pandas()
+    found = found[found["split"] == "test"]
+    classifier = load_classifier(path / "model.safetensors", MODEL, n_classes=2, image_size=SIZE_PX)
+    test = ImageSet(pixels[SPLIT == "test"], np.zeros(4, np.int64))
+    expected = predict_probabilities(classifier, test, batch_size=3, device=CPU)
+    np.testing.assert_allclose(found[["p_normal", "p_worn"]], expected, atol=1e-6)
+
+
+def test_labels_become_numbers_in_the_order_of_the_classes(
+    experiment: Experiment, pixels: np.ndarray, look, tmp_path: Path
+) -> None:
+    sets = look(FIRST, replace(experiment, run=Run(tmp_path)), pixels)
+    rows = np.flatnonzero(SPLIT == "train")
+    assert sets["training"].labels.tolist() == (rows % 2).tolist()
+    assert sets["training"].labels.dtype == np.int64
+
+
+def test_finished_trial_is_not_run_again(
+    experiment: Experiment, pixels: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = experiment.path_of(FIRST)
+    before = {file: file.stat().st_mtime_ns for file in (path, *path.iterdir())}
+
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise AssertionError("must not train")
+
+    monkeypatch.setattr(trials, "train_classifier", fail)
+    assert experiment.is_done(FIRST)
+    run(experiment, FIRST, pixels)
+    assert {file: file.stat().st_mtime_ns for file in (path, *path.iterdir())} == before
+
+
+def test_cut_off_trial_leaves_nothing_that_counts_and_ends_the_same(
+    experiment: Experiment, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    other = replace(experiment, run=Run(tmp_path))
+
+    def stop(epoch: object) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(other, FIRST, pixels, on_epoch=stop)
+    assert not other.is_done(FIRST)
+    path = run(other, FIRST, pixels)
+    for name in ("model.safetensors", "predictions.parquet", "history.json"):
+        expected = (experiment.path_of(FIRST) / name).read_bytes()
+        assert (path / name).read_bytes() == expected
+    assert list(path.parent.iterdir()) == [path]
+
+
+# What an arm sees
+
+
+class Seen(Exception):
+    """Carries out what a training would have been given."""
+
+
+@pytest.fixture
+def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, ImageSet]]:
+    """Return the sets with which a trial would train, without training."""
+
+    def train(classifier: object, training: ImageSet, validation: ImageSet, *rest, **named):
+        raise Seen(training, validation)
+
+    def find(trial: Trial, experiment: Experiment, pixels: np.ndarray) -> dict[str, ImageSet]:
+        with pytest.raises(Seen) as seen:
+            run_trial(trial, experiment, pixels, device=CPU, n_threads=1)
+        return dict(zip(("training", "validation"), seen.value.args, strict=True))
+
+    monkeypatch.setattr(trials, "train_classifier", train)
+    return find
+
+
+def unpack_bits(packed: bytes) -> np.ndarray:
+    bits = np.unpackbits(np.frombuffer(packed, np.uint8))[: SIZE_PX**2]
+    return bits.reshape(SIZE_PX, SIZE_PX).astype(bool)
+
+
+@pytest.mark.parametrize("arm", ARM_NAMES)
+def test_each_arm_sees_what_its_name_says(
+    experiment: Experiment,
+    masks: pd.DataFrame,
+    pixels: np.ndarray,
+    look: Callable[..., dict[str, ImageSet]],
+    tmp_path: Path,
+    arm: str,
+) -> None:
+    copy = replace(experiment, run=Run(tmp_path))
+    shutil.copytree(experiment.run.masks, copy.run.masks)
+    sets = look(Trial(MODEL, 0, arm), copy, pixels)
+    kind = {"original": None, "lime": "lime", "random_mask": "random", "silhouette": "lime"}[arm]
+    keep = np.ones(pixels.shape, bool)  # so for the flat image, which has no mask
+    if kind:
+        for row in masks[(masks["kind"] == kind) & masks["error"].isna()].itertuples():
+            keep[int(row.image_id.removeprefix("image-"))] = unpack_bits(row.keep_mask)
+    shown = {
+        "original": pixels / 255,
+        "lime": pixels / 255 * keep,
+        "random_mask": pixels / 255 * keep,
+        "silhouette": keep.astype(float),
+    }[arm]
+    for name, split in (("training", "train"), ("validation", "validation")):
+        rows = np.flatnonzero(split == SPLIT)
+        batch = sets[name].make_batch(np.arange(len(rows)), CPU)
+        assert batch.shape == (len(rows), 1, SIZE_PX, SIZE_PX)
+        np.testing.assert_allclose(batch[:, 0], shown[rows], atol=1e-6)
+
+
+def test_every_arm_differs_from_the_others(
+    experiment: Experiment, pixels: np.ndarray, look, tmp_path: Path
+) -> None:
+    copy = replace(experiment, run=Run(tmp_path))
+    shutil.copytree(experiment.run.masks, copy.run.masks)
+    shown = []
+    for arm in ARM_NAMES:
+        training = look(Trial(MODEL, 0, arm), copy, pixels)["training"]
+        shown.append(training.make_batch(np.arange(len(training)), CPU).numpy().tobytes())
+    assert len(set(shown)) == len(ARM_NAMES)
+
+
+def test_arms_are_those_of_the_configuration() -> None:
+    assert tuple(ARMS) == ARM_NAMES
+    assert all(arm.name == name for name, arm in ARMS.items())
+
+
+def test_image_without_explanation_is_kept_whole(
+    experiment: Experiment, masks: pd.DataFrame, pixels: np.ndarray, look, tmp_path: Path
+) -> None:
+    failed = masks[masks["error"].notna()]
+    assert failed["image_id"].tolist() == [f"image-{FLAT:02}"] * 2
+    copy = replace(experiment, run=Run(tmp_path))
+    shutil.copytree(experiment.run.masks, copy.run.masks)
+    training = look(Trial(MODEL, 0, "lime"), copy, pixels)["training"]
+    row = np.flatnonzero(SPLIT == "train").tolist().index(FLAT)
+    assert training.keep_masks is not None
+    assert training.keep_masks[row].all()
+    assert not training.keep_masks.all((1, 2)).all()
+
+
+def test_missing_masks_stop_a_masked_arm(
+    experiment: Experiment, masks: pd.DataFrame, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    trial = Trial(MODEL, 0, "lime")
+    copy = replace(experiment, run=Run(tmp_path))
+    with pytest.raises(RuntimeError, match="mask for every image, but 15 have none"):
+        run(copy, trial, pixels)
+    part = masks[~((masks["kind"] == "lime") & (masks["image_id"] == "image-08"))]
+    table = pa.Table.from_pandas(part, MASKS, preserve_index=False)
+    write_table(copy.masks_of(trial) / "part-0.parquet", table)
+    with pytest.raises(RuntimeError, match="but 1 have none"):
+        run(copy, trial, pixels)
+    assert not copy.is_done(trial)
+
+
+# Keys
+
+
+def _key(arm: str = "lime", seed: int = 0, **changes: Any) -> str:
+    return make_experiment(Path("/nowhere"), **changes).key_of(Trial(MODEL, seed, arm))
+
+
+CHANGES: list[dict[str, Any]] = [
+    {"training": {"epochs": 2}},
+    {"training": {"per_worker_batch_size": 9}},
+    {"training": {"learning_rate": 0.5}},
+    {"training": {"augmentation": {"flip": False}}},
+    {"image_size": 48},
+    {"split": "random"},
+    {"split_ratio": [3, 1, 1]},
+    {"resources": {"workers": 2}},
+]
+
+
+@pytest.mark.parametrize("changes", CHANGES, ids=str)
+@pytest.mark.parametrize("arm", ["original", "lime"])
+def test_key_changes_with_what_changes_a_result(arm: str, changes: dict[str, Any]) -> None:
+    assert _key(arm, **changes) != _key(arm)
+
+
+def test_key_tells_trials_apart() -> None:
+    keys = {_key(arm, seed) for arm in ARM_NAMES for seed in (0, 1)}
+    assert len(keys) == 2 * len(ARM_NAMES)
+    experiment = make_experiment(Path("/nowhere"))
+    assert experiment.key_of(Trial("resnet18", 0, "lime")) not in keys
+    for other in (
+        replace(experiment, fingerprint="other data"),
+        replace(experiment, weights={MODEL: "other weights"}),
+    ):
+        assert other.key_of(FIRST) != experiment.key_of(FIRST)
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"out": "/elsewhere"},
+        {"resources": {"max_retries": 9}},
+        {"resources": {"cpus_per_worker": 2}},
+        {"seeds": 9},
+        {"arms": ["original", "lime"]},
+        {"statistics": {"margin": 0.2}},
+        {"models": [MODEL, "resnet18"]},
+    ],
+    ids=str,
+)
+def test_key_ignores_what_does_not(changes: dict[str, Any]) -> None:
+    for arm in ("original", "lime"):
+        assert _key(arm, **changes) == _key(arm)
+
+
+@pytest.mark.parametrize("changes", [{"samples": 13}, {"top_k": 3}, {"fill": "black"}], ids=str)
+def test_lime_settings_belong_to_masked_arms_and_masks_only(changes: dict[str, Any]) -> None:
+    assert _key("original", lime=changes) == _key("original")
+    for arm in ("lime", "random_mask", "silhouette"):
+        assert _key(arm, lime=changes) != _key(arm)
+    one, other = (make_experiment(Path("/run"), lime=lime) for lime in ({}, changes))
+    assert one.masks_of(FIRST) != other.masks_of(FIRST)
+
+
+def test_all_arms_of_a_seed_share_their_masks() -> None:
+    experiment = make_experiment(Path("/run"))
+    folders = {experiment.masks_of(Trial(MODEL, 0, arm)) for arm in ARM_NAMES}
+    assert len(folders) == 1
+    assert experiment.masks_of(Trial(MODEL, 1, "lime")) not in folders
+    retrained = make_experiment(Path("/run"), training={"epochs": 3})
+    assert retrained.masks_of(FIRST) not in folders  # another first model
+
+
+# The explainer
+
+
+def test_masks_table_holds_each_wanted_image_once_a_kind(
+    experiment: Experiment, masks: pd.DataFrame
+) -> None:
+    wanted = sorted(experiment.image_ids[SPLIT != ""].tolist())
+    for kind in ("lime", "random"):
+        assert masks.loc[masks["kind"] == kind, "image_id"].tolist() == wanted
+    assert len(masks) == 2 * len(wanted)
+    lime = masks[(masks["kind"] == "lime") & masks["error"].isna()]
+    assert (lime["n_samples"] == 12).all()
+    assert lime["explained_class"].isin([0, 1]).all()
+    assert (lime["local_fit"] <= 1).all()
+    assert (lime["weights"].map(len) >= 2).all()
+    random = masks[masks["kind"] == "random"]
+    assert random[["weights", "n_samples", "local_fit", "explained_class"]].isna().all(axis=None)
+
+
+def test_random_mask_has_the_area_of_the_lime_mask(masks: pd.DataFrame) -> None:
+    found = masks[masks["error"].isna()]
+    lime, random = (found[found["kind"] == kind]["keep_mask"] for kind in ("lime", "random"))
+    pairs = [
+        (unpack_mask(one, SIZE_PX), unpack_mask(other, SIZE_PX))
+        for one, other in zip(lime, random, strict=True)
+    ]
+    assert [one.sum() for one, _ in pairs] == [other.sum() for _, other in pairs]
+    assert any(0 < one.sum() < one.size for one, _ in pairs)
+    assert any((one != other).any() for one, other in pairs)
+
+
+def test_unexplainable_image_gets_an_error_and_the_others_their_masks(masks: pd.DataFrame) -> None:
+    flat = masks[masks["image_id"] == f"image-{FLAT:02}"]
+    assert flat["error"].str.contains("at least 2 superpixels").all()
+    assert (flat["keep_mask"] == b"").all()
+    assert masks.loc[masks["image_id"] != f"image-{FLAT:02}", "error"].isna().all()
+
+
+def test_masks_do_not_depend_on_slices_or_their_order(
+    experiment: Experiment, masks: pd.DataFrame, tmp_path: Path
+) -> None:
+    explainable = make_explainable(experiment, masks=tmp_path / "masks")
+    slices = (("part-b", 4, 6), ("part-a", 7, 10), ("part-a", 0, 7), ("part-b", 0, 4))
+    explain(experiment, explainable, slices=slices)
+    assert len(list((tmp_path / "masks").iterdir())) == 4
+    pd.testing.assert_frame_equal(read_masks(tmp_path / "masks"), masks)
+
+
+def test_counts_are_told_after_each_classifier(experiment: Experiment, tmp_path: Path) -> None:
+    one, other = (make_explainable(experiment, masks=tmp_path / name) for name in ("a", "b"))
+    counts = explain(experiment, one, other)
+    # The first ten hold the flat image, an error, and the one set aside, which is not wanted.
+    assert counts == [{"explained": 9, "errors": 1}] * 2 + [{"explained": 6, "errors": 0}] * 2
+    pd.testing.assert_frame_equal(read_masks(one.masks), read_masks(other.masks))
+
+
+def test_done_images_are_passed_over(
+    experiment: Experiment, masks: pd.DataFrame, tmp_path: Path
+) -> None:
+    folder = tmp_path / "masks"
+    first = frozenset({"image-00", "image-01", "image-12"})
+    explain(experiment, make_explainable(experiment, masks=folder), wanted=first)
+    assert read_done(folder) == first
+    files = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    rest = make_explainable(experiment, masks=folder, done=read_done(folder))
+    assert sum(row["explained"] for row in explain(experiment, rest)) == 15 - 3
+    assert files.items() <= {path: path.stat().st_mtime_ns for path in folder.iterdir()}.items()
+    pd.testing.assert_frame_equal(read_masks(folder), masks)
+    whole = make_explainable(experiment, masks=folder, done=read_done(folder))
+    assert sum(row["explained"] for row in explain(experiment, whole)) == 0
+    assert len(read_masks(folder)) == len(masks)
+
+
+def test_nothing_is_done_where_there_are_no_masks(tmp_path: Path) -> None:
+    assert read_done(tmp_path / "none") == frozenset()
+
+
+def test_heat_maps_of_chosen_images_are_drawn_once(experiment: Experiment, tmp_path: Path) -> None:
+    chosen = frozenset({"image-00", "image-11"})
+    explainable = make_explainable(
+        experiment,
+        heatmaps=tmp_path,
+        heatmap_ids=chosen,
+        done=frozenset(experiment.image_ids.tolist()),
+    )
+    explain(experiment, explainable)
+    files = {path.stem: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert files.keys() == chosen
+    rows = read_parts(tmp_path, HEATMAPS).to_pylist()
+    assert {(row["model"], row["seed"]) for row in rows} == {(MODEL, 0)}
+    assert all(len(row["heatmap"]) == SIZE_PX**2 for row in rows)
+    explain(experiment, explainable)
+    assert {path.stem: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
+
+
+def test_random_streams_differ_by_content_model_seed_and_purpose() -> None:
+    streams = [
+        ("a", "m", 0, "lime"),
+        ("b", "m", 0, "lime"),
+        ("a", "n", 0, "lime"),
+        ("a", "m", 1, "lime"),
+        ("a", "m", 0, "random"),
+    ]
+    drawn = [derive_rng(*stream).random(4).tolist() for stream in streams]
+    assert len({tuple(numbers) for numbers in drawn}) == len(streams)
+    assert derive_rng(*streams[0]).random(4).tolist() == drawn[0]
