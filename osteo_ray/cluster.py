@@ -57,7 +57,8 @@ class Plan:
 @contextlib.contextmanager
 def connect() -> Iterator[None]:
     """Join the cluster named by RAY_ADDRESS, or start one on this machine for as long as needed."""
-    os.environ.setdefault("TUNE_DISABLE_AUTO_CALLBACK_LOGGERS", "1")  # artifacts are ours
+    os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # trials store their own artifacts
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the job, not one sweep of it
     if ray.is_initialized():
         yield
         return

@@ -202,7 +202,7 @@ def test_results_refuse_bad_tables() -> None:
     predictions = _predictions()
     with pytest.raises(ValueError, match=r"\['p_worn'\] are missing"):
         compute_results(predictions.drop(columns="p_worn"), BINARY, "worn")
-    with pytest.raises(ValueError, match="second one for .*'image_id': 'i0'"):
+    with pytest.raises(ValueError, match=r"second one for .*'image_id': 'i0'"):
         compute_results(pd.concat([predictions, predictions[:1]]), BINARY, "worn")
     predictions.loc[3, "p_worn"] = np.nan
     with pytest.raises(ValueError, match=r"\['p_worn'\] have gaps"):

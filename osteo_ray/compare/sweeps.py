@@ -86,8 +86,10 @@ def run_sweep(
 
 
 def _trial_resources(plan: Plan) -> dict[str, float]:
-    if plan.workers > 1:  # the trial only waits for the workers, which ask for themselves
-        return {"cpu": 0.01}
+    if plan.workers > 1:
+        # The trial only waits for its workers, which ask for CPUs themselves. It must not hold a
+        # part of one: the last worker would wait for it for ever. Tune refuses an empty request.
+        return {"cpu": 0, "memory": 2**26}
     return {"cpu": plan.slot.cpus, "gpu": plan.slot.gpus}
 
 

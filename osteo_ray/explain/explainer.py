@@ -66,7 +66,7 @@ class Explainer:
             rows = pq.read_table(str(file)).slice(start, stop - start).to_pylist()
             rows = [row for row in rows if row["image_id"] in self.wanted]
             images = [
-                np.frombuffer(row["pixels"], np.uint8).reshape(self.image_size, self.image_size)
+                np.frombuffer(row["pixels"], np.uint8).reshape(self.image_size, -1).copy()
                 for row in rows
             ]
             segments: dict[str, np.ndarray] = {}

@@ -1,5 +1,6 @@
 """Explain a whole data set on a pool of actors, by Ray Data."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -65,7 +66,9 @@ def explain_images(
             {"file": file, "start": start, "stop": min(start + size, n_rows)}
             for start in range(0, n_rows, size)
         ]
-    with _flush_every_row():
+    with _flush_every_row(), warnings.catch_warnings():
+        # Ray 2.60 has no named parameters yet for the bounds on restarts.
+        warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
         # The slices are in memory already, so the pool needs no other task beside it, which could
         # wait for ever on a cluster whose CPUs the actors hold.
         dataset = ray.data.from_items(slices, override_num_blocks=len(slices)).map_batches(

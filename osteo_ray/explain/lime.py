@@ -120,7 +120,8 @@ def fit_weights(
     closeness = np.sqrt(np.exp(-((1 - cosine) ** 2) / kernel_width**2))
     share = closeness / closeness.sum()
     x = x - share @ x
-    y = targets - share @ targets
+    y = targets - targets[0]  # so that equal targets leave exactly nothing to explain
+    y = y - share @ y
     weighted = x * closeness[:, None]
     gram = weighted.T @ x + alpha * np.eye(x.shape[1])
     weights = np.linalg.solve(gram, weighted.T @ y)

@@ -118,15 +118,24 @@ def _create_backbone(name: str, image_size: int, weights: str | None) -> nn.Modu
     if weights is None:
         return _create_from_hub(name, options)
     check_weights_file(weights)
+    reason = ""
     try:
-        return timm.create_model(
+        backbone = timm.create_model(
             name, pretrained=True, pretrained_cfg_overlay={"file": weights}, **options
         )
     except (RuntimeError, KeyError) as error:
-        raise InputError(
-            f"Expected weights of `{name}` in {weights}, but they do not fit: "
-            f"{str(error).splitlines()[0]} Give the file that belongs to this model."
-        ) from None
+        reason = str(error).splitlines()[0]
+    else:  # timm only logs what a file lacks, and leaves it as drawn
+        with safetensors.safe_open(weights, framework="pt") as tensors:
+            given = set(tensors.keys())
+        missing = sorted(name for name, _ in backbone.named_parameters() if name not in given)
+        if not missing:
+            return backbone
+        reason = f"`{missing[0]}` and {len(missing) - 1} other tensors are missing."
+    raise InputError(
+        f"Expected weights of `{name}` in {weights}, but they do not fit: {reason} Give the file "
+        "that belongs to this model."
+    )
 
 
 def _create_from_hub(name: str, options: dict[str, Any]) -> nn.Module:
