@@ -1,1 +1,11 @@
-"""osteo_ray."""
+"""Does training on explanation-masked radiographs make a classifier better, and is it real?
+
+The public surface: `osteo_ray.config.build_config` and `osteo_ray.compare.stages.compare`, which
+the `osteo-ray` command calls.
+"""
+
+import os
+
+# Ray reads this when it is imported. Under `uv run` it would have every worker build an environment
+# of its own, which takes minutes; the workers use the one that is installed.
+os.environ.setdefault("RAY_ENABLE_UV_RUN_RUNTIME_ENV", "0")

@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from rich import box
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from osteo_ray.config import (
@@ -154,12 +156,17 @@ def run_compare(config: CompareConfig, captured: Capture) -> int:
 
 
 def _show_comparison(console: Console, comparison: dict[str, Any]) -> None:
-    table = Table(title=f"Difference in {comparison['metric']}, test images")
-    for heading in ("model", "contrast", "mean", "95 % interval", "p (Holm)"):
-        table.add_column(heading, justify="left" if heading in ("model", "contrast") else "right")
+    title = f"Difference in {comparison['metric']} on test images"
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE)
+    table.add_column("contrast", no_wrap=True)
+    for heading in ("mean", "95 % interval", "p (Holm)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    model = None
     for contrast in comparison["contrasts"]:
+        if contrast["model"] != model:
+            model = contrast["model"]
+            table.add_row(f"[bold]{escape(model)}[/bold]")
         table.add_row(
-            contrast["model"],
             f"{contrast['arm']} − {contrast['baseline']}",
             _number(contrast["difference"], "+.3f"),
             f"{_number(contrast['low'], '+.3f')} … {_number(contrast['high'], '+.3f')}",

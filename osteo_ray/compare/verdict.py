@@ -239,10 +239,13 @@ def _judge_no_change(lime: Contrast, found: str) -> Verdict:
         needed = (
             f"{lime.seeds_needed} seeds" if lime.seeds_needed else "more seeds than 1000, if any"
         )
-        reason += (
-            f" A true difference of {lime.smallest_detectable:.3f} would be found with power 0.8; "
-            f"for the observed one it takes {needed}."
+        smallest = lime.smallest_detectable
+        found_with_power = (
+            f"A true difference of {smallest:.3f} would be found with power 0.8"
+            if smallest < 1
+            else "With so few seeds not even the largest difference there can be would be found"
         )
+        reason += f" {found_with_power}; for the observed one it takes {needed}."
     return Verdict(lime.model, "inconclusive", reason)
 
 
