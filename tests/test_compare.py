@@ -153,7 +153,7 @@ def test_a_failed_trial_is_reported_and_the_others_finish(finished, tmp_path: Pa
     outcome = run_quietly(tiny_config(broken, resources={"max_retries": 0}))
     reasons = {str(failure.trial): failure.reason for failure in outcome.failures}
     assert len(reasons) == 4
-    assert "Not a directory" in reasons["test_byobnet, seed 1, original"]
+    assert "File exists" in reasons["test_byobnet, seed 1, original"]
     assert reasons["test_byobnet, seed 1, lime"] == "its first model is missing"
     assert lime.exists()
     assert len(outcome.comparison["missing"]) == 4
