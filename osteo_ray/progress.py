@@ -76,6 +76,10 @@ class JobProgress:
             yield
         self.live = None
 
+    def say(self, text: str) -> None:
+        """Tell what is being done where nothing can be counted."""
+        self.console.print(f"[{time.strftime('%H:%M:%S')}] {text}", highlight=False, markup=False)
+
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
         """Mark a stage as the one under way."""
@@ -88,14 +92,10 @@ class JobProgress:
         yield
         if self.live:
             self.live.stop_task(self.bars[name])
-            self._show(stage)
+            self.live.update(self.bars[name], counts=_count(stage), left="")
         else:
-            self.console.print(
-                f"[{time.strftime('%H:%M:%S')}] {stage.name}: {_count(stage)} done in "
-                f"{_duration(time.monotonic() - started)}",
-                highlight=False,
-                markup=False,
-            )
+            took = _duration(time.monotonic() - started)
+            self.say(f"{stage.name}: {_count(stage)} done in {took}")
         self.shown_at = time.monotonic()
 
     def advance(self, name: str, amount: float) -> None:
@@ -134,11 +134,7 @@ class JobProgress:
         self.shown_at = time.monotonic()
         left = self.left_s()
         ending = f", about {_duration(left)} left in all" if left else ""
-        self.console.print(
-            f"[{time.strftime('%H:%M:%S')}] {stage.name}: {_count(stage)}{ending}",
-            highlight=False,
-            markup=False,
-        )
+        self.say(f"{stage.name}: {_count(stage)}{ending}")
 
 
 def _count(stage: Stage) -> str:

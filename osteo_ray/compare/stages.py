@@ -67,16 +67,22 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
     run = locate_run(config)
     listing = list_source(config, run)
     clock = Clock()
+    progress.say("start Ray")
     with connect():
         clock.lap("start Ray")
         plan = plan_resources(config.resources)
         check = _check_models.remote(config)
         if not run.config.exists():
+            progress.say("read images")
             create_run(run, config, listing, lambda: _confirm(check))
             clock.lap("read images")
         _confirm(check)
         dataset = read_dataset(run, config)
         experiment = _describe_experiment(run, config, dataset)
+        progress.say(
+            f"{len(dataset.images)} images; {plan.concurrent_trials} trainings and {plan.slots} "
+            f"explaining actors at a time, each on {plan.slot.cpus} CPU(s), {plan.slot.gpus:g} GPU"
+        )
         failures = _run_stages(experiment, plan, progress, clock)
         return _conclude(experiment, dataset, failures, clock)
 
