@@ -9,15 +9,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from osteo_ray.compare.contrasts import Contrast, compare_arms
 from osteo_ray.compare.significance import adjust_holm, corrected_t_test, wilcoxon_p
-from osteo_ray.compare.verdict import (
-    Contrast,
-    Verdict,
-    build_comparison,
-    compare_arms,
-    judge_model,
-    judge_overall,
-)
+from osteo_ray.compare.verdict import Verdict, build_comparison, judge_model, judge_overall
 from osteo_ray.config import ARM_NAMES, METRIC_NAMES
 
 PLAN: dict[str, Any] = {
