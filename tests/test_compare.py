@@ -98,8 +98,8 @@ def test_comparison_and_report_are_written(finished) -> None:
 def test_a_sweep_equals_training_in_this_process(finished, tmp_path: Path) -> None:
     import torch
 
+    from osteo_ray.compare.dataset import read_dataset, read_pixels
     from osteo_ray.compare.experiment import Experiment, Trial
-    from osteo_ray.compare.prepare import read_dataset, read_pixels
     from osteo_ray.compare.trials import run_trial
     from osteo_ray.runs import Run
 

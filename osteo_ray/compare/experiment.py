@@ -1,11 +1,13 @@
 """What is to be trained, and where its artifacts lie. Free of Ray and of PyTorch."""
 
+import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import numpy as np
 
 from osteo_ray.compare.arms import ARMS
+from osteo_ray.compare.dataset import Dataset
 from osteo_ray.config import CompareConfig, hash_settings
 from osteo_ray.runs import Run
 
@@ -77,3 +79,30 @@ class Experiment:
     def is_done(self, trial: Trial) -> bool:
         """Tell whether the artifacts of a trial are there."""
         return self.path_of(trial).exists()
+
+
+def describe_experiment(run: Run, config: CompareConfig, dataset: Dataset) -> Experiment:
+    """Gather what the trials of a run share.
+
+    Raises:
+        OSError: A file of first weights cannot be read.
+    """
+    return Experiment(
+        config=config,
+        run=run,
+        image_ids=dataset.images["image_id"].to_numpy(str),
+        labels=dataset.images["label"].to_numpy(str),
+        classes=dataset.classes,
+        splits=dataset.splits,
+        fingerprint=dataset.fingerprint,
+        weights={name: _fingerprint_weights(config.weights_of(name)) for name in config.models},
+    )
+
+
+def _fingerprint_weights(weights: str | None) -> str:
+    if weights is None:
+        return "hub"
+    if weights == "none":
+        return "none"
+    with Path(weights).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

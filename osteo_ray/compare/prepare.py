@@ -4,18 +4,15 @@ import importlib.metadata
 import platform
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 import yaml
 
 from osteo_ray.cluster import describe_cluster
+from osteo_ray.compare.dataset import fingerprint_images
 from osteo_ray.config import PHANTOM, CompareConfig, build_config, hash_settings, read_yaml
 from osteo_ray.data.copies import find_conflicts, group_copies
 from osteo_ray.data.phantom import write_phantoms
@@ -29,35 +26,16 @@ from osteo_ray.data.splits import assign_splits, check_class_sizes
 from osteo_ray.errors import InputError, suggest
 from osteo_ray.runs import (
     IMAGES,
-    PIXELS,
     REJECTS,
     SPLITS,
     Run,
     read_json,
-    read_parts,
     write_json,
     write_table,
     write_whole,
 )
 
 _PACKAGES = ("osteo-ray", "ray", "torch", "timm", "scikit-image", "scikit-learn", "numpy", "lime")
-
-
-@dataclass(frozen=True)
-class Dataset:
-    """The images of a run and how they are split.
-
-    Attributes:
-        images: The images table.
-        splits: Per seed: str, (n,), in the order of the table; empty where set aside.
-        classes: In sorted order.
-        fingerprint: Of content, labels and image size.
-    """
-
-    images: pd.DataFrame
-    splits: dict[int, np.ndarray]
-    classes: tuple[str, ...]
-    fingerprint: str
 
 
 def locate_run(config: CompareConfig) -> Run:
@@ -213,31 +191,6 @@ def _describe_environment(
         },
         "hardware": describe_cluster(),
         "source_fingerprint": source,
-        "data_fingerprint": _fingerprint(images, config),
+        "data_fingerprint": fingerprint_images(images, config),
         "plan_hash": hash_settings(config.identity()),
     }
-
-
-def _fingerprint(images: pd.DataFrame, config: CompareConfig) -> str:
-    content = images[["image_id", "label", "digest", "group"]].to_numpy().tolist()
-    return hash_settings([content, config.image_size])
-
-
-def read_dataset(run: Run, config: CompareConfig) -> Dataset:
-    """Read the images and splits of a run."""
-    images = pq.read_table(run.images).to_pandas()
-    table = pq.read_table(run.splits).to_pandas()
-    splits = {}
-    for seed, part in table.groupby("seed"):
-        assigned = part.set_index("image_id")["split"].reindex(images["image_id"]).fillna("")
-        splits[int(seed)] = assigned.to_numpy(dtype="<U10")
-    classes = tuple(sorted(images["label"].unique()))
-    return Dataset(images, splits, classes, _fingerprint(images, config))
-
-
-def read_pixels(run: Run, image_ids: list[str], image_size: int) -> np.ndarray:
-    """Read the pixels of a run: uint8, (n, image_size, image_size), in the order of the ids."""
-    table = read_parts(run.pixels, PIXELS, ["image_id", "pixels"])
-    order = pc.index_in(pa.array(image_ids), table["image_id"].combine_chunks())
-    joined = b"".join(table["pixels"].take(order).to_pylist())
-    return np.frombuffer(joined, np.uint8).reshape(len(image_ids), image_size, image_size)

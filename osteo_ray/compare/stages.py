@@ -1,10 +1,8 @@
 """The main job: stages that fill the cluster one after the other and end in tables on disk."""
 
-import hashlib
 import time
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,16 +11,10 @@ import pyarrow.parquet as pq
 import ray
 
 from osteo_ray.cluster import Plan, connect, plan_resources
-from osteo_ray.compare.experiment import Experiment, Trial
+from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
+from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
 from osteo_ray.compare.metrics import compute_results
-from osteo_ray.compare.prepare import (
-    Dataset,
-    create_run,
-    list_source,
-    locate_run,
-    read_dataset,
-    read_pixels,
-)
+from osteo_ray.compare.prepare import create_run, list_source, locate_run
 from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.compare.verdict import build_comparison
 from osteo_ray.config import CompareConfig
@@ -78,7 +70,7 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
             clock.lap("read images")
         _confirm(check)
         dataset = read_dataset(run, config)
-        experiment = _describe_experiment(run, config, dataset)
+        experiment = describe_experiment(run, config, dataset)
         progress.say(
             f"{len(dataset.images)} images; {plan.concurrent_trials} trainings and {plan.slots} "
             f"explaining actors at a time, each on {plan.slot.cpus} CPU(s), {plan.slot.gpus:g} GPU"
@@ -123,28 +115,6 @@ def _confirm(check: "ray.ObjectRef[list[str]]") -> None:
     problems = ray.get(check)
     if problems:
         raise InputError("\n".join(problems))
-
-
-def _describe_experiment(run: Run, config: CompareConfig, dataset: Dataset) -> Experiment:
-    return Experiment(
-        config=config,
-        run=run,
-        image_ids=dataset.images["image_id"].to_numpy(str),
-        labels=dataset.images["label"].to_numpy(str),
-        classes=dataset.classes,
-        splits=dataset.splits,
-        fingerprint=dataset.fingerprint,
-        weights={name: _fingerprint_weights(config.weights_of(name)) for name in config.models},
-    )
-
-
-def _fingerprint_weights(weights: str | None) -> str:
-    if weights is None:
-        return "hub"
-    if weights == "none":
-        return "none"
-    with Path(weights).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _run_stages(

@@ -7,17 +7,16 @@ from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 
 from osteo_ray.compare.arms import ARMS
 from osteo_ray.compare.experiment import Experiment, Trial
-from osteo_ray.data.masks import unpack_mask
+from osteo_ray.compare.keep_masks import read_keep_masks
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import build_classifier, save_classifier
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import Epoch, Ranks, make_deterministic, train_classifier
-from osteo_ray.runs import MASKS, read_parts, write_table, write_whole
+from osteo_ray.runs import write_table, write_whole
 
 
 def run_trial(
@@ -92,36 +91,13 @@ def _make_sets(
     numbers = np.searchsorted(experiment.classes, experiment.labels)
     keep_masks = None
     if arm.mask_kind:
-        keep_masks = _read_masks(experiment, trial, arm.mask_kind, pixels.shape[1])
+        keep_masks = read_keep_masks(experiment, trial, arm.mask_kind).masks
     sets = {}
     for split in ("train", "validation", "test"):
         rows = np.flatnonzero(splits == split)
         masks = None if keep_masks is None else keep_masks[rows]
         sets[split] = (rows, ImageSet(pixels[rows], numbers[rows], masks, arm.view))
     return sets
-
-
-def _read_masks(experiment: Experiment, trial: Trial, kind: str, size_px: int) -> np.ndarray:
-    """Read the keep-masks of a trial's images; an image that could not be explained is kept whole.
-
-    Raises:
-        RuntimeError: The masks are not complete.
-    """
-    table = read_parts(
-        experiment.masks_of(trial), MASKS, ["image_id", "kind", "keep_mask", "error"]
-    )
-    table = table.filter(pc.equal(table["kind"], kind))
-    rows = {image_id: row for row, image_id in enumerate(experiment.image_ids.tolist())}
-    keep_masks = np.ones((len(rows), size_px, size_px), bool)
-    wanted = experiment.splits[trial.seed] != ""
-    for record in table.select(["image_id", "keep_mask", "error"]).to_pylist():
-        row = rows[record["image_id"]]
-        wanted[row] = False
-        if record["error"] is None:
-            keep_masks[row] = unpack_mask(record["keep_mask"], size_px)
-    if wanted.any():
-        raise RuntimeError(f"Expected a mask for every image, but {wanted.sum()} have none.")
-    return keep_masks
 
 
 def _tabulate_predictions(
