@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich import box
@@ -51,6 +51,7 @@ def _dispatch(arguments: list[str], errors: Console) -> int:
     commands = {
         "compare": (_compare, "Train, explain, mask, retrain, compare, and give a verdict."),
         "report": (_report, "Write the report of a run again from its tables."),
+        "export": (_export, "Write the images as an arm saw them, as a data set for others."),
         "phantom": (_phantom, "Write a set of synthetic knees, with the truth about them."),
     }
     if not arguments or arguments[0] in ("-h", "--help"):
@@ -203,6 +204,38 @@ def _report(arguments: list[str], errors: Console) -> int:
         Console().print(f"Report: {write_report(found)}", highlight=False, soft_wrap=True)
 
     tyro.cli(report, prog="osteo-ray report", args=arguments)
+    return DONE
+
+
+def _export(arguments: list[str], errors: Console) -> int:
+    def export(
+        run: Annotated[str, tyro.conf.Positional],
+        arm: str = "lime",
+        form: Annotated[Literal["folder", "npz", "parquet"], tyro.conf.arg(name="as")] = "folder",
+        out: str | None = None,
+        models: tuple[str, ...] = (),
+        seeds: tuple[int, ...] = (),
+    ) -> None:
+        """Write the images as an arm saw them, with masks, splits and a datasheet.
+
+        Args:
+            run: The run directory.
+            arm: Which arm of the run.
+            form: PNG files, NumPy arrays or a Parquet file.
+            out: By default exports/ARM-FORM in the run directory.
+            models: By default all of the run.
+            seeds: By default all of the run.
+        """
+        from osteo_ray.report.export import export_run
+        from osteo_ray.runs import Run
+
+        found = Run(Path(run).expanduser().resolve())
+        place = None if out is None else Path(out)
+        for data_set in export_run(found, arm, form, out=place, models=models, seeds=seeds):
+            said = "Written" if data_set.is_new else "There already, left as it is"
+            Console().print(f"{said}: {data_set.path}", highlight=False, soft_wrap=True)
+
+    tyro.cli(export, prog="osteo-ray export", args=arguments)
     return DONE
 
 

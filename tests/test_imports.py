@@ -142,6 +142,15 @@ def test_driver_does_without_torch() -> None:
     assert found.stdout.strip() == "[]"
 
 
+def test_export_does_without_torch_and_ray() -> None:
+    code = (
+        "import osteo_ray.report.export, sys\n"
+        "print([name for name in ('torch', 'ray', 'timm') if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
 def test_command_line_does_without_torch_and_ray() -> None:
     code = (
         "import osteo_ray.cli, sys\n"

@@ -1,0 +1,606 @@
+"""Hand on the data set that masking makes, for others to train on, without any model in it.
+
+One data set per model and seed: the images as an arm showed them to its classifier, the keep-masks,
+the split, what images are copies of one another, where it all comes from, and a datasheet. Three
+forms hold the same: a folder of PNG files, NumPy arrays, a Parquet file.
+"""
+
+import csv
+import hashlib
+import importlib.metadata
+import io
+import json
+import re
+import shlex
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import jinja2
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from PIL import Image
+
+from osteo_ray.compare.arms import ARMS
+from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
+from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
+from osteo_ray.compare.keep_masks import KeepMasks, read_keep_masks
+from osteo_ray.config import PHANTOM, CompareConfig, build_config, hash_settings, read_yaml
+from osteo_ray.data.splits import SPLIT_NAMES
+from osteo_ray.errors import InputError, suggest
+from osteo_ray.explain.jobs import read_done
+from osteo_ray.runs import Run, read_json, write_json, write_whole
+
+Form = Literal["folder", "npz", "parquet"]
+FORMS: tuple[Form, ...] = get_args(Form)
+
+_CONTENT: dict[Form, str] = {
+    "folder": "manifest.csv",
+    "npz": "data.npz",
+    "parquet": "data.parquet",
+}
+_SHORT = {"train": "train", "validation": "val", "test": "test"}  # as MedMNIST names them
+_COLUMNS = ("label", "split", "patient_id", "image_id", "source_path", "source_digest")
+_PASSING = ("created", "osteo_ray", "not_explained")  # what may differ between equal exports
+_BATCH = 64
+_ROWS_PER_GROUP = 100  # of Parquet: readers fetch whole groups, and images are large
+
+
+@dataclass(frozen=True)
+class Export:
+    """An exported data set, read back, in order of `image_ids`.
+
+    Attributes:
+        images: uint8, (n, s, s); as the arm showed them.
+        keep_masks: bool, (n, s, s), True = kept; all True where the arm has no masks.
+        labels: str, (n,).
+        splits: str, (n,); train, validation or test.
+        image_ids: str, (n,).
+    """
+
+    images: np.ndarray
+    keep_masks: np.ndarray
+    labels: np.ndarray
+    splits: np.ndarray
+    image_ids: np.ndarray
+
+
+@dataclass(frozen=True)
+class Written:
+    """A data set that was asked for: where it is, and whether it was not there before."""
+
+    path: Path
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class _Content:
+    """What a data set holds, in order of image_id; the same for every form.
+
+    Attributes:
+        rows: Per image, the values of `_COLUMNS`, and `error`: None or why it is kept whole.
+        images: uint8, (n, s, s).
+        keep_masks: bool, (n, s, s), True = kept; None where the arm has no masks.
+        classes: Sorted.
+    """
+
+    rows: list[dict[str, Any]]
+    images: np.ndarray
+    keep_masks: np.ndarray | None
+    classes: tuple[str, ...]
+
+    def column(self, name: str) -> list[Any]:
+        return [row[name] for row in self.rows]
+
+
+def export_run(
+    run: Run,
+    arm: str,
+    form: Form,
+    *,
+    out: Path | None = None,
+    models: Sequence[str] = (),
+    seeds: Sequence[int] = (),
+) -> list[Written]:
+    """Export what an arm showed its classifiers, per model and seed to OUT/MODEL/seed-N/.
+
+    Each data set appears whole or not at all; one that is there already is left as it is.
+
+    Args:
+        run: With finished masks, unless the arm needs none.
+        arm: One of the run's.
+        form: In which to write.
+        out: Where; by default `exports/ARM-FORM` in the run directory.
+        models: Of the run; all if empty.
+        seeds: Of the run; all if empty.
+
+    Raises:
+        InputError: The run, or what is asked of it, is not there; `out` cannot be used.
+    """
+    config = _open_run(run)
+    _check_known("--arm", [arm], config.arms)
+    _check_known("--models", models, config.models)
+    _check_known("--seeds", seeds, config.seed_numbers)
+    out = (out or run.root / "exports" / f"{arm}-{form}").expanduser().resolve()
+    _check_out(out, config)
+    dataset = read_dataset(run, config)
+    try:
+        experiment = describe_experiment(run, config, dataset)
+    except OSError as error:
+        raise InputError(
+            f"Expected the first weights that {run.config} names, since they tell which masks "
+            f"belong to the run, but {error.filename}: {error.strerror}. Put the file back."
+        ) from None
+    trials = [
+        Trial(model, seed, arm)
+        for model in dict.fromkeys(models or config.models)
+        for seed in dict.fromkeys(seeds or config.seed_numbers)
+    ]
+    _check_masks(experiment, trials)
+    origins = {trial: _describe_origin(trial, form, experiment) for trial in trials}
+    wanted = {
+        trial: origin
+        for trial, origin in origins.items()
+        if not _is_there(_place(out, trial), origin)
+    }
+    if wanted:
+        pixels = read_pixels(run, experiment.image_ids.tolist(), config.image_size)
+    for trial, origin in wanted.items():
+        keep_masks = _read_masks(experiment, trial)
+        content = _collect(trial, experiment, dataset, pixels, keep_masks)
+        errors = {row["image_id"]: row["error"] for row in content.rows if row["error"]}
+        provenance = {**origin, "not_explained": errors}
+        command = _quote_command(run, out, trial, form)
+        datasheet = _describe_data(run, config, dataset, content, provenance, command)
+        _write(_place(out, trial), content, form, provenance, datasheet)
+    return [Written(_place(out, trial), trial in wanted) for trial in trials]
+
+
+def read_export(path: Path) -> Export:
+    """Read an exported data set of any form.
+
+    Args:
+        path: Of one data set: OUT/MODEL/seed-N.
+
+    Raises:
+        InputError: The directory holds none.
+    """
+    readers: dict[Form, Callable[[Path], Export]] = {
+        "folder": _read_folder,
+        "npz": _read_npz,
+        "parquet": _read_parquet,
+    }
+    for form, name in _CONTENT.items():
+        if (path / name).is_file():
+            found = readers[form](path)
+            order = np.argsort(found.image_ids)
+            return Export(**{name: values[order] for name, values in vars(found).items()})
+    raise InputError(
+        f"Expected an exported data set, with {' or '.join(_CONTENT.values())}, but {path} holds "
+        "none. Give the folder of one model and seed: OUT/MODEL/seed-N."
+    )
+
+
+# What is asked for
+
+
+def _open_run(run: Run) -> CompareConfig:
+    needed = (run.config, run.images, run.splits, run.pixels)
+    missing = [path.name for path in needed if not path.exists()]
+    if missing:
+        what = f"lacks {', '.join(missing)}" if run.root.exists() else "does not exist"
+        raise InputError(
+            f"Expected a finished run, but {run.root} {what}. Give the directory that "
+            "`osteo-ray compare` named as its run directory."
+        )
+    return build_config(read_yaml(run.config))
+
+
+def _check_known(flag: str, words: Sequence[object], known: Sequence[object]) -> None:
+    for word in words:
+        if word not in known:
+            names = [str(name) for name in known]
+            raise InputError(
+                f"Expected {flag} among those of the run, {', '.join(names)}, but got `{word}`."
+                + suggest(str(word), names)
+            )
+
+
+def _check_out(out: Path, config: CompareConfig) -> None:
+    """Refuse a place whose content an export would mix with."""
+    around = next((path for path in (out, *out.parents) if _is_run(path)), None)
+    if around is not None:
+        if not out.is_relative_to(around / "exports"):
+            raise InputError(
+                f"Expected --out outside of runs or under {around / 'exports'}, but got {out}, "
+                "where a run keeps its own files. Choose another --out."
+            )
+    elif config.data != PHANTOM and out.is_relative_to(config.data):
+        raise InputError(
+            f"Expected --out outside the source images, but {out} is inside {config.data}: the "
+            "exported images would become part of the source. Choose another --out."
+        )
+    if not out.exists():
+        return
+    ours = {Path(model).parts[0] for model in config.models}
+    try:
+        foreign = sorted(
+            path.name
+            for path in out.iterdir()
+            if not path.name.startswith(".") and path.name not in ours
+        )
+    except OSError as error:
+        raise _refuse_writing(out, error) from None
+    if foreign:
+        raise InputError(
+            f"Expected --out to be new, empty or an export of this run, but {out} holds something "
+            f"else: {foreign[0]}. Choose another --out."
+        )
+
+
+def _is_run(path: Path) -> bool:
+    run = Run(path)
+    return run.images.is_file() and run.splits.is_file()
+
+
+def _check_masks(experiment: Experiment, trials: Sequence[Trial]) -> None:
+    """Refuse, before anything is written, if any trial lacks its masks or who made them."""
+    problems = []
+    for trial in trials:
+        if ARMS[trial.arm].mask_kind is None:
+            continue
+        wanted = experiment.image_ids[experiment.splits[trial.seed] != ""].tolist()
+        n_missing = len(set(wanted) - read_done(experiment.masks_of(trial)))
+        if not _first_model(experiment, trial).is_file():
+            problems.append(f"{trial.model}, seed {trial.seed}: its first model is missing")
+        elif n_missing:
+            problems.append(
+                f"{trial.model}, seed {trial.seed}: {n_missing} of {len(wanted)} images lack one"
+            )
+    if problems:
+        raise InputError(
+            f"Expected finished masks in {experiment.run.masks}, but not all are there. "
+            + "; ".join(problems)
+            + ". Rerun `osteo-ray compare` with this --out to finish them, or leave these out by "
+            "--models and --seeds."
+        )
+
+
+def _is_there(place: Path, origin: Mapping[str, Any]) -> bool:
+    """Tell whether a data set of the same origin is there; refuse if anything else is."""
+    if not place.exists():
+        return False
+    provenance = place / "provenance.json"
+    try:
+        found = read_json(provenance)
+    except (OSError, ValueError):
+        found = None
+    if not isinstance(found, dict):
+        raise InputError(
+            f"Expected {place} to be new or an export of this run, but it holds no readable "
+            "provenance.json. Choose another --out."
+        )
+    names = sorted((found.keys() | origin.keys()) - set(_PASSING))
+    different = [name for name in names if found.get(name) != origin.get(name)]
+    if different:
+        raise InputError(
+            f"Expected {place} to be new or an export of this run, but it holds another one, which "
+            f"differs in {', '.join(different)}. Choose another --out, or delete it first."
+        )
+    content = _CONTENT[origin["form"]]
+    if not (place / content).is_file():
+        raise InputError(
+            f"Expected {place} to be new or a whole export, but {content} is missing from it. "
+            "Delete what is left of it, or choose another --out."
+        )
+    return True
+
+
+def _place(out: Path, trial: Trial) -> Path:
+    return out / trial.model / f"seed-{trial.seed}"
+
+
+def _first_model(experiment: Experiment, trial: Trial) -> Path:
+    first = Trial(trial.model, trial.seed, "original")
+    return experiment.path_of(first) / "model.safetensors"
+
+
+def _quote_command(run: Run, out: Path, trial: Trial, form: Form) -> str:
+    flags = {"--arm": trial.arm, "--as": form, "--models": trial.model, "--seeds": str(trial.seed)}
+    words = [word for pair in flags.items() for word in pair]
+    return shlex.join(["osteo-ray", "export", str(run.root), *words, "--out", str(out)])
+
+
+# What goes into a data set
+
+
+def _read_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
+    kind = ARMS[trial.arm].mask_kind
+    if kind is None:
+        return None
+    try:
+        return read_keep_masks(experiment, trial, kind)
+    except (RuntimeError, ValueError, OSError) as error:
+        raise InputError(
+            f"The masks of {trial.model}, seed {trial.seed}, cannot be used: {error} Delete "
+            f"{experiment.masks_of(trial)} and rerun `osteo-ray compare` to make them again."
+        ) from None
+
+
+def _collect(
+    trial: Trial,
+    experiment: Experiment,
+    dataset: Dataset,
+    pixels: np.ndarray,
+    keep_masks: KeepMasks | None,
+) -> _Content:
+    """Gather what the arm showed, of all images that have a split."""
+    # Imported here: PyTorch takes seconds to import, and reading an export does without it.
+    import torch
+
+    from osteo_ray.models.batches import ImageSet
+
+    splits = experiment.splits[trial.seed]
+    order = np.argsort(experiment.image_ids)
+    order = order[splits[order] != ""]
+    errors = {} if keep_masks is None else keep_masks.errors
+    rows = []
+    for number, record in zip(
+        order.tolist(), dataset.images.iloc[order].to_dict("records"), strict=True
+    ):
+        values = (
+            record["label"],
+            str(splits[number]),
+            f"group-{record['group']}",
+            record["image_id"],
+            record["path"],
+            record["digest"],
+        )
+        row = dict(zip(_COLUMNS, values, strict=True))
+        rows.append({**row, "error": errors.get(record["image_id"])})
+    masks = None if keep_masks is None else keep_masks.masks[order]
+    # The very batches of training, so that no other reading of an arm can creep in. Bytes / 255 in
+    # float32 and back by rounding give the same bytes.
+    numbers = np.zeros(len(order), np.int64)
+    seen = ImageSet(pixels[order], numbers, masks, ARMS[trial.arm].view)
+    images = np.empty_like(seen.pixels)
+    for start in range(0, len(order), _BATCH):
+        part = np.arange(start, min(start + _BATCH, len(order)))
+        batch = seen.make_batch(part, torch.device("cpu"))[:, 0]
+        images[part] = torch.round(batch * 255).to(torch.uint8).numpy()
+    return _Content(rows, images, masks, experiment.classes)
+
+
+def _describe_origin(trial: Trial, form: Form, experiment: Experiment) -> dict[str, Any]:
+    """Return what determines a data set, and when and by what it was written."""
+    config, arm = experiment.config, ARMS[trial.arm]
+    model_digest = None
+    if arm.mask_kind:
+        with _first_model(experiment, trial).open("rb") as file:
+            model_digest = hashlib.file_digest(file, "sha256").hexdigest()
+    splits = experiment.splits[trial.seed]
+    counts = {
+        split: {
+            label: int(np.sum((splits == split) & (experiment.labels == label)))
+            for label in experiment.classes
+        }
+        for split in SPLIT_NAMES
+    }
+    return {
+        "schema_version": 1,
+        "osteo_ray": importlib.metadata.version("osteo-ray"),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "form": form,
+        "arm": arm.name,
+        "view": arm.view,
+        "mask_kind": arm.mask_kind,
+        "model": trial.model,
+        "seed": trial.seed,
+        "mask_model_sha256": model_digest,
+        "data_fingerprint": experiment.fingerprint,
+        "settings_hash": hash_settings(config.identity()),
+        "lime": config.lime.model_dump(mode="json") if arm.mask_kind else None,
+        "split": {"kind": config.split, "ratio": list(config.split_ratio)},
+        "image_size": config.image_size,
+        "classes": list(experiment.classes),
+        "counts": counts,
+        "set_aside": int(np.sum(splits == "")),
+    }
+
+
+def _describe_data(
+    run: Run,
+    config: CompareConfig,
+    dataset: Dataset,
+    content: _Content,
+    provenance: Mapping[str, Any],
+    command: str,
+) -> str:
+    """Return the datasheet, after Gebru et al., Datasheets for Datasets."""
+    parts: dict[str, set[str]] = {}
+    for row in content.rows:
+        parts.setdefault(row["patient_id"], set()).add(row["split"])
+    comparison = read_json(run.comparison) if run.comparison.is_file() else None
+    folder = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        loader=folder, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    text = environment.get_template("datasheet.md").render(
+        provenance=provenance,
+        arm=ARMS[provenance["arm"]],
+        source=None if config.data == PHANTOM else Path(config.data).name,
+        n_images=len(content.rows),
+        n_groups=len(parts),
+        n_straddling=sum(len(splits) > 1 for splits in parts.values()),
+        n_rejects=pq.read_metadata(run.rejects).num_rows if run.rejects.is_file() else 0,
+        kept=None if content.keep_masks is None else float(content.keep_masks.mean()),
+        comparison=comparison,
+        arms=config.arms,
+        remake=shlex.join(
+            ["osteo-ray", "compare", "--config", str(run.config), "--out", str(run.root)]
+        ),
+        command=command,
+    )
+    return text.rstrip() + "\n"
+
+
+# The three forms
+
+
+def _write(
+    place: Path, content: _Content, form: Form, provenance: Mapping[str, Any], datasheet: str
+) -> None:
+    writers: dict[Form, Callable[[Path, _Content], None]] = {
+        "folder": _write_folder,
+        "npz": _write_npz,
+        "parquet": _write_parquet,
+    }
+    try:
+        with write_whole(place) as unfinished:
+            unfinished.mkdir()
+            writers[form](unfinished, content)
+            write_json(unfinished / "provenance.json", provenance)
+            (unfinished / "DATASHEET.md").write_text(datasheet, encoding="utf-8")
+    except OSError as error:
+        raise _refuse_writing(place, error) from None
+
+
+def _refuse_writing(path: Path, error: OSError) -> InputError:
+    return InputError(
+        f"Expected --out to be a folder that can be written to, but {path}: "
+        f"{error.strerror or error}. Choose another --out."
+    )
+
+
+def _write_folder(path: Path, content: _Content) -> None:
+    masks = content.keep_masks
+    with (path / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
+        names = ("path", *_COLUMNS, "mask", "error")
+        manifest = csv.DictWriter(file, names, lineterminator="\n")
+        manifest.writeheader()
+        for number, row in enumerate(content.rows):
+            image = Path(row["split"], _name_folder(row["label"]), f"{row['image_id']}.png")
+            (path / image).parent.mkdir(parents=True, exist_ok=True)
+            (path / image).write_bytes(_encode_png(content.images[number]))
+            mask = "" if masks is None else f"masks/{row['image_id']}.png"
+            if masks is not None:
+                (path / "masks").mkdir(exist_ok=True)
+                (path / mask).write_bytes(_encode_mask(masks[number]))
+            manifest.writerow({**row, "path": image.as_posix(), "mask": mask})
+
+
+def _name_folder(label: str) -> str:
+    """Return a label as a folder name: as it is, but for characters that no folder may have."""
+    return re.sub(r'[\x00-\x1f%/\\:*?"<>|]|^\.', lambda found: f"%{ord(found[0]):02X}", label)
+
+
+def _read_folder(path: Path) -> Export:
+    with (path / "manifest.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    images = np.stack([_decode_png((path / row["path"]).read_bytes()) for row in rows])
+    masks = np.ones(images.shape, bool)
+    for number, row in enumerate(rows):
+        if row["mask"]:
+            masks[number] = _decode_png((path / row["mask"]).read_bytes()) > 0
+    return _gather(images, masks, rows)
+
+
+def _write_npz(path: Path, content: _Content) -> None:
+    splits = np.array(content.column("split"))
+    masks = content.keep_masks
+    if masks is None:
+        masks = np.ones(content.images.shape, bool)
+    numbers = np.searchsorted(content.classes, content.column("label")).astype(np.int64)
+    arrays = {"classes": np.array(content.classes, str)}
+    for split, name in _SHORT.items():
+        rows = np.flatnonzero(splits == split)
+        arrays[f"{name}_images"] = content.images[rows]
+        arrays[f"{name}_labels"] = numbers[rows, None]
+        arrays[f"{name}_masks"] = masks[rows]
+        arrays[f"{name}_ids"] = np.array(content.column("image_id"), str)[rows]
+        arrays[f"{name}_patients"] = np.array(content.column("patient_id"), str)[rows]
+    np.savez_compressed(path / "data.npz", allow_pickle=False, **arrays)
+
+
+def _read_npz(path: Path) -> Export:
+    with np.load(path / "data.npz", allow_pickle=False) as file:
+
+        def join(what: str) -> np.ndarray:
+            return np.concatenate([file[f"{name}_{what}"] for name in _SHORT.values()])
+
+        counts = [len(file[f"{name}_ids"]) for name in _SHORT.values()]
+        return Export(
+            images=join("images"),
+            keep_masks=join("masks"),
+            labels=file["classes"][join("labels")[:, 0]],
+            splits=np.repeat(list(_SHORT), counts),
+            image_ids=join("ids"),
+        )
+
+
+def _write_parquet(path: Path, content: _Content) -> None:
+    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+    def encode(pngs: list[bytes]) -> pa.Array:
+        names = [f"{image_id}.png" for image_id in content.column("image_id")]
+        values = [{"bytes": png, "path": name} for png, name in zip(pngs, names, strict=True)]
+        return pa.array(values, picture)
+
+    masks = content.keep_masks
+    columns = {
+        "image": encode([_encode_png(image) for image in content.images]),
+        **{name: pa.array(content.column(name), pa.string()) for name in _COLUMNS},
+        "mask": pa.nulls(len(content.rows), picture)
+        if masks is None
+        else encode([_encode_mask(mask) for mask in masks]),
+        "error": pa.array(content.column("error"), pa.string()),
+    }
+    # Tells the `datasets` library, which decodes by it, what the structs are.
+    features = {
+        name: {"_type": "Image"}
+        if values.type == picture
+        else {"dtype": "string", "_type": "Value"}
+        for name, values in columns.items()
+    }
+    table = pa.table(columns).replace_schema_metadata(
+        {"huggingface": json.dumps({"info": {"features": features}})}
+    )
+    pq.write_table(table, path / "data.parquet", compression="zstd", row_group_size=_ROWS_PER_GROUP)
+
+
+def _read_parquet(path: Path) -> Export:
+    columns = ["image", "label", "split", "image_id", "mask"]
+    rows = pq.read_table(path / "data.parquet", columns=columns).to_pylist()
+    images = np.stack([_decode_png(row["image"]["bytes"]) for row in rows])
+    masks = np.ones(images.shape, bool)
+    for number, row in enumerate(rows):
+        if row["mask"] is not None:
+            masks[number] = _decode_png(row["mask"]["bytes"]) > 0
+    return _gather(images, masks, rows)
+
+
+def _gather(
+    images: np.ndarray, keep_masks: np.ndarray, rows: Sequence[Mapping[str, Any]]
+) -> Export:
+    labels, splits, image_ids = (
+        np.array([row[name] for row in rows], str) for name in ("label", "split", "image_id")
+    )
+    return Export(images, keep_masks, labels, splits, image_ids)
+
+
+def _encode_png(image: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def _encode_mask(keep_mask: np.ndarray) -> bytes:
+    return _encode_png(keep_mask.astype(np.uint8) * 255)
+
+
+def _decode_png(content: bytes) -> np.ndarray:
+    with Image.open(io.BytesIO(content)) as image:
+        return np.asarray(image.convert("L"))

@@ -1,0 +1,551 @@
+"""Exported data sets: what they hold, in every form, and what is refused. Free of Ray."""
+
+import csv
+import hashlib
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from osteo_ray.cli import main
+from osteo_ray.compare.dataset import read_dataset
+from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
+from osteo_ray.compare.trials import _make_sets
+from osteo_ray.config import ARM_NAMES, build_config
+from osteo_ray.data.masks import pack_mask
+from osteo_ray.errors import InputError
+from osteo_ray.report.export import FORMS, Form, export_run, read_export
+from osteo_ray.runs import IMAGES, MASKS, PIXELS, SPLITS, Run, read_json, write_json, write_table
+
+SIZE = 32
+N_IMAGES = 20
+CLASSES = ("normal", "worn: 50%/more")  # the second cannot be a folder's name as it is
+MODELS = ("resnet18", "test_byobnet")
+FAILED, SET_ASIDE = 4, 7  # an image that could not be explained; one without a split
+SPLIT = [*["train"] * 7, *["validation"] * 2, *["test"] * 2, *["train"] * 7, *["validation"] * 2]
+ERROR = 'one superpixel, "flat", so there is nothing to explain'
+WEIGHTS = b"not really weights"
+IDS = [hashlib.sha256(bytes([number])).hexdigest()[:16] for number in range(N_IMAGES)]  # unsorted
+FILES = {"folder": "manifest.csv", "npz": "data.npz", "parquet": "data.parquet"}
+LIME = Trial(MODELS[0], 0, "lime")
+
+
+def draw_pixels() -> np.ndarray:
+    return np.random.default_rng(0).integers(0, 256, (N_IMAGES, SIZE, SIZE), np.uint8)
+
+
+def make_run(root: Path, **settings: Any) -> Run:
+    """Write what `compare` leaves once every mask is there, by hand."""
+    run = Run(root)
+    root.mkdir(parents=True)
+    config = build_config({"models": MODELS, "seeds": 2, "image_size": SIZE, **settings})
+    run.config.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    images = [
+        {
+            "image_id": IDS[i],
+            "path": f"{CLASSES[i % 2]}/knee {i}.png",
+            "label": CLASSES[i % 2],
+            "group": 0 if i in (0, 2) else i,
+            "width": 100 + i,
+            "height": 90,
+            "digest": f"digest {i}",
+            "conflict": i == SET_ASIDE,
+        }
+        for i in range(N_IMAGES)
+    ]
+    splits = [
+        {"seed": seed, "image_id": IDS[i], "split": np.roll(SPLIT, 2 * seed)[i]}
+        for seed in config.seed_numbers
+        for i in range(N_IMAGES)
+        if i != SET_ASIDE
+    ]
+    pixels = [
+        {"image_id": image_id, "digest": "", "pixels": image.tobytes()}
+        for image_id, image in zip(IDS, draw_pixels(), strict=True)
+    ]
+    write_table(run.images, pa.Table.from_pylist(images, IMAGES))
+    write_table(run.splits, pa.Table.from_pylist(splits, SPLITS))
+    write_table(run.pixels / "a.parquet", pa.Table.from_pylist(pixels[::-1], PIXELS))
+    experiment = open_experiment(run)
+    rng = np.random.default_rng(1)
+    for trial in (Trial(m, s, "original") for m in config.models for s in config.seed_numbers):
+        path = experiment.path_of(trial)
+        path.mkdir(parents=True)
+        (path / "model.safetensors").write_bytes(WEIGHTS + str(trial).encode())
+        masks = [
+            {
+                "model": trial.model,
+                "seed": trial.seed,
+                "kind": kind,
+                "image_id": IDS[i],
+                "keep_mask": b"" if i == FAILED else pack_mask(rng.random((SIZE, SIZE)) < 0.3),
+                "error": ERROR if i == FAILED else None,
+            }
+            for i in range(N_IMAGES)
+            if i != SET_ASIDE
+            for kind in ("lime", "random")
+        ]
+        for name, part in (("b", masks[:9]), ("a", masks[9:])):
+            table = pa.Table.from_pylist(part, MASKS)
+            write_table(experiment.masks_of(trial) / f"{name}.parquet", table)
+    return run
+
+
+def open_experiment(run: Run) -> Experiment:
+    config = build_config(yaml.safe_load(run.config.read_text()))
+    return describe_experiment(run, config, read_dataset(run, config))
+
+
+def export_one(run: Run, form: Form, out: Path, arm: str = "lime") -> Path:
+    """Export one arm of the first model and seed; return where it lies."""
+    (written,) = export_run(run, arm, form, out=out, models=MODELS[:1], seeds=[0])
+    assert written.is_new
+    return written.path
+
+
+def read_manifest(path: Path) -> dict[str, dict[str, str]]:
+    with (path / "manifest.csv").open(newline="") as file:
+        return {row["image_id"]: row for row in csv.DictReader(file)}
+
+
+def list_files(path: Path) -> dict[str, bytes]:
+    files = sorted(file for file in path.rglob("*") if file.is_file())
+    return {file.relative_to(path).as_posix(): file.read_bytes() for file in files}
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A run that tests only read."""
+    return make_run(tmp_path_factory.mktemp("run") / "run")
+
+
+@pytest.fixture
+def own_run(run: Run, tmp_path: Path) -> Run:
+    """A run that a test may change."""
+    shutil.copytree(run.root, tmp_path / "own")
+    return Run(tmp_path / "own")
+
+
+@pytest.fixture(scope="module")
+def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """The arm lime in each form."""
+    root = tmp_path_factory.mktemp("out")
+    return {form: export_one(run, form, root / form) for form in FORMS}
+
+
+# What a data set holds
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+@pytest.mark.parametrize("arm", ARM_NAMES)
+def test_every_form_holds_what_training_saw(run: Run, tmp_path: Path, arm: str, seed: int) -> None:
+    experiment = open_experiment(run)
+    sets = _make_sets(Trial(MODELS[1], seed, arm), experiment, draw_pixels())
+    for form in FORMS:
+        out = tmp_path / form
+        (written,) = export_run(run, arm, form, out=out, models=MODELS[1:], seeds=[seed])
+        found = read_export(written.path)
+        assert found.image_ids.tolist() == sorted(set(IDS) - {IDS[SET_ASIDE]})
+        assert found.images.dtype == np.uint8
+        assert found.keep_masks.dtype == bool
+        assert found.images.shape == found.keep_masks.shape == (N_IMAGES - 1, SIZE, SIZE)
+        for split, (rows, seen) in sets.items():
+            at = np.searchsorted(found.image_ids, experiment.image_ids[rows])
+            batch = seen.make_batch(np.arange(len(rows)), torch.device("cpu"))[:, 0].numpy()
+            # As float32 / 255, to the bit: what training got can be made from what is exported.
+            np.testing.assert_array_equal(found.images[at].astype(np.float32) / 255, batch)
+            masks = np.ones(batch.shape, bool) if seen.keep_masks is None else seen.keep_masks
+            np.testing.assert_array_equal(found.keep_masks[at], masks)
+            assert set(found.splits[at]) == {split}
+            assert found.labels[at].tolist() == [CLASSES[number] for number in seen.labels]
+        assert sum(len(rows) for rows, _ in sets.values()) == len(found.image_ids)
+
+
+def test_arms_differ(run: Run, tmp_path: Path) -> None:
+    found = [read_export(export_one(run, "npz", tmp_path / arm, arm)).images for arm in ARM_NAMES]
+    assert len({images.tobytes() for images in found}) == len(ARM_NAMES)
+
+
+def test_masked_pixels_are_black_and_the_others_untouched(exported: dict[str, Path]) -> None:
+    found = read_export(exported["npz"])
+    pixels = draw_pixels()[[IDS.index(image_id) for image_id in found.image_ids]]
+    np.testing.assert_array_equal(found.images, np.where(found.keep_masks, pixels, 0))
+    assert 0.2 < found.keep_masks.mean() < 0.5
+
+
+def test_folder(exported: dict[str, Path]) -> None:
+    path = exported["folder"]
+    rows = read_manifest(path)
+    assert list(rows) == sorted(set(IDS) - {IDS[SET_ASIDE]})
+    folder = "worn%3A 50%25%2Fmore"
+    row = rows[IDS[1]]
+    assert row == {
+        "path": f"train/{folder}/{IDS[1]}.png",
+        "label": CLASSES[1],
+        "split": "train",
+        "patient_id": "group-1",
+        "image_id": IDS[1],
+        "source_path": f"{CLASSES[1]}/knee 1.png",
+        "source_digest": "digest 1",
+        "mask": f"masks/{IDS[1]}.png",
+        "error": "",
+    }
+    for name in ("train", "validation", "test"):
+        assert sorted(part.name for part in (path / name).iterdir()) == ["normal", folder]
+    with Image.open(path / row["path"]) as image, Image.open(path / row["mask"]) as mask:
+        assert image.mode == mask.mode == "L"
+        assert image.size == mask.size == (SIZE, SIZE)
+        assert set(np.unique(mask)) == {0, 255}
+    shown = {file.name for file in path.glob("*/*/*.png")}
+    assert shown == {file.name for file in (path / "masks").iterdir()}
+    assert shown == {f"{image_id}.png" for image_id in rows}
+
+
+def test_npz_holds_no_pickles(exported: dict[str, Path]) -> None:
+    with np.load(exported["npz"] / "data.npz", allow_pickle=False) as file:
+        arrays = {name: file[name] for name in file.files}
+    names = {
+        f"{split}_{what}"
+        for split in ("train", "val", "test")
+        for what in ("images", "labels", "masks", "ids", "patients")
+    }
+    assert set(arrays) == names | {"classes"}
+    assert tuple(arrays["classes"]) == CLASSES
+    for split, n in (("train", 14), ("val", 3), ("test", 2)):
+        assert arrays[f"{split}_images"].shape == (n, SIZE, SIZE)
+        assert arrays[f"{split}_images"].dtype == np.uint8
+        assert arrays[f"{split}_labels"].shape == (n, 1)
+        assert arrays[f"{split}_labels"].dtype == np.int64
+        assert arrays[f"{split}_masks"].shape == (n, SIZE, SIZE)
+        assert arrays[f"{split}_masks"].dtype == bool
+        numbers = [IDS.index(image_id) for image_id in arrays[f"{split}_ids"]]
+        assert arrays[f"{split}_labels"][:, 0].tolist() == [number % 2 for number in numbers]
+        assert arrays[f"{split}_patients"].tolist() == [
+            f"group-{0 if number in (0, 2) else number}" for number in numbers
+        ]
+
+
+def test_parquet(exported: dict[str, Path]) -> None:
+    table = pq.read_table(exported["parquet"] / "data.parquet")
+    picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+    names = ["label", "split", "patient_id", "image_id", "source_path", "source_digest"]
+    assert table.schema.names == ["image", *names, "mask", "error"]
+    assert table.schema.field("image").type == table.schema.field("mask").type == picture
+    assert {table.schema.field(name).type for name in (*names, "error")} == {pa.string()}
+    features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+    assert list(features) == table.schema.names
+    assert [name for name, kind in features.items() if kind["_type"] == "Image"] == [
+        "image",
+        "mask",
+    ]
+    row = table.to_pylist()[0]
+    assert row["image"]["bytes"].startswith(b"\x89PNG")
+    assert row["image"]["path"] == f"{row['image_id']}.png"
+
+
+def test_images_of_one_group_have_one_patient(exported: dict[str, Path]) -> None:
+    rows = read_manifest(exported["folder"])
+    patients = {image_id: row["patient_id"] for image_id, row in rows.items()}
+    assert patients[IDS[0]] == patients[IDS[2]] == "group-0"
+    assert len(set(patients.values())) == len(patients) - 1
+    table = pq.read_table(exported["parquet"] / "data.parquet").to_pylist()
+    assert {row["image_id"]: row["patient_id"] for row in table} == patients
+
+
+def test_image_without_explanation_is_whole_and_listed(exported: dict[str, Path]) -> None:
+    for path in exported.values():
+        found = read_export(path)
+        row = found.image_ids.tolist().index(IDS[FAILED])
+        assert found.keep_masks[row].all()
+        np.testing.assert_array_equal(found.images[row], draw_pixels()[FAILED])
+        assert read_json(path / "provenance.json")["not_explained"] == {IDS[FAILED]: ERROR}
+        assert f"- `{IDS[FAILED]}`: {ERROR}" in (path / "DATASHEET.md").read_text()
+    rows = read_manifest(exported["folder"])
+    assert {i: row["error"] for i, row in rows.items() if row["error"]} == {IDS[FAILED]: ERROR}
+    table = pq.read_table(exported["parquet"] / "data.parquet").to_pylist()
+    assert {r["image_id"]: r["error"] for r in table if r["error"]} == {IDS[FAILED]: ERROR}
+
+
+def test_original_has_no_masks(run: Run, tmp_path: Path) -> None:
+    path = export_one(run, "folder", tmp_path / "folder", "original")
+    assert {row["mask"] for row in read_manifest(path).values()} == {""}
+    assert not (path / "masks").exists()
+    path = export_one(run, "parquet", tmp_path / "parquet", "original")
+    table = pq.read_table(path / "data.parquet")
+    assert table["mask"].null_count == table["error"].null_count == N_IMAGES - 1
+    assert read_json(path / "provenance.json")["mask_model_sha256"] is None
+
+
+def test_original_needs_no_masks(own_run: Run) -> None:
+    shutil.rmtree(own_run.masks)
+    shutil.rmtree(own_run.trials)
+    assert all(data_set.is_new for data_set in export_run(own_run, "original", "npz"))
+
+
+def test_provenance(run: Run, exported: dict[str, Path]) -> None:
+    experiment = open_experiment(run)
+    found = read_json(exported["npz"] / "provenance.json")
+    weights = WEIGHTS + str(Trial(MODELS[0], 0, "original")).encode()
+    expected = {
+        "form": "npz",
+        "arm": "lime",
+        "view": "masked",
+        "mask_kind": "lime",
+        "model": MODELS[0],
+        "seed": 0,
+        "mask_model_sha256": hashlib.sha256(weights).hexdigest(),
+        "data_fingerprint": experiment.fingerprint,
+        "lime": experiment.config.lime.model_dump(mode="json"),
+        "split": {"kind": "grouped", "ratio": [7, 2, 1]},
+        "image_size": SIZE,
+        "classes": list(CLASSES),
+        "counts": {
+            "train": dict.fromkeys(CLASSES, 7),
+            "validation": {CLASSES[0]: 2, CLASSES[1]: 1},
+            "test": dict.fromkeys(CLASSES, 1),
+        },
+        "set_aside": 1,
+    }
+    assert {name: found[name] for name in expected} == expected
+    assert found["settings_hash"]
+    assert found["osteo_ray"]
+    assert found["created"]
+    assert str(run.root) not in json.dumps(found)  # no path of this machine
+
+
+# The datasheet
+
+
+def flatten(path: Path) -> str:
+    return " ".join((path / "DATASHEET.md").read_text().split())
+
+
+@pytest.mark.parametrize("arm", ARM_NAMES)
+def test_datasheet_has_every_section(run: Run, tmp_path: Path, arm: str) -> None:
+    path = export_one(run, "npz", tmp_path, arm)
+    text = flatten(path)
+    for title in (
+        *("Motivation", "Composition", "Collection", "Preprocessing", "Splits and groups"),
+        *("Uses", "Distribution", "Maintenance"),
+    ):
+        assert f"## {title} " in text
+    assert "may carry the label" in text
+    assert "silhouette" in text
+    assert "1 image(s) of the source were set aside" in text
+    assert "train: 14 (`normal` 7, `worn: 50%/more` 7) - validation: 3 (" in text
+    assert "18 groups" in text
+    assert "licence of the source images applies" in text
+    assert "The run had not come to a verdict" in text
+    assert f"osteo-ray export {run.root} --arm {arm} --as npz" in text
+    assert "\\" not in text
+    assert "\n\n\n" not in (path / "DATASHEET.md").read_text()
+
+
+def test_datasheet_says_what_black_is_and_what_leaks(exported: dict[str, Path]) -> None:
+    text = flatten(exported["folder"])
+    assert "a black pixel (0) was masked out, or was black in the source" in text
+    assert "the class that a classifier predicted" in text
+    assert "1 group(s) stand in more than one part" not in text
+    assert "in another split's test set they would leak" in text
+
+
+def test_datasheet_quotes_the_verdict(own_run: Run, tmp_path: Path) -> None:
+    verdicts = [
+        {"model": model, "verdict": "leakage", "reason": f"As {model} shows."} for model in MODELS
+    ]
+    overall = {"verdict": "leakage", "reason": "All agree."}
+    comparison = {"metric": "accuracy", "verdicts": verdicts, "verdict": overall}
+    write_json(own_run.comparison, comparison)
+    text = flatten(export_one(own_run, "npz", tmp_path / "out"))
+    assert "**leakage.** All agree." in text
+    assert "`resnet18`: **leakage.** As resnet18 shows." in text
+    assert "test_byobnet" not in text
+
+
+def test_datasheet_tells_of_groups_that_stand_in_two_parts(own_run: Run, tmp_path: Path) -> None:
+    table = pq.read_table(own_run.splits).to_pylist()
+    for row in table:
+        if row["image_id"] == IDS[2] and row["seed"] == 0:
+            row["split"] = "test"
+    write_table(own_run.splits, pa.Table.from_pylist(table, SPLITS))
+    text = flatten(export_one(own_run, "npz", tmp_path / "out"))
+    assert "1 group(s) stand in more than one part of this split: it leaks." in text
+
+
+# Where it goes, and doing it again
+
+
+def test_all_models_and_seeds_go_into_the_run_by_default(own_run: Run) -> None:
+    written = export_run(own_run, "silhouette", "npz")
+    places = [f"{model}/seed-{seed}" for model in MODELS for seed in (0, 1)]
+    root = own_run.root / "exports" / "silhouette-npz"
+    assert [data_set.path for data_set in written] == [root / place for place in places]
+    for path in root.glob("*/*"):
+        names = sorted(file.name for file in path.iterdir())
+        assert names == ["DATASHEET.md", "data.npz", "provenance.json"]
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_same_run_gives_the_same_bytes(
+    run: Run, exported: dict[str, Path], tmp_path: Path, form: Form
+) -> None:
+    again = list_files(export_one(run, form, tmp_path / form))
+    before = list_files(exported[form])
+    assert list(again) == list(before)
+    for name in set(again) - {"provenance.json", "DATASHEET.md"}:  # they name date and place
+        assert again[name] == before[name], name
+
+
+def test_finished_export_is_left_as_it_is(run: Run, tmp_path: Path, capsys) -> None:
+    out = tmp_path / "out"
+    before = list_files(export_one(run, "npz", out))
+    written = export_run(run, "lime", "npz", out=out, models=MODELS[:1])
+    assert [data_set.is_new for data_set in written] == [False, True]
+    after = list_files(out)
+    assert {name: after[f"{MODELS[0]}/seed-0/{name}"] for name in before} == before
+    command = ["export", str(run.root), "--as", "npz", "--out", str(out)]
+    assert main([*command, "--models", MODELS[0], "--seeds", "0", "1"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.count("There already, left as it is: ") == 2
+    assert list_files(out) == after
+
+
+def test_cut_off_export_leaves_nothing_and_is_made_whole(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*arguments: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("osteo_ray.report.export.write_json", fail)
+        with pytest.raises(InputError, match=r"can be written to.*No space left on device"):
+            export_one(run, "folder", tmp_path)
+    assert list_files(tmp_path) == {}
+    assert len(read_export(export_one(run, "folder", tmp_path)).images) == N_IMAGES - 1
+
+
+# What is refused
+
+
+def refuse(capsys: pytest.CaptureFixture[str], *arguments: object) -> str:
+    """Run the command, which must end with exit code 2; return what it said."""
+    code = main(["export", *map(str, arguments)])
+    printed = " ".join("".join(capsys.readouterr()).split())
+    assert code == 2, printed
+    assert "Traceback" not in printed
+    return printed
+
+
+def test_no_run(capsys, tmp_path: Path) -> None:
+    said = refuse(capsys, tmp_path / "nowhere")
+    assert "Expected a finished run, but" in said
+    assert "nowhere does not exist" in said
+    assert "lacks config.yaml, images.parquet, splits.parquet, pixels" in refuse(capsys, tmp_path)
+
+
+def test_unknown_words_suggest_the_nearest(capsys, run: Run) -> None:
+    said = refuse(capsys, run.root, "--arm", "lmie")
+    assert "among those of the run, original, lime, random_mask, silhouette" in said
+    assert "Did you mean `lime`?" in said
+    assert "Did you mean `resnet18`?" in refuse(capsys, run.root, "--models", "resnet81")
+    assert "Expected --seeds among those of the run, 0, 1, but got `7`" in refuse(
+        capsys, run.root, "--seeds", "7"
+    )
+    assert "nzp" in refuse(capsys, run.root, "--as", "nzp")
+
+
+def test_arm_that_the_run_went_without(capsys, tmp_path: Path) -> None:
+    run = make_run(tmp_path / "run", arms=["original", "lime"])
+    said = refuse(capsys, run.root, "--arm", "silhouette")
+    assert "of the run, original, lime, but got `silhouette`" in said
+
+
+def test_missing_masks_are_named_and_nothing_is_written(capsys, own_run: Run) -> None:
+    experiment = open_experiment(own_run)
+    shutil.rmtree(experiment.masks_of(Trial(MODELS[0], 1, "lime")))
+    (experiment.masks_of(Trial(MODELS[1], 0, "lime")) / "b.parquet").unlink()
+    shutil.rmtree(experiment.path_of(Trial(MODELS[1], 1, "original")))
+    said = refuse(capsys, own_run.root)
+    assert "resnet18, seed 1: 19 of 19 images lack one" in said
+    assert "test_byobnet, seed 0: 4 of 19 images lack one" in said
+    assert "test_byobnet, seed 1: its first model is missing" in said
+    assert "resnet18, seed 0" not in said
+    assert not (own_run.root / "exports").exists()
+    assert main(["export", str(own_run.root), "--models", MODELS[0], "--seeds", "0"]) == 0
+
+
+def test_damaged_masks_are_named(capsys, own_run: Run) -> None:
+    path = open_experiment(own_run).masks_of(LIME) / "a.parquet"
+    rows = pq.read_table(path).to_pylist()
+    damaged = [{**row, "keep_mask": row["keep_mask"][:5]} for row in rows]
+    write_table(path, pa.Table.from_pylist(damaged, MASKS))
+    said = refuse(capsys, own_run.root, "--models", MODELS[0], "--seeds", "0")
+    assert "The masks of resnet18, seed 0, cannot be used: Expected 128 bytes" in said
+
+
+def test_missing_first_weights_are_named(capsys, tmp_path: Path) -> None:
+    file = tmp_path / "weights.safetensors"
+    file.write_bytes(b"weights")
+    run = make_run(tmp_path / "run", weights=[f"{MODELS[0]}={file}"])
+    file.unlink()
+    said = refuse(capsys, run.root)
+    assert f"{file}: No such file or directory. Put the file back." in said
+
+
+def test_out_in_use(capsys, run: Run, tmp_path: Path) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    assert "holds something else: thesis.txt" in refuse(capsys, run.root, "--out", tmp_path)
+    assert list_files(tmp_path) == {"thesis.txt": b"precious"}
+    place = tmp_path / "out" / MODELS[0] / "seed-0"
+    place.mkdir(parents=True)
+    said = refuse(capsys, run.root, "--out", tmp_path / "out")
+    assert "seed-0 to be new or an export of this run, but it holds no readable prov" in said
+
+
+def test_out_holds_another_export(capsys, run: Run, tmp_path: Path) -> None:
+    path = export_one(run, "npz", tmp_path / "out")
+    before = list_files(path)
+    command = (run.root, "--out", tmp_path / "out", "--models", MODELS[0], "--seeds", "0")
+    said = refuse(capsys, *command, "--as", "npz", "--arm", "random_mask")
+    assert "holds another one, which differs in arm, mask_kind. Choose another --out" in said
+    assert "differs in form." in refuse(capsys, *command, "--as", "parquet")
+    assert list_files(path) == before
+    (path / "data.npz").unlink()
+    assert "data.npz is missing from it" in refuse(capsys, *command, "--as", "npz")
+
+
+def test_out_inside_a_run_or_the_source(capsys, run: Run, tmp_path: Path) -> None:
+    for place in (run.root, run.masks, run.trials / MODELS[0], run.root / "new"):
+        before = list_files(run.root)
+        assert "where a run keeps its own files" in refuse(capsys, run.root, "--out", place)
+        assert list_files(run.root) == before
+    source = tmp_path / "knees"
+    other = make_run(tmp_path / "run", data=str(source))
+    said = refuse(capsys, other.root, "--out", source / "masked")
+    assert "would become part of the source" in said
+    assert not source.exists()
+
+
+def test_out_that_cannot_be_written(capsys, run: Run, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    file.write_text("precious")
+    for out in (file, file / "below"):
+        said = refuse(capsys, run.root, "--out", out)
+        assert "Expected --out to be a folder that can be written to" in said
+        assert "Not a directory" in said
+    assert file.read_text() == "precious"
+
+
+def test_reading_back_what_is_no_export(exported: dict[str, Path], tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="Expected an exported data set"):
+        read_export(tmp_path)
+    with pytest.raises(InputError, match="one model and seed"):
+        read_export(exported["npz"].parent)
