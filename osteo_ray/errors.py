@@ -11,6 +11,10 @@ class InputError(Exception):
     """
 
 
+class LeakError(InputError):
+    """A split has images that belong together in more than one part."""
+
+
 class IncompleteError(Exception):
     """Something planned did not finish; exit code 1. What finished is kept for the next run."""
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 from scipy.ndimage import gaussian_filter, shift
 
-from osteo_ray.data.copies import digest_pixels, find_conflicts, group_copies, make_thumbnail
+from osteo_ray.data.copies import digest_pixels, group_copies, make_thumbnail
 
 HEIGHT, WIDTH = 320, 160
 
@@ -159,26 +159,14 @@ def test_large_shift_is_not_a_copy(legs: list[np.ndarray]) -> None:
     assert _group([legs[0], shift(legs[0], (60, 0), order=0)]) == [0, 1]
 
 
-def test_conflict_marks_every_image_of_a_group_with_two_labels() -> None:
-    groups = np.array([0, 1, 0, 2, 1, 0, 3])
-    labels = ["sick", "well", "well", "sick", "well", "sick", "well"]
-    found = find_conflicts(groups, labels)
-    assert found.dtype == bool
-    assert found.tolist() == [True, False, True, False, False, True, False]
-
-
 def test_bad_input_is_named() -> None:
     thumbnails = np.zeros((2, 4096), np.float32)
     with pytest.raises(ValueError, match="Expected at least one image, but got none"):
         group_copies([], thumbnails[:0])
-    with pytest.raises(ValueError, match="Expected at least one image, but got none"):
-        find_conflicts(np.zeros(0, np.int64), [])
     with pytest.raises(ValueError, match=r"Expected thumbnails .*\(3, 4096\).* but got \(2, 4096"):
         group_copies(["a", "b", "c"], thumbnails)
     with pytest.raises(ValueError, match=r"Expected thumbnails .* but got \(2, 7\)"):
         group_copies(["a", "b"], thumbnails[:, :7])
-    with pytest.raises(ValueError, match=r"Expected groups .*\(2,\).* but got \(3,\)"):
-        find_conflicts(np.zeros(3, np.int64), ["a", "b"])
     for threshold in (0.0, 1.1, float("nan")):
         with pytest.raises(ValueError, match=r"Expected threshold .* but got"):
             group_copies(["a", "b"], thumbnails, threshold=threshold)

@@ -14,7 +14,8 @@ import yaml
 from osteo_ray.cluster import describe_cluster
 from osteo_ray.compare.dataset import fingerprint_images
 from osteo_ray.config import PHANTOM, CompareConfig, build_config, hash_settings, read_yaml
-from osteo_ray.data.copies import find_conflicts, group_copies
+from osteo_ray.data.copies import group_copies
+from osteo_ray.data.groups import find_conflicts
 from osteo_ray.data.phantom import write_phantoms
 from osteo_ray.data.sources import (
     Ingest,
@@ -154,11 +155,12 @@ def _split_images(ingest: Ingest, config: CompareConfig) -> tuple[pd.DataFrame, 
     images["conflict"] = find_conflicts(images["group"].to_numpy(), images["label"].tolist())
     grouped = config.split == "grouped"
     used = images[~images["conflict"]] if grouped else images
-    labels, groups = used["label"].to_numpy(), used["group"].to_numpy()
-    check_class_sizes(labels, groups, config.split_ratio, grouped=grouped)
+    labels = used["label"].to_numpy()
+    groups = used["group"].to_numpy() if grouped else np.arange(len(used))
+    check_class_sizes(labels, groups, config.split_ratio)
     parts = []
     for seed in config.seed_numbers:
-        assigned = assign_splits(labels, groups, config.split_ratio, seed=seed, grouped=grouped)
+        assigned = assign_splits(labels, groups, config.split_ratio, seed=seed)
         parts.append(pd.DataFrame({"seed": seed, "image_id": used["image_id"], "split": assigned}))
     return images[IMAGES.names], pd.concat(parts, ignore_index=True)
 

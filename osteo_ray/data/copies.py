@@ -144,35 +144,6 @@ def group_copies(
     return np.argsort(np.argsort(appeared))[numbers].astype(np.int64)
 
 
-def find_conflicts(groups: npt.NDArray[np.int64], labels: Sequence[str]) -> npt.NDArray[np.bool_]:
-    """Find the images whose copies do not agree on the label.
-
-    Args:
-        groups: int64 (n,), of `group_copies`.
-        labels: n class names, in the same order.
-
-    Returns:
-        bool (n,), True for every image of a group that holds more than one label.
-
-    Raises:
-        ValueError: no images, or lengths that do not fit.
-
-    Example:
-        >>> find_conflicts(np.array([0, 1, 0, 1]), ["a", "b", "b", "b"]).tolist()
-        [True, False, True, False]
-    """
-    if len(labels) == 0:
-        raise ValueError("Expected at least one image, but got none.")
-    if groups.shape != (len(labels),):
-        raise ValueError(
-            f"Expected groups of shape ({len(labels)},), one per label, but got {groups.shape}."
-        )
-    _, numbers = np.unique(groups, return_inverse=True)
-    _, names = np.unique(np.asarray(labels), return_inverse=True)
-    distinct = np.unique(np.stack([numbers, names]), axis=1)
-    return np.asarray(np.bincount(distinct[0])[numbers] > 1)
-
-
 def _check_image(image: npt.NDArray[np.uint8]) -> None:
     if image.dtype != np.uint8 or image.ndim != 2 or image.size == 0:
         raise ValueError(
