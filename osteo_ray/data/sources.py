@@ -11,7 +11,7 @@ import ray.data
 
 from osteo_ray.config import hash_settings
 from osteo_ray.data.copies import digest_pixels, make_thumbnail
-from osteo_ray.data.images import UnreadableImageError, identify_image, read_image, resize_image
+from osteo_ray.data.images import UnreadableImageError, decode_image, identify_image, resize_image
 from osteo_ray.errors import InputError
 from osteo_ray.runs import PIXELS, write_table
 
@@ -119,7 +119,7 @@ def _decode_batch(
     kept: dict[str, list[object]] = {name: [] for name in PIXELS.names}
     for path, label in zip(batch["path"].tolist(), batch["label"].tolist(), strict=True):
         try:
-            image = read_image(root / path)
+            image = decode_image(_read(root / path)).pixels
             digest = digest_pixels(image)
             row = (
                 identify_image(path, digest),
@@ -142,3 +142,10 @@ def _decode_batch(
         part = pixels / f"part-{hash_settings(kept['image_id'])}.parquet"
         write_table(part, pa.table(kept, schema=PIXELS))
     return found
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(error.strerror or str(error)) from None
