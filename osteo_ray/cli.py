@@ -15,21 +15,26 @@ from rich.markup import escape
 from rich.table import Table
 
 from osteo_ray.config import (
+    AuditConfig,
     CompareConfig,
+    Config,
     PhantomSettings,
-    build_config,
+    build,
     read_yaml,
 )
 from osteo_ray.errors import IncompleteError, InputError, suggest
 from osteo_ray.noise import Capture, capture_noise
 
-DONE, FAILED, BAD_INPUT = 0, 1, 2
+DONE, FAILED, BAD_INPUT, FINDINGS = 0, 1, 2, 3
 
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic helps no user
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command line; return its exit code: 0 done, 1 something failed, 2 bad input."""
+    """Run a command line; return its exit code.
+
+    0 done, 1 something failed, 2 bad input, 3 an audit has findings.
+    """
     arguments = list(sys.argv[1:] if argv is None else argv)
     errors = Console(stderr=True)
     try:
@@ -50,6 +55,7 @@ def _end(console: Console, message: str, code: int) -> int:
 def _dispatch(arguments: list[str], errors: Console) -> int:
     commands = {
         "compare": (_compare, "Train, explain, mask, retrain, compare, and give a verdict."),
+        "audit": (_audit, "Find copies, conflicts and shortcuts in a set of images."),
         "report": (_report, "Write the report of a run again from its tables."),
         "export": (_export, "Write the images as an arm saw them, as a data set for others."),
         "phantom": (_phantom, "Write a set of synthetic knees, with the truth about them."),
@@ -70,7 +76,14 @@ def _dispatch(arguments: list[str], errors: Console) -> int:
 
 
 def parse_compare(arguments: Sequence[str]) -> CompareConfig:
-    """Build the configuration of `compare` from flags laid over a YAML file over the defaults.
+    """Build the configuration of `compare`: see `parse_config`."""
+    return parse_config(CompareConfig, arguments, "osteo-ray compare", _COMPARE_HELP)
+
+
+def parse_config(
+    kind: type[Config], arguments: Sequence[str], command: str, description: str
+) -> Config:
+    """Build a configuration from flags laid over a YAML file over the defaults.
 
     Raises:
         InputError: A value, a key or the file is not usable.
@@ -86,11 +99,7 @@ def parse_compare(arguments: Sequence[str]) -> CompareConfig:
         settings["data"] = known.data
         rest += ["--data", known.data]
     return tyro.cli(
-        CompareConfig,
-        prog="osteo-ray compare",
-        description=_COMPARE_HELP,
-        default=build_config(settings),
-        args=rest,
+        kind, prog=command, description=description, default=build(kind, settings), args=rest
     )
 
 
@@ -100,6 +109,16 @@ Fine-tune, explain with LIME, mask, retrain, compare; then say whether the gain 
 Without options: synthetic knees and small networks, a few minutes. With --data FOLDER (a subfolder
 per class): the paper's networks and recipe. --config FILE.yaml sets any option below by its name
 (groups nest: `lime: {samples: 500}`); flags win over the file. Rerunning a command resumes it.
+"""
+
+
+_AUDIT_HELP = """\
+Find copies, label conflicts, blank images, shortcuts; say what may not be trusted.
+
+osteo-ray audit DATA writes audit.json, audit.html (pairs side by side) and tables to --out.
+--measure-leak also trains --models with and without copies across the split, --seeds times each,
+and tells how far accuracies published on such a set may be off; only then do the settings of models
+and training matter. Exit code 0: clean; 3: findings.
 """
 
 
@@ -154,6 +173,98 @@ def run_compare(config: CompareConfig, captured: Capture) -> int:
         soft_wrap=True,
     )
     return FAILED
+
+
+def parse_audit(arguments: Sequence[str]) -> AuditConfig:
+    """Build the configuration of `audit`, whose first word may be the data."""
+    words = list(arguments)
+    if words and not words[0].startswith("-"):
+        words = ["--data", *words]
+    return parse_config(AuditConfig, words, "osteo-ray audit", _AUDIT_HELP)
+
+
+def _audit(arguments: list[str], errors: Console) -> int:
+    config = parse_audit(arguments)
+    with capture_noise() as captured:
+        try:
+            return run_audit(config, captured)
+        except KeyboardInterrupt:
+            captured.err.print("\nInterrupted. Finished trainings are kept.", style="yellow")
+            return BAD_INPUT
+
+
+def run_audit(config: AuditConfig, captured: Capture) -> int:
+    """Run an audit, show its progress and its findings; return the exit code."""
+    from osteo_ray.compare.audits import audit
+    from osteo_ray.progress import JobProgress
+
+    outcome = audit(config, JobProgress(captured.err))
+    _show_audit(captured.out, outcome.audit)
+    captured.out.print(f"Report: {outcome.out / 'audit.html'}", highlight=False, soft_wrap=True)
+    if outcome.failures:
+        captured.keep_log(outcome.out / "logs")
+        captured.err.print(
+            f"{len(outcome.failures)} trainings are missing, the first: "
+            f"{outcome.failures[0].trial}: {outcome.failures[0].reason}. The same command tries "
+            "them again.",
+            style="red",
+            markup=False,
+            soft_wrap=True,
+        )
+        return FAILED
+    return FINDINGS if outcome.audit["findings"] else DONE
+
+
+def _show_audit(console: Console, found: dict[str, Any]) -> None:
+    table = Table(box=box.SIMPLE, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    copies = found["n_images"] - found["n_radiographs"]
+    rows = [
+        ("images", found["n_images"]),
+        *((f"  class {name}", n) for name, n in found["classes"].items()),
+        ("files refused", found["n_rejects"]),
+        ("copies of another image", copies),
+        ("  groups of copies", len(found["copies"])),
+        ("  of these with the same pixels", len(found["exact_copies"])),
+        ("  of these in several classes", len(found["conflicts"])),
+        ("patients known", found["n_patients"]),
+        ("groups that a split keeps whole", found["n_groups"]),
+        ("blank images", len(found["blank"])),
+    ]
+    for name, value in rows:
+        table.add_row(escape(name), str(value))
+    console.print(table)
+    if found["shortcuts"]:
+        table = Table(
+            title="What tells the class without the anatomy",
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE,
+        )
+        table.add_column("seen", no_wrap=True)
+        for heading in ("balanced accuracy", "95 % interval", "chance"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for shortcut in found["shortcuts"]:
+            table.add_row(
+                shortcut["name"],
+                f"{shortcut['accuracy']:.2f}",
+                f"{shortcut['low']:.2f} … {shortcut['high']:.2f}",
+                f"{shortcut['chance']:.2f}",
+            )
+        console.print(table)
+    for leak in found.get("leak", {}).get("models", []):
+        console.print(
+            f"{leak['model']}: accuracy {leak['random']:.3f} with copies across the split, "
+            f"{leak['grouped']:.3f} without; difference {_number(leak['difference'], '+.3f')} "
+            f"({_number(leak['low'], '+.3f')} … {_number(leak['high'], '+.3f')})",
+            highlight=False,
+            markup=False,
+        )
+    for finding in found["findings"]:
+        console.print(f"Finding: {finding}.", style="yellow", highlight=False, markup=False)
+    if not found["findings"]:
+        console.print("Nothing wrong was found.", style="green")
 
 
 def _show_comparison(console: Console, comparison: dict[str, Any]) -> None:

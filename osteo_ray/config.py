@@ -9,7 +9,7 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -20,7 +20,14 @@ from osteo_ray.errors import InputError, suggest
 PHANTOM = "phantom"
 ARM_NAMES = ("original", "lime", "random_mask", "silhouette")
 Metric = Literal["accuracy", "precision", "recall", "specificity", "f1", "auc"]
+ConflictPolicy = Literal["drop", "majority", "keep"]
 METRIC_NAMES: tuple[Metric, ...] = get_args(Metric)
+
+
+DATA_HELP = (
+    "Folder with a subfolder per class; manifest (.csv, .parquet), archive (.npz) or data list "
+    "(.json), as a path or URI; or `phantom`."
+)
 
 
 class Settings(BaseModel):
@@ -107,12 +114,20 @@ class ResourceSettings(Settings):
     max_retries: int = Field(1, ge=0, description="Restarts of a training whose process died.")
 
 
-class CompareConfig(Settings):
-    """Fine-tune, explain, mask, retrain, compare; then say whether the gain is real."""
+class SetupConfig(Settings):
+    """What every command that reads images and trains on them needs to know."""
 
-    data: str = Field(PHANTOM, description="Folder with a subfolder per class, or `phantom`.")
+    data: str = Field(PHANTOM, description=DATA_HELP)
     out: str | None = Field(
-        None, description="Run directory; by default runs/NAME-HASH. Rerunning resumes."
+        None, description="Directory of the results; by default named after the data."
+    )
+    conflicts: ConflictPolicy | None = Field(
+        None,
+        description="Copies with several labels: drop them, take the majority's label, or keep "
+        "them; by default drop, and keep with --split random.",
+    )
+    max_reject_share: float = Field(
+        0.1, ge=0, le=1, description="Share of unreadable images above which nothing is run."
     )
     models: tuple[str, ...] = Field(
         ("efficientnet_b0", "mobilenetv3_large_100"), min_length=1, description="timm names."
@@ -120,37 +135,15 @@ class CompareConfig(Settings):
     weights: tuple[str, ...] = Field(
         (), description="NAME=FILE.safetensors per model, or none; by default from the hub."
     )
-    arms: tuple[str, ...] = Field(ARM_NAMES, min_length=1, description="What is compared.")
-    split: Literal["grouped", "random"] = Field(
-        "grouped", description="grouped keeps copies together; random leaks, as the paper's may."
-    )
     split_ratio: tuple[int, int, int] = Field(
         (7, 2, 1), description="Parts for training, validation, test."
-    )
-    positive_class: str | None = Field(
-        None, description="Class that counts as positive; by default the last in sorted order."
     )
     seeds: int = Field(10, ge=1, description="Repeats, each with its own split.")
     first_seed: int = Field(0, ge=0, description="Number of the first seed.")
     image_size: int = Field(224, ge=32, description="Side to which images are resized, pixels.")
     training: TrainingSettings = TrainingSettings()
-    lime: LimeSettings = LimeSettings()
-    statistics: StatisticsSettings = StatisticsSettings()
     resources: ResourceSettings = ResourceSettings()
     phantom: PhantomSettings = PhantomSettings()
-
-    @field_validator("arms")
-    @classmethod
-    def _check_arms(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
-        for arm in arms:
-            if arm not in ARM_NAMES:
-                raise ValueError(
-                    f"Expected arms among {', '.join(ARM_NAMES)}, but got `{arm}`."
-                    + suggest(arm, ARM_NAMES)
-                )
-        if "original" not in arms:
-            raise ValueError("Expected `original` among the arms: the others are held against it.")
-        return _without_repeats(arms, "arms")
 
     @field_validator("models")
     @classmethod
@@ -189,10 +182,10 @@ class CompareConfig(Settings):
     @field_validator("data")
     @classmethod
     def _locate_data(cls, data: str) -> str:
-        return data if data == PHANTOM else _make_absolute(data)
+        return locate_data(data)
 
     @model_validator(mode="after")
-    def _check_weights_names(self) -> "CompareConfig":
+    def _check_weights_names(self) -> "SetupConfig":
         for entry in self.weights:
             name = entry.partition("=")[0]
             if entry != "none" and name not in self.models:
@@ -213,6 +206,59 @@ class CompareConfig(Settings):
             return "none"
         return dict(entry.split("=", 1) for entry in self.weights).get(model)
 
+
+class CompareConfig(SetupConfig):
+    """Fine-tune, explain, mask, retrain, compare; then say whether the gain is real."""
+
+    arms: tuple[str, ...] = Field(ARM_NAMES, min_length=1, description="What is compared.")
+    split: Literal["grouped", "random", "given"] = Field(
+        "grouped",
+        description="grouped keeps copies and patients together; random leaks, as the paper's may; "
+        "given is the source's own, refused if it leaks.",
+    )
+    folds: int | None = Field(
+        None,
+        ge=2,
+        description="Cross-validate: seed N tests fold N mod FOLDS; by default single splits.",
+    )
+    positive_class: str | None = Field(
+        None, description="Class that counts as positive; by default the last in sorted order."
+    )
+    lime: LimeSettings = LimeSettings()
+    statistics: StatisticsSettings = StatisticsSettings()
+
+    @field_validator("arms")
+    @classmethod
+    def _check_arms(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
+        for arm in arms:
+            if arm not in ARM_NAMES:
+                raise ValueError(
+                    f"Expected arms among {', '.join(ARM_NAMES)}, but got `{arm}`."
+                    + suggest(arm, ARM_NAMES)
+                )
+        if "original" not in arms:
+            raise ValueError("Expected `original` among the arms: the others are held against it.")
+        return _without_repeats(arms, "arms")
+
+    @model_validator(mode="after")
+    def _check_folds(self) -> "CompareConfig":
+        if self.folds is None:
+            return self
+        if self.split == "given":
+            raise ValueError("Expected either --folds or --split given, but got both.")
+        if self.seeds % self.folds or self.first_seed % self.folds:
+            raise ValueError(
+                f"Expected seeds and first_seed to be multiples of folds, so that each image is "
+                f"tested equally often, but got {self.seeds} seeds from {self.first_seed} on and "
+                f"{self.folds} folds."
+            )
+        return self
+
+    @property
+    def conflict_policy(self) -> ConflictPolicy:
+        """Return what becomes of copies that carry several labels."""
+        return self.conflicts or ("keep" if self.split == "random" else "drop")
+
     def identity(self) -> dict[str, Any]:
         """Return the settings that determine the results, and so the identity of a run."""
         settings = self.model_dump(mode="json", exclude={"out", "resources"})
@@ -221,6 +267,23 @@ class CompareConfig(Settings):
             del settings["phantom"]
         return settings
 
+
+class AuditConfig(SetupConfig):
+    """Find copies, conflicts, blank images and shortcuts; say what the copies are worth."""
+
+    seeds: int = Field(5, ge=2, description="With --measure-leak: repeats.")
+    measure_leak: bool = Field(
+        False, description="Train with and without copies across the split, and compare."
+    )
+
+    def to_compare(self, split: Literal["grouped", "random"]) -> CompareConfig:
+        """Return the configuration of the trainings that measure what copies are worth."""
+        shared = self.model_dump(exclude={"measure_leak"})
+        shared["conflicts"] = self.conflicts or "drop"  # alike on both sides
+        return CompareConfig(**shared, arms=("original",), split=split)
+
+
+Config = TypeVar("Config", bound=SetupConfig)
 
 DEMO: dict[str, Any] = {
     "models": ("test_byobnet", "test_efficientnet"),
@@ -237,6 +300,12 @@ DEMO: dict[str, Any] = {
     "phantom": {"difficulty": 0.2},
 }
 """What differs from the defaults where the data are phantoms: small enough for two CPU cores."""
+
+
+def locate_data(data: str) -> str:
+    """Make the path of a source absolute; leave URIs and `phantom` as they are."""
+    data = data.removeprefix("file://")
+    return data if data == PHANTOM or "://" in data else _make_absolute(data)
 
 
 def _make_absolute(path: str) -> str:
@@ -288,26 +357,34 @@ def read_yaml(path: Path) -> dict[str, Any]:
 
 
 def build_config(settings: Mapping[str, Any]) -> CompareConfig:
+    """Validate the settings of a comparison: see `build`."""
+    return build(CompareConfig, settings)
+
+
+def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
     """Validate settings laid over the defaults, or over the demo preset where data is phantom.
 
     Raises:
         InputError: A key is unknown (the nearest is suggested) or a value is out of its range.
     """
     if settings.get("data", PHANTOM) == PHANTOM:
-        settings = merge_settings(DEMO, settings)
+        demo = {key: value for key, value in DEMO.items() if key in kind.model_fields}
+        settings = merge_settings(demo, settings)
     try:
-        return CompareConfig.model_validate(settings)
+        return kind.model_validate(settings)
     except ValidationError as error:
-        raise InputError(describe_validation_error(error)) from None
+        raise InputError(describe_validation_error(error, kind)) from None
 
 
-def describe_validation_error(error: ValidationError) -> str:
+def describe_validation_error(
+    error: ValidationError, kind: type[SetupConfig] = CompareConfig
+) -> str:
     """Return one line per problem: where, what was expected, what was found, nearest name."""
     lines = []
     for problem in error.errors(include_url=False):
         place = ".".join(str(part) for part in problem["loc"])
         if problem["type"] == "extra_forbidden":
-            known = _known_keys(problem["loc"][:-1])
+            known = _known_keys(kind, problem["loc"][:-1])
             name = str(problem["loc"][-1])
             lines.append(f"Unknown configuration key `{place}`.{suggest(name, known)}")
         else:
@@ -317,8 +394,8 @@ def describe_validation_error(error: ValidationError) -> str:
     return "\n".join(lines)
 
 
-def _known_keys(loc: tuple[int | str, ...]) -> list[str]:
-    model: Any = CompareConfig
+def _known_keys(kind: type[SetupConfig], loc: tuple[int | str, ...]) -> list[str]:
+    model: Any = kind
     for part in loc:
         model = model.model_fields[str(part)].annotation
     return list(model.model_fields)

@@ -1,12 +1,19 @@
 """Say how far a long job is: a live display on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+)
 
 _PLAIN_INTERVAL_S = 15.0
 
@@ -75,6 +82,39 @@ class JobProgress:
                 )
             yield
         self.live = None
+
+    @contextmanager
+    def following(self) -> Iterator[Callable[[str, int, int], None]]:
+        """Show work of which the amount is known only once it begins.
+
+        Gives a function to call with what is being done, how much is done, and of how much.
+        """
+        if not self.console.is_terminal:
+            yield self._follow_plainly
+            return
+        with Progress(
+            TextColumn("{task.description:<24}"),
+            BarColumn(bar_width=30),
+            MofNCompleteColumn(),
+            TimeElapsedColumn(),
+            console=self.console,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        ) as live:
+            bars: dict[str, TaskID] = {}
+
+            def follow(what: str, done: int, total: int) -> None:
+                if what not in bars:
+                    bars[what] = live.add_task(what, total=total)
+                live.update(bars[what], completed=done, total=total)
+
+            yield follow
+
+    def _follow_plainly(self, what: str, done: int, total: int) -> None:
+        now = time.monotonic()
+        if done == total or now - self.shown_at > _PLAIN_INTERVAL_S:
+            self.shown_at = now
+            self.say(f"{what}: {done}/{total}")
 
     def say(self, text: str) -> None:
         """Tell what is being done where nothing can be counted."""

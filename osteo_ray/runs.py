@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-SCHEMA_VERSION = b"1"
+SCHEMA_VERSION = b"2"
 
 
 def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
@@ -29,11 +29,20 @@ IMAGES = _schema(
     ("image_id", pa.string()),
     ("path", pa.string()),
     ("label", pa.string()),
+    ("given_label", pa.string()),
+    ("copies", pa.int64()),
+    ("patient", pa.int64()),
     ("group", pa.int64()),
+    ("conflict", pa.bool_()),
+    ("used", pa.bool_()),
+    ("side", pa.string()),
+    ("site", pa.string()),
+    ("given_split", pa.string()),
     ("width", pa.int32()),
     ("height", pa.int32()),
+    ("format", pa.string()),
+    ("mode", pa.string()),
     ("digest", pa.string()),
-    ("conflict", pa.bool_()),
 )
 REJECTS = _schema(("path", pa.string()), ("reason", pa.string()))
 SPLITS = _schema(("seed", pa.int64()), ("image_id", pa.string()), ("split", pa.string()))

@@ -2,6 +2,7 @@
 
 import hashlib
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from osteo_ray.compare.arms import ARMS
 from osteo_ray.compare.dataset import Dataset
 from osteo_ray.config import CompareConfig, hash_settings
+from osteo_ray.data.groups import check_groups_whole
 from osteo_ray.runs import Run
 
 
@@ -34,6 +36,8 @@ class Experiment:
         image_ids: Of all accepted images, in the order of the pixels array.
         labels: str, (n,).
         classes: In sorted order.
+        groups: int, (n,); images of equal number belong together.
+        paths: str, (n,); the names by which the user knows the images.
         splits: Per seed: str, (n,); a split name, or empty for images that are set aside.
         fingerprint: Of the data.
         weights: Per model, a fingerprint of its first weights.
@@ -43,10 +47,27 @@ class Experiment:
     run: Run
     image_ids: np.ndarray
     labels: np.ndarray
+    groups: np.ndarray
+    paths: np.ndarray
     classes: tuple[str, ...]
     splits: dict[int, np.ndarray]
     fingerprint: str
     weights: dict[str, str]
+
+    @cached_property
+    def _split_keys(self) -> dict[int, str]:
+        return {seed: hash_settings(split.tolist()) for seed, split in self.splits.items()}
+
+    def check_split(self, seed: int) -> None:
+        """Refuse to train on a split that tears a group apart, whatever made the split.
+
+        Only `--split random` asks for such a split, and its report says what that means.
+
+        Raises:
+            LeakError: A group has images in more than one part.
+        """
+        if self.config.split != "random":
+            check_groups_whole(self.groups, self.splits[seed], self.paths.tolist())
 
     def key_of(self, trial: Trial) -> str:
         """Return the hash of all that determines the result of a trial."""
@@ -55,7 +76,7 @@ class Experiment:
             **asdict(trial),
             "data": self.fingerprint,
             "weights": self.weights[trial.model],
-            "split": [config.split, config.split_ratio],
+            "split": self._split_keys[trial.seed],
             "image_size": config.image_size,
             "training": config.training.model_dump(mode="json"),
             "workers": config.resources.workers,
@@ -92,6 +113,8 @@ def describe_experiment(run: Run, config: CompareConfig, dataset: Dataset) -> Ex
         run=run,
         image_ids=dataset.images["image_id"].to_numpy(str),
         labels=dataset.images["label"].to_numpy(str),
+        groups=dataset.images["group"].to_numpy(),
+        paths=dataset.images["path"].to_numpy(str),
         classes=dataset.classes,
         splits=dataset.splits,
         fingerprint=dataset.fingerprint,

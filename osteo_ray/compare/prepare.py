@@ -2,11 +2,13 @@
 
 import importlib.metadata
 import platform
+import shutil
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import pyarrow as pa
 import yaml
@@ -14,16 +16,19 @@ import yaml
 from osteo_ray.cluster import describe_cluster
 from osteo_ray.compare.dataset import fingerprint_images
 from osteo_ray.config import PHANTOM, CompareConfig, build_config, hash_settings, read_yaml
-from osteo_ray.data.copies import group_copies
-from osteo_ray.data.groups import find_conflicts
+from osteo_ray.data.audit import audit_images, describe_audit
+from osteo_ray.data.duplicates import Report, ignore_progress
+from osteo_ray.data.groups import check_groups_whole
+from osteo_ray.data.ingest import ingest_images
+from osteo_ray.data.listing import Source
 from osteo_ray.data.phantom import write_phantoms
-from osteo_ray.data.sources import (
-    Ingest,
-    fingerprint_listing,
-    ingest_images,
-    list_class_folders,
+from osteo_ray.data.sources import open_source
+from osteo_ray.data.splits import (
+    SPLIT_NAMES,
+    assign_fold_splits,
+    assign_splits,
+    check_class_sizes,
 )
-from osteo_ray.data.splits import assign_splits, check_class_sizes
 from osteo_ray.errors import InputError, suggest
 from osteo_ray.runs import (
     IMAGES,
@@ -39,6 +44,11 @@ from osteo_ray.runs import (
 _PACKAGES = ("osteo-ray", "ray", "torch", "timm", "scikit-image", "scikit-learn", "numpy", "lime")
 
 
+def name_source(data: str) -> str:
+    """Return a short name of a source, fit for a folder."""
+    return Path(data.partition("?")[0]).stem or "data"
+
+
 def locate_run(config: CompareConfig) -> Run:
     """Return the run directory of a configuration, whether or not it exists yet.
 
@@ -46,7 +56,7 @@ def locate_run(config: CompareConfig) -> Run:
         InputError: `--out` holds something else than a run, or a run of another configuration.
     """
     if config.out is None:
-        name = Path(config.data).name if config.data != PHANTOM else PHANTOM
+        name = name_source(config.data) if config.data != PHANTOM else PHANTOM
         run = Run(Path("runs").resolve() / f"{name}-{hash_settings(config.identity())}")
     else:
         run = Run(Path(config.out).expanduser().resolve())
@@ -76,24 +86,24 @@ def _list_differences(found: dict[str, Any], wanted: dict[str, Any], at: str = "
             yield f"{at}{key} (there {theirs}, here {ours})"
 
 
-def list_source(config: CompareConfig, run: Run) -> pd.DataFrame | None:
-    """List the files of the source, or None where phantoms are to be drawn.
+def list_source(config: CompareConfig, run: Run) -> Source | None:
+    """List the images of the source, or None where phantoms are to be drawn.
 
     Raises:
         InputError: The source cannot be used, or is not what it was when the run began.
     """
     if config.data == PHANTOM:
         return None
-    listing = list_class_folders(Path(config.data))
-    _check_positive_class(config, listing["label"].unique())
+    source = open_source(config.data)
+    _check_positive_class(config, source.items["label"].unique())
     if run.environment.exists():
         before = read_json(run.environment)["source_fingerprint"]
-        if before != fingerprint_listing(listing):
+        if before != source.fingerprint:
             raise InputError(
                 f"Expected the files of {config.data} to be those that the run {run.root} began "
-                "with, but names or sizes have changed. Choose another --out."
+                "with, but names, labels or sizes have changed. Choose another --out."
             )
-    return listing
+    return source
 
 
 def _check_positive_class(config: CompareConfig, classes: Iterable[str]) -> None:
@@ -108,16 +118,19 @@ def _check_positive_class(config: CompareConfig, classes: Iterable[str]) -> None
 def create_run(
     run: Run,
     config: CompareConfig,
-    listing: pd.DataFrame | None,
+    source: Source | None,
     confirm: Callable[[], None],
+    *,
+    report: Report = ignore_progress,
 ) -> None:
     """Read the data into a new run directory, which appears whole or not at all.
 
     Args:
         run: Where.
         config: Of the comparison.
-        listing: The files of the source, or None where phantoms are to be drawn.
+        source: Of the images, or None where phantoms are to be drawn.
         confirm: Called when all is read; if it raises, nothing appears.
+        report: Told how far it is.
 
     Raises:
         InputError: The data cannot be used.
@@ -126,60 +139,80 @@ def create_run(
         run.root.rmdir()  # empty, as `locate_run` has seen
     with write_whole(run.root) as unfinished:
         draft = Run(unfinished)
-        if listing is None:
+        fingerprint = PHANTOM
+        if source is None:
             write_phantoms(draft.phantom, **config.phantom.model_dump())
-            root = draft.phantom / "images"
-            listing = list_class_folders(root)
-            _check_positive_class(config, listing["label"].unique())
-            source = PHANTOM
+            source = open_source(str(draft.phantom / "images"))
+            _check_positive_class(config, source.items["label"].unique())
         else:
-            root = Path(config.data)
-            source = fingerprint_listing(listing)
-        ingest = ingest_images(listing, root, draft.pixels, image_size=config.image_size)
-        images, splits = _split_images(ingest, config)
+            fingerprint = source.fingerprint
+        scratch = unfinished / "scratch"
+        ingest = ingest_images(
+            source,
+            scratch,
+            pixels=draft.pixels,
+            image_size=config.image_size,
+            max_reject_share=config.max_reject_share,
+            report=report,
+        )
+        audit = audit_images(ingest, config.conflict_policy, report=report)
+        shutil.rmtree(scratch)
+        images = audit.images[IMAGES.names]
+        splits = split_images(images, config)
         write_table(draft.images, pa.Table.from_pandas(images, IMAGES, preserve_index=False))
         write_table(
             draft.rejects, pa.Table.from_pandas(ingest.rejects, REJECTS, preserve_index=False)
         )
         write_table(draft.splits, pa.Table.from_pandas(splits, SPLITS, preserve_index=False))
-        write_json(draft.audit, _describe_findings(images, ingest, config))
-        write_json(draft.environment, _describe_environment(config, images, source))
+        write_json(draft.audit, describe_audit(audit))
+        write_json(draft.environment, _describe_environment(config, images, fingerprint))
         settings = config.model_dump(mode="json")
         draft.config.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
         confirm()
 
 
-def _split_images(ingest: Ingest, config: CompareConfig) -> tuple[pd.DataFrame, pd.DataFrame]:
-    images = ingest.images.copy()
-    images["group"] = group_copies(images["digest"].tolist(), ingest.thumbnails)
-    images["conflict"] = find_conflicts(images["group"].to_numpy(), images["label"].tolist())
-    grouped = config.split == "grouped"
-    used = images[~images["conflict"]] if grouped else images
-    labels = used["label"].to_numpy()
-    groups = used["group"].to_numpy() if grouped else np.arange(len(used))
-    check_class_sizes(labels, groups, config.split_ratio)
+def split_images(images: pd.DataFrame, config: CompareConfig) -> pd.DataFrame:
+    """Divide the images that are used, once per seed: seed, image_id, split.
+
+    Raises:
+        InputError: There are too few images, or the source's own split lacks a part.
+        LeakError: The source's own split tears a group apart.
+    """
+    used = images[images["used"]]
+    labels = used["label"].to_numpy(str)
+    random = config.split == "random"
+    groups = np.arange(len(used)) if random else used["group"].to_numpy()
+    if config.split == "given":
+        given = _check_given_split(used, config)
+    else:
+        check_class_sizes(labels, groups, config.split_ratio, config.folds)
     parts = []
     for seed in config.seed_numbers:
-        assigned = assign_splits(labels, groups, config.split_ratio, seed=seed)
+        if config.split == "given":
+            assigned = given
+        elif config.folds is None:
+            assigned = assign_splits(labels, groups, config.split_ratio, seed=seed)
+        else:
+            assigned = assign_fold_splits(
+                labels, groups, config.split_ratio, n_folds=config.folds, number=seed
+            )
         parts.append(pd.DataFrame({"seed": seed, "image_id": used["image_id"], "split": assigned}))
-    return images[IMAGES.names], pd.concat(parts, ignore_index=True)
+    table = pd.concat(parts, ignore_index=True)
+    return table[table["split"] != ""]
 
 
-def _describe_findings(
-    images: pd.DataFrame, ingest: Ingest, config: CompareConfig
-) -> dict[str, Any]:
-    copies = [part["path"].tolist() for _, part in images.groupby("group") if len(part) > 1]
-    conflicts = [part["path"].tolist() for _, part in images[images["conflict"]].groupby("group")]
-    grouped = config.split == "grouped"
-    return {
-        "n_images": len(images),
-        "n_rejects": len(ingest.rejects),
-        "classes": {str(name): int(n) for name, n in images["label"].value_counts().items()},
-        "n_groups": int(images["group"].nunique()),
-        "copies": copies,
-        "conflicts": conflicts,
-        "set_aside": int(images["conflict"].sum()) if grouped else 0,
-    }
+def _check_given_split(used: pd.DataFrame, config: CompareConfig) -> np.ndarray:
+    given: np.ndarray = used["given_split"].to_numpy(str)
+    for split in SPLIT_NAMES:
+        missing = sorted(set(used["label"]) - set(used["label"][given == split]))
+        if missing:
+            raise InputError(
+                f"Expected {config.data} to say which images are for {', '.join(SPLIT_NAMES)}, as "
+                f"--split given asks, but none of class {missing[0]} is for {split}. Give each "
+                "image its part, or use --split grouped."
+            )
+    check_groups_whole(used["group"].to_numpy(), given, used["path"].tolist())
+    return given
 
 
 def _describe_environment(

@@ -14,11 +14,12 @@ from osteo_ray.cluster import Plan, connect, plan_resources
 from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
 from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
 from osteo_ray.compare.metrics import compute_results
+from osteo_ray.compare.model_check import check_models, confirm
 from osteo_ray.compare.prepare import create_run, list_source, locate_run
 from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.compare.verdict import build_comparison
 from osteo_ray.config import CompareConfig
-from osteo_ray.errors import IncompleteError, InputError
+from osteo_ray.errors import IncompleteError
 from osteo_ray.explain.generate import explain_images
 from osteo_ray.explain.jobs import Explainable, read_done
 from osteo_ray.progress import JobProgress, Stage
@@ -57,20 +58,22 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
         IncompleteError: Nothing can be concluded, because too little finished.
     """
     run = locate_run(config)
-    listing = list_source(config, run)
+    source = list_source(config, run)
     clock = Clock()
     progress.say("start Ray")
     with connect():
         clock.lap("start Ray")
         plan = plan_resources(config.resources)
-        check = _check_models.remote(config)
+        check = check_models.remote(config)
         if not run.config.exists():
-            progress.say("read images")
-            create_run(run, config, listing, lambda: _confirm(check))
+            with progress.following() as report:
+                create_run(run, config, source, lambda: confirm(check), report=report)
             clock.lap("read images")
-        _confirm(check)
+        confirm(check)
         dataset = read_dataset(run, config)
         experiment = describe_experiment(run, config, dataset)
+        for seed in experiment.splits:
+            experiment.check_split(seed)
         progress.say(
             f"{len(dataset.images)} images; {plan.concurrent_trials} trainings and {plan.slots} "
             f"explaining actors at a time, each on {plan.slot.cpus} CPU(s), {plan.slot.gpus:g} GPU"
@@ -91,30 +94,6 @@ class Clock:
         now = time.monotonic()
         self.durations_s[name] = round(now - self._last, 2)
         self._last = now
-
-
-@ray.remote(num_cpus=1)
-def _check_models(config: CompareConfig) -> list[str]:
-    """Build each model once, on a worker; return what is wrong with them."""
-    # Imported here: PyTorch takes seconds to import, and the driver does without it.
-    from osteo_ray.models.classifier import build_classifier
-
-    problems = []
-    for name in config.models:
-        weights = config.weights_of(name)
-        try:
-            build_classifier(
-                name, n_classes=2, image_size=config.image_size, weights=weights, seed=0
-            )
-        except InputError as error:
-            problems.append(str(error))
-    return problems
-
-
-def _confirm(check: "ray.ObjectRef[list[str]]") -> None:
-    problems = ray.get(check)
-    if problems:
-        raise InputError("\n".join(problems))
 
 
 def _run_stages(

@@ -39,11 +39,15 @@ def run_trial(
         n_threads: CPU threads.
         ranks: With more than one, every rank calls this; rank 0 stores.
         on_epoch: Called after each epoch.
+
+    Raises:
+        LeakError: The split tears images apart that belong together.
     """
     path = experiment.path_of(trial)
     if path.exists():
         return
     config = experiment.config
+    experiment.check_split(trial.seed)
     make_deterministic(n_threads)
     sets = _make_sets(trial, experiment, pixels)
     classifier = build_classifier(

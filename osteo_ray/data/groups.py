@@ -1,16 +1,16 @@
 """Say which images belong together, whose label counts, and whether a split keeps them together."""
 
 from collections.abc import Sequence
-from typing import Literal, get_args
+from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from osteo_ray.config import ConflictPolicy
 from osteo_ray.errors import LeakError
 
-ConflictPolicy = Literal["drop", "majority", "keep"]
 _SHOWN = 3  # groups that the message of a leak names
 
 

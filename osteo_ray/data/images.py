@@ -365,6 +365,20 @@ def resize_image(image: np.ndarray, size_px: int) -> np.ndarray:
     return np.asarray(resized)
 
 
+def resize_whole(image: np.ndarray, most_px: int) -> np.ndarray:
+    """Shrink so that no side is longer than `most_px`, in proportion; small images stay.
+
+    Args:
+        image: uint8, (height, width).
+
+    Returns:
+        uint8, (height, width).
+    """
+    factor = min(1.0, most_px / max(image.shape))
+    size = tuple(max(1, round(side * factor)) for side in image.shape[::-1])
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BILINEAR))
+
+
 def identify_image(path: str, digest: str) -> str:
     """Return an identifier of an image from its path within the source and its pixels' digest.
 

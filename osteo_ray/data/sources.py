@@ -1,151 +1,103 @@
-"""From a folder of images to the images table, read by Ray Data."""
+"""What a user may point `--data` at, turned into one listing of images and a way to read them.
 
-from dataclasses import dataclass
-from functools import partial
-from pathlib import Path
+| source | is recognised by |
+|---|---|
+| class folders, perhaps below train/, val/, test/ | a folder |
+| manifest | `.csv`, `.parquet`, or a folder that holds `manifest.csv` or `manifest.parquet` |
+| Hugging Face table | `.parquet` with images inside |
+| MedMNIST-style archive | `.npz` |
+| MONAI data list | `.json` |
 
-import numpy as np
-import pandas as pd
-import pyarrow as pa
-import ray.data
+Files may be DICOM in each of them. All may lie on this machine or at a URI.
+"""
 
-from osteo_ray.config import hash_settings
-from osteo_ray.data.copies import digest_pixels, make_thumbnail
-from osteo_ray.data.images import UnreadableImageError, decode_image, identify_image, resize_image
+from collections.abc import Callable
+from pathlib import PurePosixPath
+
+import pyarrow.fs
+
+from osteo_ray.data.archives import open_archive
+from osteo_ray.data.folders import open_folder
+from osteo_ray.data.listing import Source
+from osteo_ray.data.manifests import open_list, open_manifest
+from osteo_ray.data.readers import open_filesystem
 from osteo_ray.errors import InputError
-from osteo_ray.runs import PIXELS, write_table
 
-_IMAGES_PER_BLOCK = 64
-
-
-@dataclass(frozen=True)
-class Ingest:
-    """What was read from a source.
-
-    Attributes:
-        images: A row per accepted image, sorted by path: image_id, path, label, width, height,
-            digest.
-        thumbnails: float32, (n, d); a row per row of `images`.
-        rejects: A row per refused file, sorted by path: path, reason.
-    """
-
-    images: pd.DataFrame
-    thumbnails: np.ndarray
-    rejects: pd.DataFrame
+_MANIFEST_NAMES = ("manifest.csv", "manifest.parquet")
+_OPENERS: dict[str, Callable[[str], Source]] = {
+    ".csv": open_manifest,
+    ".parquet": open_manifest,
+    ".npz": open_archive,
+    ".json": open_list,
+}
 
 
-def list_class_folders(root: Path) -> pd.DataFrame:
-    """List the files of a folder that has a subfolder per class.
+def open_source(data: str) -> Source:
+    """List the images of a source.
 
-    Hidden files are passed over. Sub-subfolders belong to their class.
-
-    Returns:
-        Sorted by path: path (relative to the root, with `/`), label (name of the class folder),
-        size (bytes).
+    Args:
+        data: Path or URI; see the top of this module.
 
     Raises:
-        InputError: The folder is missing, or has no class folders with files in them.
+        InputError: There is nothing there, or not what was expected.
     """
-    if not root.is_dir():
-        what = "is a file" if root.exists() else "does not exist"
+    uri = data.removeprefix("file://") if data.startswith("file://") else data
+    suffix = PurePosixPath(uri.partition("?")[0]).suffix.lower()
+    found = _inspect(uri)
+    if found == pyarrow.fs.FileType.Directory:
+        source = open_manifest(manifest) if (manifest := _find_manifest(uri)) else open_folder(uri)
+    elif suffix in _OPENERS:
+        source = _OPENERS[suffix](uri)
+    else:
         raise InputError(
-            f"Expected --data to be a folder with a subfolder per class, but {root} {what}."
+            f"Expected --data to be a folder, or a file ending in {', '.join(_OPENERS)}, but got "
+            f"{data}."
         )
-    rows = []
-    for folder in sorted(root.iterdir()):
-        if not folder.is_dir() or folder.name.startswith("."):
-            continue
-        for file in sorted(folder.rglob("*")):
-            if file.is_file() and not file.name.startswith("."):
-                path = file.relative_to(root).as_posix()
-                rows.append((path, folder.name, file.stat().st_size))
-    if not rows:
-        raise InputError(
-            f"Expected images in subfolders of {root}, one subfolder per class, but found none. "
-            "Put each image into a folder named after its class."
-        )
-    listing = pd.DataFrame(rows, columns=["path", "label", "size"])
-    classes = sorted(listing["label"].unique())
-    if len(classes) < 2:
-        raise InputError(
-            f"Expected at least two class folders with images in {root}, but found one: "
-            f"{classes[0]}."
-        )
-    return listing
+    _check_labels(source)
+    return source
 
 
-def fingerprint_listing(listing: pd.DataFrame) -> str:
-    """Return a hash of the names and sizes of the files, to notice that a source has changed."""
-    return hash_settings(listing[["path", "size"]].to_numpy().tolist())
+def _find_manifest(uri: str) -> str | None:
+    """Return the manifest in a folder, if it holds one."""
+    filesystem, root = open_filesystem(uri)
+    for name in _MANIFEST_NAMES:
+        if filesystem.get_file_info(f"{root}/{name}").type == pyarrow.fs.FileType.File:
+            place, mark, query = uri.partition("?")
+            return f"{place.rstrip('/')}/{name}{mark}{query}"
+    return None
 
 
-def ingest_images(listing: pd.DataFrame, root: Path, pixels: Path, *, image_size: int) -> Ingest:
-    """Read, check and resize every listed file on the cluster.
-
-    Pixels go straight from the workers to Parquet files under `pixels`, in parts of a few dozen
-    images; only the small columns come back.
-
-    Raises:
-        InputError: Not one file could be read.
-    """
-    rows = listing[["path", "label"]].to_dict("records")
-    blocks = -(-len(rows) // _IMAGES_PER_BLOCK)
-    dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-        partial(_decode_batch, root=root, pixels=pixels, image_size=image_size),
-        batch_size=_IMAGES_PER_BLOCK,
-    )
-    table = dataset.to_pandas().sort_values("path", ignore_index=True)
-    refused = table["reason"] != ""
-    if refused.all():
-        raise InputError(
-            f"Expected images in {root}, but not one of {len(table)} files could be read; the "
-            f"first, {table['path'][0]}: {table['reason'][0]}."
-        )
-    images = table[~refused].reset_index(drop=True)
-    thumbnails = np.stack([np.frombuffer(row, np.float32) for row in images["thumbnail"]])
-    return Ingest(
-        images.drop(columns=["thumbnail", "reason"]),
-        thumbnails,
-        table.loc[refused, ["path", "reason"]].reset_index(drop=True),
-    )
-
-
-def _decode_batch(
-    batch: dict[str, np.ndarray], root: Path, pixels: Path, image_size: int
-) -> dict[str, list[object]]:
-    """Decode files, write the pixels of the good ones, return everything else."""
-    columns = ("image_id", "path", "label", "width", "height", "digest", "thumbnail", "reason")
-    found: dict[str, list[object]] = {name: [] for name in columns}
-    kept: dict[str, list[object]] = {name: [] for name in PIXELS.names}
-    for path, label in zip(batch["path"].tolist(), batch["label"].tolist(), strict=True):
-        try:
-            image = decode_image(_read(root / path)).pixels
-            digest = digest_pixels(image)
-            row = (
-                identify_image(path, digest),
-                path,
-                label,
-                image.shape[1],
-                image.shape[0],
-                digest,
-                make_thumbnail(image).tobytes(),
-                "",
-            )
-            values = (row[0], digest, resize_image(image, image_size).tobytes())
-            for name, value in zip(PIXELS.names, values, strict=True):
-                kept[name].append(value)
-        except UnreadableImageError as error:
-            row = ("", path, label, 0, 0, "", b"", str(error))
-        for name, value in zip(columns, row, strict=True):
-            found[name].append(value)
-    if kept["image_id"]:
-        part = pixels / f"part-{hash_settings(kept['image_id'])}.parquet"
-        write_table(part, pa.table(kept, schema=PIXELS))
-    return found
-
-
-def _read(path: Path) -> bytes:
+def _inspect(uri: str) -> pyarrow.fs.FileType:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnreadableImageError(error.strerror or str(error)) from None
+        filesystem, path = open_filesystem(uri)
+        info = filesystem.get_file_info(path)
+    except (OSError, ValueError, ImportError) as error:
+        reason = (str(error).splitlines() or [""])[0]
+        raise InputError(
+            f"Expected --data to be a path or URI that can be opened, but {uri}: {reason}. Check "
+            "its spelling, and that this machine may reach it."
+        ) from None
+    if info.type == pyarrow.fs.FileType.NotFound:
+        raise InputError(
+            "Expected --data to be a folder with a subfolder per class, or a file that lists the "
+            f"images, but {uri} does not exist."
+        )
+    return info.type
+
+
+def _check_labels(source: Source) -> None:
+    classes = sorted(source.items["label"].unique())
+    if not classes:
+        raise InputError(
+            f"Expected images in subfolders of {source.uri}, one subfolder per class, but found "
+            "none. Put each image into a folder named after its class."
+            if source.kind == "folders"
+            else f"Expected a row per image in {source.uri}, but not one of "
+            f"{len(source.refused)} can be used"
+            + (f"; the first: {source.refused['reason'].iloc[0]}." if len(source.refused) else ".")
+        )
+    if len(classes) < 2:
+        where = "class folders with images" if source.kind == "folders" else "classes"
+        raise InputError(
+            f"Expected at least two {where} in {source.uri}, but found one: {classes[0]}."
+        )

@@ -43,6 +43,14 @@ def write_report(run: Run) -> Path:
             f"Expected a run that has come to its comparison, but {run.comparison} is missing. "
             "Run `osteo-ray compare` with this directory as --out first."
         )
+    page = open_template("template.html").render(_collect(run))
+    with write_whole(run.report) as unfinished:
+        unfinished.write_text(page, encoding="utf-8")
+    return run.report
+
+
+def open_template(name: str) -> jinja2.Template:
+    """Open a template of this folder, with the formats that figures are written in."""
     folder = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
         loader=folder, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
@@ -50,10 +58,7 @@ def write_report(run: Run) -> Path:
     environment.filters.update(
         score=format_score, points=format_points, p=format_p, duration=format_duration
     )
-    page = environment.get_template("template.html").render(_collect(run))
-    with write_whole(run.report) as unfinished:
-        unfinished.write_text(page, encoding="utf-8")
-    return run.report
+    return environment.get_template(name)
 
 
 def format_score(value: float | None, digits: int = 3) -> str:

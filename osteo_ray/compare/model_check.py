@@ -1,0 +1,35 @@
+"""Find out on a worker, before hours are spent, whether every model can be built."""
+
+import ray
+
+from osteo_ray.config import SetupConfig
+from osteo_ray.errors import InputError
+
+
+@ray.remote(num_cpus=1)
+def check_models(config: SetupConfig) -> list[str]:
+    """Build each model once; return what is wrong with them."""
+    # Imported here: PyTorch takes seconds to import, and the driver does without it.
+    from osteo_ray.models.classifier import build_classifier
+
+    problems = []
+    for name in config.models:
+        weights = config.weights_of(name)
+        try:
+            build_classifier(
+                name, n_classes=2, image_size=config.image_size, weights=weights, seed=0
+            )
+        except InputError as error:
+            problems.append(str(error))
+    return problems
+
+
+def confirm(check: "ray.ObjectRef[list[str]]") -> None:
+    """Wait for the check.
+
+    Raises:
+        InputError: A model cannot be built.
+    """
+    problems = ray.get(check)
+    if problems:
+        raise InputError("\n".join(problems))

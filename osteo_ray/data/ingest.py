@@ -1,0 +1,230 @@
+"""Read, check and reduce every image of a source on the cluster; pixels go straight to files."""
+
+import hashlib
+import secrets
+from collections import Counter
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import ray.data
+
+from osteo_ray.config import hash_settings
+from osteo_ray.data.copies import digest_pixels, make_thumbnail
+from osteo_ray.data.dicom import decode_dicom, is_dicom
+from osteo_ray.data.duplicates import Report, Thumbnails, ignore_progress
+from osteo_ray.data.images import (
+    Decoded,
+    UnreadableImageError,
+    convert_array,
+    decode_image,
+    identify_image,
+    resize_image,
+)
+from osteo_ray.data.listing import Source
+from osteo_ray.data.looks import describe_look, shrink_to_preview
+from osteo_ray.data.readers import Reader
+from osteo_ray.errors import InputError
+from osteo_ray.runs import PIXELS, write_table
+
+_IMAGES_PER_BLOCK = 64
+_FOUND = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("patient", pa.string()),
+        ("side", pa.string()),
+        ("site", pa.string()),
+        ("split", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("digest", pa.string()),
+        ("format", pa.string()),
+        ("mode", pa.string()),
+        ("size", pa.int64()),
+        ("contrast", pa.float32()),
+        ("look", pa.binary()),
+        ("preview", pa.binary()),
+        ("thumbnail", pa.binary()),
+        ("reason", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Ingest:
+    """What was read from a source.
+
+    Attributes:
+        images: A row per accepted image, sorted by path: image_id, path, label, patient (a number,
+            -1 if unknown), side, site, split, width, height (of the file, pixels), digest, format,
+            mode, size (bytes), contrast (standard deviation of gray), look and preview (see
+            `looks`).
+        thumbnails: In the order of `images`.
+        rejects: A row per refused file, sorted by path: path, reason.
+    """
+
+    images: pd.DataFrame
+    thumbnails: Thumbnails
+    rejects: pd.DataFrame
+
+
+def ingest_images(
+    source: Source,
+    scratch: Path,
+    *,
+    pixels: Path | None = None,
+    image_size: int | None = None,
+    max_reject_share: float = 1.0,
+    report: Report = ignore_progress,
+) -> Ingest:
+    """Read every image of a source.
+
+    Only small columns come back; thumbnails are appended to a file, and pixels are written by the
+    workers, in parts of a few dozen images. So memory does not grow with the pixels.
+
+    Args:
+        source: What to read.
+        scratch: Folder for the thumbnails, on storage that every worker can read.
+        pixels: Folder for the pixels at `image_size`, or None to keep none.
+        image_size: Side to which images are resized, in pixels.
+        max_reject_share: Refusals above this share of all images end the reading.
+        report: Told how far it is.
+
+    Raises:
+        InputError: Too many images were refused, or all of them.
+    """
+    items = source.items
+    key = secrets.token_bytes(16)  # forgotten at the end, and with it whose images these were
+    rows = items.drop(columns="patient_id").to_dict("records")
+    for row, patient in zip(rows, items["patient_id"], strict=True):
+        row["patient"] = _veil(patient, key)
+    blocks = max(1, -(-len(rows) // _IMAGES_PER_BLOCK))
+    dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
+        partial(_decode_batch, reader=source.reader, key=key, pixels=pixels, image_size=image_size),
+        batch_size=_IMAGES_PER_BLOCK,
+    )
+    scratch.mkdir(parents=True, exist_ok=True)
+    path = scratch / "thumbnails.u8"
+    parts, done = [], 0
+    report("read images", 0, len(rows))
+    with path.open("wb") as file:
+        batches: Any = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+        for batch in batches:
+            for thumbnail in batch["thumbnail"]:
+                file.write(thumbnail.as_py())
+            parts.append(batch.drop_columns(["thumbnail"]))
+            done += len(batch)
+            report("read images", done, len(rows))
+    table = pa.concat_tables(parts).to_pandas()
+    accepted = table["reason"] == ""
+    table["row"] = np.cumsum(accepted) - 1
+    table = table.sort_values("path", ignore_index=True)
+    images = table[table["reason"] == ""].drop(columns="reason").reset_index(drop=True)
+    rejects = table.loc[table["reason"] != "", ["path", "reason"]]
+    rejects = pd.concat([rejects, source.refused]).sort_values("path", ignore_index=True)
+    _check_rejects(source, len(images), rejects, max_reject_share)
+    images["patient"] = _number(images["patient"])
+    thumbnails = Thumbnails(path, images.pop("row").to_numpy(np.int64))
+    return Ingest(images, thumbnails, rejects)
+
+
+def _veil(patient: str, key: bytes) -> str:
+    """Make a patient's name unreadable, but equal to itself within one ingest."""
+    return hashlib.blake2b(patient.encode(), key=key, digest_size=12).hexdigest() if patient else ""
+
+
+def _number(patients: "pd.Series[str]") -> np.ndarray:
+    known = patients.where(patients != "")
+    return np.asarray(pd.factorize(known)[0], np.int64)
+
+
+def _check_rejects(
+    source: Source, n_images: int, rejects: pd.DataFrame, max_reject_share: float
+) -> None:
+    total = n_images + len(rejects)
+    if n_images and len(rejects) <= max_reject_share * total:
+        return
+    reasons = Counter(rejects["reason"]).most_common(3)
+    told = "; ".join(f"{reason} ({count}×)" for reason, count in reasons)
+    first = rejects.iloc[0]
+    if not n_images:
+        raise InputError(
+            f"Expected images in {source.uri}, but not one of {total} could be read: {told}. The "
+            f"first: {first['path']}."
+        )
+    raise InputError(
+        f"Expected at most {max_reject_share:.0%} of the images in {source.uri} to be refused, but "
+        f"{len(rejects)} of {total} were: {told}. The first: {first['path']}. `osteo-ray audit` "
+        "lists all of them; mend or remove them, or raise --max-reject-share."
+    )
+
+
+def decode(content: bytes | np.ndarray) -> Decoded:
+    """Decode what a reader fetched, by its content.
+
+    Raises:
+        UnreadableImageError: It holds no usable image.
+    """
+    if isinstance(content, np.ndarray):
+        return convert_array(content)
+    return decode_dicom(content) if is_dicom(content) else decode_image(content)
+
+
+def _decode_batch(
+    batch: dict[str, np.ndarray],
+    reader: Reader,
+    key: bytes,
+    pixels: Path | None,
+    image_size: int | None,
+) -> pa.Table:
+    """Decode images, write the pixels of the good ones, return everything else."""
+    found: list[dict[str, Any]] = []
+    kept: list[dict[str, Any]] = []
+    names = list(batch)
+    for values in zip(*(batch[name].tolist() for name in names), strict=True):
+        item = dict(zip(names, values, strict=True))
+        try:
+            decoded = decode(reader.read(item["path"], item["position"]))
+        except UnreadableImageError as error:
+            found.append({"path": item["path"], "label": item["label"], "reason": str(error)})
+            continue
+        found.append(_describe(item, decoded, key))
+        if pixels is not None and image_size is not None:
+            resized = resize_image(decoded.pixels, image_size).tobytes()
+            kept.append({**{name: found[-1][name] for name in ("image_id", "digest")}})
+            kept[-1]["pixels"] = resized
+    if kept and pixels is not None:
+        part = pixels / f"part-{hash_settings([row['image_id'] for row in kept])}.parquet"
+        write_table(part, pa.Table.from_pylist(kept, schema=PIXELS))
+    return pa.Table.from_pylist(found, schema=_FOUND)
+
+
+def _describe(item: dict[str, Any], decoded: Decoded, key: bytes) -> dict[str, Any]:
+    image = decoded.pixels
+    digest = digest_pixels(image)
+    return {
+        "image_id": identify_image(item["path"], digest),
+        "path": item["path"],
+        "label": item["label"],
+        "patient": item["patient"] or _veil(decoded.patient_id or "", key),
+        "side": item["side"] or decoded.side or "",
+        "site": item["site"],
+        "split": item["split"],
+        "width": image.shape[1],
+        "height": image.shape[0],
+        "digest": digest,
+        "format": decoded.format,
+        "mode": decoded.mode,
+        "size": item["size"],
+        "contrast": float(image.std()),
+        "look": describe_look(image).tobytes(),
+        "preview": shrink_to_preview(image).tobytes(),
+        "thumbnail": make_thumbnail(image).tobytes(),
+        "reason": "",
+    }

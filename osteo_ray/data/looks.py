@@ -1,0 +1,36 @@
+"""What can be told of an image without seeing its anatomy: frame, exposure, a tiny preview."""
+
+import numpy as np
+from PIL import Image
+
+PREVIEW_SIDE = 16
+FRAME_SIZE = 8
+HISTOGRAM_BINS = 16
+
+
+def describe_look(image: np.ndarray) -> np.ndarray:
+    """Describe the frame and the exposure of an image.
+
+    Args:
+        image: uint8 (H, W).
+
+    Returns:
+        float32 (24,): mean and standard deviation of the gray of the top, bottom, left and right
+        edge (a fiftieth of the side wide), in 0..1; then the shares of 16 equal bins of gray.
+
+    Example:
+        >>> describe_look(np.full((50, 50), 255, np.uint8))[[0, 4, 8, 23]].tolist()
+        [1.0, 0.0, 0.0, 1.0]
+    """
+    tall, wide = (max(1, side // 50) for side in image.shape)
+    edges = (image[:tall], image[-tall:], image[:, :wide], image[:, -wide:])
+    means = [edge.mean() / 255 for edge in edges]
+    deviations = [edge.std() / 255 for edge in edges]
+    histogram = np.bincount(image.ravel() >> 4, minlength=HISTOGRAM_BINS) / image.size
+    return np.asarray([*means, *deviations, *histogram], np.float32)
+
+
+def shrink_to_preview(image: np.ndarray) -> np.ndarray:
+    """Shrink a whole image, margins and all, to uint8 (16, 16)."""
+    size = (PREVIEW_SIDE, PREVIEW_SIDE)
+    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))

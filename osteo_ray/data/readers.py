@@ -1,0 +1,212 @@
+"""Fetch one image at a time from wherever a source keeps them: files, an NPZ archive, a table.
+
+A reader is small and travels to the workers; what it opens stays open in the worker's process, so
+that neighbouring items cost one look at the file.
+"""
+
+import functools
+import os
+import stat
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.fs
+import pyarrow.parquet as pq
+
+from osteo_ray.data.images import UnreadableImageError
+
+LARGEST_FILE = 512 * 2**20
+"""Bytes beyond which a file is not read: no radiograph is that large, and workers share memory."""
+
+
+class Reader(Protocol):
+    """Where the images of a source come from."""
+
+    def read(self, path: str, position: int) -> bytes | np.ndarray:
+        """Fetch one image: the bytes of a file, or its pixels.
+
+        Args:
+            path: Name of the image within the source.
+            position: Its number within an archive or a table; -1 for a file of its own.
+
+        Raises:
+            UnreadableImageError: It cannot be fetched; the message says why.
+        """
+
+
+@functools.lru_cache(maxsize=8)
+def open_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """Return the file system of a URI or local path, and the path within it.
+
+    PyArrow's own file systems (local, S3, GCS, HDFS) come first, fsspec's after them.
+
+    Raises:
+        ValueError, OSError, ImportError: The scheme is unknown or lacks its package.
+    """
+    if "://" not in uri:
+        return pyarrow.fs.LocalFileSystem(), uri
+    try:
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
+    except pa.ArrowInvalid:
+        import fsspec
+
+        other, path = fsspec.core.url_to_fs(uri)
+        filesystem = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(other))
+    return filesystem, path
+
+
+def is_local(uri: str) -> bool:
+    """Tell whether a URI names a path of this machine; such files have links and permissions."""
+    return "://" not in uri
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """Images in files of their own.
+
+    Attributes:
+        root: URI or absolute path of the folder that no file may lie outside of.
+    """
+
+    root: str
+
+    def read(self, path: str, position: int) -> bytes:
+        """Fetch the bytes of a file; see `Reader.read`."""
+        if is_local(self.root):
+            return _read_local(self.root, path)
+        try:
+            filesystem, root = open_filesystem(self.root)
+            with filesystem.open_input_file(f"{root}/{path}") as file:
+                if file.size() > LARGEST_FILE:
+                    raise UnreadableImageError(_say_too_large(file.size()))
+                return bytes(file.read())
+        except OSError as error:
+            raise UnreadableImageError(f"cannot be fetched: {_first_line(error)}") from None
+
+
+def _read_local(root: str, path: str) -> bytes:
+    try:
+        real = os.path.realpath(Path(root) / path, strict=True)
+        if not Path(real).is_relative_to(os.path.realpath(root)):
+            raise UnreadableImageError("lies outside the source, or is a link that leads there")
+        found = os.stat(real)
+        if stat.S_ISDIR(found.st_mode):
+            raise UnreadableImageError("a link to a folder; links to folders are not followed")
+        if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for ever
+            raise UnreadableImageError("not a regular file")
+        if found.st_size > LARGEST_FILE:
+            raise UnreadableImageError(_say_too_large(found.st_size))
+        return Path(real).read_bytes()
+    except OSError as error:
+        raise UnreadableImageError(error.strerror or _first_line(error)) from None
+    except ValueError as error:  # a null byte in the name
+        raise UnreadableImageError(f"a name that cannot be opened: {error}") from None
+
+
+def _say_too_large(size: int) -> str:
+    return f"a file of {size / 2**20:.0f} MiB; {LARGEST_FILE / 2**20:.0f} MiB at most"
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+@dataclass(frozen=True)
+class ArchiveReader:
+    """Images in the arrays of an NPZ archive, such as MedMNIST's.
+
+    Attributes:
+        uri: Of the archive.
+    """
+
+    uri: str
+
+    def read(self, path: str, position: int) -> np.ndarray:
+        """Fetch the pixels of an image; the path is ARRAY/NUMBER."""
+        try:
+            return open_array(self.uri, path.rpartition("/")[0]).read(position)
+        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+            open_array.cache_clear()
+            raise UnreadableImageError(f"cannot be read: {_first_line(error)}") from None
+
+
+class ArrayStream:
+    """An array in an NPZ archive, read row by row, forward, without holding more than a row.
+
+    Attributes:
+        shape: Of the array.
+        dtype: Of the array.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
+        self._file = archive.open(f"{name}.npy")
+        version = np.lib.format.read_magic(self._file)
+        header = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        self.shape, fortran, self.dtype = header(self._file)
+        if fortran or self.dtype.hasobject:
+            raise ValueError("arrays of objects, or in Fortran order, are not read")
+        self._start = self._file.tell()
+
+    def read(self, row: int) -> np.ndarray:
+        """Read one row of the array."""
+        shape = self.shape[1:]
+        size = int(np.prod(shape)) * self.dtype.itemsize
+        self._file.seek(self._start + row * size)  # forward it skips, backward it starts again
+        data = self._file.read(size)
+        if len(data) < size:
+            raise EOFError("the archive ends early")
+        return np.frombuffer(data, self.dtype).reshape(shape)
+
+
+@functools.lru_cache(maxsize=4)
+def open_array(uri: str, name: str) -> ArrayStream:
+    """Open an array of an NPZ archive.
+
+    Raises:
+        OSError, ValueError, BadZipFile, KeyError: There is no such archive or array.
+    """
+    filesystem, path = open_filesystem(uri)
+    return ArrayStream(zipfile.ZipFile(filesystem.open_input_file(path)), name)
+
+
+@dataclass(frozen=True)
+class TableReader:
+    """Images in a column of a Parquet table, as Hugging Face's data sets keep them.
+
+    Attributes:
+        uri: Of the table.
+        column: A struct with a field `bytes`, or binary.
+        row_groups: First row of each row group.
+    """
+
+    uri: str
+    column: str
+    row_groups: tuple[int, ...]
+
+    def read(self, path: str, position: int) -> bytes:
+        """Fetch the bytes of an image; see `Reader.read`."""
+        number = int(np.searchsorted(self.row_groups, position, side="right")) - 1
+        try:
+            cells = _load_cells(self.uri, self.column, number)
+        except (OSError, pa.ArrowException) as error:
+            raise UnreadableImageError(f"cannot be read: {_first_line(error)}") from None
+        cell = cells[position - self.row_groups[number]].as_py()
+        content = cell.get("bytes") if isinstance(cell, dict) else cell
+        if content is None:
+            raise UnreadableImageError("no image in this row")
+        return bytes(content)
+
+
+@functools.lru_cache(maxsize=2)
+def _load_cells(uri: str, column: str, number: int) -> Any:
+    filesystem, path = open_filesystem(uri)
+    with filesystem.open_input_file(path) as opened:
+        return pq.ParquetFile(opened).read_row_group(number, columns=[column])[column]

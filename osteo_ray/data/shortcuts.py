@@ -1,0 +1,162 @@
+"""What the label can be told from without seeing the anatomy.
+
+A classifier that sees only the file's metadata, or a tiny preview, should do no better than chance.
+Where it does better, a network may have learnt the same, and its accuracy says little of disease.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from sklearn.decomposition import PCA
+from sklearn.ensemble import ExtraTreesClassifier
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import balanced_accuracy_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from osteo_ray.data.groups import number_groups
+from osteo_ray.data.looks import FRAME_SIZE, PREVIEW_SIDE
+from osteo_ray.data.splits import assign_folds
+
+N_FOLDS = 5
+_MOST_IMAGES = 5000  # more would take long and change little
+_RESAMPLES = 1000
+_COMPONENTS = 30
+_SEED = 0
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Shortcut:
+    """How well the label is told without the anatomy.
+
+    Attributes:
+        name: What the classifier saw.
+        accuracy: Balanced accuracy, cross-validated with copies and patients kept together.
+        low: Lower end of its 95 % interval, from a bootstrap of groups.
+        high: Upper end.
+        chance: What guessing reaches: 1 / number of classes.
+        n_images: How many images were used.
+    """
+
+    name: str
+    accuracy: float
+    low: float
+    high: float
+    chance: float
+    n_images: int
+
+    @property
+    def is_found(self) -> bool:
+        """Whether it beats chance beyond its interval."""
+        return self.low > self.chance
+
+
+def describe_frames(images: pd.DataFrame) -> Floats:
+    """Tabulate what is known of the files and their frames, without the exposure.
+
+    Args:
+        images: With format, mode, width, height, size and look.
+
+    Returns:
+        (n, columns): format and mode as 0/1 columns, sides, aspect ratio, bytes per pixel, and mean
+        and deviation of the gray of each edge.
+    """
+    kinds = pd.get_dummies(images[["format", "mode"]]).to_numpy(np.float64)
+    width, height = (images[name].to_numpy(np.float64) for name in ("width", "height"))
+    per_pixel = images["size"].to_numpy(np.float64) / (width * height)
+    sizes = np.stack([width, height, width / height, per_pixel], axis=1)
+    return np.hstack([kinds, sizes, _read_looks(images)[:, :FRAME_SIZE]])
+
+
+def describe_exposure(images: pd.DataFrame) -> Floats:
+    """Tabulate the shares of gray levels: (n, 16)."""
+    return _read_looks(images)[:, FRAME_SIZE:]
+
+
+def read_previews(images: pd.DataFrame) -> Floats:
+    """Return the previews in 0..1: (n, 256)."""
+    rows = np.frombuffer(b"".join(images["preview"]), np.uint8)
+    return rows.reshape(len(images), PREVIEW_SIDE**2) / 255
+
+
+def _read_looks(images: pd.DataFrame) -> Floats:
+    rows = np.frombuffer(b"".join(images["look"]), np.float32).astype(np.float64)
+    return rows.reshape(len(images), -1)
+
+
+def find_shortcuts(images: pd.DataFrame, labels: np.ndarray, groups: np.ndarray) -> list[Shortcut]:
+    """Measure how well the label is told from metadata and from a preview.
+
+    Args:
+        images: Rows of `Ingest.images`.
+        labels: str (n,).
+        groups: int (n,); images that belong together are never on both sides of a fold.
+
+    Returns:
+        For the frame alone (file format, mode, size, aspect ratio, edges), for all metadata (the
+        frame and the histogram of gray), and for a preview of 16 × 16 pixels. Nothing where a class
+        has fewer groups than there are folds.
+    """
+    rows = _sample(groups)
+    images, labels, groups = images.iloc[rows], labels[rows], number_groups(groups[rows])
+    of_class = [len(np.unique(groups[labels == label])) for label in np.unique(labels)]
+    if len(of_class) < 2 or min(of_class) < N_FOLDS:
+        return []
+    folds = assign_folds(labels, groups, N_FOLDS, seed=_SEED)
+    frames = describe_frames(images)
+    trees = ExtraTreesClassifier(
+        200, min_samples_leaf=3, class_weight="balanced", random_state=_SEED
+    )
+    previews = read_previews(images)
+    linear = make_pipeline(
+        StandardScaler(),
+        PCA(min(_COMPONENTS, len(rows) // 2), random_state=_SEED),
+        LogisticRegression(class_weight="balanced", max_iter=1000),
+    )
+    seen = (
+        ("frame", frames, trees),
+        ("metadata", np.hstack([frames, describe_exposure(images)]), trees),
+        ("preview", previews, linear),
+    )
+    return [_measure(name, model, x, labels, groups, folds) for name, x, model in seen]
+
+
+def _sample(groups: np.ndarray) -> npt.NDArray[np.int64]:
+    """Choose whole groups, at most so many images."""
+    numbers = number_groups(groups)
+    order = np.random.default_rng(_SEED).permutation(int(numbers.max()) + 1)
+    sizes = np.bincount(numbers)[order]
+    chosen = order[np.cumsum(sizes) <= _MOST_IMAGES]
+    return np.flatnonzero(np.isin(numbers, chosen))
+
+
+def _measure(
+    name: str,
+    model: Any,
+    x: Floats,
+    labels: np.ndarray,
+    groups: np.ndarray,
+    folds: np.ndarray,
+) -> Shortcut:
+    predicted = np.empty_like(labels)
+    for fold in range(N_FOLDS):
+        held = folds == fold
+        predicted[held] = model.fit(x[~held], labels[~held]).predict(x[held])
+    classes, truth = np.unique(labels, return_inverse=True)
+    right = (predicted == labels).astype(np.float64)
+    # Per group: right answers and images of each class; a resample adds up rows of groups.
+    n_groups = int(groups.max()) + 1
+    cells = groups * len(classes) + truth
+    hits = np.bincount(cells, right, n_groups * len(classes)).reshape(n_groups, -1)
+    sizes = np.bincount(cells, minlength=n_groups * len(classes)).reshape(n_groups, -1)
+    rng = np.random.default_rng(_SEED)
+    drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), _RESAMPLES)
+    recalls = (drawn @ hits) / np.maximum(drawn @ sizes, 1)
+    low, high = np.quantile(recalls.mean(axis=1), [0.025, 0.975])
+    accuracy = float(balanced_accuracy_score(labels, predicted))
+    return Shortcut(name, accuracy, float(low), float(high), 1 / len(classes), len(labels))
