@@ -15,7 +15,16 @@ ROOT = Path(osteo_ray.__file__).parent
 BOTTOM = ("runs", "config", "errors", "progress", "noise", "cluster")
 LAYERS = ("cli", "report", "compare", "explain", "models", "data", BOTTOM)  # from the top
 
-USES_RAY = {"cluster", "data.sources", "explain.generate", "compare.sweeps", "compare.stages"}
+USES_RAY = {
+    "cluster",
+    "data.ingest",
+    "data.duplicates",
+    "explain.generate",
+    "compare.leak",
+    "compare.model_check",
+    "compare.sweeps",
+    "compare.stages",
+}
 USES_TORCH = {  # at import; the others are imported by the driver, which does without
     "models.augmentation",
     "models.batches",
@@ -27,7 +36,10 @@ USES_TORCH = {  # at import; the others are imported by the driver, which does w
     "explain.lime",
     "compare.trials",
 }
-UPWARD = {("compare.stages", "report.page")}  # the main job ends with the report
+UPWARD = {  # a job ends with its report
+    ("compare.stages", "report.page"),
+    ("compare.audits", "report.audit_page"),
+}
 
 
 class Import(NamedTuple):

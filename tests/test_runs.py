@@ -129,7 +129,7 @@ def test_json_refuses_what_it_cannot_hold_and_keeps_the_old_file(
 def test_tables_carry_the_version_of_their_schema(tmp_path: Path) -> None:
     write_table(tmp_path / "splits.parquet", _tabulate("a"))
     schema = pq.read_schema(tmp_path / "splits.parquet")
-    assert schema.metadata[b"osteo_ray"] == b"1"
+    assert schema.metadata[b"osteo_ray"] == b"2"
     assert schema.equals(SPLITS)
 
 

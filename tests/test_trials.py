@@ -22,6 +22,7 @@ from osteo_ray.config import ARM_NAMES, LimeSettings, build_config, merge_settin
 from osteo_ray.data.images import resize_image
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantom import make_phantoms
+from osteo_ray.errors import LeakError
 from osteo_ray.explain import explainer
 from osteo_ray.explain.explainer import Explainer, derive_rng
 from osteo_ray.explain.jobs import Explainable, read_done
@@ -64,6 +65,8 @@ def make_experiment(root: Path, **changes: Any) -> Experiment:
         run=Run(root),
         image_ids=np.array([f"image-{number:02}" for number in range(N_IMAGES)]),
         labels=np.array(["normal", "worn"] * (N_IMAGES // 2)),
+        groups=np.arange(N_IMAGES),
+        paths=np.array([f"{number}.png" for number in range(N_IMAGES)]),
         classes=("normal", "worn"),
         splits={0: SPLIT, 1: np.roll(SPLIT, 1)},
         fingerprint="data",
@@ -366,8 +369,6 @@ CHANGES: list[dict[str, Any]] = [
     {"training": {"learning_rate": 0.5}},
     {"training": {"augmentation": {"flip": False}}},
     {"image_size": 48},
-    {"split": "random"},
-    {"split_ratio": [3, 1, 1]},
     {"resources": {"workers": 2}},
 ]
 
@@ -376,6 +377,28 @@ CHANGES: list[dict[str, Any]] = [
 @pytest.mark.parametrize("arm", ["original", "lime"])
 def test_key_changes_with_what_changes_a_result(arm: str, changes: dict[str, Any]) -> None:
     assert _key(arm, **changes) != _key(arm)
+
+
+@pytest.mark.parametrize("arm", ["original", "lime"])
+def test_key_changes_with_the_split(arm: str) -> None:
+    experiment = make_experiment(Path("/nowhere"))
+    splits = {0: SPLIT, 1: np.roll(SPLIT, 2)}
+    moved = replace(experiment, splits=splits)
+    for seed, same in ((0, True), (1, False)):
+        trial = Trial(MODEL, seed, arm)
+        assert (moved.key_of(trial) == experiment.key_of(trial)) == same
+
+
+def test_training_refuses_a_split_that_tears_a_group_apart(tmp_path: Path) -> None:
+    groups = np.arange(N_IMAGES)
+    one_of_each = [int(np.flatnonzero(name == SPLIT)[0]) for name in ("train", "test")]
+    groups[one_of_each] = 0
+    torn = replace(make_experiment(tmp_path), groups=groups)
+    with pytest.raises(LeakError, match=r"1 group of images .*png \((train|test)\)"):
+        run(torn, FIRST, make_pixels())
+    assert not torn.is_done(FIRST)
+    random = replace(torn, config=make_experiment(tmp_path, split="random").config)
+    random.check_split(0)  # asked for, and reported
 
 
 def test_key_tells_trials_apart() -> None:

@@ -117,7 +117,8 @@ def ingest_images(
         batches: Any = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
         for batch in batches:
             for thumbnail in batch["thumbnail"]:
-                file.write(thumbnail.as_py())
+                if thumbnail.is_valid:  # a refused image has none
+                    file.write(thumbnail.as_py())
             parts.append(batch.drop_columns(["thumbnail"]))
             done += len(batch)
             report("read images", done, len(rows))

@@ -57,7 +57,7 @@ def tabulate_items(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
         position=table["position"].fillna(-1).astype(np.int64),
         size=table["size"].fillna(0).astype(np.int64),
         **{
-            name: table[name].fillna("").astype(str)
+            name: table[name].astype(object).where(table[name].notna(), "").astype(str)
             for name in ("path", "label", *OPTIONAL_COLUMNS)
         },
     )
