@@ -99,31 +99,22 @@ def test_a_sweep_equals_training_in_this_process(finished, tmp_path: Path) -> No
     import torch
 
     from osteo_ray.compare.dataset import read_dataset, read_pixels
-    from osteo_ray.compare.experiment import Experiment, Trial
+    from osteo_ray.compare.experiment import Trial, describe_experiment
     from osteo_ray.compare.trials import run_trial
     from osteo_ray.runs import Run
 
     config = tiny_config(finished.run.root)
     data = read_dataset(finished.run, config)
     ids = data.images["image_id"].to_numpy(str)
-    shared = {
-        "config": config,
-        "image_ids": ids,
-        "labels": data.images["label"].to_numpy(str),
-        "classes": data.classes,
-        "splits": data.splits,
-        "fingerprint": data.fingerprint,
-        "weights": {"test_byobnet": "none"},
-    }
     trial = Trial("test_byobnet", 1, "original")
     n_threads = torch.get_num_threads()
     try:
-        serial = Experiment(run=Run(tmp_path), **shared)
+        serial = describe_experiment(Run(tmp_path), config, data)
         pixels = read_pixels(finished.run, ids.tolist(), 32)
         run_trial(trial, serial, pixels, device=torch.device("cpu"), n_threads=1)
     finally:
         torch.set_num_threads(n_threads)
-    swept = Experiment(run=finished.run, **shared)
+    swept = describe_experiment(finished.run, config, data)
     pd.testing.assert_frame_equal(
         pd.read_parquet(serial.path_of(trial) / "predictions.parquet"),
         pd.read_parquet(swept.path_of(trial) / "predictions.parquet"),

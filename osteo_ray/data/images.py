@@ -44,6 +44,7 @@ MAX_SCANS = 500
 _BOMB = "too many pixels (decompression bomb?)"
 _NOT_FINITE = "pixels that are not finite numbers"
 _ROWS_AT_A_TIME = 256
+_SILENT = logging.CRITICAL + 1
 _WHITE_IS_ZERO = 0  # of the TIFF tag PhotometricInterpretation, 262
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "not an image but a PDF document"),
@@ -117,6 +118,10 @@ def decode_image(content: bytes) -> Decoded:
             raise UnreadableImageError("too many scans (decompression bomb?)")
         if name == "JPEG2000" and not has_end_of_codestream(content):
             raise UnreadableImageError("truncated file")
+        if name in ("JPEG", "MPO"):
+            # The luminance, as it is stored: twice as fast as going through colours, and the same
+            # where there is no colour.
+            image.draft("L", image.size)
         inverted = name == "TIFF" and mode in DEEP_MODES and _is_white_zero(image)
         pixels = _to_grayscale(_turn_upright(image))
         return Decoded(255 - pixels if inverted else pixels, name, mode)
@@ -246,20 +251,18 @@ def refuse_errors(hide_details: bool = False) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Hold back warnings and logs of the decoders, and have Pillow refuse files cut short."""
-    loggers = [logging.getLogger(name) for name in ("PIL", "pydicom")]
-    levels = [logger.level for logger in loggers]
+    for name in ("PIL", "pydicom"):
+        logger = logging.getLogger(name)
+        if logger.level != _SILENT:  # set for good: setting it anew costs more than decoding
+            logger.setLevel(_SILENT)
     lenient = ImageFile.LOAD_TRUNCATED_IMAGES  # other packages may have set it
     try:
         ImageFile.LOAD_TRUNCATED_IMAGES = False
-        for logger in loggers:
-            logger.setLevel(logging.CRITICAL + 1)
         with warnings.catch_warnings(), np.errstate(all="ignore"):
             warnings.simplefilter("ignore")
             yield
     finally:
         ImageFile.LOAD_TRUNCATED_IMAGES = lenient
-        for logger, level in zip(loggers, levels, strict=True):
-            logger.setLevel(level)
 
 
 def explain_content(content: bytes) -> str:
@@ -363,6 +366,21 @@ def resize_image(image: np.ndarray, size_px: int) -> np.ndarray:
     """
     resized = Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BILINEAR)
     return np.asarray(resized)
+
+
+def reduce_roughly(image: np.ndarray, least_px: int) -> np.ndarray:
+    """Average blocks of pixels, as large as keeps the longer side at `least_px` or more.
+
+    Args:
+        image: uint8, (height, width).
+
+    Returns:
+        uint8, (height, width); the image itself if it is too small for blocks.
+    """
+    factor = max(image.shape) // least_px
+    # A narrow image must not vanish.
+    factor = min(factor, min(image.shape) // MIN_SIDE_PX)
+    return image if factor < 2 else np.asarray(Image.fromarray(image).reduce(factor))
 
 
 def resize_whole(image: np.ndarray, most_px: int) -> np.ndarray:

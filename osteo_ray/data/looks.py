@@ -26,8 +26,24 @@ def describe_look(image: np.ndarray) -> np.ndarray:
     edges = (image[:tall], image[-tall:], image[:, :wide], image[:, -wide:])
     means = [edge.mean() / 255 for edge in edges]
     deviations = [edge.std() / 255 for edge in edges]
-    histogram = np.bincount(image.ravel() >> 4, minlength=HISTOGRAM_BINS) / image.size
+    histogram = _count_grays(image).reshape(HISTOGRAM_BINS, -1).sum(axis=1) / image.size
     return np.asarray([*means, *deviations, *histogram], np.float32)
+
+
+def measure_contrast(image: np.ndarray) -> float:
+    """Return the standard deviation of the gray, in 0..255.
+
+    Example:
+        >>> measure_contrast(np.array([[10, 30], [10, 30]], np.uint8))
+        10.0
+    """
+    counts, grays = _count_grays(image), np.arange(256)
+    mean = counts @ grays / image.size
+    return float(np.sqrt(counts @ (grays - mean) ** 2 / image.size))
+
+
+def _count_grays(image: np.ndarray) -> np.ndarray:
+    return np.array(Image.fromarray(image).histogram())
 
 
 def shrink_to_preview(image: np.ndarray) -> np.ndarray:
