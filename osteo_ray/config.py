@@ -126,9 +126,6 @@ class SetupConfig(Settings):
         description="Copies with several labels: drop them, take the majority's label, or keep "
         "them; by default drop, and keep with --split random.",
     )
-    max_reject_share: float = Field(
-        0.1, ge=0, le=1, description="Share of unreadable images above which nothing is run."
-    )
     models: tuple[str, ...] = Field(
         ("efficientnet_b0", "mobilenetv3_large_100"), min_length=1, description="timm names."
     )
@@ -220,6 +217,9 @@ class CompareConfig(SetupConfig):
         None,
         ge=2,
         description="Cross-validate: seed N tests fold N mod FOLDS; by default single splits.",
+    )
+    max_reject_share: float = Field(
+        0.1, ge=0, le=1, description="Share of unreadable images above which nothing is run."
     )
     positive_class: str | None = Field(
         None, description="Class that counts as positive; by default the last in sorted order."

@@ -151,7 +151,7 @@ def build_comparison(
         n_test: Test images per seed.
         classes: All classes, sorted.
         positive_class: One of them.
-        split: `grouped` or `random`.
+        split: `grouped`, `random` or `given`.
         missing: model, seed, arm and reason of each planned training that did not finish. A model
             that stands here only is judged too: inconclusive.
     """
@@ -183,6 +183,11 @@ def build_comparison(
         reason += (
             " Copies of test images were in training, as the split was random: all figures measure"
             " memory too."
+        )
+    if split == "given":
+        reason += (
+            " All seeds share the source's own split, so the intervals leave out what other test"
+            " images would change."
         )
     if missing:
         are = "training is" if len(missing) == 1 else "trainings are"

@@ -23,7 +23,7 @@ from osteo_ray.data.manifests import open_list, open_manifest
 from osteo_ray.data.readers import open_filesystem
 from osteo_ray.errors import InputError
 
-_MANIFEST_NAMES = ("manifest.csv", "manifest.parquet")
+_MANIFEST_NAMES = ("manifest.csv", "manifest.parquet", "data.parquet", "data.npz")
 _OPENERS: dict[str, Callable[[str], Source]] = {
     ".csv": open_manifest,
     ".parquet": open_manifest,
@@ -45,7 +45,8 @@ def open_source(data: str) -> Source:
     suffix = PurePosixPath(uri.partition("?")[0]).suffix.lower()
     found = _inspect(uri)
     if found == pyarrow.fs.FileType.Directory:
-        source = open_manifest(manifest) if (manifest := _find_manifest(uri)) else open_folder(uri)
+        manifest = _find_manifest(uri)
+        source = open_source(manifest) if manifest else open_folder(uri)
     elif suffix in _OPENERS:
         source = _OPENERS[suffix](uri)
     else:
@@ -58,7 +59,7 @@ def open_source(data: str) -> Source:
 
 
 def _find_manifest(uri: str) -> str | None:
-    """Return the manifest in a folder, if it holds one."""
+    """Return the file in a folder that lists its images, or holds them, if there is one."""
     filesystem, root = open_filesystem(uri)
     for name in _MANIFEST_NAMES:
         if filesystem.get_file_info(f"{root}/{name}").type == pyarrow.fs.FileType.File:

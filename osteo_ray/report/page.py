@@ -28,7 +28,10 @@ _METRICS = ("accuracy", "precision", "recall", "f1", "specificity", "auc")  # th
 METRIC_LABELS = {name: name.capitalize() for name in _METRICS} | {"auc": "AUC"}
 _SAMPLES_PER_CLASS, _MAX_SAMPLES = 2, 6  # pictures make most of the page's size
 _ENVIRONMENT = ("created", "versions", "hardware", "data_fingerprint", "plan_hash", "durations_s")
-_AUDIT = ("n_images", "n_rejects", "classes", "n_groups", "copies", "conflicts", "set_aside")
+_AUDIT = (
+    *("n_images", "n_rejects", "classes", "n_groups", "copies", "conflicts", "set_aside"),
+    "findings",
+)
 _TEST = ds.field("split") == "test"
 
 

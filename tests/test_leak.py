@@ -1,0 +1,83 @@
+"""What copies are worth: splits of equal size, and the whole audit on a tiny set."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from osteo_ray.cli import main
+from osteo_ray.compare.leak import pair_splits
+from osteo_ray.data.splits import SPLIT_NAMES
+
+
+def count(split: np.ndarray, labels: np.ndarray) -> dict[tuple[str, str], int]:
+    return {
+        (part, label): int(np.sum((split == part) & (labels == label)))
+        for part in SPLIT_NAMES
+        for label in np.unique(labels).tolist()
+    }
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_both_splits_have_as_many_images_of_each_class_in_each_part(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    sizes = rng.integers(1, 6, 60)
+    groups = np.repeat(np.arange(60), sizes)
+    labels = np.repeat(rng.choice(["a", "b"], 60), sizes)
+    splits = pair_splits(labels, groups, (7, 2, 1), seed=seed)
+    assert count(splits["random"], labels) == count(splits["grouped"], labels)
+    for group in np.unique(groups):
+        assert len(set(splits["grouped"][groups == group]) - {""}) <= 1
+    torn = [len(set(splits["random"][groups == group]) - {""}) > 1 for group in np.unique(groups)]
+    assert any(torn)
+    assert np.mean(splits["random"] == "") < 0.1
+    again = pair_splits(labels, groups, (7, 2, 1), seed=seed)
+    assert all(np.array_equal(splits[kind], again[kind]) for kind in splits)
+
+
+FLAGS = [
+    *("--measure-leak", "--models", "test_byobnet", "--seeds", "2", "--image-size", "32"),
+    *("--epochs", "1", "--phantom.n-images", "60", "--phantom.size-px", "64"),
+    *("--phantom.duplicate-share", "0.3"),
+]
+
+
+@pytest.mark.ray
+def test_audit_measures_what_copies_are_worth(local_ray: None, tmp_path: Path, capfd) -> None:
+    out = tmp_path / "audit"
+    assert main(["audit", "--out", str(out), *FLAGS]) == 3  # there are copies
+    printed = capfd.readouterr().out
+    assert "with copies across the split" in printed
+    assert "Finding: " in printed
+    found = json.loads((out / "audit.json").read_text())
+    (leak,) = found["leak"]["models"]
+    assert leak["seeds"] == 2
+    assert leak["difference"] == pytest.approx(leak["random"] - leak["grouped"])
+    assert 0 < leak["leaked_share"] < 1
+    assert found["leak"]["missing"] == []
+    assert sum(map(len, found["copies"])) == 60 - found["n_radiographs"] + len(found["copies"])
+    images = pd.read_parquet(out / "images.parquet")
+    assert images["copies"].nunique() == found["n_radiographs"]
+    assert "What the copies are worth" in (out / "audit.html").read_text()
+    assert not list(tmp_path.glob(".audit*"))  # nothing is left beside it
+
+    trained = {path: path.stat().st_mtime_ns for path in (out / "leak" / "trials").rglob("*.*")}
+    assert len({path.parent for path in trained}) == 4
+    assert main(["audit", "--out", str(out), *FLAGS]) == 3
+    assert {path: path.stat().st_mtime_ns for path in trained} == trained  # nothing twice
+    assert json.loads((out / "audit.json").read_text()) == found
+
+
+def test_audit_is_not_written_over_other_files(tmp_path: Path, capfd) -> None:
+    (tmp_path / "thesis.txt").write_text("precious")
+    assert main(["audit", "--out", str(tmp_path)]) == 2
+    assert "holds something else" in capfd.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def test_audit_of_nothing(tmp_path: Path, capfd) -> None:
+    assert main(["audit", str(tmp_path / "none"), "--out", str(tmp_path / "out")]) == 2
+    assert "does not exist" in capfd.readouterr().err
+    assert not (tmp_path / "out").exists()

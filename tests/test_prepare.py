@@ -1,0 +1,112 @@
+"""How the images that are used are divided: hold-out, folds, the source's own split."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from osteo_ray.compare.prepare import name_source, split_images
+from osteo_ray.config import CompareConfig, build_config
+from osteo_ray.errors import InputError, LeakError
+
+
+def make_config(**settings: Any) -> CompareConfig:
+    return build_config({"data": "/knees", "seeds": 4, **settings})
+
+
+def make_images(n: int = 60, **columns: Any) -> pd.DataFrame:
+    """Images in pairs of copies, classes in turn."""
+    table = {
+        "image_id": [f"id-{number:02}" for number in range(n)],
+        "path": [f"{number:02}.png" for number in range(n)],
+        "label": np.repeat(["normal", "worn"], 2)[np.arange(n) % 4],
+        "group": np.arange(n) // 2,
+        "used": True,
+        "given_split": "",
+    }
+    return pd.DataFrame({**table, **columns})
+
+
+def test_grouped_splits_keep_groups_whole_and_leave_out_what_is_not_used() -> None:
+    images = make_images()
+    images.loc[[0, 1], "used"] = False
+    splits = split_images(images, make_config()).merge(images, on="image_id")
+    assert splits.groupby(["seed", "group"])["split"].nunique().max() == 1
+    assert splits.groupby("seed").size().tolist() == [58] * 4
+    assert splits.groupby(["seed", "label"])["split"].nunique().min() == 3
+
+
+def test_random_splits_tear_copies_apart() -> None:
+    images = make_images()
+    splits = split_images(images, make_config(split="random")).merge(images, on="image_id")
+    assert splits.groupby(["seed", "group"])["split"].nunique().max() > 1
+
+
+def test_folds_test_each_image_once_per_repeat() -> None:
+    images = make_images()
+    splits = split_images(images, make_config(folds=2)).merge(images, on="image_id")
+    tested = splits[splits["split"] == "test"]
+    for repeat in (0, 1):
+        of_repeat = tested[tested["seed"] // 2 == repeat]
+        assert sorted(of_repeat["image_id"]) == images["image_id"].tolist()
+    first, second = (set(tested.loc[tested["seed"] == seed, "image_id"]) for seed in (0, 2))
+    assert first != second  # repeats differ
+    assert splits.groupby(["seed", "group"])["split"].nunique().max() == 1
+
+
+GIVEN = np.array(["train"] * 40 + ["validation"] * 10 + ["test"] * 10)
+
+
+def test_given_split_is_taken_for_every_seed() -> None:
+    images = make_images(given_split=GIVEN)
+    splits = split_images(images, make_config(split="given"))
+    for _, part in splits.groupby("seed"):
+        assert part["split"].tolist() == GIVEN.tolist()
+
+
+def test_given_split_that_leaks_is_refused() -> None:
+    torn = GIVEN.copy()
+    torn[1] = "test"  # a copy of image 0, which is for training
+    with pytest.raises(LeakError, match=r"00\.png \(train\), 01\.png \(test\)"):
+        split_images(make_images(given_split=torn), make_config(split="given"))
+
+
+def test_given_split_without_a_part_is_refused() -> None:
+    none = np.where(GIVEN == "validation", "train", GIVEN)
+    with pytest.raises(InputError, match="none of class normal is for validation"):
+        split_images(make_images(given_split=none), make_config(split="given"))
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({"folds": 3}, "multiples of folds"),
+        ({"folds": 2, "first_seed": 1}, "multiples of folds"),
+        ({"folds": 2, "split": "given"}, "either --folds or --split given"),
+        ({"folds": 1}, "greater than or equal to 2"),
+    ],
+)
+def test_impossible_plans(settings: dict[str, Any], expected: str) -> None:
+    with pytest.raises(InputError, match=expected):
+        make_config(**settings)
+
+
+def test_conflicts_are_kept_only_where_the_split_leaks_anyway() -> None:
+    assert make_config().conflict_policy == "drop"
+    assert make_config(split="random").conflict_policy == "keep"
+    assert make_config(split="random", conflicts="drop").conflict_policy == "drop"
+    assert make_config(conflicts="majority").conflict_policy == "majority"
+
+
+@pytest.mark.parametrize(
+    ("data", "name"),
+    [
+        ("/a/knees", "knees"),
+        ("/a/knees.csv", "knees"),
+        ("s3://b/k.npz?region=x", "k"),
+        ("/", "data"),
+    ],
+)
+def test_a_source_has_a_short_name(data: str, name: str) -> None:
+    assert name_source(data) == name
