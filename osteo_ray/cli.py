@@ -6,13 +6,10 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import tyro
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from osteo_ray.config import (
     AuditConfig,
@@ -56,6 +53,7 @@ def _dispatch(arguments: list[str], errors: Console) -> int:
     commands = {
         "compare": (_compare, "Train, explain, mask, retrain, compare, and give a verdict."),
         "audit": (_audit, "Find copies, conflicts and shortcuts in a set of images."),
+        "bench": (_bench, "Measure speed and quality beside rivals and the truth."),
         "report": (_report, "Write the report of a run again from its tables."),
         "export": (_export, "Write the images as an arm saw them, as a data set for others."),
         "phantom": (_phantom, "Write a set of synthetic knees, with the truth about them."),
@@ -151,6 +149,7 @@ def run_compare(config: CompareConfig, captured: Capture) -> int:
     from osteo_ray.compare.prepare import locate_run
     from osteo_ray.compare.stages import compare
     from osteo_ray.progress import JobProgress
+    from osteo_ray.report.terminal import show_comparison
 
     run = locate_run(config)
     captured.err.print(f"Run directory: {run.root}", highlight=False, soft_wrap=True)
@@ -159,7 +158,7 @@ def run_compare(config: CompareConfig, captured: Capture) -> int:
     finally:
         if run.config.exists():
             captured.keep_log(run.logs)
-    _show_comparison(captured.out, outcome.comparison)
+    show_comparison(captured.out, outcome.comparison)
     captured.out.print(f"Report: {run.report}", highlight=False, soft_wrap=True)
     if not outcome.failures:
         return DONE
@@ -197,9 +196,10 @@ def run_audit(config: AuditConfig, captured: Capture) -> int:
     """Run an audit, show its progress and its findings; return the exit code."""
     from osteo_ray.compare.audits import audit
     from osteo_ray.progress import JobProgress
+    from osteo_ray.report.terminal import show_audit
 
     outcome = audit(config, JobProgress(captured.err))
-    _show_audit(captured.out, outcome.audit)
+    show_audit(captured.out, outcome.audit)
     captured.out.print(f"Report: {outcome.out / 'audit.html'}", highlight=False, soft_wrap=True)
     if outcome.failures:
         captured.keep_log(outcome.out / "logs")
@@ -213,87 +213,6 @@ def run_audit(config: AuditConfig, captured: Capture) -> int:
         )
         return FAILED
     return FINDINGS if outcome.audit["findings"] else DONE
-
-
-def _show_audit(console: Console, found: dict[str, Any]) -> None:
-    table = Table(box=box.SIMPLE, show_header=False)
-    table.add_column(no_wrap=True)
-    table.add_column(justify="right", no_wrap=True)
-    copies = found["n_images"] - found["n_radiographs"]
-    rows = [
-        ("images", found["n_images"]),
-        *((f"  class {name}", n) for name, n in found["classes"].items()),
-        ("files refused", found["n_rejects"]),
-        ("copies of another image", copies),
-        ("  groups of copies", len(found["copies"])),
-        ("  of these with the same pixels", len(found["exact_copies"])),
-        ("  of these in several classes", len(found["conflicts"])),
-        ("patients known", found["n_patients"]),
-        ("groups that a split keeps whole", found["n_groups"]),
-        ("blank images", len(found["blank"])),
-    ]
-    for name, value in rows:
-        table.add_row(escape(name), str(value))
-    console.print(table)
-    if found["shortcuts"]:
-        table = Table(
-            title="What tells the class without the anatomy",
-            title_justify="left",
-            title_style="bold",
-            box=box.SIMPLE,
-        )
-        table.add_column("seen", no_wrap=True)
-        for heading in ("balanced accuracy", "95 % interval", "chance"):
-            table.add_column(heading, justify="right", no_wrap=True)
-        for shortcut in found["shortcuts"]:
-            table.add_row(
-                shortcut["name"],
-                f"{shortcut['accuracy']:.2f}",
-                f"{shortcut['low']:.2f} … {shortcut['high']:.2f}",
-                f"{shortcut['chance']:.2f}",
-            )
-        console.print(table)
-    for leak in found.get("leak", {}).get("models", []):
-        console.print(
-            f"{leak['model']}: accuracy {leak['random']:.3f} with copies across the split, "
-            f"{leak['grouped']:.3f} without; difference {_number(leak['difference'], '+.3f')} "
-            f"({_number(leak['low'], '+.3f')} … {_number(leak['high'], '+.3f')})",
-            highlight=False,
-            markup=False,
-        )
-    for finding in found["findings"]:
-        console.print(f"Finding: {finding}.", style="yellow", highlight=False, markup=False)
-    if not found["findings"]:
-        console.print("Nothing wrong was found.", style="green")
-
-
-def _show_comparison(console: Console, comparison: dict[str, Any]) -> None:
-    title = f"Difference in {comparison['metric']} on test images"
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE)
-    table.add_column("contrast", no_wrap=True)
-    for heading in ("mean", "95 % interval", "p (Holm)"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    model = None
-    for contrast in comparison["contrasts"]:
-        if contrast["model"] != model:
-            model = contrast["model"]
-            table.add_row(f"[bold]{escape(model)}[/bold]")
-        table.add_row(
-            f"{contrast['arm']} − {contrast['baseline']}",
-            _number(contrast["difference"], "+.3f"),
-            f"{_number(contrast['low'], '+.3f')} … {_number(contrast['high'], '+.3f')}",
-            _number(contrast["p_holm"], ".3f"),
-        )
-    console.print(table)
-    for verdict in comparison["verdicts"]:
-        console.print(f"{verdict['model']}: {verdict['verdict']}", highlight=False, markup=False)
-    overall = comparison["verdict"]
-    console.print(f"Verdict: {overall['verdict']}", style="bold", highlight=False, markup=False)
-    console.print(overall["reason"], highlight=False, markup=False)
-
-
-def _number(value: float | None, form: str) -> str:
-    return "–" if value is None else format(value, form)
 
 
 def _report(arguments: list[str], errors: Console) -> int:
@@ -374,6 +293,49 @@ def _phantom(arguments: list[str], errors: Console) -> int:
         Console().print(f"Images: {path / 'images'}", highlight=False, soft_wrap=True)
 
     tyro.cli(phantom, prog="osteo-ray phantom", args=arguments)
+    return DONE
+
+
+def _bench(arguments: list[str], errors: Console) -> int:
+    def ingest(
+        data: Annotated[str, tyro.conf.Positional], images: int = 20_000, image_size: int = 224
+    ) -> None:
+        """Read class folders with osteo_ray, torchvision and Ray Data, as fast as each can.
+
+        Args:
+            data: A folder with a subfolder per class.
+            images: How many to read; files are read again until there are so many.
+            image_size: Side, in pixels.
+        """
+        from osteo_ray.bench.ingest import bench_ingest
+        from osteo_ray.report.terminal import show_reading
+
+        with capture_noise() as captured, connect():
+            folder = Path(data).expanduser().resolve()
+            show_reading(captured.out, bench_ingest(folder, n_images=images, image_size=image_size))
+
+    def copies(sizes: tuple[int, ...] = (1000, 10_000), size_px: int = 96) -> None:
+        """Look for the planted copies in sets of phantoms: time, memory, precision, recall.
+
+        Args:
+            sizes: Images of each set.
+            size_px: Side of the images, in pixels.
+        """
+        from osteo_ray.bench.copies import bench_copies
+        from osteo_ray.report.terminal import show_findings
+
+        with capture_noise() as captured, connect():
+            for found in bench_copies(list(sizes), size_px=size_px):
+                show_findings(captured.out, found)
+
+    from osteo_ray.cluster import connect
+
+    tyro.extras.subcommand_cli_from_dict(
+        {"ingest": ingest, "copies": copies},
+        prog="osteo-ray bench",
+        description="Measure what the product does beside what else could be done.",
+        args=arguments,
+    )
     return DONE
 
 

@@ -13,9 +13,11 @@ import osteo_ray
 
 ROOT = Path(osteo_ray.__file__).parent
 BOTTOM = ("runs", "config", "errors", "progress", "noise", "cluster")
-LAYERS = ("cli", "report", "compare", "explain", "models", "data", BOTTOM)  # from the top
+LAYERS = ("cli", "bench", "report", "compare", "explain", "models", "data", BOTTOM)  # from the top
 
 USES_RAY = {
+    "bench.copies",
+    "bench.ingest",
     "cluster",
     "data.ingest",
     "data.duplicates",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
+import ray
 import ray.data
 
 from osteo_ray.bench.memory import PeakMemory
@@ -43,18 +44,18 @@ class Timing:
     difference: float
 
 
-def bench_ingest(data: Path, *, n_images: int, image_size: int, workers: int) -> list[Timing]:
+def bench_ingest(data: Path, *, n_images: int, image_size: int) -> list[Timing]:
     """Time ways to read class folders into gray squares: ours, torchvision's, Ray Data's.
 
-    All decode with Pillow, in as many processes, and deliver uint8 (n, size, size). Ours also
+    All decode with Pillow, in a process per CPU of the cluster, and deliver uint8 (n, size, size). Ours also
     checks, digests, describes and stores every image. Ray runs already, as when a job begins.
 
     Args:
         data: Class folders; files are linked to again until there are `n_images`.
         n_images: How many to read.
         image_size: Side, in pixels.
-        workers: Processes that decode.
     """
+    workers = int(ray.cluster_resources()["CPU"])
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
         _repeat_files(data, root / "images", n_images)

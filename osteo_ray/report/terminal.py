@@ -1,0 +1,128 @@
+"""Results as tables on a terminal."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from osteo_ray.bench.copies import Finding
+    from osteo_ray.bench.ingest import Timing
+
+
+def show_audit(console: Console, found: dict[str, Any]) -> None:
+    """Show what audit.json holds."""
+    table = Table(box=box.SIMPLE, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    copies = found["n_images"] - found["n_radiographs"]
+    rows = [
+        ("images", found["n_images"]),
+        *((f"  class {name}", n) for name, n in found["classes"].items()),
+        ("files refused", found["n_rejects"]),
+        ("copies of another image", copies),
+        ("  groups of copies", len(found["copies"])),
+        ("  of these with the same pixels", len(found["exact_copies"])),
+        ("  of these in several classes", len(found["conflicts"])),
+        ("patients known", found["n_patients"]),
+        ("groups that a split keeps whole", found["n_groups"]),
+        ("blank images", len(found["blank"])),
+    ]
+    for name, value in rows:
+        table.add_row(escape(name), str(value))
+    console.print(table)
+    if found["shortcuts"]:
+        table = Table(
+            title="What tells the class without the anatomy",
+            title_justify="left",
+            title_style="bold",
+            box=box.SIMPLE,
+        )
+        table.add_column("seen", no_wrap=True)
+        for heading in ("balanced accuracy", "95 % interval", "chance"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for shortcut in found["shortcuts"]:
+            table.add_row(
+                shortcut["name"],
+                f"{shortcut['accuracy']:.2f}",
+                f"{shortcut['low']:.2f} … {shortcut['high']:.2f}",
+                f"{shortcut['chance']:.2f}",
+            )
+        console.print(table)
+    for leak in found.get("leak", {}).get("models", []):
+        console.print(
+            f"{leak['model']}: accuracy {leak['random']:.3f} with copies across the split, "
+            f"{leak['grouped']:.3f} without; difference {_number(leak['difference'], '+.3f')} "
+            f"({_number(leak['low'], '+.3f')} … {_number(leak['high'], '+.3f')})",
+            highlight=False,
+            markup=False,
+        )
+    for finding in found["findings"]:
+        console.print(f"Finding: {finding}.", style="yellow", highlight=False, markup=False)
+    if not found["findings"]:
+        console.print("Nothing wrong was found.", style="green")
+
+
+def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
+    """Show what comparison.json holds."""
+    title = f"Difference in {comparison['metric']} on test images"
+    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE)
+    table.add_column("contrast", no_wrap=True)
+    for heading in ("mean", "95 % interval", "p (Holm)"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    model = None
+    for contrast in comparison["contrasts"]:
+        if contrast["model"] != model:
+            model = contrast["model"]
+            table.add_row(f"[bold]{escape(model)}[/bold]")
+        table.add_row(
+            f"{contrast['arm']} − {contrast['baseline']}",
+            _number(contrast["difference"], "+.3f"),
+            f"{_number(contrast['low'], '+.3f')} … {_number(contrast['high'], '+.3f')}",
+            _number(contrast["p_holm"], ".3f"),
+        )
+    console.print(table)
+    for verdict in comparison["verdicts"]:
+        console.print(f"{verdict['model']}: {verdict['verdict']}", highlight=False, markup=False)
+    overall = comparison["verdict"]
+    console.print(f"Verdict: {overall['verdict']}", style="bold", highlight=False, markup=False)
+    console.print(overall["reason"], highlight=False, markup=False)
+
+
+def _number(value: float | None, form: str) -> str:
+    return "–" if value is None else format(value, form)
+
+
+def show_reading(console: Console, timings: "Sequence[Timing]") -> None:
+    """Show how fast images were read; the first way is ours."""
+    table = Table(box=box.SIMPLE)
+    table.add_column("read by", no_wrap=True)
+    for heading in ("seconds", "images/s", "ours is faster by", "memory, GiB", "gray differs by"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for timing in timings:
+        table.add_row(
+            timing.name,
+            f"{timing.seconds:.1f}",
+            f"{timing.images_per_s:.0f}",
+            f"{timing.seconds / timings[0].seconds:.2f}×",
+            f"{timing.memory_gib:.2f}",
+            f"{timing.difference:.2f}",
+        )
+    console.print(table)
+
+
+def show_findings(console: Console, found: "Finding") -> None:
+    """Show how copies were found in a set of one size."""
+    console.print(
+        f"{found.n_images} images: read {found.read_s:.0f} s, copies {found.find_s:.0f} s; driver "
+        f"{found.driver_gib:.2f} GiB, all {found.memory_gib:.2f} GiB; precision "
+        f"{found.precision:.4f}; recall "
+        + ", ".join(
+            f"{kind} {share:.3f} of {found.counts[kind]}" for kind, share in found.recall.items()
+        ),
+        highlight=False,
+        soft_wrap=True,
+    )
