@@ -1,8 +1,8 @@
 """Tables that list images: CSV, Parquet (perhaps with the images inside), MONAI data lists."""
 
+import csv
 import io
 import json
-import warnings
 from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
@@ -64,18 +64,25 @@ def _read_csv(uri: str) -> pd.DataFrame:
     filesystem, path = open_filesystem(uri)
     try:
         with filesystem.open_input_file(path) as file:
-            text = io.BytesIO(file.read())
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)  # of values without a column
-            return pd.read_csv(
-                text, dtype=str, keep_default_na=False, encoding="utf-8-sig", index_col=False
-            )
-    # pandas' errors are ValueErrors
-    except (OSError, ValueError, pd.errors.ParserWarning) as error:
+            text = file.read().decode("utf-8-sig")
+        return _parse_csv(text)
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(
             f"Expected a CSV table in UTF-8 with the columns path and label in {uri}, but: "
             f"{first_line(error)}. Mend or export it anew, with commas between the values."
         ) from None
+
+
+def _parse_csv(text: str) -> pd.DataFrame:
+    """Read every value as text; pandas would take a first column without a name for an index."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header = next(reader, [])
+    rows = []
+    for row in filter(None, reader):
+        if any(row[len(header) :]):
+            raise ValueError(f"line {reader.line_num} has more values than there are columns")
+        rows.append([*row, *[""] * (len(header) - len(row))][: len(header)])
+    return pd.DataFrame(rows, columns=header, dtype=object)
 
 
 def _read_columns(file: pq.ParquetFile, names: Iterable[str]) -> pd.DataFrame:
