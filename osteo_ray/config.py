@@ -7,9 +7,11 @@ each option is written once, here.
 
 import hashlib
 import json
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar, get_args
+from urllib.parse import unquote
 
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
@@ -304,13 +306,14 @@ DEMO: dict[str, Any] = {
 
 def locate_data(data: str) -> str:
     """Make the path of a source absolute; leave URIs and `phantom` as they are."""
-    data = data.removeprefix("file://")
+    if data.startswith("file://"):
+        return unquote(data.removeprefix("file://").removeprefix("localhost"))
     return data if data == PHANTOM or "://" in data else _make_absolute(data)
 
 
 def _make_absolute(path: str) -> str:
     """Workers have working directories of their own, so no relative path may reach them."""
-    return str(Path(path).expanduser().resolve())
+    return os.path.realpath(os.path.expanduser(path))  # unlike pathlib's, it bears link loops
 
 
 def _without_repeats(values: tuple[str, ...], name: str) -> tuple[str, ...]:

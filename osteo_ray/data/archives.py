@@ -5,8 +5,15 @@ from typing import Any
 
 import numpy as np
 
-from osteo_ray.data.listing import SPLIT_SYNONYMS, Source, list_refused, tabulate_items
-from osteo_ray.data.readers import ArchiveReader, open_array, open_filesystem
+from osteo_ray.data.listing import (
+    SPLIT_SYNONYMS,
+    Source,
+    list_refused,
+    name_class,
+    tabulate_items,
+    write_cell,
+)
+from osteo_ray.data.readers import ArchiveReader, first_line, open_array, open_filesystem
 from osteo_ray.errors import InputError
 
 
@@ -27,44 +34,55 @@ def open_archive(uri: str) -> Source:
             }
             members = [name for name in archive.files if name.endswith("images")]
         shapes = {name: open_array(uri, name).shape for name in members}
-    except (OSError, ValueError, KeyError, EOFError, AttributeError) as error:
+    except Exception as error:  # the errors of zipfile, zlib and NumPy share no other base
         raise InputError(
-            f"Expected an NPZ archive of plain arrays in {uri}, but: {str(error).splitlines()[0]}."
+            f"Expected an NPZ archive of plain arrays in {uri}, but: {first_line(error)}. Write it "
+            "with numpy.savez_compressed, and text as arrays of text, not of objects."
         ) from None
-    except Exception as error:  # zipfile's errors share no base but Exception
-        raise InputError(f"Expected an NPZ archive in {uri}, but: {error}.") from None
     if not members:
         raise InputError(
             f"Expected arrays named train_images, val_images, test_images or images in {uri}, but "
-            f"found {', '.join(small) or 'none'}."
+            f"found {', '.join(small) or 'none'}. Name them so."
         )
-    rows: list[dict[str, Any]] = []
-    for name in members:
-        rows += _list_array(uri, name, shapes[name], small)
-    reader = ArchiveReader(uri)
-    return Source(uri, "archive", tabulate_items(rows), list_refused([]), reader)
+    rows = [row for name in members for row in _list_array(uri, name, shapes[name], small)]
+    refused = [(str(row["path"]), "no label") for row in rows if not row["label"]]
+    items = tabulate_items(row for row in rows if row["label"])
+    return Source(uri, "archive", items, list_refused(refused), ArchiveReader(uri))
 
 
 def _list_array(
     uri: str, name: str, shape: tuple[int, ...], small: dict[str, np.ndarray]
 ) -> Iterator[dict[str, Any]]:
+    count = shape[0] if shape else 0
     prefix = name.removesuffix("images")
-    labels = small.get(f"{prefix}labels")
-    if labels is None or len(labels) != shape[0] or labels.size != shape[0]:
-        found = "none" if labels is None else f"shape {labels.shape}"
+    labels = _get_column(uri, small, f"{prefix}labels", count)
+    if labels is None:
         raise InputError(
-            f"Expected {prefix}labels in {uri} with one label for each of the {shape[0]} images, "
-            f"but found {found}. Of several labels per image choose one."
+            f"Expected {prefix}labels in {uri} with one label for each of the {count} images of "
+            f"{name}, but found {', '.join(small) or 'no other array'}. Name the labels so."
         )
-    classes = small.get("classes")
-    patients = small.get(f"{prefix}patients")
+    patients = _get_column(uri, small, f"{prefix}patients", count)
     split = SPLIT_SYNONYMS.get(prefix.rstrip("_").lower(), "")
-    for row, label in enumerate(labels.ravel().tolist()):
-        named = classes is not None and isinstance(label, int) and 0 <= label < len(classes)
+    classes = small["classes"].ravel().tolist() if "classes" in small else None
+    for row, label in enumerate(labels):
         yield {
             "path": f"{name}/{row:07d}",
             "position": row,
-            "label": str(classes[label]) if named and classes is not None else str(label),
-            "patient_id": "" if patients is None else str(patients[row]),
+            "label": name_class(label, classes),
+            "patient_id": "" if patients is None else write_cell(patients[row]),
             "split": split,
         }
+
+
+def _get_column(uri: str, small: dict[str, np.ndarray], name: str, count: int) -> list[Any] | None:
+    """Return one value per image, or None where there is no such array."""
+    if name not in small:
+        return None
+    values = small[name]
+    if values.ndim == 0 or values.size != count or len(values) != count:
+        raise InputError(
+            f"Expected {name} in {uri} to hold one value for each of {count} images, but found an "
+            f"array of shape {values.shape}. Of several values per image choose one."
+        )
+    found: list[Any] = values.ravel().tolist()
+    return found

@@ -7,11 +7,12 @@ from pathlib import Path, PurePosixPath
 import pyarrow.fs
 
 from osteo_ray.data.listing import SPLIT_SYNONYMS, Source, list_refused, tabulate_items
-from osteo_ray.data.readers import FileReader, is_local, open_filesystem
+from osteo_ray.data.readers import FileReader, first_line, is_local, open_filesystem
+from osteo_ray.errors import InputError
 
 _IMAGE_SUFFIXES = (
-    *(".bmp", ".dcm", ".dicom", ".gif", ".jp2", ".jpeg", ".jpg"),
-    *(".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"),
+    *(".avif", ".bmp", ".dcm", ".dicom", ".gif", ".j2k", ".jp2", ".jpeg", ".jpg"),
+    *(".pgm", ".png", ".ppm", ".qoi", ".sgi", ".tif", ".tiff", ".webp"),
 )
 
 
@@ -19,12 +20,21 @@ def open_folder(uri: str) -> Source:
     """List a folder that has a subfolder per class.
 
     Hidden files are passed over; sub-subfolders belong to their class. Image files beside the class
-    folders are refused, so that none gets lost unseen.
+    folders, and links to folders, are refused, so that none gets lost unseen.
+
+    Raises:
+        InputError: The folder cannot be listed.
     """
     filesystem, root = open_filesystem(uri)
     refused: list[tuple[str, str]] = []
     walk = _walk_local(root, refused) if is_local(uri) else _walk_remote(filesystem, root)
-    files = list(walk)
+    try:
+        files = list(walk)
+    except OSError as error:
+        raise InputError(
+            f"Expected --data to be a folder that can be listed, but {uri}: {first_line(error)}. "
+            "Check that this machine may read it."
+        ) from None
     split_below = _find_split_folders(path for path, _ in files)
     rows = []
     for path, size in files:
@@ -51,16 +61,21 @@ def _find_split_folders(paths: Iterable[str]) -> bool:
 
 
 def _walk_local(root: str, refused: list[tuple[str, str]]) -> Iterator[tuple[str, int]]:
-    """List path and size of everything below a folder; links and pipes too, to be refused later."""
+    """List path and size of all files below a folder; odd ones too, which reading will refuse."""
 
     def note(error: OSError) -> None:
         path = Path(str(error.filename)).relative_to(root).as_posix()
+        if path == ".":
+            raise error
         refused.append((_escape(path), f"a folder that cannot be listed: {error.strerror}"))
 
     for folder, subfolders, names in os.walk(root, onerror=note):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
-        links = [name for name in subfolders if (Path(folder) / name).is_symlink()]
-        for name in [*names, *links]:
+        for name in subfolders:
+            if (Path(folder) / name).is_symlink():
+                path = (Path(folder) / name).relative_to(root).as_posix()
+                refused.append((_escape(path), "a link to a folder; such links are not followed"))
+        for name in names:
             if name.startswith("."):
                 continue
             path = (Path(folder) / name).relative_to(root).as_posix()
@@ -83,4 +98,4 @@ def _walk_remote(filesystem: pyarrow.fs.FileSystem, root: str) -> Iterator[tuple
         path = info.path.removeprefix(root).lstrip("/")
         hidden = any(part.startswith(".") for part in path.split("/"))
         if info.type == pyarrow.fs.FileType.File and not hidden:
-            yield path, info.size
+            yield path, info.size or 0  # some servers do not say

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import ray.data
 
 from osteo_ray.config import hash_settings
@@ -118,18 +119,17 @@ def ingest_images(
     with path.open("wb") as file:
         batches: Any = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
         for batch in batches:
-            for thumbnail in batch["thumbnail"]:
-                if thumbnail.is_valid:  # a refused image has none
-                    file.write(thumbnail.as_py())
+            for thumbnail in batch["thumbnail"].drop_null():
+                file.write(thumbnail.as_py())
             parts.append(batch.drop_columns(["thumbnail"]))
             done += len(batch)
             report("read images", done, len(rows))
-    table = pa.concat_tables(parts).to_pandas()
-    accepted = table["reason"] == ""
-    table["row"] = np.cumsum(accepted) - 1
-    table = table.sort_values("path", ignore_index=True)
-    images = table[table["reason"] == ""].drop(columns="reason").reset_index(drop=True)
-    rejects = table.loc[table["reason"] != "", ["path", "reason"]]
+    table = pa.concat_tables(parts)
+    good = pc.equal(table["reason"], "")
+    images = table.filter(good).drop_columns(["reason"]).to_pandas()
+    images["row"] = np.arange(len(images))
+    images = images.sort_values("path", ignore_index=True)
+    rejects = table.filter(pc.invert(good)).select(["path", "reason"]).to_pandas()
     rejects = pd.concat([rejects, source.refused]).sort_values("path", ignore_index=True)
     _check_rejects(source, len(images), rejects, max_reject_share)
     images["patient"] = _number(images["patient"])
@@ -143,8 +143,8 @@ def _veil(patient: str, key: bytes) -> str:
 
 
 def _number(patients: "pd.Series[str]") -> np.ndarray:
-    known = patients.where(patients != "")
-    return np.asarray(pd.factorize(known)[0], np.int64)
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(patients[patients != ""]))}
+    return np.array([numbers.get(name, -1) for name in patients], np.int64)
 
 
 def _check_rejects(
@@ -200,8 +200,8 @@ def _decode_batch(
         found.append(_describe(item, decoded, key))
         if pixels is not None and image_size is not None:
             resized = resize_image(decoded.pixels, image_size).tobytes()
-            kept.append({**{name: found[-1][name] for name in ("image_id", "digest")}})
-            kept[-1]["pixels"] = resized
+            names_of = {name: found[-1][name] for name in ("image_id", "digest")}
+            kept.append({**names_of, "pixels": resized})
     if kept and pixels is not None:
         part = pixels / f"part-{hash_settings([row['image_id'] for row in kept])}.parquet"
         write_table(part, pa.Table.from_pylist(kept, schema=PIXELS))

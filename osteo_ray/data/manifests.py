@@ -1,7 +1,9 @@
 """Tables that list images: CSV, Parquet (perhaps with the images inside), MONAI data lists."""
 
+import csv
 import io
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,11 +17,20 @@ from osteo_ray.data.listing import (
     SPLIT_SYNONYMS,
     Source,
     list_refused,
+    name_class,
     tabulate_items,
+    write_cell,
 )
-from osteo_ray.data.readers import FileReader, TableReader, open_filesystem
+from osteo_ray.data.readers import (
+    FileReader,
+    TableReader,
+    first_line,
+    open_filesystem,
+    split_uri,
+)
 from osteo_ray.errors import InputError
 
+_COLUMNS = ("path", "label", *OPTIONAL_COLUMNS)
 _SYNONYMS = {"file_name": "path", "image_path": "path", "class": "label", "patient": "patient_id"}
 
 
@@ -31,7 +42,7 @@ def open_manifest(uri: str) -> Source:
     Raises:
         InputError: It cannot be read, or a column is missing.
     """
-    if uri.partition("?")[0].lower().endswith(".csv"):
+    if split_uri(uri)[0].lower().endswith(".csv"):
         return use_rows(uri, "manifest", _read_csv(uri))
     try:
         filesystem, path = open_filesystem(uri)
@@ -40,10 +51,11 @@ def open_manifest(uri: str) -> Source:
             images = _find_image_column(schema)
             if images:
                 return _open_table(uri, pq.ParquetFile(file), schema, images)
-            table = pq.read_table(file).to_pandas()
+            table = _read_columns(pq.ParquetFile(file), schema.names)
     except (OSError, pa.ArrowException) as error:
         raise InputError(
-            f"Expected a Parquet table in {uri}, but: {str(error).splitlines()[0]}."
+            f"Expected a Parquet table in {uri}, but: {first_line(error)}. Write it anew, or give "
+            "another --data."
         ) from None
     return use_rows(uri, "manifest", table)
 
@@ -52,77 +64,88 @@ def _read_csv(uri: str) -> pd.DataFrame:
     filesystem, path = open_filesystem(uri)
     try:
         with filesystem.open_input_file(path) as file:
-            text = io.BytesIO(file.read())
-        return pd.read_csv(text, dtype=str, keep_default_na=False, encoding="utf-8-sig")
-    except (OSError, ValueError) as error:  # pandas' own errors are ValueErrors
+            text = file.read().decode("utf-8-sig")
+        return _parse_csv(text)
+    except (OSError, ValueError, csv.Error) as error:
         raise InputError(
             f"Expected a CSV table in UTF-8 with the columns path and label in {uri}, but: "
-            f"{str(error).splitlines()[0]}."
+            f"{first_line(error)}. Mend or export it anew, with commas between the values."
         ) from None
+
+
+def _parse_csv(text: str) -> pd.DataFrame:
+    """Read every value as text; pandas would take a first column without a name for an index."""
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header = next(reader, [])
+    rows = []
+    for row in filter(None, reader):
+        if any(row[len(header) :]):
+            raise ValueError(f"line {reader.line_num} has more values than there are columns")
+        rows.append([*row, *[""] * (len(header) - len(row))][: len(header)])
+    return pd.DataFrame(rows, columns=header, dtype=object)
+
+
+def _read_columns(file: pq.ParquetFile, names: Iterable[str]) -> pd.DataFrame:
+    """Read the columns that have a meaning, and leave features and notes where they are."""
+    known = [name for name in names if _name_column(name) in _COLUMNS]
+    table: pd.DataFrame = file.read(columns=known).to_pandas(ignore_metadata=True)
+    return table
 
 
 def use_rows(uri: str, kind: str, table: pd.DataFrame) -> Source:
     """Make a source of a table whose paths are relative to the folder that it lies in."""
+    found = ", ".join(map(str, table.columns)) or "none"
     table = _name_columns(table)
     missing = [name for name in ("path", "label") if name not in table]
     if missing:
         raise InputError(
             f"Expected the columns path and label in {uri}, but {' and '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} missing; found "
-            f"{', '.join(map(str, table.columns)) or 'no column'}."
+            f"{'is' if len(missing) == 1 else 'are'} missing; the columns found are: {found}. "
+            "Rename the columns that hold them."
         )
     table = _normalise(table, uri)
     refused: list[tuple[str, str]] = []
     reasons = _refuse_rows(table)
     refused += [(path, why) for path, why in zip(table["path"], reasons, strict=True) if why]
     kept = table[[not why for why in reasons]]
-    place, mark, query = uri.partition("?")
-    folder = place.rpartition("/")[0] or "/"
-    reader = FileReader(folder + mark + query)
+    place, options = split_uri(uri)
+    reader = FileReader((place.rpartition("/")[0] or "/") + options)
     return Source(uri, kind, tabulate_items(kept.to_dict("records")), list_refused(refused), reader)
 
 
 def _name_columns(table: pd.DataFrame) -> pd.DataFrame:
-    names = {column: str(column).strip().lower() for column in table.columns}
-    names = {column: _SYNONYMS.get(name, name) for column, name in names.items()}
-    renamed = table.rename(columns=names)
+    renamed = table.rename(columns=_name_column)
     return renamed.loc[:, ~renamed.columns.duplicated()]
 
 
+def _name_column(column: Any) -> str:
+    name = str(column).strip().lower()
+    return _SYNONYMS.get(name, name)
+
+
 def _normalise(table: pd.DataFrame, uri: str) -> pd.DataFrame:
-    kept = [name for name in ("path", "label", *OPTIONAL_COLUMNS) if name in table]
-    table = table[kept].reset_index(drop=True)
-    for name in kept:
-        values = table[name].astype(object).where(table[name].notna(), "")
-        table[name] = [_write_cell(value) for value in values]
-    if "split" in table:
-        known = table["split"].str.lower().map(SPLIT_SYNONYMS)
-        odd = table["split"][known.isna() & (table["split"] != "")]
-        if len(odd):
+    kept = [name for name in _COLUMNS if name in table]
+    cells = {name: [write_cell(value) for value in table[name]] for name in kept}
+    for row, part in enumerate(cells.get("split", ())):
+        if part and part.lower() not in SPLIT_SYNONYMS:
             raise InputError(
                 f"Expected the column split of {uri} to hold train, validation or test, but found "
-                f"`{odd.iloc[0]}` for {table['path'][odd.index[0]]}."
+                f"`{part}` for {cells['path'][row]}. Use these words, or leave the column empty."
             )
-        table["split"] = known.fillna("")
-    return table
-
-
-def _write_cell(value: Any) -> str:
-    if isinstance(value, float) and value.is_integer():  # a column of numbers with gaps
-        value = int(value)
-    return str(value).strip()
+        cells["split"][row] = SPLIT_SYNONYMS.get(part.lower(), "")
+    return pd.DataFrame(cells)
 
 
 def _refuse_rows(table: pd.DataFrame) -> list[str]:
     """Return why each row cannot be used, or an empty string."""
     labels: dict[str, set[str]] = {}
     for path, label in zip(table["path"], table["label"], strict=True):
-        labels.setdefault(path, set()).add(label)
+        labels.setdefault(path, set()).update({label} - {""})
     seen: set[str] = set()
     reasons = []
     for path, label in zip(table["path"], table["label"], strict=True):
         reasons.append(_refuse_row(path, label, labels[path], path in seen))
-        seen.add(path)
+        seen.update({path} if label else ())
     return reasons
 
 
@@ -153,16 +176,14 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 def _open_table(uri: str, file: pq.ParquetFile, schema: pa.Schema, images: str) -> Source:
     others = [name for name in schema.names if name not in (images, "mask")]
-    table = _name_columns(file.read(columns=others).to_pandas())
+    table = _name_columns(_read_columns(file, others))
     if "label" not in table:
         raise InputError(
             f"Expected a column label beside the images of {uri}, but found "
-            f"{', '.join(others) or 'none'}."
+            f"{', '.join(others) or 'none'}. Rename the column that holds the class."
         )
     names = _read_class_names(schema)
-    numbers = table["label"]
-    if names and pd.api.types.is_integer_dtype(numbers):
-        table["label"] = [names[n] if 0 <= n < len(names) else "" for n in numbers]
+    table["label"] = [name_class(label, names) for label in table["label"]]
     table["path"] = [f"row-{number:07d}" for number in range(len(table))]
     table = _normalise(table, uri)
     unlabelled = table["label"] == ""
@@ -193,16 +214,26 @@ def open_list(uri: str) -> Source:
     filesystem, path = open_filesystem(uri)
     try:
         with filesystem.open_input_file(path) as file:
-            content = json.loads(file.read())
-        rows = [
-            {**entry, "path": entry["image"], "split": SPLIT_SYNONYMS.get(part.lower(), "")}
-            for part, entries in content.items()
-            if isinstance(entries, list) and entries and isinstance(entries[0], dict)
-            for entry in entries
-        ]
-    except (OSError, ValueError, AttributeError, KeyError, TypeError) as error:
+            rows = list(_list_entries(json.loads(file.read())))
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             f"Expected a MONAI data list in {uri}, with lists such as training of entries with "
-            f"image and label, but: {type(error).__name__}: {error}."
+            f"image and label, but: {first_line(error)}. Mend it, or give another --data."
         ) from None
-    return use_rows(uri, "list", pd.DataFrame(rows))
+    return use_rows(uri, "list", pd.DataFrame(rows, columns=list(_COLUMNS), dtype=object))
+
+
+def _list_entries(content: Any) -> Iterator[dict[str, Any]]:
+    """Go through the lists of a data list that hold images, not those that describe it."""
+    if not isinstance(content, dict):
+        raise ValueError(f"found a {type(content).__name__}, not an object of lists")
+    for part, entries in content.items():
+        split = SPLIT_SYNONYMS.get(part.lower(), "")
+        holds_images = isinstance(entries, list) and any(isinstance(e, dict) for e in entries)
+        for number, entry in enumerate(entries if holds_images or split else ()):
+            if isinstance(entry, str):  # a test set without labels, which the rows will show
+                entry = {"image": entry}
+            if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+                raise ValueError(f"entry {number} of {part} has no image")
+            known = {_name_column(name): value for name, value in entry.items()}
+            yield {**known, "path": entry["image"], "split": split}

@@ -5,6 +5,7 @@ that neighbouring items cost one look at the file.
 """
 
 import functools
+import math
 import os
 import stat
 import zipfile
@@ -64,6 +65,21 @@ def is_local(uri: str) -> bool:
     return "://" not in uri
 
 
+def split_uri(uri: str) -> tuple[str, str]:
+    """Split a URI into the place and the options that follow a question mark.
+
+    In a path of this machine, a question mark is part of a name.
+
+    Example:
+        >>> split_uri("s3://bucket/knees.csv?scheme=http"), split_uri("/knees?.csv")
+        (('s3://bucket/knees.csv', '?scheme=http'), ('/knees?.csv', ''))
+    """
+    if is_local(uri):
+        return uri, ""
+    place, mark, options = uri.partition("?")
+    return place, mark + options
+
+
 @dataclass(frozen=True)
 class FileReader:
     """Images in files of their own.
@@ -84,8 +100,8 @@ class FileReader:
                 if file.size() > LARGEST_FILE:
                     raise UnreadableImageError(_say_too_large(file.size()))
                 return bytes(file.read())
-        except OSError as error:
-            raise UnreadableImageError(f"cannot be fetched: {_first_line(error)}") from None
+        except (OSError, ValueError) as error:  # the latter for names that cannot be
+            raise UnreadableImageError(f"cannot be fetched: {first_line(error)}") from None
 
 
 def _read_local(root: str, path: str) -> bytes:
@@ -95,14 +111,14 @@ def _read_local(root: str, path: str) -> bytes:
             raise UnreadableImageError("lies outside the source, or is a link that leads there")
         found = os.stat(real)
         if stat.S_ISDIR(found.st_mode):
-            raise UnreadableImageError("a link to a folder; links to folders are not followed")
+            raise UnreadableImageError("a folder, not a file")
         if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for ever
             raise UnreadableImageError("not a regular file")
         if found.st_size > LARGEST_FILE:
             raise UnreadableImageError(_say_too_large(found.st_size))
         return Path(real).read_bytes()
     except OSError as error:
-        raise UnreadableImageError(error.strerror or _first_line(error)) from None
+        raise UnreadableImageError(error.strerror or first_line(error)) from None
     except ValueError as error:  # a null byte in the name
         raise UnreadableImageError(f"a name that cannot be opened: {error}") from None
 
@@ -111,8 +127,9 @@ def _say_too_large(size: int) -> str:
     return f"a file of {size / 2**20:.0f} MiB; {LARGEST_FILE / 2**20:.0f} MiB at most"
 
 
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+def first_line(error: BaseException) -> str:
+    """Return the start of an error's message, or its name if it has none; no point at the end."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 @dataclass(frozen=True)
@@ -129,9 +146,9 @@ class ArchiveReader:
         """Fetch the pixels of an image; the path is ARRAY/NUMBER."""
         try:
             return open_array(self.uri, path.rpartition("/")[0]).read(position)
-        except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        except Exception as error:  # the errors of zipfile, zlib and lzma share no other base
             open_array.cache_clear()
-            raise UnreadableImageError(f"cannot be read: {_first_line(error)}") from None
+            raise UnreadableImageError(f"cannot be read: {first_line(error)}") from None
 
 
 class ArrayStream:
@@ -158,7 +175,9 @@ class ArrayStream:
     def read(self, row: int) -> np.ndarray:
         """Read one row of the array."""
         shape = self.shape[1:]
-        size = int(np.prod(shape)) * self.dtype.itemsize
+        size = math.prod(shape) * self.dtype.itemsize
+        if size > LARGEST_FILE:
+            raise ValueError(_say_too_large(size))
         self._file.seek(self._start + row * size)  # forward it skips, backward it starts again
         data = self._file.read(size)
         if len(data) < size:
@@ -197,7 +216,7 @@ class TableReader:
         try:
             cells = _load_cells(self.uri, self.column, number)
         except (OSError, pa.ArrowException) as error:
-            raise UnreadableImageError(f"cannot be read: {_first_line(error)}") from None
+            raise UnreadableImageError(f"cannot be read: {first_line(error)}") from None
         cell = cells[position - self.row_groups[number]].as_py()
         content = cell.get("bytes") if isinstance(cell, dict) else cell
         if content is None:

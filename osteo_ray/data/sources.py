@@ -16,11 +16,12 @@ from pathlib import PurePosixPath
 
 import pyarrow.fs
 
+from osteo_ray.config import locate_data
 from osteo_ray.data.archives import open_archive
 from osteo_ray.data.folders import open_folder
 from osteo_ray.data.listing import Source
 from osteo_ray.data.manifests import open_list, open_manifest
-from osteo_ray.data.readers import open_filesystem
+from osteo_ray.data.readers import first_line, open_filesystem, split_uri
 from osteo_ray.errors import InputError
 
 _MANIFEST_NAMES = ("manifest.csv", "manifest.parquet", "data.parquet", "data.npz")
@@ -36,69 +37,68 @@ def open_source(data: str) -> Source:
     """List the images of a source.
 
     Args:
-        data: Path or URI; see the top of this module.
+        data: Path, relative or absolute, or URI; see the top of this module.
 
     Raises:
         InputError: There is nothing there, or not what was expected.
     """
-    uri = data.removeprefix("file://") if data.startswith("file://") else data
-    suffix = PurePosixPath(uri.partition("?")[0]).suffix.lower()
-    found = _inspect(uri)
-    if found == pyarrow.fs.FileType.Directory:
-        manifest = _find_manifest(uri)
-        source = open_source(manifest) if manifest else open_folder(uri)
-    elif suffix in _OPENERS:
+    uri = locate_data(data)
+    kind, manifest = _inspect(uri)
+    suffix = PurePosixPath(split_uri(uri)[0]).suffix.lower()
+    if manifest:
+        return open_source(manifest)
+    if kind == pyarrow.fs.FileType.Directory:
+        source = open_folder(uri)
+    elif kind == pyarrow.fs.FileType.File and suffix in _OPENERS:
         source = _OPENERS[suffix](uri)
     else:
+        what = "file" if kind == pyarrow.fs.FileType.File else "pipe or device"
         raise InputError(
-            f"Expected --data to be a folder, or a file ending in {', '.join(_OPENERS)}, but got "
-            f"{data}."
+            f"Expected --data to be a folder, or a file ending in {', '.join(_OPENERS)}, but "
+            f"{uri} is a {what} of another kind. Give the folder or file that lists the images."
         )
     _check_labels(source)
     return source
 
 
-def _find_manifest(uri: str) -> str | None:
-    """Return the file in a folder that lists its images, or holds them, if there is one."""
-    filesystem, root = open_filesystem(uri)
-    for name in _MANIFEST_NAMES:
-        if filesystem.get_file_info(f"{root}/{name}").type == pyarrow.fs.FileType.File:
-            place, mark, query = uri.partition("?")
-            return f"{place.rstrip('/')}/{name}{mark}{query}"
-    return None
-
-
-def _inspect(uri: str) -> pyarrow.fs.FileType:
+def _inspect(uri: str) -> tuple[pyarrow.fs.FileType, str | None]:
+    """Say what is there and, of a folder, which file in it lists the images, if any."""
     try:
         filesystem, path = open_filesystem(uri)
-        info = filesystem.get_file_info(path)
+        kind = filesystem.get_file_info(path).type
+        names = _MANIFEST_NAMES if kind == pyarrow.fs.FileType.Directory else ()
+        held = [
+            name
+            for name in names
+            if filesystem.get_file_info(f"{path}/{name}").type == pyarrow.fs.FileType.File
+        ]
     except (OSError, ValueError, ImportError) as error:
-        reason = (str(error).splitlines() or [""])[0]
         raise InputError(
-            f"Expected --data to be a path or URI that can be opened, but {uri}: {reason}. Check "
-            "its spelling, and that this machine may reach it."
+            f"Expected --data to be a path or URI that can be opened, but {uri}: "
+            f"{first_line(error)}. Check its spelling, and that this machine may reach it."
         ) from None
-    if info.type == pyarrow.fs.FileType.NotFound:
+    if kind == pyarrow.fs.FileType.NotFound:
         raise InputError(
             "Expected --data to be a folder with a subfolder per class, or a file that lists the "
-            f"images, but {uri} does not exist."
+            f"images, but {uri} does not exist. Check its spelling."
         )
-    return info.type
+    place, options = split_uri(uri)
+    return kind, f"{place.rstrip('/')}/{held[0]}{options}" if held else None
 
 
 def _check_labels(source: Source) -> None:
     classes = sorted(source.items["label"].unique())
-    if not classes:
-        raise InputError(
-            f"Expected images in subfolders of {source.uri}, one subfolder per class, but found "
-            "none. Put each image into a folder named after its class."
-            if source.kind == "folders"
-            else f"Expected a row per image in {source.uri}, but not one of "
-            f"{len(source.refused)} can be used"
-            + (f"; the first: {source.refused['reason'].iloc[0]}." if len(source.refused) else ".")
-        )
-    if len(classes) < 2:
-        where = "class folders with images" if source.kind == "folders" else "classes"
-        raise InputError(
-            f"Expected at least two {where} in {source.uri}, but found one: {classes[0]}."
-        )
+    if len(classes) >= 2:
+        return
+    refused = ""
+    if len(source.refused):
+        path, reason = source.refused.iloc[0]
+        refused = f" Refused: {len(source.refused)}; the first: {path} ({reason})."
+    if source.kind == "folders":
+        expected = "at least two class folders with images"
+        advice = "Put each image into a folder named after its class, or give a manifest."
+    else:
+        expected = "images of at least two classes"
+        advice = "Give each image its class."
+    found = f"one: {classes[0]}" if classes else "none"
+    raise InputError(f"Expected {expected} in {source.uri}, but found {found}.{refused} {advice}")
