@@ -163,10 +163,10 @@ def write_whole(path: Path) -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def write_table(path: Path, table: pa.Table, *, compression: str = "zstd") -> None:
     """Write a Parquet file whole."""
     with write_whole(path) as unfinished:
-        pq.write_table(table, unfinished, compression="zstd")
+        pq.write_table(table, unfinished, compression=compression)
 
 
 def write_json(path: Path, content: Any) -> None:

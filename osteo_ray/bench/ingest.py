@@ -47,8 +47,9 @@ class Timing:
 def bench_ingest(data: Path, *, n_images: int, image_size: int) -> list[Timing]:
     """Time ways to read class folders into gray squares: ours, torchvision's, Ray Data's.
 
-    All decode with Pillow, in a process per CPU of the cluster, and deliver uint8 (n, size, size). Ours also
-    checks, digests, describes and stores every image. Ray runs already, as when a job begins.
+    All decode with Pillow, in a process per CPU of the cluster, and deliver uint8 (n, size, size).
+    Ours also checks, digests, describes and stores every image. Ray runs already, as when a job
+    begins.
 
     Args:
         data: Class folders; files are linked to again until there are `n_images`.

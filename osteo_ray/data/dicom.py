@@ -29,6 +29,7 @@ from osteo_ray.data.images import (
     UnreadableImageError,
     check_size,
     has_end_of_codestream,
+    is_dicom,
     refuse_errors,
     split_rows,
     stretch_levels,
@@ -68,16 +69,6 @@ _SAMPLES = {
     "YBR_RCT": 3,
 }
 """Samples per pixel of the photometric interpretations that are read."""
-
-
-def is_dicom(content: bytes) -> bool:
-    """Whether a content is a DICOM file, as its preamble says; the name plays no part.
-
-    Example:
-        >>> is_dicom(bytes(128) + b"DICM"), is_dicom(b"DICM")
-        (True, False)
-    """
-    return content[_PREAMBLE : _PREAMBLE + 4] == b"DICM"
 
 
 def decode_dicom(content: bytes) -> Decoded:

@@ -44,6 +44,7 @@ MAX_SCANS = 500
 _BOMB = "too many pixels (decompression bomb?)"
 _NOT_FINITE = "pixels that are not finite numbers"
 _ROWS_AT_A_TIME = 256
+_PREAMBLE = 128  # bytes before the mark of a DICOM file
 _SILENT = logging.CRITICAL + 1
 _WHITE_IS_ZERO = 0  # of the TIFF tag PhotometricInterpretation, 262
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
@@ -96,6 +97,16 @@ class Decoded:
     mode: str
     patient_id: str | None = None
     side: str | None = None
+
+
+def is_dicom(content: bytes) -> bool:
+    """Whether a content is a DICOM file, as its preamble says; the name plays no part.
+
+    Example:
+        >>> is_dicom(bytes(128) + b"DICM"), is_dicom(b"DICM")
+        (True, False)
+    """
+    return content[_PREAMBLE : _PREAMBLE + 4] == b"DICM"
 
 
 def decode_image(content: bytes) -> Decoded:

@@ -16,7 +16,6 @@ import ray.data
 
 from osteo_ray.config import hash_settings
 from osteo_ray.data.copies import SIDE, digest_pixels, make_thumbnail
-from osteo_ray.data.dicom import decode_dicom, is_dicom
 from osteo_ray.data.duplicates import Report, Thumbnails, ignore_progress
 from osteo_ray.data.images import (
     Decoded,
@@ -24,6 +23,7 @@ from osteo_ray.data.images import (
     convert_array,
     decode_image,
     identify_image,
+    is_dicom,
     reduce_roughly,
     resize_image,
 )
@@ -33,7 +33,7 @@ from osteo_ray.data.readers import Reader
 from osteo_ray.errors import InputError
 from osteo_ray.runs import PIXELS, write_table
 
-_IMAGES_PER_BLOCK = 64
+_LEAST_PER_BLOCK, _MOST_PER_BLOCK, _BLOCKS = 32, 256, 64  # images; blocks of a set in between
 _REDUCED_PX = 2 * SIDE
 _FOUND = pa.schema(
     [
@@ -107,10 +107,11 @@ def ingest_images(
     rows = items.drop(columns="patient_id").to_dict("records")
     for row, patient in zip(rows, items["patient_id"], strict=True):
         row["patient"] = _veil(patient, key)
-    blocks = max(1, -(-len(rows) // _IMAGES_PER_BLOCK))
+    per_block = min(max(len(rows) // _BLOCKS, _LEAST_PER_BLOCK), _MOST_PER_BLOCK)
+    blocks = max(1, -(-len(rows) // per_block))
     dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
         partial(_decode_batch, reader=source.reader, key=key, pixels=pixels, image_size=image_size),
-        batch_size=_IMAGES_PER_BLOCK,
+        batch_size=per_block,
     )
     scratch.mkdir(parents=True, exist_ok=True)
     path = scratch / "thumbnails.u8"
@@ -176,7 +177,12 @@ def decode(content: bytes | np.ndarray) -> Decoded:
     """
     if isinstance(content, np.ndarray):
         return convert_array(content)
-    return decode_dicom(content) if is_dicom(content) else decode_image(content)
+    if not is_dicom(content):
+        return decode_image(content)
+    # Imported here: pydicom takes a second to import, and most sets do without.
+    from osteo_ray.data.dicom import decode_dicom
+
+    return decode_dicom(content)
 
 
 def _decode_batch(
@@ -204,7 +210,7 @@ def _decode_batch(
             kept.append({**names_of, "pixels": resized})
     if kept and pixels is not None:
         part = pixels / f"part-{hash_settings([row['image_id'] for row in kept])}.parquet"
-        write_table(part, pa.Table.from_pylist(kept, schema=PIXELS))
+        write_table(part, pa.Table.from_pylist(kept, schema=PIXELS), compression="lz4")
     return pa.Table.from_pylist(found, schema=_FOUND)
 
 

@@ -1,5 +1,6 @@
 """What can be told of an image without seeing its anatomy: frame, exposure, a tiny preview."""
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -24,10 +25,12 @@ def describe_look(image: np.ndarray) -> np.ndarray:
     """
     tall, wide = (max(1, side // 50) for side in image.shape)
     edges = (image[:tall], image[-tall:], image[:, :wide], image[:, -wide:])
-    means = [edge.mean() / 255 for edge in edges]
-    deviations = [edge.std() / 255 for edge in edges]
-    histogram = _count_grays(image).reshape(HISTOGRAM_BINS, -1).sum(axis=1) / image.size
-    return np.asarray([*means, *deviations, *histogram], np.float32)
+    # OpenCV, as NumPy takes longer to begin than to add up so few pixels.
+    means, deviations = zip(*(cv2.meanStdDev(edge) for edge in edges), strict=True)
+    grays = np.array(Image.fromarray(image).histogram()).reshape(HISTOGRAM_BINS, -1)
+    histogram = grays.sum(axis=1) / image.size
+    frame = np.ravel([*means, *deviations]) / 255
+    return np.asarray([*frame, *histogram], np.float32)
 
 
 def measure_contrast(image: np.ndarray) -> float:
@@ -37,13 +40,7 @@ def measure_contrast(image: np.ndarray) -> float:
         >>> measure_contrast(np.array([[10, 30], [10, 30]], np.uint8))
         10.0
     """
-    counts, grays = _count_grays(image), np.arange(256)
-    mean = counts @ grays / image.size
-    return float(np.sqrt(counts @ (grays - mean) ** 2 / image.size))
-
-
-def _count_grays(image: np.ndarray) -> np.ndarray:
-    return np.array(Image.fromarray(image).histogram())
+    return float(cv2.meanStdDev(image)[1].item())
 
 
 def shrink_to_preview(image: np.ndarray) -> np.ndarray:

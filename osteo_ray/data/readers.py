@@ -10,7 +10,6 @@ import os
 import stat
 import zipfile
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -104,10 +103,15 @@ class FileReader:
             raise UnreadableImageError(f"cannot be fetched: {first_line(error)}") from None
 
 
+@functools.lru_cache(maxsize=8)
+def _find_real(root: str) -> str:
+    return os.path.realpath(root)
+
+
 def _read_local(root: str, path: str) -> bytes:
     try:
-        real = os.path.realpath(Path(root) / path, strict=True)
-        if not Path(real).is_relative_to(os.path.realpath(root)):
+        real = os.path.realpath(f"{root}/{path}", strict=True)
+        if not real.startswith(os.path.join(_find_real(root), "")):
             raise UnreadableImageError("lies outside the source, or is a link that leads there")
         found = os.stat(real)
         if stat.S_ISDIR(found.st_mode):
@@ -116,7 +120,8 @@ def _read_local(root: str, path: str) -> bytes:
             raise UnreadableImageError("not a regular file")
         if found.st_size > LARGEST_FILE:
             raise UnreadableImageError(_say_too_large(found.st_size))
-        return Path(real).read_bytes()
+        with open(real, "rb") as file:
+            return file.read()
     except OSError as error:
         raise UnreadableImageError(error.strerror or first_line(error)) from None
     except ValueError as error:  # a null byte in the name
