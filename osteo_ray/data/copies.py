@@ -31,6 +31,7 @@ _GRAIN = 0.7  # pixels of a file; structure finer than this does not survive a s
 _MOST_KEYPOINTS = 200
 _CONTRAST, _EDGE, _SIGMA = 0.008, 20, 1.2  # of SIFT, for 8-bit thumbnails of equal contrast
 _WORDS, _DIMENSIONS = 128, 256
+_ROWS_PER_AXIS = 4  # least number of described images, mirrored ones counted, per dimension
 _TRAINING_KEYPOINTS = 40_000
 _SEED = 0
 
@@ -163,7 +164,9 @@ def _find_principal_axes(centred: Floats) -> Floats:
     # Through the n × n products: there are far fewer rows than columns.
     variance, mixtures = np.linalg.eigh((centred @ centred.T).astype(np.float64))
     variance, mixtures = variance[::-1], mixtures[:, ::-1]
-    kept = min(_DIMENSIONS, max(1, int(np.sum(variance > 1e-6 * variance[0]))))
+    # With nearly as many axes as rows, every row would lie far from all others, its copies too.
+    meaningful = min(len(centred) // _ROWS_PER_AXIS, int(np.sum(variance > 1e-6 * variance[0])))
+    kept = min(_DIMENSIONS, max(1, meaningful))
     spread = np.sqrt(np.maximum(variance[:kept], 1e-12))
     axes = centred.T @ (mixtures[:, :kept] / spread)
     # Whitened half-way: rare structure counts more, and noise does not take over.
@@ -262,7 +265,7 @@ def _correlate(one: Floats, other: Floats, transform: Floats) -> float:
     pair = np.stack([_pass_band(image, 0.6, 1.8, 3.0)[overlap] for image in (one, moved)])
     pair -= pair.mean(axis=1, keepdims=True)
     power = float(np.prod(np.sqrt((pair**2).sum(axis=1))))
-    return float(pair[0] @ pair[1]) / max(power, 1e-9)
+    return float(np.clip(pair[0] @ pair[1] / max(power, 1e-9), -1, 1))
 
 
 def _pass_band(image: Floats, fine: float, coarse: float, contrast: float) -> Floats:
@@ -303,7 +306,8 @@ def _is_small(transform: Floats, side: int) -> bool:
     turn = np.degrees(np.arctan2(linear[1, 0] - linear[0, 1], linear[0, 0] + linear[1, 1]))
     stretch = np.linalg.svd(linear, compute_uv=False)
     return bool(
-        stretch.max() < _MOST_STRETCH
+        np.linalg.det(linear) > 0
+        and stretch.max() < _MOST_STRETCH
         and stretch.min() > 1 / _MOST_STRETCH
         and abs(turn) < _MOST_TURN_DEG
         and np.abs(shift).max() < _MOST_SHIFT * side
