@@ -280,7 +280,7 @@ def _phantom(arguments: list[str], errors: Console) -> int:
             out: A new or empty folder.
             settings: Of the set.
         """
-        from osteo_ray.data.phantom import write_phantoms
+        from osteo_ray.data.phantom_set import write_phantoms
         from osteo_ray.runs import write_whole
 
         path = Path(out).expanduser().resolve()

@@ -24,6 +24,10 @@ ARM_NAMES = ("original", "lime", "random_mask", "silhouette")
 Metric = Literal["accuracy", "precision", "recall", "specificity", "f1", "auc"]
 ConflictPolicy = Literal["drop", "majority", "keep"]
 METRIC_NAMES: tuple[Metric, ...] = get_args(Metric)
+CopyKind = Literal["exact", "reencoded", "resized", "brightness", "cropped", "mirrored", "rotated"]
+COPY_KINDS: tuple[CopyKind, ...] = get_args(CopyKind)
+USUAL_COPY_KINDS: tuple[CopyKind, ...] = ("exact", "reencoded", "resized")
+"""What collections mostly hold."""
 
 
 DATA_HELP = (
@@ -45,6 +49,12 @@ class PhantomSettings(Settings):
     size_px: int = Field(96, ge=32, description="Width and height in pixels.")
     positive_share: float = Field(0.5, gt=0, lt=1, description="Share with osteoporosis.")
     duplicate_share: float = Field(0.2, ge=0, le=0.5, description="Share that copies another.")
+    copy_kinds: tuple[CopyKind, ...] = Field(
+        USUAL_COPY_KINDS, min_length=1, description="Ways in which copies are made, evenly."
+    )
+    conflict_share: float = Field(
+        0.0, ge=0, le=1, description="Share of the copies that stand in the other class."
+    )
     difficulty: float = Field(
         0.3, ge=0, le=1, description="0: seen by eye; 1: the classes do not differ."
     )

@@ -1,178 +1,236 @@
-"""Grouping of copies: what must be joined, what must stay apart, and how groups are numbered."""
+"""Likeness of two images: what counts as a copy, what does not, and how images are described."""
 
-import io
-from collections.abc import Callable
+from itertools import combinations
 
+import cv2
 import numpy as np
 import pytest
-from PIL import Image
-from scipy.ndimage import gaussian_filter, shift
 
-from osteo_ray.data.copies import digest_pixels, group_copies, make_thumbnail
+from osteo_ray.data import copies
+from osteo_ray.data.copies import (
+    COPY_LIKENESS,
+    SIDE,
+    Codebook,
+    digest_pixels,
+    fit_codebook,
+    make_thumbnail,
+    measure_likeness,
+    mirror,
+)
+from osteo_ray.data.phantom import Knee, render_knee
+from osteo_ray.data.phantom_set import COPY_KINDS, copy_knee
 
-HEIGHT, WIDTH = 320, 160
-
-
-def _draw_leg(seed: int) -> np.ndarray:
-    """Draw a leg: one coarse layout for all, edges and bone texture of its own; uint8."""
-    rng = np.random.default_rng(seed)
-    row, column = np.mgrid[-1 : 1 : HEIGHT * 1j, -1 : 1 : WIDTH * 1j]
-    leg = 90 * np.exp(-((column / 0.6) ** 2)) + 60 * np.exp(-((column / 0.3) ** 2))
-    joint = 0.05 * rng.normal() + 0.1 * rng.normal() * column + 0.2 * rng.normal() * column**2
-    leg -= 60 * np.exp(-(((row - joint) / 0.03) ** 2)) * (np.abs(column) < 0.5)
-    for sigma, strength in ((3.0, 10.0), (6.0, 12.0)):
-        texture = gaussian_filter(rng.normal(size=leg.shape), sigma)
-        leg += strength * texture / texture.std() * (np.abs(column) < 0.6)
-    return np.clip(leg + 20, 0, 230).astype(np.uint8)
-
-
-def _resize(image: np.ndarray, width: int, height: int) -> np.ndarray:
-    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
-
-
-def _encode(image: np.ndarray) -> np.ndarray:
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "JPEG", quality=40)
-    return np.asarray(Image.open(buffer))
-
-
-def _group(images: list[np.ndarray], **options: float) -> list[int]:
-    digests = [digest_pixels(image) for image in images]
-    thumbnails = np.stack([make_thumbnail(image) for image in images])
-    return group_copies(digests, thumbnails, **options).tolist()
-
-
-COPIES: dict[str, Callable[[np.ndarray], np.ndarray]] = {
-    "exact": np.copy,
-    "shrunk": lambda image: _resize(image, 80, 160),
-    "enlarged": lambda image: _resize(image, 400, 800),
-    "squashed": lambda image: _resize(image, 128, 128),
-    "encoded": _encode,
-    "dimmed": lambda image: (image * 0.5 + 10).astype(np.uint8),
-    "brightened": lambda image: (image * 0.9 + 25).astype(np.uint8),
-    "gamma": lambda image: (255 * (image / 255) ** 0.7).astype(np.uint8),
-    "noisy": lambda image: np.clip(
-        image + np.random.default_rng(9).normal(0, 5, image.shape), 0, 255
-    ).astype(np.uint8),
-    "white margin": lambda image: np.pad(image, ((0, 60), (0, 4)), constant_values=255),
-    "narrow black margin": lambda image: np.pad(image, ((0, 0), (3, 5))),
-    "cut": lambda image: image[4:-6, 3:],
-    "shrunk, encoded, dimmed": lambda image: _encode(_resize(image, 128, 256) // 2),
-}
+BLANK = np.zeros((SIDE, SIDE), np.uint8)
 
 
 @pytest.fixture(scope="module")
-def legs() -> list[np.ndarray]:
-    return [_draw_leg(seed) for seed in range(12)]
+def knees() -> list[Knee]:
+    return [
+        render_knee(np.random.default_rng([5, i]), osteoporotic=bool(i % 2), size_px=128)
+        for i in range(20)
+    ]
 
 
-@pytest.mark.parametrize("copy", COPIES.values(), ids=COPIES.keys())
-def test_copy_joins_its_original_only(
-    legs: list[np.ndarray], copy: Callable[[np.ndarray], np.ndarray]
-) -> None:
-    assert _group([*legs[:4], copy(legs[2])]) == [0, 1, 2, 3, 2]
+@pytest.fixture(scope="module")
+def thumbnails(knees: list[Knee]) -> np.ndarray:
+    return np.stack([make_thumbnail(knee.image) for knee in knees])
 
 
-def test_different_legs_stay_apart_though_their_layout_is_one(legs: list[np.ndarray]) -> None:
-    naive = np.corrcoef([_resize(leg, 32, 32).ravel().astype(float) for leg in legs])
-    assert naive.min() > 0.8, "the synthetic legs are too easy to tell apart"
-    assert _group(legs) == list(range(len(legs)))
+@pytest.fixture(scope="module")
+def codebook(thumbnails: np.ndarray) -> Codebook:
+    return fit_codebook(thumbnails)
 
 
-def test_low_threshold_joins_different_legs(legs: list[np.ndarray]) -> None:
-    assert len(set(_group(legs, threshold=0.01))) < len(legs)
+def test_digest_sees_pixels_and_shape_but_not_memory_layout(knees: list[Knee]) -> None:
+    image = knees[0].image
+    changed = image.copy()
+    changed[7, 5] ^= 1
+    assert digest_pixels(np.asfortranarray(image)) == digest_pixels(image)
+    assert digest_pixels(changed) != digest_pixels(image)
+    assert digest_pixels(image.reshape(64, 256)) != digest_pixels(image)
 
 
-def test_joins_chain() -> None:
-    rng = np.random.default_rng(3)
-    field = gaussian_filter(rng.normal(size=(HEIGHT, 5 * WIDTH)), 5)
-    field = ((field - field.min()) / np.ptp(field) * 255).astype(np.uint8)
-    steps = [field[:, start : start + WIDTH] for start in range(0, 40, 4)]
-    assert _group([steps[0], steps[-1]]) == [0, 1]
-    assert _group(steps) == [0] * len(steps)
-
-
-def test_groups_are_numbered_by_first_appearance(legs: list[np.ndarray]) -> None:
-    order = [5, 2, 5, 7, 2, 0, 5]
-    images = [_encode(legs[leg]) if place % 2 else legs[leg] for place, leg in enumerate(order)]
-    assert _group(images) == [0, 1, 0, 2, 1, 3, 0]
-
-
-@pytest.mark.parametrize("block_size", [1, 2, 5, 17, 18, 100])
-def test_blocks_do_not_change_the_groups(legs: list[np.ndarray], block_size: int) -> None:
-    copies = [COPIES["cut"](leg) for leg in legs[::2]]
-    images = [*copies, *legs]
-    digests = [digest_pixels(image) for image in images]
-    thumbnails = np.stack([make_thumbnail(image) for image in images])
-    direct = group_copies(digests, thumbnails, block_size=block_size)
-    assert direct.dtype == np.int64
-    assert direct.tolist() == [0, 1, 2, 3, 4, 5, 0, 6, 1, 7, 2, 8, 3, 9, 4, 10, 5, 11]
-
-
-def test_groups_are_the_components_of_the_full_product() -> None:
-    rng = np.random.default_rng(1)
-    centres = rng.normal(size=(6, 4096))
-    rows = centres[rng.integers(0, 6, 40)] + 0.2 * rng.normal(size=(40, 4096))
-    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
-    expected = np.argmax(rows @ rows.T > 0.9, axis=1)
-    found = group_copies([str(row) for row in range(40)], rows.astype(np.float32), block_size=7)
-    assert np.array_equal(found[:, None] == found, expected[:, None] == expected)
-
-
-def test_constant_images_join_equal_ones_only() -> None:
-    grey, white = np.full((40, 30), 128, np.uint8), np.full((40, 30), 255, np.uint8)
-    assert not make_thumbnail(grey).any()
-    assert not make_thumbnail(white).any()
-    assert _group([grey, white, grey, np.full((80, 60), 128, np.uint8)]) == [0, 1, 0, 2]
-
-
-def test_equal_digests_join_whatever_the_thumbnails_say(legs: list[np.ndarray]) -> None:
-    thumbnails = np.stack([make_thumbnail(leg) for leg in legs[:3]])
-    assert group_copies(["a", "b", "a"], thumbnails).tolist() == [0, 1, 0]
-
-
-@pytest.mark.parametrize("shape", [(1, 1), (1, 50), (3, 2), (2000, 10)])
-def test_thumbnail_is_unit_or_zero_at_any_size(shape: tuple[int, int]) -> None:
-    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+@pytest.mark.parametrize("shape", [(1, 50), (3, 2), (112, 112), (2000, 10), (300, 260)])
+def test_thumbnail_spans_the_range_at_any_size(shape: tuple[int, int]) -> None:
+    image = np.random.default_rng(0).integers(0, 200, shape, dtype=np.uint8)
     thumbnail = make_thumbnail(image)
-    assert thumbnail.shape == (4096,)
-    assert thumbnail.dtype == np.float32
-    assert thumbnail.mean() == pytest.approx(0, abs=1e-6)
-    assert np.linalg.norm(thumbnail) == pytest.approx(0 if image.size == 1 else 1, abs=1e-5)
+    assert thumbnail.shape == (SIDE, SIDE)
+    assert thumbnail.dtype == np.uint8
+    assert (thumbnail.min(), thumbnail.max()) == (0, 255)
 
 
-def test_digest_sees_pixels_and_shape_but_not_memory_layout(legs: list[np.ndarray]) -> None:
-    leg = legs[0]
-    changed = leg.copy()
-    changed[7, 5] += 1
-    assert digest_pixels(np.asfortranarray(leg)) == digest_pixels(leg)
-    assert digest_pixels(changed) != digest_pixels(leg)
-    assert digest_pixels(leg.reshape(WIDTH, HEIGHT)) != digest_pixels(leg)
+@pytest.mark.parametrize("gray", [0, 128, 255])
+@pytest.mark.parametrize("shape", [(1, 1), (40, 30), (300, 300)])
+def test_thumbnail_of_a_constant_image_is_zero(gray: int, shape: tuple[int, int]) -> None:
+    assert not make_thumbnail(np.full(shape, gray, np.uint8)).any()
 
 
-def test_mirrored_copy_is_not_found(legs: list[np.ndarray]) -> None:
-    """A known limit, and a needed one: a left knee is much like a mirrored right knee."""
-    assert _group([legs[0], legs[0][:, ::-1]]) == [0, 1]
+def test_thumbnail_leaves_white_margins_out(knees: list[Knee]) -> None:
+    image = np.minimum(knees[0].image, 200)
+    wider = np.pad(image, ((0, 60), (4, 9)), constant_values=255)
+    np.testing.assert_array_equal(make_thumbnail(wider), make_thumbnail(image))
 
 
-def test_large_shift_is_not_a_copy(legs: list[np.ndarray]) -> None:
-    assert _group([legs[0], shift(legs[0], (60, 0), order=0)]) == [0, 1]
+def test_thumbnail_does_not_see_a_linear_change_of_gray(knees: list[Knee]) -> None:
+    image = knees[0].image // 2
+    assert np.abs(make_thumbnail(image).astype(int) - make_thumbnail(image + 60)).max() <= 1
 
 
-def test_bad_input_is_named() -> None:
-    thumbnails = np.zeros((2, 4096), np.float32)
-    with pytest.raises(ValueError, match="Expected at least one image, but got none"):
-        group_copies([], thumbnails[:0])
-    with pytest.raises(ValueError, match=r"Expected thumbnails .*\(3, 4096\).* but got \(2, 4096"):
-        group_copies(["a", "b", "c"], thumbnails)
-    with pytest.raises(ValueError, match=r"Expected thumbnails .* but got \(2, 7\)"):
-        group_copies(["a", "b"], thumbnails[:, :7])
-    for threshold in (0.0, 1.1, float("nan")):
-        with pytest.raises(ValueError, match=r"Expected threshold .* but got"):
-            group_copies(["a", "b"], thumbnails, threshold=threshold)
-    with pytest.raises(ValueError, match=r"Expected block_size .* but got 0"):
-        group_copies(["a", "b"], thumbnails, block_size=0)
-    for image in (np.zeros((2, 2)), np.zeros((2, 2, 3), np.uint8), np.zeros((0, 4), np.uint8)):
-        for function in (digest_pixels, make_thumbnail):
-            with pytest.raises(ValueError, match=r"Expected image to be a uint8 array .* but got"):
-                function(image)
+@pytest.mark.parametrize("function", [digest_pixels, make_thumbnail])
+@pytest.mark.parametrize(
+    "image", [np.zeros((2, 2)), np.zeros((2, 2, 3), np.uint8), np.zeros((0, 4), np.uint8)]
+)
+def test_bad_images_are_named(function: object, image: np.ndarray) -> None:
+    assert callable(function)
+    with pytest.raises(ValueError, match=r"Expected image to be a uint8 array .* but got"):
+        function(image)
+
+
+def test_codebook_is_determined_by_its_thumbnails(
+    thumbnails: np.ndarray, codebook: Codebook
+) -> None:
+    again = fit_codebook(thumbnails)
+    for name in ("words", "mean", "projection"):
+        np.testing.assert_array_equal(getattr(again, name), getattr(codebook, name))
+    for one, two in zip(again.encode(thumbnails[3]), codebook.encode(thumbnails[3]), strict=True):
+        np.testing.assert_array_equal(one, two)
+
+
+def test_vectors_have_norm_one(thumbnails: np.ndarray, codebook: Codebook) -> None:
+    for thumbnail in thumbnails:
+        for vector in codebook.encode(thumbnail):
+            assert vector.dtype == np.float32
+            assert np.linalg.norm(vector) == pytest.approx(1, abs=1e-5)
+
+
+def test_mirrored_vector_is_that_of_the_mirror_image(
+    thumbnails: np.ndarray, codebook: Codebook
+) -> None:
+    for thumbnail in thumbnails:
+        plain, mirrored = codebook.encode(thumbnail)
+        turned, back = codebook.encode(mirror(thumbnail))
+        assert mirrored @ turned > 0.8
+        assert plain @ back > 0.8
+
+
+def test_vectors_of_copies_are_nearer_than_those_of_others(
+    knees: list[Knee], thumbnails: np.ndarray, codebook: Codebook
+) -> None:
+    vectors = np.stack([codebook.encode(thumbnail)[0] for thumbnail in thumbnails])
+    for kind in COPY_KINDS:
+        nearest = []
+        for index, knee in enumerate(knees):
+            other = copy_knee(np.random.default_rng([9, index]), knee, kind)
+            queries = codebook.encode(make_thumbnail(other.image))
+            nearest.append(np.argmax(vectors @ queries[kind == "mirrored"]) == index)
+        assert sum(nearest) >= 19, kind
+
+
+def test_blank_images_have_no_vector(thumbnails: np.ndarray, codebook: Codebook) -> None:
+    for vector in codebook.encode(BLANK):
+        assert vector.shape == codebook.encode(thumbnails[0])[0].shape
+        assert not vector.any()
+
+
+@pytest.mark.parametrize("n_images", [1, 3])
+def test_codebook_of_blank_images_works(n_images: int, thumbnails: np.ndarray) -> None:
+    learned = fit_codebook(np.stack([BLANK] * n_images))
+    for thumbnail in (BLANK, thumbnails[0]):
+        assert all(not vector.any() for vector in learned.encode(thumbnail))
+
+
+def test_codebook_of_one_or_two_images_works(thumbnails: np.ndarray) -> None:
+    for chosen in (thumbnails[:1], thumbnails[:2], np.stack([thumbnails[0], BLANK])):
+        learned = fit_codebook(chosen)
+        assert all(np.isfinite(v).all() for image in chosen for v in learned.encode(image))
+
+
+def test_codebook_needs_a_thumbnail() -> None:
+    with pytest.raises(ValueError, match="Expected at least one thumbnail, but got none"):
+        fit_codebook(np.zeros((0, SIDE, SIDE), np.uint8))
+
+
+@pytest.mark.parametrize("kind", COPY_KINDS)
+def test_copies_are_alike_whichever_comes_first(
+    kind: str, knees: list[Knee], thumbnails: np.ndarray
+) -> None:
+    found = []
+    for index, (knee, thumbnail) in enumerate(zip(knees, thumbnails, strict=True)):
+        other = make_thumbnail(copy_knee(np.random.default_rng([9, index]), knee, kind).image)
+        other = mirror(other) if kind == "mirrored" else other
+        likeness = measure_likeness(thumbnail, other)
+        assert measure_likeness(other, thumbnail) == pytest.approx(likeness, abs=0.03)
+        found.append(likeness >= COPY_LIKENESS)
+    assert sum(found) >= 19
+
+
+@pytest.mark.parametrize("size_px", [64, 96, 112])
+def test_encoded_copies_of_small_images_are_alike(size_px: int) -> None:
+    # At these sizes a thumbnail would show grain that no JPEG keeps.
+    found = []
+    for index in range(20):
+        rng = np.random.default_rng([6, index])
+        knee = render_knee(rng, osteoporotic=False, size_px=size_px)
+        pair = [make_thumbnail(k.image) for k in (knee, copy_knee(rng, knee, "reencoded"))]
+        found.append(measure_likeness(*pair) >= COPY_LIKENESS)
+    assert sum(found) >= (16 if size_px == 64 else 18)
+
+
+def test_an_image_is_wholly_like_itself(thumbnails: np.ndarray) -> None:
+    for thumbnail in thumbnails:
+        assert measure_likeness(thumbnail, thumbnail) == pytest.approx(1, abs=1e-3)
+
+
+def test_different_knees_are_not_copies(thumbnails: np.ndarray) -> None:
+    naive = np.corrcoef(thumbnails[:, ::4, ::4].reshape(len(thumbnails), -1))
+    assert np.median(naive) > 0.6, "the knees are too easy to tell apart"
+    for one, other in combinations(thumbnails[:14], 2):
+        assert measure_likeness(one, other) < COPY_LIKENESS
+        assert measure_likeness(one, mirror(other)) < COPY_LIKENESS
+
+
+def test_blank_images_are_like_nothing(thumbnails: np.ndarray) -> None:
+    for one, other in ((BLANK, BLANK), (BLANK, thumbnails[0]), (thumbnails[0], BLANK)):
+        assert measure_likeness(one, other) < COPY_LIKENESS
+
+
+def test_rescaled_map_does_the_same_to_larger_images() -> None:
+    # A smooth image, drawn at two sizes; warping and enlarging must commute.
+    def draw(side: int) -> np.ndarray:
+        row, column = (np.mgrid[:side, :side] + 0.5) / side
+        wave = 100 + 50 * np.sin(9 * column + 3 * row) + 40 * np.cos(7 * row - 2 * column)
+        return np.asarray(wave, np.float32)
+
+    def warp(image: np.ndarray, transform: np.ndarray) -> np.ndarray:
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(image, transform, image.shape[::-1], flags=flags))
+
+    small = np.array([[1.05, -0.04, 1.3], [0.06, 0.93, -2.1]], np.float32)
+    large = copies._rescale(small, 3)
+    by_hand = warp(draw(64), small)
+    enlarged = warp(draw(192), large)
+    reduced = enlarged.reshape(64, 3, 64, 3).mean(axis=(1, 3))
+    inner = np.s_[8:-8, 8:-8]
+    assert np.abs(by_hand - reduced)[inner].max() < 0.5
+    np.testing.assert_allclose(copies._rescale(large, 1 / 3), small, atol=1e-5)
+    # A pixel's centre lies at whole numbers: enlarging by 3 takes (0, 0) to (1, 1).
+    shift = np.array([[1, 0, 2], [0, 1, -1]], np.float32)
+    np.testing.assert_allclose(copies._rescale(shift, 3), [[1, 0, 6], [0, 1, -3]])
+    point = np.array([10.0, 20.0, 1.0])
+    np.testing.assert_allclose(
+        large @ [*(3 * point[:2] + 1), 1], 3 * (small @ point) + 1, atol=1e-4
+    )
+
+
+@pytest.mark.parametrize(
+    ("transform", "small"),
+    [
+        ([[1, 0, 0], [0, 1, 0]], True),
+        ([[1, 0, 16], [0, 1, 0]], True),
+        ([[1, 0, 17], [0, 1, 0]], False),
+        ([[1.5, 0, -27.75], [0, 1, 0]], False),
+        ([[-1, 0, 111], [0, 1, 0]], False),
+    ],
+)
+def test_small_maps(transform: list[list[float]], small: bool) -> None:
+    assert copies._is_small(np.array(transform, np.float32), SIDE) == small

@@ -21,7 +21,7 @@ from osteo_ray.compare.trials import run_trial
 from osteo_ray.config import ARM_NAMES, LimeSettings, build_config, merge_settings
 from osteo_ray.data.images import resize_image
 from osteo_ray.data.masks import unpack_mask
-from osteo_ray.data.phantom import make_phantoms
+from osteo_ray.data.phantom_set import make_phantoms
 from osteo_ray.errors import LeakError
 from osteo_ray.explain import explainer
 from osteo_ray.explain.explainer import Explainer, derive_rng

@@ -19,7 +19,7 @@ from osteo_ray.data.audit import Audit, audit_images, describe_audit
 from osteo_ray.data.images import UnreadableImageError, resize_whole
 from osteo_ray.data.ingest import decode, ingest_images
 from osteo_ray.data.listing import Source
-from osteo_ray.data.phantom import write_phantoms
+from osteo_ray.data.phantom_set import write_phantoms
 from osteo_ray.data.sources import open_source
 from osteo_ray.errors import InputError
 from osteo_ray.progress import JobProgress, Stage

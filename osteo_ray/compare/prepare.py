@@ -21,7 +21,7 @@ from osteo_ray.data.duplicates import Report, ignore_progress
 from osteo_ray.data.groups import check_groups_whole
 from osteo_ray.data.ingest import ingest_images
 from osteo_ray.data.listing import Source
-from osteo_ray.data.phantom import write_phantoms
+from osteo_ray.data.phantom_set import write_phantoms
 from osteo_ray.data.sources import open_source
 from osteo_ray.data.splits import (
     SPLIT_NAMES,

@@ -10,6 +10,7 @@ Sources: Lowe 2004 (SIFT), Jégou et al. 2010 (VLAD), Evangelidis & Psarakis 200
 """
 
 import hashlib
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,12 +24,14 @@ SIDE = 112  # of a thumbnail, in pixels
 COPY_LIKENESS = 0.9
 """Likeness from which two images are copies. On a public set of 744 knee radiographs its own copies
 have 0.96 and more, planted ones (resized, re-encoded, cropped, brightened, turned, mirrored) 0.92,
-and the most alike others, mostly the two legs of a patient, 0.87 at most."""
+and the most alike others, mostly the two legs of a patient, 0.86 at most."""
 
 _WHITE_LEVEL, _WHITE_SHARE = 0.9, 0.75  # of a margin's line: brightness, share of its pixels
+_GRAIN = 0.7  # pixels of a file; structure finer than this does not survive a strong encoding
 _MOST_KEYPOINTS = 200
 _CONTRAST, _EDGE, _SIGMA = 0.008, 20, 1.2  # of SIFT, for 8-bit thumbnails of equal contrast
 _WORDS, _DIMENSIONS = 128, 256
+_ROWS_PER_AXIS = 4  # least number of described images, mirrored ones counted, per dimension
 _TRAINING_KEYPOINTS = 40_000
 _SEED = 0
 
@@ -60,7 +63,8 @@ def digest_pixels(image: Bytes) -> str:
 def make_thumbnail(image: Bytes) -> Bytes:
     """Reduce an image to a small square in which copies can be compared.
 
-    White margins are cut off, the rest is squashed and stretched to the full range of gray.
+    White margins are cut off, the rest is squashed and stretched to the full range of gray. Of an
+    image of less than twice the thumbnail's side, the finest grain is blurred: a copy may lack it.
 
     Args:
         image: uint8 (H, W), 0..255.
@@ -76,8 +80,8 @@ def make_thumbnail(image: Bytes) -> Bytes:
         np.uint8(255)
     """
     _check_image(image)
-    inner = Image.fromarray(_cut_white_margins(image))
-    square = np.asarray(inner.resize((SIDE, SIDE), Image.Resampling.BILINEAR), np.float32)
+    inner = _cut_white_margins(image)
+    square = _blur_grain(_squash(inner), inner.shape)
     low, high = float(square.min()), float(square.max())
     stretched = (square - low) * (255 / max(high - low, 1))
     return np.asarray(np.rint(stretched), np.uint8)
@@ -160,7 +164,9 @@ def _find_principal_axes(centred: Floats) -> Floats:
     # Through the n × n products: there are far fewer rows than columns.
     variance, mixtures = np.linalg.eigh((centred @ centred.T).astype(np.float64))
     variance, mixtures = variance[::-1], mixtures[:, ::-1]
-    kept = min(_DIMENSIONS, max(1, int(np.sum(variance > 1e-6 * variance[0]))))
+    # With nearly as many axes as rows, every row would lie far from all others, its copies too.
+    meaningful = min(len(centred) // _ROWS_PER_AXIS, int(np.sum(variance > 1e-6 * variance[0])))
+    kept = min(_DIMENSIONS, max(1, meaningful))
     spread = np.sqrt(np.maximum(variance[:kept], 1e-12))
     axes = centred.T @ (mixtures[:, :kept] / spread)
     # Whitened half-way: rare structure counts more, and noise does not take over.
@@ -170,6 +176,8 @@ def _find_principal_axes(centred: Floats) -> Floats:
 def measure_likeness(fixed: Bytes, moving: Bytes) -> float:
     """Align two thumbnails and correlate their finest structure where they overlap.
 
+    The order matters little: where one cannot be aligned with the other, the other is with the one.
+
     Args:
         fixed: uint8 (112, 112).
         moving: uint8 (112, 112); mirror it first to look for a mirrored copy.
@@ -177,6 +185,11 @@ def measure_likeness(fixed: Bytes, moving: Bytes) -> float:
     Returns:
         In [-1, 1]; -1 where no small affine map aligns the two. See `COPY_LIKENESS`.
     """
+    likeness = _measure_one_way(fixed, moving)
+    return likeness if likeness > -1 else _measure_one_way(moving, fixed)
+
+
+def _measure_one_way(fixed: Bytes, moving: Bytes) -> float:
     transform = np.eye(2, 3, dtype=np.float32)
     side = SIDE
     # From coarse to fine; at each step the least agreement with which going on makes sense.
@@ -252,7 +265,7 @@ def _correlate(one: Floats, other: Floats, transform: Floats) -> float:
     pair = np.stack([_pass_band(image, 0.6, 1.8, 3.0)[overlap] for image in (one, moved)])
     pair -= pair.mean(axis=1, keepdims=True)
     power = float(np.prod(np.sqrt((pair**2).sum(axis=1))))
-    return float(pair[0] @ pair[1]) / max(power, 1e-9)
+    return float(np.clip(pair[0] @ pair[1] / max(power, 1e-9), -1, 1))
 
 
 def _pass_band(image: Floats, fine: float, coarse: float, contrast: float) -> Floats:
@@ -293,7 +306,8 @@ def _is_small(transform: Floats, side: int) -> bool:
     turn = np.degrees(np.arctan2(linear[1, 0] - linear[0, 1], linear[0, 0] + linear[1, 1]))
     stretch = np.linalg.svd(linear, compute_uv=False)
     return bool(
-        stretch.max() < _MOST_STRETCH
+        np.linalg.det(linear) > 0
+        and stretch.max() < _MOST_STRETCH
         and stretch.min() > 1 / _MOST_STRETCH
         and abs(turn) < _MOST_TURN_DEG
         and np.abs(shift).max() < _MOST_SHIFT * side
@@ -347,6 +361,25 @@ def _count_words(keypoints: Floats, words: Floats) -> Floats:
     return np.asarray(sums.ravel() / max(float(np.linalg.norm(sums)), 1e-6), np.float32)
 
 
+def _squash(image: Bytes) -> Floats:
+    """Resize to float32 (112, 112), every pixel averaged over at least its own area."""
+    # Small images are enlarged first: at a factor near 1, resizing would average nothing.
+    least = (max(image.shape[1], 2 * SIDE), max(image.shape[0], 2 * SIDE))
+    enlarged = np.asarray(cv2.resize(image, least, interpolation=cv2.INTER_LINEAR))
+    square = Image.fromarray(enlarged).resize((SIDE, SIDE), Image.Resampling.BILINEAR)
+    return np.asarray(square, np.float32)
+
+
+def _blur_grain(square: Floats, shape: tuple[int, ...]) -> Floats:
+    """Blur what is finer than the grain of an image (height, width); nothing from 224 px on."""
+    # The resizing to `SIDE` has blurred already; 0 would mean "as the other" to OpenCV.
+    tall, wide = (
+        math.sqrt(max((_GRAIN * SIDE / side) ** 2 - (_GRAIN / 2) ** 2, 1e-4)) for side in shape
+    )
+    blurred = cv2.GaussianBlur(square, (0, 0), wide, sigmaY=tall, borderType=cv2.BORDER_REPLICATE)
+    return np.asarray(blurred, np.float32)
+
+
 def _check_image(image: Bytes) -> None:
     if image.dtype != np.uint8 or image.ndim != 2 or image.size == 0:
         raise ValueError(
@@ -360,7 +393,8 @@ def _cut_white_margins(image: Bytes) -> Bytes:
     darkest, brightest = float(image.min()), float(image.max())
     for _ in range(2):
         white = image >= darkest + _WHITE_LEVEL * (brightest - darkest)
-        inside = np.flatnonzero(white.mean(axis=1) < _WHITE_SHARE)
+        n_white = np.count_nonzero(white, axis=1)
+        inside = np.flatnonzero(n_white < _WHITE_SHARE * image.shape[1])
         if len(inside):
             image = image[inside[0] : inside[-1] + 1]
         image = image.T

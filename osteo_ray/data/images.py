@@ -380,7 +380,7 @@ def resize_image(image: np.ndarray, size_px: int) -> np.ndarray:
 
 
 def reduce_roughly(image: np.ndarray, least_px: int) -> np.ndarray:
-    """Average blocks of pixels, as large as keeps the longer side at `least_px` or more.
+    """Average blocks of pixels, as large as keeps the shorter side at `least_px` or more.
 
     Args:
         image: uint8, (height, width).
@@ -388,9 +388,7 @@ def reduce_roughly(image: np.ndarray, least_px: int) -> np.ndarray:
     Returns:
         uint8, (height, width); the image itself if it is too small for blocks.
     """
-    factor = max(image.shape) // least_px
-    # A narrow image must not vanish.
-    factor = min(factor, min(image.shape) // MIN_SIDE_PX)
+    factor = min(image.shape) // least_px
     return image if factor < 2 else np.asarray(Image.fromarray(image).reduce(factor))
 
 

@@ -1,4 +1,4 @@
-"""Phantom knees: synthetic radiographs whose disease lies in a known region.
+"""Draw a phantom knee: a synthetic radiograph whose disease lies in a known region.
 
 Osteoporosis changes the bone near the joint and nothing else; markers, borders, exposure and
 noise know nothing of the class. So a classifier, an explanation or an audit can be checked
@@ -8,17 +8,12 @@ Pixels are (row, column). Shapes are given in knee units: origin in the joint, x
 fibula, y towards the foot; an image at scale 1 spans [-1, 1].
 """
 
-import csv
-from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
-
-CLASSES = ("normal", "osteoporosis")
 
 _Knots = tuple[list[float], list[float]]
 Floats = NDArray[np.float64]
@@ -44,7 +39,6 @@ _SEVERITY_SHIFT = 0.75  # of osteoporosis at difficulty 0; a healthy knee has 0.
 _REGION_END = (0.38, 0.50)  # |y| over which the disease fades towards the shafts
 _STRUTS_PER_IMAGE = 26.0  # of a healthy knee; relative to the image, so visible at 64 px
 _GLYPHS = {"L": (16, 16, 16, 16, 16, 16, 31), "R": (30, 17, 17, 30, 20, 18, 17)}  # 5 x 7 bits
-_PLAN, _KNEE, _COPY, _FILE = range(4)  # what the random numbers of an image are for
 
 
 @dataclass(frozen=True)
@@ -59,25 +53,6 @@ class Knee:
 
     image: Bytes
     region: Bools
-
-
-@dataclass(frozen=True)
-class Phantom:
-    """One labelled image of a phantom data set.
-
-    Attributes:
-        name: Path below the image folder, `<label>/<file>.png`.
-        label: One of `CLASSES`.
-        image: (size, size) gray values in [0, 255], bone bright, air dark.
-        region: (size, size), True where the disease shows.
-        copy_of: Name of the image, of the same class, that this one is a near copy of.
-    """
-
-    name: str
-    label: str
-    image: Bytes
-    region: Bools
-    copy_of: str | None
 
 
 class _Anatomy(NamedTuple):
@@ -119,8 +94,8 @@ def render_knee(
         >>> knee.image.shape, knee.image.dtype.name, knee.region.dtype.name
         ((64, 64), 'uint8', 'bool')
     """
-    _check(0, 1, difficulty=difficulty, nuisance=nuisance)
-    _check(32, 8192, size_px=size_px)
+    check_range(0, 1, difficulty=difficulty, nuisance=nuisance)
+    check_range(32, 8192, size_px=size_px)
     lateral = 1.0 if rng.random() < 0.5 else -1.0
     angle = np.deg2rad(rng.normal(0.0, 4.0))
     scale = rng.uniform(1.0, 1.3)
@@ -146,7 +121,8 @@ def render_knee(
     return Knee(image, (extent > 0) & ~hidden)
 
 
-def _check(low: int, high: int, **values: float) -> None:
+def check_range(low: int, high: int, **values: float) -> None:
+    """Refuse named values outside [low, high] with a ValueError."""
     for name, value in values.items():
         if not low <= value <= high:
             raise ValueError(f"Expected {name} to be in [{low}, {high}], but got {value}")
@@ -260,10 +236,11 @@ def _expose(rng: np.random.Generator, attenuation: Floats, nuisance: float) -> B
     film = np.clip(1.25 * attenuation, 0.0, None) ** np.exp2(0.5 * gamma) * (1.0 + 0.35 * gain)
     film += tilt_row * slope[:, None] + tilt_column * slope[None, :] + 0.10 * offset
     film += (0.007 + 0.025 * nuisance) * noise + 0.05
-    return _to_gray(255.0 * film)
+    return to_gray(255.0 * film)
 
 
-def _to_gray(values: Floats) -> Bytes:
+def to_gray(values: NDArray[np.floating[Any]]) -> Bytes:
+    """Round and clip gray values to uint8."""
     return np.asarray(np.clip(values, 0, 255).round(), np.uint8)
 
 
@@ -303,145 +280,3 @@ def _stamp_marker(image: Bytes, hidden: Bools, letter: str, draws: Floats) -> No
     top = margin if corner < 2 else size_px - margin - 7 * zoom
     left = margin if corner % 2 else size_px - margin - 5 * zoom
     _overwrite(image, hidden, (top + rows, left + columns), round(190 + 65 * draws[3]))
-
-
-def make_phantoms(
-    *,
-    n_images: int,
-    size_px: int,
-    positive_share: float = 0.5,
-    duplicate_share: float = 0.2,
-    difficulty: float = 0.3,
-    nuisance: float = 0.5,
-    seed: int = 0,
-) -> Iterator[Phantom]:
-    """Make a data set of phantom knees, near copies included.
-
-    An original depends on `seed`, its index and its class only. Which indices are osteoporotic
-    or copies depends on `n_images` too, since the counts are exact.
-
-    Args:
-        n_images: Number of images, copies included.
-        size_px: Height and width of most images, in [32, 4096]; nuisance makes some originals a
-            quarter larger, and some copies are resized.
-        positive_share: In [0, 1]; the share of osteoporotic images.
-        duplicate_share: In [0, 1]; the share of images that are near copies of another one.
-        difficulty: See `render_knee`.
-        nuisance: See `render_knee`.
-        seed: In [0, 2**63).
-
-    Raises:
-        ValueError: If an argument is out of range, or the copies leave a class no original.
-
-    Example:
-        >>> phantoms = list(make_phantoms(n_images=10, size_px=64))
-        >>> sum(phantom.label == "osteoporosis" for phantom in phantoms)
-        5
-        >>> sum(phantom.copy_of is not None for phantom in phantoms)
-        2
-    """
-    _check(0, 1, positive_share=positive_share, duplicate_share=duplicate_share)
-    _check(0, 1, difficulty=difficulty, nuisance=nuisance)
-    _check(32, 4096, size_px=size_px)
-    _check(1, 10**6, n_images=n_images)
-    _check(0, 2**63 - 1, seed=seed)
-    positive, sources = _plan(n_images, positive_share, duplicate_share, seed)
-
-    def name(index: int) -> str:
-        return f"{CLASSES[int(positive[index])]}/knee-{index:05d}.png"
-
-    def phantom(index: int) -> Phantom:
-        source = sources.get(index)
-        rng = _generator(seed, index if source is None else source, _KNEE)
-        larger = rng.random() < 0.4 * nuisance
-        knee = render_knee(
-            rng,
-            osteoporotic=bool(positive[index]),
-            size_px=round(1.25 * size_px) if larger else size_px,
-            difficulty=difficulty,
-            nuisance=nuisance,
-        )
-        if source is not None:
-            knee = _copy_roughly(_generator(seed, index, _COPY), knee)
-        label = CLASSES[int(positive[index])]
-        copy_of = None if source is None else name(source)
-        return Phantom(name(index), label, knee.image, knee.region, copy_of)
-
-    return map(phantom, range(n_images))
-
-
-def _generator(seed: int, index: int, purpose: int) -> np.random.Generator:
-    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=(index, purpose)))
-
-
-def _plan(
-    n_images: int, positive_share: float, duplicate_share: float, seed: int
-) -> tuple[Bools, dict[int, int]]:
-    """Choose the osteoporotic images, and the copies with the index that each is copied from."""
-    draws = np.array([_generator(seed, index, _PLAN).random(3) for index in range(n_images)])
-    positive = np.zeros(n_images, bool)
-    positive[np.argsort(draws[:, 0])[: round(n_images * positive_share)]] = True
-    by_draw = np.argsort(draws[:, 1])
-    # The last of each class stays an original, so that every copy finds one of its class.
-    kept = [by_draw[positive[by_draw] == label][-1] for label in np.unique(positive)]
-    n_copies = round(n_images * duplicate_share)
-    copies = by_draw[~np.isin(by_draw, kept)][:n_copies]
-    if len(copies) < n_copies:
-        raise ValueError(
-            f"Expected duplicate_share to leave an original in each class, but got "
-            f"{duplicate_share}: {n_copies} copies among {n_images} images"
-        )
-    originals = np.setdiff1d(np.arange(n_images), copies)
-    sources = {}
-    for index in copies:
-        same_class = originals[positive[originals] == positive[index]]
-        sources[int(index)] = int(same_class[int(draws[index, 2] * len(same_class))])
-    return positive, sources
-
-
-def _copy_roughly(rng: np.random.Generator, knee: Knee) -> Knee:
-    """Copy a knee as collections do: a third exactly, a third re-encoded, a third resized too."""
-    kind = rng.integers(3)
-    image, region = knee.image, knee.region
-    if kind == 0:
-        return knee
-    if kind == 2:
-        factor = rng.choice((0.8, 1.2, 1.5))
-        image = ndimage.zoom(image.astype(float), factor, order=1, mode="nearest", grid_mode=True)
-        region = ndimage.zoom(region, factor, order=0, mode="nearest", grid_mode=True)
-    gray = image * rng.uniform(0.96, 1.04) + rng.normal(0.0, 1.5, image.shape)
-    return Knee(_to_gray(gray), region)
-
-
-def write_phantoms(directory: Path, **settings: Any) -> None:
-    """Write a phantom data set as PNG files, a folder per class; equal settings, equal bytes.
-
-    Writes `images/<class>/<file>.png` (mode L or RGB), `regions/<class>/<file>.png` (mode L, 255
-    where the disease shows, else 0; same size as the image) and `truth.csv` with the columns
-    name, label and copy_of (empty for originals).
-
-    Args:
-        directory: Where to write; created if missing.
-        settings: The keyword arguments of `make_phantoms`.
-
-    Raises:
-        ValueError: If a setting is out of range.
-        FileExistsError: If the directory holds images or regions already.
-    """
-    from PIL import Image
-
-    phantoms = make_phantoms(**settings)
-    for kind in ("images", "regions"):
-        if (directory / kind).exists():
-            raise FileExistsError(f"Expected no folder {directory / kind} yet; remove it first")
-        for label in CLASSES:
-            (directory / kind / label).mkdir(parents=True)
-    rows = [("name", "label", "copy_of")]
-    for index, phantom in enumerate(phantoms):
-        in_colour = _generator(settings.get("seed", 0), index, _FILE).random() < 0.3
-        image = Image.fromarray(phantom.image).convert("RGB" if in_colour else "L")
-        image.save(directory / "images" / phantom.name)
-        Image.fromarray(np.uint8(255) * phantom.region).save(directory / "regions" / phantom.name)
-        rows.append((phantom.name, phantom.label, phantom.copy_of or ""))
-    with (directory / "truth.csv").open("w", newline="", encoding="utf-8") as file:
-        csv.writer(file, lineterminator="\n").writerows(rows)

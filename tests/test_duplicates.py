@@ -1,0 +1,222 @@
+"""Copies in a set: that all kinds are found and nothing else, however the work is divided."""
+
+from collections import Counter
+from collections.abc import Sequence
+from itertools import combinations
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import ray
+
+from osteo_ray.config import COPY_KINDS
+from osteo_ray.data import duplicates
+from osteo_ray.data.copies import (
+    COPY_LIKENESS,
+    SIDE,
+    digest_pixels,
+    fit_codebook,
+    make_thumbnail,
+    measure_likeness,
+    mirror,
+)
+from osteo_ray.data.duplicates import Thumbnails, find_copies, join_pairs
+from osteo_ray.data.phantom_set import Phantom, make_phantoms
+
+
+def store(images: Sequence[np.ndarray], path: Path) -> tuple[list[str], Thumbnails]:
+    """Return digests and thumbnails of some images, stored in reverse order."""
+    thumbnails = [make_thumbnail(image) for image in images]
+    path.write_bytes(b"".join(thumbnail.tobytes() for thumbnail in thumbnails[::-1]))
+    rows = np.arange(len(images), dtype=np.int64)[::-1]
+    return [digest_pixels(image) for image in images], Thumbnails(path, rows)
+
+
+@pytest.fixture(scope="module")
+def phantoms() -> list[Phantom]:
+    return list(
+        make_phantoms(
+            n_images=150, size_px=112, duplicate_share=0.5, copy_kinds=COPY_KINDS, seed=11
+        )
+    )
+
+
+@pytest.fixture(scope="module")
+def stored(
+    phantoms: list[Phantom], tmp_path_factory: pytest.TempPathFactory
+) -> tuple[list[str], Thumbnails]:
+    images = [phantom.image for phantom in phantoms]
+    return store(images, tmp_path_factory.mktemp("set") / "thumbnails.u8")
+
+
+@pytest.fixture(scope="module")
+def pairs(
+    phantoms: list[Phantom], stored: tuple[list[str], Thumbnails], local_ray: None
+) -> pd.DataFrame:
+    told: list[tuple[str, int, int]] = []
+    found = find_copies(*stored, report=lambda *what: told.append(what))
+    for step in ("describe images", "look for copies", "compare pairs"):
+        done = [(count, total) for what, count, total in told if what == step]
+        assert done[0][0] == 0
+        assert done[-1][0] == done[-1][1]
+    return found
+
+
+def number_sources(phantoms: list[Phantom]) -> list[str]:
+    return [phantom.copy_of or phantom.name for phantom in phantoms]
+
+
+def test_nothing_but_copies_is_found(phantoms: list[Phantom], pairs: pd.DataFrame) -> None:
+    sources = number_sources(phantoms)
+    wrong = [pair for pair in pairs.itertuples() if sources[pair.first] != sources[pair.second]]
+    assert wrong == []
+
+
+def test_copies_of_every_kind_are_found(phantoms: list[Phantom], pairs: pd.DataFrame) -> None:
+    groups = join_pairs(len(phantoms), pairs)
+    row = {phantom.name: index for index, phantom in enumerate(phantoms)}
+    planted, found = Counter[str](), Counter[str]()
+    for index, phantom in enumerate(phantoms):
+        if phantom.copy_of is not None and phantom.copy_kind is not None:
+            planted[phantom.copy_kind] += 1
+            found[phantom.copy_kind] += int(groups[index] == groups[row[phantom.copy_of]])
+    assert set(planted) == set(COPY_KINDS)
+    assert found.total() >= 0.95 * planted.total(), (found, planted)
+    for kind in COPY_KINDS:
+        assert found[kind] >= planted[kind] - 1, (found, planted)
+
+
+def test_table_of_pairs(
+    phantoms: list[Phantom], stored: tuple[list[str], Thumbnails], pairs: pd.DataFrame
+) -> None:
+    assert list(pairs) == ["first", "second", "exact", "mirrored", "likeness"]
+    kinds = ["int64", "int64", "bool", "bool", "float64"]
+    assert [str(kind) for kind in pairs.dtypes] == kinds
+    assert (pairs["first"] < pairs["second"]).all()
+    assert pairs["likeness"].between(COPY_LIKENESS, 1).all()
+    assert pairs[["first", "second"]].to_numpy().tolist() == sorted(
+        pairs[["first", "second"]].drop_duplicates().to_numpy().tolist()
+    )
+    digests, _ = stored
+    for pair in pairs.itertuples():
+        assert pair.exact == (digests[pair.first] == digests[pair.second])
+        if pair.exact:
+            assert pair.likeness == 1
+        kinds_of = {phantoms[pair.first].copy_kind, phantoms[pair.second].copy_kind}
+        assert pair.mirrored == ("mirrored" in kinds_of and len(kinds_of) == 2)
+
+
+def test_pairs_are_those_of_all_against_all(
+    phantoms: list[Phantom], local_ray: None, tmp_path: Path
+) -> None:
+    images = [phantom.image for phantom in phantoms[:28]]
+    digests, thumbnails = store(images, tmp_path / "thumbnails.u8")
+    shown = thumbnails.read(np.arange(len(images)))
+    first_of = {digest: digests.index(digest) for digest in digests}
+    expected = {}
+    for one, other in combinations(range(len(images)), 2):
+        if digests[one] == digests[other]:
+            if one == first_of[digests[one]]:
+                expected[one, other] = (True, False, 1.0)
+        elif first_of[digests[one]] == one and first_of[digests[other]] == other:
+            plain = measure_likeness(shown[one], shown[other])
+            turned = measure_likeness(shown[one], mirror(shown[other]))
+            if max(plain, turned) >= COPY_LIKENESS:
+                expected[one, other] = (False, turned > plain, max(plain, turned))
+    found = find_copies(digests, thumbnails)
+    table = {
+        (pair.first, pair.second): (pair.exact, pair.mirrored, pair.likeness)
+        for pair in found.itertuples()
+    }
+    assert len(expected) > 3
+    assert table == expected
+
+
+def test_dividing_the_work_otherwise_changes_nothing(
+    stored: tuple[list[str], Thumbnails],
+    pairs: pd.DataFrame,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(duplicates, "_ROWS_PER_TASK", 67)
+    monkeypatch.setattr(duplicates, "_PAIRS_PER_TASK", 41)
+    pd.testing.assert_frame_equal(find_copies(*stored), pairs)
+
+
+def test_groups_of_four_and_blank_images(
+    phantoms: list[Phantom], local_ray: None, tmp_path: Path
+) -> None:
+    knees = [phantom.image for phantom in phantoms if phantom.copy_of is None][:4]
+    gray, white = np.full((90, 80), 128, np.uint8), np.full((90, 80), 255, np.uint8)
+    # One knee four times, another four times in three encodings, two blank ones of each gray.
+    one, two = knees[0], knees[1]
+    images = [one, two, gray, one, two[:, ::-1].copy(), white, one, two[2:, 3:].copy()]
+    images += [gray, one, two, white, knees[2], knees[3]]
+    pairs = find_copies(*store(images, tmp_path / "thumbnails.u8"))
+    groups = join_pairs(len(images), pairs)
+    assert groups.tolist() == [0, 1, 2, 0, 1, 3, 0, 1, 2, 0, 1, 3, 4, 5]
+    exact = pairs.loc[pairs["exact"], ["first", "second"]].to_numpy().tolist()
+    assert exact == [[0, 3], [0, 6], [0, 9], [1, 10], [2, 8], [5, 11]]
+
+
+@pytest.mark.parametrize("images", [1, 2, "blank", "one blank"])
+def test_tiny_sets(
+    images: int | str, phantoms: list[Phantom], local_ray: None, tmp_path: Path
+) -> None:
+    blanks = [np.full((30, 30), gray, np.uint8) for gray in (0, 9, 255)]
+    originals = [phantom.image for phantom in phantoms if phantom.copy_of is None]
+    chosen = {
+        1: originals[:1],
+        2: [originals[0], np.pad(originals[0], ((4, 0), (0, 3)))],
+        "blank": blanks,
+        "one blank": [originals[0], blanks[0]],
+    }[images]
+    pairs = find_copies(*store(chosen, tmp_path / "thumbnails.u8"))
+    assert pairs[["first", "second"]].to_numpy().tolist() == ([[0, 1]] if images == 2 else [])
+    assert list(pairs) == ["first", "second", "exact", "mirrored", "likeness"]
+
+
+def test_large_sets_are_searched_alike(
+    stored: tuple[list[str], Thumbnails], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown = stored[1].read(np.arange(150))
+    codebook = fit_codebook(shown)
+    vectors = np.stack([codebook.encode(thumbnail) for thumbnail in shown]).astype(np.float16)
+    index: object = None
+
+    # The index is cached by reference, so that it must not be asked for through Ray here.
+    monkeypatch.setattr(duplicates, "_load_index", lambda _: index)
+    monkeypatch.setattr(ray, "get", lambda stored: stored)
+
+    def name_pairs() -> list[list[int]]:
+        found = duplicates._search(0, 150, "index", vectors)  # type: ignore[arg-type]
+        assert found.dtype == np.int64
+        return np.unique(found, axis=0).tolist()
+
+    index = duplicates._build_index(vectors[:, 0])
+    flat = name_pairs()
+    monkeypatch.setattr(duplicates, "_FLAT_UP_TO", 10)
+    monkeypatch.setattr(duplicates, "_CELLS_SEARCHED", 10_000)
+    index = duplicates._build_index(vectors[:, 0])
+    assert index.nlist == 48
+    assert name_pairs() == flat
+    assert len(flat) > 60
+    # With the cells that are searched by default, hardly anything is missed.
+    index.nprobe = 24
+    assert len({*map(tuple, flat)} - {*map(tuple, name_pairs())}) <= 0.05 * len(flat)
+
+
+def test_thumbnails_are_read_by_row(tmp_path: Path) -> None:
+    rows = np.arange(4, dtype=np.uint8)[:, None, None] + np.zeros((4, SIDE, SIDE), np.uint8)
+    (tmp_path / "t.u8").write_bytes(rows.tobytes())
+    thumbnails = Thumbnails(tmp_path / "t.u8", np.array([3, 1, 0]))
+    assert thumbnails.read(np.array([0, 2, 1]))[:, 5, 7].tolist() == [3, 0, 1]
+    assert thumbnails.select(np.array([2, 0])).read(np.array([0, 1]))[:, 0, 0].tolist() == [0, 3]
+
+
+def test_pairs_join_and_chain() -> None:
+    pairs = pd.DataFrame({"first": [1, 2, 0], "second": [2, 5, 4]})
+    groups = join_pairs(6, pairs)
+    assert groups.dtype == np.int64
+    assert groups.tolist() == [0, 1, 1, 2, 0, 1]
+    assert join_pairs(3, pairs[:0]).tolist() == [0, 1, 2]
