@@ -46,4 +46,4 @@ def measure_contrast(image: np.ndarray) -> float:
 def shrink_to_preview(image: np.ndarray) -> np.ndarray:
     """Shrink a whole image, margins and all, to uint8 (16, 16)."""
     size = (PREVIEW_SIDE, PREVIEW_SIDE)
-    return np.asarray(Image.fromarray(image).resize(size, Image.Resampling.BOX))
+    return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from osteo_ray.data.copies import COPY_LIKENESS
 from osteo_ray.report.figures import encode_picture
 from osteo_ray.report.page import open_template
 from osteo_ray.runs import write_whole
@@ -42,6 +43,7 @@ def write_audit_page(
         pictures={name: encode_picture(pixels) for name, pixels in pictures.items()},
         labels=labels,
         shortcut_labels=SHORTCUT_LABELS,
+        copy_likeness=COPY_LIKENESS,
     )
     with write_whole(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
