@@ -127,11 +127,12 @@ def find_shortcuts(images: pd.DataFrame, labels: np.ndarray, groups: np.ndarray)
 
 
 def _sample(groups: np.ndarray) -> npt.NDArray[np.int64]:
-    """Choose whole groups, at most so many images."""
+    """Choose whole groups, at most so many images; a group of more than that is left out."""
     numbers = number_groups(groups)
     order = np.random.default_rng(_SEED).permutation(int(numbers.max()) + 1)
-    sizes = np.bincount(numbers)[order]
-    chosen = order[np.cumsum(sizes) <= _MOST_IMAGES]
+    sizes = np.bincount(numbers)
+    order = order[sizes[order] <= _MOST_IMAGES]
+    chosen = order[np.cumsum(sizes[order]) <= _MOST_IMAGES]
     return np.flatnonzero(np.isin(numbers, chosen))
 
 
