@@ -196,7 +196,7 @@ def _keep(_: np.random.Generator, knee: Knee) -> Knee:
 
 
 def _reencode(rng: np.random.Generator, knee: Knee) -> Knee:
-    gray = to_gray(knee.image * rng.uniform(0.96, 1.04))
+    gray = to_gray(knee.image.astype(np.float64) * rng.uniform(0.96, 1.04))
     buffer = io.BytesIO()
     Image.fromarray(gray).save(buffer, "JPEG", quality=int(rng.integers(40, 81)))
     return Knee(np.asarray(Image.open(buffer)), knee.region)
