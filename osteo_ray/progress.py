@@ -17,6 +17,13 @@ from rich.progress import (
 
 _PLAIN_INTERVAL_S = 15.0
 
+Report = Callable[[str, int, int], None]
+"""Told what is being done, how much of it is done, and how much there is."""
+
+
+def ignore_progress(what: str, done: int, total: int) -> None:
+    """Take a report and do nothing with it."""
+
 
 @dataclass
 class Stage:
@@ -84,7 +91,7 @@ class JobProgress:
         self.live = None
 
     @contextmanager
-    def following(self) -> Iterator[Callable[[str, int, int], None]]:
+    def following(self) -> Iterator[Report]:
         """Show work of which the amount is known only once it begins.
 
         Gives a function to call with what is being done, how much is done, and of how much.

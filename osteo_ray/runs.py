@@ -163,10 +163,18 @@ def write_whole(path: Path) -> Iterator[Path]:
             unfinished.unlink(missing_ok=True)
 
 
-def write_table(path: Path, table: pa.Table, *, compression: str = "zstd") -> None:
+def write_table(path: Path, table: pa.Table) -> None:
     """Write a Parquet file whole."""
     with write_whole(path) as unfinished:
-        pq.write_table(table, unfinished, compression=compression)
+        pq.write_table(table, unfinished, compression="zstd")
+
+
+def write_pixels(path: Path, table: pa.Table) -> None:
+    """Write a Parquet file of pixels whole: plain, as packing them takes longer than decoding."""
+    with write_whole(path) as unfinished:
+        pq.write_table(
+            table, unfinished, compression="none", use_dictionary=False, write_statistics=False
+        )
 
 
 def write_json(path: Path, content: Any) -> None:

@@ -11,10 +11,10 @@ import pytest
 from osteo_ray.config import ConflictPolicy
 from osteo_ray.data import audit as audits
 from osteo_ray.data.audit import Audit, audit_images, describe_audit, list_findings
-from osteo_ray.data.duplicates import Thumbnails
 from osteo_ray.data.ingest import Ingest
 from osteo_ray.data.looks import describe_look, shrink_to_preview
 from osteo_ray.data.shortcuts import Shortcut
+from osteo_ray.data.thumbnails import Thumbnails
 
 #         0    1    2    3    4    5    6    7    8    9
 LABELS = ["n", "n", "o", "o", "o", "n", "n", "o", "n", "o"]

@@ -15,11 +15,11 @@ import pytest
 from corpus import PATIENT_NAME, CorpusFile, make_corpus, make_dicom, make_picture, write_image
 from PIL import Image
 
-from osteo_ray.data.copies import digest_pixels, make_thumbnail
 from osteo_ray.data.images import UnreadableImageError, resize_image
 from osteo_ray.data.ingest import Ingest, decode, ingest_images
 from osteo_ray.data.listing import Source
 from osteo_ray.data.sources import open_source
+from osteo_ray.data.thumbnails import digest_pixels, make_thumbnail
 from osteo_ray.errors import InputError
 
 pytestmark = pytest.mark.ray

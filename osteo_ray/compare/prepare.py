@@ -17,7 +17,6 @@ from osteo_ray.cluster import describe_cluster
 from osteo_ray.compare.dataset import fingerprint_images
 from osteo_ray.config import PHANTOM, CompareConfig, build_config, hash_settings, read_yaml
 from osteo_ray.data.audit import audit_images, describe_audit
-from osteo_ray.data.duplicates import Report, ignore_progress
 from osteo_ray.data.groups import check_groups_whole
 from osteo_ray.data.ingest import ingest_images
 from osteo_ray.data.listing import Source
@@ -30,6 +29,7 @@ from osteo_ray.data.splits import (
     check_class_sizes,
 )
 from osteo_ray.errors import InputError, suggest
+from osteo_ray.progress import Report, ignore_progress
 from osteo_ray.runs import (
     IMAGES,
     REJECTS,

@@ -9,8 +9,6 @@ cortical edges) where the two overlap: `likeness`.
 Sources: Lowe 2004 (SIFT), Jégou et al. 2010 (VLAD), Evangelidis & Psarakis 2008 (ECC alignment).
 """
 
-import hashlib
-import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,14 +17,13 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-SIDE = 112  # of a thumbnail, in pixels
+from osteo_ray.data.thumbnails import SIDE
+
 COPY_LIKENESS = 0.88
 """Likeness from which two images are copies. On a public set of 744 knee radiographs its own copies
 have 0.95 and more, planted ones mostly more than 0.93, and the most alike others, often the two
 legs of a patient, 0.87 at most. A missed copy leaks; a false one only joins two images."""
 
-_WHITE_LEVEL, _WHITE_SHARE = 0.9, 0.75  # of a margin's line: brightness, share of its pixels
-_GRAIN = 0.7  # pixels of a file; structure finer than this does not survive a strong encoding
 _MOST_KEYPOINTS = 200
 _CONTRAST, _EDGE, _SIGMA = 0.008, 20, 1.2  # of SIFT, for 8-bit thumbnails of equal contrast
 _WORDS, _DIMENSIONS = 128, 256
@@ -36,59 +33,6 @@ _SEED = 0
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
-
-
-def digest_pixels(image: Bytes) -> str:
-    """Digest what an image shows, so that the same pixels in two file formats are equal.
-
-    Args:
-        image: uint8 (H, W), 0..255.
-
-    Returns:
-        64 hexadecimal digits (SHA-256 of shape and pixels).
-
-    Raises:
-        ValueError: `image` is not a uint8 array (H, W) with at least one pixel.
-
-    Example:
-        >>> digest_pixels(np.zeros((2, 3), np.uint8)) == digest_pixels(np.zeros((3, 2), np.uint8))
-        False
-    """
-    _check_image(image)
-    shape = f"{image.shape[0]}x{image.shape[1]}:".encode()
-    return hashlib.sha256(shape + image.tobytes()).hexdigest()
-
-
-def make_thumbnail(image: Bytes) -> Bytes:
-    """Reduce an image to a small square in which copies can be compared.
-
-    White margins are cut off, the rest is squashed and stretched to the full range of gray. Of an
-    image of less than twice the thumbnail's side, the finest grain is blurred: a copy may lack it.
-
-    Args:
-        image: uint8 (H, W), 0..255.
-
-    Returns:
-        uint8 (112, 112); all 0 for a constant image, which is like no other.
-
-    Raises:
-        ValueError: `image` is not a uint8 array (H, W) with at least one pixel.
-
-    Example:
-        >>> make_thumbnail(np.arange(6000, dtype=np.uint16).reshape(60, 100).astype(np.uint8)).max()
-        np.uint8(255)
-    """
-    _check_image(image)
-    inner = _cut_white_margins(image)
-    square = _blur_grain(_squash(inner), inner.shape)
-    low, high = float(square.min()), float(square.max())
-    stretched = (square - low) * (255 / max(high - low, 1))
-    return np.asarray(np.rint(stretched), np.uint8)
-
-
-def mirror(thumbnail: Bytes) -> Bytes:
-    """Return a thumbnail as in a mirror: left and right swapped."""
-    return np.ascontiguousarray(thumbnail[:, ::-1])
 
 
 @dataclass(frozen=True)
@@ -358,42 +302,3 @@ def _count_words(keypoints: Floats, words: Floats) -> Floats:
     np.add.at(sums, nearest, keypoints - words[nearest])
     sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6)
     return np.asarray(sums.ravel() / max(float(np.linalg.norm(sums)), 1e-6), np.float32)
-
-
-def _squash(image: Bytes) -> Floats:
-    """Resize to float32 (112, 112), every pixel averaged over at least its own area."""
-    # Small images are enlarged first: at a factor near 1, resizing would average nothing.
-    least = (max(image.shape[1], 2 * SIDE), max(image.shape[0], 2 * SIDE))
-    enlarged = np.asarray(cv2.resize(image, least, interpolation=cv2.INTER_LINEAR))
-    return np.asarray(cv2.resize(enlarged, (SIDE, SIDE), interpolation=cv2.INTER_AREA), np.float32)
-
-
-def _blur_grain(square: Floats, shape: tuple[int, ...]) -> Floats:
-    """Blur what is finer than the grain of an image (height, width); nothing from 224 px on."""
-    # The resizing to `SIDE` has blurred already; 0 would mean "as the other" to OpenCV.
-    tall, wide = (
-        math.sqrt(max((_GRAIN * SIDE / side) ** 2 - (_GRAIN / 2) ** 2, 1e-4)) for side in shape
-    )
-    blurred = cv2.GaussianBlur(square, (0, 0), wide, sigmaY=tall, borderType=cv2.BORDER_REPLICATE)
-    return np.asarray(blurred, np.float32)
-
-
-def _check_image(image: Bytes) -> None:
-    if image.dtype != np.uint8 or image.ndim != 2 or image.size == 0:
-        raise ValueError(
-            "Expected image to be a uint8 array (H, W) with at least one pixel, "
-            f"but got {image.dtype} {image.shape}."
-        )
-
-
-def _cut_white_margins(image: Bytes) -> Bytes:
-    """Cut off the outer rows, then columns, that are white; uint8 (H, W) -> uint8 (h, w)."""
-    darkest, brightest = float(image.min()), float(image.max())
-    for _ in range(2):
-        white = image >= darkest + _WHITE_LEVEL * (brightest - darkest)
-        n_white = np.count_nonzero(white, axis=1)
-        inside = np.flatnonzero(n_white < _WHITE_SHARE * image.shape[1])
-        if len(inside):
-            image = image[inside[0] : inside[-1] + 1]
-        image = image.T
-    return image

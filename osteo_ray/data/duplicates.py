@@ -8,8 +8,6 @@ work grows with the number of images, not of pairs, and pixels stay in a file th
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import cv2
@@ -24,12 +22,12 @@ from scipy.sparse.csgraph import connected_components
 
 from osteo_ray.data.copies import (
     COPY_LIKENESS,
-    SIDE,
     Codebook,
     fit_codebook,
     measure_likeness,
-    mirror,
 )
+from osteo_ray.data.thumbnails import Thumbnails, mirror
+from osteo_ray.progress import Report, ignore_progress
 
 _TRAINING_IMAGES = 500
 _NEIGHBOURS = 3  # of an image as it is, and of its mirror image, that are compared with it
@@ -40,34 +38,6 @@ _ROWS_PER_TASK = 256
 _PAIRS_PER_TASK = 512
 
 Ints = npt.NDArray[np.int64]
-Report = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
-
-
-@dataclass(frozen=True)
-class Thumbnails:
-    """Thumbnails in a file that every worker can read.
-
-    Attributes:
-        path: Raw uint8 (n, 112, 112), row by row.
-        rows: int64 (m,), the rows that are meant, in the order of the images.
-    """
-
-    path: Path
-    rows: Ints
-
-    def read(self, images: Ints) -> npt.NDArray[np.uint8]:
-        """Read the thumbnails of some images: uint8 (len(images), 112, 112)."""
-        file = np.memmap(self.path, np.uint8, "r").reshape(-1, SIDE, SIDE)
-        return np.asarray(file[self.rows[images]])
-
-    def select(self, images: Ints) -> "Thumbnails":
-        """Return those of some images."""
-        return Thumbnails(self.path, self.rows[images])
-
-
-def ignore_progress(what: str, done: int, total: int) -> None:
-    """Take a report and do nothing with it."""
 
 
 def find_copies(
@@ -79,7 +49,7 @@ def find_copies(
     kind; joined up (`join_pairs`), the pairs give all groups.
 
     Args:
-        digests: n strings of `copies.digest_pixels`.
+        digests: n strings of `digest_pixels`.
         thumbnails: Of the same n images.
         report: Told how far it is.
 

@@ -379,19 +379,6 @@ def resize_image(image: np.ndarray, size_px: int) -> np.ndarray:
     return np.asarray(resized)
 
 
-def reduce_roughly(image: np.ndarray, least_px: int) -> np.ndarray:
-    """Average blocks of pixels, as large as keeps the shorter side at `least_px` or more.
-
-    Args:
-        image: uint8, (height, width).
-
-    Returns:
-        uint8, (height, width); the image itself if it is too small for blocks.
-    """
-    factor = min(image.shape) // least_px
-    return image if factor < 2 else np.asarray(Image.fromarray(image).reduce(factor))
-
-
 def resize_whole(image: np.ndarray, most_px: int) -> np.ndarray:
     """Shrink so that no side is longer than `most_px`, in proportion; small images stay.
 

@@ -15,8 +15,6 @@ import pyarrow.compute as pc
 import ray.data
 
 from osteo_ray.config import hash_settings
-from osteo_ray.data.copies import SIDE, digest_pixels, make_thumbnail
-from osteo_ray.data.duplicates import Report, Thumbnails, ignore_progress
 from osteo_ray.data.images import (
     Decoded,
     UnreadableImageError,
@@ -24,17 +22,17 @@ from osteo_ray.data.images import (
     decode_image,
     identify_image,
     is_dicom,
-    reduce_roughly,
     resize_image,
 )
 from osteo_ray.data.listing import Source
 from osteo_ray.data.looks import describe_look, measure_contrast, shrink_to_preview
 from osteo_ray.data.readers import Reader
+from osteo_ray.data.thumbnails import SQUARE_PX, Thumbnails, digest_pixels, make_thumbnail
 from osteo_ray.errors import InputError
-from osteo_ray.runs import PIXELS, write_table
+from osteo_ray.progress import Report, ignore_progress
+from osteo_ray.runs import PIXELS, write_pixels
 
-_LEAST_PER_BLOCK, _MOST_PER_BLOCK, _BLOCKS = 32, 256, 64  # images; blocks of a set in between
-_REDUCED_PX = 2 * SIDE
+_LEAST_PER_BLOCK, _MOST_PER_BLOCK, _BLOCKS = 32, 512, 16  # images; blocks of a set in between
 _FOUND = pa.schema(
     [
         ("image_id", pa.string()),
@@ -194,7 +192,8 @@ def _decode_batch(
 ) -> pa.Table:
     """Decode images, write the pixels of the good ones, return everything else."""
     found: list[dict[str, Any]] = []
-    kept: list[dict[str, Any]] = []
+    kept: list[bytes] = []
+    accepted: list[dict[str, Any]] = []
     names = list(batch)
     for values in zip(*(batch[name].tolist() for name in names), strict=True):
         item = dict(zip(names, values, strict=True))
@@ -203,20 +202,25 @@ def _decode_batch(
         except UnreadableImageError as error:
             found.append({"path": item["path"], "label": item["label"], "reason": str(error)})
             continue
-        found.append(_describe(item, decoded, key))
+        square = resize_image(decoded.pixels, SQUARE_PX)
+        found.append(_describe(item, decoded, square, key))
         if pixels is not None and image_size is not None:
-            resized = resize_image(decoded.pixels, image_size).tobytes()
-            names_of = {name: found[-1][name] for name in ("image_id", "digest")}
-            kept.append({**names_of, "pixels": resized})
+            same = image_size == SQUARE_PX
+            resized = square if same else resize_image(decoded.pixels, image_size)
+            kept.append(resized.tobytes())
+            accepted.append(found[-1])
     if kept and pixels is not None:
-        part = pixels / f"part-{hash_settings([row['image_id'] for row in kept])}.parquet"
-        write_table(part, pa.Table.from_pylist(kept, schema=PIXELS), compression="lz4")
+        ids, digests = ([row[name] for row in accepted] for name in ("image_id", "digest"))
+        part = pixels / f"part-{hash_settings(ids)}.parquet"
+        write_pixels(part, pa.table([ids, digests, kept], schema=PIXELS))
     return pa.Table.from_pylist(found, schema=_FOUND)
 
 
-def _describe(item: dict[str, Any], decoded: Decoded, key: bytes) -> dict[str, Any]:
+def _describe(
+    item: dict[str, Any], decoded: Decoded, square: np.ndarray, key: bytes
+) -> dict[str, Any]:
+    """Describe an image, for the most part by what it looks like resized to a square."""
     image = decoded.pixels
-    small = reduce_roughly(image, _REDUCED_PX)  # enough for what follows, and quicker
     digest = digest_pixels(image)
     return {
         "image_id": identify_image(item["path"], digest),
@@ -232,9 +236,9 @@ def _describe(item: dict[str, Any], decoded: Decoded, key: bytes) -> dict[str, A
         "format": decoded.format,
         "mode": decoded.mode,
         "size": item["size"],
-        "contrast": measure_contrast(small),
-        "look": describe_look(small).tobytes(),
-        "preview": shrink_to_preview(small).tobytes(),
-        "thumbnail": make_thumbnail(small).tobytes(),
+        "contrast": measure_contrast(square),
+        "look": describe_look(square).tobytes(),
+        "preview": shrink_to_preview(square).tobytes(),
+        "thumbnail": make_thumbnail(image, square).tobytes(),
         "reason": "",
     }
