@@ -129,6 +129,10 @@ def _cut_white_margins(image: Bytes) -> Bytes:
         n_white = np.count_nonzero(white, axis=1)
         inside = np.flatnonzero(n_white < _WHITE_SHARE * image.shape[1])
         if len(inside):
-            image = image[inside[0] : inside[-1] + 1]
+            first, last = inside[0], inside[-1]
+            # Beside a margin lies a line that resizing has mixed with it.
+            first += 0 < first < last
+            last -= first < last < len(image) - 1
+            image = image[first : last + 1]
         image = image.T
     return image
