@@ -308,7 +308,7 @@ def _bench(arguments: list[str], errors: Console) -> int:
             image_size: Side, in pixels.
         """
         from osteo_ray.bench.ingest import bench_ingest
-        from osteo_ray.report.terminal import show_reading
+        from osteo_ray.bench.tables import show_reading
 
         with capture_noise() as captured, connect():
             folder = Path(data).expanduser().resolve()
@@ -322,7 +322,7 @@ def _bench(arguments: list[str], errors: Console) -> int:
             size_px: Side of the images, in pixels.
         """
         from osteo_ray.bench.copies import bench_copies
-        from osteo_ray.report.terminal import show_findings
+        from osteo_ray.bench.tables import show_findings
 
         with capture_noise() as captured, connect():
             for found in bench_copies(list(sizes), size_px=size_px):

@@ -20,7 +20,9 @@ from osteo_ray.compare.dataset import read_dataset
 from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
 from osteo_ray.compare.trials import _make_sets
 from osteo_ray.config import ARM_NAMES, build_config
+from osteo_ray.data.ingest import decode
 from osteo_ray.data.masks import pack_mask
+from osteo_ray.data.sources import open_source
 from osteo_ray.errors import InputError
 from osteo_ray.report.export import FORMS, Form, export_run, read_export
 from osteo_ray.runs import IMAGES, MASKS, PIXELS, SPLITS, Run, read_json, write_json, write_table
@@ -548,3 +550,19 @@ def test_reading_back_what_is_no_export(exported: dict[str, Path], tmp_path: Pat
         read_export(tmp_path)
     with pytest.raises(InputError, match="one model and seed"):
         read_export(exported["npz"].parent)
+
+
+@pytest.mark.parametrize("form", FILES)
+def test_an_export_is_a_source_with_groups_and_split(form: str, exported: dict[str, Path]) -> None:
+    path = exported[form]
+    source = open_source(str(path))
+    assert len(source.refused) == 0
+    export = read_export(path)
+    by_id = {}
+    for item in source.items.itertuples():
+        content = source.reader.read(item.path, item.position)
+        by_id[decode(content).pixels.tobytes()] = (item.label, item.split, item.patient_id)
+    for row, image in enumerate(export.images):
+        label, split, patient = by_id[image.tobytes()]
+        assert (label, split) == (export.labels[row], export.splits[row])
+        assert patient.startswith("group-")

@@ -117,6 +117,11 @@ def _run(
     slices = [{"start": at, "stop": min(at + step, total)} for at in range(0, total, step)]
     if not slices:
         return
+    if len(slices) == 1:  # not worth waking workers for
+        report(what, 0, total)
+        yield {"start": 0, "stop": total, "found": work(0, total, *arguments).tobytes()}
+        report(what, total, total)
+        return
     # In a list, so that Ray hands over references instead of fetching what they stand for.
     dataset = ray.data.from_items(slices, override_num_blocks=len(slices)).map(
         functools.partial(_do_slice, work=work, arguments=list(arguments))

@@ -1,16 +1,11 @@
 """Results as tables on a terminal."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rich import box
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
-
-if TYPE_CHECKING:
-    from osteo_ray.bench.copies import Finding
-    from osteo_ray.bench.ingest import Timing
 
 
 def show_audit(console: Console, found: dict[str, Any]) -> None:
@@ -94,35 +89,3 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
 
 def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
-
-
-def show_reading(console: Console, timings: "Sequence[Timing]") -> None:
-    """Show how fast images were read; the first way is ours."""
-    table = Table(box=box.SIMPLE)
-    table.add_column("read by", no_wrap=True)
-    for heading in ("seconds", "images/s", "ours is faster by", "memory, GiB", "gray differs by"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for timing in timings:
-        table.add_row(
-            timing.name,
-            f"{timing.seconds:.1f}",
-            f"{timing.images_per_s:.0f}",
-            f"{timing.seconds / timings[0].seconds:.2f}×",
-            f"{timing.memory_gib:.2f}",
-            f"{timing.difference:.2f}",
-        )
-    console.print(table)
-
-
-def show_findings(console: Console, found: "Finding") -> None:
-    """Show how copies were found in a set of one size."""
-    console.print(
-        f"{found.n_images} images: read {found.read_s:.0f} s, copies {found.find_s:.0f} s; driver "
-        f"{found.driver_gib:.2f} GiB, all {found.memory_gib:.2f} GiB; precision "
-        f"{found.precision:.4f}; recall "
-        + ", ".join(
-            f"{kind} {share:.3f} of {found.counts[kind]}" for kind, share in found.recall.items()
-        ),
-        highlight=False,
-        soft_wrap=True,
-    )
