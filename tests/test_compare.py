@@ -17,6 +17,7 @@ from rich.console import Console
 from osteo_ray.compare.stages import compare
 from osteo_ray.config import CompareConfig, build_config, merge_settings
 from osteo_ray.data.masks import unpack_mask
+from osteo_ray.errors import LeakError
 from osteo_ray.progress import JobProgress
 
 pytestmark = pytest.mark.ray
@@ -131,6 +132,20 @@ def test_a_rerun_computes_nothing_again(finished) -> None:
     again = run_quietly(tiny_config(finished.run.root))
     assert again.comparison == finished.comparison
     assert {path: path.stat().st_mtime_ns for path in before} == before
+
+
+def test_a_split_that_tears_copies_apart_is_refused(finished, tmp_path: Path) -> None:
+    torn = tmp_path / "torn"
+    shutil.copytree(finished.run.root, torn)
+    groups = pd.read_parquet(torn / "images.parquet").set_index("image_id")["group"]
+    splits = pd.read_parquet(torn / "splits.parquet")
+    first = splits[splits["seed"] == 0]
+    of_group = first.groupby(first["image_id"].map(groups))
+    row = next(part.index[0] for _, part in of_group if len(part) > 1)
+    splits.loc[row, "split"] = "test" if splits.loc[row, "split"] != "test" else "train"
+    splits.to_parquet(torn / "splits.parquet")
+    with pytest.raises(LeakError, match="1 group of images"):
+        run_quietly(tiny_config(torn))
 
 
 def test_a_failed_trial_is_reported_and_the_others_finish(finished, tmp_path: Path) -> None:
