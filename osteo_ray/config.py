@@ -209,6 +209,11 @@ class SetupConfig(Settings):
         """Return the seeds of the repeats."""
         return tuple(range(self.first_seed, self.first_seed + self.seeds))
 
+    @property
+    def conflict_policy(self) -> ConflictPolicy:
+        """Return what becomes of copies that carry several labels."""
+        return self.conflicts or "drop"
+
     def weights_of(self, model: str) -> str | None:
         """Return the weights file of a model, `none`, or None where the hub is asked."""
         if self.weights == ("none",):
@@ -291,7 +296,7 @@ class AuditConfig(SetupConfig):
     def to_compare(self, split: Literal["grouped", "random"]) -> CompareConfig:
         """Return the configuration of the trainings that measure what copies are worth."""
         shared = self.model_dump(exclude={"measure_leak"})
-        shared["conflicts"] = self.conflicts or "drop"  # alike on both sides
+        shared["conflicts"] = self.conflict_policy  # alike on both sides
         return CompareConfig(**shared, arms=("original",), split=split)
 
 

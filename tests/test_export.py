@@ -309,7 +309,7 @@ def test_provenance(run: Run, exported: dict[str, Path]) -> None:
         "mask_model_sha256": hashlib.sha256(weights).hexdigest(),
         "data_fingerprint": experiment.fingerprint,
         "lime": experiment.config.lime.model_dump(mode="json"),
-        "split": {"kind": "grouped", "ratio": [7, 2, 1]},
+        "split": {"kind": "grouped", "ratio": [7, 2, 1], "folds": None},
         "image_size": SIZE,
         "classes": list(CLASSES),
         "counts": {

@@ -21,7 +21,7 @@ from osteo_ray.data.phantom_set import make_phantoms
 from osteo_ray.data.sources import open_source
 
 COPY_SHARE = 0.1
-_SLICES = 64
+_SLICES = 8  # each plans the whole set anew
 
 
 @dataclass(frozen=True)

@@ -13,8 +13,8 @@ class PeakMemory:
 
     Attributes:
         driver_gib: Most memory that this process had to itself.
-        total_gib: Most memory of all processes together; pages that are shared, such as those of
-            Ray's object store, count once for each process, so this is an upper bound.
+        total_gib: Most memory that all processes together had to themselves. Shared pages are left
+            out: Ray's object store, and mapped files such as that of the thumbnails.
     """
 
     def __init__(self) -> None:

@@ -92,7 +92,7 @@ def audit(config: AuditConfig, progress: JobProgress) -> AuditOutcome:
                 image_size=config.image_size,
                 report=report,
             )
-            found = audit_images(ingest, config.conflicts or "drop", report=report)
+            found = audit_images(ingest, config.conflict_policy, report=report)
         described = describe_audit(found)
         failures: list[Failure] = []
         if check is not None:

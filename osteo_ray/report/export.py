@@ -403,7 +403,11 @@ def _describe_origin(trial: Trial, form: Form, experiment: Experiment) -> dict[s
         "data_fingerprint": experiment.fingerprint,
         "settings_hash": hash_settings(config.identity()),
         "lime": config.lime.model_dump(mode="json") if arm.mask_kind else None,
-        "split": {"kind": config.split, "ratio": list(config.split_ratio)},
+        "split": {
+            "kind": config.split,
+            "ratio": list(config.split_ratio),
+            "folds": config.folds,
+        },
         "image_size": config.image_size,
         "classes": list(experiment.classes),
         "counts": counts,
