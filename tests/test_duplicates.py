@@ -174,7 +174,7 @@ def test_large_sets_are_searched_alike(
 ) -> None:
     shown = stored[1].read(np.arange(150))
     codebook = fit_codebook(shown)
-    vectors = np.stack([codebook.encode(thumbnail) for thumbnail in shown]).astype(np.float16)
+    vectors = codebook.encode(shown).astype(np.float16)
     index: object = None
 
     # The index is cached by reference, so that it must not be asked for through Ray here.

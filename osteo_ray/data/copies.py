@@ -49,26 +49,33 @@ class Codebook:
     mean: Floats
     projection: Floats
 
-    def encode(self, thumbnail: Bytes) -> tuple[Floats, Floats]:
-        """Describe a thumbnail as it is and as its mirror image would be described.
+    def encode(self, thumbnails: Bytes) -> Floats:
+        """Describe thumbnails as they are and as their mirror images would be described.
 
         Args:
-            thumbnail: uint8 (112, 112).
+            thumbnails: uint8 (n, 112, 112), n of some hundreds: 128 KiB are needed for each.
 
         Returns:
-            Two float32 (d,), norm 1; all 0 where nothing is to be seen. The dot product of the
-            first ones of two images is near 1 for copies; of the first and the second one, for
-            mirrored copies.
+            float32 (n, 2, d), as it is and mirrored, norm 1; all 0 where nothing is to be seen.
+            The dot product of the first vectors of two images is near 1 for copies; of the first
+            and the second one, for mirrored copies.
         """
-        keypoints = _describe_keypoints(thumbnail)
-        return self._project(keypoints), self._project(_mirror_keypoints(keypoints))
-
-    def _project(self, keypoints: Floats) -> Floats:
-        if not len(keypoints):
-            return np.zeros(self.projection.shape[1], np.float32)
-        counts = _count_words(keypoints, self.words) - self.mean
-        vector = counts @ self.projection
-        return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-9), np.float32)
+        described = [_describe_keypoints(thumbnail) for thumbnail in thumbnails]
+        seen = np.array([len(keypoints) > 0 for keypoints in described], bool)
+        vectors = np.zeros((len(thumbnails), 2, self.projection.shape[1]), np.float32)
+        if not seen.any():
+            return vectors
+        counts = [
+            _count_words(form, self.words)
+            for keypoints in described
+            if len(keypoints)
+            for form in (keypoints, _mirror_keypoints(keypoints))
+        ]
+        # Together, as the projection is one large matrix.
+        found = (np.stack(counts) - self.mean) @ self.projection
+        found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+        vectors[seen] = found.reshape(-1, 2, found.shape[1])
+        return vectors
 
 
 def fit_codebook(thumbnails: Bytes) -> Codebook:
@@ -298,7 +305,7 @@ def _mirror_keypoints(descriptors: Floats) -> Floats:
 def _count_words(keypoints: Floats, words: Floats) -> Floats:
     """Sum up how keypoints differ from their nearest words (VLAD): float32 (k · 128,), norm 1."""
     nearest = np.argmax(keypoints @ words.T - 0.5 * (words**2).sum(axis=1), axis=1)
-    sums = np.zeros_like(words)
-    np.add.at(sums, nearest, keypoints - words[nearest])
+    belongs = nearest == np.arange(len(words))[:, None]
+    sums = belongs.astype(np.float32) @ keypoints - belongs.sum(axis=1, keepdims=True) * words
     sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6)
     return np.asarray(sums.ravel() / max(float(np.linalg.norm(sums)), 1e-6), np.float32)

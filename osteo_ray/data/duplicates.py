@@ -144,9 +144,7 @@ def _do_slice(row: dict[str, Any], work: Callable[..., Any], arguments: list[Any
 def _encode(
     start: int, stop: int, thumbnails: Thumbnails, codebook: "ray.ObjectRef[Codebook]"
 ) -> npt.NDArray[np.float16]:
-    learned = ray.get(codebook)
-    images = thumbnails.read(np.arange(start, stop))
-    return np.stack([learned.encode(image) for image in images]).astype(np.float16)
+    return ray.get(codebook).encode(thumbnails.read(np.arange(start, stop))).astype(np.float16)
 
 
 def _build_index(vectors: npt.NDArray[np.float16]) -> Any:
