@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import settings
 
 # One thread: the nets of the tests are small, and many threads wait on each other. Read once, when
 # NumPy and PyTorch are first imported.
@@ -11,9 +12,14 @@ for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
 
-@pytest.fixture(scope="module")
-def local_ray() -> Iterator[None]:
-    """A Ray cluster of this machine with two CPUs."""
+# The same examples in every run, however busy the machine.
+settings.register_profile("osteo_ray", deadline=None, derandomize=True)
+settings.load_profile("osteo_ray")
+
+
+@pytest.fixture(scope="session")
+def local_ray(s3_keys: None) -> Iterator[None]:
+    """A Ray cluster of this machine with two CPUs; one for all tests, as workers start slowly."""
     import ray
 
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
@@ -22,7 +28,7 @@ def local_ray() -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """Address of a server that speaks S3."""
     from moto.server import ThreadedMotoServer
@@ -34,9 +40,9 @@ def s3_server() -> Iterator[str]:
     server.stop()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def s3_keys() -> Iterator[None]:
-    """Keys to the server, in the environment; workers inherit it if Ray starts later."""
+    """Keys to the server, in the environment, which workers inherit as Ray starts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "key")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")

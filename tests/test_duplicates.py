@@ -13,7 +13,8 @@ import ray
 from osteo_ray.config import COPY_KINDS
 from osteo_ray.data import duplicates
 from osteo_ray.data.copies import COPY_LIKENESS, fit_codebook, measure_likeness
-from osteo_ray.data.duplicates import find_copies, join_pairs
+from osteo_ray.data.duplicates import find_copies
+from osteo_ray.data.groups import join_pairs
 from osteo_ray.data.phantom_set import Phantom, make_phantoms
 from osteo_ray.data.thumbnails import SIDE, Thumbnails, digest_pixels, make_thumbnail, mirror
 

@@ -24,7 +24,8 @@ from osteo_ray.data.ingest import decode
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.data.sources import open_source
 from osteo_ray.errors import InputError
-from osteo_ray.report.export import FORMS, Form, export_run, read_export
+from osteo_ray.report.export import export_run
+from osteo_ray.report.export_forms import FORMS, Form, read_export
 from osteo_ray.runs import IMAGES, MASKS, PIXELS, SPLITS, Run, read_json, write_json, write_table
 
 SIZE = 32

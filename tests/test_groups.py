@@ -16,10 +16,6 @@ from osteo_ray.data.groups import (
 from osteo_ray.errors import InputError, LeakError
 
 
-def _bounded(examples: int):  # type: ignore[no-untyped-def]
-    return settings(max_examples=examples, deadline=None, derandomize=True)
-
-
 @st.composite
 def _draw_partitions(draw: st.DrawFn) -> list[np.ndarray]:
     n = draw(st.integers(1, 14))
@@ -27,7 +23,7 @@ def _draw_partitions(draw: st.DrawFn) -> list[np.ndarray]:
     return [np.array(row, np.int64) for row in draw(st.lists(numbers, min_size=1, max_size=3))]
 
 
-@_bounded(150)
+@settings(max_examples=150)
 @given(_draw_partitions())
 def test_joined_groups_are_what_paths_of_shared_numbers_reach(partitions: list[np.ndarray]) -> None:
     n = len(partitions[0])
@@ -58,7 +54,7 @@ def test_conflict_marks_every_image_of_a_group_with_two_labels() -> None:
     assert found.tolist() == [True, False, True, False, False, True, False]
 
 
-@_bounded(150)
+@settings(max_examples=150)
 @given(st.lists(st.tuples(st.integers(0, 4), st.sampled_from("abc")), min_size=1, max_size=20))
 def test_conflicts_are_resolved_as_counting_by_hand_does(rows: list[tuple[int, str]]) -> None:
     copies, labels = np.array([row[0] for row in rows]), [row[1] for row in rows]

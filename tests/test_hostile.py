@@ -79,7 +79,7 @@ def test_flipped_bytes(name: str) -> None:
         _try(bytes(damaged))
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(st.binary(max_size=600), st.sampled_from(["", "head", "DICM", "PNG"]))
 def test_any_bytes(content: bytes, start: str) -> None:
     starts = {
@@ -91,7 +91,7 @@ def test_any_bytes(content: bytes, start: str) -> None:
     _try(starts[start] + content)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=150)
 @given(
     st.sampled_from(["u1", "u2", "i4", "i8", "u8", "f2", "f4", "f8", "g", "?", "c16", "O", "U4"]),
     st.lists(st.integers(0, 30), max_size=4),

@@ -27,8 +27,8 @@ SIZE = 32
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cluster(s3_keys: None, local_ray: None) -> None:
-    """Start Ray once the keys are in the environment, which workers inherit."""
+def cluster(local_ray: None) -> None:
+    """Every test here needs Ray."""
 
 
 def read(data: str | Path, scratch: Path, **options: object) -> Ingest:

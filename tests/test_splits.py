@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from osteo_ray.data import splits as splits_module
+from osteo_ray.data import allocation
 from osteo_ray.data.splits import (
     SPLIT_NAMES,
     assign_fold_splits,
@@ -22,10 +22,6 @@ from osteo_ray.errors import InputError
 PAPER = (7, 2, 1)
 RATIOS = st.sampled_from([PAPER, (3, 1, 1), (70, 15, 15), (1, 1, 1), (98, 1, 1), (1, 2, 5)])
 SEEDS = st.integers(0, 2**32)
-
-
-def _bounded(examples: int):  # type: ignore[no-untyped-def]
-    return settings(max_examples=examples, deadline=None, derandomize=True)
 
 
 @st.composite
@@ -71,7 +67,7 @@ def _make_balanced(n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.repeat(["normal", "worn"], n // 2), np.arange(n)
 
 
-@_bounded(80)
+@settings(max_examples=80)
 @given(_draw_sets(), RATIOS, SEEDS)
 def test_groups_are_whole_and_every_image_is_assigned(
     drawn: tuple[np.ndarray, np.ndarray], ratio: tuple[int, int, int], seed: int
@@ -83,7 +79,7 @@ def test_groups_are_whole_and_every_image_is_assigned(
     assert len(set(zip(groups.tolist(), splits.tolist(), strict=True))) == len(set(groups.tolist()))
 
 
-@_bounded(80)
+@settings(max_examples=80)
 @given(_draw_sets(mixed=False), RATIOS, SEEDS)
 def test_counts_miss_the_ratio_by_less_than_a_group(
     drawn: tuple[np.ndarray, np.ndarray], ratio: tuple[int, int, int], seed: int
@@ -101,7 +97,7 @@ def test_counts_miss_the_ratio_by_less_than_a_group(
             assert np.abs(missed).max() <= max(Counter(groups[own].tolist()).values())
 
 
-@_bounded(80)
+@settings(max_examples=80)
 @given(st.lists(st.integers(30, 200), min_size=1, max_size=5), RATIOS, SEEDS)
 def test_single_images_miss_the_ratio_by_less_than_one(
     sizes: list[int], ratio: tuple[int, int, int], seed: int
@@ -147,7 +143,7 @@ def _find_optimum(
     return min(_judge(count, ratio) for count in np.unique(counts, axis=0))
 
 
-@_bounded(40)
+@settings(max_examples=40)
 @given(_draw_sets(most=7, classes=2, largest=9), RATIOS, SEEDS)
 def test_small_sets_are_split_as_well_as_can_be(
     drawn: tuple[np.ndarray, np.ndarray], ratio: tuple[int, int, int], seed: int
@@ -171,14 +167,14 @@ def test_search_finds_what_trying_all_finds(seed: int, monkeypatch: pytest.Monke
     for ratio in (PAPER, (70, 15, 15), (1, 1, 1)):
         found = []
         for tried in (10**7, 0):
-            monkeypatch.setattr(splits_module, "_TRIED", tried)
+            monkeypatch.setattr(allocation, "_TRIED", tried)
             splits = assign_splits(labels, groups, ratio, seed=seed)
             found.append(_judge(_count(labels, splits), ratio))
         assert found[0] == pytest.approx(found[1], rel=1e-4)
 
 
 @pytest.mark.filterwarnings("ignore:The least populated class")
-@_bounded(40)
+@settings(max_examples=40)
 @given(_draw_sets(least=15, most=120), SEEDS)
 def test_ratio_is_met_at_least_as_well_as_by_scikit_learn(
     drawn: tuple[np.ndarray, np.ndarray], seed: int
@@ -199,7 +195,7 @@ def test_ratio_is_met_at_least_as_well_as_by_scikit_learn(
         assert deviation <= their_deviation * (1 + 1e-4) + 1e-9
 
 
-@_bounded(40)
+@settings(max_examples=40)
 @given(_draw_sets(), RATIOS, SEEDS)
 def test_only_who_belongs_together_matters(
     drawn: tuple[np.ndarray, np.ndarray], ratio: tuple[int, int, int], seed: int
@@ -212,7 +208,7 @@ def test_only_who_belongs_together_matters(
     assert np.array_equal(splits, assign_splits(labels, groups, scaled, seed=seed))
 
 
-@_bounded(40)
+@settings(max_examples=40)
 @given(_draw_sets(), RATIOS, SEEDS)
 def test_order_of_images_does_not_change_the_counts(
     drawn: tuple[np.ndarray, np.ndarray], ratio: tuple[int, int, int], seed: int
@@ -224,7 +220,7 @@ def test_order_of_images_does_not_change_the_counts(
     assert np.array_equal(_count(labels[order], moved), expected)
 
 
-@_bounded(20)
+@settings(max_examples=20)
 @given(_draw_sets(least=30), RATIOS, SEEDS)
 def test_seed_decides(
     drawn: tuple[np.ndarray, np.ndarray], ratio: tuple[int, int, int], seed: int
@@ -282,7 +278,7 @@ def test_many_images_are_split_at_once() -> None:
     assert np.abs(counts - wanted).max() < 1
 
 
-@_bounded(40)
+@settings(max_examples=40)
 @given(_draw_sets(), st.integers(2, 6), SEEDS)
 def test_folds_hold_whole_groups_and_equal_shares(
     drawn: tuple[np.ndarray, np.ndarray], n_folds: int, seed: int
@@ -296,7 +292,7 @@ def test_folds_hold_whole_groups_and_equal_shares(
     assert np.array_equal(folds, assign_folds(labels, groups * 5 - 1, n_folds, seed=seed))
 
 
-@_bounded(10)
+@settings(max_examples=10)
 @given(_draw_sets(least=20, mixed=False), st.integers(2, 5), RATIOS)
 def test_each_image_is_tested_once_per_repeat(
     drawn: tuple[np.ndarray, np.ndarray], n_folds: int, ratio: tuple[int, int, int]

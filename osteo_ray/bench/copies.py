@@ -15,7 +15,8 @@ from PIL import Image
 
 from osteo_ray.bench.memory import PeakMemory
 from osteo_ray.config import COPY_KINDS
-from osteo_ray.data.duplicates import find_copies, join_pairs
+from osteo_ray.data.duplicates import find_copies
+from osteo_ray.data.groups import join_pairs
 from osteo_ray.data.ingest import ingest_images
 from osteo_ray.data.phantom_set import make_phantoms
 from osteo_ray.data.sources import open_source

@@ -7,8 +7,8 @@ from typing import Any
 import pandas as pd
 
 from osteo_ray.config import ConflictPolicy
-from osteo_ray.data.duplicates import find_copies, join_pairs
-from osteo_ray.data.groups import find_conflicts, join_groups, resolve_conflicts
+from osteo_ray.data.duplicates import find_copies
+from osteo_ray.data.groups import find_conflicts, join_groups, join_pairs, resolve_conflicts
 from osteo_ray.data.ingest import Ingest
 from osteo_ray.data.shortcuts import Shortcut, find_shortcuts
 from osteo_ray.progress import Report, ignore_progress

@@ -17,8 +17,6 @@ import numpy.typing as npt
 import pandas as pd
 import ray
 import ray.data
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
 from osteo_ray.data.copies import (
     COPY_LIKENESS,
@@ -46,7 +44,7 @@ def find_copies(
     """Find pairs of images that show one radiograph.
 
     Exact copies are named with the first of them only, near copies with the first of each exact
-    kind; joined up (`join_pairs`), the pairs give all groups.
+    kind; joined up (`groups.join_pairs`), the pairs give all groups.
 
     Args:
         digests: n strings of `digest_pixels`.
@@ -66,13 +64,6 @@ def find_copies(
     near[["first", "second"]] = distinct[near[["first", "second"]].to_numpy(np.int64)]
     both = pd.concat([pairs, near.assign(exact=False)], ignore_index=True)
     return both.sort_values(["first", "second"], ignore_index=True)
-
-
-def join_pairs(n_images: int, pairs: pd.DataFrame) -> Ints:
-    """Number the groups of images that pairs connect: int64 (n,), in order of appearance."""
-    ends = (pairs["first"].to_numpy(), pairs["second"].to_numpy())
-    graph = coo_array((np.ones(len(pairs), bool), ends), shape=(n_images, n_images))
-    return np.asarray(connected_components(graph, directed=False)[1], np.int64)
 
 
 def _find_near(thumbnails: Thumbnails, report: Report) -> pd.DataFrame:

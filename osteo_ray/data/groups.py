@@ -5,6 +5,7 @@ from typing import get_args
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
@@ -70,16 +71,36 @@ def join_groups(*partitions: np.ndarray) -> npt.NDArray[np.int64]:
         images.append(known)
         numbers.append(n_nodes + index)
         n_nodes += len(values)
-    ties = (np.concatenate(images), np.concatenate(numbers))
-    graph = coo_array((np.ones(len(ties[0]), dtype=bool), ties), shape=(n_nodes, n_nodes))
-    return number_groups(connected_components(graph, directed=False)[1][:n])
+    return number_groups(_connect(n_nodes, np.concatenate(images), np.concatenate(numbers))[:n])
+
+
+def join_pairs(n_images: int, pairs: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Number the groups of images that pairs connect, directly or through others.
+
+    Args:
+        n_images: Of the set.
+        pairs: Of `duplicates.find_copies`: first and second, rows of the set.
+
+    Returns:
+        int64 (n_images,), numbers 0, 1, … in the order in which the groups first appear.
+
+    Example:
+        >>> join_pairs(4, pd.DataFrame({"first": [0], "second": [2]})).tolist()
+        [0, 1, 0, 2]
+    """
+    return number_groups(_connect(n_images, pairs["first"].to_numpy(), pairs["second"].to_numpy()))
+
+
+def _connect(n_nodes: int, one: np.ndarray, other: np.ndarray) -> npt.NDArray[np.int32]:
+    graph = coo_array((np.ones(len(one), bool), (one, other)), shape=(n_nodes, n_nodes))
+    return np.asarray(connected_components(graph, directed=False)[1])
 
 
 def find_conflicts(copies: npt.NDArray[np.int64], labels: Sequence[str]) -> npt.NDArray[np.bool_]:
     """Find the images whose copies do not agree on the label.
 
     Args:
-        copies: int64 (n,), of `group_copies`.
+        copies: int64 (n,), of `join_pairs`.
         labels: n class names, in the same order.
 
     Returns:
@@ -102,7 +123,7 @@ def resolve_conflicts(
     """Decide what becomes of the images whose copies do not agree on the label.
 
     Args:
-        copies: int64 (n,), of `group_copies`.
+        copies: int64 (n,), of `join_pairs`.
         labels: n class names, in the same order.
         policy: `drop` leaves all of them out; `majority` gives them the label of most images of
             their group, and leaves them out if two labels are equally frequent; `keep` changes
