@@ -142,9 +142,7 @@ def _build_index(vectors: npt.NDArray[np.float16]) -> Any:
     """Index vectors (n, d) by their dot product."""
     n_images, width = vectors.shape
     if n_images <= _FLAT_UP_TO:
-        index: Any = faiss.IndexScalarQuantizer(
-            width, faiss.ScalarQuantizer.QT_fp16, faiss.METRIC_INNER_PRODUCT
-        )
+        index: Any = faiss.IndexFlatIP(width)
     else:
         n_cells = int(4 * math.sqrt(n_images))
         index = faiss.IndexIVFScalarQuantizer(
