@@ -34,6 +34,7 @@ USES_TORCH = {  # at import; the others are imported by the driver, which does w
     "models.prediction",
     "models.training",
     "explain.explainer",
+    "explain.faithfulness",
     "explain.gradcam",
     "explain.lime",
     "compare.trials",

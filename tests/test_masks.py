@@ -1,10 +1,19 @@
-"""Polarity, packing and views of keep-masks, and the random masks of a wanted area."""
+"""Polarity, packing and views of keep-masks; masks of a wanted area, random or most important."""
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from osteo_ray.data.masks import apply_view, cover_area, pack_mask, unpack_mask
+from osteo_ray.data.masks import (
+    apply_view,
+    cover_area,
+    keep_most,
+    order_pixels,
+    pack_mask,
+    unpack_mask,
+)
 
 
 @pytest.mark.parametrize("size_px", [1, 2, 3, 5, 7, 8, 13, 31, 64])
@@ -127,3 +136,48 @@ def test_no_area_and_all_of_it() -> None:
 def test_impossible_area_is_refused(area: int) -> None:
     with pytest.raises(ValueError, match=rf"0 \.\. 6 pixels, but got {area}"):
         cover_area(np.arange(6).reshape(2, 3), area, np.random.default_rng(0))
+
+
+@st.composite
+def _draw_importance(draw: st.DrawFn) -> np.ndarray:
+    height, width = draw(st.integers(1, 6)), draw(st.integers(1, 6))
+    # Few values, so that there are ties; with zeros of both signs and what has no end.
+    number = st.sampled_from([-np.inf, -1.5, -0.0, 0.0, 0.25, 2.0, np.inf])
+    values = draw(st.lists(number, min_size=height * width, max_size=height * width))
+    dtype = draw(st.sampled_from([np.float32, np.float64]))
+    return np.array(values, dtype).reshape(height, width)
+
+
+@settings(max_examples=80)
+@given(_draw_importance(), st.data())
+def test_most_important_pixels_by_brute_force(importance: np.ndarray, data: st.DataObject) -> None:
+    area = data.draw(st.integers(0, importance.size))
+    left = list(np.ndindex(importance.shape))  # row-major
+    expected = np.zeros(importance.shape, bool)
+    for _ in range(area):  # the first of the largest that are left
+        best = max(left, key=lambda place: importance[place])
+        expected[best] = True
+        left.remove(best)
+    found = keep_most(importance, area)
+    assert found.dtype == bool
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64])
+def test_masks_and_whole_numbers_are_importances_too(dtype: type) -> None:
+    importance = np.array([[0, 1], [1, 0]], dtype)
+    assert order_pixels(importance).tolist() == [1, 2, 0, 3]
+    assert keep_most(importance, 3).tolist() == [[True, True], [True, False]]
+
+
+@pytest.mark.parametrize("area", [-1, 7])
+def test_impossible_area_of_importance_is_refused(area: int) -> None:
+    with pytest.raises(ValueError, match=rf"0 \.\. 6 pixels, but got {area}"):
+        keep_most(np.zeros((2, 3)), area)
+
+
+def test_importance_without_an_order_is_refused() -> None:
+    importance = np.array([[0.1, np.nan], [0.3, 0.2]])
+    for area in (0, 2, 4):
+        with pytest.raises(ValueError, match="can be ordered, but got NaN"):
+            keep_most(importance, area)

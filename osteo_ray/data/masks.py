@@ -86,13 +86,51 @@ def cover_area(segments: np.ndarray, area_px: int, rng: np.random.Generator) -> 
     Raises:
         ValueError: The area is not in 0 .. height·width.
     """
-    if not 0 <= area_px <= segments.size:
-        raise ValueError(f"Expected an area in 0 .. {segments.size} pixels, but got {area_px}.")
     order = rng.permutation(int(segments.max()) + 1)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    # Stable: within a superpixel, pixels stay in row-major order, so the cut runs along a row.
-    first = np.argsort(rank[segments].ravel(), kind="stable")[:area_px]
-    keep_mask = np.zeros(segments.size, bool)
-    keep_mask[first] = True
-    return keep_mask.reshape(segments.shape)
+    # Ties in row-major order: within a superpixel, the cut runs along a row.
+    return keep_most(-rank[segments], area_px)
+
+
+def order_pixels(importance: np.ndarray) -> np.ndarray:
+    """Order pixels from the most important to the least; ties in row-major order.
+
+    Args:
+        importance: (height, width); larger = more important.
+
+    Returns:
+        int64, (height·width,); indices into the flattened image.
+
+    Raises:
+        ValueError: An importance is NaN.
+    """
+    values = importance.astype(np.float64).ravel()
+    if np.isnan(values).any():
+        raise ValueError("Expected importances that can be ordered, but got NaN.")
+    return np.argsort(-values, kind="stable")
+
+
+def keep_most(importance: np.ndarray, area_px: int) -> np.ndarray:
+    """Keep the most important pixels, of exactly a wanted area.
+
+    Args:
+        importance: (height, width); larger = more important. Ties are broken by row-major order.
+        area_px: Pixels to keep, in 0 .. height·width.
+
+    Returns:
+        Keep-mask, bool, (height, width).
+
+    Raises:
+        ValueError: The area is not in 0 .. height·width, or an importance is NaN.
+
+    Example:
+        >>> keep_most(np.array([[0.1, 0.7], [0.7, 0.9]]), 2)
+        array([[False,  True],
+               [False,  True]])
+    """
+    if not 0 <= area_px <= importance.size:
+        raise ValueError(f"Expected an area in 0 .. {importance.size} pixels, but got {area_px}.")
+    keep_mask = np.zeros(importance.size, bool)
+    keep_mask[order_pixels(importance)[:area_px]] = True
+    return keep_mask.reshape(importance.shape)

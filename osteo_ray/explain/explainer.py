@@ -12,6 +12,7 @@ import torch
 
 from osteo_ray.config import LimeSettings, hash_settings
 from osteo_ray.data.masks import cover_area, pack_mask
+from osteo_ray.explain.gradcam import compute_heatmaps
 from osteo_ray.explain.jobs import Explainable
 from osteo_ray.explain.lime import Explanation, explain_image
 from osteo_ray.explain.superpixels import find_superpixels
@@ -158,9 +159,6 @@ class Explainer:
         ]
         if not chosen:
             return
-        # Imported here: it is needed for a few images and takes seconds.
-        from osteo_ray.explain.gradcam import compute_heatmaps
-
         batch = torch.from_numpy(np.stack([images[number] for number in chosen]))
         batch = batch.to(self.device)[:, None].float() / 255
         classes = self._predictor(explainable)(batch).argmax(1).cpu().numpy()
