@@ -123,12 +123,16 @@ def _check_image(image: Bytes) -> None:
 
 def _cut_white_margins(image: Bytes) -> Bytes:
     """Cut off the outer rows, then columns, that are white; uint8 (H, W) -> uint8 (h, w)."""
-    darkest, brightest = float(image.min()), float(image.max())
+    darkest, brightest, _, _ = cv2.minMaxLoc(image)
+    level = darkest + _WHITE_LEVEL * (brightest - darkest)
+
+    def is_inside(lines: Bytes) -> npt.NDArray[np.bool_]:
+        return np.asarray((lines >= level).sum(axis=1) < _WHITE_SHARE * lines.shape[1])
+
     for _ in range(2):
-        white = image >= darkest + _WHITE_LEVEL * (brightest - darkest)
-        n_white = np.count_nonzero(white, axis=1)
-        inside = np.flatnonzero(n_white < _WHITE_SHARE * image.shape[1])
-        if len(inside):
+        # Most images have no margin, which their outermost lines tell.
+        has_margin = not is_inside(image[[0, -1]]).all()
+        if has_margin and len(inside := np.flatnonzero(is_inside(image))):
             first, last = inside[0], inside[-1]
             # Beside a margin lies a line that resizing has mixed with it.
             first += 0 < first < last
