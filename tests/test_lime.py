@@ -8,22 +8,27 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
+from scipy.stats import norm
 
 from osteo_ray.config import LimeSettings
 from osteo_ray.data.phantom_set import make_phantoms
 from osteo_ray.explain import lime as fast_lime
 from osteo_ray.explain.lime import (
+    Explanation,
+    LocalModel,
+    Perturbable,
     choose_superpixels,
-    draw_rows,
-    explain_image,
+    explain_images,
     fill_superpixels,
-    fit_weights,
-    predict_samples,
+    fit_local_model,
+    measure_stability,
+    predict_rows,
 )
+from osteo_ray.explain.sampling import draw_rows
 from osteo_ray.explain.superpixels import find_superpixels
 
 CPU = torch.device("cpu")
-SETTINGS = LimeSettings(samples=200)
+SETTINGS = LimeSettings(samples=200, mode="exact")
 CASES = [(0, 144, 0), (1, 128, 1), (2, 144, 2), (3, 128, 3)]  # phantom, size in pixels, row seed
 
 
@@ -136,11 +141,21 @@ def segments(image: np.ndarray) -> np.ndarray:
     return find_superpixels(image, LimeSettings(kernel_size=2.0))
 
 
-def explain(image: np.ndarray, segments: np.ndarray, predict=predict_texture, **changes: Any):
-    seed = changes.pop("seed", 0)
-    settings = LimeSettings(**{"samples": 60, **changes})
-    rng = np.random.default_rng(seed)
-    return explain_image(predict, image, segments, settings, rng=rng, device=CPU)
+def explain(
+    image: np.ndarray, segments: np.ndarray, predict=predict_texture, **changes: Any
+) -> Explanation:
+    """Explain one image, by default by 60 samples in the exact mode."""
+    rng = np.random.default_rng(changes.pop("seed", 0))
+    settings = LimeSettings(**{"samples": 60, "mode": "exact", **changes})
+    (found,) = explain_images(predict, [image], [segments], settings, rngs=[rng], device=CPU)
+    if isinstance(found, ValueError):
+        raise found
+    return found
+
+
+def fit(rows: np.ndarray, targets: np.ndarray, **changes: Any) -> LocalModel:
+    options = {"kernel_width": 0.25, "alpha": 1.0, "paired": False, **changes}
+    return fit_local_model(rows, targets, **options)
 
 
 def test_cases_exercise_the_choice(stock: Stock) -> None:
@@ -174,24 +189,16 @@ def test_mean_fill_equals_the_packages(stock: Stock) -> None:
 
 
 def test_predictions_equal_the_packages(stock: Stock) -> None:
-    ours = predict_samples(
-        predict_texture,
-        stock.image,
-        stock.fudged_image,
-        stock.segments,
-        stock.rows.astype(np.uint8),
-        batch_size=37,
-        device=CPU,
-    )
+    perturbable = Perturbable(stock.image, stock.fudged_image, stock.segments, CPU)
+    rows = stock.rows.astype(np.uint8)
+    (ours,) = predict_rows(predict_texture, [(perturbable, rows)], 37)
     np.testing.assert_array_equal(ours, stock.predictions)
 
 
 def test_weights_and_fit_equal_the_packages(stock: Stock) -> None:
-    weights, local_fit = fit_weights(
-        stock.rows, stock.predictions[:, stock.label], kernel_width=0.25, alpha=1.0
-    )
-    np.testing.assert_allclose(weights, stock.weights, rtol=0, atol=1e-9)
-    assert local_fit == pytest.approx(stock.score, abs=1e-9)
+    model = fit(stock.rows, stock.predictions[:, stock.label])
+    np.testing.assert_allclose(model.weights, stock.weights, rtol=0, atol=1e-9)
+    assert model.local_fit == pytest.approx(stock.score, abs=1e-9)
 
 
 def test_keep_mask_equals_the_packages(stock: Stock) -> None:
@@ -245,18 +252,19 @@ def test_ridge_by_normal_equations_with_an_intercept_column() -> None:
     solution = np.linalg.solve(normal, design.T @ (closeness * targets))
     mean = closeness @ targets / closeness.sum()
     residual = closeness @ (targets - design @ solution) ** 2
-    weights, local_fit = fit_weights(rows, targets, kernel_width=0.4, alpha=3.0)
-    np.testing.assert_allclose(weights, solution[1:], atol=1e-12)
-    assert local_fit == pytest.approx(1 - residual / (closeness @ (targets - mean) ** 2))
+    model = fit(rows, targets, kernel_width=0.4, alpha=3.0)
+    np.testing.assert_allclose(model.weights, solution[1:], atol=1e-12)
+    assert model.local_fit == pytest.approx(1 - residual / (closeness @ (targets - mean) ** 2))
 
 
 @pytest.mark.parametrize("value", [0.5, 0.1, 0.7310585786300049, 1.0])
 def test_constant_classifier_gives_no_weight_at_all(value: float) -> None:
     # Exactly: a weight of 1e-33 from rounding would be positive, and would put noise into a mask.
     rows = draw_rows(30, 5, np.random.default_rng(0))
-    weights, local_fit = fit_weights(rows, np.full(30, value), kernel_width=0.25, alpha=1.0)
-    np.testing.assert_array_equal(weights, 0)
-    assert local_fit == 1.0
+    model = fit(rows, np.full(30, value))
+    np.testing.assert_array_equal(model.weights, 0)
+    np.testing.assert_array_equal(model.covariance, 0)
+    assert model.local_fit == 1.0
 
 
 @pytest.mark.parametrize(
@@ -273,15 +281,6 @@ def test_chosen_superpixels(weights: list[float], top_k: int, expected: list[int
     assert choose_superpixels(np.array(weights), top_k).tolist() == expected
 
 
-def test_rows_are_fair_and_begin_with_the_whole_image() -> None:
-    rows = draw_rows(2000, 20, np.random.default_rng(0))
-    assert rows.shape == (2000, 20)
-    assert rows.dtype == np.uint8
-    assert rows[0].all()
-    assert set(np.unique(rows)) == {0, 1}
-    np.testing.assert_allclose(rows[1:].mean(0), 0.5, atol=0.05)
-
-
 def test_row_of_ones_is_the_image_and_row_of_zeros_its_fill(
     image: np.ndarray, segments: np.ndarray
 ) -> None:
@@ -295,7 +294,7 @@ def test_row_of_ones_is_the_image_and_row_of_zeros_its_fill(
     n_superpixels = segments.max() + 1
     rows = np.array([[1] * n_superpixels, [0] * n_superpixels, [0] * n_superpixels], np.uint8)
     rows[2, 4] = 1
-    predict_samples(predict, image, fill, segments, rows, batch_size=2, device=CPU)
+    predict_rows(predict, [(Perturbable(image, fill, segments, CPU), rows)], 2)
     assert [len(batch) for batch in seen] == [2, 1]
     shown = (torch.cat(seen)[:, 0] * 255).numpy()
     expected = [image, fill, np.where(segments == 4, image, fill)]
@@ -377,8 +376,125 @@ def test_single_superpixel_is_refused_before_anything_is_classified() -> None:
 
 
 def test_image_equal_to_its_fill_gets_an_empty_mask() -> None:
-    # Quickshift divides even a constant image, by the noise with which it breaks ties.
     flat = np.full((40, 40), 7, np.uint8)
-    segments = find_superpixels(flat, LimeSettings(kernel_size=1.5))
-    assert segments.max() > 0
-    assert not explain(flat, segments).keep_mask.any()
+    segments = np.arange(40)[:, None] // 10 + np.zeros((40, 40), np.int64)
+    found = explain(flat, segments)
+    assert not found.keep_mask.any()
+    assert found.stability == 1
+
+
+# The adaptive mode
+
+
+def explain_all(numbers: list[int], image: np.ndarray, segments: np.ndarray, **changes: Any):
+    images = [np.roll(image, 3 * number) for number in numbers]
+    pieces = [np.roll(segments, 3 * number) for number in numbers]
+    settings = LimeSettings(**{"samples": 300, "stability": 0.97, **changes})
+    rngs = [np.random.default_rng(number) for number in numbers]
+    return explain_images(predict_texture, images, pieces, settings, rngs=rngs, device=CPU)
+
+
+@pytest.mark.parametrize("mode", ["adaptive", "exact"])
+def test_what_is_explained_together_changes_nothing(
+    image: np.ndarray, segments: np.ndarray, mode: str
+) -> None:
+    together = explain_all([0, 1, 2, 3], image, segments, mode=mode, batch_size=7)
+    alone = [explain_all([n], image, segments, mode=mode, batch_size=50)[0] for n in range(4)]
+    backwards = explain_all([3, 1, 0, 2], image, segments, mode=mode)
+    assert (len({one.n_samples for one in together}) > 1) == (mode == "adaptive")
+    for number, one in enumerate(together):
+        for other in (alone[number], backwards[[3, 1, 0, 2].index(number)]):
+            np.testing.assert_array_equal(one.weights, other.weights)
+            np.testing.assert_array_equal(one.keep_mask, other.keep_mask)
+            assert (one.n_samples, one.stability) == (other.n_samples, other.stability)
+
+
+def test_sampling_ends_when_the_mask_is_stable_or_samples_run_out(
+    image: np.ndarray, segments: np.ndarray
+) -> None:
+    found = [
+        explain(image, segments, mode="adaptive", samples=600, stability=wanted)
+        for wanted in (0.5, 0.8, 0.95, 1.0)
+    ]
+    counts = [one.n_samples for one in found]
+    assert counts == sorted(counts)
+    assert counts[0] < counts[2]
+    for one, wanted in zip(found, (0.5, 0.8, 0.95, 1.0), strict=True):
+        assert one.stability >= wanted or one.n_samples == 600
+    assert counts[-1] == 600
+
+
+def test_few_superpixels_are_enumerated_without_repeats(image: np.ndarray) -> None:
+    segments = (np.arange(64)[:, None] // 32) * 2 + np.arange(64) // 32  # 4 quarters
+    seen: list[torch.Tensor] = []
+
+    def predict(images: torch.Tensor) -> torch.Tensor:
+        seen.append(images)
+        return predict_texture(images)
+
+    found = explain(image, segments, predict, mode="adaptive", samples=100, stability=0.01)
+    shown = torch.cat(seen)
+    assert len(shown) == len(torch.unique(shown, dim=0)) == found.n_samples == 16
+    assert found.stability == 1
+    everything = np.array(list(np.ndindex(2, 2, 2, 2)))[::-1].astype(np.uint8)
+    perturbable = Perturbable(image, fill_superpixels(image, segments, "mean"), segments, CPU)
+    (targets,) = predict_rows(predict_texture, [(perturbable, everything)], 16)
+    model = fit(everything, targets[:, found.explained_class], alpha=0.16)
+    np.testing.assert_allclose(found.weights, model.weights, atol=1e-12)
+
+
+def test_images_without_an_explanation_do_not_stop_the_others(
+    image: np.ndarray, segments: np.ndarray
+) -> None:
+    whole = np.zeros_like(segments)
+    settings = LimeSettings(samples=60)
+    rngs = [np.random.default_rng(0), np.random.default_rng(0)]
+    refused, found = explain_images(
+        predict_texture, [image, image], [whole, segments], settings, rngs=rngs, device=CPU
+    )
+    assert isinstance(refused, ValueError)
+    assert isinstance(found, Explanation)
+
+
+def test_stability_of_two_superpixels_by_hand() -> None:
+    # One is kept. They change places with the probability that the difference, normal around 0.1
+    # with variance 0.01 + 0.03, is below 0; then nothing is shared.
+    model = LocalModel(np.array([0.5, 0.4]), 1.0, np.diag([0.01, 0.03]))
+    rng = np.random.default_rng(0)
+    found = np.mean([measure_stability(model, np.array([9, 1]), 1, rng) for _ in range(200)])
+    assert found == pytest.approx(norm.cdf(0.1 / 0.2), abs=0.01)
+
+
+def test_stability_counts_areas_and_positive_weights_only() -> None:
+    areas, rng = np.array([30, 10, 60]), np.random.default_rng(0)
+    certain = LocalModel(np.array([0.2, 0.1, -1.0]), 1.0, np.zeros((3, 3)))
+    assert measure_stability(certain, areas, 2, rng) == 1
+    # The second one is positive half of the time: 30 or 40 of 40 pixels are shared.
+    even = LocalModel(np.array([0.2, 1e-9, -1.0]), 1.0, np.diag([0.0, 1.0, 0.0]))
+    found = np.mean([measure_stability(even, areas, 3, rng) for _ in range(100)])
+    assert found == pytest.approx((1 + 0.75) / 2, abs=0.01)
+    negative = LocalModel(np.array([-0.2, -0.1, -1.0]), 1.0, np.zeros((3, 3)))
+    assert measure_stability(negative, areas, 2, rng) == 1
+
+
+@pytest.mark.parametrize("paired", [False, True])
+def test_covariance_is_that_of_repeated_draws(paired: bool) -> None:
+    truth = np.random.default_rng(1).normal(size=6)
+
+    def draw(seed: int) -> LocalModel:
+        rng = np.random.default_rng(seed)
+        rows = draw_rows(201, 6, rng)
+        if paired:
+            rows[2::2] = 1 - rows[1::2]
+        # What a linear model cannot tell: pairs of superpixels, and threes.
+        signs = 2.0 * rows - 1
+        pairs, threes = signs[:, 0] * signs[:, 1], signs[:, 2] * signs[:, 3] * signs[:, 4]
+        targets = rows @ truth + 2 * pairs + threes
+        return fit(rows, targets, kernel_width=50.0, paired=paired)
+
+    models = [draw(seed) for seed in range(400)]
+    seen = np.cov(np.stack([model.weights for model in models]).T)
+    told = np.mean([model.covariance for model in models], axis=0)
+    np.testing.assert_allclose(np.diag(told), np.diag(seen), rtol=0.25)
+    if paired:  # complements cancel what pairs of superpixels do
+        assert np.diag(seen).max() < 0.5 * 4 * (2**2 + 1) / 201

@@ -4,14 +4,13 @@ Insertion and deletion are those of RISE (Petsiuk et al. 2018). Any explanation 
 can be measured: what counts is the order of its importances, not their size.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
 from osteo_ray.data.masks import order_pixels
-from osteo_ray.explain.lime import predict_samples
+from osteo_ray.explain.lime import Perturbable, Predict, predict_rows
 
 
 @dataclass(frozen=True)
@@ -33,7 +32,7 @@ class Faithfulness:
 
 
 def measure_faithfulness(
-    predict: Callable[[torch.Tensor], torch.Tensor],
+    predict: Predict,
     image: np.ndarray,
     fill: np.ndarray,
     importance: np.ndarray,
@@ -47,8 +46,7 @@ def measure_faithfulness(
     """Measure how faithful an explanation of one image is to the classifier.
 
     Args:
-        predict: Images, float32 (batch, 1, height, width) in [0, 1] → probabilities (batch,
-            n_classes).
+        predict: The classifier.
         image: uint8, (height, width).
         fill: uint8, (height, width); what stands where a pixel is removed, as `fill_superpixels`
             makes it.
@@ -71,15 +69,9 @@ def measure_faithfulness(
     if n_steps < 1:
         raise ValueError(f"Expected at least 1 step, but got {n_steps}.")
     counts = np.arange(n_steps + 1) * image.size // n_steps
-    probabilities = predict_samples(
-        predict,
-        image,
-        fill,
-        _divide_image(importance, keep_mask, counts),
-        _list_rows(n_steps),
-        batch_size=batch_size,
-        device=device,
-    )
+    pieces = _divide_image(importance, keep_mask, counts)
+    perturbable = Perturbable(image, fill, pieces, device)
+    (probabilities,) = predict_rows(predict, [(perturbable, _list_rows(n_steps))], batch_size)
     if not np.isfinite(probabilities).all():
         raise ValueError("Expected finite probabilities, but the classifier gave NaN.")
     explained = probabilities[:, explained_class]

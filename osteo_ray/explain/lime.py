@@ -1,17 +1,32 @@
 """LIME for images: which superpixels speak for the predicted class.
 
 The mathematics of `lime` 0.2.0.1 (Ribeiro et al. 2016), without its loops: perturbed images are
-assembled in whole batches on the device of the classifier, and the local model is solved in closed
-form. Held to the package in tests: same superpixels and rows in, same weights and masks out.
+assembled on the device of the classifier, batches are packed across images, and the local model is
+solved in closed form. Held to the package in tests: same superpixels and rows in, same weights and
+masks out.
+
+In the adaptive mode an image is sampled until its mask would hardly change if it were explained
+anew (in the spirit of S-LIME, Zhou et al. 2021): the weights are estimates with a covariance, and
+redrawing them from it tells how much the mask may still move (`measure_stability`).
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator, Sequence
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import torch
 
 from osteo_ray.config import LimeSettings
+from osteo_ray.explain.sampling import draw_adaptive_rows, draw_rows
+
+Predict = Callable[[torch.Tensor], torch.Tensor]
+"""Images, float32 (batch, 1, height, width) in [0, 1] → probabilities (batch, n_classes)."""
+
+_FIRST_PER_SUPERPIXEL = 2  # rows before the first look at the stability
+_STEP = 32  # rows between looks; even, as rows come with their complements
+_BLUR = 0.05  # of the fill: sigma as a share of the side
+_REDRAWS = 200  # of the weights, to measure the stability
 
 
 @dataclass(frozen=True)
@@ -25,6 +40,8 @@ class Explanation:
         explained_class: Number of the class, the one the classifier predicts.
         local_fit: R² of the local linear model on its weighted samples.
         n_samples: Perturbed images that were classified.
+        stability: In [0, 1]; the expected overlap (intersection over union, by area) of the mask
+            with that of the local model of all possible samples.
     """
 
     keep_mask: np.ndarray
@@ -32,17 +49,53 @@ class Explanation:
     explained_class: int
     local_fit: float
     n_samples: int
+    stability: float
 
 
-def draw_rows(n_samples: int, n_superpixels: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw which superpixels each sample keeps; the first sample keeps all.
+@dataclass(frozen=True)
+class LocalModel:
+    """A ridge regression around one image.
 
-    Returns:
-        uint8, (n_samples, n_superpixels); 1 = the superpixel is kept.
+    Attributes:
+        weights: float64, (n_superpixels,).
+        local_fit: Weighted R².
+        covariance: float64, (n_superpixels, n_superpixels); of the weights, over draws of rows.
     """
-    rows = rng.integers(0, 2, (n_samples, n_superpixels), dtype=np.uint8)
-    rows[0] = 1
-    return rows
+
+    weights: np.ndarray
+    local_fit: float
+    covariance: np.ndarray
+
+
+class Perturbable:
+    """An image whose superpixels can be switched off, on the device of the classifier.
+
+    Args:
+        image: uint8, (height, width).
+        fill: uint8, (height, width); what stands where a superpixel is off.
+        segments: int, (height, width), numbered from 0.
+        device: Where to assemble.
+    """
+
+    def __init__(
+        self, image: np.ndarray, fill: np.ndarray, segments: np.ndarray, device: torch.device
+    ) -> None:
+        self._shape = image.shape
+        self._on = torch.from_numpy(image).to(device).float() / 255
+        self._off = torch.from_numpy(fill).to(device).float() / 255
+        self._index = torch.from_numpy(segments.ravel()).to(device)
+
+    def render(self, rows: np.ndarray) -> torch.Tensor:
+        """Assemble perturbed images.
+
+        Args:
+            rows: uint8, (n, n_superpixels); 1 = kept.
+
+        Returns:
+            float32, (n, 1, height, width), in [0, 1].
+        """
+        keep = torch.from_numpy(rows).to(self._index.device).bool()[:, self._index]
+        return torch.where(keep.view(-1, 1, *self._shape), self._on, self._off)
 
 
 def fill_superpixels(image: np.ndarray, segments: np.ndarray, fill: str) -> np.ndarray:
@@ -51,13 +104,17 @@ def fill_superpixels(image: np.ndarray, segments: np.ndarray, fill: str) -> np.n
     Args:
         image: uint8, (height, width).
         segments: int, (height, width), numbered from 0.
-        fill: `mean`, each superpixel's mean (what `lime` does unless told otherwise), or `black`.
+        fill: `mean`, each superpixel's mean (what `lime` does unless told otherwise), `blur`, the
+            image without its structure, or `black`.
 
     Returns:
         uint8, (height, width).
     """
     if fill == "black":
         return np.zeros_like(image)
+    if fill == "blur":
+        sigma = _BLUR * max(image.shape)
+        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
     labels = segments.ravel()
     sums = np.bincount(labels, weights=image.ravel())
     means = sums / np.maximum(np.bincount(labels), 1)
@@ -65,44 +122,37 @@ def fill_superpixels(image: np.ndarray, segments: np.ndarray, fill: str) -> np.n
     return filled  # truncated, as assignment to a uint8 image does
 
 
-def predict_samples(
-    predict: Callable[[torch.Tensor], torch.Tensor],
-    image: np.ndarray,
-    fill: np.ndarray,
-    segments: np.ndarray,
-    rows: np.ndarray,
-    *,
-    batch_size: int,
-    device: torch.device,
-) -> np.ndarray:
-    """Classify the perturbed images of one explanation, made on the device.
+def predict_rows(
+    predict: Predict, requests: Sequence[tuple[Perturbable, np.ndarray]], batch_size: int
+) -> list[np.ndarray]:
+    """Classify perturbed images of several explanations, packed into full batches.
 
     Args:
-        predict: Images, float32 (batch, 1, height, width) in [0, 1] → probabilities (batch,
-            n_classes).
-        image: uint8, (height, width).
-        fill: uint8, (height, width).
-        segments: int, (height, width).
-        rows: uint8, (n_samples, n_superpixels); 1 = kept.
+        predict: The classifier.
+        requests: Images, and the rows wanted of each: uint8 (n_rows, n_superpixels), 1 = kept.
         batch_size: Images per call.
-        device: Where `predict` computes.
 
     Returns:
-        float64, (n_samples, n_classes).
+        Per request, float64 (n_rows, n_classes).
     """
-    on = torch.from_numpy(image).to(device).float() / 255
-    off = torch.from_numpy(fill).to(device).float() / 255
-    index = torch.from_numpy(segments.ravel()).to(device)
-    found = []
-    for part in torch.from_numpy(rows).to(device).bool().split(batch_size):
-        keep = part[:, index].view(-1, 1, *image.shape)
-        found.append(predict(torch.where(keep, on, off)))
-    return torch.cat(found).double().cpu().numpy()
+    found, batch, room = [], [], batch_size
+    for perturbable, rows in requests:
+        start = 0
+        while start < len(rows):
+            batch.append(perturbable.render(rows[start : start + room]))
+            start, room = start + len(batch[-1]), room - len(batch[-1])
+            if room == 0:
+                found.append(predict(torch.cat(batch)))
+                batch, room = [], batch_size
+    if batch:
+        found.append(predict(torch.cat(batch)))
+    probabilities = torch.cat(found).double().cpu().numpy()
+    return np.split(probabilities, np.cumsum([len(rows) for _, rows in requests])[:-1])
 
 
-def fit_weights(
-    rows: np.ndarray, targets: np.ndarray, *, kernel_width: float, alpha: float
-) -> tuple[np.ndarray, float]:
+def fit_local_model(
+    rows: np.ndarray, targets: np.ndarray, *, kernel_width: float, alpha: float, paired: bool
+) -> LocalModel:
     """Fit the local linear model: ridge regression weighted by closeness to the whole image.
 
     Args:
@@ -110,9 +160,12 @@ def fit_weights(
         targets: float64, (n_samples,); probability of the explained class.
         kernel_width: Of the exponential kernel on the cosine distance to the first row.
         alpha: Ridge penalty; the intercept is free of it.
+        paired: Whether rows 1 and 2, 3 and 4 and so on were drawn together, so that only the pairs
+            are independent.
 
     Returns:
-        The weight of each superpixel, float64, (n_superpixels,), and the weighted R².
+        The model; its covariance is the sandwich estimate (White 1980; by pairs, Liang & Zeger
+        1986), scaled up for the degrees of freedom that the weights take.
     """
     x = rows.astype(np.float64)
     norms = np.sqrt(x.sum(1) * x.shape[1])
@@ -125,8 +178,15 @@ def fit_weights(
     weighted = x * closeness[:, None]
     gram = weighted.T @ x + alpha * np.eye(x.shape[1])
     weights = np.linalg.solve(gram, weighted.T @ y)
-    residual, total = closeness @ (y - x @ weights) ** 2, closeness @ y**2
-    return weights, float(1 - residual / total) if total > 0 else 1.0
+    residuals = y - x @ weights
+    unexplained, total = closeness @ residuals**2, closeness @ y**2
+    scores = weighted * residuals[:, None]
+    if paired:
+        scores = np.add.reduceat(scores, np.append(0, np.arange(1, len(scores), 2)), axis=0)
+    spread = np.linalg.solve(gram, scores.T)
+    free = len(scores) / max(len(scores) - x.shape[1], 1)
+    fit = float(1 - unexplained / total) if total > 0 else 1.0
+    return LocalModel(weights, fit, free * spread @ spread.T)
 
 
 def choose_superpixels(weights: np.ndarray, top_k: int) -> np.ndarray:
@@ -135,44 +195,126 @@ def choose_superpixels(weights: np.ndarray, top_k: int) -> np.ndarray:
     return order[weights[order] > 0]
 
 
-def explain_image(
-    predict: Callable[[torch.Tensor], torch.Tensor],
-    image: np.ndarray,
-    segments: np.ndarray,
-    settings: LimeSettings,
-    *,
-    rng: np.random.Generator,
-    device: torch.device,
-) -> Explanation:
-    """Explain the class that a classifier predicts for one image.
+def measure_stability(
+    model: LocalModel, areas: np.ndarray, top_k: int, rng: np.random.Generator
+) -> float:
+    """Tell how much the mask of a local model would overlap with one from other samples.
+
+    The weights are redrawn from the normal distribution that the samples leave them.
 
     Args:
-        predict: Images, float32 (batch, 1, height, width) in [0, 1] → probabilities.
-        image: uint8, (height, width).
-        segments: int, (height, width), numbered from 0 without gaps.
+        model: Weights and their covariance.
+        areas: (n_superpixels,), pixels of each.
+        top_k: Superpixels that a mask keeps.
+        rng: Where the redraws come from.
+
+    Returns:
+        Mean intersection over union by area, in [0, 1]; two empty masks count as equal.
+    """
+    values, axes = np.linalg.eigh(model.covariance)
+    noise = rng.standard_normal((_REDRAWS, len(values))) * np.sqrt(np.maximum(values, 0))
+    redrawn = model.weights + noise @ axes.T
+    order = np.argsort(-redrawn, axis=1, kind="stable")[:, :top_k]
+    kept = np.zeros(redrawn.shape, bool)
+    np.put_along_axis(kept, order, np.take_along_axis(redrawn, order, axis=1) > 0, axis=1)
+    own = np.zeros(len(areas), bool)
+    own[choose_superpixels(model.weights, top_k)] = True
+    common, either = (kept & own) @ areas, (kept | own) @ areas
+    return float(np.mean(np.divide(common, either, out=np.ones(_REDRAWS), where=either > 0)))
+
+
+def explain_images(
+    predict: Predict,
+    images: Sequence[np.ndarray],
+    segments: Sequence[np.ndarray],
+    settings: LimeSettings,
+    *,
+    rngs: Sequence[np.random.Generator],
+    device: torch.device,
+) -> list[Explanation | ValueError]:
+    """Explain the class that a classifier predicts for each of some images.
+
+    What is found of an image depends on nothing that is explained with it.
+
+    Args:
+        predict: The classifier.
+        images: uint8, (height, width) each.
+        segments: int, (height, width) each, numbered from 0 without gaps.
         settings: Samples, kernel, penalty, superpixels kept.
-        rng: Where the rows come from.
+        rngs: Where the rows of each image come from.
         device: Where `predict` computes.
 
-    Raises:
-        ValueError: The image is one superpixel only, or the classifier gave NaN.
+    Returns:
+        Per image, what was found, or why nothing could be: the image is one superpixel only, or
+        the classifier gave NaN.
     """
-    n_superpixels = int(segments.max()) + 1
-    if n_superpixels < 2:
+    found: dict[int, Explanation | ValueError] = {}
+    running: dict[int, tuple[_Sampling, Perturbable, np.ndarray]] = {}
+    for number, (image, pieces, rng) in enumerate(zip(images, segments, rngs, strict=True)):
+        sampling = _sample(pieces, settings, rng)
+        fill = fill_superpixels(image, pieces, settings.fill)
+        perturbable = Perturbable(image, fill, pieces, device)
+        try:
+            running[number] = (sampling, perturbable, next(sampling))
+        except ValueError as error:
+            found[number] = error
+    while running:
+        requests = [(perturbable, rows) for _, perturbable, rows in running.values()]
+        probabilities = predict_rows(predict, requests, settings.batch_size)
+        for number, answer in zip(list(running), probabilities, strict=True):
+            sampling, perturbable, _ = running.pop(number)
+            try:
+                running[number] = (sampling, perturbable, sampling.send(answer))
+            except StopIteration as stop:
+                found[number] = stop.value
+            except ValueError as error:
+                found[number] = error
+    return [found[number] for number in range(len(images))]
+
+
+_Sampling = Generator[np.ndarray, np.ndarray, Explanation]
+
+
+def _sample(segments: np.ndarray, settings: LimeSettings, rng: np.random.Generator) -> _Sampling:
+    """Explain one image: hand out rows, take the probabilities of what they show, till it is done.
+
+    Raises:
+        ValueError: See `explain_images`.
+    """
+    areas = np.bincount(segments.ravel())
+    if len(areas) < 2:
         raise ValueError("Expected at least 2 superpixels, but the image is a single one.")
-    rows = draw_rows(settings.samples, n_superpixels, rng)
-    fill = fill_superpixels(image, segments, settings.fill)
-    probabilities = predict_samples(
-        predict, image, fill, segments, rows, batch_size=settings.batch_size, device=device
+    adaptive = settings.mode == "adaptive"
+    if adaptive:
+        draws = draw_adaptive_rows(
+            len(areas), _FIRST_PER_SUPERPIXEL * len(areas), _STEP, settings.samples, rng
+        )
+    else:
+        draws = iter([draw_rows(settings.samples, len(areas), rng)])
+    redraws = rng.spawn(1)[0]
+    rows = np.zeros((0, len(areas)), np.uint8)
+    probabilities = np.zeros((0, 0))
+    for drawn in draws:
+        answer = yield drawn
+        if not np.isfinite(answer).all():
+            raise ValueError("Expected finite probabilities, but the classifier gave NaN.")
+        rows = np.concatenate([rows, drawn])
+        probabilities = np.concatenate([probabilities.reshape(-1, answer.shape[1]), answer])
+        explained_class = int(probabilities[0].argmax())
+        model = fit_local_model(
+            rows,
+            probabilities[:, explained_class],
+            kernel_width=settings.kernel_width,
+            # The penalty of so many samples as `lime` would draw, scaled to those drawn.
+            alpha=settings.alpha * len(rows) / settings.samples,
+            paired=adaptive,
+        )
+        stability = measure_stability(model, areas, settings.top_k, redraws)
+        if len(rows) == 2 ** len(areas) and adaptive:
+            stability = 1.0  # there are no other samples
+        if stability >= settings.stability:
+            break
+    keep_mask = np.isin(segments, choose_superpixels(model.weights, settings.top_k))
+    return Explanation(
+        keep_mask, model.weights, explained_class, model.local_fit, len(rows), stability
     )
-    if not np.isfinite(probabilities).all():
-        raise ValueError("Expected finite probabilities, but the classifier gave NaN.")
-    explained_class = int(probabilities[0].argmax())
-    weights, local_fit = fit_weights(
-        rows,
-        probabilities[:, explained_class],
-        kernel_width=settings.kernel_width,
-        alpha=settings.alpha,
-    )
-    keep_mask = np.isin(segments, choose_superpixels(weights, settings.top_k))
-    return Explanation(keep_mask, weights, explained_class, local_fit, len(rows))

@@ -1,26 +1,70 @@
 """Superpixels: the pieces of an image that LIME switches on and off."""
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 from skimage.color import gray2rgb
-from skimage.segmentation import quickshift
+from skimage.segmentation import felzenszwalb, quickshift, slic
 
-from osteo_ray.config import LimeSettings
+from osteo_ray.config import LimeSettings, Superpixels
 
 
 def find_superpixels(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
-    """Divide an image into superpixels by quickshift, as `lime` 0.2.0.1 does.
+    """Divide an image into superpixels; by default by quickshift, as `lime` 0.2.0.1 does.
 
     Args:
         image: uint8, (height, width).
-        settings: `kernel_size`, `max_dist` and `ratio` are used.
+        settings: `superpixels` and what belongs to it.
 
     Returns:
         int64, (height, width); the superpixel of each pixel, numbered from 0 without gaps.
+
+    Raises:
+        ValueError: All pixels are equal: any pieces would be those of rounding.
     """
-    segments = quickshift(
+    if image.min() == image.max():
+        raise ValueError("Expected an image that shows something, but all its pixels are equal.")
+    segments = _ALGORITHMS[settings.superpixels](image, settings)
+    return np.unique(segments, return_inverse=True)[1].reshape(image.shape)
+
+
+def _by_quickshift(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
+    return quickshift(
         gray2rgb(image),
         kernel_size=settings.kernel_size,
         max_dist=settings.max_dist,
         ratio=settings.ratio,
     )
-    return np.unique(segments, return_inverse=True)[1].reshape(image.shape)
+
+
+def _by_slic(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
+    return slic(
+        image, n_segments=settings.n_superpixels, compactness=_COMPACTNESS, channel_axis=None
+    )
+
+
+def _by_felzenszwalb(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
+    # It grows pieces of any size; the smallest allowed sets how many there are.
+    smallest = image.size // (4 * settings.n_superpixels)
+    return felzenszwalb(image, scale=_SCALE, sigma=_SIGMA, min_size=max(smallest, 1))
+
+
+def _by_grid(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
+    height, width = image.shape
+    rows = max(1, round(math.sqrt(settings.n_superpixels * height / width)))
+    columns = max(1, round(settings.n_superpixels / rows))
+    row = np.arange(height) * rows // height
+    column = np.arange(width) * columns // width
+    return np.asarray(row[:, None] * columns + column)
+
+
+_COMPACTNESS = 0.1  # of SLIC, for gray in [0, 1]
+_SCALE, _SIGMA = 100.0, 0.8  # of Felzenszwalb and Huttenlocher
+
+_ALGORITHMS: dict[Superpixels, Callable[[np.ndarray, LimeSettings], np.ndarray]] = {
+    "quickshift": _by_quickshift,
+    "slic": _by_slic,
+    "felzenszwalb": _by_felzenszwalb,
+    "grid": _by_grid,
+}
