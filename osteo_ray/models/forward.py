@@ -2,8 +2,8 @@
 
 On a CPU that is OpenVINO, in 32-bit floats, a graph whose layers are fused: about three times as
 fast as PyTorch, and equal to it within rounding. Turning a classifier into such a graph takes
-seconds, so it is done once and kept in a file (`freeze_classifier`), and not at all for networks so
-small that it would never pay.
+seconds, so it is done once and kept in a file, and not at all for networks so small that it would
+never pay.
 """
 
 from collections.abc import Callable
@@ -23,6 +23,7 @@ Predict = Callable[[torch.Tensor], torch.Tensor]
 """Images, float32 (batch, 1, height, width) in [0, 1] → probabilities, float32 (batch, n_classes)."""
 
 _WORTH_FREEZING = 20_000_000  # multiply-adds of one image; below, PyTorch is about as fast
+_GRAPH = "model.xml"
 _TOLERANCE = 1e-4  # of a probability, from PyTorch's
 
 
@@ -55,24 +56,63 @@ def choose_backend(classifier: Classifier, image_size: int, device: torch.device
     return "openvino" if counter.get_total_flops() / 2 >= _WORTH_FREEZING else "eager"
 
 
+def open_classifier(
+    classifier: Classifier, image_size: int, frozen: Path, device: torch.device, n_threads: int
+) -> Predict:
+    """Make the fastest function from images to probabilities that there is for a classifier.
+
+    Args:
+        classifier: On the device, in evaluation mode.
+        image_size: Side of the images, pixels.
+        frozen: Directory in which its frozen form is kept, or will be.
+        device: Of the classifier.
+        n_threads: CPU threads.
+
+    Raises:
+        RuntimeError: The frozen form is not that of this classifier.
+    """
+    probabilities = Probabilities(classifier).eval()
+
+    def predict(images: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            found: torch.Tensor = probabilities(images)
+            return found
+
+    if choose_backend(classifier, image_size, device) == "eager":
+        return predict
+    freeze_classifier(classifier, image_size, frozen)
+    if not (frozen / _GRAPH).exists():
+        return predict
+    fast = FrozenClassifier(frozen, n_threads)
+    _check_equal(fast, predict, image_size)
+    return fast
+
+
 def freeze_classifier(classifier: Classifier, image_size: int, path: Path) -> None:
-    """Write a classifier as an OpenVINO graph for single images, `path`/model.xml and .bin.
+    """Write a classifier as an OpenVINO graph, or a note that OpenVINO cannot do what it does.
 
     Args:
         classifier: On the CPU, in evaluation mode.
         image_size: Side of the images, pixels.
         path: Directory; appears whole or not at all, and is left as it is if it is there.
     """
-    import openvino
-
     if path.exists():
         return
+    # Imported here: it takes a second, and small networks do without.
+    import openvino
+    from openvino.frontend import OpConversionFailure
+
     example = torch.zeros(1, 1, image_size, image_size)
-    graph = openvino.convert_model(Probabilities(classifier).eval(), example_input=example)
-    graph.reshape(list(example.shape))
+    with torch.no_grad():
+        exported = torch.export.export(Probabilities(classifier).eval(), (example,))
     with write_whole(path) as unfinished:
         unfinished.mkdir()
-        openvino.save_model(graph, unfinished / "model.xml", compress_to_fp16=False)
+        try:
+            graph = openvino.convert_model(exported)
+        except OpConversionFailure as error:
+            (unfinished / "unsupported.txt").write_text(str(error), encoding="utf-8")
+        else:
+            openvino.save_model(graph, unfinished / _GRAPH, compress_to_fp16=False)
 
 
 class FrozenClassifier:
@@ -94,7 +134,7 @@ class FrozenClassifier:
             "INFERENCE_PRECISION_HINT": "f32",
             "NUM_STREAMS": 1,
         }
-        compiled = openvino.Core().compile_model(path / "model.xml", "CPU", settings)
+        compiled = openvino.Core().compile_model(path / _GRAPH, "CPU", settings)
         self._request: Any = compiled.create_infer_request()
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:
@@ -104,7 +144,7 @@ class FrozenClassifier:
         return torch.from_numpy(np.concatenate(found))
 
 
-def check_equal(predict: Predict, reference: Predict, image_size: int) -> None:
+def _check_equal(predict: Predict, reference: Predict, image_size: int) -> None:
     """Hold one way of running a classifier to another, on a few images of noise.
 
     Raises:
@@ -115,6 +155,6 @@ def check_equal(predict: Predict, reference: Predict, image_size: int) -> None:
     difference = float((predict(images) - reference(images)).abs().max())
     if not difference <= _TOLERANCE:
         raise RuntimeError(
-            f"Expected the frozen classifier to give the probabilities of the original, but they "
+            "Expected the frozen classifier to give the probabilities of the original, but they "
             f"differ by {difference:.1e}."
         )

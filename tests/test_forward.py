@@ -1,0 +1,105 @@
+"""Frozen classifiers: the same probabilities as PyTorch's, whatever the batch."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from osteo_ray.models import forward
+from osteo_ray.models.classifier import Classifier, build_classifier
+from osteo_ray.models.forward import (
+    FrozenClassifier,
+    Probabilities,
+    choose_backend,
+    freeze_classifier,
+    open_classifier,
+)
+
+SIZE = 64
+CPU = torch.device("cpu")
+
+
+def build(name: str, seed: int = 0) -> Classifier:
+    """Build a classifier whose batch statistics fit its images, so that these matter to it."""
+    classifier = build_classifier(name, n_classes=3, image_size=SIZE, weights="none", seed=seed)
+    torch.manual_seed(0)
+    classifier.train()
+    with torch.inference_mode():
+        for _ in range(30):
+            classifier(torch.rand(16, 1, SIZE, SIZE))
+    return classifier.eval()
+
+
+@pytest.fixture(scope="module", params=["test_efficientnet", "test_byobnet"])
+def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
+    classifier = build(request.param)
+    path = tmp_path_factory.mktemp("frozen") / "graph"
+    freeze_classifier(classifier, SIZE, path)
+    return classifier, path
+
+
+def test_probabilities_are_those_of_the_classifier(pair: tuple[Classifier, Path]) -> None:
+    classifier, path = pair
+    images = torch.rand(9, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
+    with torch.inference_mode():
+        expected = Probabilities(classifier)(images).numpy()
+    found = FrozenClassifier(path, 1)(images)
+    assert found.dtype == torch.float32
+    assert expected.std(0).max() > 1e-4  # the classifier tells the images apart
+    np.testing.assert_allclose(found.numpy(), expected, atol=2e-6)
+
+
+def test_batches_and_neighbours_change_no_bit(pair: tuple[Classifier, Path]) -> None:
+    frozen = FrozenClassifier(pair[1], 1)
+    images = torch.rand(7, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
+    together = frozen(images).numpy()
+    for number in range(7):
+        np.testing.assert_array_equal(frozen(images[number : number + 1]).numpy()[0], together[number])
+    np.testing.assert_array_equal(frozen(images.flip(0)).numpy()[::-1], together)
+
+
+def test_frozen_file_is_left_as_it_is(pair: tuple[Classifier, Path]) -> None:
+    before = {file: file.stat().st_mtime_ns for file in pair[1].iterdir()}
+    freeze_classifier(pair[0], SIZE, pair[1])
+    assert {file: file.stat().st_mtime_ns for file in pair[1].iterdir()} == before
+    assert sorted(file.suffix for file in before) == [".bin", ".xml"]
+
+
+@pytest.fixture
+def everything_frozen(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(forward, "_WORTH_FREEZING", 0)
+
+
+def test_frozen_form_of_another_classifier_is_refused(
+    pair: tuple[Classifier, Path], everything_frozen: None
+) -> None:
+    classifier, path = pair
+    assert isinstance(open_classifier(classifier, SIZE, path, CPU, 1), FrozenClassifier)
+    with torch.no_grad():
+        classifier.head[-1].bias += torch.tensor([0.0, 0.5, 0.0])
+        with pytest.raises(RuntimeError, match="they differ by"):
+            open_classifier(classifier, SIZE, path, CPU, 1)
+        classifier.head[-1].bias -= torch.tensor([0.0, 0.5, 0.0])
+
+
+def test_what_cannot_be_frozen_runs_as_it_is(tmp_path: Path, everything_frozen: None) -> None:
+    classifier = build("test_vit")  # its positions are resampled by an operation without a rule
+    images = torch.rand(3, 1, SIZE, SIZE)
+    for _ in range(2):  # the second time, nothing is tried
+        predict = open_classifier(classifier, SIZE, tmp_path / "vit", CPU, 1)
+        with torch.inference_mode():
+            assert torch.equal(predict(images), Probabilities(classifier)(images))
+    assert [file.name for file in (tmp_path / "vit").iterdir()] == ["unsupported.txt"]
+
+
+def test_small_networks_and_devices_stay_with_pytorch() -> None:
+    def choose(name: str, image_size: int, device: torch.device = CPU) -> str:
+        classifier = build_classifier(
+            name, n_classes=2, image_size=image_size, weights="none", seed=0
+        )
+        return choose_backend(classifier.eval(), image_size, device)
+
+    assert choose("test_byobnet", 64) == "eager"
+    assert choose("mobilenetv3_large_100", 224) == "openvino"
+    assert choose("mobilenetv3_large_100", 224, torch.device("cuda")) == "eager"
