@@ -326,6 +326,11 @@ def locate_data(data: str) -> str:
     return data if data == PHANTOM or "://" in data else _make_absolute(data)
 
 
+def name_source(data: str) -> str:
+    """Return a short name of a source, fit for a folder."""
+    return Path(data.partition("?")[0]).stem or "data"
+
+
 def _make_absolute(path: str) -> str:
     """Workers have working directories of their own, so no relative path may reach them."""
     return os.path.realpath(os.path.expanduser(path))  # unlike pathlib's, it bears link loops
@@ -349,6 +354,23 @@ def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str
         nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = merge_settings(merged[key], value) if nested else value
     return merged
+
+
+def list_differences(found: dict[str, Any], wanted: dict[str, Any], at: str = "") -> list[str]:
+    """Say in which settings a run that is there differs from what is wanted, in words.
+
+    Example:
+        >>> list_differences({"lime": {"samples": 9}, "seeds": 2}, {"lime": {"samples": 5}})
+        ['lime.samples (there 9, here 5)', 'seeds (there 2, here None)']
+    """
+    differences = []
+    for key in sorted(found.keys() | wanted.keys()):
+        ours, theirs = wanted.get(key), found.get(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            differences += list_differences(theirs, ours, f"{at}{key}.")
+        elif ours != theirs:
+            differences.append(f"{at}{key} (there {theirs}, here {ours})")
+    return differences
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

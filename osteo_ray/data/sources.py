@@ -23,6 +23,7 @@ from osteo_ray.data.listing import Source
 from osteo_ray.data.manifests import open_list, open_manifest
 from osteo_ray.data.readers import first_line, open_filesystem, split_uri
 from osteo_ray.errors import InputError
+from osteo_ray.runs import Run, read_json
 
 _MANIFEST_NAMES = ("manifest.csv", "manifest.parquet", "data.parquet", "data.npz")
 _OPENERS: dict[str, Callable[[str], Source]] = {
@@ -84,6 +85,21 @@ def _inspect(uri: str) -> tuple[pyarrow.fs.FileType, str | None]:
         )
     place, options = split_uri(uri)
     return kind, f"{place.rstrip('/')}/{held[0]}{options}" if held else None
+
+
+def check_unchanged(source: Source, run: Run) -> None:
+    """Refuse a source that is not what it was when a run began, if the run has begun.
+
+    Raises:
+        InputError: Names, labels or sizes have changed.
+    """
+    if not run.environment.exists():
+        return
+    if read_json(run.environment)["source_fingerprint"] != source.fingerprint:
+        raise InputError(
+            f"Expected the files of {source.uri} to be those that the run {run.root} began with, "
+            "but names, labels or sizes have changed. Choose another --out."
+        )
 
 
 def _check_labels(source: Source) -> None:
