@@ -18,6 +18,8 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
+from osteo_ray.errors import InputError
+
 SCHEMA_VERSION = b"2"
 
 
@@ -189,6 +191,17 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def _check_version(part: str) -> None:
+    found = (pq.read_schema(part).metadata or {}).get(b"osteo_ray")
+    if found != SCHEMA_VERSION:
+        version = "none" if found is None else f"version {found.decode(errors='replace')}"
+        raise InputError(
+            f"Expected tables of version {SCHEMA_VERSION.decode()}, which this osteo_ray writes, "
+            f"but found {version} in {part}. Go on with the osteo_ray that wrote it, or begin anew "
+            "in another --out."
+        )
+
+
 def list_parts(directory: Path) -> list[str]:
     """Return the finished Parquet files under a directory, in order of their names."""
     return sorted(
@@ -197,6 +210,13 @@ def list_parts(directory: Path) -> list[str]:
 
 
 def read_parts(directory: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """Read a table that lies in several Parquet files; empty where there are none."""
-    files = pyarrow.dataset.dataset(list_parts(directory), schema=schema, format="parquet")
+    """Read a table that lies in several Parquet files; empty where there are none.
+
+    Raises:
+        InputError: A file was written with other columns than this version has.
+    """
+    parts = list_parts(directory)
+    for part in parts:
+        _check_version(part)
+    files = pyarrow.dataset.dataset(parts, schema=schema, format="parquet")
     return files.to_table(columns=columns)
