@@ -34,11 +34,12 @@ _OPENERS: dict[str, Callable[[str], Source]] = {
 }
 
 
-def open_source(data: str) -> Source:
+def open_source(data: str, *, labels_needed: bool = True) -> Source:
     """List the images of a source.
 
     Args:
         data: Path, relative or absolute, or URI; see the top of this module.
+        labels_needed: False where a single class will do, and a folder without class folders.
 
     Raises:
         InputError: There is nothing there, or not what was expected.
@@ -47,9 +48,9 @@ def open_source(data: str) -> Source:
     kind, manifest = _inspect(uri)
     suffix = PurePosixPath(split_uri(uri)[0]).suffix.lower()
     if manifest:
-        return open_source(manifest)
+        return open_source(manifest, labels_needed=labels_needed)
     if kind == pyarrow.fs.FileType.Directory:
-        source = open_folder(uri)
+        source = open_folder(uri, labels_needed=labels_needed)
     elif kind == pyarrow.fs.FileType.File and suffix in _OPENERS:
         source = _OPENERS[suffix](uri)
     else:
@@ -58,7 +59,13 @@ def open_source(data: str) -> Source:
             f"Expected --data to be a folder, or a file ending in {', '.join(_OPENERS)}, but "
             f"{uri} is a {what} of another kind. Give the folder or file that lists the images."
         )
-    _check_labels(source)
+    if labels_needed:
+        _check_labels(source)
+    elif source.items.empty:
+        raise InputError(
+            f"Expected images in {source.uri}, but found none.{_tell_refused(source)} Check that "
+            "it is the right place."
+        )
     return source
 
 
@@ -106,15 +113,19 @@ def _check_labels(source: Source) -> None:
     classes = sorted(source.items["label"].unique())
     if len(classes) >= 2:
         return
-    refused = ""
-    if len(source.refused):
-        path, reason = source.refused.iloc[0]
-        refused = f" Refused: {len(source.refused)}; the first: {path} ({reason})."
     if source.kind == "folders":
         expected = "at least two class folders with images"
         advice = "Put each image into a folder named after its class, or give a manifest."
     else:
         expected = "images of at least two classes"
         advice = "Give each image its class."
+    refused = _tell_refused(source)
     found = f"one: {classes[0]}" if classes else "none"
     raise InputError(f"Expected {expected} in {source.uri}, but found {found}.{refused} {advice}")
+
+
+def _tell_refused(source: Source) -> str:
+    if source.refused.empty:
+        return ""
+    path, reason = source.refused.iloc[0]
+    return f" Refused: {len(source.refused)}; the first: {path} ({reason})."
