@@ -96,8 +96,8 @@ def plan_resources(settings: ResourceSettings) -> Plan:
         raise InputError(
             f"Expected a cluster with room for {settings.workers} worker(s) of {slot.cpus} CPU(s) "
             f"and {slot.gpus:g} GPU(s) each, but it has {has} on {len(nodes)} node(s), room for "
-            f"{slots}. Lower --workers, --resources.cpus-per-worker or "
-            "--resources.gpus-per-worker, or add nodes."
+            f"{slots}. Lower {'--workers, ' if settings.workers > 1 else ''}"
+            "--resources.cpus-per-worker or --resources.gpus-per-worker, or add nodes."
         )
     return Plan(slot, settings.workers, slots)
 

@@ -1,4 +1,4 @@
-"""Every setting of a comparison, validated once, from presets, YAML and flags.
+"""Every setting of a job, validated once, from presets, YAML and flags.
 
 A configuration is built in layers: the paper's recipe, then the demo preset if the data are
 phantoms, then a YAML file, then flags. The command line is generated from these classes, so that
@@ -23,6 +23,7 @@ PHANTOM = "phantom"
 ARM_NAMES = ("original", "lime", "random_mask", "silhouette")
 Metric = Literal["accuracy", "precision", "recall", "specificity", "f1", "auc"]
 ConflictPolicy = Literal["drop", "majority", "keep"]
+ExplainMethod = Literal["lime", "gradcam"]
 METRIC_NAMES: tuple[Metric, ...] = get_args(Metric)
 CopyKind = Literal["exact", "reencoded", "resized", "brightness", "cropped", "mirrored", "rotated"]
 COPY_KINDS: tuple[CopyKind, ...] = get_args(CopyKind)
@@ -113,26 +114,41 @@ class StatisticsSettings(Settings):
     )
 
 
-class ResourceSettings(Settings):
+class SlotSettings(Settings):
+    """What each worker gets. Nothing here changes what is measured."""
+
+    gpus_per_worker: float | None = Field(
+        None, ge=0, description="GPUs per worker; by default 1 if the cluster has GPUs, else 0."
+    )
+    cpus_per_worker: int = Field(1, ge=1, description="CPUs, and threads, per worker.")
+
+
+class ResourceSettings(SlotSettings):
     """Where the work runs. Nothing here changes what is measured, except the number of workers."""
 
     workers: Annotated[int, arg(aliases=["--workers"])] = Field(
         1, ge=1, description="Devices per training; more than one trains data-parallel."
     )
-    gpus_per_worker: float | None = Field(
-        None, ge=0, description="GPUs per worker; by default 1 if the cluster has GPUs, else 0."
-    )
-    cpus_per_worker: int = Field(1, ge=1, description="CPUs, and threads, per worker.")
     max_retries: int = Field(1, ge=0, description="Restarts of a training whose process died.")
 
 
-class SetupConfig(Settings):
-    """What every command that reads images and trains on them needs to know."""
+class SourceConfig(Settings):
+    """What every command that reads images needs to know."""
 
     data: str = Field(PHANTOM, description=DATA_HELP)
     out: str | None = Field(
         None, description="Directory of the results; by default named after the data."
     )
+
+    @field_validator("data")
+    @classmethod
+    def _locate_data(cls, data: str) -> str:
+        return locate_data(data)
+
+
+class SetupConfig(SourceConfig):
+    """What every command that reads images and trains on them needs to know."""
+
     conflicts: ConflictPolicy | None = Field(
         None,
         description="Copies with several labels: drop them, take the majority's label, or keep "
@@ -187,11 +203,6 @@ class SetupConfig(Settings):
                 raise ValueError(f"Expected NAME=FILE.safetensors or `none`, but got `{entry}`.")
             absolute.append(f"{name}={_make_absolute(file)}" if file else entry)
         return tuple(absolute)
-
-    @field_validator("data")
-    @classmethod
-    def _locate_data(cls, data: str) -> str:
-        return locate_data(data)
 
     @model_validator(mode="after")
     def _check_weights_names(self) -> "SetupConfig":
@@ -300,7 +311,47 @@ class AuditConfig(SetupConfig):
         return CompareConfig(**shared, arms=("original",), split=split)
 
 
-Config = TypeVar("Config", bound=SetupConfig)
+class ExplainConfig(SourceConfig):
+    """Explain each image of a set with one trained classifier."""
+
+    data: str = Field(
+        PHANTOM,
+        description="Folder of images, with or without a subfolder per class; or whatever else "
+        "`osteo-ray compare` takes.",
+    )
+    checkpoint: str | None = Field(
+        None, description="File of the classifier: a model.safetensors that a training left."
+    )
+    method: ExplainMethod = Field(
+        "lime",
+        description="lime keeps the superpixels that speak most for the predicted class, gradcam "
+        "the pixels of a Grad-CAM heat map.",
+    )
+    area: float = Field(
+        0.2, gt=0, lt=1, description="With --method gradcam: share of an image that is kept."
+    )
+    seed: int = Field(0, ge=0, description="Of the samples that LIME draws.")
+    max_reject_share: float = Field(
+        0.1, ge=0, le=1, description="Share of unreadable images above which nothing is explained."
+    )
+    lime: LimeSettings = LimeSettings()
+    resources: SlotSettings = SlotSettings()
+    phantom: PhantomSettings = PhantomSettings()
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _locate_checkpoint(cls, checkpoint: str | None) -> str | None:
+        return checkpoint and _make_absolute(checkpoint)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that determine the masks, beside the content of the checkpoint."""
+        by_method = {"lime": {"seed", "lime"}, "gradcam": {"area"}}[self.method]
+        by_data = {"phantom"} if self.data == PHANTOM else set()
+        wanted = {"data", "method", "max_reject_share"} | by_method | by_data
+        return self.model_dump(mode="json", include=wanted)
+
+
+Config = TypeVar("Config", bound=SourceConfig)
 
 DEMO: dict[str, Any] = {
     "models": ("test_byobnet", "test_efficientnet"),
@@ -417,7 +468,7 @@ def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
 
 
 def describe_validation_error(
-    error: ValidationError, kind: type[SetupConfig] = CompareConfig
+    error: ValidationError, kind: type[SourceConfig] = CompareConfig
 ) -> str:
     """Return one line per problem: where, what was expected, what was found, nearest name."""
     lines = []
@@ -434,7 +485,7 @@ def describe_validation_error(
     return "\n".join(lines)
 
 
-def _known_keys(kind: type[SetupConfig], loc: tuple[int | str, ...]) -> list[str]:
+def _known_keys(kind: type[SourceConfig], loc: tuple[int | str, ...]) -> list[str]:
     model: Any = kind
     for part in loc:
         model = model.model_fields[str(part)].annotation
