@@ -46,6 +46,15 @@ IMAGES = _schema(
     ("mode", pa.string()),
     ("digest", pa.string()),
 )
+READ_IMAGES = _schema(  # where nothing but the images themselves is asked for
+    *(
+        (name, IMAGES.field(name).type)
+        for name in (
+            *("image_id", "path", "label", "patient", "side", "site"),
+            *("width", "height", "format", "mode", "digest"),
+        )
+    )
+)
 REJECTS = _schema(("path", pa.string()), ("reason", pa.string()))
 SPLITS = _schema(("seed", pa.int64()), ("image_id", pa.string()), ("split", pa.string()))
 PIXELS = _schema(("image_id", pa.string()), ("digest", pa.string()), ("pixels", pa.binary()))

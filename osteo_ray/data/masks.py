@@ -69,6 +69,26 @@ def apply_view(
     return images * keep_masks if view == "masked" else keep_masks.to(images.dtype)
 
 
+def keep_most(importance: np.ndarray, area_px: int) -> np.ndarray:
+    """Keep exactly that many of the most important pixels; of equal ones, the first row by row.
+
+    Args:
+        importance: float, (height, width); larger = more important.
+        area_px: Pixels to keep, in 0 .. height·width.
+
+    Returns:
+        Keep-mask, bool, (height, width).
+
+    Raises:
+        ValueError: The area is not in 0 .. height·width.
+    """
+    if not 0 <= area_px <= importance.size:
+        raise ValueError(f"Expected an area in 0 .. {importance.size} pixels, but got {area_px}.")
+    keep_mask = np.zeros(importance.size, bool)
+    keep_mask[np.argsort(-importance, axis=None, kind="stable")[:area_px]] = True
+    return keep_mask.reshape(importance.shape)
+
+
 def cover_area(segments: np.ndarray, area_px: int, rng: np.random.Generator) -> np.ndarray:
     """Draw random superpixels until they cover exactly a wanted area.
 
