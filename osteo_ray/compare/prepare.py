@@ -58,7 +58,7 @@ def locate_run(config: CompareConfig) -> Run:
     else:
         run = Run(Path(config.out).expanduser().resolve())
     if run.config.exists():
-        found = build_config(read_yaml(run.config)).identity()
+        found = _read_identity(run)
         different = list_differences(found, config.identity())
         if different:
             raise InputError(
@@ -72,6 +72,17 @@ def locate_run(config: CompareConfig) -> Run:
             "Choose another --out."
         )
     return run
+
+
+def _read_identity(run: Run) -> dict[str, Any]:
+    try:
+        return build_config(read_yaml(run.config)).identity()
+    except InputError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"Expected --out to be new, empty or a run, but {run.config} is not the configuration "
+            f"of one: {reason} Choose another --out."
+        ) from None
 
 
 def list_source(config: CompareConfig, run: Run) -> Source | None:
