@@ -19,11 +19,10 @@ again goes on from there; 2 bad input.
 
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 from osteo_ray.cli import BAD_INPUT, main, parse_compare
-from osteo_ray.config import PHANTOM, CompareConfig
 from osteo_ray.errors import InputError
+from osteo_ray.job_paths import check_job_paths
 
 
 def run_job(arguments: Sequence[str]) -> int:
@@ -33,39 +32,16 @@ def run_job(arguments: Sequence[str]) -> int:
         arguments: Flags, without the name of a command.
     """
     try:
-        check_paths(parse_compare(arguments))
+        config = parse_compare(arguments)
+        files = [entry.partition("=")[2] for entry in config.weights]
+        weights = [("--weights", file) for file in files if file]
+        check_job_paths(config.out, [("--data", config.data), *weights])
     except InputError as error:
         print(f"Error: {error}", file=sys.stderr)
         return BAD_INPUT
     except SystemExit as ended:  # from the parser, which has printed help or what is wrong
         return ended.code if isinstance(ended.code, int) else BAD_INPUT
     return main(["compare", *arguments])
-
-
-def check_paths(config: CompareConfig) -> None:
-    """Refuse paths that mean nothing outside the job's own copy of the submitted folder.
-
-    Args:
-        config: Of the comparison.
-
-    Raises:
-        InputError: The run directory is missing or relative, or an input lies in the copy.
-    """
-    if config.out is None or not Path(config.out).expanduser().is_absolute():
-        found = "none" if config.out is None else f"`{config.out}`"
-        raise InputError(
-            f"Expected an absolute --out on storage that every node sees, but got {found}. A "
-            "relative one would lie in the job's working directory, which Ray deletes."
-        )
-    inputs = [("--data", config.data)] if config.data != PHANTOM else []
-    files = [entry.partition("=")[2] for entry in config.weights]
-    inputs += [("--weights", file) for file in files if file]
-    for flag, path in inputs:
-        if Path(path).is_relative_to(Path.cwd().resolve()):
-            raise InputError(
-                f"Expected an absolute {flag} on storage that every node sees, but got {path}, "
-                "which lies in the job's working directory: other nodes do not see it."
-            )
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from osteo_ray.config import (
     AuditConfig,
     CompareConfig,
     Config,
+    ExplainConfig,
     PhantomSettings,
     build,
     read_yaml,
@@ -53,6 +54,7 @@ def _dispatch(arguments: list[str], errors: Console) -> int:
     commands = {
         "compare": (_compare, "Train, explain, mask, retrain, compare, and give a verdict."),
         "audit": (_audit, "Find copies, conflicts and shortcuts in a set of images."),
+        "explain": (_explain, "Explain each image of a set with one trained classifier."),
         "bench": (_bench, "Measure speed and quality beside rivals and the truth."),
         "report": (_report, "Write the report of a run again from its tables."),
         "export": (_export, "Write the images as an arm saw them, as a data set for others."),
@@ -120,6 +122,17 @@ and training matter. Exit code 0: clean; 3: findings.
 """
 
 
+_EXPLAIN_HELP = """\
+Explain each image of a set with one trained classifier, by LIME or Grad-CAM; nothing is trained.
+
+osteo-ray explain DATA --checkpoint FILE reads the images of DATA (a folder of images will do, with
+or without a subfolder per class) at the size that the classifier was trained on, and writes a mask
+of each to masks/ in --out. FILE is the model.safetensors of a training of osteo-ray compare.
+Rerunning a command resumes it. Exit code 0 also where single images could not be explained: they
+are counted, and their rows say why.
+"""
+
+
 def _refuse_repeats(arguments: Sequence[str]) -> None:
     flags = Counter(word.split("=")[0] for word in arguments if word.startswith("--"))
     for flag, count in flags.items():
@@ -176,10 +189,12 @@ def run_compare(config: CompareConfig, captured: Capture) -> int:
 
 def parse_audit(arguments: Sequence[str]) -> AuditConfig:
     """Build the configuration of `audit`, whose first word may be the data."""
+    return parse_config(AuditConfig, _name_data(arguments), "osteo-ray audit", _AUDIT_HELP)
+
+
+def _name_data(arguments: Sequence[str]) -> list[str]:
     words = list(arguments)
-    if words and not words[0].startswith("-"):
-        words = ["--data", *words]
-    return parse_config(AuditConfig, words, "osteo-ray audit", _AUDIT_HELP)
+    return ["--data", *words] if words and not words[0].startswith("-") else words
 
 
 def _audit(arguments: list[str], errors: Console) -> int:
@@ -213,6 +228,37 @@ def run_audit(config: AuditConfig, captured: Capture) -> int:
         )
         return FAILED
     return FINDINGS if outcome.audit["findings"] else DONE
+
+
+def parse_explain(arguments: Sequence[str]) -> ExplainConfig:
+    """Build the configuration of `explain`, whose first word may be the data."""
+    return parse_config(ExplainConfig, _name_data(arguments), "osteo-ray explain", _EXPLAIN_HELP)
+
+
+def _explain(arguments: list[str], errors: Console) -> int:
+    config = parse_explain(arguments)
+    with capture_noise() as captured:
+        try:
+            return run_explain(config, captured)
+        except KeyboardInterrupt:
+            captured.err.print(
+                "\nInterrupted. Finished explanations are kept; the same command goes on.",
+                style="yellow",
+            )
+            return BAD_INPUT
+
+
+def run_explain(config: ExplainConfig, captured: Capture) -> int:
+    """Explain a set of images, show progress and what it came to; return the exit code."""
+    from osteo_ray.explain.explain_set import explain_set
+    from osteo_ray.progress import JobProgress
+    from osteo_ray.report.terminal import show_explanations
+
+    run, summary = explain_set(config, JobProgress(captured.err))
+    captured.keep_log(run.logs)
+    show_explanations(captured.out, summary)
+    captured.out.print(f"Masks: {run.masks}", highlight=False, soft_wrap=True)
+    return DONE
 
 
 def _report(arguments: list[str], errors: Console) -> int:

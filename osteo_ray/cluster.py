@@ -1,9 +1,11 @@
 """The Ray cluster: connect, see what it has, and refuse at once what it cannot run."""
 
 import contextlib
+import importlib.metadata
 import math
 import os
 import platform
+import time
 import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,6 +15,8 @@ import ray
 
 from osteo_ray.config import ResourceSettings
 from osteo_ray.errors import InputError
+
+_PACKAGES = ("osteo-ray", "ray", "torch", "timm", "scikit-image", "scikit-learn", "numpy", "lime")
 
 
 @dataclass(frozen=True)
@@ -92,8 +96,8 @@ def plan_resources(settings: ResourceSettings) -> Plan:
         raise InputError(
             f"Expected a cluster with room for {settings.workers} worker(s) of {slot.cpus} CPU(s) "
             f"and {slot.gpus:g} GPU(s) each, but it has {has} on {len(nodes)} node(s), room for "
-            f"{slots}. Lower --workers, --resources.cpus-per-worker or "
-            "--resources.gpus-per-worker, or add nodes."
+            f"{slots}. Lower {'--workers, ' if settings.workers > 1 else ''}"
+            "--resources.cpus-per-worker or --resources.gpus-per-worker, or add nodes."
         )
     return Plan(slot, settings.workers, slots)
 
@@ -114,3 +118,26 @@ def describe_cluster() -> dict[str, Any]:
         "gpus": resources.get("GPU", 0),
         "memory_gib": round(resources.get("memory", 0) / 2**30, 1),
     }
+
+
+def describe_environment() -> dict[str, Any]:
+    """Return when, with which versions and on what a run was begun, for its record."""
+    return {
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: importlib.metadata.version(name) for name in _PACKAGES},
+        },
+        "hardware": describe_cluster(),
+    }
+
+
+def confirm(check: "ray.ObjectRef[list[str]]") -> None:
+    """Wait for a check that a worker makes; it returns what is wrong, in words for the user.
+
+    Raises:
+        InputError: Something is wrong.
+    """
+    problems = ray.get(check)
+    if problems:
+        raise InputError("\n".join(problems))

@@ -1,4 +1,4 @@
-"""Every setting of a comparison, validated once, from presets, YAML and flags.
+"""Every setting of a job, validated once, from presets, YAML and flags.
 
 A configuration is built in layers: the paper's recipe, then the demo preset if the data are
 phantoms, then a YAML file, then flags. The command line is generated from these classes, so that
@@ -23,6 +23,7 @@ PHANTOM = "phantom"
 ARM_NAMES = ("original", "lime", "random_mask", "silhouette")
 Metric = Literal["accuracy", "precision", "recall", "specificity", "f1", "auc"]
 ConflictPolicy = Literal["drop", "majority", "keep"]
+ExplainMethod = Literal["lime", "gradcam"]
 METRIC_NAMES: tuple[Metric, ...] = get_args(Metric)
 Superpixels = Literal["quickshift", "slic", "felzenszwalb", "grid"]
 CopyKind = Literal["exact", "reencoded", "resized", "brightness", "cropped", "mirrored", "rotated"]
@@ -131,26 +132,41 @@ class StatisticsSettings(Settings):
     )
 
 
-class ResourceSettings(Settings):
+class SlotSettings(Settings):
+    """What each worker gets. Nothing here changes what is measured."""
+
+    gpus_per_worker: float | None = Field(
+        None, ge=0, description="GPUs per worker; by default 1 if the cluster has GPUs, else 0."
+    )
+    cpus_per_worker: int = Field(1, ge=1, description="CPUs, and threads, per worker.")
+
+
+class ResourceSettings(SlotSettings):
     """Where the work runs. Nothing here changes what is measured, except the number of workers."""
 
     workers: Annotated[int, arg(aliases=["--workers"])] = Field(
         1, ge=1, description="Devices per training; more than one trains data-parallel."
     )
-    gpus_per_worker: float | None = Field(
-        None, ge=0, description="GPUs per worker; by default 1 if the cluster has GPUs, else 0."
-    )
-    cpus_per_worker: int = Field(1, ge=1, description="CPUs, and threads, per worker.")
     max_retries: int = Field(1, ge=0, description="Restarts of a training whose process died.")
 
 
-class SetupConfig(Settings):
-    """What every command that reads images and trains on them needs to know."""
+class SourceConfig(Settings):
+    """What every command that reads images needs to know."""
 
     data: str = Field(PHANTOM, description=DATA_HELP)
     out: str | None = Field(
         None, description="Directory of the results; by default named after the data."
     )
+
+    @field_validator("data")
+    @classmethod
+    def _locate_data(cls, data: str) -> str:
+        return locate_data(data)
+
+
+class SetupConfig(SourceConfig):
+    """What every command that reads images and trains on them needs to know."""
+
     conflicts: ConflictPolicy | None = Field(
         None,
         description="Copies with several labels: drop them, take the majority's label, or keep "
@@ -205,11 +221,6 @@ class SetupConfig(Settings):
                 raise ValueError(f"Expected NAME=FILE.safetensors or `none`, but got `{entry}`.")
             absolute.append(f"{name}={_make_absolute(file)}" if file else entry)
         return tuple(absolute)
-
-    @field_validator("data")
-    @classmethod
-    def _locate_data(cls, data: str) -> str:
-        return locate_data(data)
 
     @model_validator(mode="after")
     def _check_weights_names(self) -> "SetupConfig":
@@ -318,7 +329,47 @@ class AuditConfig(SetupConfig):
         return CompareConfig(**shared, arms=("original",), split=split)
 
 
-Config = TypeVar("Config", bound=SetupConfig)
+class ExplainConfig(SourceConfig):
+    """Explain each image of a set with one trained classifier."""
+
+    data: str = Field(
+        PHANTOM,
+        description="Folder of images, with or without a subfolder per class; or whatever else "
+        "`osteo-ray compare` takes.",
+    )
+    checkpoint: str | None = Field(
+        None, description="File of the classifier: a model.safetensors that a training left."
+    )
+    method: ExplainMethod = Field(
+        "lime",
+        description="lime keeps the superpixels that speak most for the predicted class, gradcam "
+        "the pixels of a Grad-CAM heat map.",
+    )
+    area: float = Field(
+        0.2, gt=0, lt=1, description="With --method gradcam: share of an image that is kept."
+    )
+    seed: int = Field(0, ge=0, description="Of the samples that LIME draws.")
+    max_reject_share: float = Field(
+        0.1, ge=0, le=1, description="Share of unreadable images above which nothing is explained."
+    )
+    lime: LimeSettings = LimeSettings()
+    resources: SlotSettings = SlotSettings()
+    phantom: PhantomSettings = PhantomSettings()
+
+    @field_validator("checkpoint")
+    @classmethod
+    def _locate_checkpoint(cls, checkpoint: str | None) -> str | None:
+        return checkpoint and _make_absolute(checkpoint)
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that determine the masks, beside the content of the checkpoint."""
+        by_method = {"lime": {"seed", "lime"}, "gradcam": {"area"}}[self.method]
+        by_data = {"phantom"} if self.data == PHANTOM else set()
+        wanted = {"data", "method", "max_reject_share"} | by_method | by_data
+        return self.model_dump(mode="json", include=wanted)
+
+
+Config = TypeVar("Config", bound=SourceConfig)
 
 DEMO: dict[str, Any] = {
     "models": ("test_byobnet", "test_efficientnet"),
@@ -344,6 +395,11 @@ def locate_data(data: str) -> str:
     return data if data == PHANTOM or "://" in data else _make_absolute(data)
 
 
+def name_source(data: str) -> str:
+    """Return a short name of a source, fit for a folder."""
+    return Path(data.partition("?")[0]).stem or "data"
+
+
 def _make_absolute(path: str) -> str:
     """Workers have working directories of their own, so no relative path may reach them."""
     return os.path.realpath(os.path.expanduser(path))  # unlike pathlib's, it bears link loops
@@ -367,6 +423,23 @@ def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str
         nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
         merged[key] = merge_settings(merged[key], value) if nested else value
     return merged
+
+
+def list_differences(found: dict[str, Any], wanted: dict[str, Any], at: str = "") -> list[str]:
+    """Say in which settings a run that is there differs from what is wanted, in words.
+
+    Example:
+        >>> list_differences({"lime": {"samples": 9}, "seeds": 2}, {"lime": {"samples": 5}})
+        ['lime.samples (there 9, here 5)', 'seeds (there 2, here None)']
+    """
+    differences = []
+    for key in sorted(found.keys() | wanted.keys()):
+        ours, theirs = wanted.get(key), found.get(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            differences += list_differences(theirs, ours, f"{at}{key}.")
+        elif ours != theirs:
+            differences.append(f"{at}{key} (there {theirs}, here {ours})")
+    return differences
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -413,7 +486,7 @@ def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
 
 
 def describe_validation_error(
-    error: ValidationError, kind: type[SetupConfig] = CompareConfig
+    error: ValidationError, kind: type[SourceConfig] = CompareConfig
 ) -> str:
     """Return one line per problem: where, what was expected, what was found, nearest name."""
     lines = []
@@ -430,7 +503,7 @@ def describe_validation_error(
     return "\n".join(lines)
 
 
-def _known_keys(kind: type[SetupConfig], loc: tuple[int | str, ...]) -> list[str]:
+def _known_keys(kind: type[SourceConfig], loc: tuple[int | str, ...]) -> list[str]:
     model: Any = kind
     for part in loc:
         model = model.model_fields[str(part)].annotation

@@ -25,6 +25,20 @@ def ignore_progress(what: str, done: int, total: int) -> None:
     """Take a report and do nothing with it."""
 
 
+class Clock:
+    """Seconds that each part of the job took."""
+
+    def __init__(self) -> None:
+        self.durations_s: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        """Book the time since the last lap to a part of the job."""
+        now = time.monotonic()
+        self.durations_s[name] = round(now - self._last, 2)
+        self._last = now
+
+
 @dataclass
 class Stage:
     """A part of the job.

@@ -18,7 +18,9 @@ import pyarrow as pa
 import pyarrow.dataset
 import pyarrow.parquet as pq
 
-SCHEMA_VERSION = b"2"
+from osteo_ray.errors import InputError
+
+SCHEMA_VERSION = b"3"
 
 
 def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
@@ -44,6 +46,15 @@ IMAGES = _schema(
     ("mode", pa.string()),
     ("digest", pa.string()),
 )
+READ_IMAGES = _schema(  # where nothing but the images themselves is asked for
+    *(
+        (name, IMAGES.field(name).type)
+        for name in (
+            *("image_id", "path", "label", "patient", "side", "site"),
+            *("width", "height", "format", "mode", "digest"),
+        )
+    )
+)
 REJECTS = _schema(("path", pa.string()), ("reason", pa.string()))
 SPLITS = _schema(("seed", pa.int64()), ("image_id", pa.string()), ("split", pa.string()))
 PIXELS = _schema(("image_id", pa.string()), ("digest", pa.string()), ("pixels", pa.binary()))
@@ -57,7 +68,18 @@ MASKS = _schema(
     ("explained_class", pa.int64()),
     ("n_samples", pa.int64()),
     ("local_fit", pa.float64()),
+    ("stability", pa.float64()),
+    ("unstable", pa.bool_()),
     ("error", pa.string()),
+)
+FAITHFULNESS = _schema(
+    ("model", pa.string()),
+    ("seed", pa.int64()),
+    ("kind", pa.string()),
+    ("image_id", pa.string()),
+    ("insertion_auc", pa.float64()),
+    ("deletion_auc", pa.float64()),
+    ("drop", pa.float64()),
 )
 HEATMAPS = _schema(
     ("model", pa.string()),
@@ -116,6 +138,10 @@ class Run:
     @property
     def masks(self) -> Path:
         return self.root / "masks"
+
+    @property
+    def faithfulness(self) -> Path:
+        return self.root / "faithfulness"
 
     @property
     def heatmaps(self) -> Path:
@@ -189,6 +215,17 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
+def _check_version(part: str) -> None:
+    found = (pq.read_schema(part).metadata or {}).get(b"osteo_ray")
+    if found != SCHEMA_VERSION:
+        version = "none" if found is None else f"version {found.decode(errors='replace')}"
+        raise InputError(
+            f"Expected tables of version {SCHEMA_VERSION.decode()}, which this osteo_ray writes, "
+            f"but found {version} in {part}. Go on with the osteo_ray that wrote it, or begin anew "
+            "in another --out."
+        )
+
+
 def list_parts(directory: Path) -> list[str]:
     """Return the finished Parquet files under a directory, in order of their names."""
     return sorted(
@@ -197,6 +234,13 @@ def list_parts(directory: Path) -> list[str]:
 
 
 def read_parts(directory: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """Read a table that lies in several Parquet files; empty where there are none."""
-    files = pyarrow.dataset.dataset(list_parts(directory), schema=schema, format="parquet")
+    """Read a table that lies in several Parquet files; empty where there are none.
+
+    Raises:
+        InputError: A file was written with other columns than this version has.
+    """
+    parts = list_parts(directory)
+    for part in parts:
+        _check_version(part)
+    files = pyarrow.dataset.dataset(parts, schema=schema, format="parquet")
     return files.to_table(columns=columns)

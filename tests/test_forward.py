@@ -55,7 +55,9 @@ def test_batches_and_neighbours_change_no_bit(pair: tuple[Classifier, Path]) -> 
     images = torch.rand(7, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
     together = frozen(images).numpy()
     for number in range(7):
-        np.testing.assert_array_equal(frozen(images[number : number + 1]).numpy()[0], together[number])
+        np.testing.assert_array_equal(
+            frozen(images[number : number + 1]).numpy()[0], together[number]
+        )
     np.testing.assert_array_equal(frozen(images.flip(0)).numpy()[::-1], together)
 
 

@@ -12,7 +12,7 @@ import pytest
 import osteo_ray
 
 ROOT = Path(osteo_ray.__file__).parent
-BOTTOM = ("runs", "config", "errors", "progress", "noise", "cluster")
+BOTTOM = ("runs", "config", "errors", "progress", "noise", "cluster", "job_paths")
 LAYERS = ("cli", "bench", "report", "compare", "explain", "models", "data", BOTTOM)  # from the top
 
 USES_RAY = {
@@ -21,6 +21,7 @@ USES_RAY = {
     "cluster",
     "data.ingest",
     "data.duplicates",
+    "explain.checkpoint_check",
     "explain.generate",
     "compare.leak",
     "compare.model_check",
@@ -31,6 +32,7 @@ USES_TORCH = {  # at import; the others are imported by the driver, which does w
     "models.augmentation",
     "models.batches",
     "models.classifier",
+    "models.forward",
     "models.prediction",
     "models.training",
     "explain.explainer",

@@ -1,6 +1,7 @@
 """Classifiers: heads, seeds, weights from files and the hub, and what is refused."""
 
 from pathlib import Path
+from typing import Any
 
 import huggingface_hub.constants
 import numpy as np
@@ -11,6 +12,7 @@ import torch
 from torch import nn
 
 from osteo_ray.errors import InputError
+from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import (
     Classifier,
     build_classifier,
@@ -193,9 +195,78 @@ def test_stored_classifier_answers_as_before(
     classifier(images)  # moves the statistics of batch normalisation, which must be stored too
     classifier.eval()
     path = tmp_path / "model.safetensors"
-    save_classifier(classifier, path)
+    save_classifier(classifier, path, Checkpoint(name, ("normal", "worn"), 64))
     found = load_classifier(path, name, n_classes=2, image_size=64)
     assert not found.training
     assert equal(found, classifier)
     with torch.inference_mode():
         assert torch.equal(found(images), classifier(images))
+
+
+CHECKPOINT = Checkpoint("test_byobnet", ("Osteoporose möglich", "normal"), 64)
+
+
+def store(path: Path, checkpoint: Checkpoint = CHECKPOINT, n_classes: int = 2) -> Path:
+    classifier = build_classifier(
+        "test_byobnet", n_classes=n_classes, image_size=64, weights="none", seed=0
+    )
+    save_classifier(classifier, path, checkpoint)
+    return path
+
+
+def test_checkpoint_says_what_it_is_in_the_same_bytes(tmp_path: Path) -> None:
+    path = store(tmp_path / "a.safetensors")
+    assert describe_checkpoint(path) == CHECKPOINT
+    assert path.read_bytes() == store(tmp_path / "b.safetensors").read_bytes()
+
+
+def test_files_that_are_no_checkpoint_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"none\.safetensors does not exist"):
+        describe_checkpoint(tmp_path / "none.safetensors")
+    with pytest.raises(InputError, match="is a folder"):
+        describe_checkpoint(tmp_path)
+    (tmp_path / "text").write_text("not tensors")
+    with pytest.raises(InputError, match="Expected a checkpoint in safetensors format"):
+        describe_checkpoint(tmp_path / "text")
+    whole = store(tmp_path / "whole.safetensors").read_bytes()
+    (tmp_path / "torn").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError, match="Expected a checkpoint in safetensors format"):
+        describe_checkpoint(tmp_path / "torn")
+
+
+@pytest.mark.parametrize(
+    ("metadata", "found"),
+    [
+        (None, "says nothing"),
+        ({"format": "pt"}, "says nothing"),
+        ({"osteo_ray": "{}"}, "says `{}`"),
+        ({"osteo_ray": "[]"}, r"says `\[\]`"),
+        ({"osteo_ray": '{"version": 2, "model": "a", "classes": ["b"], "image_size": 1}'}, "says"),
+    ],
+)
+def test_tensors_of_others_are_refused(tmp_path: Path, metadata: Any, found: str) -> None:
+    path = tmp_path / "model.safetensors"
+    safetensors.torch.save_file({"a": torch.zeros(2)}, path, metadata=metadata)
+    with pytest.raises(InputError, match=f"Expected a checkpoint that osteo_ray wrote.*{found}"):
+        describe_checkpoint(path)
+
+
+def test_single_output_leaves_nothing_to_explain(tmp_path: Path) -> None:
+    path = store(tmp_path / "a", Checkpoint("test_byobnet", ("normal",), 64), n_classes=1)
+    with pytest.raises(InputError, match=r"at least two classes, .* has 1"):
+        describe_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "n_classes", "problem"),
+    [
+        ("test_byobnet", 3, r"`head.0.weight` has the shape \(2, .*instead of \(3, "),
+        ("test_efficientnet", 2, "`backbone.conv_stem.weight` is missing"),
+    ],
+)
+def test_first_tensor_that_does_not_fit_is_named(
+    tmp_path: Path, name: str, n_classes: int, problem: str
+) -> None:
+    path = store(tmp_path / "a")
+    with pytest.raises(InputError, match=f"Expected tensors of a `{name}`.*{problem}"):
+        load_classifier(path, name, n_classes=n_classes, image_size=64)

@@ -6,8 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_ray.compare.prepare import name_source, split_images
-from osteo_ray.config import CompareConfig, build_config
+from osteo_ray.compare.prepare import split_images
+from osteo_ray.config import CompareConfig, build_config, name_source
 from osteo_ray.errors import InputError, LeakError
 
 

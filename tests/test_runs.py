@@ -2,13 +2,16 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from osteo_ray.errors import InputError
 from osteo_ray.runs import (
     MASKS,
+    SCHEMA_VERSION,
     SPLITS,
     Run,
     list_parts,
@@ -129,7 +132,7 @@ def test_json_refuses_what_it_cannot_hold_and_keeps_the_old_file(
 def test_tables_carry_the_version_of_their_schema(tmp_path: Path) -> None:
     write_table(tmp_path / "splits.parquet", _tabulate("a"))
     schema = pq.read_schema(tmp_path / "splits.parquet")
-    assert schema.metadata[b"osteo_ray"] == b"2"
+    assert schema.metadata[b"osteo_ray"] == SCHEMA_VERSION
     assert schema.equals(SPLITS)
 
 
@@ -146,6 +149,19 @@ def test_unfinished_parts_are_passed_over(tmp_path: Path) -> None:
     (tmp_path / ".part-c.parquet").write_bytes(b"half")
     assert list_parts(tmp_path) == [str(tmp_path / "part-a.parquet")]
     assert read_parts(tmp_path, SPLITS).num_rows == 1
+
+
+@pytest.mark.parametrize(
+    ("metadata", "found"), [({b"osteo_ray": b"1"}, "found version 1"), (None, "found none")]
+)
+def test_parts_of_another_version_are_refused(tmp_path: Path, metadata: Any, found: str) -> None:
+    write_table(tmp_path / "part-a.parquet", _tabulate("a"))
+    write_table(tmp_path / "part-b.parquet", _tabulate("b").replace_schema_metadata(metadata))
+    with pytest.raises(
+        InputError, match=f"version {SCHEMA_VERSION.decode()}, .* but {found} in .*another --out"
+    ) as error:
+        read_parts(tmp_path, SPLITS)
+    assert str(tmp_path / "part-b.parquet") in str(error.value)
 
 
 @pytest.mark.parametrize("exists", [True, False])

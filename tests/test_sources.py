@@ -87,6 +87,18 @@ class TestFolders:
         assert set(refused) == {"stray.png", "stray.DCM", "stray.avif"}
         assert set(refused.values()) == {"not in a class folder"}
 
+    def test_without_labels_images_may_lie_anywhere(self, tmp_path: Path) -> None:
+        put(tmp_path, "a.png", "b.JPG", "notes.txt", "sub/c.png", ".hidden.png")
+        source = open_source(str(tmp_path), labels_needed=False)
+        labels = dict(zip(source.items["path"], source.items["label"], strict=True))
+        assert labels == {"a.png": "", "b.JPG": "", "sub/c.png": "sub"}
+        assert source.refused.empty
+
+    def test_without_labels_there_must_be_images_still(self, tmp_path: Path) -> None:
+        put(tmp_path, "notes.txt")
+        with pytest.raises(InputError, match=r"Expected images in .*, but found none"):
+            open_source(str(tmp_path), labels_needed=False)
+
     def test_parts_above_the_classes(self, tmp_path: Path) -> None:
         put(tmp_path, "Train/normal/1.png", "Train/worn/2.png", "VALID/normal/3.png")
         put(tmp_path, "testing/worn/deep/4.png", "Train/stray.png", "labels.csv")

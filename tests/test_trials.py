@@ -28,6 +28,7 @@ from osteo_ray.explain.explainer import Explainer, derive_rng
 from osteo_ray.explain.jobs import Explainable, read_done
 from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.models.batches import ImageSet
+from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import load_classifier
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import make_deterministic
@@ -204,7 +205,9 @@ def test_predictions_are_those_of_the_stored_model(
     path = experiment.path_of(FIRST)
     found = pq.read_table(path / "predictions.parquet").to_pandas()
     found = found[found["split"] == "test"]
-    classifier = load_classifier(path / "model.safetensors", MODEL, n_classes=2, image_size=SIZE_PX)
+    file = path / "model.safetensors"
+    assert describe_checkpoint(file) == Checkpoint(MODEL, ("normal", "worn"), SIZE_PX)
+    classifier = load_classifier(file, MODEL, n_classes=2, image_size=SIZE_PX)
     test = ImageSet(pixels[SPLIT == "test"], np.zeros(4, np.int64))
     expected = predict_probabilities(classifier, test, batch_size=3, device=CPU)
     np.testing.assert_allclose(found[["p_normal", "p_worn"]], expected, atol=1e-6)

@@ -97,6 +97,10 @@ class Experiment:
         key = hash_settings({"first": self.key_of(first), "lime": lime})
         return self.run.masks / trial.model / f"seed-{trial.seed}-{key}"
 
+    def list_ids(self, seed: int, split: str) -> frozenset[str]:
+        """Return the images in one part of a split."""
+        return frozenset(self.image_ids[self.splits[seed] == split].tolist())
+
     def is_done(self, trial: Trial) -> bool:
         """Tell whether the artifacts of a trial are there."""
         return self.path_of(trial).exists()

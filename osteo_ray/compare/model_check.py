@@ -22,14 +22,3 @@ def check_models(config: SetupConfig) -> list[str]:
         except InputError as error:
             problems.append(str(error))
     return problems
-
-
-def confirm(check: "ray.ObjectRef[list[str]]") -> None:
-    """Wait for the check.
-
-    Raises:
-        InputError: A model cannot be built.
-    """
-    problems = ray.get(check)
-    if problems:
-        raise InputError("\n".join(problems))

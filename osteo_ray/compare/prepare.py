@@ -1,9 +1,6 @@
 """Open a run: read and split the data of a new one, or find what an earlier one left."""
 
-import importlib.metadata
-import platform
 import shutil
-import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
@@ -13,15 +10,23 @@ import pandas as pd
 import pyarrow as pa
 import yaml
 
-from osteo_ray.cluster import describe_cluster
+from osteo_ray.cluster import describe_environment
 from osteo_ray.compare.dataset import fingerprint_images
-from osteo_ray.config import PHANTOM, CompareConfig, build_config, hash_settings, read_yaml
+from osteo_ray.config import (
+    PHANTOM,
+    CompareConfig,
+    build_config,
+    hash_settings,
+    list_differences,
+    name_source,
+    read_yaml,
+)
 from osteo_ray.data.audit import audit_images, describe_audit
 from osteo_ray.data.groups import check_groups_whole
 from osteo_ray.data.ingest import ingest_images
 from osteo_ray.data.listing import Source
 from osteo_ray.data.phantom_set import write_phantoms
-from osteo_ray.data.sources import open_source
+from osteo_ray.data.sources import check_unchanged, open_source
 from osteo_ray.data.splits import (
     SPLIT_NAMES,
     assign_fold_splits,
@@ -35,18 +40,10 @@ from osteo_ray.runs import (
     REJECTS,
     SPLITS,
     Run,
-    read_json,
     write_json,
     write_table,
     write_whole,
 )
-
-_PACKAGES = ("osteo-ray", "ray", "torch", "timm", "scikit-image", "scikit-learn", "numpy", "lime")
-
-
-def name_source(data: str) -> str:
-    """Return a short name of a source, fit for a folder."""
-    return Path(data.partition("?")[0]).stem or "data"
 
 
 def locate_run(config: CompareConfig) -> Run:
@@ -61,8 +58,8 @@ def locate_run(config: CompareConfig) -> Run:
     else:
         run = Run(Path(config.out).expanduser().resolve())
     if run.config.exists():
-        found = build_config(read_yaml(run.config)).identity()
-        different = sorted(_list_differences(found, config.identity()))
+        found = _read_identity(run)
+        different = list_differences(found, config.identity())
         if different:
             raise InputError(
                 f"Expected --out to be new or a run of this configuration, but {run.root} holds "
@@ -77,13 +74,15 @@ def locate_run(config: CompareConfig) -> Run:
     return run
 
 
-def _list_differences(found: dict[str, Any], wanted: dict[str, Any], at: str = "") -> Iterable[str]:
-    for key in sorted(found.keys() | wanted.keys()):
-        ours, theirs = wanted.get(key), found.get(key)
-        if isinstance(ours, dict) and isinstance(theirs, dict):
-            yield from _list_differences(theirs, ours, f"{at}{key}.")
-        elif ours != theirs:
-            yield f"{at}{key} (there {theirs}, here {ours})"
+def _read_identity(run: Run) -> dict[str, Any]:
+    try:
+        return build_config(read_yaml(run.config)).identity()
+    except InputError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            f"Expected --out to be new, empty or a run, but {run.config} is not the configuration "
+            f"of one: {reason} Choose another --out."
+        ) from None
 
 
 def list_source(config: CompareConfig, run: Run) -> Source | None:
@@ -96,13 +95,7 @@ def list_source(config: CompareConfig, run: Run) -> Source | None:
         return None
     source = open_source(config.data)
     _check_positive_class(config, source.items["label"].unique())
-    if run.environment.exists():
-        before = read_json(run.environment)["source_fingerprint"]
-        if before != source.fingerprint:
-            raise InputError(
-                f"Expected the files of {config.data} to be those that the run {run.root} began "
-                "with, but names, labels or sizes have changed. Choose another --out."
-            )
+    check_unchanged(source, run)
     return source
 
 
@@ -219,12 +212,7 @@ def _describe_environment(
     config: CompareConfig, images: pd.DataFrame, source: str
 ) -> dict[str, Any]:
     return {
-        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
-        "versions": {
-            "python": platform.python_version(),
-            **{name: importlib.metadata.version(name) for name in _PACKAGES},
-        },
-        "hardware": describe_cluster(),
+        **describe_environment(),
         "source_fingerprint": source,
         "data_fingerprint": fingerprint_images(images, config),
         "plan_hash": hash_settings(config.identity()),

@@ -1,6 +1,5 @@
 """The main job: stages that fill the cluster one after the other and end in tables on disk."""
 
-import time
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -10,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import ray
 
-from osteo_ray.cluster import Plan, connect, plan_resources
+from osteo_ray.cluster import Plan, confirm, connect, plan_resources
 from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
 from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
 from osteo_ray.compare.metrics import compute_results
-from osteo_ray.compare.model_check import check_models, confirm
+from osteo_ray.compare.model_check import check_models
 from osteo_ray.compare.prepare import create_run, list_source, locate_run
 from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.compare.verdict import build_comparison
@@ -22,7 +21,7 @@ from osteo_ray.config import CompareConfig
 from osteo_ray.errors import IncompleteError
 from osteo_ray.explain.generate import explain_images
 from osteo_ray.explain.jobs import Explainable, read_done
-from osteo_ray.progress import JobProgress, Stage
+from osteo_ray.progress import Clock, JobProgress, Stage
 from osteo_ray.report.page import write_report
 from osteo_ray.runs import Run, read_json, write_json, write_table
 
@@ -80,20 +79,6 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
         )
         failures = _run_stages(experiment, plan, progress, clock)
         return _conclude(experiment, dataset, failures, clock)
-
-
-class Clock:
-    """Seconds that each part of the job took."""
-
-    def __init__(self) -> None:
-        self.durations_s: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def lap(self, name: str) -> None:
-        """Book the time since the last lap to a part of the job."""
-        now = time.monotonic()
-        self.durations_s[name] = round(now - self._last, 2)
-        self._last = now
 
 
 def _run_stages(
@@ -195,7 +180,10 @@ def _explain(
             model=trial.model,
             seed=trial.seed,
             checkpoint=experiment.path_of(trial) / "model.safetensors",
+            frozen=experiment.path_of(trial) / "frozen",
             masks=experiment.masks_of(trial),
+            faithfulness=experiment.run.faithfulness / trial.model / f"seed-{trial.seed}",
+            faithfulness_ids=experiment.list_ids(trial.seed, "test"),
             heatmaps=experiment.run.heatmaps / trial.model / f"seed-{trial.seed}",
             heatmap_ids=samples if trial.seed == config.first_seed else frozenset(),
             done=done[trial],

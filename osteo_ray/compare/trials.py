@@ -13,6 +13,7 @@ from osteo_ray.compare.arms import ARMS
 from osteo_ray.compare.experiment import Experiment, Trial
 from osteo_ray.compare.keep_masks import read_keep_masks
 from osteo_ray.models.batches import ImageSet
+from osteo_ray.models.checkpoint import Checkpoint
 from osteo_ray.models.classifier import build_classifier, save_classifier
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import Epoch, Ranks, make_deterministic, train_classifier
@@ -80,7 +81,8 @@ def run_trial(
         tables.append(_tabulate_predictions(trial, experiment, split, rows, found))
     with write_whole(path) as unfinished:
         unfinished.mkdir(parents=True)
-        save_classifier(classifier, unfinished / "model.safetensors")
+        checkpoint = Checkpoint(trial.model, experiment.classes, config.image_size)
+        save_classifier(classifier, unfinished / "model.safetensors", checkpoint)
         write_table(unfinished / "predictions.parquet", pa.concat_tables(tables))
         history = json.dumps([asdict(epoch) for epoch in epochs], indent=1)
         (unfinished / "history.json").write_text(history + "\n")

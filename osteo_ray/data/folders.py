@@ -3,6 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
+from typing import Any
 
 import pyarrow.fs
 
@@ -16,11 +17,12 @@ _IMAGE_SUFFIXES = (
 )
 
 
-def open_folder(uri: str) -> Source:
+def open_folder(uri: str, *, labels_needed: bool = True) -> Source:
     """List a folder that has a subfolder per class.
 
     Hidden files are passed over; sub-subfolders belong to their class. Image files beside the class
-    folders, and links to folders, are refused, so that none gets lost unseen.
+    folders, and links to folders, are refused, so that none gets lost unseen; where no labels are
+    needed, image files beside them are listed, with an empty label.
 
     Raises:
         InputError: The folder cannot be listed.
@@ -36,12 +38,16 @@ def open_folder(uri: str) -> Source:
             "Check that this machine may read it."
         ) from None
     split_below = _find_split_folders(path for path, _ in files)
-    rows = []
+    rows: list[dict[str, Any]] = []
     for path, size in files:
         parts = path.split("/")
         if len(parts) < 2 + split_below:
-            if PurePosixPath(path).suffix.lower() in _IMAGE_SUFFIXES:
+            if PurePosixPath(path).suffix.lower() not in _IMAGE_SUFFIXES:
+                continue
+            if labels_needed:
                 refused.append((path, "not in a class folder"))
+            else:
+                rows.append({"path": path, "size": size})
             continue
         split = SPLIT_SYNONYMS[parts[0].lower()] if split_below else ""
         rows.append({"path": path, "label": parts[split_below], "size": size, "split": split})

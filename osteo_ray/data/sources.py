@@ -23,6 +23,7 @@ from osteo_ray.data.listing import Source
 from osteo_ray.data.manifests import open_list, open_manifest
 from osteo_ray.data.readers import first_line, open_filesystem, split_uri
 from osteo_ray.errors import InputError
+from osteo_ray.runs import Run, read_json
 
 _MANIFEST_NAMES = ("manifest.csv", "manifest.parquet", "data.parquet", "data.npz")
 _OPENERS: dict[str, Callable[[str], Source]] = {
@@ -33,11 +34,12 @@ _OPENERS: dict[str, Callable[[str], Source]] = {
 }
 
 
-def open_source(data: str) -> Source:
+def open_source(data: str, *, labels_needed: bool = True) -> Source:
     """List the images of a source.
 
     Args:
         data: Path, relative or absolute, or URI; see the top of this module.
+        labels_needed: False where a single class will do, and a folder without class folders.
 
     Raises:
         InputError: There is nothing there, or not what was expected.
@@ -46,9 +48,9 @@ def open_source(data: str) -> Source:
     kind, manifest = _inspect(uri)
     suffix = PurePosixPath(split_uri(uri)[0]).suffix.lower()
     if manifest:
-        return open_source(manifest)
+        return open_source(manifest, labels_needed=labels_needed)
     if kind == pyarrow.fs.FileType.Directory:
-        source = open_folder(uri)
+        source = open_folder(uri, labels_needed=labels_needed)
     elif kind == pyarrow.fs.FileType.File and suffix in _OPENERS:
         source = _OPENERS[suffix](uri)
     else:
@@ -57,7 +59,13 @@ def open_source(data: str) -> Source:
             f"Expected --data to be a folder, or a file ending in {', '.join(_OPENERS)}, but "
             f"{uri} is a {what} of another kind. Give the folder or file that lists the images."
         )
-    _check_labels(source)
+    if labels_needed:
+        _check_labels(source)
+    elif source.items.empty:
+        raise InputError(
+            f"Expected images in {source.uri}, but found none.{_tell_refused(source)} Check that "
+            "it is the right place."
+        )
     return source
 
 
@@ -86,19 +94,38 @@ def _inspect(uri: str) -> tuple[pyarrow.fs.FileType, str | None]:
     return kind, f"{place.rstrip('/')}/{held[0]}{options}" if held else None
 
 
+def check_unchanged(source: Source, run: Run) -> None:
+    """Refuse a source that is not what it was when a run began, if the run has begun.
+
+    Raises:
+        InputError: Names, labels or sizes have changed.
+    """
+    if not run.environment.exists():
+        return
+    if read_json(run.environment)["source_fingerprint"] != source.fingerprint:
+        raise InputError(
+            f"Expected the files of {source.uri} to be those that the run {run.root} began with, "
+            "but names, labels or sizes have changed. Choose another --out."
+        )
+
+
 def _check_labels(source: Source) -> None:
     classes = sorted(source.items["label"].unique())
     if len(classes) >= 2:
         return
-    refused = ""
-    if len(source.refused):
-        path, reason = source.refused.iloc[0]
-        refused = f" Refused: {len(source.refused)}; the first: {path} ({reason})."
     if source.kind == "folders":
         expected = "at least two class folders with images"
         advice = "Put each image into a folder named after its class, or give a manifest."
     else:
         expected = "images of at least two classes"
         advice = "Give each image its class."
+    refused = _tell_refused(source)
     found = f"one: {classes[0]}" if classes else "none"
     raise InputError(f"Expected {expected} in {source.uri}, but found {found}.{refused} {advice}")
+
+
+def _tell_refused(source: Source) -> str:
+    if source.refused.empty:
+        return ""
+    path, reason = source.refused.iloc[0]
+    return f" Refused: {len(source.refused)}; the first: {path} ({reason})."

@@ -1,7 +1,8 @@
 """The actor that explains images: which classifiers, which images, what it writes."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,20 +12,58 @@ import pyarrow.parquet as pq
 import torch
 
 from osteo_ray.config import LimeSettings, hash_settings
-from osteo_ray.data.masks import cover_area, pack_mask
+from osteo_ray.data.masks import cover_area, keep_most, pack_mask
+from osteo_ray.explain.faithfulness import measure_faithfulness
 from osteo_ray.explain.gradcam import compute_heatmaps
 from osteo_ray.explain.jobs import Explainable
-from osteo_ray.explain.lime import Explanation, explain_image
+from osteo_ray.explain.lime import Explanation, explain_images, fill_superpixels
 from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.models.classifier import Classifier, load_classifier
+from osteo_ray.models.forward import Predict, open_classifier
 from osteo_ray.models.training import make_deterministic
-from osteo_ray.runs import HEATMAPS, MASKS, write_table
+from osteo_ray.runs import FAITHFULNESS, HEATMAPS, MASKS, write_table
+
+_STEPS = 8  # in which pixels come and go, to measure faithfulness
 
 
 def derive_rng(digest: str, model: str, seed: int, purpose: str) -> np.random.Generator:
     """Return the random stream of one image, which depends on its content, model and seed only."""
     text = f"{digest}|{model}|{seed}|{purpose}"
     return np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest(), 16))
+
+
+@dataclass(frozen=True)
+class _Item:
+    """One image to explain.
+
+    Attributes:
+        image_id: Its id.
+        digest: Of its content.
+        image: uint8, (height, width).
+    """
+
+    image_id: str
+    digest: str
+    image: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Found:
+    """What explaining one image gave.
+
+    Attributes:
+        records: Rows of the masks table.
+        importance: Per kind of mask, (height, width); larger = more important.
+        keep_masks: Per kind of mask, bool, (height, width).
+        fill: uint8, (height, width); what stands for pixels that are removed.
+        explained_class: Number of the class.
+    """
+
+    records: list[dict[str, Any]]
+    importance: dict[str, np.ndarray]
+    keep_masks: dict[str, np.ndarray]
+    fill: np.ndarray
+    explained_class: int
 
 
 class Explainer:
@@ -59,135 +98,239 @@ class Explainer:
         self.n_classes = n_classes
         self.image_size = image_size
         self.device = torch.device(device)
-        self.loaded: dict[Path, Classifier] = {}
+        self.n_threads = n_threads
+        self.loaded: dict[Path, tuple[Classifier, Predict]] = {}
 
     def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         """Explain slices of pixel files; write their masks, tell how many after each classifier."""
         for file, start, stop in zip(batch["file"], batch["start"], batch["stop"], strict=True):
-            rows = pq.read_table(str(file)).slice(start, stop - start).to_pylist()
-            rows = [row for row in rows if row["image_id"] in self.wanted]
-            images = [
-                np.frombuffer(row["pixels"], np.uint8).reshape(self.image_size, -1).copy()
-                for row in rows
+            items = [
+                _Item(
+                    row["image_id"],
+                    row["digest"],
+                    np.frombuffer(row["pixels"], np.uint8).reshape(self.image_size, -1).copy(),
+                )
+                for row in pq.read_table(str(file)).slice(start, stop - start).to_pylist()
+                if row["image_id"] in self.wanted
             ]
-            segments: dict[str, np.ndarray] = {}
+            segments: dict[str, np.ndarray | ValueError] = {}
             for explainable in self.explainables:
-                yield self._explain(explainable, rows, images, segments)
+                yield self._explain(explainable, items, segments)
 
     def _explain(
         self,
         explainable: Explainable,
-        rows: list[dict[str, Any]],
-        images: list[np.ndarray],
-        segments: dict[str, np.ndarray],
+        items: list[_Item],
+        segments: dict[str, np.ndarray | ValueError],
     ) -> dict[str, np.ndarray]:
-        records: list[dict[str, Any]] = []
-        n_explained = n_errors = 0
-        for row, image in zip(rows, images, strict=True):
-            if row["image_id"] in explainable.done:
-                continue
-            if row["image_id"] not in segments:
-                segments[row["image_id"]] = find_superpixels(image, self.settings)
-            found = self._explain_one(explainable, row, image, segments[row["image_id"]])
-            records += found
-            n_explained += 1
-            n_errors += found[0]["error"] is not None
+        todo = [item for item in items if item.image_id not in explainable.done]
+        if explainable.method == "gradcam":
+            found = self._explain_by_gradcam(explainable, todo)
+        else:
+            for item in todo:
+                if item.image_id not in segments:
+                    segments[item.image_id] = self._divide(item.image)
+            found = self._explain_by_lime(explainable, todo, segments)
+        records = [record for one in found if isinstance(one, _Found) for record in one.records]
+        n_errors = 0
+        for item, one in zip(todo, found, strict=True):
+            if isinstance(one, ValueError):
+                n_errors += 1
+                kinds = ("gradcam",) if explainable.method == "gradcam" else ("lime", "random")
+                records += [_make_record(explainable, item, kind, error=str(one)) for kind in kinds]
         if records:
-            part = hash_settings([record["image_id"] for record in records])
-            table = pa.Table.from_pylist(records, schema=MASKS)
-            write_table(explainable.masks / f"part-{part}.parquet", table)
-        self._draw_heatmaps(explainable, rows, images)
-        return {"explained": np.array([n_explained]), "errors": np.array([n_errors])}
+            # Masks last: they tell that the images are done.
+            part = f"part-{hash_settings([record['image_id'] for record in records])}.parquet"
+            figures = self._measure(explainable, todo, found)
+            if figures:
+                table = pa.Table.from_pylist(figures, schema=FAITHFULNESS)
+                write_table(explainable.faithfulness / part, table)
+            write_table(explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS))
+        self._draw_heatmaps(explainable, items)
+        return {"explained": np.array([len(todo)]), "errors": np.array([n_errors])}
 
-    def _explain_one(
+    def _divide(self, image: np.ndarray) -> np.ndarray | ValueError:
+        try:
+            return find_superpixels(image, self.settings)
+        except ValueError as error:
+            return error
+
+    def _explain_by_lime(
         self,
         explainable: Explainable,
-        row: dict[str, Any],
-        image: np.ndarray,
-        segments: np.ndarray,
-    ) -> list[dict[str, Any]]:
+        items: list[_Item],
+        segments: dict[str, np.ndarray | ValueError],
+    ) -> list[_Found | ValueError]:
         identity = (explainable.model, explainable.seed)
-        try:
-            explanation = explain_image(
-                self._predictor(explainable),
-                image,
-                segments,
-                self.settings,
-                rng=derive_rng(row["digest"], *identity, "lime"),
-                device=self.device,
+        found: dict[str, _Found | ValueError] = {}
+        divided: list[tuple[_Item, np.ndarray]] = []
+        for item in items:
+            pieces = segments[item.image_id]
+            if isinstance(pieces, ValueError):
+                found[item.image_id] = pieces
+            else:
+                divided.append((item, pieces))
+        explanations = explain_images(
+            self._load(explainable)[1],
+            [item.image for item, _ in divided],
+            [pieces for _, pieces in divided],
+            self.settings,
+            rngs=[derive_rng(item.digest, *identity, "lime") for item, _ in divided],
+            device=self.device,
+        )
+        for (item, pieces), explanation in zip(divided, explanations, strict=True):
+            if isinstance(explanation, ValueError):
+                found[item.image_id] = explanation
+                continue
+            area = int(explanation.keep_mask.sum())
+            control = cover_area(pieces, area, derive_rng(item.digest, *identity, "random"))
+            found[item.image_id] = _Found(
+                records=[
+                    _make_record(
+                        explainable,
+                        item,
+                        "lime",
+                        keep_mask=pack_mask(explanation.keep_mask),
+                        unstable=explanation.stability < self.settings.stability,
+                        **_describe(explanation),
+                    ),
+                    _make_record(explainable, item, "random", keep_mask=pack_mask(control)),
+                ],
+                importance={"lime": explanation.weights[pieces], "random": control},
+                keep_masks={"lime": explanation.keep_mask, "random": control},
+                fill=fill_superpixels(item.image, pieces, self.settings.fill),
+                explained_class=explanation.explained_class,
             )
-        except ValueError as error:  # of this one image; the others go on
-            return [
-                _make_record(identity, row, kind, None, None, str(error))
-                for kind in ("lime", "random")
-            ]
-        area = int(explanation.keep_mask.sum())
-        control = cover_area(segments, area, derive_rng(row["digest"], *identity, "random"))
-        return [
-            _make_record(identity, row, "lime", explanation.keep_mask, explanation, None),
-            _make_record(identity, row, "random", control, None, None),
-        ]
+        return [found[item.image_id] for item in items]
 
-    def _predictor(self, explainable: Explainable) -> Callable[[torch.Tensor], torch.Tensor]:
-        classifier = self._load(explainable)
+    def _explain_by_gradcam(
+        self, explainable: Explainable, items: list[_Item]
+    ) -> list[_Found | ValueError]:
+        """Keep the pixels that Grad-CAM finds to speak most for the predicted class."""
+        if not items:
+            return []
+        classifier, predict = self._load(explainable)
+        batch = self._stack([item.image for item in items])
+        probabilities = predict(batch)
+        classes = probabilities.argmax(1).cpu().numpy()
+        heatmaps = compute_heatmaps(classifier, batch, classes)
+        found: list[_Found | ValueError] = []
+        for number, (item, heatmap) in enumerate(zip(items, heatmaps, strict=True)):
+            if not probabilities[number].isfinite().all():
+                error = "Expected finite probabilities, but the classifier gave NaN."
+                found.append(ValueError(error))
+                continue
+            if not heatmap.max() > heatmap.min():
+                error = (
+                    "Expected a heat map with a peak, but no place speaks more than another for "
+                    "the predicted class."
+                )
+                found.append(ValueError(error))
+                continue
+            keep_mask = keep_most(heatmap, max(1, round(explainable.area * heatmap.size)))
+            record = _make_record(
+                explainable,
+                item,
+                "gradcam",
+                keep_mask=pack_mask(keep_mask),
+                explained_class=int(classes[number]),
+            )
+            found.append(
+                _Found(
+                    [record],
+                    {"gradcam": heatmap},
+                    {"gradcam": keep_mask},
+                    fill=np.full_like(item.image, item.image.mean()),
+                    explained_class=int(classes[number]),
+                )
+            )
+        return found
 
-        def predict(images: torch.Tensor) -> torch.Tensor:
-            with torch.inference_mode():
-                return torch.softmax(classifier(images), 1)
+    def _measure(
+        self, explainable: Explainable, items: list[_Item], found: list[_Found | ValueError]
+    ) -> list[dict[str, Any]]:
+        """Measure how faithful the explanations are to the classifier, where that is wanted."""
+        figures = []
+        for item, one in zip(items, found, strict=True):
+            if isinstance(one, ValueError) or item.image_id not in explainable.faithfulness_ids:
+                continue
+            for kind, importance in one.importance.items():
+                figure = measure_faithfulness(
+                    self._load(explainable)[1],
+                    item.image,
+                    one.fill,
+                    importance,
+                    one.keep_masks[kind],
+                    one.explained_class,
+                    n_steps=_STEPS,
+                    batch_size=self.settings.batch_size,
+                    device=self.device,
+                )
+                identity = _identify(explainable, item, kind)
+                figures.append({**identity, **asdict(figure)})
+        return figures
 
-        return predict
-
-    def _load(self, explainable: Explainable) -> Classifier:
+    def _load(self, explainable: Explainable) -> tuple[Classifier, Predict]:
         if explainable.checkpoint not in self.loaded:
             classifier = load_classifier(
                 explainable.checkpoint,
                 explainable.model,
                 n_classes=self.n_classes,
                 image_size=self.image_size,
+            ).to(self.device)
+            predict = open_classifier(
+                classifier, self.image_size, explainable.frozen, self.device, self.n_threads
             )
-            self.loaded[explainable.checkpoint] = classifier.to(self.device)
+            self.loaded[explainable.checkpoint] = (classifier, predict)
         return self.loaded[explainable.checkpoint]
 
-    def _draw_heatmaps(
-        self, explainable: Explainable, rows: list[dict[str, Any]], images: list[np.ndarray]
-    ) -> None:
+    def _stack(self, images: list[np.ndarray]) -> torch.Tensor:
+        return torch.from_numpy(np.stack(images)).to(self.device)[:, None].float() / 255
+
+    def _draw_heatmaps(self, explainable: Explainable, items: list[_Item]) -> None:
         chosen = [
-            number
-            for number, row in enumerate(rows)
-            if row["image_id"] in explainable.heatmap_ids
-            and not (explainable.heatmaps / f"{row['image_id']}.parquet").exists()
+            item
+            for item in items
+            if item.image_id in explainable.heatmap_ids
+            and not (explainable.heatmaps / f"{item.image_id}.parquet").exists()
         ]
         if not chosen:
             return
-        batch = torch.from_numpy(np.stack([images[number] for number in chosen]))
-        batch = batch.to(self.device)[:, None].float() / 255
-        classes = self._predictor(explainable)(batch).argmax(1).cpu().numpy()
-        maps = compute_heatmaps(self._load(explainable), batch, classes)
-        for number, heatmap in zip(chosen, np.round(maps * 255).astype(np.uint8), strict=True):
-            image_id = rows[number]["image_id"]
-            values = (explainable.model, explainable.seed, image_id, heatmap.tobytes())
+        classifier, predict = self._load(explainable)
+        batch = self._stack([item.image for item in chosen])
+        classes = predict(batch).argmax(1).cpu().numpy()
+        try:
+            maps = compute_heatmaps(classifier, batch, classes)
+        except ValueError:  # no feature map to draw: the report does without
+            return
+        for item, heatmap in zip(chosen, np.round(maps * 255).astype(np.uint8), strict=True):
+            values = (explainable.model, explainable.seed, item.image_id, heatmap.tobytes())
             record = dict(zip(HEATMAPS.names, values, strict=True))
             table = pa.Table.from_pylist([record], schema=HEATMAPS)
-            write_table(explainable.heatmaps / f"{image_id}.parquet", table)
+            write_table(explainable.heatmaps / f"{item.image_id}.parquet", table)
+
+
+def _describe(explanation: Explanation) -> dict[str, Any]:
+    return {
+        "weights": explanation.weights.tolist(),
+        "explained_class": explanation.explained_class,
+        "n_samples": explanation.n_samples,
+        "local_fit": explanation.local_fit,
+        "stability": explanation.stability,
+    }
+
+
+def _identify(explainable: Explainable, item: _Item, kind: str) -> dict[str, Any]:
+    return {
+        "model": explainable.model,
+        "seed": explainable.seed,
+        "kind": kind,
+        "image_id": item.image_id,
+    }
 
 
 def _make_record(
-    identity: tuple[str, int],
-    row: dict[str, Any],
-    kind: str,
-    keep_mask: np.ndarray | None,
-    explanation: Explanation | None,
-    error: str | None,
+    explainable: Explainable, item: _Item, kind: str, keep_mask: bytes = b"", **figures: Any
 ) -> dict[str, Any]:
-    return {
-        "model": identity[0],
-        "seed": identity[1],
-        "kind": kind,
-        "image_id": row["image_id"],
-        "keep_mask": b"" if keep_mask is None else pack_mask(keep_mask),
-        "weights": None if explanation is None else explanation.weights.tolist(),
-        "explained_class": None if explanation is None else explanation.explained_class,
-        "n_samples": None if explanation is None else explanation.n_samples,
-        "local_fit": None if explanation is None else explanation.local_fit,
-        "error": error,
-    }
+    """Make a row of the masks table; what is not given is null."""
+    return {**_identify(explainable, item, kind), "keep_mask": keep_mask, **figures}

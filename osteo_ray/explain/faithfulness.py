@@ -10,7 +10,8 @@ import numpy as np
 import torch
 
 from osteo_ray.data.masks import order_pixels
-from osteo_ray.explain.lime import Perturbable, Predict, predict_rows
+from osteo_ray.explain.lime import Perturbable, predict_rows
+from osteo_ray.models.forward import Predict
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,11 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from osteo_ray.runs import MASKS, read_parts
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from osteo_ray.config import ExplainMethod
+from osteo_ray.runs import MASKS, Run, read_parts
 
 
 @dataclass(frozen=True)
@@ -14,21 +18,78 @@ class Explainable:
         model: timm name.
         seed: Of its training.
         checkpoint: File of its parameters.
+        frozen: Directory of its frozen form, written where there is none yet.
         masks: Directory to which the masks go.
+        faithfulness: Directory to which figures of faithfulness go.
+        faithfulness_ids: Images of which they are wanted.
         heatmaps: Directory to which Grad-CAM heat maps go.
         heatmap_ids: Images of which a heat map is wanted.
         done: Images whose masks are there already.
+        method: How it is explained.
+        area: Share of an image that a mask by `gradcam` keeps; of no meaning to `lime`.
     """
 
     model: str
     seed: int
     checkpoint: Path
+    frozen: Path
     masks: Path
+    faithfulness: Path
     heatmaps: Path
+    faithfulness_ids: frozenset[str] = frozenset()
     heatmap_ids: frozenset[str] = frozenset()
     done: frozenset[str] = frozenset()
+    method: ExplainMethod = "lime"
+    area: float = 1.0
 
 
 def read_done(masks: Path) -> frozenset[str]:
     """Return the images whose masks a directory holds."""
     return frozenset(read_parts(masks, MASKS, ["image_id"])["image_id"].to_pylist())
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What explaining a set of images came to.
+
+    Attributes:
+        n_images: Images that were read.
+        n_refused: Files that could not be read.
+        n_failed: Images that could not be explained.
+        first_failure: Path and error of one of them, or an empty string.
+        n_new: Images that were explained just now.
+        seconds_per_image: It took for each of these, start of the actors included; None for none.
+    """
+
+    n_images: int
+    n_refused: int
+    n_failed: int
+    first_failure: str
+    n_new: int
+    seconds_per_image: float | None
+
+
+def summarize(run: Run, method: ExplainMethod, n_new: int = 0, duration_s: float = 0.0) -> Summary:
+    """Count what a set of explanations holds.
+
+    Args:
+        run: The set.
+        method: By which it was made.
+        n_new: Images that were explained just now.
+        duration_s: How long that took, seconds.
+    """
+    images = pq.read_table(run.images, columns=["image_id", "path"]).to_pylist()
+    masks = read_parts(run.masks, MASKS, ["image_id", "kind", "error"])
+    failed = masks.filter(pc.and_(pc.equal(masks["kind"], method), pc.is_valid(masks["error"])))
+    errors = {row["image_id"]: row["error"] for row in failed.to_pylist()}
+    told = [
+        f"{row['path']}: {errors[row['image_id']]}" for row in images if row["image_id"] in errors
+    ]
+    return Summary(
+        n_images=len(images),
+        n_refused=pq.read_metadata(run.rejects).num_rows,
+        n_failed=len(errors),
+        first_failure=told[0] if told else "",
+        n_new=n_new,
+        seconds_per_image=duration_s / n_new if n_new else None,
+    )

@@ -10,7 +10,7 @@ anew (in the spirit of S-LIME, Zhou et al. 2021): the weights are estimates with
 redrawing them from it tells how much the mask may still move (`measure_stability`).
 """
 
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -19,9 +19,7 @@ import torch
 
 from osteo_ray.config import LimeSettings
 from osteo_ray.explain.sampling import draw_adaptive_rows, draw_rows
-
-Predict = Callable[[torch.Tensor], torch.Tensor]
-"""Images, float32 (batch, 1, height, width) in [0, 1] → probabilities (batch, n_classes)."""
+from osteo_ray.models.forward import Predict
 
 _FIRST_PER_SUPERPIXEL = 2  # rows before the first look at the stability
 _STEP = 32  # rows between looks; even, as rows come with their complements

@@ -37,7 +37,7 @@ def draw_balanced_rows(n_superpixels: int, rng: np.random.Generator) -> np.ndarr
 
 
 def list_all_rows(n_superpixels: int) -> np.ndarray:
-    """List every way to keep superpixels, each once; the first row keeps all, as `draw_rows` has it.
+    """List every way to keep superpixels, each once; the first row keeps all.
 
     Returns:
         uint8, (2**n_superpixels, n_superpixels); 1 = kept.

@@ -30,24 +30,29 @@ def find_superpixels(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
 
 
 def _by_quickshift(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
-    return quickshift(
+    segments: np.ndarray = quickshift(
         gray2rgb(image),
         kernel_size=settings.kernel_size,
         max_dist=settings.max_dist,
         ratio=settings.ratio,
     )
+    return segments
 
 
 def _by_slic(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
-    return slic(
+    segments: np.ndarray = slic(
         image, n_segments=settings.n_superpixels, compactness=_COMPACTNESS, channel_axis=None
     )
+    return segments
 
 
 def _by_felzenszwalb(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
     # It grows pieces of any size; the smallest allowed sets how many there are.
     smallest = image.size // (4 * settings.n_superpixels)
-    return felzenszwalb(image, scale=_SCALE, sigma=_SIGMA, min_size=max(smallest, 1))
+    segments: np.ndarray = felzenszwalb(
+        image, scale=_SCALE, sigma=_SIGMA, min_size=max(smallest, 1)
+    )
+    return segments
 
 
 def _by_grid(image: np.ndarray, settings: LimeSettings) -> np.ndarray:

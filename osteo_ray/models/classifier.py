@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from osteo_ray.errors import InputError, suggest
+from osteo_ray.models.checkpoint import Checkpoint
 
 HIDDEN_UNITS = {"efficientnet": 1024}
 """Families (part of the timm name) whose head has a hidden layer in the paper; others have none."""
@@ -172,17 +173,42 @@ def check_weights_file(file: str) -> None:
         ) from None
 
 
-def save_classifier(classifier: Classifier, path: Path) -> None:
-    """Write the parameters and buffers of a classifier as safetensors."""
+def save_classifier(classifier: Classifier, path: Path, checkpoint: Checkpoint) -> None:
+    """Write the parameters and buffers of a classifier, and what it is, as safetensors."""
     safetensors.torch.save_file(
-        {key: value.contiguous() for key, value in classifier.state_dict().items()}, path
+        {key: value.contiguous() for key, value in classifier.state_dict().items()},
+        path,
+        metadata=checkpoint.write_metadata(),
     )
 
 
 def load_classifier(path: Path, name: str, *, n_classes: int, image_size: int) -> Classifier:
-    """Read a classifier that `save_classifier` wrote; it comes on the CPU, in evaluation mode."""
+    """Read a classifier that `save_classifier` wrote; it comes on the CPU, in evaluation mode.
+
+    Raises:
+        InputError: The model is unknown, or the tensors of the file do not fit it.
+    """
     classifier = build_classifier(
         name, n_classes=n_classes, image_size=image_size, weights="none", seed=0
     )
-    classifier.load_state_dict(safetensors.torch.load_file(path))
+    tensors = safetensors.torch.load_file(path)
+    problem = _find_misfit(classifier.state_dict(), tensors)
+    if problem:
+        raise InputError(
+            f"Expected tensors of a `{name}` with {n_classes} classes in {path}, but {problem}. "
+            "Give the checkpoint as osteo_ray wrote it."
+        )
+    classifier.load_state_dict(tensors)
     return classifier.eval()
+
+
+def _find_misfit(wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> str:
+    """Say which is the first tensor that does not fit; an empty string where all do."""
+    for name, tensor in wanted.items():
+        if name not in found:
+            return f"`{name}` is missing"
+        if found[name].shape != tensor.shape:
+            shapes = tuple(found[name].shape), tuple(tensor.shape)
+            return f"`{name}` has the shape {shapes[0]} instead of {shapes[1]}"
+    unknown = [name for name in found if name not in wanted]
+    return f"`{unknown[0]}` has no place in it" if unknown else ""

@@ -6,6 +6,7 @@ seconds, so it is done once and kept in a file, and not at all for networks so s
 never pay.
 """
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Literal
@@ -20,7 +21,7 @@ from osteo_ray.runs import write_whole
 
 Backend = Literal["eager", "openvino"]
 Predict = Callable[[torch.Tensor], torch.Tensor]
-"""Images, float32 (batch, 1, height, width) in [0, 1] → probabilities, float32 (batch, n_classes)."""
+"""Images, float32 (batch, 1, height, width) in [0, 1] → probabilities (batch, n_classes)."""
 
 _WORTH_FREEZING = 20_000_000  # multiply-adds of one image; below, PyTorch is about as fast
 _GRAPH = "model.xml"
@@ -100,15 +101,23 @@ def freeze_classifier(classifier: Classifier, image_size: int, path: Path) -> No
         return
     # Imported here: it takes a second, and small networks do without.
     import openvino
-    from openvino.frontend import OpConversionFailure
+    from openvino.frontend import FrontEndManager, OpConversionFailure
+    from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
     example = torch.zeros(1, 1, image_size, image_size)
     with torch.no_grad():
         exported = torch.export.export(Probabilities(classifier).eval(), (example,))
+    # What `openvino.convert_model` does, but that would report its use to its makers.
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    logging.disable(logging.WARNING)  # it warns of an operation that this PyTorch lacks
+    try:
+        decoder = TorchFXPythonDecoder.from_exported_program(exported, dynamic_shapes=False)
+    finally:
+        logging.disable(logging.NOTSET)
     with write_whole(path) as unfinished:
         unfinished.mkdir()
         try:
-            graph = openvino.convert_model(exported)
+            graph = frontend.convert(frontend.load(decoder))
         except OpConversionFailure as error:
             (unfinished / "unsupported.txt").write_text(str(error), encoding="utf-8")
         else:

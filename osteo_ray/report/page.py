@@ -20,7 +20,7 @@ from osteo_ray.config import build_config, read_yaml
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.errors import InputError
 from osteo_ray.report import figures
-from osteo_ray.runs import Run, list_parts, read_json, write_whole
+from osteo_ray.runs import FAITHFULNESS, Run, list_parts, read_json, read_parts, write_whole
 
 Rows = list[dict[str, Any]]
 
@@ -201,13 +201,24 @@ def _count_confusions(run: Run, classes: Sequence[str], models: Sequence[str]) -
     return [matrix for matrix in matrices if np.any(matrix["rows"])]
 
 
+_FAITHFULNESS = ("insertion_auc", "deletion_auc", "drop")
+
+
 def _summarise_masks(run: Run) -> Rows:
-    table = _read(run.masks, columns=["model", "kind", "image_id", "local_fit", "error"])
+    """Count and average, per model and kind of mask."""
+    columns = ["model", "kind", "image_id", "n_samples", "local_fit", "unstable", "error"]
+    table = _read(run.masks, columns=columns)
     if table.num_rows == 0:
         return []
-    wanted = [("image_id", "count"), ("error", "count"), ("local_fit", "mean")]
+    wanted = [("image_id", "count"), ("error", "count"), ("unstable", "sum")]
+    wanted += [("n_samples", "mean"), ("local_fit", "mean")]
     rows = table.group_by(["model", "kind"]).aggregate(wanted).to_pylist()
-    return sorted(rows, key=lambda row: (row["model"], row["kind"]))
+    faithful = read_parts(run.faithfulness, FAITHFULNESS, ["model", "kind", *_FAITHFULNESS])
+    means = faithful.group_by(["model", "kind"]).aggregate([(n, "mean") for n in _FAITHFULNESS])
+    figures = {(row["model"], row["kind"]): row for row in means.to_pylist()}
+    none = {f"{name}_mean": None for name in _FAITHFULNESS}
+    joined = [{**none, **figures.get((row["model"], row["kind"]), {}), **row} for row in rows]
+    return sorted(joined, key=lambda row: (row["model"], row["kind"]))
 
 
 def _draw_samples(

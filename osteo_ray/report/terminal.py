@@ -7,6 +7,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from osteo_ray.explain.jobs import Summary
+
 
 def show_audit(console: Console, found: dict[str, Any]) -> None:
     """Show what audit.json holds."""
@@ -85,6 +87,32 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
     overall = comparison["verdict"]
     console.print(f"Verdict: {overall['verdict']}", style="bold", highlight=False, markup=False)
     console.print(overall["reason"], highlight=False, markup=False)
+
+
+def show_explanations(console: Console, found: Summary) -> None:
+    """Show what explaining a set of images came to."""
+    table = Table(box=box.SIMPLE, show_header=False)
+    table.add_column(no_wrap=True)
+    table.add_column(justify="right", no_wrap=True)
+    rows = [
+        ("images", str(found.n_images)),
+        ("  explained", str(found.n_images - found.n_failed)),
+        ("    of these just now", str(found.n_new)),
+        ("  failed", str(found.n_failed)),
+        ("files refused", str(found.n_refused)),
+        ("seconds per image, start-up included", _number(found.seconds_per_image, ".3g")),
+    ]
+    for row in rows:
+        table.add_row(*row)
+    console.print(table)
+    if found.n_failed:
+        console.print(
+            f"{found.n_failed} images could not be explained, the first: {found.first_failure}",
+            style="yellow",
+            highlight=False,
+            markup=False,
+            soft_wrap=True,
+        )
 
 
 def _number(value: float | None, form: str) -> str:

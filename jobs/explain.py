@@ -1,0 +1,48 @@
+"""Explain a set of images with one trained classifier as a Ray job.
+
+From the repository, with the cluster's token in ~/.ray/auth_token (or $RAY_AUTH_TOKEN_PATH):
+
+    export RAY_AUTH_MODE=token RAY_API_SERVER_ADDRESS=http://127.0.0.1:8265
+    ray job submit --working-dir . -- python jobs/explain.py /shared/knees \
+        --checkpoint /shared/model.safetensors --out /shared/explanations/knees
+
+A small variant, a minute on one CPU machine (synthetic knees; any checkpoint will do):
+
+    ray job submit --working-dir . -- python jobs/explain.py --phantom.n-images 16 \
+        --checkpoint /tmp/osteo-ray-demo/trials/MODEL/seed-0/original-KEY/model.safetensors \
+        --lime-samples 20 --out /tmp/osteo-ray-explanations
+
+The flags are those of `osteo-ray explain`. A job runs in a copy of the submitted folder that Ray
+deletes later, so --out is required and absolute, on storage that every node sees; the same holds
+for --data and --checkpoint. Exit codes: 0 done; 1 something failed, and submitting the same command
+again goes on from there; 2 bad input.
+"""
+
+import sys
+from collections.abc import Sequence
+
+from osteo_ray.cli import BAD_INPUT, main, parse_explain
+from osteo_ray.errors import InputError
+from osteo_ray.job_paths import check_job_paths
+
+
+def run_job(arguments: Sequence[str]) -> int:
+    """Run `osteo-ray explain` with these flags; return its exit code.
+
+    Args:
+        arguments: Flags, without the name of a command; the first may be the data.
+    """
+    try:
+        config = parse_explain(arguments)
+        checkpoint = [("--checkpoint", config.checkpoint)] if config.checkpoint else []
+        check_job_paths(config.out, [("--data", config.data), *checkpoint])
+    except InputError as error:
+        print(f"Error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except SystemExit as ended:  # from the parser, which has printed help or what is wrong
+        return ended.code if isinstance(ended.code, int) else BAD_INPUT
+    return main(["explain", *arguments])
+
+
+if __name__ == "__main__":
+    sys.exit(run_job(sys.argv[1:]))

@@ -1,0 +1,101 @@
+"""The job of explaining a set of images with one trained classifier, without a comparison."""
+
+import pyarrow.parquet as pq
+
+from osteo_ray.cluster import Plan, confirm, connect, plan_resources
+from osteo_ray.config import ExplainConfig, ResourceSettings
+from osteo_ray.errors import IncompleteError
+from osteo_ray.explain.checkpoint_check import check_checkpoint
+from osteo_ray.explain.generate import explain_images
+from osteo_ray.explain.jobs import Explainable, Summary, read_done, summarize
+from osteo_ray.explain.prepare_set import Subject, create_set, find_subject, list_source, locate_set
+from osteo_ray.progress import Clock, JobProgress, Stage
+from osteo_ray.runs import Run, read_json, write_json
+
+EXPLAIN = "explain"
+
+
+def explain_set(config: ExplainConfig, progress: JobProgress) -> tuple[Run, Summary]:
+    """Explain a set of images, or what an earlier try left of it.
+
+    Args:
+        config: What to explain, with which classifier, how.
+        progress: Where to say how far it is.
+
+    Returns:
+        Where everything lies, and what it came to.
+
+    Raises:
+        InputError: The input cannot be used; nothing was written.
+        IncompleteError: Some images were not explained.
+    """
+    subject = find_subject(config)
+    run = locate_set(config, subject)
+    source = list_source(config, run)
+    clock = Clock()
+    if run.config.exists() and not _list_missing(run):
+        return run, summarize(run, config.method)
+    progress.say("start Ray")
+    with connect():
+        clock.lap("start Ray")
+        plan = plan_resources(ResourceSettings(**config.resources.model_dump()))
+        if not run.config.exists():
+            check = check_checkpoint.remote(subject.path, config.method)
+            with progress.following() as report:
+                create_set(run, config, subject, source, lambda: confirm(check), report=report)
+            clock.lap("read images")
+        n_new = len(_list_missing(run))
+        _explain(run, config, subject, plan, progress)
+        clock.lap(EXPLAIN)
+    environment = {**read_json(run.environment), "durations_s": clock.durations_s}
+    write_json(run.environment, environment)
+    missing = _list_missing(run)
+    if missing:
+        raise IncompleteError(
+            f"{len(missing)} images have no explanation; the same command tries them again."
+        )
+    return run, summarize(run, config.method, n_new, clock.durations_s[EXPLAIN])
+
+
+def _list_missing(run: Run) -> frozenset[str]:
+    return _list_ids(run) - read_done(run.masks)
+
+
+def _list_ids(run: Run) -> frozenset[str]:
+    return frozenset(pq.read_table(run.images, columns=["image_id"])["image_id"].to_pylist())
+
+
+def _explain(
+    run: Run, config: ExplainConfig, subject: Subject, plan: Plan, progress: JobProgress
+) -> None:
+    ids, done = _list_ids(run), read_done(run.masks)
+    explainable = Explainable(
+        model=subject.checkpoint.model,
+        seed=config.seed,
+        checkpoint=subject.path,
+        frozen=run.root / "frozen",
+        masks=run.masks,
+        faithfulness=run.faithfulness,
+        faithfulness_ids=ids,
+        heatmaps=run.heatmaps,
+        done=done,
+        method=config.method,
+        area=config.area,
+    )
+    progress.say(
+        f"{len(ids)} images; {plan.slots} explaining actors at a time, each on {plan.slot.cpus} "
+        f"CPU(s), {plan.slot.gpus:g} GPU"
+    )
+    stage = Stage(EXPLAIN, "images", len(ids), 1.0, len(done))
+    with progress.showing([stage]), progress.stage(EXPLAIN):
+        explain_images(
+            run.pixels,
+            [explainable],
+            ids,
+            config.lime,
+            n_classes=len(subject.checkpoint.classes),
+            image_size=subject.checkpoint.image_size,
+            slot=plan.slot,
+            n_actors=plan.slots,
+            on_explained=lambda n, errors: progress.advance(EXPLAIN, n),
+        )

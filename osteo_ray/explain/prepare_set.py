@@ -1,0 +1,212 @@
+"""Open a set of explanations: read the images of a new one, or find what an earlier try left."""
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Callable, Set
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import yaml
+
+from osteo_ray.cluster import describe_environment
+from osteo_ray.config import (
+    PHANTOM,
+    ExplainConfig,
+    build,
+    hash_settings,
+    list_differences,
+    name_source,
+    read_yaml,
+)
+from osteo_ray.data.ingest import ingest_images
+from osteo_ray.data.listing import Source
+from osteo_ray.data.phantom_set import write_phantoms
+from osteo_ray.data.sources import check_unchanged, open_source
+from osteo_ray.errors import InputError
+from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
+from osteo_ray.progress import Report, ignore_progress
+from osteo_ray.runs import (
+    READ_IMAGES,
+    REJECTS,
+    Run,
+    read_json,
+    write_json,
+    write_table,
+    write_whole,
+)
+
+
+@dataclass(frozen=True)
+class Subject:
+    """The classifier that is to be explained.
+
+    Attributes:
+        path: Of its checkpoint.
+        checkpoint: What the file says about itself.
+        digest: SHA-256 of the file.
+    """
+
+    path: Path
+    checkpoint: Checkpoint
+    digest: str
+
+
+def find_subject(config: ExplainConfig) -> Subject:
+    """Describe the classifier that is to be explained.
+
+    Raises:
+        InputError: There is no checkpoint, or not one that can be explained.
+    """
+    if config.checkpoint is None:
+        raise InputError(
+            "Expected --checkpoint FILE, the classifier to explain, but got none. `osteo-ray "
+            "compare` writes one per training: RUN/trials/MODEL/seed-N/ARM-KEY/model.safetensors."
+        )
+    path = Path(config.checkpoint)
+    checkpoint = describe_checkpoint(path)
+    with path.open("rb") as file:
+        return Subject(path, checkpoint, hashlib.file_digest(file, "sha256").hexdigest())
+
+
+def locate_set(config: ExplainConfig, subject: Subject) -> Run:
+    """Return the directory of a set of explanations, whether or not it exists yet.
+
+    Raises:
+        InputError: `--out` cannot be written to, holds something else than explanations, or holds
+            those of other settings or of another checkpoint.
+    """
+    if config.out is None:
+        key = hash_settings({**config.identity(), "checkpoint": subject.digest})
+        run = Run(Path("explanations").resolve() / f"{name_source(config.data)}-{key}")
+    else:
+        run = Run(Path(config.out).expanduser().resolve())
+    _check_writable(run.root)
+    if not run.root.exists() or not any(run.root.iterdir()):
+        return run
+    stored = _read_stored(run)
+    if stored is None:
+        raise InputError(
+            f"Expected --out to be new, empty or earlier explanations, but {run.root} holds "
+            "something else. Choose another --out."
+        )
+    found, wanted = build(ExplainConfig, read_yaml(run.config)).identity(), config.identity()
+    # What only one of two methods has goes without saying.
+    shared = found.keys() & wanted.keys()
+    differences = list_differences(_pick(found, shared), _pick(wanted, shared))
+    if stored["checkpoint"]["digest"] != subject.digest:
+        digests = stored["checkpoint"]["digest"][:12], subject.digest[:12]
+        differences.append(
+            f"the content of the checkpoint (there SHA-256 {digests[0]}…, here {digests[1]}…)"
+        )
+    if differences:
+        raise InputError(
+            "Expected --out to be new or explanations of this checkpoint with these settings, but "
+            f"{run.root} holds some that differ in {'; '.join(differences)}. Choose another --out, "
+            "or give the settings of those to go on with them."
+        )
+    return run
+
+
+def _pick(settings: dict[str, Any], keys: Set[str]) -> dict[str, Any]:
+    return {key: settings[key] for key in keys}
+
+
+def _check_writable(root: Path) -> None:
+    place = next(place for place in (root, *root.parents) if os.path.lexists(place))
+    problem = ""
+    if not place.is_dir():
+        problem = "is not a folder"
+    elif not os.access(place, os.W_OK | os.X_OK):
+        problem = "may not be written to"
+    if problem:
+        raise InputError(
+            f"Expected --out to be a folder that can be written to, but {place} {problem}. Choose "
+            "another --out."
+        )
+
+
+def _read_stored(run: Run) -> dict[str, Any] | None:
+    """Return what environment.json holds, or None where it is not that of explanations."""
+    if not run.config.is_file() or not run.environment.is_file():
+        return None
+    try:
+        stored = read_json(run.environment)
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        return None
+    return stored if isinstance(stored, dict) and "checkpoint" in stored else None
+
+
+def list_source(config: ExplainConfig, run: Run) -> Source | None:
+    """List the images of the source, or None where phantoms are to be drawn.
+
+    Raises:
+        InputError: The source cannot be used, or is not what it was when the run began.
+    """
+    if config.data == PHANTOM:
+        return None
+    source = open_source(config.data, labels_needed=False)
+    check_unchanged(source, run)
+    return source
+
+
+def create_set(
+    run: Run,
+    config: ExplainConfig,
+    subject: Subject,
+    source: Source | None,
+    confirm: Callable[[], None],
+    *,
+    report: Report = ignore_progress,
+) -> None:
+    """Read the images into a new directory, which appears whole or not at all.
+
+    Args:
+        run: Where.
+        config: Of the explanations.
+        subject: The classifier; images are resized to what it was trained on.
+        source: Of the images, or None where phantoms are to be drawn.
+        confirm: Called when all is read; if it raises, nothing appears.
+        report: Told how far it is.
+
+    Raises:
+        InputError: The images cannot be used.
+    """
+    if run.root.is_dir():
+        run.root.rmdir()  # empty, as `locate_set` has seen
+    with write_whole(run.root) as unfinished:
+        draft = Run(unfinished)
+        fingerprint = PHANTOM
+        if source is None:
+            write_phantoms(draft.phantom, **config.phantom.model_dump())
+            source = open_source(str(draft.phantom / "images"), labels_needed=False)
+        else:
+            fingerprint = source.fingerprint
+        scratch = unfinished / "scratch"
+        ingest = ingest_images(
+            source,
+            scratch,
+            pixels=draft.pixels,
+            image_size=subject.checkpoint.image_size,
+            max_reject_share=config.max_reject_share,
+            report=report,
+        )
+        shutil.rmtree(scratch)
+        for path, table, schema in (
+            (draft.images, ingest.images[READ_IMAGES.names], READ_IMAGES),
+            (draft.rejects, ingest.rejects, REJECTS),
+        ):
+            write_table(path, pa.Table.from_pandas(table, schema, preserve_index=False))
+        environment = {
+            **describe_environment(),
+            "source_fingerprint": fingerprint,
+            "checkpoint": {**asdict(subject.checkpoint), "digest": subject.digest},
+            "plan_hash": hash_settings(config.identity()),
+        }
+        write_json(draft.environment, environment)
+        settings = config.model_dump(mode="json")
+        draft.config.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        confirm()
