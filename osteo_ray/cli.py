@@ -16,8 +16,10 @@ from osteo_ray.config import (
     CompareConfig,
     Config,
     ExplainConfig,
+    LimeSettings,
     PhantomSettings,
     build,
+    locate_data,
     read_yaml,
 )
 from osteo_ray.errors import IncompleteError, InputError, suggest
@@ -374,10 +376,33 @@ def _bench(arguments: list[str], errors: Console) -> int:
             for found in bench_copies(list(sizes), size_px=size_px):
                 show_findings(captured.out, found)
 
+    def lime(
+        data: Annotated[str, tyro.conf.Positional],
+        checkpoint: str,
+        images: int = 8,
+        samples: int = 1000,
+    ) -> None:
+        """Explain images with the `lime` package and with osteo_ray: time, overlap, memory.
+
+        Args:
+            data: Where the images are.
+            checkpoint: File of the classifier: a model.safetensors that a training left.
+            images: How many to explain.
+            samples: Perturbed images per explanation; in adaptive mode, at most.
+        """
+        from osteo_ray.bench.lime import bench_lime
+        from osteo_ray.bench.tables import show_masks
+
+        with capture_noise() as captured, connect():
+            file = Path(checkpoint).expanduser().resolve()
+            settings = LimeSettings(samples=samples)
+            timings = bench_lime(locate_data(data), file, n_images=images, settings=settings)
+            show_masks(captured.out, timings)
+
     from osteo_ray.cluster import connect
 
     tyro.extras.subcommand_cli_from_dict(
-        {"ingest": ingest, "copies": copies},
+        {"ingest": ingest, "copies": copies, "lime": lime},
         prog="osteo-ray bench",
         description="Measure what the product does beside what else could be done.",
         args=arguments,

@@ -18,6 +18,7 @@ LAYERS = ("cli", "bench", "report", "compare", "explain", "models", "data", BOTT
 USES_RAY = {
     "bench.copies",
     "bench.ingest",
+    "bench.lime",
     "cluster",
     "data.ingest",
     "data.duplicates",

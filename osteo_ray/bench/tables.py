@@ -1,6 +1,6 @@
 """Measurements as text on a terminal."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich import box
 from rich.console import Console
@@ -8,6 +8,7 @@ from rich.table import Table
 
 from osteo_ray.bench.copies import Finding
 from osteo_ray.bench.ingest import Timing
+from osteo_ray.bench.lime import LimeTiming
 
 
 def show_reading(console: Console, timings: Sequence[Timing]) -> None:
@@ -40,3 +41,31 @@ def show_findings(console: Console, found: Finding) -> None:
         highlight=False,
         soft_wrap=True,
     )
+
+
+def show_masks(console: Console, timings: Iterable[LimeTiming]) -> None:
+    """Show how fast masks were made; each way as soon as it is timed, then all in one table."""
+    table = Table(box=box.SIMPLE)
+    table.add_column("explained by", no_wrap=True)
+    for heading in (
+        "s/image",
+        "samples",
+        "samples/s",
+        "IoU with the first",
+        "GiB",
+        "share of time",
+    ):
+        table.add_column(heading, justify="right")
+    for timing in timings:
+        shares = ", ".join(f"{step} {share:.0%}" for step, share in timing.shares.items())
+        table.add_row(
+            timing.name,
+            f"{timing.seconds:.2f}",
+            f"{timing.samples:.0f}",
+            f"{timing.samples_per_s:.0f}",
+            f"{timing.overlap:.3f}",
+            f"{timing.memory_gib:.2f}",
+            shares,
+        )
+        console.print(f"{timing.name}: {timing.seconds:.2f} s an image", highlight=False)
+    console.print(table)
