@@ -31,7 +31,7 @@ _TRAINING_IMAGES = 500
 _NEIGHBOURS = 3  # of an image as it is, and of its mirror image, that are compared with it
 _LEAST_ALIKE = 0.4  # product of two vectors from which the images are compared
 _FLAT_UP_TO = 20_000  # images; larger sets are searched by cells
-_CELLS_SEARCHED = 24
+_CELLS_SEARCHED = 160
 _ROWS_PER_TASK = 256
 _PAIRS_PER_TASK = 512
 
