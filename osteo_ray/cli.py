@@ -399,10 +399,34 @@ def _bench(arguments: list[str], errors: Console) -> int:
             timings = bench_lime(locate_data(data), file, n_images=images, settings=settings)
             show_masks(captured.out, timings)
 
+    def exactness(
+        data: Annotated[str, tyro.conf.Positional],
+        checkpoint: str,
+        images: int = 50,
+        samples: int = 200,
+    ) -> None:
+        """Explain images with the `lime` package, and again from the rows that it drew.
+
+        Args:
+            data: Where the images are.
+            checkpoint: File of the classifier: a model.safetensors that a training left.
+            images: How many to explain.
+            samples: Perturbed images per explanation.
+        """
+        from osteo_ray.bench.exactness import compare_with_package
+        from osteo_ray.bench.tables import show_exactness
+
+        with capture_noise() as captured, connect():
+            file = Path(checkpoint).expanduser().resolve()
+            found = compare_with_package(
+                locate_data(data), file, n_images=images, n_samples=samples
+            )
+            show_exactness(captured.out, found)
+
     from osteo_ray.cluster import connect
 
     tyro.extras.subcommand_cli_from_dict(
-        {"ingest": ingest, "copies": copies, "lime": lime},
+        {"ingest": ingest, "copies": copies, "lime": lime, "exactness": exactness},
         prog="osteo-ray bench",
         description="Measure what the product does beside what else could be done.",
         args=arguments,

@@ -17,6 +17,7 @@ LAYERS = ("cli", "bench", "report", "compare", "explain", "models", "data", BOTT
 
 USES_RAY = {
     "bench.copies",
+    "bench.exactness",
     "bench.ingest",
     "bench.lime",
     "cluster",

@@ -67,11 +67,12 @@ def bench_lime(
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         size_px = describe_checkpoint(checkpoint).image_size
-        images = _read_images(data, scratch, size_px, n_images)
+        images = read_images(data, scratch, size_px, n_images)
         yield from _time_ways(checkpoint, images, scratch / "frozen", settings)
 
 
-def _read_images(data: str, scratch: Path, size_px: int, n_images: int) -> np.ndarray:
+def read_images(data: str, scratch: Path, size_px: int, n_images: int) -> np.ndarray:
+    """Read images, taken evenly from a set: uint8, (n, size_px, size_px)."""
     source = open_source(data, labels_needed=False)
     ingest_images(source, scratch, pixels=scratch / "pixels", image_size=size_px)
     table = read_parts(scratch / "pixels", PIXELS).sort_by("image_id")
@@ -88,16 +89,16 @@ def _time_ways(
     exact = settings.model_copy(update={"mode": "exact"})
     adaptive = settings.model_copy(update={"mode": "adaptive"})
     ways: list[tuple[str, type, int, tuple[Any, ...]]] = [
-        ("lime, batches of 10", _Package, 1, (10, settings.samples)),
-        (f"lime, batches of {batch_size}", _Package, 1, (batch_size, settings.samples)),
-        (f"lime, {cpus} processes", _Package, cpus, (batch_size, settings.samples)),
+        ("lime, batches of 10", Package, 1, (10, settings.samples)),
+        (f"lime, batches of {batch_size}", Package, 1, (batch_size, settings.samples)),
+        (f"lime, {cpus} processes", Package, cpus, (batch_size, settings.samples)),
         ("osteo_ray, exact", _Ours, cpus, (exact, frozen)),
         ("osteo_ray, adaptive", _Ours, cpus, (adaptive, frozen)),
     ]
     reference: list[np.ndarray] = []
     for seed, (name, kind, n_workers, options) in enumerate(ways):
         n_threads = cpus // n_workers
-        workers = [_start(kind, n_threads, checkpoint, *options) for _ in range(n_workers)]
+        workers = [start_worker(kind, n_threads, checkpoint, *options) for _ in range(n_workers)]
         ray.get([worker.warm_up.remote(images[0]) for worker in workers])
         with PeakMemory() as memory:
             started = time.perf_counter()
@@ -126,7 +127,7 @@ def _time_ways(
         )
 
 
-def _start(kind: type, n_threads: int, checkpoint: Path, *options: Any) -> Any:
+def start_worker(kind: type, n_threads: int, checkpoint: Path, *options: Any) -> Any:
     """Start a process for one way, with as many CPUs as threads."""
     environment = {"env_vars": {"OMP_NUM_THREADS": str(n_threads)}}
     worker: Any = ray.remote(kind).options(num_cpus=n_threads, runtime_env=environment)
@@ -142,7 +143,7 @@ def _find_batch_size(checkpoint: Path, image: np.ndarray, cpus: int) -> int:
     """Find the batch size at which the package is fastest on all CPUs."""
     seconds = {}
     for batch_size in _BATCH_SIZES:
-        worker = _start(_Package, cpus, checkpoint, batch_size, _TRIED_SAMPLES)
+        worker = start_worker(Package, cpus, checkpoint, batch_size, _TRIED_SAMPLES)
         ray.get(worker.warm_up.remote(image))
         started = time.perf_counter()
         ray.get(worker.explain.remote(image[None], 0))
@@ -151,7 +152,7 @@ def _find_batch_size(checkpoint: Path, image: np.ndarray, cpus: int) -> int:
     return min(seconds, key=lambda batch_size: seconds[batch_size])
 
 
-class _Package:
+class Package:
     """A process that explains with the `lime` package."""
 
     def __init__(self, checkpoint: Path, n_threads: int, batch_size: int, samples: int) -> None:
@@ -204,13 +205,9 @@ class _Ours:
     ) -> None:
         import torch
 
-        from osteo_ray.models.forward import open_classifier
-
         torch.set_num_threads(n_threads)
-        size_px = describe_checkpoint(checkpoint).image_size
-        classifier = _load(checkpoint)
         self._device = torch.device("cpu")
-        self._predict = open_classifier(classifier, size_px, frozen, self._device, n_threads)
+        self._predict = open_predict(checkpoint, n_threads, frozen)
         self._settings = settings
 
     def warm_up(self, image: np.ndarray) -> None:
@@ -251,6 +248,16 @@ class _Ours:
                 raise one
             results.append((one.keep_mask, one.n_samples))
         return results
+
+
+def open_predict(checkpoint: Path, n_threads: int, frozen: Path) -> Any:
+    """Open a checkpoint on the CPU, in the form that is fastest there."""
+    import torch
+
+    from osteo_ray.models.forward import open_classifier
+
+    size_px = describe_checkpoint(checkpoint).image_size
+    return open_classifier(_load(checkpoint), size_px, frozen, torch.device("cpu"), n_threads)
 
 
 def _load(checkpoint: Path) -> Any:

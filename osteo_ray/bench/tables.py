@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from osteo_ray.bench.copies import Finding
+from osteo_ray.bench.exactness import Exactness
 from osteo_ray.bench.ingest import Timing
 from osteo_ray.bench.lime import LimeTiming
 
@@ -68,4 +69,26 @@ def show_masks(console: Console, timings: Iterable[LimeTiming]) -> None:
             shares,
         )
         console.print(f"{timing.name}: {timing.seconds:.2f} s an image", highlight=False)
+    console.print(table)
+
+
+def show_exactness(console: Console, found: Iterable[Exactness]) -> None:
+    """Show how many images are explained as by the package, and the largest differences."""
+    images = list(found)
+
+    def count(name: str) -> str:
+        return f"{sum(getattr(image, name) for image in images)} of {len(images)}"
+
+    weights = max(image.weight_difference for image in images)
+    probabilities = max(image.probability_difference for image in images)
+    rows = {
+        "same superpixels": count("same_superpixels"),
+        "same masks, from the same predictions": count("same_mask"),
+        "largest difference of a weight": f"{weights:.1e}",
+        "same masks, by the fast forward pass": count("same_mask_fast"),
+        "largest difference of a probability": f"{probabilities:.1e}",
+    }
+    table = Table(box=box.SIMPLE, show_header=False)
+    for name, value in rows.items():
+        table.add_row(name, value)
     console.print(table)
