@@ -99,7 +99,7 @@ class LimeSettings(Settings):
         1000, ge=2, description="Perturbed images per explanation; in adaptive mode, at most."
     )
     stability: float = Field(
-        0.85,
+        0.92,
         gt=0,
         le=1,
         description="Expected overlap with another mask of the same image from which it is stable.",
