@@ -156,11 +156,13 @@ class Package:
     """A process that explains with the `lime` package."""
 
     def __init__(self, checkpoint: Path, n_threads: int, batch_size: int, samples: int) -> None:
+        import lime.lime_image
         import torch
 
+        lime.lime_image.tqdm = lambda rows: rows  # its progress bars cannot be switched off
         torch.set_num_threads(n_threads)
         self._classifier = _load(checkpoint).to(memory_format=torch.contiguous_format)
-        self._options = {"batch_size": batch_size, "num_samples": samples, "progress_bar": False}
+        self._options = {"batch_size": batch_size, "num_samples": samples}
 
     def warm_up(self, image: np.ndarray) -> None:
         self._classify([np.repeat(image[..., None], 3, axis=2)] * 2)

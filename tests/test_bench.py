@@ -1,0 +1,61 @@
+"""What benchmarks measure, on things whose answer is known."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from osteo_ray.bench.exactness import compare_with_package
+from osteo_ray.bench.lime import _measure_shares, _overlap
+from osteo_ray.data.phantom_set import write_phantoms
+from osteo_ray.models.checkpoint import Checkpoint
+from osteo_ray.models.classifier import build_classifier, save_classifier
+
+
+@pytest.mark.ray
+def test_masks_are_those_of_the_package(local_ray: None, tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "phantoms", n_images=3, size_px=64, duplicate_share=0.0)
+    classifier = build_classifier(
+        "test_byobnet", n_classes=2, image_size=64, weights="none", seed=3
+    )
+    classifier.train()
+    with torch.inference_mode():  # statistics of images: without, features fade to nothing
+        for _ in range(30):
+            classifier(torch.rand(8, 1, 64, 64))
+    checkpoint = tmp_path / "model.safetensors"
+    save_classifier(classifier, checkpoint, Checkpoint("test_byobnet", ("a", "b"), 64))
+    found = list(
+        compare_with_package(
+            str(tmp_path / "phantoms" / "images"), checkpoint, n_images=3, n_samples=40
+        )
+    )
+    assert len(found) == 3
+    for one in found:
+        assert one.same_superpixels
+        assert one.same_mask
+        assert one.same_mask_fast
+        assert one.weight_difference < 1e-6
+        assert 0 <= one.probability_difference < 1e-5
+
+
+def test_overlap_by_hand() -> None:
+    one, other = np.array([[True, True, False]]), np.array([[False, True, True]])
+    assert _overlap(one, other) == pytest.approx(1 / 3)
+    assert _overlap(one, one) == 1
+    assert _overlap(np.zeros_like(one), np.zeros_like(one)) == 1
+
+
+def test_shares_are_those_of_the_steps() -> None:
+    def spin(rounds: int) -> int:
+        return sum(number % 7 for number in range(rounds))
+
+    def one() -> int:
+        return spin(300_000)
+
+    def other() -> int:
+        return spin(100_000)
+
+    shares = _measure_shares(lambda: (one(), other()), {"one": one, "other": other, "no": spin})
+    assert shares["one"] == pytest.approx(0.75, abs=0.1)
+    assert shares["one"] + shares["other"] == pytest.approx(shares["no"], abs=0.05)
