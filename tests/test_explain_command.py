@@ -28,7 +28,7 @@ from osteo_ray.runs import MASKS, READ_IMAGES, Run, list_parts, read_json, read_
 
 MODEL, SIZE_PX, CLASSES = "test_byobnet", 64, ("normal", "osteoporosis")
 N_PHANTOMS = 8
-# Superpixels so bounded that a blank image is a single one, which cannot be explained.
+# Few superpixels, and few samples, to be fast.
 BOUNDED = {"samples": 16, "kernel_size": 10.0, "max_dist": 3.0, "ratio": 1.0}
 LIME = [part for name, value in BOUNDED.items() for part in (f"--lime.{name}", str(value))]
 
@@ -115,7 +115,14 @@ def read_masks(directory: Path) -> list[dict[str, Any]]:
 def explain_in_process(run: Run, checkpoint: Path, masks: Path, **changes: Any) -> None:
     ids = frozenset(pq.read_table(run.images)["image_id"].to_pylist())
     explainable = Explainable(
-        model=MODEL, seed=0, checkpoint=checkpoint, masks=masks, heatmaps=masks, **changes
+        model=MODEL,
+        seed=0,
+        checkpoint=checkpoint,
+        frozen=masks / "frozen",
+        masks=masks,
+        faithfulness=masks,
+        heatmaps=masks,
+        **changes,
     )
     explainer = Explainer([explainable], ids, LimeSettings(**BOUNDED), 2, SIZE_PX, "cpu", 1)
     for part in list_parts(run.pixels):
@@ -153,7 +160,7 @@ class TestLime:
         left = {path.name for path in explained.root.iterdir()}
         assert left == {
             *("config.yaml", "environment.json", "images.parquet", "rejects.parquet"),
-            *("pixels", "masks", "logs"),
+            *("pixels", "masks", "faithfulness", "logs"),
         }
 
     def test_an_image_that_cannot_be_explained_is_counted(
@@ -164,7 +171,7 @@ class TestLime:
         assert main([*arguments, "--out", str(explained.root)]) == 0
         printed = " ".join(capfd.readouterr().out.split())
         assert "images 9 explained 8 of these just now 0 failed 1 files refused 1" in printed
-        assert "the first: blank.png: Expected at least 2 superpixels" in printed
+        assert "the first: blank.png: Expected an image that shows something" in printed
 
     def test_a_rerun_computes_nothing(
         self, explained: Run, arguments: list[str], monkeypatch: pytest.MonkeyPatch

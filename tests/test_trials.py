@@ -27,12 +27,13 @@ from osteo_ray.explain import explainer
 from osteo_ray.explain.explainer import Explainer, derive_rng
 from osteo_ray.explain.jobs import Explainable, read_done
 from osteo_ray.explain.superpixels import find_superpixels
+from osteo_ray.models import forward
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import load_classifier
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import make_deterministic
-from osteo_ray.runs import HEATMAPS, MASKS, PIXELS, Run, read_parts, write_table
+from osteo_ray.runs import FAITHFULNESS, HEATMAPS, MASKS, PIXELS, Run, read_parts, write_table
 
 CPU = torch.device("cpu")
 MODEL = "test_efficientnet"
@@ -91,6 +92,8 @@ def make_explainable(experiment: Experiment, **changes: Any) -> Explainable:
         model=MODEL,
         seed=0,
         checkpoint=experiment.path_of(FIRST) / "model.safetensors",
+        frozen=experiment.path_of(FIRST) / "frozen",
+        faithfulness=experiment.run.faithfulness,
         masks=experiment.masks_of(FIRST),
         heatmaps=experiment.run.heatmaps / MODEL / "seed-0",
     )
@@ -545,6 +548,38 @@ def test_heat_maps_of_chosen_images_are_drawn_once(experiment: Experiment, tmp_p
     assert all(len(row["heatmap"]) == SIZE_PX**2 for row in rows)
     explain(experiment, explainable)
     assert {path.stem: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
+
+
+def test_faithfulness_of_chosen_images_is_measured(experiment: Experiment, tmp_path: Path) -> None:
+    chosen = frozenset({"image-00", "image-11", f"image-{FLAT:02}"})
+    explainable = make_explainable(
+        experiment,
+        masks=tmp_path / "masks",
+        faithfulness=tmp_path / "faithfulness",
+        faithfulness_ids=chosen,
+    )
+    explain(experiment, explainable)
+    rows = read_parts(tmp_path / "faithfulness", FAITHFULNESS).to_pylist()
+    named = sorted((row["image_id"], row["kind"]) for row in rows)
+    assert named == [(i, k) for i in ("image-00", "image-11") for k in ("lime", "random")]
+    for row in rows:
+        assert 0 <= row["insertion_auc"] <= 1
+        assert 0 <= row["deletion_auc"] <= 1
+        assert -1 <= row["drop"] <= 1
+
+
+def test_frozen_form_is_written_once_and_changes_no_mask(
+    experiment: Experiment, masks: pd.DataFrame, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(forward, "_WORTH_FREEZING", 0)
+    frozen = tmp_path / "frozen"
+    explainable = make_explainable(experiment, masks=tmp_path / "masks", frozen=frozen)
+    explain(experiment, explainable)
+    assert sorted(path.name for path in frozen.iterdir()) == ["model.bin", "model.xml"]
+    found = read_masks(tmp_path / "masks")
+    assert found["keep_mask"].tolist() == masks["keep_mask"].tolist()
+    for one, other in zip(found["weights"].dropna(), masks["weights"].dropna(), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-5)
 
 
 def test_random_streams_differ_by_content_model_seed_and_purpose() -> None:
