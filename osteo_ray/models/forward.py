@@ -142,6 +142,8 @@ class FrozenClassifier:
             "INFERENCE_NUM_THREADS": n_threads,
             "INFERENCE_PRECISION_HINT": "f32",
             "NUM_STREAMS": 1,
+            # Pinned, the actors of a machine would all compute on its first core.
+            "ENABLE_CPU_PINNING": False,
         }
         compiled = openvino.Core().compile_model(path / _GRAPH, "CPU", settings)
         self._request: Any = compiled.create_infer_request()
