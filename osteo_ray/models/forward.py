@@ -1,9 +1,9 @@
 """Fast forward passes: a trained classifier in the form that its processor runs fastest.
 
-On a CPU that is OpenVINO, in 32-bit floats, a graph whose layers are fused: about three times as
-fast as PyTorch, and equal to it within rounding. Turning a classifier into such a graph takes
-seconds, so it is done once and kept in a file, and not at all for networks so small that it would
-never pay.
+On a CPU that is OpenVINO, in 32-bit floats, a graph whose layers are fused: two to three times as
+fast as PyTorch (docs/performance.md), and equal to it within rounding. Turning a classifier into
+such a graph takes seconds, so it is done once and kept in a file, and not at all for networks so
+small that it would never pay.
 """
 
 import logging
