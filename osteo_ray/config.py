@@ -10,7 +10,7 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args
 from urllib.parse import unquote
 
 import yaml
@@ -20,11 +20,26 @@ from tyro.conf import arg
 from osteo_ray.errors import InputError, suggest
 
 PHANTOM = "phantom"
-ARM_NAMES = ("original", "lime", "random_mask", "silhouette")
+ARM_NAMES = (
+    *("original", "original_retrained", "lime", "lime_crossfit", "lime_true_label"),
+    *("random_mask", "other_image_mask", "silhouette", "centre_mask", "mean_mask", "complement"),
+    *("gradcam", "untrained_lime", "permuted_labels"),
+)
+ARM_PRESETS = {
+    "paper": ("original", "lime"),
+    "controls": (
+        *("original", "original_retrained", "lime", "lime_crossfit"),
+        *("random_mask", "silhouette"),
+    ),
+    "full": ARM_NAMES,
+}
+CLEAN = frozenset({"lime_crossfit"})
+"""Arms that the paper's protocol cannot have."""
 Metric = Literal["accuracy", "precision", "recall", "specificity", "f1", "auc"]
 ConflictPolicy = Literal["drop", "majority", "keep"]
 ExplainMethod = Literal["lime", "gradcam"]
 METRIC_NAMES: tuple[Metric, ...] = get_args(Metric)
+Background = Literal["black", "mean", "blur"]
 Superpixels = Literal["quickshift", "slic", "felzenszwalb", "grid"]
 CopyKind = Literal["exact", "reencoded", "resized", "brightness", "cropped", "mirrored", "rotated"]
 COPY_KINDS: tuple[CopyKind, ...] = get_args(CopyKind)
@@ -250,10 +265,34 @@ class SetupConfig(SourceConfig):
         return dict(entry.split("=", 1) for entry in self.weights).get(model)
 
 
+class Seeds(NamedTuple):
+    """Where the random numbers of one repeat come from, source by source."""
+
+    split: int
+    initialisation: int
+    order: int
+    augmentation: int
+    lime: int
+
+
+PLANNED = ("arms", "models", "weights", "seeds", "first_seed", "statistics")
+"""Settings of a comparison that may change while its run goes on; the change is reported."""
+
+
 class CompareConfig(SetupConfig):
     """Fine-tune, explain, mask, retrain, compare; then say whether the gain is real."""
 
-    arms: tuple[str, ...] = Field(ARM_NAMES, min_length=1, description="What is compared.")
+    arms: tuple[str, ...] = Field(
+        ("controls",),
+        min_length=1,
+        description="What is compared: names, or a preset (paper, controls, full).",
+    )
+    protocol: Literal["clean", "paper"] = Field(
+        "clean",
+        description="clean splits once, by groups, and masks come from a model that saw the "
+        "training images only; paper splits at random, and masks come from a model that was "
+        "trained on another split.",
+    )
     split: Literal["grouped", "random", "given"] = Field(
         "grouped",
         description="grouped keeps copies and patients together; random leaks, as the paper's may; "
@@ -270,21 +309,61 @@ class CompareConfig(SetupConfig):
     positive_class: str | None = Field(
         None, description="Class that counts as positive; by default the last in sorted order."
     )
+    second_start: Literal["backbone", "first"] = Field(
+        "backbone",
+        description="From which weights the other arms are trained: those of the backbone, as the "
+        "first model, or those that the first model ended with.",
+    )
+    background: Background = Field(
+        "black", description="What stands where a mask keeps nothing of an image."
+    )
+    crossfit_folds: int = Field(
+        3, ge=2, description="Parts of the training images that lime_crossfit explains in turn."
+    )
     lime: LimeSettings = LimeSettings()
     statistics: StatisticsSettings = StatisticsSettings()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _open_presets(cls, settings: Any) -> Any:
+        """Put names in the place of presets, and the split that the paper's protocol has."""
+        if not isinstance(settings, Mapping):
+            return settings
+        arms = settings.get("arms", cls.model_fields["arms"].default)
+        paper = settings.get("protocol") == "paper"
+        opened = []
+        for arm in (arms,) if isinstance(arms, str) else arms:
+            names = ARM_PRESETS.get(arm, (arm,)) if isinstance(arm, str) else (arm,)
+            opened += [name for name in names if not (paper and len(names) > 1 and name in CLEAN)]
+        return {**({"split": "random"} if paper else {}), **settings, "arms": tuple(opened)}
 
     @field_validator("arms")
     @classmethod
     def _check_arms(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
         for arm in arms:
             if arm not in ARM_NAMES:
+                known = (*ARM_NAMES, *ARM_PRESETS)
                 raise ValueError(
-                    f"Expected arms among {', '.join(ARM_NAMES)}, but got `{arm}`."
-                    + suggest(arm, ARM_NAMES)
+                    f"Expected arms among {', '.join(ARM_NAMES)}, or a preset "
+                    f"({', '.join(ARM_PRESETS)}), but got `{arm}`." + suggest(arm, known)
                 )
         if "original" not in arms:
             raise ValueError("Expected `original` among the arms: the others are held against it.")
         return _without_repeats(arms, "arms")
+
+    @model_validator(mode="after")
+    def _check_protocol(self) -> "CompareConfig":
+        if self.protocol == "paper" and (self.split != "random" or self.folds):
+            raise ValueError(
+                "Expected --protocol paper with --split random and without --folds, as it splits "
+                f"at random twice, but got --split {self.split} and folds {self.folds}."
+            )
+        if self.protocol == "paper" and CLEAN & set(self.arms):
+            raise ValueError(
+                "Expected no lime_crossfit with --protocol paper: its masks come from models that "
+                "saw none of the images, those of the paper from one that saw most. Leave it out."
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_folds(self) -> "CompareConfig":
@@ -305,9 +384,13 @@ class CompareConfig(SetupConfig):
         """Return what becomes of copies that carry several labels."""
         return self.conflicts or ("keep" if self.split == "random" else "drop")
 
+    def seeds_of(self, number: int) -> Seeds:
+        """Return the seeds of one repeat: it varies everything at once."""
+        return Seeds(*(number,) * len(Seeds._fields))
+
     def identity(self) -> dict[str, Any]:
-        """Return the settings that determine the results, and so the identity of a run."""
-        settings = self.model_dump(mode="json", exclude={"out", "resources"})
+        """Return the settings that a run cannot change: they tell what its trainings mean."""
+        settings = self.model_dump(mode="json", exclude={"out", "resources", *PLANNED})
         settings["workers"] = self.resources.workers  # the global batch size depends on it
         if self.data != PHANTOM:
             del settings["phantom"]
@@ -374,6 +457,7 @@ Config = TypeVar("Config", bound=SourceConfig)
 DEMO: dict[str, Any] = {
     "models": ("test_byobnet", "test_efficientnet"),
     "weights": ("none",),
+    "arms": ("original", "original_retrained", "lime", "random_mask", "silhouette"),
     "seeds": 5,
     "image_size": 64,
     "training": {

@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from osteo_ray.errors import InputError
 
-SCHEMA_VERSION = b"3"
+SCHEMA_VERSION = b"4"
 
 
 def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
@@ -61,6 +61,8 @@ PIXELS = _schema(("image_id", pa.string()), ("digest", pa.string()), ("pixels", 
 MASKS = _schema(
     ("model", pa.string()),
     ("seed", pa.int64()),
+    ("teacher", pa.string()),
+    ("target", pa.string()),
     ("kind", pa.string()),
     ("image_id", pa.string()),
     ("keep_mask", pa.binary()),
@@ -110,6 +112,10 @@ class Run:
     @property
     def images(self) -> Path:
         return self.root / "images.parquet"
+
+    @property
+    def plan(self) -> Path:
+        return self.root / "plan.json"
 
     @property
     def rejects(self) -> Path:

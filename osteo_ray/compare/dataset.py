@@ -40,7 +40,7 @@ def read_dataset(run: Run, config: CompareConfig) -> Dataset:
     images = pq.read_table(run.images).to_pandas()
     table = pq.read_table(run.splits).to_pandas()
     splits = {}
-    for seed, part in table.groupby("seed"):
+    for seed, part in table[table["seed"].isin(config.seed_numbers)].groupby("seed"):
         assigned = part.set_index("image_id")["split"].reindex(images["image_id"]).fillna("")
         splits[int(seed)] = assigned.to_numpy(dtype="<U10")
     classes = tuple(sorted(images["label"].unique()))

@@ -1,22 +1,24 @@
-"""What is to be trained, and where its artifacts lie. Free of Ray and of PyTorch."""
+"""What is to be trained and explained, and where its artifacts lie. Free of Ray and of PyTorch."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from osteo_ray.compare.arms import ARMS
+from osteo_ray.compare.arms import ARMS, ORIGINAL, Target, Teacher
 from osteo_ray.compare.dataset import Dataset
 from osteo_ray.config import CompareConfig, hash_settings
 from osteo_ray.data.groups import check_groups_whole
+from osteo_ray.data.splits import assign_splits, divide_training, shuffle_labels
 from osteo_ray.runs import Run
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Which training: a model, a seed and an arm."""
+    """Which training: a model, a seed, and an arm or a teacher (`fold-0`, `untrained` …)."""
 
     model: str
     seed: int
@@ -24,6 +26,19 @@ class Trial:
 
     def __str__(self) -> str:
         return f"{self.model}, seed {self.seed}, {self.arm}"
+
+
+@dataclass(frozen=True)
+class MaskJob:
+    """Explanations of images by one classifier.
+
+    Attributes:
+        teacher: The training that made the classifier.
+        target: Which class of an image is explained.
+    """
+
+    teacher: Trial
+    target: Target = "predicted"
 
 
 @dataclass(frozen=True)
@@ -69,33 +84,137 @@ class Experiment:
         if self.config.split != "random":
             check_groups_whole(self.groups, self.splits[seed], self.paths.tolist())
 
+    # What a trial trains on
+
+    def first_of(self, trial: Trial) -> Trial:
+        """Return the training whose classifier the arm of a trial explains or goes on from."""
+        arm = ARMS.get(trial.arm)
+        teacher: Teacher = "resplit" if self.config.protocol == "paper" else "original"
+        if arm is not None and arm.shuffled:
+            teacher = "shuffled"
+        return Trial(trial.model, trial.seed, teacher)
+
+    def start_of(self, trial: Trial) -> Trial | None:
+        """Return the training from whose weights a trial starts; None for the backbone's."""
+        arm = ARMS.get(trial.arm)
+        if arm is None or arm.name == ORIGINAL:
+            return None
+        goes_on = arm.goes_on or self.config.second_start == "first"
+        return self.first_of(trial) if goes_on else None
+
+    def split_of(self, trial: Trial) -> np.ndarray:
+        """Return the split that a trial uses: str, (n,); empty for images that it never sees."""
+        split = self.splits[trial.seed]
+        name, _, number = trial.arm.partition("-")
+        seed = self.config.seeds_of(trial.seed).split
+        if name == "fold":
+            held_out = self._divide_training(trial.seed) == int(number)
+            return np.where(held_out, "", split)
+        if name == "resplit":
+            used = split != ""
+            chance = np.full(len(split), "", split.dtype)
+            # Any other stream than that of the run's own split.
+            chance[used] = assign_splits(
+                self.labels[used],
+                np.arange(used.sum()),
+                self.config.split_ratio,
+                seed=seed + 10**6,
+            )
+            return chance
+        return split
+
+    def _divide_training(self, seed: int) -> np.ndarray:
+        return divide_training(
+            self.labels,
+            self.groups,
+            self.splits[seed],
+            n_parts=self.config.crossfit_folds,
+            seed=self.config.seeds_of(seed).split,
+        )
+
+    def labels_of(self, trial: Trial) -> np.ndarray:
+        """Return the labels that a trial takes for true: str, (n,)."""
+        arm = ARMS.get(trial.arm)
+        if trial.arm != "shuffled" and (arm is None or not arm.shuffled):
+            return self.labels
+        seed = self.config.seeds_of(trial.seed).split
+        return shuffle_labels(self.labels, self.groups, self.splits[trial.seed], seed=seed)
+
+    def epochs_of(self, trial: Trial) -> int:
+        """Return the number of epochs of a trial."""
+        return 0 if trial.arm == "untrained" else self.config.training.epochs
+
+    # Whose explanations an arm needs
+
+    def list_jobs(self, trial: Trial) -> dict[MaskJob, np.ndarray]:
+        """Return the explanations from which the masks of a trial come.
+
+        Returns:
+            Per job: bool, (n,), the images for which it is asked; each image of the split stands
+            in one of them.
+        """
+        source = ARMS[trial.arm].masks if trial.arm in ARMS else None
+        if source is None:
+            return {}
+        used = self.splits[trial.seed] != ""
+        if source.teacher == "fold":
+            part = self._divide_training(trial.seed)
+            jobs = {
+                MaskJob(Trial(trial.model, trial.seed, f"fold-{number}")): part == number
+                for number in range(self.config.crossfit_folds)
+            }
+            return {**jobs, MaskJob(self.first_of(trial)): used & (part < 0)}
+        if source.teacher == "untrained":
+            return {MaskJob(Trial(trial.model, trial.seed, "untrained")): used}
+        return {MaskJob(self.first_of(trial), source.target): used}
+
+    def list_requirements(self, trial: Trial) -> list[Trial]:
+        """Return the trainings that must be done before a trial can begin."""
+        needed = [job.teacher for job in self.list_jobs(trial)]
+        start = self.start_of(trial)
+        return list(dict.fromkeys([*needed, *([start] if start else [])]))
+
+    # Where it lies
+
     def key_of(self, trial: Trial) -> str:
         """Return the hash of all that determines the result of a trial."""
         config = self.config
+        start = self.start_of(trial)
         settings = {
             **asdict(trial),
+            "seeds": config.seeds_of(trial.seed)._asdict(),
             "data": self.fingerprint,
-            "weights": self.weights[trial.model],
+            "weights": self.key_of(start) if start else self.weights[trial.model],
             "split": self._split_keys[trial.seed],
             "image_size": config.image_size,
             "training": config.training.model_dump(mode="json"),
             "workers": config.resources.workers,
         }
-        if ARMS[trial.arm].mask_kind:
-            settings["lime"] = config.lime.model_dump(mode="json")
+        if trial.arm.startswith("fold-"):
+            settings["folds"] = config.crossfit_folds
+        jobs = self.list_jobs(trial)
+        if jobs:
+            settings["masks"] = [self.key_of_job(job) for job in jobs]
+            settings["background"] = config.background
         return hash_settings(settings)
+
+    def key_of_job(self, job: MaskJob) -> str:
+        """Return the hash of all that determines the explanations of a job."""
+        lime = self.config.lime.model_dump(mode="json")
+        seed = self.config.seeds_of(job.teacher.seed).lime
+        content = {"teacher": self.key_of(job.teacher), "seed": seed, "lime": lime}
+        return hash_settings(content | ({"target": "true"} if job.target == "true" else {}))
 
     def path_of(self, trial: Trial) -> Path:
         """Return the directory of a trial's artifacts; it exists if, and only if, it is done."""
         folder = self.run.trials / trial.model / f"seed-{trial.seed}"
         return folder / f"{trial.arm}-{self.key_of(trial)}"
 
-    def masks_of(self, trial: Trial) -> Path:
-        """Return the directory of the masks that the first model of a trial makes."""
-        first = Trial(trial.model, trial.seed, "original")
-        lime = self.config.lime.model_dump(mode="json")
-        key = hash_settings({"first": self.key_of(first), "lime": lime})
-        return self.run.masks / trial.model / f"seed-{trial.seed}-{key}"
+    def masks_of(self, job: MaskJob) -> Path:
+        """Return the directory of the masks of a job."""
+        name = job.teacher.arm + ("-true" if job.target == "true" else "")
+        folder = self.run.masks / job.teacher.model / f"seed-{job.teacher.seed}"
+        return folder / f"{name}-{self.key_of_job(job)}"
 
     def list_ids(self, seed: int, split: str) -> frozenset[str]:
         """Return the images in one part of a split."""
@@ -104,6 +223,12 @@ class Experiment:
     def is_done(self, trial: Trial) -> bool:
         """Tell whether the artifacts of a trial are there."""
         return self.path_of(trial).exists()
+
+
+def list_teachers(experiment: Experiment, trials: Iterable[Trial]) -> list[Trial]:
+    """Return the trainings that other trials need, each once, those of arms included."""
+    needed = [first for trial in trials for first in experiment.list_requirements(trial)]
+    return list(dict.fromkeys(needed))
 
 
 def describe_experiment(run: Run, config: CompareConfig, dataset: Dataset) -> Experiment:

@@ -1,12 +1,13 @@
-"""The keep-masks of a trial, read from what its first model left. Free of Ray and of PyTorch."""
+"""The keep-masks of a trial, read from what its teachers left. Free of Ray and of PyTorch."""
 
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow.compute as pc
 
+from osteo_ray.compare.arms import ARMS
 from osteo_ray.compare.experiment import Experiment, Trial
-from osteo_ray.data.masks import unpack_mask
+from osteo_ray.data.masks import change_masks, unpack_mask
 from osteo_ray.runs import MASKS, read_parts
 
 
@@ -16,7 +17,8 @@ class KeepMasks:
 
     Attributes:
         masks: bool, (n, height, width), True = kept, in the order of `Experiment.image_ids`. An
-            image that could not be explained, or that is set aside, is kept whole.
+            image that could not be explained, or that is set aside, is kept whole (before the
+            mask is changed, where the arm is a control).
         errors: Per image that could not be explained, its id: why.
     """
 
@@ -24,34 +26,39 @@ class KeepMasks:
     errors: dict[str, str]
 
 
-def read_keep_masks(experiment: Experiment, trial: Trial, kind: str) -> KeepMasks:
-    """Read the keep-masks of a trial's images.
-
-    Args:
-        experiment: What it shares with others.
-        trial: Of any arm: all arms of a model and seed have the masks of the same first model.
-        kind: Kind of mask in the masks table.
+def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
+    """Read the keep-masks that a trial shows its classifier; None for an arm that needs none.
 
     Raises:
         RuntimeError: The masks are not complete.
         ValueError: A mask does not fit the size of the images.
     """
-    table = read_parts(
-        experiment.masks_of(trial), MASKS, ["image_id", "kind", "keep_mask", "error"]
-    )
-    table = table.filter(pc.equal(table["kind"], kind))
+    source = ARMS[trial.arm].masks if trial.arm in ARMS else None
+    if source is None:
+        return None
     rows = {image_id: row for row, image_id in enumerate(experiment.image_ids.tolist())}
     size_px = experiment.config.image_size
     masks = np.ones((len(rows), size_px, size_px), bool)
     errors = {}
-    wanted = experiment.splits[trial.seed] != ""
-    for record in table.select(["image_id", "keep_mask", "error"]).to_pylist():
-        row = rows[record["image_id"]]
-        wanted[row] = False
-        if record["error"] is None:
-            masks[row] = unpack_mask(record["keep_mask"], size_px)
-        else:
-            errors[record["image_id"]] = record["error"]
-    if wanted.any():
-        raise RuntimeError(f"Expected a mask for every image, but {wanted.sum()} have none.")
-    return KeepMasks(masks, errors)
+    n_missing = 0
+    for job, images in experiment.list_jobs(trial).items():
+        wanted = images.copy()
+        columns = ["image_id", "kind", "keep_mask", "error"]
+        table = read_parts(experiment.masks_of(job), MASKS, columns)
+        table = table.filter(pc.equal(table["kind"], source.kind))
+        for record in table.select(["image_id", "keep_mask", "error"]).to_pylist():
+            row = rows[record["image_id"]]
+            if not wanted[row]:
+                continue
+            wanted[row] = False
+            if record["error"] is None:
+                masks[row] = unpack_mask(record["keep_mask"], size_px)
+            else:
+                errors[record["image_id"]] = record["error"]
+        n_missing += int(wanted.sum())
+    if n_missing:
+        raise RuntimeError(f"Expected a mask for every image, but {n_missing} have none.")
+    seed = experiment.config.seeds_of(trial.seed).split
+    split = experiment.splits[trial.seed]
+    changed = change_masks(masks, source.change, split, np.random.default_rng(seed))
+    return KeepMasks(changed, errors)

@@ -1,19 +1,23 @@
 """Open a run: read and split the data of a new one, or find what an earlier one left."""
 
 import shutil
-from collections.abc import Callable, Iterable
+import time
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from osteo_ray.cluster import describe_environment
+from osteo_ray.compare.arms import list_primary
 from osteo_ray.compare.dataset import fingerprint_images
 from osteo_ray.config import (
     PHANTOM,
+    PLANNED,
     CompareConfig,
     build_config,
     hash_settings,
@@ -40,6 +44,7 @@ from osteo_ray.runs import (
     REJECTS,
     SPLITS,
     Run,
+    read_json,
     write_json,
     write_table,
     write_whole,
@@ -151,20 +156,58 @@ def create_run(
         audit = audit_images(ingest, config.conflict_policy, report=report)
         shutil.rmtree(scratch)
         images = audit.images[IMAGES.names]
-        splits = split_images(images, config)
+        splits = split_images(images, config, config.seed_numbers)
         write_table(draft.images, pa.Table.from_pandas(images, IMAGES, preserve_index=False))
         write_table(
             draft.rejects, pa.Table.from_pandas(ingest.rejects, REJECTS, preserve_index=False)
         )
         write_table(draft.splits, pa.Table.from_pandas(splits, SPLITS, preserve_index=False))
+        write_json(draft.plan, [describe_plan(config)])
         write_json(draft.audit, describe_audit(audit))
         write_json(draft.environment, _describe_environment(config, images, fingerprint))
-        settings = config.model_dump(mode="json")
-        draft.config.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        _write_config(draft, config)
         confirm()
 
 
-def split_images(images: pd.DataFrame, config: CompareConfig) -> pd.DataFrame:
+def _write_config(run: Run, config: CompareConfig) -> None:
+    settings = config.model_dump(mode="json")
+    with write_whole(run.config) as unfinished:
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def describe_plan(config: CompareConfig) -> dict[str, Any]:
+    """Return what is planned, when, and a hash of it."""
+    settings = config.model_dump(mode="json", include=set(PLANNED) - {"weights"})
+    plan = {**settings, "primary": list_primary(config.arms)[:1]}
+    return {"hash": hash_settings(plan), "stated": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **plan}
+
+
+def extend_run(run: Run, config: CompareConfig) -> None:
+    """Go on with a run by another plan: more seeds, arms or models, or another analysis.
+
+    What is planned now stands in config.yaml; plan.json keeps every plan there was, so that a plan
+    that was changed after results were seen is shown as such.
+
+    Raises:
+        InputError: There are too few images for the seeds.
+    """
+    plans = read_json(run.plan)
+    plan = describe_plan(config)
+    if plan["hash"] != plans[-1]["hash"]:
+        plan["results_seen"] = run.comparison.exists()
+        write_json(run.plan, [*plans, plan])
+    images = pq.read_table(run.images).to_pandas()
+    splits = pq.read_table(run.splits).to_pandas()
+    missing = [seed for seed in config.seed_numbers if seed not in set(splits["seed"])]
+    if missing:
+        more = split_images(images, config, missing)
+        table = pd.concat([splits, more], ignore_index=True)
+        write_table(run.splits, pa.Table.from_pandas(table, SPLITS, preserve_index=False))
+    _write_config(run, config)
+
+
+def split_images(images: pd.DataFrame, config: CompareConfig, seeds: Sequence[int]) -> pd.DataFrame:
     """Divide the images that are used, once per seed: seed, image_id, split.
 
     Raises:
@@ -180,14 +223,15 @@ def split_images(images: pd.DataFrame, config: CompareConfig) -> pd.DataFrame:
     else:
         check_class_sizes(labels, groups, config.split_ratio, config.folds)
     parts = []
-    for seed in config.seed_numbers:
+    for seed in seeds:
+        number = config.seeds_of(seed).split
         if config.split == "given":
             assigned = given
         elif config.folds is None:
-            assigned = assign_splits(labels, groups, config.split_ratio, seed=seed)
+            assigned = assign_splits(labels, groups, config.split_ratio, seed=number)
         else:
             assigned = assign_fold_splits(
-                labels, groups, config.split_ratio, n_folds=config.folds, number=seed
+                labels, groups, config.split_ratio, n_folds=config.folds, number=number
             )
         parts.append(pd.DataFrame({"seed": seed, "image_id": used["image_id"], "split": assigned}))
     table = pd.concat(parts, ignore_index=True)
@@ -215,5 +259,4 @@ def _describe_environment(
         **describe_environment(),
         "source_fingerprint": source,
         "data_fingerprint": fingerprint_images(images, config),
-        "plan_hash": hash_settings(config.identity()),
     }

@@ -10,11 +10,18 @@ import pyarrow.parquet as pq
 import ray
 
 from osteo_ray.cluster import Plan, confirm, connect, plan_resources
+from osteo_ray.compare.arms import ORIGINAL
 from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
-from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
+from osteo_ray.compare.experiment import (
+    Experiment,
+    MaskJob,
+    Trial,
+    describe_experiment,
+    list_teachers,
+)
 from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.model_check import check_models
-from osteo_ray.compare.prepare import create_run, list_source, locate_run
+from osteo_ray.compare.prepare import create_run, extend_run, list_source, locate_run
 from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.compare.verdict import build_comparison
 from osteo_ray.config import CompareConfig
@@ -69,6 +76,7 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
                 create_run(run, config, source, lambda: confirm(check), report=report)
             clock.lap("read images")
         confirm(check)
+        extend_run(run, config)
         dataset = read_dataset(run, config)
         experiment = describe_experiment(run, config, dataset)
         for seed in experiment.splits:
@@ -81,27 +89,35 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
         return _conclude(experiment, dataset, failures, clock)
 
 
+@dataclass(frozen=True)
+class _Job:
+    """Explanations to make, and of which images they are there already."""
+
+    explainable: Explainable
+    job: MaskJob
+
+    @property
+    def n_done(self) -> int:
+        return len(self.explainable.wanted & self.explainable.done)
+
+
 def _run_stages(
     experiment: Experiment, plan: Plan, progress: JobProgress, clock: Clock
 ) -> list[Failure]:
     """Do what is missing; return the trials that failed, or that could not begin."""
     config = experiment.config
-    first = [Trial(m, s, "original") for m in config.models for s in config.seed_numbers]
-    others = [Trial(t.model, t.seed, arm) for t in first for arm in config.arms if arm != t.arm]
-    wanted = frozenset(
-        np.unique(
-            np.concatenate(
-                [experiment.image_ids[split != ""] for split in experiment.splits.values()]
-            )
-        ).tolist()
-    )
-    done = {trial: read_done(experiment.masks_of(trial)) for trial in first}
-    trainings = {FIRST: first, SECOND: others}
-    stages = _plan_stages(experiment, trainings, len(wanted), sum(map(len, done.values())))
-    pending = {
-        name: [trial for trial in trials if not experiment.is_done(trial)]
-        for name, trials in trainings.items()
-    }
+    arms = [
+        Trial(model, seed, arm)
+        for seed in config.seed_numbers
+        for model in config.models
+        for arm in config.arms
+    ]
+    originals = [trial for trial in arms if trial.arm == ORIGINAL]
+    first = list(dict.fromkeys([*originals, *list_teachers(experiment, arms)]))
+    second = [trial for trial in arms if trial.arm != ORIGINAL]
+    jobs = _list_jobs(experiment, second)
+    trainings = {FIRST: first, SECOND: second}
+    stages = _plan_stages(experiment, trainings, jobs)
 
     @cache
     def pixels() -> "ray.ObjectRef[np.ndarray]":
@@ -109,11 +125,12 @@ def _run_stages(
         return ray.put(read_pixels(experiment.run, ids, config.image_size))
 
     def sweep(name: str, trials: list[Trial]) -> list[Failure]:
+        pending = [trial for trial in trials if not experiment.is_done(trial)]
         with progress.stage(name):
             failures = []
-            if trials:
+            if pending:
                 failures = run_sweep(
-                    trials,
+                    pending,
                     experiment,
                     pixels(),
                     plan,
@@ -124,25 +141,23 @@ def _run_stages(
         return failures
 
     with progress.showing(stages):
-        failures = sweep(FIRST, pending[FIRST])
-        lost = {(failure.trial.model, failure.trial.seed) for failure in failures}
-        if others:
-            explained = [trial for trial in first if (trial.model, trial.seed) not in lost]
-            with progress.stage(EXPLAIN):
-                _explain(experiment, plan, explained, wanted, done, progress)
-            clock.lap(EXPLAIN)
-            ready = [t for t in pending[SECOND] if (t.model, t.seed) not in lost]
-            failures += sweep(SECOND, ready)
-            failures += [
-                Failure(trial, "its first model is missing")
-                for trial in pending[SECOND]
-                if (trial.model, trial.seed) in lost
-            ]
+        failures = sweep(FIRST, first)
+        lost = {failure.trial for failure in failures}
+        if second:
+            if jobs:
+                with progress.stage(EXPLAIN):
+                    ready = [job for job in jobs if job.job.teacher not in lost]
+                    _explain(experiment, plan, ready, progress)
+                clock.lap(EXPLAIN)
+            stuck = {t for t in second if lost & set(experiment.list_requirements(t))}
+            failures += sweep(SECOND, [trial for trial in second if trial not in stuck])
+            reason = "a first model that it needs is missing"
+            failures += [Failure(trial, reason) for trial in second if trial in stuck]
     return failures
 
 
 def _plan_stages(
-    experiment: Experiment, trainings: dict[str, list[Trial]], n_images: int, n_masks_done: int
+    experiment: Experiment, trainings: dict[str, list[Trial]], jobs: list[_Job]
 ) -> list[Stage]:
     config = experiment.config
     n_trained = float(np.mean([np.sum(split == "train") for split in experiment.splits.values()]))
@@ -158,44 +173,65 @@ def _plan_stages(
         for name, trials in trainings.items()
         if trials
     ]
-    if trainings[SECOND]:
-        total = n_images * len(trainings[FIRST])
-        explain = Stage(EXPLAIN, "explanations", total, config.lime.samples, n_masks_done)
-        stages.insert(1, explain)
+    if jobs:
+        total = sum(len(job.explainable.wanted) for job in jobs)
+        done = sum(job.n_done for job in jobs)
+        stages.insert(1, Stage(EXPLAIN, "explanations", total, config.lime.samples, done))
     return stages
 
 
-def _explain(
-    experiment: Experiment,
-    plan: Plan,
-    trials: list[Trial],
-    wanted: frozenset[str],
-    done: dict[Trial, frozenset[str]],
-    progress: JobProgress,
-) -> None:
-    config = experiment.config
+def _list_jobs(experiment: Experiment, trials: list[Trial]) -> list[_Job]:
+    """List the explanations that trials need, each once."""
+    wanted: dict[MaskJob, np.ndarray] = {}
+    for trial in trials:
+        for job, images in experiment.list_jobs(trial).items():
+            wanted[job] = wanted.get(job, np.zeros_like(images)) | images
     samples = _choose_samples(experiment)
-    explainables = [
-        Explainable(
-            model=trial.model,
-            seed=trial.seed,
-            checkpoint=experiment.path_of(trial) / "model.safetensors",
-            frozen=experiment.path_of(trial) / "frozen",
-            masks=experiment.masks_of(trial),
-            faithfulness=experiment.run.faithfulness / trial.model / f"seed-{trial.seed}",
-            faithfulness_ids=experiment.list_ids(trial.seed, "test"),
-            heatmaps=experiment.run.heatmaps / trial.model / f"seed-{trial.seed}",
-            heatmap_ids=samples if trial.seed == config.first_seed else frozenset(),
-            done=done[trial],
-        )
-        for trial in trials
-        if wanted - done[trial]
+    return [
+        _Job(_describe_job(experiment, job, images, samples), job) for job, images in wanted.items()
     ]
-    if explainables:
+
+
+def _describe_job(
+    experiment: Experiment, job: MaskJob, images: np.ndarray, samples: frozenset[str]
+) -> Explainable:
+    run, config = experiment.run, experiment.config
+    model, seed = job.teacher.model, job.teacher.seed
+    path = experiment.path_of(job.teacher)
+    # The one whose masks are the paper's; the others only serve a control.
+    is_main = job == MaskJob(experiment.first_of(Trial(model, seed, "lime")))
+    targets = None
+    if job.target == "true":
+        numbers = np.searchsorted(experiment.classes, experiment.labels)
+        targets = dict(zip(experiment.image_ids.tolist(), numbers.tolist(), strict=True))
+    masks = experiment.masks_of(job)
+    return Explainable(
+        model=model,
+        seed=seed,
+        fingerprint=experiment.key_of(job.teacher),
+        lime_seed=config.seeds_of(seed).lime,
+        checkpoint=path / "model.safetensors",
+        frozen=path / "frozen",
+        masks=masks,
+        wanted=frozenset(experiment.image_ids[images].tolist()),
+        faithfulness=run.faithfulness / model / f"seed-{seed}",
+        faithfulness_ids=experiment.list_ids(seed, "test") if is_main else frozenset(),
+        heatmaps=run.heatmaps / model / f"seed-{seed}",
+        heatmap_ids=samples if is_main and seed == config.first_seed else frozenset(),
+        done=read_done(masks),
+        teacher=job.teacher.arm,
+        targets=targets,
+        controls=is_main,
+    )
+
+
+def _explain(experiment: Experiment, plan: Plan, jobs: list[_Job], progress: JobProgress) -> None:
+    config = experiment.config
+    pending = [job.explainable for job in jobs if job.n_done < len(job.explainable.wanted)]
+    if pending:
         explain_images(
             experiment.run.pixels,
-            explainables,
-            wanted,
+            pending,
             config.lime,
             n_classes=len(experiment.classes),
             image_size=config.image_size,

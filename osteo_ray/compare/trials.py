@@ -12,9 +12,15 @@ import torch
 from osteo_ray.compare.arms import ARMS
 from osteo_ray.compare.experiment import Experiment, Trial
 from osteo_ray.compare.keep_masks import read_keep_masks
+from osteo_ray.data.splits import SPLIT_NAMES
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.checkpoint import Checkpoint
-from osteo_ray.models.classifier import build_classifier, save_classifier
+from osteo_ray.models.classifier import (
+    Classifier,
+    build_classifier,
+    load_classifier,
+    save_classifier,
+)
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import Epoch, Ranks, make_deterministic, train_classifier
 from osteo_ray.runs import write_table, write_whole
@@ -51,20 +57,17 @@ def run_trial(
     experiment.check_split(trial.seed)
     make_deterministic(n_threads)
     sets = _make_sets(trial, experiment, pixels)
-    classifier = build_classifier(
-        trial.model,
-        n_classes=len(experiment.classes),
-        image_size=config.image_size,
-        weights=config.weights_of(trial.model),
-        seed=trial.seed,
-    )
+    seeds = config.seeds_of(trial.seed)
+    classifier = _build(trial, experiment)
+    settings = config.training.model_copy(update={"epochs": experiment.epochs_of(trial)})
     partial = path.with_name(f".{path.name}.partial")
     epochs = train_classifier(
         classifier,
         sets["train"][1],
         sets["validation"][1],
-        config.training,
-        seed=trial.seed,
+        settings,
+        seed=seeds.order,
+        augmentation_seed=seeds.augmentation,
         device=device,
         ranks=ranks,
         checkpoint=partial / "training.pt",
@@ -89,20 +92,34 @@ def run_trial(
     shutil.rmtree(partial, ignore_errors=True)
 
 
+def _build(trial: Trial, experiment: Experiment) -> Classifier:
+    config, start = experiment.config, experiment.start_of(trial)
+    n_classes = len(experiment.classes)
+    if start is not None:
+        path = experiment.path_of(start) / "model.safetensors"
+        return load_classifier(path, trial.model, n_classes=n_classes, image_size=config.image_size)
+    return build_classifier(
+        trial.model,
+        n_classes=n_classes,
+        image_size=config.image_size,
+        weights=config.weights_of(trial.model),
+        seed=config.seeds_of(trial.seed).initialisation,
+    )
+
+
 def _make_sets(
     trial: Trial, experiment: Experiment, pixels: np.ndarray
 ) -> dict[str, tuple[np.ndarray, ImageSet]]:
-    arm = ARMS[trial.arm]
-    splits = experiment.splits[trial.seed]
-    numbers = np.searchsorted(experiment.classes, experiment.labels)
-    keep_masks = None
-    if arm.mask_kind:
-        keep_masks = read_keep_masks(experiment, trial, arm.mask_kind).masks
+    view = ARMS[trial.arm].view if trial.arm in ARMS else "image"
+    splits = experiment.split_of(trial)
+    numbers = np.searchsorted(experiment.classes, experiment.labels_of(trial))
+    keep_masks = read_keep_masks(experiment, trial)
     sets = {}
-    for split in ("train", "validation", "test"):
+    for split in SPLIT_NAMES:
         rows = np.flatnonzero(splits == split)
-        masks = None if keep_masks is None else keep_masks[rows]
-        sets[split] = (rows, ImageSet(pixels[rows], numbers[rows], masks, arm.view))
+        masks = None if keep_masks is None else keep_masks.masks[rows]
+        images = ImageSet(pixels[rows], numbers[rows], masks, view, experiment.config.background)
+        sets[split] = (rows, images)
     return sets
 
 
@@ -115,7 +132,7 @@ def _tabulate_predictions(
         "arm": [trial.arm] * len(rows),
         "split": [split] * len(rows),
         "image_id": experiment.image_ids[rows],
-        "label": experiment.labels[rows],
+        "label": experiment.labels_of(trial)[rows],
     }
     for number, name in enumerate(experiment.classes):
         columns[f"p_{name}"] = found[:, number]

@@ -5,6 +5,7 @@ A *keep-mask* is True (1) where the image is kept and False (0) where it is blac
 
 from typing import TYPE_CHECKING, Literal
 
+import cv2
 import numpy as np
 
 if TYPE_CHECKING:
@@ -45,15 +46,20 @@ def unpack_mask(packed: bytes, size_px: int) -> np.ndarray:
 
 
 def apply_view(
-    images: "torch.Tensor", keep_masks: "torch.Tensor | None", view: View
+    images: "torch.Tensor",
+    keep_masks: "torch.Tensor | None",
+    view: View,
+    background: "torch.Tensor | None" = None,
 ) -> "torch.Tensor":
     """Turn images into what an arm shows its classifier.
 
     Args:
         images: float32, (batch, 1, height, width), in [0, 1].
         keep_masks: bool, the shape of `images`, True = kept; not needed for the view `image`.
-        view: `image` as it is; `masked`, mask × image, black (0) where not kept; `silhouette`, the
-            keep-mask itself as an image, white where kept.
+        view: `image` as it is; `masked`, mask × image; `silhouette`, the keep-mask itself as an
+            image, white where kept.
+        background: float32, the shape of `images`, in [0, 1]; what a masked image shows where
+            nothing is kept. Black (0) by default.
 
     Returns:
         float32, the shape of `images`, in [0, 1].
@@ -66,7 +72,78 @@ def apply_view(
     if keep_masks is None or keep_masks.shape != images.shape:
         found = "none" if keep_masks is None else tuple(keep_masks.shape)
         raise ValueError(f"Expected keep-masks of shape {tuple(images.shape)}, but got {found}.")
-    return images * keep_masks if view == "masked" else keep_masks.to(images.dtype)
+    if view == "silhouette":
+        return keep_masks.to(images.dtype)
+    if background is None:
+        return images * keep_masks
+    return images * keep_masks + background * ~keep_masks
+
+
+_BLUR = 0.05  # sigma as a share of the side
+
+
+def blur_image(image: np.ndarray) -> np.ndarray:
+    """Return an image without its structure: uint8, (height, width) both."""
+    sigma = _BLUR * max(image.shape)
+    return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
+
+
+def make_background(image: np.ndarray, background: str) -> np.ndarray:
+    """Return what an image shows where a mask keeps nothing of it.
+
+    Args:
+        image: uint8, (height, width).
+        background: `black`; `mean`, of the image; or `blur`, the image without its structure.
+
+    Returns:
+        uint8, (height, width).
+    """
+    if background == "blur":
+        return blur_image(image)
+    return np.full_like(image, round(float(image.mean())) if background == "mean" else 0)
+
+
+def change_masks(
+    keep_masks: np.ndarray, change: str, split: np.ndarray, rng: np.random.Generator
+) -> np.ndarray:
+    """Make the masks of a control from the masks of the images.
+
+    Args:
+        keep_masks: bool, (n, height, width), True = kept.
+        change: `none`; `complement`, what was removed; `other_image`, the mask of another image of
+            the same part of the split; `mean`, for all images the pixels that the masks of training
+            images keep most often; `centre`, for all a square in the middle. The last two are of
+            the mean area of the masks of training images.
+        split: str, (n,); the part of each image; empty for images that are set aside, whose masks
+            stay as they are.
+        rng: Where `other_image` finds its partners.
+
+    Returns:
+        bool, (n, height, width), True = kept.
+
+    Raises:
+        ValueError: There is no such change.
+    """
+    if change == "none":
+        return keep_masks
+    used = split != ""
+    changed = keep_masks.copy()
+    if change == "complement":
+        changed[used] = ~keep_masks[used]
+    elif change == "other_image":
+        for part in np.unique(split[used]):
+            rows = rng.permutation(np.flatnonzero(split == part))
+            changed[rows] = keep_masks[np.roll(rows, 1)]  # no image keeps its own
+    elif change in ("mean", "centre"):
+        share = keep_masks[split == "train"].mean(0)
+        area_px = round(float(share.sum()))
+        if change == "centre":
+            rows_px, columns_px = (np.abs(np.arange(n) - (n - 1) / 2) for n in share.shape)
+            share = -np.maximum(rows_px[:, None], columns_px)
+        changed[used] = keep_most(share, area_px)
+    else:
+        raise ValueError(f"Expected a known change of masks, but got `{change}`.")
+    return changed
 
 
 def cover_area(segments: np.ndarray, area_px: int, rng: np.random.Generator) -> np.ndarray:

@@ -9,7 +9,7 @@ from osteo_ray.errors import InputError
 
 SPLIT_NAMES = ("train", "validation", "test")
 
-_SPLIT_STREAM, _FOLD_STREAM, _VALIDATION_STREAM = range(3)  # of random numbers
+_SPLIT_STREAM, _FOLD_STREAM, _VALIDATION_STREAM, _PART_STREAM, _LABEL_STREAM = range(5)
 
 
 def check_class_sizes(
@@ -169,3 +169,50 @@ def assign_fold_splits(
     dealt = allocate(np.asarray(labels)[rest], np.asarray(groups)[rest], ratio[:2], rng)
     assigned[rest] = np.array(SPLIT_NAMES)[dealt]
     return assigned
+
+
+def divide_training(
+    labels: np.ndarray, groups: np.ndarray, splits: np.ndarray, *, n_parts: int, seed: int
+) -> npt.NDArray[np.int64]:
+    """Divide the training images into parts, as `assign_folds` does.
+
+    Args:
+        labels: str (n,); the class of each image.
+        groups: int (n,); images of one group stay together.
+        splits: str (n,); the part of the split of each image.
+        n_parts: At least 2.
+        seed: Which of the possible divisions; at least 0.
+
+    Returns:
+        int64 (n,); 0 to `n_parts` - 1 for training images, -1 for others.
+    """
+    parts = np.full(len(splits), -1, np.int64)
+    rows = np.flatnonzero(splits == "train")
+    rng = np.random.default_rng((_PART_STREAM, seed))
+    parts[rows] = allocate(labels[rows], groups[rows], (1,) * n_parts, rng)
+    return parts
+
+
+def shuffle_labels(
+    labels: np.ndarray, groups: np.ndarray, splits: np.ndarray, *, seed: int
+) -> np.ndarray:
+    """Give each group of images the label of another, by chance.
+
+    Copies keep a common label, so a classifier that finds copies of test images among the training
+    images does better than chance even here.
+
+    Args:
+        labels: str (n,); the class of each image.
+        groups: int (n,); images that belong together.
+        splits: str (n,); images without a part (empty) keep their label and give none.
+        seed: Which of the possible orders; at least 0.
+
+    Returns:
+        str (n,).
+    """
+    used = np.flatnonzero(splits != "")
+    _, first, numbers = np.unique(groups[used], return_index=True, return_inverse=True)
+    rng = np.random.default_rng((_LABEL_STREAM, seed))
+    shuffled = labels.copy()
+    shuffled[used] = rng.permutation(labels[used][first])[numbers]
+    return shuffled

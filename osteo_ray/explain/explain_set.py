@@ -72,15 +72,19 @@ def _explain(
     explainable = Explainable(
         model=subject.checkpoint.model,
         seed=config.seed,
+        fingerprint=subject.digest,
+        lime_seed=config.seed,
         checkpoint=subject.path,
         frozen=run.root / "frozen",
         masks=run.masks,
         faithfulness=run.faithfulness,
         faithfulness_ids=ids,
         heatmaps=run.heatmaps,
+        wanted=ids,
         done=done,
         method=config.method,
         area=config.area,
+        controls=config.method == "lime",
     )
     progress.say(
         f"{len(ids)} images; {plan.slots} explaining actors at a time, each on {plan.slot.cpus} "
@@ -91,7 +95,6 @@ def _explain(
         explain_images(
             run.pixels,
             [explainable],
-            ids,
             config.lime,
             n_classes=len(subject.checkpoint.classes),
             image_size=subject.checkpoint.image_size,

@@ -26,9 +26,12 @@ from osteo_ray.runs import FAITHFULNESS, HEATMAPS, MASKS, write_table
 _STEPS = 8  # in which pixels come and go, to measure faithfulness
 
 
-def derive_rng(digest: str, model: str, seed: int, purpose: str) -> np.random.Generator:
-    """Return the random stream of one image, which depends on its content, model and seed only."""
-    text = f"{digest}|{model}|{seed}|{purpose}"
+def derive_rng(digest: str, fingerprint: str, seed: int, purpose: str) -> np.random.Generator:
+    """Return the random stream of one image.
+
+    It depends on nothing but the content of the image, the classifier and the seed.
+    """
+    text = f"{digest}|{fingerprint}|{seed}|{purpose}"
     return np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest(), 16))
 
 
@@ -47,9 +50,9 @@ class _Item:
     image: np.ndarray
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Found:
-    """What explaining one image gave.
+    """What explaining one image gave, of one kind of mask or more.
 
     Attributes:
         records: Rows of the masks table.
@@ -72,8 +75,7 @@ class Explainer:
     Superpixels are found once per image and shared by all classifiers.
 
     Args:
-        explainables: The classifiers.
-        wanted: Images to explain; others in the files are passed over.
+        explainables: The classifiers, and which images each is to explain.
         settings: Of LIME.
         n_classes: Outputs of each classifier.
         image_size: Side of the images, pixels.
@@ -84,7 +86,6 @@ class Explainer:
     def __init__(
         self,
         explainables: list[Explainable],
-        wanted: frozenset[str],
         settings: LimeSettings,
         n_classes: int,
         image_size: int,
@@ -93,7 +94,6 @@ class Explainer:
     ) -> None:
         make_deterministic(n_threads)
         self.explainables = explainables
-        self.wanted = wanted
         self.settings = settings
         self.n_classes = n_classes
         self.image_size = image_size
@@ -111,7 +111,7 @@ class Explainer:
                     np.frombuffer(row["pixels"], np.uint8).reshape(self.image_size, -1).copy(),
                 )
                 for row in pq.read_table(str(file)).slice(start, stop - start).to_pylist()
-                if row["image_id"] in self.wanted
+                if any(row["image_id"] in one.wanted for one in self.explainables)
             ]
             segments: dict[str, np.ndarray | ValueError] = {}
             for explainable in self.explainables:
@@ -123,7 +123,8 @@ class Explainer:
         items: list[_Item],
         segments: dict[str, np.ndarray | ValueError],
     ) -> dict[str, np.ndarray]:
-        todo = [item for item in items if item.image_id not in explainable.done]
+        wanted = explainable.wanted - explainable.done
+        todo = [item for item in items if item.image_id in wanted]
         if explainable.method == "gradcam":
             found = self._explain_by_gradcam(explainable, todo)
         else:
@@ -136,8 +137,10 @@ class Explainer:
         for item, one in zip(todo, found, strict=True):
             if isinstance(one, ValueError):
                 n_errors += 1
-                kinds = ("gradcam",) if explainable.method == "gradcam" else ("lime", "random")
-                records += [_make_record(explainable, item, kind, error=str(one)) for kind in kinds]
+                records += [
+                    _make_record(explainable, item, kind, error=str(one))
+                    for kind in explainable.kinds
+                ]
         if records:
             # Masks last: they tell that the images are done.
             part = f"part-{hash_settings([record['image_id'] for record in records])}.parquet"
@@ -161,7 +164,7 @@ class Explainer:
         items: list[_Item],
         segments: dict[str, np.ndarray | ValueError],
     ) -> list[_Found | ValueError]:
-        identity = (explainable.model, explainable.seed)
+        identity = (explainable.fingerprint, explainable.lime_seed)
         found: dict[str, _Found | ValueError] = {}
         divided: list[tuple[_Item, np.ndarray]] = []
         for item in items:
@@ -170,6 +173,7 @@ class Explainer:
                 found[item.image_id] = pieces
             else:
                 divided.append((item, pieces))
+        targets = explainable.targets
         explanations = explain_images(
             self._load(explainable)[1],
             [item.image for item, _ in divided],
@@ -177,14 +181,13 @@ class Explainer:
             self.settings,
             rngs=[derive_rng(item.digest, *identity, "lime") for item, _ in divided],
             device=self.device,
+            targets=None if targets is None else [targets[item.image_id] for item, _ in divided],
         )
         for (item, pieces), explanation in zip(divided, explanations, strict=True):
             if isinstance(explanation, ValueError):
                 found[item.image_id] = explanation
                 continue
-            area = int(explanation.keep_mask.sum())
-            control = cover_area(pieces, area, derive_rng(item.digest, *identity, "random"))
-            found[item.image_id] = _Found(
+            found[item.image_id] = one = _Found(
                 records=[
                     _make_record(
                         explainable,
@@ -193,15 +196,57 @@ class Explainer:
                         keep_mask=pack_mask(explanation.keep_mask),
                         unstable=explanation.stability < self.settings.stability,
                         **_describe(explanation),
-                    ),
-                    _make_record(explainable, item, "random", keep_mask=pack_mask(control)),
+                    )
                 ],
-                importance={"lime": explanation.weights[pieces], "random": control},
-                keep_masks={"lime": explanation.keep_mask, "random": control},
+                importance={"lime": explanation.weights[pieces]},
+                keep_masks={"lime": explanation.keep_mask},
                 fill=fill_superpixels(item.image, pieces, self.settings.fill),
                 explained_class=explanation.explained_class,
             )
+            if explainable.controls:
+                area = int(explanation.keep_mask.sum())
+                rng = derive_rng(item.digest, *identity, "random")
+                control = cover_area(pieces, area, rng)
+                _add_control(one, explainable, item, "random", control, control)
+        if explainable.controls:
+            self._add_gradcam(explainable, [item for item, _ in divided], found)
         return [found[item.image_id] for item in items]
+
+    def _add_gradcam(
+        self,
+        explainable: Explainable,
+        items: list[_Item],
+        found: dict[str, _Found | ValueError],
+    ) -> None:
+        """Add the Grad-CAM regions of the area and class of the LIME masks."""
+        explained = [
+            (item, one) for item in items if isinstance(one := found[item.image_id], _Found)
+        ]
+        if not explained:
+            return
+        classes = np.array([one.explained_class for _, one in explained])
+        heatmaps = self._compute_heatmaps(explainable, [item for item, _ in explained], classes)
+        for (item, one), heatmap in zip(explained, heatmaps, strict=True):
+            if isinstance(heatmap, ValueError):
+                one.records.append(_make_record(explainable, item, "gradcam", error=str(heatmap)))
+                continue
+            keep_mask = keep_most(heatmap, int(one.keep_masks["lime"].sum()))
+            _add_control(one, explainable, item, "gradcam", heatmap, keep_mask)
+
+    def _compute_heatmaps(
+        self, explainable: Explainable, items: list[_Item], classes: np.ndarray
+    ) -> list[np.ndarray | ValueError]:
+        """Return a heat map with a peak for each image, or why there is none."""
+        classifier = self._load(explainable)[0]
+        try:
+            maps = compute_heatmaps(classifier, self._stack([one.image for one in items]), classes)
+        except ValueError as error:
+            return [error] * len(items)
+        flat = ValueError(
+            "Expected a heat map with a peak, but no place speaks more than another for the "
+            "explained class."
+        )
+        return [one if one.max() > one.min() else flat for one in maps]
 
     def _explain_by_gradcam(
         self, explainable: Explainable, items: list[_Item]
@@ -209,23 +254,17 @@ class Explainer:
         """Keep the pixels that Grad-CAM finds to speak most for the predicted class."""
         if not items:
             return []
-        classifier, predict = self._load(explainable)
-        batch = self._stack([item.image for item in items])
-        probabilities = predict(batch)
+        probabilities = self._load(explainable)[1](self._stack([item.image for item in items]))
         classes = probabilities.argmax(1).cpu().numpy()
-        heatmaps = compute_heatmaps(classifier, batch, classes)
+        heatmaps = self._compute_heatmaps(explainable, items, classes)
         found: list[_Found | ValueError] = []
         for number, (item, heatmap) in enumerate(zip(items, heatmaps, strict=True)):
             if not probabilities[number].isfinite().all():
                 error = "Expected finite probabilities, but the classifier gave NaN."
                 found.append(ValueError(error))
                 continue
-            if not heatmap.max() > heatmap.min():
-                error = (
-                    "Expected a heat map with a peak, but no place speaks more than another for "
-                    "the predicted class."
-                )
-                found.append(ValueError(error))
+            if isinstance(heatmap, ValueError):
+                found.append(heatmap)
                 continue
             keep_mask = keep_most(heatmap, max(1, round(explainable.area * heatmap.size)))
             record = _make_record(
@@ -266,8 +305,15 @@ class Explainer:
                     batch_size=self.settings.batch_size,
                     device=self.device,
                 )
-                identity = _identify(explainable, item, kind)
-                figures.append({**identity, **asdict(figure)})
+                figures.append(
+                    {
+                        "model": explainable.model,
+                        "seed": explainable.seed,
+                        "kind": kind,
+                        "image_id": item.image_id,
+                        **asdict(figure),
+                    }
+                )
         return figures
 
     def _load(self, explainable: Explainable) -> tuple[Classifier, Predict]:
@@ -320,17 +366,30 @@ def _describe(explanation: Explanation) -> dict[str, Any]:
     }
 
 
-def _identify(explainable: Explainable, item: _Item, kind: str) -> dict[str, Any]:
-    return {
-        "model": explainable.model,
-        "seed": explainable.seed,
-        "kind": kind,
-        "image_id": item.image_id,
-    }
-
-
 def _make_record(
     explainable: Explainable, item: _Item, kind: str, keep_mask: bytes = b"", **figures: Any
 ) -> dict[str, Any]:
     """Make a row of the masks table; what is not given is null."""
-    return {**_identify(explainable, item, kind), "keep_mask": keep_mask, **figures}
+    return {
+        "model": explainable.model,
+        "seed": explainable.seed,
+        "teacher": explainable.teacher,
+        "target": "predicted" if explainable.targets is None else "true",
+        "kind": kind,
+        "image_id": item.image_id,
+        "keep_mask": keep_mask,
+        **figures,
+    }
+
+
+def _add_control(
+    found: _Found,
+    explainable: Explainable,
+    item: _Item,
+    kind: str,
+    importance: np.ndarray,
+    keep_mask: np.ndarray,
+) -> None:
+    found.records.append(_make_record(explainable, item, kind, keep_mask=pack_mask(keep_mask)))
+    found.importance[kind] = importance
+    found.keep_masks[kind] = keep_mask

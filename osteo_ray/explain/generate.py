@@ -33,7 +33,6 @@ class _PoolWorker:
 def explain_images(
     pixels: Path,
     explainables: list[Explainable],
-    wanted: frozenset[str],
     settings: LimeSettings,
     *,
     n_classes: int,
@@ -48,8 +47,7 @@ def explain_images(
 
     Args:
         pixels: Directory of the pixel files.
-        explainables: The classifiers.
-        wanted: Images to explain.
+        explainables: The classifiers, and which images each is to explain.
         settings: Of LIME.
         n_classes: Outputs of each classifier.
         image_size: Side of the images, pixels.
@@ -58,7 +56,8 @@ def explain_images(
         on_explained: Called with the number of (image, classifier) pairs explained since the last
             call, and how many of them failed.
     """
-    size = max(1, min(16, len(wanted) // (4 * n_actors)))
+    n_images = len(frozenset().union(*(explainable.wanted for explainable in explainables)))
+    size = max(1, min(16, n_images // (4 * n_actors)))
     slices = []
     for file in list_parts(pixels):
         n_rows = pq.read_metadata(file).num_rows
@@ -75,7 +74,6 @@ def explain_images(
             _PoolWorker,
             fn_constructor_args=(
                 explainables,
-                wanted,
                 settings,
                 n_classes,
                 image_size,

@@ -1,5 +1,6 @@
 """What is to be explained, and what is explained already. Free of Ray and of PyTorch."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,35 +13,53 @@ from osteo_ray.runs import MASKS, Run, read_parts
 
 @dataclass(frozen=True)
 class Explainable:
-    """A trained classifier whose view of the images is wanted.
+    """A trained classifier whose view of some images is wanted.
 
     Attributes:
         model: timm name.
-        seed: Of its training.
+        seed: Of its training, or of the run.
+        fingerprint: Of all that determines the classifier.
+        lime_seed: Of the samples that LIME draws.
         checkpoint: File of its parameters.
         frozen: Directory of its frozen form, written where there is none yet.
         masks: Directory to which the masks go.
         faithfulness: Directory to which figures of faithfulness go.
-        faithfulness_ids: Images of which they are wanted.
         heatmaps: Directory to which Grad-CAM heat maps go.
+        wanted: Images to explain.
+        faithfulness_ids: Images of which figures of faithfulness are wanted.
         heatmap_ids: Images of which a heat map is wanted.
         done: Images whose masks are there already.
         method: How it is explained.
         area: Share of an image that a mask by `gradcam` keeps; of no meaning to `lime`.
+        teacher: Which training it comes from, as the masks table names it.
+        targets: Per image, the number of the class to explain; None for the predicted ones.
+        controls: With `lime`: also make a mask of random superpixels and one of the Grad-CAM
+            region, of the same area as LIME's.
     """
 
     model: str
     seed: int
+    fingerprint: str
+    lime_seed: int
     checkpoint: Path
     frozen: Path
     masks: Path
     faithfulness: Path
     heatmaps: Path
+    wanted: frozenset[str]
     faithfulness_ids: frozenset[str] = frozenset()
     heatmap_ids: frozenset[str] = frozenset()
     done: frozenset[str] = frozenset()
     method: ExplainMethod = "lime"
     area: float = 1.0
+    teacher: str = "original"
+    targets: Mapping[str, int] | None = None
+    controls: bool = False
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        """Return the kinds of mask that it makes."""
+        return (self.method, *(("random", "gradcam") if self.controls else ()))
 
 
 def read_done(masks: Path) -> frozenset[str]:

@@ -13,17 +13,16 @@ redrawing them from it tells how much the mask may still move (`measure_stabilit
 from collections.abc import Generator, Sequence
 from dataclasses import dataclass
 
-import cv2
 import numpy as np
 import torch
 
 from osteo_ray.config import LimeSettings
+from osteo_ray.data.masks import blur_image
 from osteo_ray.explain.sampling import draw_adaptive_rows, draw_rows
 from osteo_ray.models.forward import Predict
 
 _FIRST_PER_SUPERPIXEL = 2  # rows before the first look at the stability
 _STEP = 32  # rows between looks; even, as rows come with their complements
-_BLUR = 0.05  # of the fill: sigma as a share of the side
 _REDRAWS = 200  # of the weights, to measure the stability
 
 
@@ -35,7 +34,7 @@ class Explanation:
         keep_mask: bool, (height, width); True on the `top_k` superpixels that speak most for the
             explained class. All False where none speaks for it.
         weights: float64, (n_superpixels,); of each superpixel in the local linear model.
-        explained_class: Number of the class, the one the classifier predicts.
+        explained_class: Number of the class.
         local_fit: R² of the local linear model on its weighted samples.
         n_samples: Perturbed images that were classified.
         stability: In [0, 1]; the expected overlap (intersection over union, by area) of the mask
@@ -111,8 +110,7 @@ def fill_superpixels(image: np.ndarray, segments: np.ndarray, fill: str) -> np.n
     if fill == "black":
         return np.zeros_like(image)
     if fill == "blur":
-        sigma = _BLUR * max(image.shape)
-        return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
+        return blur_image(image)
     labels = segments.ravel()
     sums = np.bincount(labels, weights=image.ravel())
     means = sums / np.maximum(np.bincount(labels), 1)
@@ -229,8 +227,9 @@ def explain_images(
     *,
     rngs: Sequence[np.random.Generator],
     device: torch.device,
+    targets: Sequence[int] | None = None,
 ) -> list[Explanation | ValueError]:
-    """Explain the class that a classifier predicts for each of some images.
+    """Explain the class that a classifier predicts for each of some images, or another.
 
     What is found of an image depends on nothing that is explained with it.
 
@@ -241,6 +240,7 @@ def explain_images(
         settings: Samples, kernel, penalty, superpixels kept.
         rngs: Where the rows of each image come from.
         device: Where `predict` computes.
+        targets: Number of the class to explain, per image; by default the predicted one.
 
     Returns:
         Per image, what was found, or why nothing could be: the image is one superpixel only, or
@@ -249,7 +249,7 @@ def explain_images(
     found: dict[int, Explanation | ValueError] = {}
     running: dict[int, tuple[_Sampling, Perturbable, np.ndarray]] = {}
     for number, (image, pieces, rng) in enumerate(zip(images, segments, rngs, strict=True)):
-        sampling = _sample(pieces, settings, rng)
+        sampling = _sample(pieces, settings, rng, None if targets is None else targets[number])
         fill = fill_superpixels(image, pieces, settings.fill)
         perturbable = Perturbable(image, fill, pieces, device)
         try:
@@ -273,7 +273,9 @@ def explain_images(
 _Sampling = Generator[np.ndarray, np.ndarray, Explanation]
 
 
-def _sample(segments: np.ndarray, settings: LimeSettings, rng: np.random.Generator) -> _Sampling:
+def _sample(
+    segments: np.ndarray, settings: LimeSettings, rng: np.random.Generator, target: int | None
+) -> _Sampling:
     """Explain one image: hand out rows, take the probabilities of what they show, till it is done.
 
     Raises:
@@ -298,7 +300,7 @@ def _sample(segments: np.ndarray, settings: LimeSettings, rng: np.random.Generat
             raise ValueError("Expected finite probabilities, but the classifier gave NaN.")
         rows = np.concatenate([rows, drawn])
         probabilities = np.concatenate([probabilities.reshape(-1, answer.shape[1]), answer])
-        explained_class = int(probabilities[0].argmax())
+        explained_class = int(probabilities[0].argmax()) if target is None else target
         model = fit_local_model(
             rows,
             probabilities[:, explained_class],

@@ -1,11 +1,12 @@
 """Images, labels and masks of one set, and the batches made from them."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 
-from osteo_ray.data.masks import View, apply_view
+from osteo_ray.config import Background
+from osteo_ray.data.masks import View, apply_view, make_background
 
 
 @dataclass(frozen=True)
@@ -17,12 +18,14 @@ class ImageSet:
         labels: int64, (n,); class numbers.
         keep_masks: bool, (n, height, width), True = kept; None where the view needs none.
         view: What a batch shows.
+        background: What stands where a mask keeps nothing.
     """
 
     pixels: np.ndarray
     labels: np.ndarray
     keep_masks: np.ndarray | None = None
     view: View = "image"
+    background: Background = "black"
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -33,9 +36,13 @@ class ImageSet:
         if self.keep_masks is None:
             return apply_view(images, None, self.view)
         keep_masks = torch.from_numpy(self.keep_masks[rows]).to(device)[:, None]
-        return apply_view(images, keep_masks, self.view)
+        if self.background == "black":
+            return apply_view(images, keep_masks, self.view)
+        behind = np.stack([make_background(image, self.background) for image in self.pixels[rows]])
+        background = torch.from_numpy(behind).to(device)[:, None].float() / 255
+        return apply_view(images, keep_masks, self.view, background)
 
     def select(self, rows: np.ndarray) -> "ImageSet":
         """Return the set of some rows."""
         masks = None if self.keep_masks is None else self.keep_masks[rows]
-        return ImageSet(self.pixels[rows], self.labels[rows], masks, self.view)
+        return replace(self, pixels=self.pixels[rows], labels=self.labels[rows], keep_masks=masks)

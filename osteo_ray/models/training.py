@@ -56,6 +56,7 @@ def train_classifier(
     settings: TrainingSettings,
     *,
     seed: int,
+    augmentation_seed: int | None = None,
     device: torch.device,
     ranks: Ranks = Ranks(),
     checkpoint: Path | None = None,
@@ -64,15 +65,16 @@ def train_classifier(
 ) -> list[Epoch]:
     """Train with Adam on cross-entropy and leave the classifier at its best epoch.
 
-    Order, augmentation and dropout of an epoch derive from (seed, epoch) alone, so a training that
-    is cut off and taken up again ends as if it had never stopped.
+    Order, augmentation and dropout of an epoch derive from the seeds and its number alone, so a
+    training that is cut off and taken up again ends as if it had never stopped.
 
     Args:
         classifier: Trained in place, on `device`.
         training: Shuffled and augmented each epoch.
         validation: The epoch with the lowest loss here is kept.
         settings: Epochs, batch size, learning rate, augmentation.
-        seed: Of everything random.
+        seed: Of the order of the images and of dropout.
+        augmentation_seed: Of augmentation; by default `seed`.
         device: Where to compute.
         ranks: A step takes `per_worker_batch_size` images on each rank.
         checkpoint: File from which a cut-off training is taken up; rank 0 writes it.
@@ -86,6 +88,7 @@ def train_classifier(
         DivergedError: The loss became infinite or NaN.
     """
     classifier.to(device)
+    seeds = (seed, seed if augmentation_seed is None else augmentation_seed)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=settings.learning_rate)
     epochs: list[Epoch] = []
     best = _copy_state(classifier)
@@ -95,7 +98,7 @@ def train_classifier(
     saved_at = time.monotonic()
     for number in range(len(epochs), settings.epochs):
         training_loss = _train_epoch(
-            model, optimizer, training, settings, seed, number, device, ranks
+            model, optimizer, training, settings, seeds, number, device, ranks
         )
         validation_loss = _mean_loss(classifier, validation, settings, device, ranks)
         if not np.isfinite([training_loss, validation_loss]).all():
@@ -120,14 +123,15 @@ def _train_epoch(
     optimizer: torch.optim.Optimizer,
     training: ImageSet,
     settings: TrainingSettings,
-    seed: int,
+    seeds: tuple[int, int],
     number: int,
     device: torch.device,
     ranks: Ranks,
 ) -> float:
-    rng = np.random.default_rng([seed, number])
+    rng = np.random.default_rng([seeds[0], number])
     order = rng.permutation(len(training))
-    affine = draw_affine(len(training), settings.augmentation, rng)
+    augmentation_rng = np.random.default_rng([seeds[1], number, 1])
+    affine = draw_affine(len(training), settings.augmentation, augmentation_rng)
     torch.manual_seed(int(rng.integers(2**31)) + ranks.rank)
     # Batches of nearly equal size: a last batch of one image would break batch normalisation.
     n_steps = -(-len(training) // (settings.per_worker_batch_size * ranks.size))

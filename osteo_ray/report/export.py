@@ -10,7 +10,7 @@ import importlib.metadata
 import shlex
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,7 @@ import jinja2
 import numpy as np
 import pyarrow.parquet as pq
 
-from osteo_ray.compare.arms import ARMS
+from osteo_ray.compare.arms import ARMS, CHANGES, TEACHERS
 from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
 from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
 from osteo_ray.compare.keep_masks import KeepMasks, read_keep_masks
@@ -170,15 +170,16 @@ def _check_masks(experiment: Experiment, trials: Sequence[Trial]) -> None:
     """Refuse, before anything is written, if any trial lacks its masks or who made them."""
     problems = []
     for trial in trials:
-        if ARMS[trial.arm].mask_kind is None:
-            continue
-        wanted = experiment.image_ids[experiment.splits[trial.seed] != ""].tolist()
-        n_missing = len(set(wanted) - read_done(experiment.masks_of(trial)))
-        if not _first_model(experiment, trial).is_file():
+        n_missing = n_wanted = 0
+        for job, images in experiment.list_jobs(trial).items():
+            wanted = experiment.image_ids[images].tolist()
+            n_wanted += len(wanted)
+            n_missing += len(set(wanted) - read_done(experiment.masks_of(job)))
+        if not all(file.is_file() for file in _list_mask_models(experiment, trial).values()):
             problems.append(f"{trial.model}, seed {trial.seed}: its first model is missing")
         elif n_missing:
             problems.append(
-                f"{trial.model}, seed {trial.seed}: {n_missing} of {len(wanted)} images lack one"
+                f"{trial.model}, seed {trial.seed}: {n_missing} of {n_wanted} images lack one"
             )
     if problems:
         raise InputError(
@@ -223,9 +224,10 @@ def _place(out: Path, trial: Trial) -> Path:
     return out / trial.model / f"seed-{trial.seed}"
 
 
-def _first_model(experiment: Experiment, trial: Trial) -> Path:
-    first = Trial(trial.model, trial.seed, "original")
-    return experiment.path_of(first) / "model.safetensors"
+def _list_mask_models(experiment: Experiment, trial: Trial) -> dict[str, Path]:
+    """Return the files of the classifiers whose explanations the masks are."""
+    teachers = [job.teacher for job in experiment.list_jobs(trial)]
+    return {one.arm: experiment.path_of(one) / "model.safetensors" for one in teachers}
 
 
 def _quote_command(run: Run, out: Path, trial: Trial, form: Form) -> str:
@@ -238,15 +240,13 @@ def _quote_command(run: Run, out: Path, trial: Trial, form: Form) -> str:
 
 
 def _read_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
-    kind = ARMS[trial.arm].mask_kind
-    if kind is None:
-        return None
     try:
-        return read_keep_masks(experiment, trial, kind)
+        return read_keep_masks(experiment, trial)
     except (RuntimeError, ValueError, OSError) as error:
+        folders = " ".join(str(experiment.masks_of(job)) for job in experiment.list_jobs(trial))
         raise InputError(
             f"The masks of {trial.model}, seed {trial.seed}, cannot be used: {error} Delete "
-            f"{experiment.masks_of(trial)} and rerun `osteo-ray compare` to make them again."
+            f"{folders} and rerun `osteo-ray compare` to make them again."
         ) from None
 
 
@@ -285,7 +285,8 @@ def _collect(
     # The very batches of training, so that no other reading of an arm can creep in. Bytes / 255 in
     # float32 and back by rounding give the same bytes.
     numbers = np.zeros(len(order), np.int64)
-    seen = ImageSet(pixels[order], numbers, masks, ARMS[trial.arm].view)
+    background = experiment.config.background
+    seen = ImageSet(pixels[order], numbers, masks, ARMS[trial.arm].view, background)
     images = np.empty_like(seen.pixels)
     for start in range(0, len(order), _BATCH):
         part = np.arange(start, min(start + _BATCH, len(order)))
@@ -297,10 +298,10 @@ def _collect(
 def _describe_origin(trial: Trial, form: Form, experiment: Experiment) -> dict[str, Any]:
     """Return what determines a data set, and when and by what it was written."""
     config, arm = experiment.config, ARMS[trial.arm]
-    model_digest = None
-    if arm.mask_kind:
-        with _first_model(experiment, trial).open("rb") as file:
-            model_digest = hashlib.file_digest(file, "sha256").hexdigest()
+    model_digests = {}
+    for teacher, path in _list_mask_models(experiment, trial).items():
+        with path.open("rb") as file:
+            model_digests[teacher] = hashlib.file_digest(file, "sha256").hexdigest()
     splits = experiment.splits[trial.seed]
     counts = {
         split: {
@@ -310,20 +311,22 @@ def _describe_origin(trial: Trial, form: Form, experiment: Experiment) -> dict[s
         for split in SPLIT_NAMES
     }
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "osteo_ray": importlib.metadata.version("osteo-ray"),
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "form": form,
         "arm": arm.name,
         "view": arm.view,
-        "mask_kind": arm.mask_kind,
+        "masks": asdict(arm.masks) if arm.masks else None,
+        "background": config.background,
         "model": trial.model,
         "seed": trial.seed,
-        "mask_model_sha256": model_digest,
+        "mask_models_sha256": model_digests,
         "data_fingerprint": experiment.fingerprint,
         "settings_hash": hash_settings(config.identity()),
-        "lime": config.lime.model_dump(mode="json") if arm.mask_kind else None,
+        "lime": config.lime.model_dump(mode="json") if arm.masks else None,
         "split": {
+            "protocol": config.protocol,
             "kind": config.split,
             "ratio": list(config.split_ratio),
             "folds": config.folds,
@@ -355,6 +358,8 @@ def _describe_data(
     text = environment.get_template("datasheet.md").render(
         provenance=provenance,
         arm=ARMS[provenance["arm"]],
+        teachers=TEACHERS,
+        changes=CHANGES,
         source=None if config.data == PHANTOM else Path(config.data).name,
         n_images=len(content.rows),
         n_groups=len(parts),
