@@ -9,6 +9,7 @@ import pytest
 from osteo_ray.cli import main, parse_compare
 from osteo_ray.config import (
     ARM_NAMES,
+    ARM_PRESETS,
     DEMO,
     CompareConfig,
     build_config,
@@ -63,7 +64,8 @@ def test_other_data_get_the_papers_recipe(tmp_path: Path) -> None:
     assert config.models == ("efficientnet_b0", "mobilenetv3_large_100")
     assert config.weights == ()
     assert (config.seeds, config.image_size, config.split_ratio) == (10, 224, (7, 2, 1))
-    assert config.arms == ("original", "lime", "random_mask", "silhouette")
+    assert config.arms == ARM_PRESETS["controls"]
+    assert (config.protocol, config.split, config.second_start) == ("clean", "grouped", "backbone")
     training = config.training
     assert (training.epochs, training.per_worker_batch_size, training.learning_rate) == (
         30,
@@ -152,6 +154,29 @@ def test_unknown_key_is_named_with_the_nearest(
     assert f"Unknown configuration key `{key}`." in message
     if nearest:
         assert f"Did you mean `{nearest}`?" in message
+
+
+@pytest.mark.parametrize(
+    ("arms", "expected"),
+    [
+        ("full", ARM_NAMES),
+        ("paper", ("original", "lime")),
+        (["paper", "silhouette"], ("original", "lime", "silhouette")),
+    ],
+)
+def test_presets_stand_for_arms(arms: Any, expected: tuple[str, ...]) -> None:
+    assert build_config({"arms": arms}).arms == expected
+    assert parse_compare(["--arms", *([arms] if isinstance(arms, str) else arms)]).arms == expected
+
+
+def test_presets_leave_out_what_the_papers_protocol_cannot_have(refuse: Refuse) -> None:
+    config = build_config({"data": "/knees", "protocol": "paper"})
+    assert config.arms == tuple(arm for arm in ARM_PRESETS["controls"] if arm != "lime_crossfit")
+    assert config.split == "random"
+    assert "no lime_crossfit with --protocol paper" in refuse(
+        protocol="paper", arms=["original", "lime", "lime_crossfit"]
+    )
+    assert "--split random" in refuse(protocol="paper", split="grouped")
 
 
 def test_all_problems_are_told_at_once(refuse: Refuse) -> None:
@@ -364,19 +389,17 @@ def _identify(**settings: Any) -> str:
 @pytest.mark.parametrize(
     "settings",
     [
-        {"seeds": 6},
-        {"first_seed": 1},
-        {"models": ["resnet18"]},
-        {"weights": []},
-        {"arms": ["original", "lime"]},
         {"split": "random"},
+        {"protocol": "paper"},
+        {"second_start": "first"},
+        {"background": "mean"},
+        {"crossfit_folds": 2},
         {"split_ratio": [3, 1, 1]},
         {"positive_class": "normal"},
         {"image_size": 96},
         {"training": {"epochs": 3}},
         {"training": {"augmentation": {"flip": False}}},
         {"lime": {"samples": 91}},
-        {"statistics": {"margin": 0.1}},
         {"phantom": {"seed": 1}},
         {"resources": {"workers": 2}},
     ],
@@ -393,11 +416,18 @@ def test_identity_changes_with_what_changes_results(settings: dict[str, Any]) ->
         {"resources": {"cpus_per_worker": 4}},
         {"resources": {"gpus_per_worker": 0.5}},
         {"resources": {"max_retries": 7}},
-        {"seeds": 5},
+        {"seeds": 6},
+        {"first_seed": 1},
+        {"models": ["resnet18"]},
+        {"weights": []},
+        {"arms": ["original", "lime"]},
+        {"statistics": {"margin": 0.1}},
     ],
     ids=str,
 )
-def test_identity_ignores_where_the_work_runs(settings: dict[str, Any]) -> None:
+def test_identity_ignores_where_the_work_runs_and_what_may_be_planned_anew(
+    settings: dict[str, Any],
+) -> None:
     assert _identify(**settings) == _identify()
 
 
@@ -428,4 +458,4 @@ def test_validated_settings_survive_a_round_trip(write_yaml) -> None:
 
 def test_suggestion_needs_a_near_word() -> None:
     assert suggest("origina", ARM_NAMES) == " Did you mean `original`?"
-    assert suggest("gradcam", ARM_NAMES) == ""
+    assert suggest("resnet", ARM_NAMES) == ""

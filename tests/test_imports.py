@@ -41,6 +41,7 @@ USES_TORCH = {  # at import; the others are imported by the driver, which does w
     "explain.faithfulness",
     "explain.gradcam",
     "explain.lime",
+    "compare.in_process",
     "compare.trials",
 }
 UPWARD = {  # a job ends with its report

@@ -8,8 +8,10 @@ from hypothesis import strategies as st
 
 from osteo_ray.data.masks import (
     apply_view,
+    change_masks,
     cover_area,
     keep_most,
+    make_background,
     order_pixels,
     pack_mask,
     unpack_mask,
@@ -181,3 +183,67 @@ def test_importance_without_an_order_is_refused() -> None:
     for area in (0, 2, 4):
         with pytest.raises(ValueError, match="can be ordered, but got NaN"):
             keep_most(importance, area)
+
+
+# Masks of controls
+
+PARTS = np.array(["train", "train", "train", "test", "test", ""])
+
+
+def _draw_masks() -> np.ndarray:
+    return np.random.default_rng(0).random((len(PARTS), 6, 8)) < 0.4
+
+
+def test_complement_keeps_what_was_removed_and_nothing_else() -> None:
+    masks = _draw_masks()
+    changed = change_masks(masks, "complement", PARTS, np.random.default_rng(0))
+    assert (changed[:-1] ^ masks[:-1]).all()
+    assert (changed[-1] == masks[-1]).all()  # set aside
+
+
+def test_other_image_lends_its_mask_within_a_part() -> None:
+    masks = _draw_masks()
+    changed = change_masks(masks, "other_image", PARTS, np.random.default_rng(0))
+    whose = [[(mask == other).all() for other in masks].index(True) for mask in changed]
+    assert sorted(whose) == list(range(len(PARTS)))
+    assert all(number != own for own, number in enumerate(whose[:-1]))
+    assert [PARTS[number] for number in whose] == PARTS.tolist()
+    again = change_masks(masks, "other_image", PARTS, np.random.default_rng(0))
+    assert (again == changed).all()
+
+
+def test_mean_and_centre_are_one_mask_of_the_area_of_training_masks() -> None:
+    masks = _draw_masks()
+    area = round(masks[:3].sum((1, 2)).mean())
+    for change in ("mean", "centre"):
+        changed = change_masks(masks, change, PARTS, np.random.default_rng(0))
+        assert (changed[:-1] == changed[0]).all()
+        assert changed[0].sum() == area
+    often = masks[:3].sum(0)
+    mean = change_masks(masks, "mean", PARTS, np.random.default_rng(0))[0]
+    assert often[mean].min() >= often[~mean].max()
+    blank = np.zeros((4, 8, 8), bool)
+    blank[:, :4, :4] = True
+    middle = change_masks(blank, "centre", np.full(4, "train"), np.random.default_rng(0))[0]
+    assert np.argwhere(middle).min() == 2
+    assert np.argwhere(middle).max() == 5
+
+
+def test_masks_stay_as_they_are_or_the_change_is_unknown() -> None:
+    masks = _draw_masks()
+    assert change_masks(masks, "none", PARTS, np.random.default_rng(0)) is masks
+    with pytest.raises(ValueError, match="got `upside_down`"):
+        change_masks(masks, "upside_down", PARTS, np.random.default_rng(0))
+
+
+def test_background_stands_where_nothing_is_kept() -> None:
+    image = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
+    assert (make_background(image, "black") == 0).all()
+    assert (make_background(image, "mean") == round(image.mean())).all()
+    blurred = make_background(image, "blur")
+    assert blurred.shape == image.shape
+    assert not (blurred == image).all()
+    keep = _draw_masks()[0]
+    tensors = [torch.from_numpy(part)[None, None] for part in (image / 255, keep, blurred / 255)]
+    found = apply_view(tensors[0].float(), tensors[1], "masked", tensors[2].float())
+    np.testing.assert_allclose(found[0, 0], np.where(keep, image, blurred) / 255, atol=1e-6)

@@ -1,14 +1,18 @@
 """How the images that are used are divided: hold-out, folds, the source's own split."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
-from osteo_ray.compare.prepare import split_images
-from osteo_ray.config import CompareConfig, build_config, name_source
+from osteo_ray.compare.prepare import describe_plan, extend_run, split_images
+from osteo_ray.config import CompareConfig, build_config, name_source, read_yaml
 from osteo_ray.errors import InputError, LeakError
+from osteo_ray.runs import IMAGES, Run, read_json, write_json, write_table
 
 
 def make_config(**settings: Any) -> CompareConfig:
@@ -76,6 +80,38 @@ def test_given_split_without_a_part_is_refused() -> None:
     none = np.where(GIVEN == "validation", "train", GIVEN)
     with pytest.raises(InputError, match="none of class normal is for validation"):
         split_images(make_images(given_split=none), make_config(split="given"))
+
+
+def _write_run(root: Path, config: CompareConfig) -> Run:
+    run = Run(root)
+    images = make_images()
+    for name in set(IMAGES.names) - set(images):
+        images[name] = None
+    write_table(run.images, pa.Table.from_pandas(images[IMAGES.names], preserve_index=False))
+    splits = split_images(images, config)
+    write_table(run.splits, pa.Table.from_pandas(splits, preserve_index=False))
+    write_json(run.plan, [describe_plan(config)])
+    return run
+
+
+def test_plan_may_change_and_the_change_is_kept(tmp_path: Path) -> None:
+    run = _write_run(tmp_path, make_config(seeds=2))
+    before = pq.read_table(run.splits).to_pandas()
+    extend_run(run, make_config(seeds=2))
+    assert len(read_json(run.plan)) == 1
+    more = make_config(seeds=4, arms=["paper"])
+    extend_run(run, more)
+    plans = read_json(run.plan)
+    assert [plan["seeds"] for plan in plans] == [2, 4]
+    assert plans[0]["hash"] != plans[1]["hash"]
+    assert plans[1]["results_seen"] is False
+    after = pq.read_table(run.splits).to_pandas()
+    pd.testing.assert_frame_equal(after.iloc[: len(before)], before)
+    pd.testing.assert_frame_equal(after, split_images(make_images(), more).reset_index(drop=True))
+    assert build_config(read_yaml(run.config)) == more
+    write_json(run.comparison, {})
+    extend_run(run, make_config(seeds=4, arms=["paper"], statistics={"metric": "auc"}))
+    assert read_json(run.plan)[-1]["results_seen"] is True
 
 
 @pytest.mark.parametrize(

@@ -16,6 +16,8 @@ from osteo_ray.data.splits import (
     assign_folds,
     assign_splits,
     check_class_sizes,
+    divide_training,
+    shuffle_labels,
 )
 from osteo_ray.errors import InputError
 
@@ -376,3 +378,29 @@ def test_bad_input_is_named() -> None:
         assign_splits(labels, groups, (7, 0, 3), seed=0)
     with pytest.raises(ValueError, match="at least two folds, but got 1"):
         assign_folds(labels, groups, 1, seed=0)
+
+
+def test_parts_of_the_training_images_keep_groups_and_classes() -> None:
+    labels = np.array(["normal", "worn"] * 30)
+    groups = np.arange(60) // 4
+    splits = np.where(np.arange(60) < 48, "train", "test")
+    parts = divide_training(labels, groups, splits, n_parts=3, seed=1)
+    assert (parts[48:] == -1).all()
+    assert sorted(np.unique(parts[:48])) == [0, 1, 2]
+    assert all(len(set(parts[groups == group])) == 1 for group in range(12))
+    assert np.bincount(parts[:48]).tolist() == [16, 16, 16]
+    assert (divide_training(labels, groups, splits, n_parts=3, seed=1) == parts).all()
+    assert (divide_training(labels, groups, splits, n_parts=3, seed=2) != parts).any()
+
+
+def test_shuffled_labels_keep_groups_together_and_spare_what_is_set_aside() -> None:
+    labels = np.array((["normal"] * 6 + ["worn"] * 6) * 3)
+    groups = np.arange(36) // 3
+    splits = np.where(np.arange(36) < 6, "", "train")
+    shuffled = shuffle_labels(labels, groups, splits, seed=0)
+    assert (shuffled[:6] == labels[:6]).all()
+    assert sorted(shuffled) == sorted(labels)
+    assert (shuffled != labels).any()
+    assert all(len(set(shuffled[groups == group])) == 1 for group in range(2, 12))
+    assert (shuffle_labels(labels, groups, splits, seed=0) == shuffled).all()
+    assert (shuffle_labels(labels, groups, splits, seed=1) != shuffled).any()

@@ -16,7 +16,8 @@ import torch
 
 from osteo_ray.compare import trials
 from osteo_ray.compare.arms import ARMS
-from osteo_ray.compare.experiment import Experiment, Trial
+from osteo_ray.compare.experiment import Experiment, MaskJob, Trial, plan_trials
+from osteo_ray.compare.mask_jobs import list_explanations
 from osteo_ray.compare.trials import run_trial
 from osteo_ray.config import ARM_NAMES, LimeSettings, build_config, merge_settings
 from osteo_ray.data.images import resize_image
@@ -30,7 +31,7 @@ from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.models import forward
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
-from osteo_ray.models.classifier import load_classifier
+from osteo_ray.models.classifier import Classifier, build_classifier, load_classifier
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import make_deterministic
 from osteo_ray.runs import FAITHFULNESS, HEATMAPS, MASKS, PIXELS, Run, read_parts, write_table
@@ -46,6 +47,8 @@ SETTINGS: dict[str, Any] = {
     "models": [MODEL],
     "weights": ["none"],
     "seeds": 1,
+    "arms": ["full"],
+    "crossfit_folds": 2,
     "image_size": SIZE_PX,
     "training": {"epochs": 1, "per_worker_batch_size": 8},
     "lime": {"samples": 12, "top_k": 2},
@@ -91,11 +94,15 @@ def make_explainable(experiment: Experiment, **changes: Any) -> Explainable:
     explainable = Explainable(
         model=MODEL,
         seed=0,
+        fingerprint=experiment.key_of(FIRST),
+        lime_seed=0,
         checkpoint=experiment.path_of(FIRST) / "model.safetensors",
         frozen=experiment.path_of(FIRST) / "frozen",
         faithfulness=experiment.run.faithfulness,
-        masks=experiment.masks_of(FIRST),
+        masks=experiment.masks_of(MaskJob(FIRST)),
         heatmaps=experiment.run.heatmaps / MODEL / "seed-0",
+        wanted=frozenset(experiment.image_ids[SPLIT != ""].tolist()),
+        controls=True,
     )
     return replace(explainable, **changes)
 
@@ -103,19 +110,10 @@ def make_explainable(experiment: Experiment, **changes: Any) -> Explainable:
 def explain(
     experiment: Experiment,
     *explainables: Explainable,
-    wanted: frozenset[str] | None = None,
     slices: tuple[tuple[str, int, int], ...] = (("part-a", 0, 10), ("part-b", 0, 6)),
 ) -> list[dict[str, int]]:
     """Call an `Explainer` on slices of the pixel files; return its counts, call by call."""
-    worker = Explainer(
-        list(explainables),
-        wanted or frozenset(experiment.image_ids[SPLIT != ""].tolist()),
-        experiment.config.lime,
-        2,
-        SIZE_PX,
-        "cpu",
-        1,
-    )
+    worker = Explainer(list(explainables), experiment.config.lime, 2, SIZE_PX, "cpu", 1)
     files, starts, stops = zip(*slices, strict=True)
     batch = {
         "file": np.array([str(experiment.run.pixels / f"{name}.parquet") for name in files]),
@@ -160,19 +158,33 @@ def _flat_image_is_one_superpixel():
         yield
 
 
+@pytest.fixture(autouse=True, scope="module")
+def _heat_maps_have_a_peak():
+    """Make heat maps of the images: at this size the last feature map is a single pixel."""
+
+    def compute(_: object, images: torch.Tensor, classes: np.ndarray) -> np.ndarray:
+        return (images[:, 0].numpy() + classes[:, None, None]) / 2
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(explainer, "compute_heatmaps", compute)
+        yield
+
+
 @pytest.fixture(scope="module")
 def experiment(tmp_path_factory: pytest.TempPathFactory, pixels: np.ndarray) -> Experiment:
-    """An experiment whose first model is trained and has explained every image."""
+    """An experiment whose first models are trained and have explained what the arms need."""
     experiment = make_experiment(tmp_path_factory.mktemp("run"))
     write_pixels(experiment, pixels)
-    run(experiment, FIRST, pixels)
-    explain(experiment, make_explainable(experiment))
+    first, second = plan_trials(experiment)
+    for trial in first:
+        run(experiment, trial, pixels)
+    explain(experiment, *(one.explainable for one in list_explanations(experiment, second)))
     return experiment
 
 
 @pytest.fixture(scope="module")
 def masks(experiment: Experiment) -> pd.DataFrame:
-    return read_masks(experiment.masks_of(FIRST))
+    return read_masks(experiment.masks_of(MaskJob(FIRST)))
 
 
 # A trial and its artifacts
@@ -197,7 +209,8 @@ def test_trial_leaves_model_predictions_and_history(
         part = found[found["split"] == split]
         rows = np.flatnonzero(split == SPLIT)
         assert part["image_id"].tolist() == experiment.image_ids[rows].tolist()
-        assert part["label"].tolist() == experiment.labels[rows].tolist()
+        labels = experiment.labels_of(Trial(MODEL, 0, arm))
+        assert part["label"].tolist() == labels[rows].tolist()
     assert len(found) == 4 + 3  # one validation image is set aside
     np.testing.assert_allclose(found["p_normal"] + found["p_worn"], 1, atol=1e-12)
 
@@ -286,46 +299,165 @@ def unpack_bits(packed: bytes) -> np.ndarray:
     return bits.reshape(SIZE_PX, SIZE_PX).astype(bool)
 
 
-@pytest.mark.parametrize("arm", ARM_NAMES)
+def _stack(directory: Path, kind: str) -> np.ndarray:
+    """Return keep-masks by number of the image; whole where there is none."""
+    keep = np.ones((N_IMAGES, SIZE_PX, SIZE_PX), bool)
+    masks = read_masks(directory)
+    for row in masks[(masks["kind"] == kind) & masks["error"].isna()].itertuples():
+        keep[int(row.image_id.removeprefix("image-"))] = unpack_bits(row.keep_mask)
+    return keep
+
+
+@pytest.fixture(scope="module")
+def shown(experiment: Experiment, pixels: np.ndarray) -> dict[str, np.ndarray]:
+    """Return what each arm has to show, worked out another way: float, (n, height, width)."""
+
+    def masks(teacher: str, kind: str = "lime", target: Any = "predicted") -> np.ndarray:
+        return _stack(experiment.masks_of(MaskJob(Trial(MODEL, 0, teacher), target)), kind)
+
+    lime = masks("original")
+    parts = [masks(f"fold-{number}") for number in (0, 1)]
+    told = [
+        read_masks(experiment.masks_of(MaskJob(Trial(MODEL, 0, f"fold-{number}"))))["image_id"]
+        for number in (0, 1)
+    ]
+    crossfit = lime.copy()
+    for part, ids in zip(parts, told, strict=True):
+        rows = [int(name.removeprefix("image-")) for name in ids.unique()]
+        crossfit[rows] = part[rows]
+    used = SPLIT != ""
+    mean_area = round(lime[SPLIT == "train"].mean(0).sum())
+    often = lime[SPLIT == "train"].mean(0).ravel()
+    mean = np.isin(np.arange(SIZE_PX**2), np.argsort(-often, kind="stable")[:mean_area])
+    image = pixels / 255
+    fixed = image * np.where(used[:, None, None], mean.reshape(SIZE_PX, SIZE_PX), True)
+    return {
+        "original": image,
+        "original_retrained": image,
+        "permuted_labels": image * masks("shuffled"),
+        "lime": image * lime,
+        "lime_crossfit": image * crossfit,
+        "lime_true_label": image * masks("original", target="true"),
+        "random_mask": image * masks("original", "random"),
+        "gradcam": image * masks("original", "gradcam"),
+        "untrained_lime": image * masks("untrained"),
+        "silhouette": lime.astype(float),
+        "complement": image * np.where(used[:, None, None], ~lime, lime),
+        "mean_mask": fixed,
+    }
+
+
+@pytest.mark.parametrize("arm", sorted(set(ARM_NAMES) - {"other_image_mask", "centre_mask"}))
 def test_each_arm_sees_what_its_name_says(
     experiment: Experiment,
-    masks: pd.DataFrame,
+    shown: dict[str, np.ndarray],
     pixels: np.ndarray,
     look: Callable[..., dict[str, ImageSet]],
     tmp_path: Path,
     arm: str,
 ) -> None:
-    copy = replace(experiment, run=Run(tmp_path))
-    shutil.copytree(experiment.run.masks, copy.run.masks)
-    sets = look(Trial(MODEL, 0, arm), copy, pixels)
-    kind = {"original": None, "lime": "lime", "random_mask": "random", "silhouette": "lime"}[arm]
-    keep = np.ones(pixels.shape, bool)  # so for the flat image, which has no mask
-    if kind:
-        for row in masks[(masks["kind"] == kind) & masks["error"].isna()].itertuples():
-            keep[int(row.image_id.removeprefix("image-"))] = unpack_bits(row.keep_mask)
-    shown = {
-        "original": pixels / 255,
-        "lime": pixels / 255 * keep,
-        "random_mask": pixels / 255 * keep,
-        "silhouette": keep.astype(float),
-    }[arm]
+    trial = Trial(MODEL, 0, arm)
+    sets = look(trial, _copy(experiment, tmp_path, without=trial), pixels)
     for name, split in (("training", "train"), ("validation", "validation")):
         rows = np.flatnonzero(split == SPLIT)
         batch = sets[name].make_batch(np.arange(len(rows)), CPU)
         assert batch.shape == (len(rows), 1, SIZE_PX, SIZE_PX)
-        np.testing.assert_allclose(batch[:, 0], shown[rows], atol=1e-6)
+        np.testing.assert_allclose(batch[:, 0], shown[arm][rows], atol=1e-6)
+
+
+def _copy(experiment: Experiment, place: Path, without: Trial | None = None) -> Experiment:
+    """Return an experiment in another place, where masks and first models are done."""
+    copy = replace(experiment, run=Run(place))
+    shutil.copytree(experiment.run.masks, copy.run.masks)
+    for trial in set(plan_trials(experiment)[0]) - {without}:
+        shutil.copytree(experiment.path_of(trial), copy.path_of(trial))
+    return copy
 
 
 def test_every_arm_differs_from_the_others(
     experiment: Experiment, pixels: np.ndarray, look, tmp_path: Path
 ) -> None:
-    copy = replace(experiment, run=Run(tmp_path))
-    shutil.copytree(experiment.run.masks, copy.run.masks)
-    shown = []
-    for arm in ARM_NAMES:
-        training = look(Trial(MODEL, 0, arm), copy, pixels)["training"]
-        shown.append(training.make_batch(np.arange(len(training)), CPU).numpy().tobytes())
-    assert len(set(shown)) == len(ARM_NAMES)
+    copy = _copy(experiment, tmp_path)
+    seen = []
+    for arm in plan_trials(experiment)[1]:
+        training = look(arm, copy, pixels)["training"]
+        image = training.make_batch(np.arange(len(training)), CPU).numpy().tobytes()
+        seen.append((image, training.labels.tobytes(), experiment.start_of(arm)))
+    assert len(set(seen)) == len(ARM_NAMES) - 1
+
+
+def test_no_image_is_explained_by_a_model_that_trained_on_it(experiment: Experiment) -> None:
+    trial = Trial(MODEL, 0, "lime_crossfit")
+    seen = np.zeros(N_IMAGES, int)
+    for job, images in experiment.list_jobs(trial).items():
+        trained = experiment.split_of(job.teacher) == "train"
+        assert trained.sum() >= 2
+        assert not (images & trained).any()
+        seen += images
+    assert seen.tolist() == (SPLIT != "").astype(int).tolist()
+
+
+def test_first_model_of_the_papers_protocol_saw_another_split(tmp_path: Path) -> None:
+    arms = ["original", "lime", "original_retrained"]
+    paper = make_experiment(tmp_path, protocol="paper", arms=arms)
+    (job,) = paper.list_jobs(Trial(MODEL, 0, "lime"))
+    assert job.teacher.arm == "resplit"
+    other = paper.split_of(job.teacher)
+    assert ((other == "train") & (SPLIT == "test")).any()
+    assert set(np.flatnonzero(other == "")) == {SET_ASIDE}
+    assert paper.start_of(Trial(MODEL, 0, "original_retrained")) == job.teacher
+    first, second = plan_trials(paper)
+    assert [trial.arm for trial in first] == ["original", "resplit"]
+    assert [trial.arm for trial in second] == ["lime", "original_retrained"]
+
+
+def test_training_may_go_on_from_the_first_model(
+    experiment: Experiment,
+    pixels: np.ndarray,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert experiment.start_of(Trial(MODEL, 0, "lime")) is None
+    assert experiment.start_of(Trial(MODEL, 0, "original_retrained")) == FIRST
+    on = make_experiment(tmp_path, second_start="first")
+    assert on.start_of(Trial(MODEL, 0, "lime")) == FIRST
+    assert on.start_of(FIRST) is None
+    assert on.start_of(Trial(MODEL, 0, "permuted_labels")) == Trial(MODEL, 0, "shuffled")
+    begun: list[torch.Tensor] = []
+
+    def keep(classifier: Classifier, *rest: object, **named: object) -> None:
+        begun.extend(value.clone() for value in classifier.state_dict().values())
+        raise Seen
+
+    monkeypatch.setattr(trials, "train_classifier", keep)
+    with pytest.raises(Seen):
+        run(_copy(experiment, tmp_path), Trial(MODEL, 0, "original_retrained"), pixels)
+    file = experiment.path_of(FIRST) / "model.safetensors"
+    first = load_classifier(file, MODEL, n_classes=2, image_size=SIZE_PX)
+    for one, other in zip(begun, first.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_untrained_model_is_as_it_was_drawn(experiment: Experiment) -> None:
+    path = experiment.path_of(Trial(MODEL, 0, "untrained"))
+    assert json.loads((path / "history.json").read_text()) == []
+    drawn = build_classifier(MODEL, n_classes=2, image_size=SIZE_PX, weights="none", seed=0)
+    found = load_classifier(path / "model.safetensors", MODEL, n_classes=2, image_size=SIZE_PX)
+    for one, other in zip(drawn.state_dict().values(), found.state_dict().values(), strict=True):
+        assert torch.equal(one, other)
+
+
+def test_shuffled_labels_stay_with_groups_and_sets_aside_are_left(tmp_path: Path) -> None:
+    groups = np.arange(N_IMAGES) // 2 * 2
+    labels = np.array(["normal", "normal", "worn", "worn"] * (N_IMAGES // 4))
+    made = make_experiment(tmp_path)
+    experiment = replace(made, groups=groups, labels=labels, splits={0: np.full(16, "train")})
+    shuffled = experiment.labels_of(Trial(MODEL, 0, "permuted_labels"))
+    assert sorted(shuffled) == sorted(labels)
+    assert (shuffled != labels).any()
+    assert (shuffled[::2] == shuffled[1::2]).all()
+    assert (experiment.labels_of(Trial(MODEL, 0, "shuffled")) == shuffled).all()
+    assert (experiment.labels_of(Trial(MODEL, 0, "lime")) == labels).all()
 
 
 def test_arms_are_those_of_the_configuration() -> None:
@@ -337,7 +469,7 @@ def test_image_without_explanation_is_kept_whole(
     experiment: Experiment, masks: pd.DataFrame, pixels: np.ndarray, look, tmp_path: Path
 ) -> None:
     failed = masks[masks["error"].notna()]
-    assert failed["image_id"].tolist() == [f"image-{FLAT:02}"] * 2
+    assert failed["image_id"].tolist() == [f"image-{FLAT:02}"] * 3
     copy = replace(experiment, run=Run(tmp_path))
     shutil.copytree(experiment.run.masks, copy.run.masks)
     training = look(Trial(MODEL, 0, "lime"), copy, pixels)["training"]
@@ -356,7 +488,7 @@ def test_missing_masks_stop_a_masked_arm(
         run(copy, trial, pixels)
     part = masks[~((masks["kind"] == "lime") & (masks["image_id"] == "image-08"))]
     table = pa.Table.from_pandas(part, MASKS, preserve_index=False)
-    write_table(copy.masks_of(trial) / "part-0.parquet", table)
+    write_table(copy.masks_of(MaskJob(FIRST)) / "part-0.parquet", table)
     with pytest.raises(RuntimeError, match="but 1 have none"):
         run(copy, trial, pixels)
     assert not copy.is_done(trial)
@@ -443,16 +575,19 @@ def test_lime_settings_belong_to_masked_arms_and_masks_only(changes: dict[str, A
     for arm in ("lime", "random_mask", "silhouette"):
         assert _key(arm, lime=changes) != _key(arm)
     one, other = (make_experiment(Path("/run"), lime=lime) for lime in ({}, changes))
-    assert one.masks_of(FIRST) != other.masks_of(FIRST)
+    assert one.masks_of(MaskJob(FIRST)) != other.masks_of(MaskJob(FIRST))
 
 
-def test_all_arms_of_a_seed_share_their_masks() -> None:
+def test_arms_of_a_seed_share_masks_of_one_teacher() -> None:
     experiment = make_experiment(Path("/run"))
-    folders = {experiment.masks_of(Trial(MODEL, 0, arm)) for arm in ARM_NAMES}
-    assert len(folders) == 1
-    assert experiment.masks_of(Trial(MODEL, 1, "lime")) not in folders
+    arms = ("lime", "random_mask", "silhouette", "complement", "other_image_mask", "mean_mask")
+    jobs = {job for arm in arms for job in experiment.list_jobs(Trial(MODEL, 0, arm))}
+    assert jobs == {MaskJob(FIRST)}
+    folder = experiment.masks_of(MaskJob(FIRST))
+    assert experiment.masks_of(MaskJob(Trial(MODEL, 1, "original"))) != folder
+    assert experiment.masks_of(MaskJob(FIRST, "true")) != folder
     retrained = make_experiment(Path("/run"), training={"epochs": 3})
-    assert retrained.masks_of(FIRST) not in folders  # another first model
+    assert retrained.masks_of(MaskJob(FIRST)) != folder  # another first model
 
 
 # The explainer
@@ -462,24 +597,27 @@ def test_masks_table_holds_each_wanted_image_once_a_kind(
     experiment: Experiment, masks: pd.DataFrame
 ) -> None:
     wanted = sorted(experiment.image_ids[SPLIT != ""].tolist())
-    for kind in ("lime", "random"):
+    for kind in ("lime", "random", "gradcam"):
         assert masks.loc[masks["kind"] == kind, "image_id"].tolist() == wanted
-    assert len(masks) == 2 * len(wanted)
+    assert len(masks) == 3 * len(wanted)
     lime = masks[(masks["kind"] == "lime") & masks["error"].isna()]
     assert (lime["n_samples"] == 12).all()
     assert lime["explained_class"].isin([0, 1]).all()
     assert (lime["local_fit"] <= 1).all()
     assert (lime["weights"].map(len) >= 2).all()
-    random = masks[masks["kind"] == "random"]
+    random = masks[masks["kind"] != "lime"]
     assert random[["weights", "n_samples", "local_fit", "explained_class"]].isna().all(axis=None)
 
 
-def test_random_mask_has_the_area_of_the_lime_mask(masks: pd.DataFrame) -> None:
-    found = masks[masks["error"].isna()]
-    lime, random = (found[found["kind"] == kind]["keep_mask"] for kind in ("lime", "random"))
+@pytest.mark.parametrize("kind", ["random", "gradcam"])
+def test_control_has_the_area_of_the_lime_mask(masks: pd.DataFrame, kind: str) -> None:
+    found = masks[masks["error"].isna()].set_index("image_id")
+    control = found[found["kind"] == kind]["keep_mask"]
+    lime = found[found["kind"] == "lime"]["keep_mask"][control.index]
+    assert len(control) > 0
     pairs = [
         (unpack_mask(one, SIZE_PX), unpack_mask(other, SIZE_PX))
-        for one, other in zip(lime, random, strict=True)
+        for one, other in zip(lime, control, strict=True)
     ]
     assert [one.sum() for one, _ in pairs] == [other.sum() for _, other in pairs]
     assert any(0 < one.sum() < one.size for one, _ in pairs)
@@ -516,7 +654,7 @@ def test_done_images_are_passed_over(
 ) -> None:
     folder = tmp_path / "masks"
     first = frozenset({"image-00", "image-01", "image-12"})
-    explain(experiment, make_explainable(experiment, masks=folder), wanted=first)
+    explain(experiment, make_explainable(experiment, masks=folder, wanted=first))
     assert read_done(folder) == first
     files = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     rest = make_explainable(experiment, masks=folder, done=read_done(folder))
@@ -561,7 +699,8 @@ def test_faithfulness_of_chosen_images_is_measured(experiment: Experiment, tmp_p
     explain(experiment, explainable)
     rows = read_parts(tmp_path / "faithfulness", FAITHFULNESS).to_pylist()
     named = sorted((row["image_id"], row["kind"]) for row in rows)
-    assert named == [(i, k) for i in ("image-00", "image-11") for k in ("lime", "random")]
+    kinds = ("gradcam", "lime", "random")
+    assert named == [(i, k) for i in ("image-00", "image-11") for k in kinds]
     for row in rows:
         assert 0 <= row["insertion_auc"] <= 1
         assert 0 <= row["deletion_auc"] <= 1

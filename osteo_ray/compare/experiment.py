@@ -1,7 +1,6 @@
 """What is to be trained and explained, and where its artifacts lie. Free of Ray and of PyTorch."""
 
 import hashlib
-from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -225,10 +224,23 @@ class Experiment:
         return self.path_of(trial).exists()
 
 
-def list_teachers(experiment: Experiment, trials: Iterable[Trial]) -> list[Trial]:
-    """Return the trainings that other trials need, each once, those of arms included."""
-    needed = [first for trial in trials for first in experiment.list_requirements(trial)]
-    return list(dict.fromkeys(needed))
+def plan_trials(experiment: Experiment) -> tuple[list[Trial], list[Trial]]:
+    """Return the trainings of a comparison: those that others need, and those others.
+
+    Example of the first: `original`, and whatever else has to explain images or to be gone on
+    from. Of the second: every other arm.
+    """
+    config = experiment.config
+    arms = [
+        Trial(model, seed, arm)
+        for seed in config.seed_numbers
+        for model in config.models
+        for arm in config.arms
+    ]
+    originals = [trial for trial in arms if trial.arm == ORIGINAL]
+    needed = [first for trial in arms for first in experiment.list_requirements(trial)]
+    first = list(dict.fromkeys([*originals, *needed]))
+    return first, [trial for trial in arms if trial.arm != ORIGINAL]
 
 
 def describe_experiment(run: Run, config: CompareConfig, dataset: Dataset) -> Experiment:

@@ -156,7 +156,7 @@ def create_run(
         audit = audit_images(ingest, config.conflict_policy, report=report)
         shutil.rmtree(scratch)
         images = audit.images[IMAGES.names]
-        splits = split_images(images, config, config.seed_numbers)
+        splits = split_images(images, config)
         write_table(draft.images, pa.Table.from_pandas(images, IMAGES, preserve_index=False))
         write_table(
             draft.rejects, pa.Table.from_pandas(ingest.rejects, REJECTS, preserve_index=False)
@@ -207,8 +207,13 @@ def extend_run(run: Run, config: CompareConfig) -> None:
     _write_config(run, config)
 
 
-def split_images(images: pd.DataFrame, config: CompareConfig, seeds: Sequence[int]) -> pd.DataFrame:
-    """Divide the images that are used, once per seed: seed, image_id, split.
+def split_images(
+    images: pd.DataFrame, config: CompareConfig, seeds: Sequence[int] | None = None
+) -> pd.DataFrame:
+    """Divide the images that are used, once per seed (by default, of the plan).
+
+    Returns:
+        seed, image_id, split.
 
     Raises:
         InputError: There are too few images, or the source's own split lacks a part.
@@ -223,7 +228,7 @@ def split_images(images: pd.DataFrame, config: CompareConfig, seeds: Sequence[in
     else:
         check_class_sizes(labels, groups, config.split_ratio, config.folds)
     parts = []
-    for seed in seeds:
+    for seed in config.seed_numbers if seeds is None else seeds:
         number = config.seeds_of(seed).split
         if config.split == "given":
             assigned = given

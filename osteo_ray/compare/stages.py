@@ -10,15 +10,14 @@ import pyarrow.parquet as pq
 import ray
 
 from osteo_ray.cluster import Plan, confirm, connect, plan_resources
-from osteo_ray.compare.arms import ORIGINAL
 from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
 from osteo_ray.compare.experiment import (
     Experiment,
-    MaskJob,
     Trial,
     describe_experiment,
-    list_teachers,
+    plan_trials,
 )
+from osteo_ray.compare.mask_jobs import Explanations, list_explanations
 from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.model_check import check_models
 from osteo_ray.compare.prepare import create_run, extend_run, list_source, locate_run
@@ -27,14 +26,12 @@ from osteo_ray.compare.verdict import build_comparison
 from osteo_ray.config import CompareConfig
 from osteo_ray.errors import IncompleteError
 from osteo_ray.explain.generate import explain_images
-from osteo_ray.explain.jobs import Explainable, read_done
 from osteo_ray.progress import Clock, JobProgress, Stage
 from osteo_ray.report.page import write_report
 from osteo_ray.runs import Run, read_json, write_json, write_table
 
 FIRST, EXPLAIN, SECOND = "train on originals", "explain", "train the other arms"
 _TRAINING_COST = 3.0  # a forward and a backward pass of one image, in forward passes
-_SAMPLES_PER_CLASS = 2  # test images of which heat maps are drawn for the report
 
 
 @dataclass(frozen=True)
@@ -89,40 +86,19 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
         return _conclude(experiment, dataset, failures, clock)
 
 
-@dataclass(frozen=True)
-class _Job:
-    """Explanations to make, and of which images they are there already."""
-
-    explainable: Explainable
-    job: MaskJob
-
-    @property
-    def n_done(self) -> int:
-        return len(self.explainable.wanted & self.explainable.done)
-
-
 def _run_stages(
     experiment: Experiment, plan: Plan, progress: JobProgress, clock: Clock
 ) -> list[Failure]:
     """Do what is missing; return the trials that failed, or that could not begin."""
-    config = experiment.config
-    arms = [
-        Trial(model, seed, arm)
-        for seed in config.seed_numbers
-        for model in config.models
-        for arm in config.arms
-    ]
-    originals = [trial for trial in arms if trial.arm == ORIGINAL]
-    first = list(dict.fromkeys([*originals, *list_teachers(experiment, arms)]))
-    second = [trial for trial in arms if trial.arm != ORIGINAL]
-    jobs = _list_jobs(experiment, second)
+    first, second = plan_trials(experiment)
+    jobs = list_explanations(experiment, second)
     trainings = {FIRST: first, SECOND: second}
     stages = _plan_stages(experiment, trainings, jobs)
 
     @cache
     def pixels() -> "ray.ObjectRef[np.ndarray]":
         ids = experiment.image_ids.tolist()
-        return ray.put(read_pixels(experiment.run, ids, config.image_size))
+        return ray.put(read_pixels(experiment.run, ids, experiment.config.image_size))
 
     def sweep(name: str, trials: list[Trial]) -> list[Failure]:
         pending = [trial for trial in trials if not experiment.is_done(trial)]
@@ -157,7 +133,7 @@ def _run_stages(
 
 
 def _plan_stages(
-    experiment: Experiment, trainings: dict[str, list[Trial]], jobs: list[_Job]
+    experiment: Experiment, trainings: dict[str, list[Trial]], jobs: list[Explanations]
 ) -> list[Stage]:
     config = experiment.config
     n_trained = float(np.mean([np.sum(split == "train") for split in experiment.splits.values()]))
@@ -174,60 +150,17 @@ def _plan_stages(
         if trials
     ]
     if jobs:
-        total = sum(len(job.explainable.wanted) for job in jobs)
+        total = sum(job.n_wanted for job in jobs)
         done = sum(job.n_done for job in jobs)
         stages.insert(1, Stage(EXPLAIN, "explanations", total, config.lime.samples, done))
     return stages
 
 
-def _list_jobs(experiment: Experiment, trials: list[Trial]) -> list[_Job]:
-    """List the explanations that trials need, each once."""
-    wanted: dict[MaskJob, np.ndarray] = {}
-    for trial in trials:
-        for job, images in experiment.list_jobs(trial).items():
-            wanted[job] = wanted.get(job, np.zeros_like(images)) | images
-    samples = _choose_samples(experiment)
-    return [
-        _Job(_describe_job(experiment, job, images, samples), job) for job, images in wanted.items()
-    ]
-
-
-def _describe_job(
-    experiment: Experiment, job: MaskJob, images: np.ndarray, samples: frozenset[str]
-) -> Explainable:
-    run, config = experiment.run, experiment.config
-    model, seed = job.teacher.model, job.teacher.seed
-    path = experiment.path_of(job.teacher)
-    # The one whose masks are the paper's; the others only serve a control.
-    is_main = job == MaskJob(experiment.first_of(Trial(model, seed, "lime")))
-    targets = None
-    if job.target == "true":
-        numbers = np.searchsorted(experiment.classes, experiment.labels)
-        targets = dict(zip(experiment.image_ids.tolist(), numbers.tolist(), strict=True))
-    masks = experiment.masks_of(job)
-    return Explainable(
-        model=model,
-        seed=seed,
-        fingerprint=experiment.key_of(job.teacher),
-        lime_seed=config.seeds_of(seed).lime,
-        checkpoint=path / "model.safetensors",
-        frozen=path / "frozen",
-        masks=masks,
-        wanted=frozenset(experiment.image_ids[images].tolist()),
-        faithfulness=run.faithfulness / model / f"seed-{seed}",
-        faithfulness_ids=experiment.list_ids(seed, "test") if is_main else frozenset(),
-        heatmaps=run.heatmaps / model / f"seed-{seed}",
-        heatmap_ids=samples if is_main and seed == config.first_seed else frozenset(),
-        done=read_done(masks),
-        teacher=job.teacher.arm,
-        targets=targets,
-        controls=is_main,
-    )
-
-
-def _explain(experiment: Experiment, plan: Plan, jobs: list[_Job], progress: JobProgress) -> None:
+def _explain(
+    experiment: Experiment, plan: Plan, jobs: list[Explanations], progress: JobProgress
+) -> None:
     config = experiment.config
-    pending = [job.explainable for job in jobs if job.n_done < len(job.explainable.wanted)]
+    pending = [job.explainable for job in jobs if job.n_done < job.n_wanted]
     if pending:
         explain_images(
             experiment.run.pixels,
@@ -239,16 +172,6 @@ def _explain(experiment: Experiment, plan: Plan, jobs: list[_Job], progress: Job
             n_actors=plan.slots,
             on_explained=lambda n, errors: progress.advance(EXPLAIN, n),
         )
-
-
-def _choose_samples(experiment: Experiment) -> frozenset[str]:
-    """Choose a few test images of the first seed for the report, the same at every rerun."""
-    in_test = experiment.splits[experiment.config.first_seed] == "test"
-    chosen: list[str] = []
-    for label in experiment.classes:
-        ids = experiment.image_ids[in_test & (experiment.labels == label)]
-        chosen += sorted(ids.tolist())[:_SAMPLES_PER_CLASS]
-    return frozenset(chosen)
 
 
 def _conclude(

@@ -43,8 +43,6 @@ from osteo_ray.compare.arms import (
     CROP_CONTROLS,
     ORIGINAL,
     choose_judged,
-    list_primary,
-    list_secondary,
 )
 from osteo_ray.compare.contrasts import Contrast, compare_arms
 from osteo_ray.compare.metrics import summarize_arms
@@ -173,11 +171,10 @@ def _judge_no_change(
     evidence: _Evidence, gain: Contrast, found: str, circumstances: Circumstances
 ) -> Verdict:
     judged, model = evidence.judged, gain.model
-    if judged != "lime" and evidence.is_better("lime", ORIGINAL):
-        if evidence.is_better("lime", judged):
-            found += evidence.describe("lime", ORIGINAL) + evidence.describe("lime", judged)
-            reason = f"LIME masks gain only if their model saw the labels they tell. {found}"
-            return Verdict(model, "leakage", reason)
+    if evidence.is_better("lime", ORIGINAL) and evidence.is_better("lime", judged):
+        found += evidence.describe("lime", ORIGINAL) + evidence.describe("lime", judged)
+        reason = f"LIME masks gain only if their model saw the labels they tell. {found}"
+        return Verdict(model, "leakage", reason)
     if (
         circumstances.original_above_chance
         and evidence.explains("complement")
@@ -228,11 +225,11 @@ def _judge_gain(
         return Verdict(model, "leakage", reason)
     if evidence.explains("silhouette"):
         return _name_explanation(evidence, found, "silhouette")
-    if evidence.is_better("lime_true_label", ORIGINAL):
-        if evidence.is_no_worse(judged, "lime_true_label"):
-            found += evidence.describe(judged, "lime_true_label")
-            reason = f"{found} So the masks cannot be told from masks that know the answer."
-            return Verdict(model, "leakage", reason)
+    knows = "lime_true_label"
+    if evidence.is_better(knows, ORIGINAL) and evidence.is_no_worse(judged, knows):
+        found += evidence.describe(judged, knows)
+        reason = f"{found} So the masks cannot be told from masks that know the answer."
+        return Verdict(model, "leakage", reason)
     if circumstances.copies_leak:
         reason = f"{found} But copies of test images were in training: memory looks like a gain."
         return Verdict(model, "leakage", reason)

@@ -1,0 +1,80 @@
+"""Is an arm better than chance? And do copies of test images stand in training?"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from osteo_ray.compare.significance import corrected_t_test
+
+
+@dataclass(frozen=True)
+class AboveChance:
+    """Accuracy of an arm beyond what its predictions would hit by chance.
+
+    Attributes:
+        model: The timm name.
+        arm: Which.
+        excess: Mean over seeds of accuracy minus agreement by chance; None for no seed.
+        p: One-sided p of the corrected t-test that it is above 0; None where it cannot be tested.
+        note: Why not.
+    """
+
+    model: str
+    arm: str
+    excess: float | None
+    p: float | None
+    note: str | None = None
+
+    def is_above(self, alpha: float) -> bool | None:
+        """Tell whether the arm is better than chance; None if that cannot be told."""
+        return None if self.p is None else self.p < alpha
+
+
+def measure_chance(labels: np.ndarray, predicted: np.ndarray) -> float:
+    """Return the share of images that would be right if predictions were dealt out by chance.
+
+    As in Cohen's kappa: the sum over classes of their share among labels times among predictions.
+
+    Example:
+        >>> measure_chance(np.array(["a", "a", "a", "b"]), np.array(["a", "a", "b", "b"]))
+        0.5
+    """
+    classes = np.union1d(labels, predicted)
+    shares = [np.mean(values[:, None] == classes, axis=0) for values in (labels, predicted)]
+    return float(shares[0] @ shares[1])
+
+
+def hold_against_chance(
+    predictions: pd.DataFrame, model: str, arm: str, *, n_test: float, n_train: float
+) -> AboveChance:
+    """Test whether an arm is better than chance on test images.
+
+    Args:
+        predictions: As trials leave them; labels are those that the arm took for true.
+        model: The timm name.
+        arm: Which.
+        n_test: Test images per seed.
+        n_train: Training images per seed.
+    """
+    rows = predictions[
+        (predictions["model"] == model)
+        & (predictions["arm"] == arm)
+        & (predictions["split"] == "test")
+    ]
+    scores = [name for name in rows.columns if name.startswith("p_")]
+    names = np.array([name.removeprefix("p_") for name in scores])
+    excess = []
+    for _, part in rows.groupby("seed"):
+        labels = part["label"].to_numpy(str)
+        predicted = names[part[scores].to_numpy().argmax(1)]
+        excess.append(float(np.mean(labels == predicted)) - measure_chance(labels, predicted))
+    if len(excess) < 2:
+        mean = excess[0] if excess else None
+        return AboveChance(
+            model, arm, mean, None, f"A test needs 2 seeds; {arm} has {len(excess)}."
+        )
+    test = corrected_t_test(np.array(excess), n_test=n_test, n_train=n_train)
+    if np.isnan(test.p):
+        return AboveChance(model, arm, test.mean, None, "All seeds are alike: no test of chance.")
+    return AboveChance(model, arm, test.mean, test.p / 2 if test.mean > 0 else 1 - test.p / 2)

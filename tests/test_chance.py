@@ -1,0 +1,54 @@
+"""Agreement by chance, by hand and against Cohen's kappa; who is above it."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from sklearn.metrics import cohen_kappa_score
+
+from osteo_ray.compare.chance import hold_against_chance, measure_chance
+
+
+def test_chance_is_that_of_kappa() -> None:
+    rng = np.random.default_rng(0)
+    labels, predicted = rng.choice(["a", "b", "c"], (2, 60), p=[0.5, 0.3, 0.2])
+    chance, hit = measure_chance(labels, predicted), float(np.mean(labels == predicted))
+    assert (hit - chance) / (1 - chance) == pytest.approx(cohen_kappa_score(labels, predicted))
+
+
+def _predict(hits: list[list[bool]]) -> pd.DataFrame:
+    """Predictions of half positive images, of which some are hit, seed by seed."""
+    rows = []
+    for seed, of_seed in enumerate(hits):
+        for number, hit in enumerate(of_seed):
+            label = number % 2
+            p = 0.9 if label == hit else 0.1
+            named = {"model": "m", "arm": "a", "split": "test", "seed": seed}
+            rows.append({**named, "label": "nw"[label], "p_n": 1 - p, "p_w": p})
+    return pd.DataFrame(rows)
+
+
+def test_arm_is_held_against_chance_seed_by_seed() -> None:
+    hits = [[True] * 8, [True] * 6 + [False] * 2, [True] * 4 + [False] * 4]
+    found = hold_against_chance(_predict(hits), "m", "a", n_test=0, n_train=1)
+    assert found.excess == pytest.approx(np.mean([0.5, 0.25, 0.0]))
+    expected = stats.ttest_1samp([0.5, 0.25, 0.0], 0, alternative="greater")
+    assert found.p == pytest.approx(expected.pvalue)
+    assert found.is_above(0.2) is True
+    assert found.is_above(0.01) is False
+    worse = [[not hit for hit in of_seed] for of_seed in hits]
+    below = hold_against_chance(_predict(worse), "m", "a", n_test=0, n_train=1)
+    assert below.p is not None
+    assert below.p > 0.5
+
+
+@pytest.mark.parametrize(
+    ("hits", "note"), [([[True] * 4], "needs 2 seeds; a has 1"), ([[True] * 4] * 2, "alike")]
+)
+def test_what_cannot_be_told_is_said(hits: list[list[bool]], note: str) -> None:
+    found = hold_against_chance(_predict(hits), "m", "a", n_test=1, n_train=9)
+    assert found.p is None
+    assert found.is_above(0.05) is None
+    assert found.note is not None
+    assert note in found.note
+    assert hold_against_chance(_predict(hits), "other", "a", n_test=1, n_train=9).excess is None
