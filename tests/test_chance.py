@@ -42,13 +42,16 @@ def test_arm_is_held_against_chance_seed_by_seed() -> None:
     assert below.p > 0.5
 
 
-@pytest.mark.parametrize(
-    ("hits", "note"), [([[True] * 4], "needs 2 seeds; a has 1"), ([[True] * 4] * 2, "alike")]
-)
-def test_what_cannot_be_told_is_said(hits: list[list[bool]], note: str) -> None:
-    found = hold_against_chance(_predict(hits), "m", "a", n_test=1, n_train=9)
-    assert found.p is None
-    assert found.is_above(0.05) is None
-    assert found.note is not None
-    assert note in found.note
-    assert hold_against_chance(_predict(hits), "other", "a", n_test=1, n_train=9).excess is None
+def test_seeds_that_are_alike_are_told_by_their_signs() -> None:
+    found = hold_against_chance(_predict([[True] * 4] * 3), "m", "a", n_test=1, n_train=9)
+    assert (found.excess, found.p) == (0.5, 1 / 8)
+    never = hold_against_chance(_predict([[False] * 4] * 3), "m", "a", n_test=1, n_train=9)
+    assert never.p == 1.0
+
+
+def test_what_cannot_be_told_is_said() -> None:
+    one = hold_against_chance(_predict([[True] * 4]), "m", "a", n_test=1, n_train=9)
+    assert (one.excess, one.p, one.note) == (0.5, None, "A test needs 2 seeds; a has 1.")
+    assert one.is_above(0.05) is None
+    none = hold_against_chance(_predict([[True] * 4]), "m", "other", n_test=1, n_train=9)
+    assert (none.excess, none.p) == (None, None)

@@ -16,7 +16,8 @@ class AboveChance:
         model: The timm name.
         arm: Which.
         excess: Mean over seeds of accuracy minus agreement by chance; None for no seed.
-        p: One-sided p of the corrected t-test that it is above 0; None where it cannot be tested.
+        p: One-sided p of the corrected t-test that it is above 0, or where all seeds are alike,
+            of the sign-flip test; None where it cannot be tested.
         note: Why not.
     """
 
@@ -75,6 +76,7 @@ def hold_against_chance(
             model, arm, mean, None, f"A test needs 2 seeds; {arm} has {len(excess)}."
         )
     test = corrected_t_test(np.array(excess), n_test=n_test, n_train=n_train)
-    if np.isnan(test.p):
-        return AboveChance(model, arm, test.mean, None, "All seeds are alike: no test of chance.")
-    return AboveChance(model, arm, test.mean, test.p / 2 if test.mean > 0 else 1 - test.p / 2)
+    p = test.p / 2 if test.mean > 0 else 1 - test.p / 2
+    if test.sd == 0:  # no spread for a t-test, but signs can be flipped
+        p = 2.0 ** -len(excess) if test.mean > 0 else 1.0
+    return AboveChance(model, arm, test.mean, p)
