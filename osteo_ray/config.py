@@ -35,11 +35,25 @@ ARM_PRESETS = {
 }
 CLEAN = frozenset({"lime_crossfit"})
 """Arms that the paper's protocol cannot have."""
-Metric = Literal["accuracy", "precision", "recall", "specificity", "f1", "auc"]
+Metric = Literal[
+    "accuracy",
+    "precision",
+    "recall",
+    "specificity",
+    "f1",
+    "auc",
+    "balanced_accuracy",
+    "mcc",
+    "pr_auc",
+    "brier",
+    "calibration_error",
+]
 ConflictPolicy = Literal["drop", "majority", "keep"]
 ExplainMethod = Literal["lime", "gradcam"]
-METRIC_NAMES: tuple[Metric, ...] = get_args(Metric)
 Background = Literal["black", "mean", "blur"]
+METRIC_NAMES: tuple[Metric, ...] = get_args(Metric)
+LOWER_IS_BETTER: frozenset[str] = frozenset({"brier", "calibration_error"})
+"""Metrics that are errors: a negative difference is a gain. Of all others more is better."""
 Superpixels = Literal["quickshift", "slic", "felzenszwalb", "grid"]
 CopyKind = Literal["exact", "reencoded", "resized", "brightness", "cropped", "mirrored", "rotated"]
 COPY_KINDS: tuple[CopyKind, ...] = get_args(CopyKind)
@@ -145,6 +159,23 @@ class StatisticsSettings(Settings):
     margin: float = Field(
         0.03, gt=0, lt=1, description="Differences inside ± margin count as equivalent."
     )
+    prevalence: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of the positive class at which predictive values are given; by default "
+        "that of the test images.",
+    )
+
+    @field_validator("metric")
+    @classmethod
+    def _check_metric(cls, metric: Metric) -> Metric:
+        if metric in LOWER_IS_BETTER:
+            raise ValueError(
+                f"Expected a primary endpoint of which more is better, but got `{metric}`: the "
+                "verdict reads a positive difference as a gain."
+            )
+        return metric
 
 
 class SlotSettings(Settings):

@@ -15,6 +15,7 @@ from osteo_ray.cluster import Plan
 from osteo_ray.compare.dataset import Dataset, fingerprint_images, read_pixels
 from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
 from osteo_ray.compare.metrics import compute_results
+from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.compare.significance import corrected_t_test
 from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.config import AuditConfig, SetupConfig
@@ -208,8 +209,9 @@ def _compare(model: str, experiments: dict[str, Experiment], leaked_share: float
 def _read_accuracies(experiment: Experiment, model: str) -> "pd.Series[float]":
     """Read the accuracy on test images by seed."""
     parts = [pq.read_table(path / "predictions.parquet") for path in _list_done(experiment, model)]
-    predictions = pa.concat_tables(parts).to_pandas()
-    results = compute_results(predictions, experiment.classes, experiment.classes[-1])
+    classes = experiment.classes
+    predictions = encode_predictions(pa.concat_tables(parts), classes, classes[-1])
+    results = compute_results(predictions)
     return results[results["split"] == "test"].set_index("seed")["accuracy"]
 
 

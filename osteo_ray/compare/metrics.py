@@ -1,16 +1,30 @@
-"""Metrics of a classifier on labelled images: per trained model, then summarised over seeds."""
+"""Metrics of a classifier on labelled images, per trained model: pure, and the table of results.
 
-import math
+What depends on counts alone is computed from the confusion matrix, for any number of matrices at
+once: scikit-learn counts anew for each metric, and a comparison has thousands of trained models.
+Tests hold every metric to scikit-learn's.
+"""
+
 from collections.abc import Hashable, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support, roc_auc_score
+from sklearn.metrics import average_precision_score, roc_auc_score
 
+from osteo_ray.compare.predictions import (
+    Group,
+    Key,
+    Predictions,
+    check_classes,
+    check_labels,
+    check_probabilities,
+)
+from osteo_ray.compare.thresholds import OPERATING_NAMES, choose_threshold, measure_operation
 from osteo_ray.config import METRIC_NAMES
 
-KEYS = ["model", "seed", "arm", "split"]
+KEYS = list(Key._fields)
+N_BINS = 10
+"""Of the calibration error and of reliability diagrams, of equal width."""
 
 
 def compute_metrics(
@@ -19,7 +33,15 @@ def compute_metrics(
     """Measure the predictions of one classifier on one set of images.
 
     With two classes the metrics are those of the positive class, recall being sensitivity; with
-    more they are macro averages, each class against the rest.
+    more they are macro averages, each class against the rest. Accuracy and MCC are of all classes
+    at once (Gorodkin 2004). Balanced accuracy is the mean recall over classes. `pr_auc` is average
+    precision. `brier` is the mean squared error of a class's probability, in [0, 1].
+
+    `calibration_error` is the expected calibration error over ten bins of equal width: with two
+    classes, of the positive class's probability against its share (Naeini, Cooper and Hauskrecht,
+    "Obtaining well calibrated probabilities using Bayesian binning", AAAI 2015); with more, of the
+    top class's probability against the share of correct predictions (Guo et al., "On calibration
+    of modern neural networks", ICML 2017).
 
     Args:
         labels: str, (n_images,); the true classes.
@@ -29,9 +51,10 @@ def compute_metrics(
         positive_class: One of them.
 
     Returns:
-        A value per name in `METRIC_NAMES`. Where a denominator is 0, precision and F1 are 0, as in
-        scikit-learn; recall, specificity and AUC are NaN, because the images lack a class that
-        they are about.
+        A value per name in `METRIC_NAMES`. Where a denominator is 0 because a class, or all but
+        one, is never predicted, precision, F1 and MCC are 0, as in scikit-learn. Recall,
+        specificity, balanced accuracy, MCC and both areas are NaN where the images lack a class
+        that they are about.
 
     Raises:
         ValueError: Lengths differ, a probability is not in [0, 1], or a class is unknown.
@@ -44,161 +67,179 @@ def compute_metrics(
         (0.5, 0.5, 0.75)
     """
     labels, probabilities = np.asarray(labels), np.asarray(probabilities, dtype=np.float64)
-    _check_input(labels, probabilities, classes, positive_class)
-    predicted = np.asarray(classes)[probabilities.argmax(1)]
-    confusion = count_confusion(labels, predicted, classes)
-    precision, _, f1, _ = precision_recall_fscore_support(
-        labels, predicted, labels=list(classes), zero_division=0.0
-    )
-    columns = {
-        "precision": precision,
-        "recall": _divide(confusion.diagonal(), confusion.sum(1)),
-        "specificity": _compute_specificity(confusion),
-        "f1": f1,
-        "auc": _compute_auc(labels, probabilities, classes),
-    }
-    chosen = [classes.index(positive_class)] if len(classes) == 2 else slice(None)
-    averages = {name: float(np.mean(column[chosen])) for name, column in columns.items()}
-    return {"accuracy": float(confusion.trace() / len(labels)), **averages}
-
-
-def count_confusion(
-    labels: np.ndarray, predicted: np.ndarray, classes: Sequence[str]
-) -> np.ndarray:
-    """Count the images of each true and predicted class.
-
-    Args:
-        labels: str, (n_images,); the true classes.
-        predicted: str, (n_images,).
-        classes: The order of rows and columns.
-
-    Returns:
-        int64, (n_classes, n_classes); a row per true class, a column per predicted class.
-    """
-    counts: np.ndarray = confusion_matrix(labels, predicted, labels=list(classes))
-    return counts
-
-
-def compute_results(
-    predictions: pd.DataFrame, classes: Sequence[str], positive_class: str
-) -> pd.DataFrame:
-    """Turn the table of predictions into the table of results.
-
-    Args:
-        predictions: model, seed, arm, split, image_id, label, and `p_<class>` per class.
-        classes: All classes, sorted.
-        positive_class: One of them.
-
-    Returns:
-        model, seed, arm, split, n_images, and a column per metric; sorted by the first four.
-
-    Raises:
-        ValueError: A column or value is missing, an image is predicted twice by one trained model,
-            or `compute_metrics` refuses the values.
-    """
-    scores = [f"p_{name}" for name in classes]
-    _check_predictions(predictions, [*KEYS, "image_id", "label", *scores])
-    rows = []
-    for key, group in predictions.groupby(KEYS, sort=True, observed=True):
-        labels, probabilities = group["label"].to_numpy(), group[scores].to_numpy(np.float64)
-        metrics = compute_metrics(labels, probabilities, classes, positive_class)
-        rows.append({**dict(zip(KEYS, key, strict=True)), "n_images": len(group), **metrics})
-    types: dict[Hashable, str] = {
-        "seed": "int64",
-        "n_images": "int64",
-        **dict.fromkeys(METRIC_NAMES, "float64"),
-    }
-    return pd.DataFrame(rows, columns=[*KEYS, "n_images", *METRIC_NAMES]).astype(types)
-
-
-def summarize_arms(results: pd.DataFrame, metrics: Sequence[str]) -> list[dict[str, Any]]:
-    """Give mean and standard deviation over seeds, on test images, per model and arm.
-
-    Args:
-        results: As `compute_results` returns it.
-        metrics: Which columns to summarise.
-
-    Returns:
-        A mapping per model and arm, in the order of the table: model, arm, n_seeds, and metrics,
-        which holds mean, sd and n_seeds per metric. Seeds where the metric is undefined do not
-        count; mean and sd are None where too few are left.
-    """
-    test = results[results["split"] == "test"]
-    return [
-        {
-            "model": model,
-            "arm": arm,
-            "n_seeds": int(group["seed"].nunique()),
-            "metrics": {name: _summarize(group[name].dropna()) for name in metrics},
-        }
-        for (model, arm), group in test.groupby(["model", "arm"], sort=False, observed=True)
-    ]
-
-
-def _summarize(values: pd.Series) -> dict[str, float | int | None]:
-    mean, sd = float(values.mean()), float(values.std(ddof=1))
-    return {
-        "mean": None if math.isnan(mean) else mean,
-        "sd": None if math.isnan(sd) else sd,
-        "n_seeds": len(values),
-    }
-
-
-def _divide(counts: np.ndarray, totals: np.ndarray) -> np.ndarray:
-    shares = np.full(len(counts), np.nan)
-    np.divide(counts, totals, out=shares, where=totals > 0)
-    return shares
-
-
-def _compute_specificity(confusion: np.ndarray) -> np.ndarray:
-    false_positives = confusion.sum(0) - confusion.diagonal()
-    negatives = np.asarray(confusion.sum() - confusion.sum(1))
-    return _divide(negatives - false_positives, negatives)
-
-
-def _compute_auc(
-    labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str]
-) -> np.ndarray:
-    areas = np.full(len(classes), np.nan)
-    for column, name in enumerate(classes):
-        is_class = labels == name
-        if is_class.any() and not is_class.all():  # otherwise scikit-learn warns
-            areas[column] = roc_auc_score(is_class, probabilities[:, column])
-    return areas
-
-
-def _check_input(
-    labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], positive_class: str
-) -> None:
-    if len(set(classes)) < max(2, len(classes)):
-        raise ValueError(f"Expected two or more distinct classes, but got {list(classes)}.")
-    if positive_class not in classes:
-        raise ValueError(
-            f"Expected `positive_class` among {list(classes)}, but got `{positive_class}`."
-        )
+    check_classes(classes, positive_class)
     if len(labels) == 0 or probabilities.shape != (len(labels), len(classes)):
         raise ValueError(
             f"Expected `probabilities` of shape ({len(labels)}, {len(classes)}), a row per label "
             f"and at least one, but got {probabilities.shape}."
         )
-    if not np.all((probabilities >= 0) & (probabilities <= 1)):  # NaN fails both
-        row = int(np.argmin(((probabilities >= 0) & (probabilities <= 1)).all(1)))
-        raise ValueError(
-            f"Expected probabilities in [0, 1], but got {probabilities[row].tolist()} in row {row}."
-        )
-    unknown = sorted(set(labels.tolist()) - set(classes))
-    if unknown:
-        raise ValueError(f"Expected labels among {list(classes)}, but got {unknown}.")
+    check_probabilities(probabilities)
+    check_labels(list(set(labels.tolist()) - set(classes)), classes)
+    codes = np.array([classes.index(label) for label in labels.tolist()])
+    group = Group(np.arange(len(codes)), codes, probabilities)
+    return _measure(group, classes.index(positive_class))
 
 
-def _check_predictions(predictions: pd.DataFrame, columns: list[str]) -> None:
-    absent = [name for name in columns if name not in predictions.columns]
-    if absent:
-        raise ValueError(f"Expected predictions with columns {columns}, but {absent} are missing.")
-    empty = [name for name in columns if predictions[name].isna().any()]
-    if empty:
-        raise ValueError(f"Expected a value in every prediction, but columns {empty} have gaps.")
-    repeated = predictions.duplicated([*KEYS, "image_id"])
-    if repeated.any():
-        first = predictions.loc[repeated, [*KEYS, "image_id"]].iloc[0].to_dict()
-        raise ValueError(f"Expected one prediction per image, but got a second one for {first}.")
+def count_confusion(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -> np.ndarray:
+    """Count the images of each true and predicted class.
+
+    Args:
+        labels: int, (n_images,); indices of the true classes.
+        predicted: int, (n_images,).
+        n_classes: How many classes there are.
+
+    Returns:
+        int64, (n_classes, n_classes); a row per true class, a column per predicted class.
+
+    Example:
+        >>> count_confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 2).tolist()
+        [[1, 1], [0, 1]]
+    """
+    counts = np.bincount(labels * n_classes + predicted, minlength=n_classes**2)
+    return counts.reshape(n_classes, n_classes)
+
+
+def bin_probabilities(
+    probabilities: np.ndarray, occurred: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Sum probabilities and what happened in `N_BINS` bins of equal width, closed on the right.
+
+    Args:
+        probabilities: float, (n,), in [0, 1]; 0 falls into the first bin.
+        occurred: bool, (n,); whether that happened of which it is the probability.
+
+    Returns:
+        Three arrays of shape (N_BINS,): counts, int64; sums of probabilities, float64; counts of
+        what occurred, float64.
+    """
+    edges = np.linspace(0, 1, N_BINS + 1)[1:-1]
+    bins = np.searchsorted(edges, probabilities)
+    counts = np.bincount(bins, minlength=N_BINS)
+    expected = np.bincount(bins, weights=probabilities, minlength=N_BINS)
+    observed = np.bincount(bins, weights=occurred, minlength=N_BINS)
+    return counts, expected, observed
+
+
+def judge_calibration(group: Group, positive: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probability whose calibration is measured, and whether it came true.
+
+    Returns:
+        float, (n_images,), and bool, (n_images,): of the positive class with two classes, of the
+        predicted class with more.
+    """
+    if group.probabilities.shape[1] == 2:
+        return group.probabilities[:, positive], group.labels == positive
+    return group.probabilities.max(1), group.labels == group.predicted
+
+
+def compute_results(predictions: Predictions, prevalence: float | None = None) -> pd.DataFrame:
+    """Turn predictions into the table of results.
+
+    Args:
+        predictions: Of all trained models.
+        prevalence: Share of the positive class where PPV and NPV shall hold; by default that of
+            the images measured.
+
+    Returns:
+        model, seed, arm, split, n_images, a column per metric, and a column per name in
+        `OPERATING_NAMES`, what `thresholds.measure_operation` finds at the threshold that the
+        validation images of the same trained model set. These are NaN with more than two classes,
+        and where the validation images lack a class. Of validation images they are too good: they
+        set the threshold. Sorted by the first four.
+    """
+    positive, thresholds = predictions.positive, choose_thresholds(predictions)
+    rows = []
+    for key, group in predictions.groups.items():
+        row = {**key._asdict(), "n_images": len(group.labels), **_measure(group, positive)}
+        if key[:3] in thresholds:
+            found = measure_operation(
+                group.probabilities[:, positive],
+                group.labels == positive,
+                threshold=thresholds[key[:3]],
+                prevalence=prevalence,
+            )
+            row.update(zip(OPERATING_NAMES, found, strict=True))
+        rows.append(row)
+    types: dict[Hashable, str] = {
+        "seed": "int64",
+        "n_images": "int64",
+        **dict.fromkeys((*METRIC_NAMES, *OPERATING_NAMES), "float64"),
+    }
+    columns = [*KEYS, "n_images", *METRIC_NAMES, *OPERATING_NAMES]
+    return pd.DataFrame(rows, columns=columns).astype(types)
+
+
+def choose_thresholds(predictions: Predictions) -> dict[tuple[str, int, str], float]:
+    """Choose a threshold on the validation images of each model, seed and arm; see `thresholds`.
+
+    Returns:
+        Empty with more than two classes; no entry where there are no validation images.
+    """
+    if len(predictions.classes) > 2:
+        return {}
+    positive = predictions.positive
+    return {
+        key[:3]: choose_threshold(group.probabilities[:, positive], group.labels == positive)
+        for key, group in predictions.groups.items()
+        if key.split == "validation"
+    }
+
+
+def _measure(group: Group, positive: int) -> dict[str, float]:
+    n_classes = group.probabilities.shape[1]
+    confusion = count_confusion(group.labels, group.predicted, n_classes)
+    right, given, chosen = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
+    auc, pr_auc = _measure_ranking(group)
+    recall = _divide(right, given)
+    false_positives, negatives = chosen - right, len(group.labels) - given
+    is_class = group.labels[:, None] == np.arange(n_classes)
+    per_class = {
+        "precision": _divide(right, chosen, 0.0),
+        "recall": recall,
+        "specificity": _divide(negatives - false_positives, negatives),
+        "f1": _divide(2 * right, given + chosen, 0.0),
+        "auc": auc,
+        "pr_auc": pr_auc,
+        "brier": np.mean((group.probabilities - is_class) ** 2, axis=0),
+    }
+    averaged = [positive] if n_classes == 2 else slice(None)
+    averages = {name: float(np.mean(values[averaged])) for name, values in per_class.items()}
+    counts, expected, observed = bin_probabilities(*judge_calibration(group, positive))
+    found = {
+        "accuracy": float(right.sum() / counts.sum()),
+        **averages,
+        "balanced_accuracy": float(recall.mean()),
+        "mcc": _compute_mcc(confusion),
+        "calibration_error": float(np.abs(expected - observed).sum() / counts.sum()),
+    }
+    return {name: found[name] for name in METRIC_NAMES}
+
+
+def _divide(counts: np.ndarray, totals: np.ndarray, otherwise: float = np.nan) -> np.ndarray:
+    shares = np.full(len(counts), otherwise)
+    np.divide(counts, totals, out=shares, where=totals > 0)
+    return shares
+
+
+def _compute_mcc(confusion: np.ndarray) -> float:
+    """Return Matthews' correlation coefficient of all classes, R_K of Gorodkin (2004)."""
+    given, chosen, n = confusion.sum(1), confusion.sum(0), int(confusion.sum())
+    spread_given, spread_chosen = n**2 - int(given @ given), n**2 - int(chosen @ chosen)
+    if spread_given == 0:
+        return float("nan")
+    if spread_chosen == 0:
+        return 0.0
+    covariance = n * int(confusion.trace()) - int(given @ chosen)
+    return covariance / (spread_given**0.5 * spread_chosen**0.5)
+
+
+def _measure_ranking(group: Group) -> tuple[np.ndarray, np.ndarray]:
+    """Return the areas under ROC and precision-recall curves, (n_classes,); NaN if undefined."""
+    n_classes = group.probabilities.shape[1]
+    areas = np.full((2, n_classes), np.nan)
+    for column in range(n_classes):
+        is_class, scores = group.labels == column, group.probabilities[:, column]
+        if is_class.any() and not is_class.all():  # otherwise scikit-learn warns
+            areas[0, column] = roc_auc_score(is_class, scores)
+            areas[1, column] = average_precision_score(is_class, scores)
+    return areas[0], areas[1]

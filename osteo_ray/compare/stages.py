@@ -20,6 +20,7 @@ from osteo_ray.compare.experiment import (
 from osteo_ray.compare.mask_jobs import Explanations, list_explanations
 from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.model_check import check_models
+from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.compare.prepare import create_run, extend_run, list_source, locate_run
 from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.compare.verdict import build_comparison
@@ -194,7 +195,8 @@ def _conclude(
     predictions = pa.concat_tables([pq.read_table(part) for part in parts])
     write_table(run.predictions, predictions)
     positive = config.positive_class or experiment.classes[-1]
-    results = compute_results(predictions.to_pandas(), experiment.classes, positive)
+    coded = encode_predictions(predictions, experiment.classes, positive)
+    results = compute_results(coded, config.statistics.prevalence)
     write_table(run.results, pa.Table.from_pandas(results, preserve_index=False))
     counts = {
         name: float(np.mean([np.sum(split == name) for split in experiment.splits.values()]))
@@ -202,6 +204,7 @@ def _conclude(
     }
     comparison = build_comparison(
         results,
+        predictions=coded,
         arms=config.arms,
         metric=config.statistics.metric,
         alpha=config.statistics.alpha,
