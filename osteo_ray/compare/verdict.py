@@ -24,8 +24,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from osteo_ray.compare.contrasts import CONTROLS, Contrast, compare_arms
+from osteo_ray.compare.contrasts import Contrast, compare_arms
 from osteo_ray.compare.metrics import summarize_arms
+from osteo_ray.compare.resampling import Resampled
 from osteo_ray.config import METRIC_NAMES
 
 VerdictName = Literal["real gain", "real loss", "leakage", "any crop", "equivalent", "inconclusive"]
@@ -34,6 +35,8 @@ FAULTS: dict[str, tuple[VerdictName, str]] = {
     "random_mask": ("any crop", "keeping superpixels by chance may do as well"),
 }
 """What a gain is that does not beat a control."""
+CONTROLS = tuple(FAULTS)
+"""Arms that the masked one must beat before its gain counts as real."""
 
 
 @dataclass(frozen=True)
@@ -137,6 +140,7 @@ def build_comparison(
     positive_class: str,
     split: str,
     missing: Sequence[Mapping[str, Any]],
+    resampled: Resampled | None = None,
 ) -> dict[str, Any]:
     """Build the content of `comparison.json`, of plain types only; NaN becomes None.
 
@@ -154,6 +158,7 @@ def build_comparison(
         split: `grouped`, `random` or `given`.
         missing: model, seed, arm and reason of each planned training that did not finish. A model
             that stands here only is judged too: inconclusive.
+        resampled: The primary endpoint on resampled test images; None leaves the bootstrap out.
     """
     plan = {
         "metric": metric,
@@ -163,15 +168,18 @@ def build_comparison(
         "n_test": n_test,
     }
     models = tuple(dict.fromkeys([*results["model"], *(trial["model"] for trial in missing)]))
+    pairs = [(arm, "original") for arm in arms if arm != "original"]
+    pairs += [("lime", control) for control in CONTROLS if {"lime", control} <= set(arms)]
     contrasts = compare_arms(
         results,
         models=models,
-        arms=arms,
+        pairs=pairs,
         metric=metric,
         alpha=alpha,
         margin=margin,
         n_train=n_train,
         n_test=n_test,
+        resampled=resampled,
     )
     verdicts = [
         judge_model([c for c in contrasts if c.model == model], alpha=alpha)
