@@ -10,12 +10,11 @@ from scipy import stats
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
+from osteo_ray.compare.power import seeds_needed, smallest_detectable
 from osteo_ray.compare.significance import (
     adjust_holm,
     corrected_t_test,
     equivalence_p,
-    seeds_needed,
-    smallest_detectable,
     wilcoxon_p,
 )
 

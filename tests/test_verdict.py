@@ -11,7 +11,13 @@ import pytest
 
 from osteo_ray.compare.contrasts import Contrast, compare_arms
 from osteo_ray.compare.significance import adjust_holm, corrected_t_test, wilcoxon_p
-from osteo_ray.compare.verdict import Verdict, build_comparison, judge_model, judge_overall
+from osteo_ray.compare.verdict import (
+    CONTROLS,
+    Verdict,
+    build_comparison,
+    judge_model,
+    judge_overall,
+)
 from osteo_ray.config import ARM_NAMES, METRIC_NAMES
 
 PLAN: dict[str, Any] = {
@@ -28,14 +34,17 @@ def _results(
     for arm, mean in means.items():
         for seed in range(n_seeds):
             values = dict.fromkeys(METRIC_NAMES, mean + sd * float(rng.normal()))
-            rows.append({"model": model, "seed": seed, "arm": arm, "split": "test", **values})
+            key = {"model": model, "seed": seed, "arm": arm, "split": "test"}
+            rows.append({**key, "n_images": 16, **values})
             # rows of the validation set must not count
             rows.append({**rows[-1], "split": "validation", "accuracy": 0.0})
     return pd.DataFrame(rows)
 
 
 def _compare(results: pd.DataFrame, arms: Sequence[str] = ARM_NAMES) -> list[Contrast]:
-    return compare_arms(results, arms=arms, **PLAN)
+    pairs = [(arm, "original") for arm in arms if arm != "original"]
+    pairs += [("lime", control) for control in CONTROLS if {"lime", control} <= set(arms)]
+    return compare_arms(results, pairs=pairs, **PLAN)
 
 
 def _judge(results: pd.DataFrame, arms: Sequence[str] = ARM_NAMES) -> Verdict:
@@ -147,7 +156,7 @@ def test_seeds_of_one_arm_only_are_left_out_and_named() -> None:
     gone = (results["arm"] == "lime") & results["seed"].isin([3, 7])
     contrasts = _compare(results[~gone])
     assert contrasts[0].seeds == (0, 1, 2, 4, 5, 6, 8, 9)
-    assert contrasts[0].note == "Left out, as only one arm has them: seeds 3, 7."
+    assert contrasts[0].note == "Left out, as an arm is missing: seeds 3, 7."
     assert contrasts[1].note is None
     assert "seeds 3, 7" in judge_model(contrasts, alpha=0.05).reason
 
@@ -180,7 +189,10 @@ def test_wilcoxon_floor_is_noted(n_seeds: int, noted: str | None) -> None:
     if noted is None:
         assert note is None
     else:
-        assert note == f"With {n_seeds} seeds Wilcoxon's p cannot fall below {noted}."
+        assert (
+            note
+            == f"With {n_seeds} seeds Wilcoxon's and the sign-flip p cannot fall below {noted}."
+        )
 
 
 def test_identical_arms() -> None:

@@ -1,29 +1,37 @@
 """Hold one arm against another, over the seeds that both have."""
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
+from osteo_ray.compare.bootstrap import estimate_interval
 from osteo_ray.compare.metrics import KEYS
+from osteo_ray.compare.posterior import correlated_posterior, improvement_share
+from osteo_ray.compare.power import seeds_needed, smallest_detectable
+from osteo_ray.compare.resampling import Resampled
 from osteo_ray.compare.significance import (
     adjust_holm,
     corrected_t_test,
     equivalence_p,
-    seeds_needed,
-    smallest_detectable,
+    non_inferiority_p,
+    sign_flip_p,
     wilcoxon_p,
 )
+from osteo_ray.errors import InputError
 
-CONTROLS = ("silhouette", "random_mask")
-"""Arms that the masked one must beat before its gain counts as real."""
+LOWER_IS_BETTER = frozenset({"brier", "calibration_error"})
+"""Metrics of which less is better: there a negative difference is a gain."""
 
 
 @dataclass(frozen=True)
 class Contrast:
     """One arm held against another, over the seeds that both have.
+
+    *Better* means a larger metric, or a smaller one where less is better.
 
     Attributes:
         model: The timm name.
@@ -33,16 +41,29 @@ class Contrast:
         n_seeds: Pairs used.
         seeds: Their numbers, sorted.
         differences: One per seed, to 12 decimals.
+        margin: Differences inside ± margin do not matter.
         difference: Their mean. Here and below, None where it cannot be computed.
         sd: Their standard deviation.
         low: Lower end of the corrected interval of the mean, level 1 - alpha.
         high: Upper end.
+        bootstrap_low: Lower end of the two-way bootstrap's interval (seeds and groups of test
+            images), level 1 - alpha.
+        bootstrap_high: Upper end.
+        variance_from_images: Share of the bootstrap's variance that is due to test images which
+            seeds have in common, and that more seeds therefore do not lessen.
         p_corrected_t: Two-sided p of the corrected resampled t-test.
         p_wilcoxon: Two-sided exact p of the signed-rank test.
+        p_sign_flip: Two-sided p of the sign-flip permutation test of the mean.
         p_holm: `p_corrected_t` after Holm's correction over all models and contrasts.
         p_equivalence: p of two one-sided corrected t-tests against ± margin.
         equivalent: `p_equivalence` is below alpha.
-        margin: Differences inside ± margin do not matter.
+        p_non_inferiority: p of a one-sided corrected t-test that the arm is not worse by `margin`
+            or more.
+        improvement: Probability of improvement: share of seeds on which the arm is better, ties
+            counting half.
+        probability_worse: Posterior probability (correlated t) of a loss beyond the margin.
+        probability_equivalent: Of a difference inside ± margin.
+        probability_better: Of a gain beyond the margin.
         smallest_detectable: True difference found with power .8, in Holm's strictest step.
         seeds_needed: Seeds that find the observed difference so; None if 1000 do not.
         note: What was left out or cannot be said, and why.
@@ -60,11 +81,20 @@ class Contrast:
     sd: float | None = None
     low: float | None = None
     high: float | None = None
+    bootstrap_low: float | None = None
+    bootstrap_high: float | None = None
+    variance_from_images: float | None = None
     p_corrected_t: float | None = None
     p_wilcoxon: float | None = None
+    p_sign_flip: float | None = None
     p_holm: float | None = None
     p_equivalence: float | None = None
     equivalent: bool = False
+    p_non_inferiority: float | None = None
+    improvement: float | None = None
+    probability_worse: float | None = None
+    probability_equivalent: float | None = None
+    probability_better: float | None = None
     smallest_detectable: float | None = None
     seeds_needed: int | None = None
     note: str | None = None
@@ -73,41 +103,60 @@ class Contrast:
 def compare_arms(
     results: pd.DataFrame,
     *,
-    arms: Sequence[str],
+    pairs: Sequence[tuple[str, str]],
     metric: str,
     alpha: float,
     margin: float,
     n_train: float,
     n_test: float,
     models: Sequence[str] | None = None,
+    resampled: Resampled | None = None,
 ) -> list[Contrast]:
-    """Hold each arm against `original`, and `lime` against its controls, for each model.
+    """Hold arms against each other, for each model.
 
     Args:
         results: As `metrics.compute_results` returns it; only test rows are used.
-        arms: Those planned. An arm without results gives contrasts of no seeds.
+        pairs: Arm and baseline of each contrast. An arm without results gives contrasts of no
+            seeds.
         metric: The primary endpoint.
         alpha: Error rate.
-        margin: Of equivalence.
+        margin: Of equivalence and of non-inferiority.
         n_train: Training images per seed.
         n_test: Test images per seed.
         models: Those planned; by default those in the test rows.
+        resampled: As `resampling.resample_metric` returns it, of the same metric; None leaves the
+            bootstrap out.
+
+    Returns:
+        A contrast per model and pair, in the order given.
 
     Raises:
-        ValueError: A model, seed and arm stands twice in the test rows.
+        InputError: The trained models of one seed were tested on different numbers of images.
+        ValueError: A model, seed and arm stands twice in the test rows, or `resampled` is of
+            another metric.
     """
     test = results[results["split"] == "test"]
-    if test.duplicated(KEYS).any():
-        first = test.loc[test.duplicated(KEYS), KEYS].iloc[0].to_dict()
-        raise ValueError(f"Expected one row per model, seed and arm, but got a second for {first}.")
-    pairs = [(arm, "original") for arm in arms if arm != "original"]
-    pairs += [("lime", control) for control in CONTROLS if {"lime", control} <= set(arms)]
+    _check_results(test)
+    if resampled is not None and resampled.metric != metric:
+        raise ValueError(f"Expected draws of {metric}, but got draws of {resampled.metric}.")
     sizes = (n_test, n_train)
-    contrasts = [
-        _test(_pair(test[test["model"] == model], model, *pair, metric, margin), alpha, sizes)
-        for model in (dict.fromkeys(test["model"]) if models is None else models)
-        for pair in pairs
-    ]
+    contrasts = []
+    for model in dict.fromkeys(test["model"]) if models is None else models:
+        for arm, baseline in pairs:
+            seeds, values, note = pair_seeds(test, model, (arm, baseline), metric)
+            differences = np.round(values[0] - values[1], 12)  # shares differ by whole images
+            contrast = Contrast(
+                model=model,
+                arm=arm,
+                baseline=baseline,
+                metric=metric,
+                n_seeds=len(seeds),
+                seeds=seeds,
+                differences=tuple(differences.tolist()),
+                margin=margin,
+                note=note,
+            )
+            contrasts.append(_add_bootstrap(_test(contrast, alpha, sizes), resampled, alpha))
     adjusted = adjust_holm([contrast.p_corrected_t for contrast in contrasts])
     strictest = alpha / max(1, sum(p is not None for p in adjusted))
     return [
@@ -116,44 +165,69 @@ def compare_arms(
     ]
 
 
-def _pair(
-    results: pd.DataFrame, model: str, arm: str, baseline: str, metric: str, margin: float
-) -> Contrast:
-    first, second = (
-        results[results["arm"] == name].set_index("seed")[metric] for name in (arm, baseline)
-    )
-    change = (first - second).astype(np.float64)  # NaN where a seed has one arm only
-    common = first.index.intersection(second.index)
-    lonely = change.index.difference(common)
-    undefined = common[change[common].isna()]
-    note = ""
-    if len(lonely):
-        note += f"Left out, as only one arm has them: seeds {_list(sorted(lonely))}. "
+def _check_results(test: pd.DataFrame) -> None:
+    if test.duplicated(KEYS).any():
+        first = test.loc[test.duplicated(KEYS), KEYS].iloc[0].to_dict()
+        raise ValueError(f"Expected one row per model, seed and arm, but got a second for {first}.")
+    sizes = test.groupby("seed")["n_images"].agg(["min", "max"])
+    mixed = sizes[sizes["min"] != sizes["max"]]
+    if len(mixed):
+        raise InputError(
+            f"Expected all arms of seed {mixed.index[0]} to be tested on the same images, but "
+            f"results speak of {mixed['min'].iloc[0]} and of {mixed['max'].iloc[0]} images. Do not "
+            "mix the tables of two runs."
+        )
+
+
+def pair_seeds(
+    test: pd.DataFrame, model: str, arms: Sequence[str], metric: str
+) -> tuple[tuple[int, ...], npt.NDArray[np.float64], str | None]:
+    """Keep the seeds on which all the arms have a value of the metric.
+
+    Args:
+        test: Test rows of the results.
+        model: Whose rows.
+        arms: Two or more.
+        metric: A column.
+
+    Returns:
+        The seeds, sorted; float64 (n_arms, n_seeds); and which seeds were left out and why.
+    """
+    rows = test[(test["model"] == model) & test["arm"].isin(list(arms))]
+    table = rows.pivot(index="seed", columns="arm", values=metric)
+    values = table.reindex(columns=list(arms)).astype(np.float64)
+    trained = rows.groupby("seed")["arm"].nunique().reindex(values.index) == len(arms)
+    used = values.dropna()
+    undefined = values.index[trained & values.isna().any(axis=1)]
+    notes = []
+    if not trained.all():
+        notes.append(f"Left out, as an arm is missing: seeds {_list(values.index[~trained])}.")
     if len(undefined):
-        note += f"Left out, as {metric} is undefined: seeds {_list(sorted(undefined))}. "
-    used = change.dropna().sort_index().round(12)  # shares of images differ by whole images
-    seeds = tuple(int(seed) for seed in used.index)
-    differences = tuple(float(value) for value in used)
-    return Contrast(
-        model, arm, baseline, metric, len(seeds), seeds, differences, margin, note=note or None
-    )
+        notes.append(f"Left out, as {metric} is undefined: seeds {_list(undefined)}.")
+    return tuple(used.index.tolist()), used.to_numpy().T, _join(notes)
 
 
 def _test(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> Contrast:
-    note = contrast.note or ""
-    differences = np.array(contrast.differences)
-    if len(differences) < 2:
-        mean = float(differences[0]) if len(differences) else None
-        note += f"A test needs at least 2 seeds with both arms, but there are {len(differences)}."
-        return replace(contrast, difference=mean, note=note)
+    differences, n_seeds = np.array(contrast.differences), contrast.n_seeds
+    if n_seeds < 2:
+        few = f"A test needs at least 2 seeds with both arms, but there are {n_seeds}."
+        mean = float(differences[0]) if n_seeds else None
+        return replace(contrast, difference=mean, note=_join([contrast.note, few]))
     n_test, n_train = sizes
+    gains = -differences if contrast.metric in LOWER_IS_BETTER else differences
     test = corrected_t_test(differences, n_test=n_test, n_train=n_train, confidence=1 - alpha)
     equivalence = equivalence_p(differences, contrast.margin, n_test, n_train)
+    posterior = correlated_posterior(gains, margin=contrast.margin, n_test=n_test, n_train=n_train)
+    notes = [contrast.note]
     if test.sd == 0:
-        note += "All differences are the same: without spread, no t-test of a gain or equivalence. "
-    smallest = 2.0 ** (1 - len(differences))
+        notes.append(
+            "All differences are the same: without spread, no t-test of a gain or equivalence."
+        )
+    smallest = 2.0 ** (1 - n_seeds)
     if smallest >= alpha:
-        note += f"With {len(differences)} seeds Wilcoxon's p cannot fall below {smallest:.2g}. "
+        notes.append(
+            f"With {n_seeds} seeds Wilcoxon's and the sign-flip p cannot fall below {smallest:.2g}."
+        )
     return replace(
         contrast,
         difference=test.mean,
@@ -162,9 +236,42 @@ def _test(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> Contr
         high=_known(test.high),
         p_corrected_t=_known(test.p),
         p_wilcoxon=wilcoxon_p(differences),
+        p_sign_flip=sign_flip_p(differences),
         p_equivalence=_known(equivalence),
         equivalent=equivalence < alpha,
-        note=note.strip() or None,
+        p_non_inferiority=_known(non_inferiority_p(gains, contrast.margin, n_test, n_train)),
+        improvement=improvement_share(gains),
+        probability_worse=posterior and posterior.worse,
+        probability_equivalent=posterior and posterior.equivalent,
+        probability_better=posterior and posterior.better,
+        note=_join(notes),
+    )
+
+
+def _add_bootstrap(contrast: Contrast, resampled: Resampled | None, alpha: float) -> Contrast:
+    if resampled is None or contrast.n_seeds < 2:
+        return contrast
+    if resampled.note is not None:
+        return replace(contrast, note=_join([contrast.note, resampled.note]))
+    pair = (contrast.arm, contrast.baseline)
+    draws, missing = resampled.stack(contrast.model, pair, contrast.seeds)
+    if draws is None:
+        return replace(contrast, note=_join([contrast.note, f"No bootstrap interval: {missing}"]))
+    interval = estimate_interval(
+        np.array(contrast.differences),
+        draws[:, 0] - draws[:, 1],
+        resampled.count_shared(contrast.seeds),
+        confidence=1 - alpha,
+    )
+    if interval is None:
+        note = "No bootstrap interval: neither seeds nor test images vary."
+        return replace(contrast, note=_join([contrast.note, note]))
+    variance = interval.from_seeds + interval.from_images
+    return replace(
+        contrast,
+        bootstrap_low=interval.low,
+        bootstrap_high=interval.high,
+        variance_from_images=interval.from_images / variance if variance > 0 else None,
     )
 
 
@@ -179,8 +286,12 @@ def _add_power(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> 
     )
 
 
-def _list(seeds: Sequence[int]) -> str:
+def _list(seeds: Iterable[int]) -> str:
     return ", ".join(str(seed) for seed in seeds)
+
+
+def _join(notes: Iterable[str | None]) -> str | None:
+    return " ".join(note for note in notes if note) or None
 
 
 def _known(value: float) -> float | None:

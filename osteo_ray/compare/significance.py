@@ -1,4 +1,4 @@
-"""Is a difference between two arms more than chance? Tests, equivalence and power over seeds.
+"""Is a difference between two arms more than chance? Tests over seeds.
 
 Everywhere `differences` is float, (n_seeds,): one arm's metric minus the other's, a value per
 seed, both arms on the same split; `n_test` and `n_train` are images per seed. Splits of different
@@ -7,16 +7,17 @@ the standard error by n_test/n_train ("Inference for the generalization error", 
 """
 
 import math
-from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import optimize, stats
+from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 NEGLIGIBLE = 1e-12
 """Differences of metrics closer than this are the same; the rest is floating-point noise."""
+MOST_ENUMERATED = 16
+"""Seeds up to which all sign patterns are counted, 65,536 at most."""
 
 
 @dataclass(frozen=True)
@@ -66,7 +67,7 @@ def corrected_t_test(
         (0.04, 0.01633, 0.134)
     """
     differences = _check_differences(differences, least=2)
-    factor = _inflate(len(differences), n_test, n_train)
+    factor = inflate_error(len(differences), n_test, n_train)
     mean = float(differences.mean())
     if _is_constant(differences):
         same = abs(mean) <= NEGLIGIBLE
@@ -118,15 +119,76 @@ def equivalence_p(differences: np.ndarray, margin: float, n_test: float, n_train
     Returns:
         The larger of both p; NaN where all differences are the same.
     """
+    not_worse = non_inferiority_p(differences, margin, n_test, n_train)
+    not_better = non_inferiority_p(-np.asarray(differences), margin, n_test, n_train)
+    return max(not_worse, not_better)
+
+
+def non_inferiority_p(
+    differences: np.ndarray, margin: float, n_test: float, n_train: float
+) -> float:
+    """Return the p of a one-sided corrected t-test that the true difference exceeds -margin.
+
+    Args:
+        differences: float, (n_seeds,).
+        margin: Largest loss that does not matter, positive.
+
+    Returns:
+        NaN where all differences are the same.
+
+    Example:
+        >>> round(non_inferiority_p(np.array([0.02, 0.0, 0.01]), 0.03, 74, 520), 3)
+        0.014
+    """
     if not margin > 0:
         raise ValueError(f"Expected a positive `margin`, but got {margin}.")
     test = corrected_t_test(differences, n_test=n_test, n_train=n_train)
     if test.standard_error == 0:
         return math.nan
-    freedom = len(differences) - 1
-    above = stats.t.sf((test.mean + margin) / test.standard_error, freedom)
-    below = stats.t.cdf((test.mean - margin) / test.standard_error, freedom)
-    return float(max(above, below))
+    return float(stats.t.sf((test.mean + margin) / test.standard_error, len(differences) - 1))
+
+
+def sign_flip_p(differences: np.ndarray) -> float:
+    """Return the two-sided p of the sign-flip permutation test of the mean.
+
+    With up to 16 seeds all sign patterns are counted; with more, 9999 are drawn, always the same.
+    The test takes differences of seeds as independent, which splits that overlap are not: it stands
+    beside the corrected t-test, as Wilcoxon's does, and decides nothing.
+
+    Args:
+        differences: float, (n_seeds,). Sums equal to 12 decimals are ties.
+
+    Returns:
+        In (0, 1]; 1 where all differences are 0.
+
+    Example:
+        >>> sign_flip_p(np.array([0.01, 0.02, 0.03, 0.04, 0.05]))
+        0.0625
+    """
+    differences = _check_differences(differences, least=1)
+    if len(differences) > MOST_ENUMERATED:
+        return _draw_sign_flips(differences)
+    sums = np.zeros(1)
+    for difference in np.abs(differences):
+        sums = np.concatenate([sums + difference, sums - difference])
+    return float(np.mean(np.abs(sums) >= abs(differences.sum()) - NEGLIGIBLE))
+
+
+def _draw_sign_flips(differences: np.ndarray) -> float:
+    def distance(values: np.ndarray, axis: int) -> np.ndarray:
+        # Rounded, so that sums which differ by floating-point noise tie.
+        return np.round(np.abs(values.sum(axis=axis)), 12)
+
+    test = stats.permutation_test(
+        (differences,),
+        distance,
+        permutation_type="samples",
+        alternative="greater",
+        vectorized=True,
+        n_resamples=9999,
+        rng=np.random.default_rng(0),
+    )
+    return float(test.pvalue)
 
 
 def adjust_holm(p_values: Sequence[float | None]) -> list[float | None]:
@@ -145,70 +207,12 @@ def adjust_holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def smallest_detectable(
-    sd: float, n_seeds: int, n_test: float, n_train: float, alpha: float, power: float = 0.8
-) -> float:
-    """Return the smallest true difference that the corrected t-test finds with a given power.
+def inflate_error(n_seeds: int, n_test: float, n_train: float) -> float:
+    """Return the corrected standard error of a mean for a standard deviation of 1.
 
-    Args:
-        sd: Standard deviation of the differences over seeds, positive.
-        n_seeds: At least 2.
-        alpha: Two-sided error rate of the test.
-        power: Probability of p < alpha with the right sign.
+    Raises:
+        ValueError: There are fewer than two seeds, or a count is out of its range.
     """
-    _check_plan(sd, alpha, power)
-    unit = sd * _inflate(n_seeds, n_test, n_train)
-    most = _largest_shift(n_seeds, alpha)
-    shift = optimize.brentq(lambda value: _power_at(value, n_seeds, alpha) - power, 0.0, most)
-    return float(shift * unit)
-
-
-def seeds_needed(
-    effect: float,
-    sd: float,
-    n_test: float,
-    n_train: float,
-    alpha: float,
-    power: float = 0.8,
-    most: int = 1000,
-) -> int | None:
-    """Return how many seeds find a true difference with a given power, or None if `most` do not.
-
-    However many seeds run, the corrected standard error stays above sd · √(n_test/n_train): below
-    some difference no number of seeds is enough.
-
-    Args:
-        effect: True difference, of either sign.
-        sd: Standard deviation of the differences over seeds, positive.
-        alpha: Two-sided error rate of the test.
-        power: Probability of p < alpha with the right sign.
-        most: Largest number considered.
-    """
-    _check_plan(sd, alpha, power)
-
-    def power_of(n_seeds: int) -> float:
-        shift = abs(effect) / (sd * _inflate(n_seeds, n_test, n_train))
-        return _power_at(shift, n_seeds, alpha)
-
-    counts = range(2, most + 1)
-    place = bisect_left(counts, power, key=power_of)
-    return counts[place] if place < len(counts) else None
-
-
-def _power_at(shift: float, n_seeds: int, alpha: float) -> float:
-    """Return the power at a true difference of `shift` standard errors."""
-    freedom = n_seeds - 1
-    critical = stats.t.isf(alpha / 2, freedom)
-    return float(stats.nct.sf(critical, freedom, min(shift, _largest_shift(n_seeds, alpha))))
-
-
-def _largest_shift(n_seeds: int, alpha: float) -> float:
-    """Return a number of standard errors at which power is 1 for every purpose."""
-    return 10 + 10 * float(stats.t.isf(alpha / 2, n_seeds - 1))
-
-
-def _inflate(n_seeds: int, n_test: float, n_train: float) -> float:
-    """Return the corrected standard error of a mean for a standard deviation of 1."""
     if n_seeds < 2:
         raise ValueError(f"Expected at least 2 seeds, but got {n_seeds}.")
     if not (n_test >= 0 and n_train > 0):
@@ -232,10 +236,3 @@ def _check_differences(differences: np.ndarray, *, least: int) -> np.ndarray:
     if not np.isfinite(values).all():
         raise ValueError(f"Expected finite differences, but got {values.tolist()}.")
     return values
-
-
-def _check_plan(sd: float, alpha: float, power: float) -> None:
-    if not (math.isfinite(sd) and sd > 0):
-        raise ValueError(f"Expected a positive `sd`, but got {sd}.")
-    if not (0 < alpha < 1 and alpha < power < 1):
-        raise ValueError(f"Expected 0 < alpha < power < 1, but got {alpha} and {power}.")

@@ -46,6 +46,7 @@ from osteo_ray.compare.arms import (
 )
 from osteo_ray.compare.contrasts import Contrast, compare_arms
 from osteo_ray.compare.metrics import summarize_arms
+from osteo_ray.compare.resampling import Resampled
 from osteo_ray.config import METRIC_NAMES
 
 VerdictName = Literal[
@@ -296,6 +297,7 @@ def build_comparison(
     positive_class: str,
     split: str,
     missing: Sequence[Mapping[str, Any]],
+    resampled: Resampled | None = None,
 ) -> dict[str, Any]:
     """Build the content of `comparison.json`, of plain types only; NaN becomes None.
 
@@ -313,6 +315,7 @@ def build_comparison(
         split: `grouped`, `random` or `given`.
         missing: model, seed, arm and reason of each planned training that did not finish. A model
             that stands here only is judged too: inconclusive.
+        resampled: The primary endpoint on resampled test images; None leaves the bootstrap out.
     """
     plan = {
         "metric": metric,
@@ -322,15 +325,18 @@ def build_comparison(
         "n_test": n_test,
     }
     models = tuple(dict.fromkeys([*results["model"], *(trial["model"] for trial in missing)]))
+    pairs = [(arm, "original") for arm in arms if arm != "original"]
+    pairs += [("lime", control) for control in CONTROLS if {"lime", control} <= set(arms)]
     contrasts = compare_arms(
         results,
         models=models,
-        arms=arms,
+        pairs=pairs,
         metric=metric,
         alpha=alpha,
         margin=margin,
         n_train=n_train,
         n_test=n_test,
+        resampled=resampled,
     )
     verdicts = [
         judge_model([c for c in contrasts if c.model == model], alpha=alpha)

@@ -1,0 +1,97 @@
+"""What share of a gain a control explains."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from osteo_ray.compare.bootstrap import estimate_ratio
+from osteo_ray.compare.contrasts import pair_seeds
+from osteo_ray.compare.resampling import Resampled
+
+
+@dataclass(frozen=True)
+class Share:
+    """What share of the gain of an arm a control explains.
+
+    Attributes:
+        model: The timm name.
+        arm: Whose gain over `baseline` is meant.
+        control: Its gain over `baseline` is the part.
+        baseline: Mostly original.
+        metric: A name in `METRIC_NAMES`.
+        n_seeds: Seeds that have all three arms.
+        share: Control's gain by arm's gain: 0 explains nothing, 1 all. Below 0 the control does the
+            opposite, above 1 more than the arm. None where it cannot be computed.
+        low: Lower end of its interval.
+        high: Upper end.
+        note: What was left out or cannot be said, and why.
+    """
+
+    model: str
+    arm: str
+    control: str
+    baseline: str
+    metric: str
+    n_seeds: int
+    share: float | None = None
+    low: float | None = None
+    high: float | None = None
+    note: str | None = None
+
+
+def share_explained(
+    results: pd.DataFrame,
+    resampled: Resampled,
+    *,
+    model: str,
+    arm: str,
+    control: str,
+    baseline: str = "original",
+    alpha: float = 0.05,
+) -> Share:
+    """Estimate (control - baseline) / (arm - baseline), ratio of the mean differences over seeds.
+
+    The interval, of level 1 - alpha, is Fieller's, with variances from the two-way bootstrap. It is
+    bounded only where the gain itself differs significantly from 0 by the same variances. Elsewhere
+    the ratio has a denominator that may be 0, any share fits the data, and none is given.
+
+    Args:
+        results: As `metrics.compute_results` returns it; only test rows are used.
+        resampled: As `resampling.resample_metric` returns it; its metric is the one that counts.
+        model: The timm name.
+        arm: Whose gain, or loss, is to be explained.
+        control: What may explain it.
+        baseline: What both are held against.
+        alpha: Error rate.
+    """
+    test = results[results["split"] == "test"]
+    metric, arms = resampled.metric, (control, arm, baseline)
+    seeds, values, note = pair_seeds(test, model, arms, metric)
+    known = Share(model, arm, control, baseline, metric, len(seeds))
+    notes = [note] if note else []
+
+    def end(why: str) -> Share:
+        return Share(**{**vars(known), "note": " ".join([*notes, why])})
+
+    if len(seeds) < 2:
+        return end(
+            f"A share needs at least 2 seeds with all three arms, but there are {len(seeds)}."
+        )
+    if resampled.note is not None:
+        return end(resampled.note)
+    draws, missing = resampled.stack(model, arms, seeds)
+    if draws is None:
+        return end(f"No share: {missing}")
+    parts, wholes = (np.round(values[at] - values[2], 12) for at in (0, 1))
+    found = estimate_ratio(
+        parts,
+        wholes,
+        draws[:, :2] - draws[:, 2:],
+        resampled.count_shared(seeds),
+        confidence=1 - alpha,
+    )
+    if found is None:
+        return end("No share: the gain is not sure to differ from 0, so any share would fit.")
+    share, low, high = found
+    return Share(**{**vars(known), "share": share, "low": low, "high": high, "note": note})
