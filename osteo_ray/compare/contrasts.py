@@ -21,10 +21,8 @@ from osteo_ray.compare.significance import (
     sign_flip_p,
     wilcoxon_p,
 )
+from osteo_ray.config import LOWER_IS_BETTER
 from osteo_ray.errors import InputError
-
-LOWER_IS_BETTER = frozenset({"brier", "calibration_error"})
-"""Metrics of which less is better: there a negative difference is a gain."""
 
 
 @dataclass(frozen=True)
@@ -59,6 +57,7 @@ class Contrast:
         equivalent: `p_equivalence` is below alpha.
         p_non_inferiority: p of a one-sided corrected t-test that the arm is not worse by `margin`
             or more.
+        p_non_superiority: Likewise that it is not better by `margin` or more.
         improvement: Probability of improvement: share of seeds on which the arm is better, ties
             counting half.
         probability_worse: Posterior probability (correlated t) of a loss beyond the margin.
@@ -91,6 +90,7 @@ class Contrast:
     p_equivalence: float | None = None
     equivalent: bool = False
     p_non_inferiority: float | None = None
+    p_non_superiority: float | None = None
     improvement: float | None = None
     probability_worse: float | None = None
     probability_equivalent: float | None = None
@@ -240,6 +240,7 @@ def _test(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> Contr
         p_equivalence=_known(equivalence),
         equivalent=equivalence < alpha,
         p_non_inferiority=_known(non_inferiority_p(gains, contrast.margin, n_test, n_train)),
+        p_non_superiority=_known(non_inferiority_p(-gains, contrast.margin, n_test, n_train)),
         improvement=improvement_share(gains),
         probability_worse=posterior and posterior.worse,
         probability_equivalent=posterior and posterior.equivalent,

@@ -58,9 +58,7 @@ class Predictions:
     groups: Mapping[Key, Group]
 
 
-def encode_predictions(
-    table: pa.Table, classes: Sequence[str], positive_class: str
-) -> Predictions:
+def encode_predictions(table: pa.Table, classes: Sequence[str], positive_class: str) -> Predictions:
     """Encode the table of predictions, in any order of rows.
 
     Args:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import ray
 
 from osteo_ray.cluster import Plan, confirm, connect, plan_resources
+from osteo_ray.compare.comparison import Analysis, analyse
 from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
 from osteo_ray.compare.experiment import (
     Experiment,
@@ -18,12 +19,9 @@ from osteo_ray.compare.experiment import (
     plan_trials,
 )
 from osteo_ray.compare.mask_jobs import Explanations, list_explanations
-from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.model_check import check_models
-from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.compare.prepare import create_run, extend_run, list_source, locate_run
 from osteo_ray.compare.sweeps import Failure, run_sweep
-from osteo_ray.compare.verdict import build_comparison
 from osteo_ray.config import CompareConfig
 from osteo_ray.errors import IncompleteError
 from osteo_ray.explain.generate import explain_images
@@ -194,29 +192,10 @@ def _conclude(
         )
     predictions = pa.concat_tables([pq.read_table(part) for part in parts])
     write_table(run.predictions, predictions)
-    positive = config.positive_class or experiment.classes[-1]
-    coded = encode_predictions(predictions, experiment.classes, positive)
-    results = compute_results(coded, config.statistics.prevalence)
+    missing = [{**vars(failure.trial), "reason": failure.reason} for failure in failures]
+    images = dataset.images[["image_id", "group"]]
+    results, comparison = analyse(predictions, images, Analysis.of(experiment), missing)
     write_table(run.results, pa.Table.from_pandas(results, preserve_index=False))
-    counts = {
-        name: float(np.mean([np.sum(split == name) for split in experiment.splits.values()]))
-        for name in ("train", "test")
-    }
-    comparison = build_comparison(
-        results,
-        predictions=coded,
-        arms=config.arms,
-        metric=config.statistics.metric,
-        alpha=config.statistics.alpha,
-        margin=config.statistics.margin,
-        n_train=counts["train"],
-        n_test=counts["test"],
-        classes=experiment.classes,
-        positive_class=positive,
-        split=config.split,
-        seeds=config.seed_numbers,
-        missing=[{**vars(failure.trial), "reason": failure.reason} for failure in failures],
-    )
     write_json(run.comparison, comparison)
     environment = read_json(run.environment)
     clock.lap("statistics")

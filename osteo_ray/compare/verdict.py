@@ -31,23 +31,17 @@ Overall: the verdict on which all models agree; else leakage if any model shows 
 inconclusive.
 """
 
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
-
-import numpy as np
-import pandas as pd
+from dataclasses import dataclass, replace
+from typing import Literal
 
 from osteo_ray.compare.arms import (
     CROP_CONTROLS,
     ORIGINAL,
     choose_judged,
 )
-from osteo_ray.compare.contrasts import Contrast, compare_arms
-from osteo_ray.compare.metrics import summarize_arms
-from osteo_ray.compare.resampling import Resampled
-from osteo_ray.config import METRIC_NAMES
+from osteo_ray.compare.contrasts import Contrast
+from osteo_ray.config import LOWER_IS_BETTER
 
 VerdictName = Literal[
     "real gain",
@@ -117,12 +111,12 @@ class _Evidence:
     def explains(self, control: str, arm: str | None = None) -> bool:
         """Tell whether an arm, by default the judged one, leads a control by less than margin."""
         contrast = self.get(arm or self.judged, control)
-        p = None if contrast is None else contrast.p_nonsuperior
+        p = None if contrast is None else contrast.p_non_superiority
         return p is not None and p < self.alpha
 
     def is_no_worse(self, arm: str, baseline: str) -> bool:
         contrast = self.get(arm, baseline)
-        p = None if contrast is None else contrast.p_noninferior
+        p = None if contrast is None else contrast.p_non_inferiority
         return p is not None and p < self.alpha
 
     def describe(self, arm: str, baseline: str) -> str:
@@ -133,19 +127,20 @@ class _Evidence:
 def judge_model(
     contrasts: Sequence[Contrast],
     *,
+    model: str,
     arms: Sequence[str],
     alpha: float,
     circumstances: Circumstances = Circumstances(),
 ) -> Verdict:
-    """Apply the rule of this module to the primary contrasts of one model, at least one.
+    """Apply the rule of this module to the primary contrasts of one model.
 
     Args:
         contrasts: Those of `arms.list_primary`; a pair that was not held stands for no evidence.
+        model: The timm name.
         arms: Those planned.
         alpha: Error rate.
         circumstances: What else is known.
     """
-    model = contrasts[0].model
     judged = choose_judged(arms)
     evidence = _Evidence({(c.arm, c.baseline): c for c in contrasts}, judged, alpha)
     gain = evidence.pairs.get((judged, ORIGINAL))
@@ -159,7 +154,7 @@ def judge_model(
         return Verdict(model, "inconclusive", f"The gain cannot be tested. {found}")
     if gain.p_holm >= alpha:
         return _judge_no_change(evidence, gain, found, circumstances)
-    if gain.difference < 0:
+    if not _is_gain(gain, alpha):
         return Verdict(model, "real loss", f"Training on LIME masks loses. {found}")
     if gain.equivalent:
         found += f" The gain lies inside ± {gain.margin:g}, the margin said not to matter."
@@ -264,7 +259,7 @@ def _name_explanation(evidence: _Evidence, found: str, control: str) -> Verdict:
     contrast = evidence.pairs[evidence.judged, control]
     verdict, meaning = next((v, m) for name, v, m in _EXPLANATIONS if name == control)
     found += evidence.describe(evidence.judged, control)
-    margin = f"within {contrast.margin:g} (p {_format_p(contrast.p_nonsuperior)})"
+    margin = f"within {contrast.margin:g} (p {_format_p(contrast.p_non_superiority)})"
     return Verdict(contrast.model, verdict, f"{found} So {meaning}, {margin}.")
 
 
@@ -283,96 +278,6 @@ def judge_overall(verdicts: Sequence[Verdict]) -> Verdict:
     return Verdict(None, "inconclusive", f"The models disagree ({listing}).")
 
 
-def build_comparison(
-    results: pd.DataFrame,
-    *,
-    arms: Sequence[str],
-    seeds: Sequence[int],
-    metric: str,
-    alpha: float,
-    margin: float,
-    n_train: float,
-    n_test: float,
-    classes: Sequence[str],
-    positive_class: str,
-    split: str,
-    missing: Sequence[Mapping[str, Any]],
-    resampled: Resampled | None = None,
-) -> dict[str, Any]:
-    """Build the content of `comparison.json`, of plain types only; NaN becomes None.
-
-    Args:
-        results: As `metrics.compute_results` returns it.
-        arms: Those planned.
-        seeds: Those planned.
-        metric: The primary endpoint.
-        alpha: Error rate.
-        margin: Of equivalence.
-        n_train: Training images per seed.
-        n_test: Test images per seed.
-        classes: All classes, sorted.
-        positive_class: One of them.
-        split: `grouped`, `random` or `given`.
-        missing: model, seed, arm and reason of each planned training that did not finish. A model
-            that stands here only is judged too: inconclusive.
-        resampled: The primary endpoint on resampled test images; None leaves the bootstrap out.
-    """
-    plan = {
-        "metric": metric,
-        "alpha": alpha,
-        "margin": margin,
-        "n_train": n_train,
-        "n_test": n_test,
-    }
-    models = tuple(dict.fromkeys([*results["model"], *(trial["model"] for trial in missing)]))
-    pairs = [(arm, "original") for arm in arms if arm != "original"]
-    pairs += [("lime", control) for control in CONTROLS if {"lime", control} <= set(arms)]
-    contrasts = compare_arms(
-        results,
-        models=models,
-        pairs=pairs,
-        metric=metric,
-        alpha=alpha,
-        margin=margin,
-        n_train=n_train,
-        n_test=n_test,
-        resampled=resampled,
-    )
-    verdicts = [
-        judge_model([c for c in contrasts if c.model == model], alpha=alpha)
-        for model in dict.fromkeys(c.model for c in contrasts)
-    ]
-    overall = judge_overall(verdicts)
-    reason = overall.reason
-    if split == "random":
-        reason += (
-            " Copies of test images were in training, as the split was random: all figures measure"
-            " memory too."
-        )
-    if split == "given":
-        reason += (
-            " All seeds share the source's own split, so the intervals leave out what other test"
-            " images would change."
-        )
-    if missing:
-        are = "training is" if len(missing) == 1 else "trainings are"
-        reason += f" {len(missing)} planned {are} missing."
-    comparison = {
-        "schema_version": 1,
-        **plan,
-        "seeds": seeds,
-        "classes": classes,
-        "positive_class": positive_class,
-        "split": split,
-        "arms": summarize_arms(results, METRIC_NAMES),
-        "contrasts": [asdict(contrast) for contrast in contrasts],
-        "verdicts": [asdict(verdict) for verdict in verdicts],
-        "verdict": {"verdict": overall.verdict, "reason": reason},
-        "missing": missing,
-    }
-    return {key: _to_plain(value) for key, value in comparison.items()}
-
-
 def _describe(contrast: Contrast, alpha: float) -> str:
     pair = f"{contrast.arm} minus {contrast.baseline}: "
     if contrast.difference is None:
@@ -388,18 +293,12 @@ def _describe(contrast: Contrast, alpha: float) -> str:
 
 def _is_gain(contrast: Contrast, alpha: float) -> bool:
     significant = contrast.p_holm is not None and contrast.p_holm < alpha
-    return significant and contrast.difference is not None and contrast.difference > 0
+    if not significant or contrast.difference is None:
+        return False
+    return (
+        contrast.difference < 0 if contrast.metric in LOWER_IS_BETTER else contrast.difference > 0
+    )
 
 
 def _format_p(p: float | None) -> str:
     return "unknown" if p is None else "< 0.001" if p < 0.001 else f"= {p:.3f}"
-
-
-def _to_plain(value: Any) -> Any:
-    if isinstance(value, Mapping):
-        return {str(key): _to_plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple, np.ndarray)):
-        return [_to_plain(item) for item in value]
-    if isinstance(value, np.generic):
-        value = value.item()
-    return None if isinstance(value, float) and not math.isfinite(value) else value
