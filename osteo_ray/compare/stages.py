@@ -14,8 +14,8 @@ from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
 from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
 from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.model_check import check_models
-from osteo_ray.compare.prepare import create_run, list_source, locate_run
 from osteo_ray.compare.predictions import encode_predictions
+from osteo_ray.compare.prepare import create_run, list_source, locate_run
 from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.compare.verdict import build_comparison
 from osteo_ray.config import CompareConfig

@@ -25,8 +25,9 @@ import numpy as np
 import pandas as pd
 
 from osteo_ray.compare.contrasts import CONTROLS, Contrast, compare_arms
-from osteo_ray.compare.metrics import summarize_arms
-from osteo_ray.config import METRIC_NAMES
+from osteo_ray.compare.descriptive import summarize_arms
+from osteo_ray.compare.per_seed import describe_operating_points, describe_pairs
+from osteo_ray.compare.predictions import Predictions
 
 VerdictName = Literal["real gain", "real loss", "leakage", "any crop", "equivalent", "inconclusive"]
 FAULTS: dict[str, tuple[VerdictName, str]] = {
@@ -137,6 +138,7 @@ def build_comparison(
     positive_class: str,
     split: str,
     missing: Sequence[Mapping[str, Any]],
+    predictions: Predictions | None = None,
 ) -> dict[str, Any]:
     """Build the content of `comparison.json`, of plain types only; NaN becomes None.
 
@@ -154,6 +156,7 @@ def build_comparison(
         split: `grouped`, `random` or `given`.
         missing: model, seed, arm and reason of each planned training that did not finish. A model
             that stands here only is judged too: inconclusive.
+        predictions: Of which the results are; without them nothing is said seed by seed.
     """
     plan = {
         "metric": metric,
@@ -192,6 +195,7 @@ def build_comparison(
     if missing:
         are = "training is" if len(missing) == 1 else "trainings are"
         reason += f" {len(missing)} planned {are} missing."
+    pairs = list(dict.fromkeys((contrast.arm, contrast.baseline) for contrast in contrasts))
     comparison = {
         "schema_version": 1,
         **plan,
@@ -199,11 +203,17 @@ def build_comparison(
         "classes": classes,
         "positive_class": positive_class,
         "split": split,
-        "arms": summarize_arms(results, METRIC_NAMES),
+        "arms": summarize_arms(results, n_test=n_test, n_train=n_train, alpha=alpha),
         "contrasts": [asdict(contrast) for contrast in contrasts],
         "verdicts": [asdict(verdict) for verdict in verdicts],
         "verdict": {"verdict": overall.verdict, "reason": reason},
         "missing": missing,
+        "operating_points": []
+        if predictions is None
+        else describe_operating_points(results, predictions, alpha=alpha),
+        "per_seed": []
+        if predictions is None
+        else describe_pairs(predictions, pairs, models=models, seeds=seeds, alpha=alpha),
     }
     return {key: _to_plain(value) for key, value in comparison.items()}
 
