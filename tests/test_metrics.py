@@ -1,19 +1,20 @@
-"""Metrics of one classifier, the table of results and its summary, against counts by hand."""
+"""Metrics of one classifier, and the table of results, against counts by hand and scikit-learn."""
 
 import math
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
+from sklearn import metrics as reference
+from sklearn.calibration import calibration_curve
 
-from osteo_ray.compare.metrics import (
-    compute_metrics,
-    compute_results,
-    count_confusion,
-    summarize_arms,
-)
+from osteo_ray.compare.metrics import compute_metrics, compute_results, count_confusion
+from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.compare.published import PUBLISHED, recompute
-from osteo_ray.config import METRIC_NAMES
+from osteo_ray.compare.thresholds import OPERATING_NAMES, choose_threshold, measure_operation
+from osteo_ray.config import LOWER_IS_BETTER, METRIC_NAMES
 
 BINARY = ["normal", "worn"]
 THREE = ["a", "b", "c"]
@@ -54,7 +55,7 @@ def test_agrees_with_plain_formulas(row) -> None:
 
 def test_names_and_types() -> None:
     metrics = compute_metrics(*_realise(3, 1, 2, 4), BINARY, "worn")
-    assert tuple(metrics) == METRIC_NAMES or set(metrics) == set(METRIC_NAMES)
+    assert tuple(metrics) == METRIC_NAMES
     assert all(type(value) is float for value in metrics.values())
 
 
@@ -121,7 +122,7 @@ def test_tied_probabilities_predict_first_class() -> None:
 
 
 def test_confusion_rows_are_true_classes() -> None:
-    confusion = count_confusion(np.array(["a", "a", "b"]), np.array(["a", "b", "b"]), THREE)
+    confusion = count_confusion(np.array([0, 0, 1]), np.array([0, 1, 1]), 3)
     assert confusion.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
 
 
@@ -162,10 +163,16 @@ def _predictions() -> pd.DataFrame:
     return pd.DataFrame(rows, columns=names)
 
 
+def _results(predictions: pd.DataFrame, prevalence: float | None = None) -> pd.DataFrame:
+    coded = encode_predictions(pa.Table.from_pandas(predictions), BINARY, "worn")
+    return compute_results(coded, prevalence)
+
+
 def test_results_per_trained_model() -> None:
     predictions = _predictions()
-    results = compute_results(predictions, BINARY, "worn")
-    assert list(results) == ["model", "seed", "arm", "split", "n_images", *METRIC_NAMES]
+    results = _results(predictions)
+    columns = ["model", "seed", "arm", "split", "n_images", *METRIC_NAMES, *OPERATING_NAMES]
+    assert list(results) == columns
     assert len(results) == 16
     keys = list(zip(*(results[name] for name in ("model", "seed", "arm", "split")), strict=True))
     assert keys == sorted(keys)
@@ -187,40 +194,133 @@ def test_results_per_trained_model() -> None:
 def test_results_do_not_depend_on_row_order() -> None:
     predictions = _predictions()
     shuffled = predictions.sample(frac=1, random_state=0)
-    expected = compute_results(predictions, BINARY, "worn")
-    pd.testing.assert_frame_equal(compute_results(shuffled, BINARY, "worn"), expected)
+    pd.testing.assert_frame_equal(_results(shuffled), _results(predictions))
 
 
 def test_results_of_no_predictions_keep_their_columns() -> None:
-    results = compute_results(_predictions().iloc[:0], BINARY, "worn")
-    assert list(results)[4:] == ["n_images", *METRIC_NAMES]
+    results = _results(_predictions().iloc[:0])
+    assert list(results)[4:] == ["n_images", *METRIC_NAMES, *OPERATING_NAMES]
     assert results.empty
-    assert summarize_arms(results, METRIC_NAMES) == []
 
 
-def test_results_refuse_bad_tables() -> None:
+def test_thresholds_of_validation_images_are_measured_on_test_images() -> None:
     predictions = _predictions()
-    with pytest.raises(ValueError, match=r"\['p_worn'\] are missing"):
-        compute_results(predictions.drop(columns="p_worn"), BINARY, "worn")
-    with pytest.raises(ValueError, match=r"second one for .*'image_id': 'i0'"):
-        compute_results(pd.concat([predictions, predictions[:1]]), BINARY, "worn")
-    predictions.loc[3, "p_worn"] = np.nan
-    with pytest.raises(ValueError, match=r"\['p_worn'\] have gaps"):
-        compute_results(predictions, BINARY, "worn")
-
-
-def test_summary_uses_test_rows_and_counts_defined_seeds() -> None:
-    results = pd.DataFrame(
-        {
-            "model": "m",
-            "seed": [0, 1, 2, 0],
-            "arm": "original",
-            "split": ["test", "test", "test", "validation"],
-            "accuracy": [0.5, 0.7, 0.9, 0.0],
-            "auc": [0.6, np.nan, np.nan, 0.0],
-        }
+    results = _results(predictions, prevalence=0.1)
+    trained = (predictions["model"] == "m1") & (predictions["seed"] == 10)
+    trained &= predictions["arm"] == "original"
+    validation, test = (
+        predictions[trained & (predictions["split"] == split)] for split in ("validation", "test")
     )
-    (summary,) = summarize_arms(results, ["accuracy", "auc"])
-    assert (summary["model"], summary["arm"], summary["n_seeds"]) == ("m", "original", 3)
-    assert summary["metrics"]["accuracy"] == pytest.approx({"mean": 0.7, "sd": 0.2, "n_seeds": 3})
-    assert summary["metrics"]["auc"] == {"mean": 0.6, "sd": None, "n_seeds": 1}
+    threshold = choose_threshold(
+        validation["p_worn"].to_numpy(), (validation["label"] == "worn").to_numpy()
+    )
+    expected = measure_operation(
+        test["p_worn"].to_numpy(),
+        (test["label"] == "worn").to_numpy(),
+        threshold=threshold,
+        prevalence=0.1,
+    )
+    row = results[
+        (results["model"] == "m1") & (results["seed"] == 10) & (results["arm"] == "original")
+    ]
+    found = row.loc[row["split"] == "test", list(OPERATING_NAMES)].to_numpy()[0]
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_no_threshold_without_validation_images_or_with_three_classes() -> None:
+    predictions = _predictions()
+    results = _results(predictions[predictions["split"] == "test"])
+    assert results[list(OPERATING_NAMES)].isna().all(axis=None)
+    three = predictions.assign(p_other=0.0)
+    coded = encode_predictions(pa.Table.from_pandas(three), ["normal", "other", "worn"], "worn")
+    results = compute_results(coded)
+    assert results[list(OPERATING_NAMES)].isna().all(axis=None)
+    assert results["auc"].isna().all()  # no image is of the class `other`
+    assert results["brier"].notna().all()
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_two_classes_agree_with_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(["worn"] * 23 + ["normal"] * 38)
+    positive = rng.integers(0, 21, 61) / 20  # ties, and the edges of bins
+    shares = np.column_stack([1 - positive, positive])
+    found = compute_metrics(labels, shares, BINARY, "worn")
+    truth, predicted = labels == "worn", np.asarray(BINARY)[shares.argmax(1)] == "worn"
+    expected = {
+        "accuracy": reference.accuracy_score(truth, predicted),
+        "precision": reference.precision_score(truth, predicted),
+        "recall": reference.recall_score(truth, predicted),
+        "specificity": reference.recall_score(~truth, ~predicted),
+        "f1": reference.f1_score(truth, predicted),
+        "auc": reference.roc_auc_score(truth, positive),
+        "balanced_accuracy": reference.balanced_accuracy_score(truth, predicted),
+        "mcc": reference.matthews_corrcoef(truth, predicted),
+        "pr_auc": reference.average_precision_score(truth, positive),
+        "brier": reference.brier_score_loss(truth, positive),
+        "calibration_error": _calibration_error(truth, positive),
+    }
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def _calibration_error(occurred: np.ndarray, probabilities: np.ndarray) -> float:
+    """Weigh scikit-learn's calibration curve by the sizes of its bins, counted anew."""
+    shares, means = calibration_curve(occurred, probabilities, n_bins=10)
+    edges = np.linspace(0, 1, 11)
+    inside = [(probabilities > low) & (probabilities <= high) for low, high in pairwise(edges)]
+    inside[0] |= probabilities == 0
+    sizes = [mask.sum() for mask in inside if mask.any()]
+    return float(np.average(np.abs(shares - means), weights=sizes))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_three_classes_agree_with_scikit_learn(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(THREE, [9, 14, 20]))
+    shares = rng.dirichlet([1, 1, 1], 43)
+    found = compute_metrics(labels, shares, THREE, "b")
+    predicted = np.asarray(THREE)[shares.argmax(1)]
+    macro = {"average": "macro", "zero_division": 0.0}
+    one_hot = labels[:, None] == np.array(THREE)
+    expected = {
+        "accuracy": reference.accuracy_score(labels, predicted),
+        "precision": reference.precision_score(labels, predicted, **macro),
+        "recall": reference.recall_score(labels, predicted, **macro),
+        "specificity": found["specificity"],  # counted by hand above
+        "f1": reference.f1_score(labels, predicted, **macro),
+        "auc": reference.roc_auc_score(labels, shares, multi_class="ovr"),
+        "balanced_accuracy": reference.balanced_accuracy_score(labels, predicted),
+        "mcc": reference.matthews_corrcoef(labels, predicted),
+        "pr_auc": reference.average_precision_score(one_hot, shares),
+        "brier": np.mean(
+            [reference.brier_score_loss(one_hot[:, k], shares[:, k]) for k in range(3)]
+        ),
+        "calibration_error": _calibration_error(labels == predicted, shares.max(1)),
+    }
+    assert found == pytest.approx(expected, abs=1e-12)
+
+
+def test_calibration_error_by_hand() -> None:
+    # Two bins: 0.2 on average against 1 of 4, 0.9 against 1 of 2.
+    positive = np.array([0.2, 0.2, 0.2, 0.2, 0.9, 0.9])
+    labels = np.array(["worn", *["normal"] * 3, "worn", "normal"])
+    found = compute_metrics(labels, np.column_stack([1 - positive, positive]), BINARY, "worn")
+    assert found["calibration_error"] == pytest.approx((4 * 0.05 + 2 * 0.4) / 6)
+
+
+def test_certain_and_right_is_best_in_every_metric() -> None:
+    labels = np.array(["normal", "worn", "worn"])
+    found = compute_metrics(labels, _certain(labels.tolist(), BINARY), BINARY, "worn")
+    assert {name for name, value in found.items() if value == 0} == LOWER_IS_BETTER
+    assert all(value == 1 for name, value in found.items() if name not in LOWER_IS_BETTER)
+
+
+def test_mcc_of_one_class_is_undefined_but_of_one_prediction_is_zero() -> None:
+    labels = np.array(["worn", "worn"])
+    found = compute_metrics(labels, _certain(["worn", "normal"], BINARY), BINARY, "worn")
+    assert math.isnan(found["mcc"])
+    assert math.isnan(found["balanced_accuracy"])
+    assert math.isnan(found["pr_auc"])
+    assert found["brier"] == found["calibration_error"] == 0.5
+    labels = np.array(["worn", "normal"])
+    assert compute_metrics(labels, _certain(["worn"] * 2, BINARY), BINARY, "worn")["mcc"] == 0

@@ -261,13 +261,15 @@ def test_comparison_is_plain_json() -> None:
     assert list(comparison) == [
         "schema_version", "metric", "alpha", "margin", "n_train", "n_test", "seeds", "classes",
         "positive_class", "split", "arms", "contrasts", "verdicts", "verdict", "missing",
+        "operating_points", "per_seed",
     ]  # fmt: skip
     assert comparison["schema_version"] == 1
     assert comparison["seeds"] == list(range(10))
     assert [arm["arm"] for arm in comparison["arms"]] == list(ARM_NAMES)
     assert set(comparison["arms"][0]["metrics"]) == set(METRIC_NAMES)
     silhouette = comparison["arms"][-1]["metrics"]
-    assert silhouette["auc"] == {"mean": None, "sd": None, "n_seeds": 0}
+    assert silhouette["auc"]["mean"] is None
+    assert silhouette["auc"]["note"] == "Undefined for every seed."
     assert comparison["verdicts"][0]["model"] == "m"
     assert comparison["verdict"]["verdict"] == "real gain"
 

@@ -5,6 +5,7 @@ once: scikit-learn counts anew for each metric, and a comparison has thousands o
 Tests hold every metric to scikit-learn's.
 """
 
+import math
 from collections.abc import Hashable, Sequence
 
 import numpy as np
@@ -96,7 +97,8 @@ def count_confusion(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -
         [[1, 1], [0, 1]]
     """
     counts = np.bincount(labels * n_classes + predicted, minlength=n_classes**2)
-    return counts.reshape(n_classes, n_classes)
+    matrix: np.ndarray = counts.reshape(n_classes, n_classes)
+    return matrix
 
 
 def bin_probabilities(
@@ -189,25 +191,22 @@ def _measure(group: Group, positive: int) -> dict[str, float]:
     n_classes = group.probabilities.shape[1]
     confusion = count_confusion(group.labels, group.predicted, n_classes)
     right, given, chosen = confusion.diagonal(), confusion.sum(1), confusion.sum(0)
-    auc, pr_auc = _measure_ranking(group)
     recall = _divide(right, given)
     false_positives, negatives = chosen - right, len(group.labels) - given
-    is_class = group.labels[:, None] == np.arange(n_classes)
     per_class = {
         "precision": _divide(right, chosen, 0.0),
         "recall": recall,
         "specificity": _divide(negatives - false_positives, negatives),
         "f1": _divide(2 * right, given + chosen, 0.0),
-        "auc": auc,
-        "pr_auc": pr_auc,
-        "brier": np.mean((group.probabilities - is_class) ** 2, axis=0),
     }
-    averaged = [positive] if n_classes == 2 else slice(None)
+    averaged = [positive] if n_classes == 2 else list(range(n_classes))
     averages = {name: float(np.mean(values[averaged])) for name, values in per_class.items()}
+    of_scores = np.mean([_measure_scores(group, index) for index in averaged], axis=0)
     counts, expected, observed = bin_probabilities(*judge_calibration(group, positive))
     found = {
         "accuracy": float(right.sum() / counts.sum()),
         **averages,
+        **dict(zip(("auc", "pr_auc", "brier"), of_scores.tolist(), strict=True)),
         "balanced_accuracy": float(recall.mean()),
         "mcc": _compute_mcc(confusion),
         "calibration_error": float(np.abs(expected - observed).sum() / counts.sum()),
@@ -226,20 +225,21 @@ def _compute_mcc(confusion: np.ndarray) -> float:
     given, chosen, n = confusion.sum(1), confusion.sum(0), int(confusion.sum())
     spread_given, spread_chosen = n**2 - int(given @ given), n**2 - int(chosen @ chosen)
     if spread_given == 0:
-        return float("nan")
+        return math.nan
     if spread_chosen == 0:
         return 0.0
     covariance = n * int(confusion.trace()) - int(given @ chosen)
-    return covariance / (spread_given**0.5 * spread_chosen**0.5)
+    return covariance / (math.sqrt(spread_given) * math.sqrt(spread_chosen))
 
 
-def _measure_ranking(group: Group) -> tuple[np.ndarray, np.ndarray]:
-    """Return the areas under ROC and precision-recall curves, (n_classes,); NaN if undefined."""
-    n_classes = group.probabilities.shape[1]
-    areas = np.full((2, n_classes), np.nan)
-    for column in range(n_classes):
-        is_class, scores = group.labels == column, group.probabilities[:, column]
-        if is_class.any() and not is_class.all():  # otherwise scikit-learn warns
-            areas[0, column] = roc_auc_score(is_class, scores)
-            areas[1, column] = average_precision_score(is_class, scores)
-    return areas[0], areas[1]
+def _measure_scores(group: Group, index: int) -> tuple[float, float, float]:
+    """Return AUC, average precision and Brier score of one class against the rest."""
+    is_class, scores = group.labels == index, group.probabilities[:, index]
+    brier = float(np.mean((scores - is_class) ** 2))
+    if is_class.all() or not is_class.any():  # otherwise scikit-learn warns
+        return math.nan, math.nan, brier
+    return (
+        float(roc_auc_score(is_class, scores)),
+        float(average_precision_score(is_class, scores)),
+        brier,
+    )

@@ -73,14 +73,16 @@ def encode_predictions(table: pa.Table, classes: Sequence[str], positive_class: 
     check_classes(classes, positive_class)
     scores = [f"p_{name}" for name in classes]
     _check_columns(table, [*Key._fields, "image_id", "label", *scores])
+    if len(table) == 0:
+        return Predictions(tuple(classes), classes.index(positive_class), {})
     keys = [_encode(table[name]) for name in Key._fields]
     images, image_ids = _encode(table["image_id"])
     labels = _encode_labels(table["label"], classes)
     probabilities = np.column_stack([table[name].to_numpy().astype(np.float64) for name in scores])
     check_probabilities(probabilities)
     shape = tuple(len(names) for _, names in keys)
-    trained = np.ravel_multi_index([codes for codes, _ in keys], shape) if len(table) else images
-    place = trained * max(1, len(image_ids)) + images  # one number per model and image
+    trained = np.ravel_multi_index([codes for codes, _ in keys], shape)
+    place = trained * len(image_ids) + images  # one number per model and image
     if np.any(place[1:] < place[:-1]):
         order = np.argsort(place, kind="stable")  # of runs in order, as trainings leave them
         place, trained, images = place[order], trained[order], images[order]
@@ -89,7 +91,10 @@ def encode_predictions(table: pa.Table, classes: Sequence[str], positive_class: 
 
     def name(number: int) -> Key:
         indices = np.unravel_index(number, shape)
-        return Key(*(names[index] for index, (_, names) in zip(indices, keys, strict=True)))
+        model, seed, arm, split = (
+            names[index] for index, (_, names) in zip(indices, keys, strict=True)
+        )
+        return Key(str(model), int(seed), str(arm), str(split))
 
     repeated = np.flatnonzero(place[1:] == place[:-1])
     if len(repeated):
@@ -130,21 +135,22 @@ def check_labels(unknown: Sequence[str], classes: Sequence[str]) -> None:
 
 
 def _encode(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str | int]]:
-    """Return codes, int64, and the distinct values that they index, sorted."""
+    """Return codes, int64, and the distinct values that they index, sorted; at least one row."""
     encoded = column.dictionary_encode().unify_dictionaries()
-    chunks = [chunk.indices.to_numpy() for chunk in encoded.chunks]
-    values = encoded.chunk(0).dictionary.to_pylist() if chunks else []
+    found = np.concatenate([chunk.indices.to_numpy() for chunk in encoded.chunks])
+    values = encoded.chunk(0).dictionary.to_pylist()
     order = sorted(range(len(values)), key=values.__getitem__)
     ranks = np.empty(len(values), np.int64)
     ranks[order] = np.arange(len(values))
-    codes = ranks[np.concatenate(chunks)] if values else np.empty(0, np.int64)
-    return codes, [values[index] for index in order]
+    return ranks[found], [values[index] for index in order]
 
 
 def _encode_labels(column: pa.ChunkedArray, classes: Sequence[str]) -> np.ndarray:
     codes, names = _encode(column)
     check_labels([str(name) for name in names if name not in classes], classes)
-    return np.array([classes.index(str(name)) for name in names], np.int64)[codes]
+    indices = np.array([classes.index(str(name)) for name in names], np.int64)
+    labels: np.ndarray = indices[codes]
+    return labels
 
 
 def _check_columns(table: pa.Table, columns: list[str]) -> None:

@@ -1,0 +1,118 @@
+"""Each arm of a comparison described over seeds.
+
+Seeds share images, so their results are not independent: an interval is the corrected one. It is
+of one arm alone; whether arms differ is asked of paired differences, in `contrasts`.
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from osteo_ray.compare.significance import corrected_t_test
+from osteo_ray.compare.thresholds import OPERATING_NAMES
+from osteo_ray.config import METRIC_NAMES
+
+_LOWEST = {"mcc": -1.0}  # of all others it is 0; the highest is 1
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A metric of one arm over seeds; None where it cannot be computed.
+
+    Attributes:
+        mean: Over the seeds that have it.
+        sd: Their standard deviation.
+        low: Lower end of the corrected interval of the mean, cut off where the metric ends.
+        high: Upper end.
+        n_seeds: Seeds that have it.
+        note: What is missing, and why.
+    """
+
+    mean: float | None
+    sd: float | None
+    low: float | None
+    high: float | None
+    n_seeds: int
+    note: str | None = None
+
+
+def summarize_arms(
+    results: pd.DataFrame, *, n_test: float, n_train: float, alpha: float
+) -> list[dict[str, Any]]:
+    """Summarise each metric over seeds, on test images, per model and arm.
+
+    Args:
+        results: As `metrics.compute_results` returns it; metrics that it lacks are left out.
+        n_test: Test images per seed.
+        n_train: Training images per seed.
+        alpha: Intervals have the level 1 - alpha.
+
+    Returns:
+        A mapping per model and arm, in the order of the table: model, arm, n_seeds, and metrics,
+        which holds the fields of `Summary` per metric.
+    """
+    test = results[results["split"] == "test"]
+    names = [name for name in (*METRIC_NAMES, *OPERATING_NAMES) if name in results]
+
+    def summarize(group: pd.DataFrame, name: str) -> dict[str, Any]:
+        values, seeds = group[name].to_numpy(np.float64), group["seed"].to_numpy()
+        sizes = {"n_test": n_test, "n_train": n_train}
+        return asdict(summarize_seeds(values, seeds, **sizes, alpha=alpha, least=_LOWEST.get(name)))
+
+    return [
+        {
+            "model": model,
+            "arm": arm,
+            "n_seeds": int(group["seed"].nunique()),
+            "metrics": {name: summarize(group, name) for name in names},
+        }
+        for (model, arm), group in test.groupby(["model", "arm"], sort=False, observed=True)
+    ]
+
+
+def summarize_seeds(
+    values: np.ndarray,
+    seeds: np.ndarray,
+    *,
+    n_test: float,
+    n_train: float,
+    alpha: float,
+    least: float | None = None,
+) -> Summary:
+    """Summarise a metric over seeds, with the interval of Nadeau and Bengio's corrected t.
+
+    Args:
+        values: float, (n_seeds,); NaN where the metric is undefined.
+        seeds: int, (n_seeds,); their numbers, for the note.
+        n_test: Test images per seed.
+        n_train: Training images per seed.
+        alpha: The interval has the level 1 - alpha.
+        least: The lowest value that there is, 0 by default; the highest is 1.
+
+    Example:
+        >>> values = np.array([0.7, 0.8, np.nan])
+        >>> found = summarize_seeds(values, np.arange(3), n_test=20, n_train=60, alpha=0.05)
+        >>> round(found.mean, 3), found.n_seeds, found.note
+        (0.75, 2, 'Undefined for seed 2.')
+    """
+    known = np.isfinite(values)
+    kept = values[known]
+    note = _list_seeds("Undefined for", seeds[~known])
+    if len(kept) == 0:
+        return Summary(None, None, None, None, 0, "Undefined for every seed.")
+    if len(kept) == 1:
+        note = f"{note} An interval needs at least 2 seeds, but there is 1.".strip()
+        return Summary(float(kept[0]), None, None, None, 1, note)
+    test = corrected_t_test(kept, n_test=n_test, n_train=n_train, confidence=1 - alpha)
+    if test.standard_error == 0:
+        note = f"{note} All seeds have the same value: without spread, no interval.".strip()
+        return Summary(test.mean, 0.0, None, None, len(kept), note)
+    low, high = max(test.low, least or 0.0), min(test.high, 1.0)
+    return Summary(test.mean, test.sd, low, high, len(kept), note or None)
+
+
+def _list_seeds(start: str, seeds: np.ndarray) -> str:
+    numbers = ", ".join(str(seed) for seed in sorted(seeds.tolist()))
+    return f"{start} seed{'s' if len(seeds) > 1 else ''} {numbers}." if len(seeds) else ""
