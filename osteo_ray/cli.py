@@ -58,6 +58,7 @@ def _dispatch(arguments: list[str], errors: Console) -> int:
         "audit": (_audit, "Find copies, conflicts and shortcuts in a set of images."),
         "explain": (_explain, "Explain each image of a set with one trained classifier."),
         "bench": (_bench, "Measure speed and quality beside rivals and the truth."),
+        "validate": (_validate, "Measure the error rates of the product's own statistics."),
         "report": (_report, "Write the report of a run again from its tables."),
         "export": (_export, "Write the images as an arm saw them, as a data set for others."),
         "phantom": (_phantom, "Write a set of synthetic knees, with the truth about them."),
@@ -342,6 +343,48 @@ def _phantom(arguments: list[str], errors: Console) -> int:
 
     tyro.cli(phantom, prog="osteo-ray phantom", args=arguments)
     return DONE
+
+
+def _validate(arguments: list[str], errors: Console) -> int:
+    def tables(experiments: int = 2000, seed: int = 0) -> int:
+        """Simulate experiments whose truth is known; count how often tests and intervals are right.
+
+        Trains nothing; some minutes. Exit code 1 where a bar is missed.
+
+        Args:
+            experiments: Per setting.
+            seed: Of all random numbers.
+        """
+        from osteo_ray.validate.show import list_missed, show_rates
+        from osteo_ray.validate.tables import SETTINGS, validate_tables
+
+        if experiments < 1 or seed < 0:
+            raise InputError(
+                "Expected at least one experiment and a seed of at least 0, but got "
+                f"{experiments} and {seed}."
+            )
+        with capture_noise() as captured, connect():
+            captured.err.print(f"{len(SETTINGS)} settings of {experiments} experiments each")
+            findings = validate_tables(
+                experiments,
+                seed,
+                on_finding=lambda done: captured.err.print(f"done: {done.setting.name}"),
+            )
+            show_rates(captured.out, findings)
+        missed = list_missed(findings)
+        for line in missed:
+            captured.err.print(f"Missed: {line}", style="red", markup=False, soft_wrap=True)
+        return FAILED if missed else DONE
+
+    from osteo_ray.cluster import connect
+
+    code: int = tyro.extras.subcommand_cli_from_dict(
+        {"tables": tables},
+        prog="osteo-ray validate",
+        description="Measure how often the product's own statistics are right.",
+        args=arguments,
+    )
+    return code
 
 
 def _bench(arguments: list[str], errors: Console) -> int:

@@ -12,7 +12,6 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import stats
-from statsmodels.stats.multitest import multipletests
 
 NEGLIGIBLE = 1e-12
 """Differences of metrics closer than this are the same; the rest is floating-point noise."""
@@ -198,12 +197,14 @@ def adjust_holm(p_values: Sequence[float | None]) -> list[float | None]:
         >>> adjust_holm([0.01, None, 0.04])
         [0.02, None, 0.04]
     """
-    known = [index for index, p in enumerate(p_values) if p is not None]
+    # By hand: statsmodels' `multipletests` gives the same (tested), but collects garbage at every
+    # call, which takes 0.1 s beside Ray and pandas.
+    known = sorted((p, index) for index, p in enumerate(p_values) if p is not None)
     adjusted: list[float | None] = [None] * len(p_values)
-    if known:
-        values = multipletests([p_values[index] for index in known], method="holm")[1]
-        for index, value in zip(known, values, strict=True):
-            adjusted[index] = float(value)
+    largest = 0.0
+    for rank, (p, index) in enumerate(known):
+        largest = max(largest, min(1.0, p * (len(known) - rank)))
+        adjusted[index] = largest
     return adjusted
 
 

@@ -26,7 +26,7 @@ from osteo_ray.data.splits import assign_fold_splits, assign_splits
 CLASSES = ("normal", "worn")
 MODEL = "simulated"
 RATIO = (7, 2, 1)
-N_SPLITS = 100
+N_SPLITS = 60
 """Hold-out splits made per setting, of which each experiment takes some: all images of a class are
 drawn alike, so the same split serves many experiments."""
 
@@ -53,7 +53,7 @@ class Setting:
     name: str
     gains: tuple[tuple[str, float], ...] = (("original", 0.0), ("lime", 0.0))
     n_seeds: int = 10
-    n_images: int = 2000
+    n_images: int = 1200
     n_folds: int | None = None
     copies: int = 1
     accuracy: float = 0.8
@@ -99,9 +99,9 @@ class Experiment:
     n_test: float
 
 
-def draw_experiment(setting: Setting, number: int) -> Experiment:
-    """Draw one experiment; the same number gives the same."""
-    rng = np.random.default_rng((number, *setting.name.encode()))
+def draw_experiment(setting: Setting, number: int, seed: int = 0) -> Experiment:
+    """Draw one experiment of a setting; the same number and seed give the same."""
+    rng = np.random.default_rng((seed, number, *setting.name.encode()))
     splits = list_splits(setting)
     if setting.n_folds is None:
         chosen = rng.choice(len(splits), setting.n_seeds, replace=False)

@@ -1,0 +1,53 @@
+"""Measured error rates as text on a terminal."""
+
+from collections.abc import Sequence
+
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+from osteo_ray.validate.tables import Finding, Rate
+
+
+def show_rates(console: Console, findings: Sequence[Finding]) -> None:
+    """Show every rate with its interval, and which bars are missed."""
+    table = Table(box=box.SIMPLE)
+    table.add_column("setting", no_wrap=True)
+    table.add_column("seeds × test", justify="right", no_wrap=True)
+    table.add_column("rate of", no_wrap=True)
+    for heading in ("%", "95 % interval", "bar", "missed"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for finding in findings:
+        size = f"{finding.setting.n_seeds} × {finding.n_test:.0f}"
+        title = finding.setting.name
+        for name, rate in finding.rates.items():
+            meaning = name
+            if name == "power" and finding.planned_power is not None:
+                meaning += f" (planned: {100 * finding.planned_power:.1f})"
+            table.add_row(title, size, meaning, *_describe(rate))
+            title = size = ""
+        table.add_section()
+    console.print(table)
+    console.print(
+        "A bar is missed where the whole interval of a rate lies outside it.", highlight=False
+    )
+
+
+def list_missed(findings: Sequence[Finding]) -> list[str]:
+    """Name the rates that miss their bars."""
+    return [
+        f"{finding.setting.name}: {name} {100 * rate.value:.1f} %"
+        for finding in findings
+        for name, rate in finding.rates.items()
+        if rate.is_missed
+    ]
+
+
+def _describe(rate: Rate) -> tuple[str, str, str, str]:
+    bar = "–" if rate.bar is None else f"{100 * rate.bar[0]:.0f} to {100 * rate.bar[1]:.0f}"
+    return (
+        f"{100 * rate.value:.1f}",
+        f"{100 * rate.low:.1f} to {100 * rate.high:.1f}",
+        bar,
+        "MISSED" if rate.is_missed else "",
+    )
