@@ -9,21 +9,19 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from osteo_ray.compare.arms import ARMS, CONTROLS, list_primary, list_secondary
+from osteo_ray.compare.chance import AboveChance
+from osteo_ray.compare.comparison import Analysis, build_comparison
 from osteo_ray.compare.contrasts import Contrast, compare_arms
 from osteo_ray.compare.significance import adjust_holm, corrected_t_test, wilcoxon_p
-from osteo_ray.compare.verdict import (
-    CONTROLS,
-    Verdict,
-    build_comparison,
-    judge_model,
-    judge_overall,
-)
+from osteo_ray.compare.verdict import Circumstances, Verdict, judge_model, judge_overall
 from osteo_ray.config import ARM_NAMES, METRIC_NAMES
 
 PLAN: dict[str, Any] = {
     "metric": "accuracy", "alpha": 0.05, "margin": 0.03, "n_train": 112.0, "n_test": 16.0
 }  # fmt: skip
 REAL = {"original": 0.70, "lime": 0.85, "random_mask": 0.70, "silhouette": 0.60}
+USUAL = tuple(REAL)
 
 
 def _results(
@@ -41,42 +39,123 @@ def _results(
     return pd.DataFrame(rows)
 
 
-def _compare(results: pd.DataFrame, arms: Sequence[str] = ARM_NAMES) -> list[Contrast]:
-    pairs = [(arm, "original") for arm in arms if arm != "original"]
-    pairs += [("lime", control) for control in CONTROLS if {"lime", control} <= set(arms)]
-    return compare_arms(results, pairs=pairs, **PLAN)
+def _compare(results: pd.DataFrame, arms: Sequence[str] = USUAL) -> list[Contrast]:
+    return compare_arms(results, pairs=list_primary(arms), **PLAN)
 
 
-def _judge(results: pd.DataFrame, arms: Sequence[str] = ARM_NAMES) -> Verdict:
-    return judge_model(_compare(results, arms), alpha=0.05)
+def _judge(results: pd.DataFrame, arms: Sequence[str] = USUAL, **known: Any) -> Verdict:
+    return judge_model(
+        _compare(results, arms),
+        model="m",
+        arms=arms,
+        alpha=0.05,
+        circumstances=Circumstances(**known),
+    )
 
 
-def _build(results: pd.DataFrame, **changes: Any) -> dict[str, Any]:
-    settings = {
-        **PLAN, "arms": ARM_NAMES, "seeds": range(10), "classes": ["normal", "worn"],
-        "positive_class": "worn", "split": "grouped", "missing": [],
+def _analyse(**changes: Any) -> Analysis:
+    settings: dict[str, Any] = {
+        **PLAN, "models": ("m",), "arms": USUAL, "seeds": tuple(range(10)),
+        "classes": ("normal", "worn"), "positive_class": "worn",
     }  # fmt: skip
-    return build_comparison(results, **{**settings, **changes})
+    return Analysis(**{**settings, **changes})
+
+
+def _build(results: pd.DataFrame, missing: Sequence[Any] = (), **changes: Any) -> dict[str, Any]:
+    return build_comparison(results, _analyse(**changes), missing=missing)
 
 
 @pytest.mark.parametrize(
     ("changes", "verdict", "words"),
     [
-        ({}, "real gain", "neither control explains"),
-        ({"silhouette": 0.85}, "leakage", "outline of the mask may carry the label"),
-        ({"silhouette": 0.95}, "leakage", "The outline alone scores better than the images"),
-        ({"random_mask": 0.85}, "any crop", "by chance may do as well"),
+        ({}, "real gain", "So no control explains the gain"),
+        ({"silhouette": 0.85}, "leakage", "it beats the images"),
+        ({"silhouette": 0.95}, "leakage", "it beats the images"),
+        ({"silhouette": 0.85, "original": 0.80, "random_mask": 0.7}, "leakage", "outline"),
+        ({"random_mask": 0.85}, "any crop", "masks that know nothing of the image do as well"),
         ({"random_mask": 0.85, "silhouette": 0.85}, "leakage", "outline"),
         ({"lime": 0.55}, "real loss", "loses"),
         ({"lime": 0.70}, "equivalent", "inside ± 0.03"),
+        ({"original_retrained": 0.85}, "second training", "a second training without masks"),
+        ({"original_retrained": 0.71}, "real gain", "lime minus original_retrained"),
+        ({"original_retrained": 0.85, "random_mask": 0.85}, "second training", "second"),
+        ({"other_image_mask": 0.85}, "any crop", "lime minus other_image_mask"),
+        ({"centre_mask": 0.85}, "any crop", "lime minus centre_mask"),
+        ({"mean_mask": 0.85}, "any crop", "lime minus mean_mask"),
+        ({"complement": 0.85}, "shortcut outside the region", "what LIME removed tells as much"),
+        ({"complement": 0.60}, "real gain", "lime minus complement"),
+        ({"lime_crossfit": 0.85}, "real gain", "lime_crossfit minus original"),
+        ({"lime_crossfit": 0.70}, "leakage", "only if their model saw the labels"),
+        ({"lime_true_label": 0.86}, "leakage", "masks that know the answer"),
+        ({"lime_true_label": 0.99}, "real gain", "no control explains"),
     ],
 )
 def test_rule(changes: dict[str, float], verdict: str, words: str) -> None:
-    judged = _judge(_results({**REAL, **changes}, sd=0.01))
+    means = {**REAL, **changes}
+    judged = _judge(_results(means, sd=0.01), tuple(means))
     assert judged.verdict == verdict
     assert judged.model == "m"
     assert words in judged.reason
     assert "10 seeds, 95 % interval" in judged.reason
+
+
+@pytest.mark.parametrize(
+    ("known", "verdict"),
+    [
+        ({"original_above_chance": True}, "shortcut outside the region"),
+        ({"original_above_chance": False}, "equivalent"),
+        ({"original_above_chance": None}, "equivalent"),
+        ({"original_above_chance": True, "permuted_above_chance": True}, "leakage"),
+    ],
+)
+def test_label_that_is_read_everywhere_is_a_shortcut(known: Any, verdict: str) -> None:
+    means = {**REAL, "lime": 0.7, "complement": 0.7}
+    assert _judge(_results(means, sd=0.01), tuple(means), **known).verdict == verdict
+
+
+def test_loss_comes_before_a_shortcut() -> None:
+    means = {**REAL, "lime": 0.5, "complement": 0.7}
+    judged = _judge(_results(means, sd=0.01), tuple(means), original_above_chance=True)
+    assert judged.verdict == "real loss"
+
+
+def test_circumstances_that_take_a_gain_away() -> None:
+    results = _results(REAL, sd=0.01)
+    assert _judge(results, copies_leak=True).verdict == "leakage"
+    assert "With shuffled labels" in _judge(results, permuted_above_chance=True).reason
+    on = _judge(results, goes_on=True)
+    assert (on.verdict, on.reason.endswith("missing: original_retrained.")) == (
+        "inconclusive",
+        True,
+    )
+
+
+def test_error_that_falls_is_a_gain() -> None:
+    results = _results({arm: 1 - mean for arm, mean in REAL.items()}, sd=0.01)
+    contrasts = compare_arms(results, pairs=list_primary(USUAL), **{**PLAN, "metric": "brier"})
+    judged = judge_model(contrasts, model="m", arms=USUAL, alpha=0.05)
+    assert judged.verdict == "real gain"
+
+
+def test_every_arm_is_held_against_something() -> None:
+    pairs = [*list_primary(ARM_NAMES), *list_secondary(ARM_NAMES)]
+    assert len(set(pairs)) == len(pairs)
+    against = {arm for arm, baseline in pairs if baseline == "original"}
+    assert against == set(ARM_NAMES) - {"original", "permuted_labels"}
+    assert {baseline for arm, baseline in pairs if arm == "lime_crossfit"} >= set(CONTROLS)
+    assert ARMS["permuted_labels"].shuffled
+    assert list_primary(["original", "silhouette"]) == []
+    assert list_secondary(["original", "silhouette"]) == [("silhouette", "original")]
+
+
+def test_undecided_control_is_named_with_what_it_takes() -> None:
+    results = _results({**REAL, "random_mask": 0.80}, sd=0.02)
+    noisy = results["arm"] == "random_mask"
+    results.loc[noisy, "accuracy"] += np.random.default_rng(3).normal(0, 0.1, noisy.sum())
+    judged = _judge(results)
+    assert judged.verdict == "inconclusive"
+    assert "it is open whether random_mask would do as well" in judged.reason
+    assert "more" in judged.reason
 
 
 def test_noise_is_inconclusive_and_says_what_it_would_take() -> None:
@@ -88,7 +167,7 @@ def test_noise_is_inconclusive_and_says_what_it_would_take() -> None:
 
 @pytest.mark.parametrize("control", ["silhouette", "random_mask"])
 def test_missing_control_is_never_a_real_gain(control: str) -> None:
-    arms = [arm for arm in ARM_NAMES if arm != control]
+    arms = [arm for arm in USUAL if arm != control]
     results = _results(REAL)
     judged = _judge(results, arms)
     assert judged.verdict == "inconclusive"
@@ -109,11 +188,12 @@ def test_without_lime_there_is_nothing_to_judge() -> None:
     assert (judged.verdict, "lime was not planned" in judged.reason) == ("inconclusive", True)
 
 
-def test_small_but_sure_gain_says_that_it_does_not_matter() -> None:
-    means = {"original": 0.70, "lime": 0.71, "random_mask": 0.5, "silhouette": 0.5}
-    judged = _judge(_results(means, sd=0.001))
-    assert judged.verdict == "real gain"
-    assert "the margin said not to matter" in judged.reason
+def test_small_but_sure_gain_does_not_matter() -> None:
+    for lime in (0.71, 0.69):
+        means = {"original": 0.70, "lime": lime, "random_mask": 0.5, "silhouette": 0.5}
+        judged = _judge(_results(means, sd=0.001))
+        assert judged.verdict == "equivalent"
+        assert "A difference is sure, but it lies inside ± 0.03" in judged.reason
 
 
 def test_figures_of_a_contrast() -> None:
@@ -124,7 +204,6 @@ def test_figures_of_a_contrast() -> None:
         for model in ("m", "k")
         for arm, baseline in [
             ("lime", "original"),
-            ("random_mask", "original"),
             ("silhouette", "original"),
             ("lime", "silhouette"),
             ("lime", "random_mask"),
@@ -158,7 +237,8 @@ def test_seeds_of_one_arm_only_are_left_out_and_named() -> None:
     assert contrasts[0].seeds == (0, 1, 2, 4, 5, 6, 8, 9)
     assert contrasts[0].note == "Left out, as an arm is missing: seeds 3, 7."
     assert contrasts[1].note is None
-    assert "seeds 3, 7" in judge_model(contrasts, alpha=0.05).reason
+    judged = judge_model(contrasts, model="m", arms=USUAL, alpha=0.05)
+    assert "seeds 3, 7" in judged.reason
 
 
 def test_undefined_metric_is_left_out_and_named() -> None:
@@ -197,7 +277,7 @@ def test_wilcoxon_floor_is_noted(n_seeds: int, noted: str | None) -> None:
 
 def test_identical_arms() -> None:
     original = _results({"original": 0.7})
-    results = pd.concat([original, *(original.assign(arm=arm) for arm in ARM_NAMES[1:])])
+    results = pd.concat([original, *(original.assign(arm=arm) for arm in USUAL[1:])])
     first = _compare(results)[0]
     assert (first.difference, first.low, first.high) == (0.0, 0.0, 0.0)
     assert (first.p_corrected_t, first.p_wilcoxon, first.p_equivalence) == (1.0, 1.0, None)
@@ -220,7 +300,7 @@ def test_same_gain_on_every_seed_is_not_significant_by_default() -> None:
 def test_control_without_spread_cannot_clear_or_condemn() -> None:
     results = _results(REAL)
     lime = results[results["arm"] == "lime"]
-    shifted = lime.assign(arm="silhouette", accuracy=lime["accuracy"] - 0.1)
+    shifted = lime.assign(arm="silhouette", accuracy=lime["accuracy"] - 0.2)
     judged = _judge(pd.concat([results[results["arm"] != "silhouette"], shifted]))
     assert judged.verdict == "inconclusive"
     assert "control is missing: silhouette (All differences are the same" in judged.reason
@@ -258,14 +338,13 @@ def test_comparison_is_plain_json() -> None:
     results.loc[results["arm"] == "silhouette", "auc"] = math.nan
     comparison = _build(results, seeds=tuple(np.arange(10)))
     assert json.loads(json.dumps(comparison, allow_nan=False)) == comparison
-    assert list(comparison) == [
-        "schema_version", "metric", "alpha", "margin", "n_train", "n_test", "seeds", "classes",
-        "positive_class", "split", "arms", "contrasts", "verdicts", "verdict", "missing",
-        "operating_points", "per_seed",
-    ]  # fmt: skip
-    assert comparison["schema_version"] == 1
+    assert comparison["schema_version"] == 2
     assert comparison["seeds"] == list(range(10))
-    assert [arm["arm"] for arm in comparison["arms"]] == list(ARM_NAMES)
+    assert comparison["judged"] == "lime"
+    families = {(c["arm"], c["baseline"]): c["family"] for c in comparison["contrasts"]}
+    assert families["lime", "original"] == "primary"
+    assert families["random_mask", "original"] == "secondary"
+    assert [arm["arm"] for arm in comparison["arms"]] == list(USUAL)
     assert set(comparison["arms"][0]["metrics"]) == set(METRIC_NAMES)
     silhouette = comparison["arms"][-1]["metrics"]
     assert silhouette["auc"]["mean"] is None
@@ -274,22 +353,47 @@ def test_comparison_is_plain_json() -> None:
     assert comparison["verdict"]["verdict"] == "real gain"
 
 
-def test_random_split_and_missing_trainings_are_said() -> None:
+def test_families_are_corrected_apart() -> None:
+    comparison = _build(_results(REAL, sd=0.05))
+    for family in ("primary", "secondary"):
+        contrasts = [c for c in comparison["contrasts"] if c["family"] == family]
+        found = [c["p_holm"] for c in contrasts]
+        assert found == adjust_holm([c["p_corrected_t"] for c in contrasts])
+
+
+def test_chance_decides_through_the_comparison() -> None:
+    means = {**REAL, "permuted_labels": 0.7}
+    analysis = _analyse(arms=tuple(means))
+    chance = [AboveChance("m", "permuted_labels", 0.2, 0.001)]
+    comparison = build_comparison(_results(means, sd=0.01), analysis, chance=chance)
+    assert comparison["verdict"]["verdict"] == "leakage"
+    assert comparison["chance"][0]["excess"] == 0.2
+
+
+def test_warnings_and_missing_trainings_are_said() -> None:
     missing = [{"model": "gone", "seed": 0, "arm": "original", "reason": "no memory"}]
-    comparison = _build(_results(REAL), split="random", missing=missing)
+    known = {"split": "random", "protocol": "paper", "copies_leak": True}
+    comparison = _build(_results(REAL), missing, models=("m", "gone"), **known)
     reason = comparison["verdict"]["reason"]
     assert "Copies of test images were in training" in reason
+    assert "saw other images, test images among them" in reason
     assert "1 planned training is missing" in reason
     assert comparison["missing"] == missing
-    # a model that failed altogether keeps the whole from being a real gain
+    assert (
+        "share the source's own split" in _build(_results(REAL), split="given")["verdict"]["reason"]
+    )
+
+
+def test_model_that_failed_altogether_keeps_the_whole_from_a_real_gain() -> None:
+    comparison = _build(_results(REAL), models=("m", "gone"))
     assert [v["verdict"] for v in comparison["verdicts"]] == ["real gain", "inconclusive"]
     assert comparison["verdict"]["verdict"] == "inconclusive"
 
 
 def test_nothing_but_the_originals() -> None:
-    comparison = _build(_results({"original": 0.7}), arms=["original"])
-    assert comparison["contrasts"] == comparison["verdicts"] == []
+    comparison = _build(_results({"original": 0.7}), arms=("original",))
+    assert comparison["contrasts"] == []
     assert comparison["verdict"] == {
         "verdict": "inconclusive",
-        "reason": "No arm was held against original.",
+        "reason": "The arm lime was not planned: nothing to judge.",
     }

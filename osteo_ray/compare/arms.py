@@ -179,7 +179,7 @@ def list_primary(arms: Sequence[str]) -> list[tuple[str, str]]:
     if "complement" in arms:
         pairs.append(("complement", ORIGINAL))
     if "lime_true_label" in arms:
-        pairs.append((judged, "lime_true_label"))
+        pairs += [("lime_true_label", ORIGINAL), (judged, "lime_true_label")]
     return pairs
 
 

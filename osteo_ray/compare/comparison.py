@@ -26,7 +26,7 @@ from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.per_seed import describe_operating_points, describe_pairs
 from osteo_ray.compare.predictions import Predictions, encode_predictions
 from osteo_ray.compare.resampling import Resampled, resample_metric
-from osteo_ray.compare.shares import share_explained
+from osteo_ray.compare.share import share_explained
 from osteo_ray.compare.verdict import Circumstances, Verdict, judge_model, judge_overall
 
 
@@ -183,6 +183,7 @@ def build_comparison(
         for model in analysis.models
     ]
     overall = judge_overall(verdicts)
+    reason = _add_warnings(overall, analysis, missing)
     sizes = {"n_test": analysis.n_test, "n_train": analysis.n_train}
     pairs = [*list_primary(analysis.arms), *list_secondary(analysis.arms)]
     options = {"alpha": analysis.alpha}
@@ -199,10 +200,7 @@ def build_comparison(
         "shares": _share_gain(results, analysis, resampled),
         "chance": [asdict(one) for one in chance],
         "verdicts": [asdict(verdict) for verdict in verdicts],
-        "verdict": {
-            "verdict": overall.verdict,
-            "reason": _add_warnings(overall, analysis, missing),
-        },
+        "verdict": {"verdict": overall.verdict, "reason": reason},
         "missing": missing,
         "operating_points": describe_operating_points(results, coded, **options) if coded else [],
         "per_seed": describe_pairs(

@@ -6,7 +6,8 @@ models and primary contrasts. A control *explains* the gain if the judged arm is
 less than the margin (one-sided corrected t-test, p < alpha).
 
 1. `permuted_labels` is better than chance: **leakage**, the pipeline itself leaks.
-2. Judged worse than original: **real loss**.
+2. Judged better or worse than original, but by less than the margin (two one-sided tests):
+   **equivalent**. Otherwise judged worse than original: **real loss**.
 3. Judged better than original. The first that holds:
    - `silhouette` explains it, or is better than original: **leakage**, by the outline of the mask;
    - judged is no worse (by the margin) than `lime_true_label`, which is better than original:
@@ -154,10 +155,11 @@ def judge_model(
         return Verdict(model, "inconclusive", f"The gain cannot be tested. {found}")
     if gain.p_holm >= alpha:
         return _judge_no_change(evidence, gain, found, circumstances)
+    if gain.equivalent:
+        small = f"A difference is sure, but it lies inside ± {gain.margin:g}, said not to matter."
+        return Verdict(model, "equivalent", f"{small} {found}")
     if not _is_gain(gain, alpha):
         return Verdict(model, "real loss", f"Training on LIME masks loses. {found}")
-    if gain.equivalent:
-        found += f" The gain lies inside ± {gain.margin:g}, the margin said not to matter."
     return _judge_gain(
         evidence, gain, f"Training on LIME masks gains. {found}", circumstances, arms
     )
