@@ -428,6 +428,58 @@ class CompareConfig(SetupConfig):
         return settings
 
 
+SOURCES = Seeds._fields
+"""Where the results of a training may vary from."""
+
+
+class VarianceConfig(CompareConfig):
+    """Say how much of the variance of a result each source of chance makes.
+
+    Seed number 0 is the base; each of the others changes one source and leaves the rest.
+    """
+
+    arms: tuple[str, ...] = Field(("original", "lime"), min_length=1, description="What is run.")
+    repeats: int = Field(4, ge=2, description="Reruns per source of chance, beside the base.")
+
+    @property
+    def seed_numbers(self) -> tuple[int, ...]:
+        """Return the base, then the reruns, source by source."""
+        return tuple(range(1 + len(SOURCES) * self.repeats))
+
+    def source_of(self, number: int) -> str | None:
+        """Return the source that a rerun changes; None for the base."""
+        return SOURCES[(number - 1) // self.repeats] if number else None
+
+    def seeds_of(self, number: int) -> Seeds:
+        """Return the seeds of a rerun: those of the base but for one source."""
+        base = Seeds(*(self.first_seed,) * len(SOURCES))
+        source = self.source_of(number)
+        if source is None:
+            return base
+        return base._replace(**{source: self.first_seed + 1 + (number - 1) % self.repeats})
+
+    def identity(self) -> dict[str, Any]:
+        """Return the settings that a run cannot change."""
+        fixed = {"repeats": self.repeats, "first_seed": self.first_seed}
+        return {**super().identity(), **fixed}
+
+
+class ProtocolsConfig(CompareConfig):
+    """Run a comparison by a clean protocol and by the paper's; say what the protocol makes."""
+
+    arms: tuple[str, ...] = Field(
+        ("original", "lime"), min_length=1, description="What is compared under both protocols."
+    )
+
+    def to_compare(self, protocol: Literal["clean", "paper"], out: str) -> CompareConfig:
+        """Return the configuration of one of the two comparisons."""
+        shared = self.model_dump(exclude={"protocol", "split", "conflicts", "out"})
+        # The same images under both, or the difference would not be the protocol's.
+        conflicts = self.conflicts or "drop"
+        split = "random" if protocol == "paper" else "grouped"
+        return CompareConfig(**shared, protocol=protocol, split=split, conflicts=conflicts, out=out)
+
+
 class AuditConfig(SetupConfig):
     """Find copies, conflicts, blank images and shortcuts; say what the copies are worth."""
 
@@ -593,6 +645,8 @@ def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
     """
     if settings.get("data", PHANTOM) == PHANTOM:
         demo = {key: value for key, value in DEMO.items() if key in kind.model_fields}
+        if kind is not CompareConfig:
+            demo.pop("arms", None)
         settings = merge_settings(demo, settings)
     try:
         return kind.model_validate(settings)

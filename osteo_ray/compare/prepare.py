@@ -19,7 +19,7 @@ from osteo_ray.config import (
     PHANTOM,
     PLANNED,
     CompareConfig,
-    build_config,
+    build,
     hash_settings,
     list_differences,
     name_source,
@@ -63,7 +63,7 @@ def locate_run(config: CompareConfig) -> Run:
     else:
         run = Run(Path(config.out).expanduser().resolve())
     if run.config.exists():
-        found = _read_identity(run)
+        found = _read_identity(run, config)
         different = list_differences(found, config.identity())
         if different:
             raise InputError(
@@ -79,9 +79,9 @@ def locate_run(config: CompareConfig) -> Run:
     return run
 
 
-def _read_identity(run: Run) -> dict[str, Any]:
+def _read_identity(run: Run, config: CompareConfig) -> dict[str, Any]:
     try:
-        return build_config(read_yaml(run.config)).identity()
+        return build(type(config), read_yaml(run.config)).identity()
     except InputError as error:
         reason = str(error).splitlines()[0]
         raise InputError(

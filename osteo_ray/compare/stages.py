@@ -48,6 +48,23 @@ class Outcome:
     failures: list[Failure]
 
 
+@dataclass(frozen=True)
+class Finished:
+    """What the trials of a comparison left.
+
+    Attributes:
+        experiment: What they share.
+        dataset: Their images.
+        failures: Trials that are missing.
+        clock: How long each stage took.
+    """
+
+    experiment: Experiment
+    dataset: Dataset
+    failures: list[Failure]
+    clock: Clock
+
+
 def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
     """Run a comparison from images to verdict, or what an earlier try left of it.
 
@@ -58,6 +75,15 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
     Raises:
         InputError: The input cannot be used; nothing was written.
         IncompleteError: Nothing can be concluded, because too little finished.
+    """
+    return _conclude(run_trials(config, progress))
+
+
+def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
+    """Run the trials of a comparison, or what an earlier try left of them; conclude nothing.
+
+    Raises:
+        InputError: The input cannot be used; nothing was written.
     """
     run = locate_run(config)
     source = list_source(config, run)
@@ -81,8 +107,7 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
             f"{len(dataset.images)} images; {plan.concurrent_trials} trainings and {plan.slots} "
             f"explaining actors at a time, each on {plan.slot.cpus} CPU(s), {plan.slot.gpus:g} GPU"
         )
-        failures = _run_stages(experiment, plan, progress, clock)
-        return _conclude(experiment, dataset, failures, clock)
+        return Finished(experiment, dataset, _run_stages(experiment, plan, progress, clock), clock)
 
 
 def _run_stages(
@@ -173,33 +198,47 @@ def _explain(
         )
 
 
-def _conclude(
-    experiment: Experiment, dataset: Dataset, failures: list[Failure], clock: Clock
-) -> Outcome:
-    """Gather the tables, test, judge and report."""
-    run, config = experiment.run, experiment.config
+def gather_predictions(finished: Finished) -> pa.Table:
+    """Join the predictions of all arms into one table, and keep it in the run.
+
+    Raises:
+        IncompleteError: No training finished.
+    """
+    experiment = finished.experiment
     trials = [
         Trial(model, seed, arm)
-        for model in config.models
-        for seed in config.seed_numbers
-        for arm in config.arms
+        for model in experiment.config.models
+        for seed in experiment.config.seed_numbers
+        for arm in experiment.config.arms
     ]
     parts = [experiment.path_of(t) / "predictions.parquet" for t in trials if experiment.is_done(t)]
     if not parts:
+        failure = finished.failures[0]
         raise IncompleteError(
             "No training finished, so there is nothing to compare. The first failure: "
-            f"{failures[0].trial}: {failures[0].reason}"
+            f"{failure.trial}: {failure.reason}"
         )
     predictions = pa.concat_tables([pq.read_table(part) for part in parts])
-    write_table(run.predictions, predictions)
+    write_table(experiment.run.predictions, predictions)
+    return predictions
+
+
+def keep_durations(finished: Finished) -> None:
+    """Write how long each stage took into the record of the run."""
+    path = finished.experiment.run.environment
+    write_json(path, {**read_json(path), "durations_s": finished.clock.durations_s})
+
+
+def _conclude(finished: Finished) -> Outcome:
+    """Gather the tables, test, judge and report."""
+    run, failures = finished.experiment.run, finished.failures
+    predictions = gather_predictions(finished)
     missing = [{**vars(failure.trial), "reason": failure.reason} for failure in failures]
-    images = dataset.images[["image_id", "group"]]
-    results, comparison = analyse(predictions, images, Analysis.of(experiment), missing)
+    images = finished.dataset.images[["image_id", "group"]]
+    results, comparison = analyse(predictions, images, Analysis.of(finished.experiment), missing)
     write_table(run.results, pa.Table.from_pandas(results, preserve_index=False))
     write_json(run.comparison, comparison)
-    environment = read_json(run.environment)
-    clock.lap("statistics")
-    environment["durations_s"] = clock.durations_s
-    write_json(run.environment, environment)
+    finished.clock.lap("statistics")
+    keep_durations(finished)
     write_report(run)
     return Outcome(run, comparison, failures)

@@ -1,0 +1,137 @@
+"""How much of the variance of a result each source of chance makes, from reruns that change one."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from osteo_ray.compare.comparison import Analysis
+from osteo_ray.compare.metrics import compute_results
+from osteo_ray.compare.predictions import encode_predictions
+from osteo_ray.compare.stages import Finished, gather_predictions, keep_durations, run_trials
+from osteo_ray.compare.sweeps import Failure
+from osteo_ray.config import SOURCES, VarianceConfig
+from osteo_ray.progress import JobProgress
+from osteo_ray.runs import Run, write_json
+
+_REDRAWS = 10_000
+
+
+@dataclass(frozen=True)
+class SourceShare:
+    """What one source of chance makes of the variance of a result.
+
+    Attributes:
+        source: What was changed from rerun to rerun.
+        sd: Standard deviation over the base and its reruns.
+        share: Its variance among the sum over all sources; None where nothing varies.
+        low: Lower end of the 95 % interval of the share.
+        high: Upper end.
+        n_runs: The base and its reruns.
+    """
+
+    source: str
+    sd: float
+    share: float | None
+    low: float | None
+    high: float | None
+    n_runs: int
+
+
+def share_variance(values: Mapping[str, np.ndarray], *, seed: int = 0) -> list[SourceShare]:
+    """Divide the variance of a result among the sources of chance (Bouthillier et al. 2021).
+
+    Each source is varied alone, around a common base. The intervals take results as normal: the
+    variances are redrawn from the chi-square distribution that so few reruns leave them.
+
+    Args:
+        values: Per source float, (n_runs,); the results of the base and of its reruns, at least 2.
+        seed: Of the redraws.
+
+    Example:
+        >>> shares = share_variance({"split": np.array([0.7, 0.9]), "lime": np.array([0.7, 0.7])})
+        >>> [(one.source, round(one.sd, 3), one.share) for one in shares]
+        [('split', 0.141, 1.0), ('lime', 0.0, 0.0)]
+    """
+    variances = {name: float(np.var(runs, ddof=1)) for name, runs in values.items()}
+    total = sum(variances.values())
+    freedom = np.array([len(runs) - 1 for runs in values.values()])
+    rng = np.random.default_rng(seed)
+    redrawn = np.array(list(variances.values())) * freedom
+    redrawn = redrawn / rng.chisquare(freedom, (_REDRAWS, len(freedom)))
+    with np.errstate(invalid="ignore"):
+        ends = np.quantile(redrawn / redrawn.sum(1, keepdims=True), (0.025, 0.975), axis=0)
+    return [
+        SourceShare(
+            source=name,
+            sd=variances[name] ** 0.5,
+            share=variances[name] / total if total else None,
+            low=float(ends[0, place]) if total else None,
+            high=float(ends[1, place]) if total else None,
+            n_runs=len(values[name]),
+        )
+        for place, name in enumerate(values)
+    ]
+
+
+def measure_variance(
+    config: VarianceConfig, progress: JobProgress
+) -> tuple[Run, list[dict[str, Any]], list[Failure]]:
+    """Train the base and its reruns, and divide the variance of their results.
+
+    Returns:
+        Where everything lies; per model and result (the primary metric of an arm, and the gain of
+        each arm over original) what each source makes; and the trials that are missing.
+
+    Raises:
+        InputError: The input cannot be used; nothing was written.
+        IncompleteError: No training finished.
+    """
+    finished = run_trials(config, progress)
+    budget = _divide(config, finished)
+    run = finished.experiment.run
+    missing = [{**vars(failure.trial), "reason": failure.reason} for failure in finished.failures]
+    write_json(
+        run.root / "variance.json",
+        {"metric": config.statistics.metric, "budget": budget, "missing": missing},
+    )
+    keep_durations(finished)
+    return run, budget, finished.failures
+
+
+def _divide(config: VarianceConfig, finished: Finished) -> list[dict[str, Any]]:
+    analysis = Analysis.of(finished.experiment)
+    predictions = gather_predictions(finished)
+    coded = encode_predictions(predictions, analysis.classes, analysis.positive_class)
+    results = compute_results(coded)
+    test = results[results["split"] == "test"]
+    budget = []
+    for model, part in test.groupby("model", sort=False):
+        table = part.pivot(index="seed", columns="arm", values=config.statistics.metric)
+        for result, values in _list_results(table):
+            found = values.dropna()
+            by_source = {
+                source: found[[config.source_of(n) in (None, source) for n in found.index]]
+                for source in SOURCES
+            }
+            usable = {name: runs.to_numpy() for name, runs in by_source.items() if len(runs) > 1}
+            budget.append(
+                {
+                    "model": model,
+                    "result": result,
+                    "mean": float(found.mean()),
+                    "sources": [asdict(share) for share in share_variance(usable)],
+                }
+            )
+    return budget
+
+
+def _list_results(table: pd.DataFrame) -> list[tuple[str, "pd.Series[float]"]]:
+    arms = sorted(table.columns, key=lambda name: name != "original")
+    results = [(str(arm), table[arm]) for arm in arms]
+    if "original" not in table:
+        return results
+    gains = [(f"{arm} minus original", table[arm] - table["original"]) for arm in arms[1:]]
+    return [*results, *gains]
