@@ -1,6 +1,7 @@
 """The report, made from a fake run of two classes, two models and two seeds."""
 
 import base64
+import html
 import io
 import re
 from collections.abc import Callable
@@ -13,8 +14,10 @@ import pyarrow as pa
 import pytest
 import yaml
 from PIL import Image
+from rich.console import Console
 
-from osteo_ray.config import build_config
+from osteo_ray.compare.thresholds import OPERATING_NAMES
+from osteo_ray.config import METRIC_NAMES, build_config
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.errors import InputError
 from osteo_ray.report.figures import PANEL_LABELS, draw_forest, draw_paired, draw_panels
@@ -25,6 +28,8 @@ from osteo_ray.report.page import (
     format_score,
     write_report,
 )
+from osteo_ray.report.reliability import draw_reliability
+from osteo_ray.report.terminal import show_comparison
 from osteo_ray.runs import (
     HEATMAPS,
     IMAGES,
@@ -43,7 +48,7 @@ HOSTILE = "<script>alert('x')</script>"
 CLASSES = ["a & b", HOSTILE]
 MODELS = ["efficientnet_b0", "test_byobnet"]
 ARMS = ["original", "lime", "random_mask", "silhouette"]
-SCORES = dict.fromkeys(["accuracy", "precision", "recall", "specificity", "f1", "auc"], 0.75)
+SCORES = dict.fromkeys(METRIC_NAMES, 0.75)
 
 
 def make_comparison() -> dict[str, Any]:
@@ -54,9 +59,25 @@ def make_comparison() -> dict[str, Any]:
         "smallest_detectable": 0.31, "note": "Few seeds.", "differences": [-0.03, -0.0126],
         "seeds": [0, 1],
     }  # fmt: skip
-    summary = {name: {"mean": 0.8125, "sd": 0.0321} for name in SCORES} | {
-        "auc": {"mean": None, "sd": None}
+    fine = {"mean": 0.8125, "sd": 0.0321, "low": 0.7011, "high": 0.9239, "note": None}
+    unknown = {**dict.fromkeys(fine), "note": "Undefined for every seed."}
+    summary = dict.fromkeys((*SCORES, *OPERATING_NAMES), fine) | {"auc": unknown}
+    point = {
+        **{"arm": "lime", "seed": 1, "n_positive": 2, "n_negative": 3, "threshold": 0.4321},
+        **{"sensitivity": 0.5, "sensitivity_low": 0.0945, "sensitivity_high": 0.9055},
+        **{"specificity": None, "specificity_low": None, "specificity_high": None},
+        **{"sensitivity_at_threshold": 1.0, "sensitivity_at_threshold_low": 0.3424},
+        **{"sensitivity_at_threshold_high": 1.0, "specificity_at_threshold": None},
+        **{"specificity_at_threshold_low": None, "specificity_at_threshold_high": None},
+        **{"ppv_at_threshold": 0.67, "npv_at_threshold": None, "note": f"None of {HOSTILE}."},
     }
+    pair = {
+        **{"arm": "lime", "baseline": "original", "seed": 1, "n_images": 4, "n01": 5, "n10": 6},
+        **{"mcnemar_p": 0.0077, "auc_difference": 0.1234, "auc_low": -0.0101},
+        **{"auc_high": 0.2569, "delong_p": 0.0456, "note": None},
+    }
+    lost = {**dict.fromkeys(pair), "arm": "lime", "baseline": "original", "seed": 0}
+    lost["note"] = "No test predictions of lime."
     return {
         "schema_version": 1,
         "metric": "accuracy",
@@ -77,6 +98,8 @@ def make_comparison() -> dict[str, Any]:
         ],
         "verdict": {"verdict": "leakage", "reason": "The outline carries the label."},
         "missing": [],
+        "operating_points": [point | {"model": model} for model in MODELS],
+        "per_seed": [row | {"model": model} for model in MODELS for row in (lost, pair)],
     }
 
 
@@ -233,6 +256,62 @@ def test_page_shows_verdict_and_figures(page: Reader) -> None:
         assert expected in text, expected
     assert "This split leaks" not in text
     assert "missing" not in text
+
+
+def test_page_shows_all_metrics_and_each_seed(page: Reader) -> None:
+    text = _space_cells(page.page)
+    for expected in (
+        "Balanced accuracy 0.812 ± 0.032 0.701 to 0.924",
+        "Brier score and Calibration error: less is better",
+        "AUC – Undefined for every seed.",
+        "at a prevalence of the test images’ own",
+        f"{MODELS[0]} 1 LIME mask 0.50 [0.09, 0.91] – 0.432 1.00 [0.34, 1.00] – 0.67 –",
+        f"None of {HOSTILE}.",
+        f"{MODELS[1]} 1 LIME mask − Original 4 6 5 0.008 +12.3 [−1.0, +25.7] 0.046",
+        f"{MODELS[1]} 0 LIME mask − Original – – – – – – No test predictions of lime.",
+    ):
+        assert expected in text, expected
+
+
+def _space_cells(page: str) -> str:
+    """Return the text of a page with a space between cells, as a reader sees it."""
+    return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", page)).split())
+
+
+def test_page_of_a_run_without_descriptions_has_none(run: Run) -> None:
+    def forget(comparison: dict[str, Any]) -> None:
+        del comparison["per_seed"], comparison["operating_points"]
+        for row in comparison["arms"]:
+            row["metrics"] = {name: {"mean": 0.5, "sd": None} for name in ("accuracy", "auc")}
+
+    change_comparison(run, forget)
+    text = read_page(run).text
+    assert "McNemar" not in text
+    assert "Balanced accuracy" not in text
+
+
+def test_reliability_compares_original_and_lime(run: Run) -> None:
+    drawn = draw_reliability(run, make_comparison(), MODELS)
+    assert drawn is not None
+    svg = decode(drawn)
+    assert svg.count(">LIME mask<") == svg.count(">Original<") == len(MODELS)
+    assert "Share of &lt;script&gt;" in svg
+    run.predictions.unlink()
+    assert draw_reliability(run, make_comparison(), MODELS) is None
+
+
+def test_terminal_shows_arms_and_contrasts() -> None:
+    text = io.StringIO()
+    comparison = make_comparison()
+    show_comparison(Console(file=text, width=100), comparison)
+    lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
+    assert "arm accuracy ± sd sens. spec. AUC Brier calib. error" in lines
+    assert lines.count("random_mask 0.812 ± 0.032 0.812 0.812 – 0.812 0.812") == len(MODELS)
+    assert any(line.startswith("lime − original -0.021") for line in lines)
+    three = comparison | {"classes": ["a", "b", "c"], "arms": comparison["arms"][:1]}
+    text = io.StringIO()
+    show_comparison(Console(file=text, width=100), three)
+    assert "sens." not in text.getvalue()
 
 
 def test_copies_in_training_are_counted(page: Reader) -> None:

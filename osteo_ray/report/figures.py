@@ -6,8 +6,8 @@ masks PNG. Matplotlib is used through `Figure` alone: nothing here touches its g
 
 import base64
 import io
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import matplotlib
 import numpy as np
@@ -119,14 +119,9 @@ def draw_paired(
     Returns:
         SVG as a data URI.
     """
-    n_columns = min(len(values), 3)
-    n_rows = -(-len(values) // n_columns)
-    figure = _start_figure(2.9 * n_rows)
-    grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
     x, names = np.arange(len(arms)), [ARM_LABELS.get(arm, arm).replace(" ", "\n") for arm in arms]
-    for axes in grid.flat[len(values) :]:
-        axes.set_visible(False)
-    for axes, (model, seeds) in zip(grid.flat, values.items(), strict=False):
+
+    def draw(axes: Axes, seeds: Mapping[int, Mapping[str, float]]) -> None:
         # (seeds, arms); NaN where a training is missing
         table = np.array([[by_arm.get(arm, np.nan) for arm in arms] for by_arm in seeds.values()])
         axes.plot(x, table.T, color=MUTED, lw=0.8, alpha=0.5, marker="o", ms=2.6, mew=0, zorder=2)
@@ -135,12 +130,49 @@ def draw_paired(
         axes.plot(x, means, color=ACCENT, lw=2.2, marker="o", ms=6, mec="white", zorder=3)
         axes.set_xticks(x, names, parse_math=False)
         axes.set_xlim(-0.4, len(arms) - 0.6)
+        axes.grid(axis="y", color=RULE, lw=0.6, zorder=0)
+
+    return draw_grid(values, draw, height_in=2.9, y_label=metric)
+
+
+Panel = TypeVar("Panel")
+
+
+def draw_grid(
+    panels: Mapping[str, Panel],
+    draw: Callable[[Axes, Panel], None],
+    *,
+    height_in: float,
+    y_label: str,
+    x_label: str | None = None,
+) -> str:
+    """Draw a panel per model, up to three side by side, on the same y axis.
+
+    Args:
+        panels: What `draw` gets, by model; at least one.
+        draw: Draws one panel.
+        height_in: Of a row of panels, inches.
+        y_label: Name of the y axis.
+        x_label: Name of the x axis.
+
+    Returns:
+        SVG as a data URI.
+    """
+    n_columns = min(len(panels), 3)
+    n_rows = -(-len(panels) // n_columns)
+    figure = _start_figure(height_in * n_rows)
+    grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
+    for axes in grid.flat[len(panels) :]:
+        axes.set_visible(False)
+    for axes, (model, panel) in zip(grid.flat, panels.items(), strict=False):
+        draw(axes, panel)
         title = axes.set_title(_shorten(model, 36), size=_FONT_PT, weight="bold", loc="left")
         title.set_parse_math(False)
-        axes.grid(axis="y", color=RULE, lw=0.6, zorder=0)
         _strip(axes, keep=("bottom",))
+        if x_label:
+            axes.set_xlabel(x_label, parse_math=False)
         if axes.get_subplotspec().is_first_col():
-            axes.set_ylabel(metric)
+            axes.set_ylabel(y_label, parse_math=False)
     return _encode_svg(figure)
 
 

@@ -16,16 +16,22 @@ import pyarrow.dataset as ds
 
 from osteo_ray.compare.arms import ARMS
 from osteo_ray.compare.published import PUBLISHED, PublishedRow, agrees, recompute
-from osteo_ray.config import build_config, read_yaml
+from osteo_ray.compare.thresholds import OPERATING_NAMES
+from osteo_ray.config import LOWER_IS_BETTER, METRIC_NAMES, build_config, read_yaml
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.errors import InputError
 from osteo_ray.report import figures
+from osteo_ray.report.reliability import draw_reliability
 from osteo_ray.runs import FAITHFULNESS, Run, list_parts, read_json, read_parts, write_whole
 
 Rows = list[dict[str, Any]]
 
-_METRICS = ("accuracy", "precision", "recall", "f1", "specificity", "auc")  # the paper's first
-METRIC_LABELS = {name: name.capitalize() for name in _METRICS} | {"auc": "AUC"}
+METRIC_LABELS = {
+    **{name: name.replace("_", " ").capitalize() for name in (*METRIC_NAMES, *OPERATING_NAMES)},
+    **{"auc": "AUC", "mcc": "MCC", "pr_auc": "PR-AUC", "brier": "Brier score"},
+    **{"ppv_at_threshold": "PPV at threshold", "npv_at_threshold": "NPV at threshold"},
+}
+_SHOWN = ("accuracy", "precision", "recall", "f1", "specificity", "auc")  # the paper's first
 _SAMPLES_PER_CLASS, _MAX_SAMPLES = 2, 6  # pictures make most of the page's size
 _ENVIRONMENT = ("created", "versions", "hardware", "data_fingerprint", "plan_hash", "durations_s")
 _AUDIT = (
@@ -107,7 +113,11 @@ def _collect(run: Run) -> dict[str, Any]:
         "contrasts": contrasts,
         "notes": list(dict.fromkeys(row["note"] for row in contrasts if row["note"])),
         "metric": label,
-        "metric_labels": METRIC_LABELS,
+        "metric_in_words": label if label[1:2].isupper() or label == "F1" else label.lower(),
+        "metric_labels": {name: METRIC_LABELS[name] for name in _SHOWN},
+        "all_labels": METRIC_LABELS,
+        "operating_names": OPERATING_NAMES,
+        "lower_is_better": LOWER_IS_BETTER,
         "arm_labels": figures.ARM_LABELS,
         "label_contrast": figures.label_contrast,
         "arms": {name: ARMS[name] for name in config.arms},
@@ -120,6 +130,9 @@ def _collect(run: Run) -> dict[str, Any]:
         "find_printed": _find_printed,
         "forest": contrasts and figures.draw_forest(contrasts, margin=margin, alpha=alpha),
         "paired": paired and figures.draw_paired(paired, config.arms, label),
+        "reliability": draw_reliability(run, comparison, config.models),
+        "operating_points": comparison.get("operating_points", []),  # none in older runs
+        "per_seed": comparison.get("per_seed", []),
         "confusions": _count_confusions(run, classes, config.models),
         "samples": _draw_samples(run, config.image_size, comparison, config.models, images),
         "panel_labels": figures.PANEL_LABELS,

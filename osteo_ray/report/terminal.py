@@ -65,6 +65,7 @@ def show_audit(console: Console, found: dict[str, Any]) -> None:
 
 def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
     """Show what comparison.json holds."""
+    _show_arms(console, comparison)
     title = f"Difference in {comparison['metric']} on test images"
     table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE)
     table.add_column("contrast", no_wrap=True)
@@ -87,6 +88,47 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
     overall = comparison["verdict"]
     console.print(f"Verdict: {overall['verdict']}", style="bold", highlight=False, markup=False)
     console.print(overall["reason"], highlight=False, markup=False)
+
+
+_COLUMNS = {
+    "sensitivity_at_threshold": "sens.",
+    "specificity_at_threshold": "spec.",
+    "auc": "AUC",
+    "brier": "Brier",
+    "calibration_error": "calib. error",
+}
+
+
+def _show_arms(console: Console, comparison: dict[str, Any]) -> None:
+    """Show the means over seeds, and what the two columns at the threshold are."""
+    metric, binary = comparison["metric"], len(comparison["classes"]) == 2
+    headings = {metric: f"{metric} ± sd"} | {
+        name: heading
+        for name, heading in _COLUMNS.items()
+        if name != metric and (binary or not name.endswith("_at_threshold"))
+    }
+    table = Table(
+        title="Test images, mean over seeds",
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE,
+        caption="sens., spec.: at the threshold that validation images set" if binary else None,
+        caption_justify="left",
+    )
+    table.add_column("arm", no_wrap=True)
+    for heading in headings.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    model = None
+    for row in comparison["arms"]:
+        if row["model"] != model:
+            model = row["model"]
+            table.add_row(f"[bold]{escape(model)}[/bold]")
+        found = row["metrics"]
+        sd = _number(found[metric]["sd"], ".3f")
+        means = [_number(found.get(name, {}).get("mean"), ".3f") for name in headings]
+        table.add_row(escape(row["arm"]), f"{means[0]} ± {sd}", *means[1:])
+    if comparison["arms"]:
+        console.print(table)
 
 
 def show_explanations(console: Console, found: Summary) -> None:

@@ -1,0 +1,76 @@
+"""Reliability diagrams: how often what was said with a probability came true, by model and arm."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow.dataset as ds
+from matplotlib.axes import Axes
+
+from osteo_ray.compare.metrics import bin_probabilities, judge_calibration
+from osteo_ray.compare.predictions import encode_predictions
+from osteo_ray.report.figures import ACCENT, ARM_LABELS, INK, MUTED, RULE, draw_grid
+from osteo_ray.runs import Run
+
+_COLOURS = {"original": MUTED, "lime": ACCENT}
+_RADIUS_PT = 17.0  # of a dot that stands for all images
+
+Bins = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+def draw_reliability(run: Run, comparison: Mapping[str, Any], models: Sequence[str]) -> str | None:
+    """Plot observed shares over predicted probabilities, original against lime, a panel per model.
+
+    Args:
+        run: Of which the predictions on test images are read.
+        comparison: What comparison.json holds.
+        models: Order of the panels.
+
+    Returns:
+        SVG as a data URI, or None where there are no predictions.
+    """
+    if not run.predictions.is_file():
+        return None
+    wanted = (ds.field("split") == "test") & ds.field("arm").isin(list(_COLOURS))
+    table = ds.dataset(run.predictions, format="parquet").to_table(filter=wanted)
+    coded = encode_predictions(table, comparison["classes"], comparison["positive_class"])
+    found: dict[str, dict[str, list[Bins]]] = defaultdict(lambda: defaultdict(list))
+    for key, group in coded.groups.items():
+        bins = bin_probabilities(*judge_calibration(group, coded.positive))
+        found[key.model][key.arm].append(bins)
+    panels = {model: found[model] for model in models if model in found}
+    if not panels:
+        return None
+    binary = len(coded.classes) == 2
+    labels = (
+        "Predicted probability" if binary else "Probability of the predicted class",
+        f"Share of {comparison['positive_class']}" if binary else "Share predicted rightly",
+    )
+    return draw_grid(panels, _draw_arms, height_in=3.6, x_label=labels[0], y_label=labels[1])
+
+
+def _draw_arms(axes: Axes, arms: Mapping[str, Sequence[Bins]]) -> None:
+    """Draw a thin line per seed, and dots for all seeds together, as large as bins are full."""
+    axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=(0, (4, 3)), zorder=1)
+    for arm, colour in _COLOURS.items():
+        for bins in arms.get(arm, ()):
+            axes.plot(*_locate(bins)[:2], color=colour, lw=0.7, alpha=0.35, zorder=2)
+        if arm in arms:
+            together = tuple(np.sum(part, axis=0) for part in zip(*arms[arm], strict=True))
+            means, shares, weights = _locate((together[0], together[1], together[2]))
+            axes.plot(means, shares, color=colour, lw=1.8, zorder=3, label=ARM_LABELS[arm])
+            area = (2 * _RADIUS_PT) ** 2 * weights
+            axes.scatter(means, shares, s=area, color=colour, alpha=0.55, linewidths=0, zorder=4)
+    axes.set_xlim(-0.04, 1.04)
+    axes.set_ylim(-0.04, 1.04)
+    axes.grid(color=RULE, lw=0.6, zorder=0)
+    axes.legend(frameon=False, loc="upper left", handlelength=1.2)
+
+
+def _locate(bins: Bins) -> Bins:
+    """Return mean probability, share that came true, and share of images of each filled bin."""
+    counts, expected, observed = bins
+    filled = counts > 0
+    n = counts[filled]
+    return expected[filled] / n, observed[filled] / n, n / counts.sum()
