@@ -6,7 +6,7 @@ import sys
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import tyro
 from rich.console import Console
@@ -18,12 +18,17 @@ from osteo_ray.config import (
     ExplainConfig,
     LimeSettings,
     PhantomSettings,
+    ProtocolsConfig,
+    VarianceConfig,
     build,
     locate_data,
     read_yaml,
 )
 from osteo_ray.errors import IncompleteError, InputError, suggest
 from osteo_ray.noise import Capture, capture_noise
+
+if TYPE_CHECKING:
+    from osteo_ray.compare.sweeps import Failure
 
 DONE, FAILED, BAD_INPUT, FINDINGS = 0, 1, 2, 3
 
@@ -55,6 +60,8 @@ def _end(console: Console, message: str, code: int) -> int:
 def _dispatch(arguments: list[str], errors: Console) -> int:
     commands = {
         "compare": (_compare, "Train, explain, mask, retrain, compare, and give a verdict."),
+        "protocols": (_protocols, "Compare by a clean and by the paper's protocol; subtract."),
+        "variance": (_variance, "Say which source of chance makes how much of the variance."),
         "audit": (_audit, "Find copies, conflicts and shortcuts in a set of images."),
         "explain": (_explain, "Explain each image of a set with one trained classifier."),
         "bench": (_bench, "Measure speed and quality beside rivals and the truth."),
@@ -176,18 +183,75 @@ def run_compare(config: CompareConfig, captured: Capture) -> int:
             captured.keep_log(run.logs)
     show_comparison(captured.out, outcome.comparison)
     captured.out.print(f"Report: {run.report}", highlight=False, soft_wrap=True)
-    if not outcome.failures:
+    return _tell_failures(outcome.failures, captured, run.logs / "driver.log")
+
+
+def _tell_failures(
+    failures: "Sequence[Failure]", captured: Capture, details: Path | None = None
+) -> int:
+    """Name the trials that are missing; return the exit code."""
+    if not failures:
         return DONE
-    for failure in outcome.failures:
+    for failure in failures:
         captured.err.print(
             f"Failed: {failure.trial}: {failure.reason}", style="red", markup=False, soft_wrap=True
         )
+    where = "" if details is None else f" Details: {details}"
     captured.err.print(
-        f"{len(outcome.failures)} trainings are missing; the same command tries them again. "
-        f"Details: {run.logs / 'driver.log'}",
+        f"{len(failures)} trainings are missing; the same command tries them again.{where}",
         soft_wrap=True,
     )
     return FAILED
+
+
+_PROTOCOLS_HELP = """\
+Run the same comparison twice, and say how much of a gain the protocol alone makes.
+
+clean: grouped splits, masks from a model that saw the training images only. paper: random splits,
+masks for all images from a model that was trained on another split. Takes the options of compare;
+both runs lie in --out, each with its report. Rerunning a command resumes it.
+"""
+
+
+def _protocols(arguments: list[str], errors: Console) -> int:
+    words = _name_data(arguments)
+    config = parse_config(ProtocolsConfig, words, "osteo-ray protocols", _PROTOCOLS_HELP)
+    with capture_noise() as captured:
+        from osteo_ray.compare.protocols import compare_protocols
+        from osteo_ray.progress import JobProgress
+        from osteo_ray.report.terminal import show_protocols
+
+        root, gains, outcomes = compare_protocols(config, JobProgress(captured.err))
+        captured.keep_log(root / "logs")
+        show_protocols(captured.out, gains)
+        for outcome in outcomes:
+            captured.out.print(f"Report: {outcome.run.report}", highlight=False, soft_wrap=True)
+        return _tell_failures([f for outcome in outcomes for f in outcome.failures], captured)
+
+
+_VARIANCE_HELP = """\
+Say how much of the variance of a result each source of chance makes: the split, the initialisation,
+the order of the images, augmentation, the samples of LIME.
+
+A base is trained and explained, then for each source --repeats reruns that change it alone. Takes
+the options of compare; --seeds is not used. Rerunning a command resumes it.
+"""
+
+
+def _variance(arguments: list[str], errors: Console) -> int:
+    words = _name_data(arguments)
+    config = parse_config(VarianceConfig, words, "osteo-ray variance", _VARIANCE_HELP)
+    with capture_noise() as captured:
+        from osteo_ray.compare.variance_runs import measure_variance
+        from osteo_ray.progress import JobProgress
+        from osteo_ray.report.terminal import show_variance
+
+        run, budget, failures = measure_variance(config, JobProgress(captured.err))
+        captured.keep_log(run.logs)
+        show_variance(captured.out, budget)
+        written = run.root / "variance.json"
+        captured.out.print(f"Written: {written}", highlight=False, soft_wrap=True)
+        return _tell_failures(failures, captured)
 
 
 def parse_audit(arguments: Sequence[str]) -> AuditConfig:

@@ -592,7 +592,12 @@ def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str
     return merged
 
 
-def list_differences(found: dict[str, Any], wanted: dict[str, Any], at: str = "") -> list[str]:
+def list_differences(
+    found: dict[str, Any],
+    wanted: dict[str, Any],
+    at: str = "",
+    words: tuple[str, str] = ("there", "here"),
+) -> list[str]:
     """Say in which settings a run that is there differs from what is wanted, in words.
 
     Example:
@@ -603,9 +608,9 @@ def list_differences(found: dict[str, Any], wanted: dict[str, Any], at: str = ""
     for key in sorted(found.keys() | wanted.keys()):
         ours, theirs = wanted.get(key), found.get(key)
         if isinstance(ours, dict) and isinstance(theirs, dict):
-            differences += list_differences(theirs, ours, f"{at}{key}.")
+            differences += list_differences(theirs, ours, f"{at}{key}.", words)
         elif ours != theirs:
-            differences.append(f"{at}{key} (there {theirs}, here {ours})")
+            differences.append(f"{at}{key} ({words[0]} {theirs}, {words[1]} {ours})")
     return differences
 
 

@@ -7,14 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from osteo_ray.compare.comparison import Analysis
-from osteo_ray.compare.metrics import compute_results
-from osteo_ray.compare.predictions import encode_predictions
-from osteo_ray.compare.stages import Finished, gather_predictions, keep_durations, run_trials
-from osteo_ray.compare.sweeps import Failure
 from osteo_ray.config import SOURCES, VarianceConfig
-from osteo_ray.progress import JobProgress
-from osteo_ray.runs import Run, write_json
 
 _REDRAWS = 10_000
 
@@ -76,36 +69,17 @@ def share_variance(values: Mapping[str, np.ndarray], *, seed: int = 0) -> list[S
     ]
 
 
-def measure_variance(
-    config: VarianceConfig, progress: JobProgress
-) -> tuple[Run, list[dict[str, Any]], list[Failure]]:
-    """Train the base and its reruns, and divide the variance of their results.
+def divide_variance(results: pd.DataFrame, config: VarianceConfig) -> list[dict[str, Any]]:
+    """Divide the variance of the primary metric, per model and arm, and of each arm's gain.
+
+    Args:
+        results: As `metrics.compute_results` returns it, of the base and its reruns.
+        config: Which rerun changed what.
 
     Returns:
-        Where everything lies; per model and result (the primary metric of an arm, and the gain of
-        each arm over original) what each source makes; and the trials that are missing.
-
-    Raises:
-        InputError: The input cannot be used; nothing was written.
-        IncompleteError: No training finished.
+        Per model and result: model, result in words, mean, and sources (see `SourceShare`).
+        Sources of which nothing was rerun are left out.
     """
-    finished = run_trials(config, progress)
-    budget = _divide(config, finished)
-    run = finished.experiment.run
-    missing = [{**vars(failure.trial), "reason": failure.reason} for failure in finished.failures]
-    write_json(
-        run.root / "variance.json",
-        {"metric": config.statistics.metric, "budget": budget, "missing": missing},
-    )
-    keep_durations(finished)
-    return run, budget, finished.failures
-
-
-def _divide(config: VarianceConfig, finished: Finished) -> list[dict[str, Any]]:
-    analysis = Analysis.of(finished.experiment)
-    predictions = gather_predictions(finished)
-    coded = encode_predictions(predictions, analysis.classes, analysis.positive_class)
-    results = compute_results(coded)
     test = results[results["split"] == "test"]
     budget = []
     for model, part in test.groupby("model", sort=False):

@@ -17,9 +17,19 @@ from PIL import Image
 
 ARM_LABELS = {
     "original": "Original",
+    "original_retrained": "Original, retrained",
     "lime": "LIME mask",
+    "lime_crossfit": "LIME mask, out of fold",
+    "lime_true_label": "LIME mask, true label",
     "random_mask": "Random mask",
+    "other_image_mask": "Mask of another image",
     "silhouette": "Silhouette",
+    "centre_mask": "Centre mask",
+    "mean_mask": "Mean mask",
+    "complement": "Complement",
+    "gradcam": "Grad-CAM mask",
+    "untrained_lime": "LIME mask, untrained",
+    "permuted_labels": "Shuffled labels",
 }
 ACCENT, INK, MUTED, RULE, BAND = "#0b5c8a", "#1c2530", "#66717d", "#d5dae0", "#eef3f7"
 PANEL_PX = 224

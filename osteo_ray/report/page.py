@@ -5,6 +5,7 @@ It reads tables only: no model, no GPU, no cluster; so it can be made again at a
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,13 @@ import pyarrow.dataset as ds
 from osteo_ray.compare.arms import ARMS
 from osteo_ray.compare.published import PUBLISHED, PublishedRow, agrees, recompute
 from osteo_ray.compare.thresholds import OPERATING_NAMES
-from osteo_ray.config import LOWER_IS_BETTER, METRIC_NAMES, build_config, read_yaml
+from osteo_ray.config import (
+    LOWER_IS_BETTER,
+    METRIC_NAMES,
+    build_config,
+    list_differences,
+    read_yaml,
+)
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.errors import InputError
 from osteo_ray.report import figures
@@ -33,7 +40,7 @@ METRIC_LABELS = {
 }
 _SHOWN = ("accuracy", "precision", "recall", "f1", "specificity", "auc")  # the paper's first
 _SAMPLES_PER_CLASS, _MAX_SAMPLES = 2, 6  # pictures make most of the page's size
-_ENVIRONMENT = ("created", "versions", "hardware", "data_fingerprint", "plan_hash", "durations_s")
+_ENVIRONMENT = ("created", "versions", "hardware", "data_fingerprint", "durations_s")
 _AUDIT = (
     *("n_images", "n_rejects", "classes", "n_groups", "copies", "conflicts", "set_aside"),
     "findings",
@@ -118,6 +125,8 @@ def _collect(run: Run) -> dict[str, Any]:
         "all_labels": METRIC_LABELS,
         "operating_names": OPERATING_NAMES,
         "lower_is_better": LOWER_IS_BETTER,
+        "shares": [row for row in comparison["shares"] if row["share"] is not None or row["note"]],
+        **_read_plan(run),
         "arm_labels": figures.ARM_LABELS,
         "label_contrast": figures.label_contrast,
         "arms": {name: ARMS[name] for name in config.arms},
@@ -153,6 +162,18 @@ def _read(
 def _read_known(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     """Read a JSON file; keys that it lacks are None, as all are if it does not exist."""
     return dict.fromkeys(keys) | (read_json(path) if path.is_file() else {})
+
+
+def _read_plan(run: Run) -> dict[str, Any]:
+    """Return the hash of the plan, and what was changed in it once results were there."""
+    plans = read_json(run.plan) if run.plan.is_file() else []
+    changed = []
+    for before, after in pairwise(plans):
+        if after["results_seen"]:
+            ignored = {"hash", "stated", "results_seen"}
+            told = [{k: v for k, v in plan.items() if k not in ignored} for plan in (before, after)]
+            changed += list_differences(*told, words=("before", "now"))
+    return {"plan_hash": plans[-1]["hash"] if plans else None, "changed_plan": changed}
 
 
 def _list_paper() -> list[dict[str, Any]]:
@@ -214,13 +235,15 @@ def _count_confusions(run: Run, classes: Sequence[str], models: Sequence[str]) -
     return [matrix for matrix in matrices if np.any(matrix["rows"])]
 
 
+# The masks of the paper; those of other teachers or classes only serve a control.
+_MAIN = ds.field("teacher").isin(["original", "resplit"]) & (ds.field("target") == "predicted")
 _FAITHFULNESS = ("insertion_auc", "deletion_auc", "drop")
 
 
 def _summarise_masks(run: Run) -> Rows:
     """Count and average, per model and kind of mask."""
     columns = ["model", "kind", "image_id", "n_samples", "local_fit", "unstable", "error"]
-    table = _read(run.masks, columns=columns)
+    table = _read(run.masks, _MAIN, columns)
     if table.num_rows == 0:
         return []
     wanted = [("image_id", "count"), ("error", "count"), ("unstable", "sum")]
@@ -261,7 +284,7 @@ def _draw_samples(
     }
     masks = {
         (row["model"], row["image_id"], row["kind"]): unpack_mask(row["keep_mask"], size_px)
-        for row in _read(run.masks, of_seed & of_images).to_pylist()
+        for row in _read(run.masks, of_seed & of_images & _MAIN).to_pylist()
         if row["keep_mask"]
     }
     first = of_seed & of_images & _TEST & (ds.field("arm") == "original")

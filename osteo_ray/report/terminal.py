@@ -1,5 +1,6 @@
 """Results as tables on a terminal."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich import box
@@ -7,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from osteo_ray.compare.protocol_gains import ProtocolGain
 from osteo_ray.explain.jobs import Summary
 
 
@@ -72,7 +74,8 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
     for heading in ("mean", "95 % interval", "p (Holm)"):
         table.add_column(heading, justify="right", no_wrap=True)
     model = None
-    for contrast in comparison["contrasts"]:
+    models = list(comparison["models"])
+    for contrast in sorted(comparison["contrasts"], key=lambda one: models.index(one["model"])):
         if contrast["model"] != model:
             model = contrast["model"]
             table.add_row(f"[bold]{escape(model)}[/bold]")
@@ -81,8 +84,17 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
             _number(contrast["difference"], "+.3f"),
             f"{_number(contrast['low'], '+.3f')} … {_number(contrast['high'], '+.3f')}",
             _number(contrast["p_holm"], ".3f"),
+            style="" if contrast["family"] == "primary" else "dim",
         )
     console.print(table)
+    for share in comparison["shares"]:
+        if share["share"] is not None:
+            console.print(
+                f"{share['model']}: {share['control']} makes {_percent(share['share'])} of the "
+                f"gain ({_percent(share['low'])} … {_percent(share['high'])})",
+                highlight=False,
+                markup=False,
+            )
     for verdict in comparison["verdicts"]:
         console.print(f"{verdict['model']}: {verdict['verdict']}", highlight=False, markup=False)
     overall = comparison["verdict"]
@@ -159,3 +171,45 @@ def show_explanations(console: Console, found: Summary) -> None:
 
 def _number(value: float | None, form: str) -> str:
     return "–" if value is None else format(value, form)
+
+
+def _percent(value: float | None) -> str:
+    return "–" if value is None else f"{100 * value:.0f} %"
+
+
+def show_protocols(console: Console, gains: Sequence[ProtocolGain]) -> None:
+    """Show what the protocol alone makes of each gain."""
+    table = Table(box=box.SIMPLE, title="Gain over original by protocol", **_TITLE)
+    table.add_column("", no_wrap=True)
+    for heading in ("clean", "paper's", "the protocol makes", "95 % interval", "p"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for gain in gains:
+        table.add_row(
+            escape(f"{gain.model}, {gain.arm}"),
+            *(_number(value, "+.3f") for value in (gain.clean, gain.paper, gain.difference)),
+            f"{_number(gain.low, '+.3f')} … {_number(gain.high, '+.3f')}",
+            _number(gain.p, ".3f"),
+        )
+    console.print(table)
+
+
+def show_variance(console: Console, budget: Sequence[dict[str, Any]]) -> None:
+    """Show how much of the variance of each result every source of chance makes."""
+    for entry in budget:
+        title = f"{entry['model']}, {entry['result']}: mean {entry['mean']:.3f}"
+        table = Table(box=box.SIMPLE, title=escape(title), **_TITLE)
+        table.add_column("source", no_wrap=True)
+        for heading in ("sd", "share of variance", "95 % interval", "runs"):
+            table.add_column(heading, justify="right", no_wrap=True)
+        for source in entry["sources"]:
+            table.add_row(
+                source["source"],
+                f"{source['sd']:.4f}",
+                _percent(source["share"]),
+                f"{_percent(source['low'])} … {_percent(source['high'])}",
+                str(source["n_runs"]),
+            )
+        console.print(table)
+
+
+_TITLE: dict[str, Any] = {"title_justify": "left", "title_style": "bold"}

@@ -1,0 +1,40 @@
+"""Train a base and its reruns, each of which changes one source of chance."""
+
+from typing import Any
+
+from osteo_ray.compare.comparison import Analysis
+from osteo_ray.compare.metrics import compute_results
+from osteo_ray.compare.predictions import encode_predictions
+from osteo_ray.compare.stages import gather_predictions, keep_durations, run_trials
+from osteo_ray.compare.sweeps import Failure
+from osteo_ray.compare.variance import divide_variance
+from osteo_ray.config import VarianceConfig
+from osteo_ray.progress import JobProgress
+from osteo_ray.runs import Run, write_json
+
+
+def measure_variance(
+    config: VarianceConfig, progress: JobProgress
+) -> tuple[Run, list[dict[str, Any]], list[Failure]]:
+    """Train the base and its reruns, and divide the variance of their results.
+
+    Returns:
+        Where everything lies; per model and result (the primary metric of an arm, and the gain of
+        each arm over original) what each source makes; and the trials that are missing.
+
+    Raises:
+        InputError: The input cannot be used; nothing was written.
+        IncompleteError: No training finished.
+    """
+    finished = run_trials(config, progress)
+    run, analysis = finished.experiment.run, Analysis.of(finished.experiment)
+    predictions = gather_predictions(finished)
+    coded = encode_predictions(predictions, analysis.classes, analysis.positive_class)
+    budget = divide_variance(compute_results(coded), config)
+    missing = [{**vars(failure.trial), "reason": failure.reason} for failure in finished.failures]
+    write_json(
+        run.root / "variance.json",
+        {"metric": config.statistics.metric, "budget": budget, "missing": missing},
+    )
+    keep_durations(finished)
+    return run, budget, finished.failures

@@ -1,0 +1,122 @@
+"""The budget of the variance, and the gain that a protocol makes: against known values."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from osteo_ray.compare.protocol_gains import join_gains, subtract_gains
+from osteo_ray.compare.variance import divide_variance, share_variance
+from osteo_ray.config import SOURCES, ProtocolsConfig, VarianceConfig, build
+
+
+def make_config(**settings: Any) -> VarianceConfig:
+    return build(VarianceConfig, {"data": "/knees", "repeats": 3, **settings})
+
+
+def test_each_rerun_changes_one_source_and_all_are_covered() -> None:
+    config = make_config(first_seed=7)
+    numbers = config.seed_numbers
+    assert len(numbers) == 1 + 3 * len(SOURCES)
+    base = config.seeds_of(0)
+    assert set(base) == {7}
+    assert config.source_of(0) is None
+    changed = {source: set() for source in SOURCES}
+    for number in numbers[1:]:
+        seeds = config.seeds_of(number)
+        different = [name for name in SOURCES if getattr(seeds, name) != getattr(base, name)]
+        assert different == [config.source_of(number)]
+        changed[different[0]].add(getattr(seeds, different[0]))
+    assert all(values == {8, 9, 10} for values in changed.values())
+
+
+def test_a_run_of_more_reruns_is_another_run() -> None:
+    assert make_config().identity() != make_config(repeats=4).identity()
+    assert make_config().arms == ("original", "lime")
+
+
+def test_shares_are_those_of_the_variances() -> None:
+    values = {"split": np.array([0.7, 0.8, 0.9]), "order": np.array([0.7, 0.75, 0.65])}
+    shares = share_variance(values)
+    variances = [0.01, 0.0025]
+    assert [one.share for one in shares] == pytest.approx([0.8, 0.2])
+    assert [one.sd**2 for one in shares] == pytest.approx(variances)
+    assert [one.n_runs for one in shares] == [3, 3]
+    # With two sources the share is a function of F, whose quantiles are known.
+    ratio = 4.0
+    for one, end in ((shares[0].low, 0.025), (shares[0].high, 0.975)):
+        quantile = ratio * stats.f.ppf(end, 2, 2)
+        assert one == pytest.approx(quantile / (1 + quantile), abs=0.02)
+    assert share_variance(values) == shares
+
+
+def test_nothing_that_varies_has_no_shares() -> None:
+    (share,) = share_variance({"split": np.array([0.7, 0.7])})
+    assert (share.sd, share.share, share.low, share.high) == (0.0, None, None, None)
+
+
+def test_budget_is_found_from_results() -> None:
+    config = make_config()
+    rows = []
+    for number in config.seed_numbers:
+        split = config.seeds_of(number).split
+        for arm, mean in (("original", 0.7), ("lime", 0.8)):
+            lime = config.seeds_of(number).lime if arm == "lime" else 0
+            row = {"model": "m", "seed": number, "arm": arm, "split": "test"}
+            rows.append({**row, "accuracy": mean + 0.01 * split + 0.02 * lime})
+    budget = divide_variance(pd.DataFrame(rows), config)
+    assert [entry["result"] for entry in budget] == ["original", "lime", "lime minus original"]
+    shares = [{one["source"]: one["share"] for one in entry["sources"]} for entry in budget]
+    assert shares[0]["split"] == pytest.approx(1)
+    assert shares[1]["split"] == pytest.approx(0.2)
+    assert shares[1]["lime"] == pytest.approx(0.8)
+    assert shares[2]["lime"] == pytest.approx(1)
+    assert all(shares[0][source] == pytest.approx(0) for source in SOURCES[1:])
+    lost = [row for row in rows if config.source_of(row["seed"]) != "order"]
+    left = divide_variance(pd.DataFrame(lost), config)
+    assert "order" not in {one["source"] for one in left[0]["sources"]}
+
+
+def test_gains_on_splits_of_their_own_are_subtracted_by_welch() -> None:
+    rng = np.random.default_rng(0)
+    clean, paper = rng.normal(0.01, 0.02, 8), rng.normal(0.1, 0.05, 6)
+    sides = [(float(x.mean()), float(x.std(ddof=1)), len(x)) for x in (clean, paper)]
+    found = subtract_gains(*sides, n_test=0, n_train=1, alpha=0.05)
+    expected = stats.ttest_ind(paper, clean, equal_var=False)
+    interval = expected.confidence_interval(0.95)
+    assert found == pytest.approx(
+        (paper.mean() - clean.mean(), interval.low, interval.high, expected.pvalue)
+    )
+    wider = subtract_gains(*sides, n_test=1, n_train=7, alpha=0.05)
+    assert wider[1] < found[1]
+    assert wider[2] > found[2]
+
+
+def _tell(difference: float | None, sd: float | None) -> dict[str, Any]:
+    contrast = {"model": "m", "arm": "lime", "baseline": "original", "n_seeds": 5}
+    other = {**contrast, "baseline": "silhouette", "difference": 9.0, "sd": 1.0}
+    return {
+        "contrasts": [{**contrast, "difference": difference, "sd": sd}, other],
+        "n_test": 10.0, "n_train": 70.0, "alpha": 0.05,
+    }  # fmt: skip
+
+
+def test_gains_of_two_comparisons_are_joined() -> None:
+    (gain,) = join_gains([_tell(0.01, 0.02), _tell(0.12, 0.03)])
+    assert (gain.model, gain.arm, gain.clean, gain.paper) == ("m", "lime", 0.01, 0.12)
+    assert gain.difference == pytest.approx(0.11)
+    assert gain.low is not None
+    assert gain.high is not None
+    assert gain.low < 0.11 < gain.high
+    (unknown,) = join_gains([_tell(0.01, 0.0), _tell(0.12, 0.03)])
+    assert (unknown.clean, unknown.difference, unknown.p) == (0.01, None, None)
+
+
+def test_both_protocols_see_the_same_images() -> None:
+    config = build(ProtocolsConfig, {"data": "/knees", "seeds": 3})
+    clean, paper = (config.to_compare(name, f"/runs/{name}") for name in ("clean", "paper"))
+    assert (clean.split, paper.split) == ("grouped", "random")
+    assert clean.conflict_policy == paper.conflict_policy == "drop"
+    assert (clean.seeds, clean.arms) == (paper.seeds, paper.arms) == (3, ("original", "lime"))
