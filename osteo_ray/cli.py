@@ -33,7 +33,7 @@ os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; return its exit code.
 
-    0 done, 1 something failed, 2 bad input, 3 an audit has findings.
+    0 done, 1 something failed, 2 bad input, 3 an audit or a printed table has findings.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     errors = Console(stderr=True)
@@ -60,13 +60,14 @@ def _dispatch(arguments: list[str], errors: Console) -> int:
         "bench": (_bench, "Measure speed and quality beside rivals and the truth."),
         "report": (_report, "Write the report of a run again from its tables."),
         "export": (_export, "Write the images as an arm saw them, as a data set for others."),
+        "check-table": (_check_table, "Say which printed figures contradict each other."),
         "phantom": (_phantom, "Write a set of synthetic knees, with the truth about them."),
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         console = Console()
         console.print("usage: osteo-ray COMMAND [OPTIONS]\n", highlight=False)
         for name, (_, meaning) in commands.items():
-            console.print(f"  {name:<10} {meaning}", highlight=False)
+            console.print(f"  {name:<12} {meaning}", highlight=False)
         console.print("\nosteo-ray COMMAND --help tells the options of each.", highlight=False)
         return DONE if arguments else BAD_INPUT
     if arguments[0] not in commands:
@@ -315,6 +316,48 @@ def _export(arguments: list[str], errors: Console) -> int:
 
     tyro.cli(export, prog="osteo-ray export", args=arguments)
     return DONE
+
+
+_CHECK_TABLE_HELP = """\
+Say, row by row, which confusion matrices a printed table of results allows.
+
+osteo-ray check-table FILE.csv takes the columns model, data_set, one or more of accuracy,
+precision, recall, specificity, f1 (as printed: the decimals say how exact a figure claims to be),
+n_positive and n_negative (or n_test alone), and, where a matrix is given, tp, fp, fn, tn. It lists
+the matrices that fit, names cells that contradict each other or the matrix, and bounds the p of
+McNemar's exact test between the rows of a model. Exit code 0: all rows are consistent; 3: findings.
+"""
+
+
+def _check_table(arguments: list[str], errors: Console) -> int:
+    def check_table(
+        file: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.csv")] = None,
+        paper: bool = False,
+    ) -> Path | None:
+        """Check a printed table.
+
+        Args:
+            file: CSV file; docs/check-table.md has an example.
+            paper: Check the table of the paper that this program repeats.
+        """
+        if (file is None) != paper:
+            got = "both" if paper else "neither"
+            raise InputError(f"Expected either a CSV file or --paper, but got {got}.")
+        return None if file is None else Path(file).expanduser()
+
+    path = tyro.cli(
+        check_table, prog="osteo-ray check-table", description=_CHECK_TABLE_HELP, args=arguments
+    )
+    # Imported here: SciPy takes a second to import, and `--help` does without it.
+    from osteo_ray.compare import table_check
+    from osteo_ray.compare.printed_csv import PrintedTable, read_table
+    from osteo_ray.compare.published import list_printed_rows
+    from osteo_ray.report.table_terminal import show_table_check
+
+    table = PrintedTable(list_printed_rows(), ()) if path is None else read_table(path)
+    found = table_check.check_table(table.rows)
+    show_table_check(Console(), found, ignored=table.ignored)
+    return DONE if found.is_consistent else FINDINGS
 
 
 def _phantom(arguments: list[str], errors: Console) -> int:

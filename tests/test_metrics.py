@@ -12,7 +12,8 @@ from osteo_ray.compare.metrics import (
     count_confusion,
     summarize_arms,
 )
-from osteo_ray.compare.published import PUBLISHED, recompute
+from osteo_ray.compare.printed import recompute
+from osteo_ray.compare.published import PUBLISHED
 from osteo_ray.config import METRIC_NAMES
 
 BINARY = ["normal", "worn"]

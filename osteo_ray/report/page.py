@@ -15,7 +15,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from osteo_ray.compare.arms import ARMS
-from osteo_ray.compare.published import PUBLISHED, PublishedRow, agrees, recompute
+from osteo_ray.compare.printed import agrees, recompute
+from osteo_ray.compare.published import PUBLISHED, PublishedRow
 from osteo_ray.config import build_config, read_yaml
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.errors import InputError
@@ -145,14 +146,14 @@ def _read_known(path: Path, keys: Sequence[str]) -> dict[str, Any]:
 def _list_paper() -> list[dict[str, Any]]:
     """Set each printed figure of the paper beside the one its own confusion matrix gives."""
 
-    def check(row: PublishedRow, name: str, value: float) -> tuple[str, str, float, bool]:
-        return name, getattr(row, name), value, agrees(getattr(row, name), value)
+    def check(row: PublishedRow) -> list[tuple[str, str, float, bool]]:
+        values = recompute(row.confusion)
+        return [
+            (name, cell.text, values[name], agrees(cell, name, row.confusion))
+            for name, cell in row.cells.items()
+        ]
 
-    matrices = [(row, recompute(row.confusion)) for row in PUBLISHED]
-    return [
-        {"row": row, "figures": [check(row, name, value) for name, value in given.items()]}
-        for row, given in matrices
-    ]
+    return [{"row": row, "figures": check(row)} for row in PUBLISHED]
 
 
 def _find_printed(model: str, arm: str) -> PublishedRow | None:
