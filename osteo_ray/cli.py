@@ -18,6 +18,7 @@ from osteo_ray.config import (
     ExplainConfig,
     LimeSettings,
     PhantomSettings,
+    PlanConfig,
     build,
     locate_data,
     read_yaml,
@@ -55,6 +56,7 @@ def _end(console: Console, message: str, code: int) -> int:
 def _dispatch(arguments: list[str], errors: Console) -> int:
     commands = {
         "compare": (_compare, "Train, explain, mask, retrain, compare, and give a verdict."),
+        "plan": (_plan, "Say what a comparison could find out, and what it would cost."),
         "audit": (_audit, "Find copies, conflicts and shortcuts in a set of images."),
         "explain": (_explain, "Explain each image of a set with one trained classifier."),
         "bench": (_bench, "Measure speed and quality beside rivals and the truth."),
@@ -188,6 +190,38 @@ def run_compare(config: CompareConfig, captured: Capture) -> int:
         soft_wrap=True,
     )
     return FAILED
+
+
+_PLAN_HELP = """\
+Say, before anything is computed, what a comparison could find out and what it would cost.
+
+osteo-ray plan DATA takes the options of osteo-ray compare. It lists the images without reading
+them, and prints the primary endpoint and contrast, the power for the smallest effect of interest
+(--statistics.margin), the smallest difference that could be found, now and with any number of
+seeds, the looks (--statistics.looks), trainings, hours, and a hash of the plan. The spread over
+seeds comes from an earlier run (--pilot RUN) or from --statistics.disagreement.
+"""
+
+
+def parse_plan(arguments: Sequence[str]) -> PlanConfig:
+    """Build the configuration of `plan`, whose first word may be the data."""
+    return parse_config(PlanConfig, _name_data(arguments), "osteo-ray plan", _PLAN_HELP)
+
+
+def _plan(arguments: list[str], errors: Console) -> int:
+    config = parse_plan(arguments)
+    # Imported here: SciPy and Ray take seconds to import, and `--help` does without them.
+    from osteo_ray.compare.plan import make_plan, measure_hours
+    from osteo_ray.report.plan_terminal import show_plan
+
+    with capture_noise() as captured:
+        plan = make_plan(config)
+        hours = None
+        if config.measure:
+            captured.err.print("Measuring the speed of this cluster …", highlight=False)
+            hours = measure_hours(config, plan.work)
+        show_plan(captured.out, plan, hours)
+    return DONE
 
 
 def parse_audit(arguments: Sequence[str]) -> AuditConfig:

@@ -6,6 +6,7 @@ each option is written once, here.
 """
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -25,6 +26,7 @@ Metric = Literal["accuracy", "precision", "recall", "specificity", "f1", "auc"]
 ConflictPolicy = Literal["drop", "majority", "keep"]
 ExplainMethod = Literal["lime", "gradcam"]
 METRIC_NAMES: tuple[Metric, ...] = get_args(Metric)
+Spending = Literal["obrien_fleming", "pocock"]
 Superpixels = Literal["quickshift", "slic", "felzenszwalb", "grid"]
 CopyKind = Literal["exact", "reencoded", "resized", "brightness", "cropped", "mirrored", "rotated"]
 COPY_KINDS: tuple[CopyKind, ...] = get_args(CopyKind)
@@ -130,6 +132,29 @@ class StatisticsSettings(Settings):
     margin: float = Field(
         0.03, gt=0, lt=1, description="Differences inside ± margin count as equivalent."
     )
+    power: float = Field(
+        0.8, gt=0.5, lt=1, description="Wanted probability to find a true difference of the margin."
+    )
+    looks: tuple[int, ...] = Field(
+        (), description="Numbers of seeds after which the primary contrast is looked at."
+    )
+    spending: Spending = Field(
+        "obrien_fleming", description="How looks spend the error rate (Lan and DeMets)."
+    )
+    disagreement: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Assumed share of test images that two arms classify differently; only the "
+        "plan needs it, where no earlier run tells.",
+    )
+
+    @field_validator("looks")
+    @classmethod
+    def _check_looks(cls, looks: tuple[int, ...]) -> tuple[int, ...]:
+        if (looks and looks[0] < 2) or any(a >= b for a, b in itertools.pairwise(looks)):
+            raise ValueError(f"Expected increasing looks of at least 2 seeds, but got {looks}.")
+        return looks
 
 
 class SlotSettings(Settings):
@@ -300,6 +325,21 @@ class CompareConfig(SetupConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_looks(self) -> "CompareConfig":
+        looks = self.statistics.looks
+        if looks and looks[-1] >= self.seeds:
+            raise ValueError(
+                f"Expected looks before the last of {self.seeds} seeds, but got one after "
+                f"{looks[-1]}."
+            )
+        if self.folds is not None and any(look % self.folds for look in looks):
+            raise ValueError(
+                f"Expected looks at multiples of {self.folds} folds, so that each image is tested "
+                f"equally often, but got {', '.join(map(str, looks))}."
+            )
+        return self
+
     @property
     def conflict_policy(self) -> ConflictPolicy:
         """Return what becomes of copies that carry several labels."""
@@ -312,6 +352,26 @@ class CompareConfig(SetupConfig):
         if self.data != PHANTOM:
             del settings["phantom"]
         return settings
+
+
+class PlanConfig(CompareConfig):
+    """Say what a comparison could find out, and what it would cost."""
+
+    pilot: str | None = Field(
+        None, description="An earlier run, whose spread over seeds is expected of this one too."
+    )
+    measure: bool = Field(
+        True, description="Measure for some seconds how fast this cluster is, to tell the hours."
+    )
+
+    @field_validator("pilot")
+    @classmethod
+    def _locate_pilot(cls, pilot: str | None) -> str | None:
+        return pilot and _make_absolute(pilot)
+
+    def to_compare(self) -> CompareConfig:
+        """Return the configuration of the comparison that is planned."""
+        return CompareConfig(**self.model_dump(exclude={"pilot", "measure"}))
 
 
 class AuditConfig(SetupConfig):
