@@ -18,6 +18,7 @@ from osteo_ray.config import (
     ExplainConfig,
     LimeSettings,
     PhantomSettings,
+    PlanConfig,
     ProtocolsConfig,
     VarianceConfig,
     build,
@@ -38,7 +39,7 @@ os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; return its exit code.
 
-    0 done, 1 something failed, 2 bad input, 3 an audit has findings.
+    0 done, 1 something failed, 2 bad input, 3 an audit or a printed table has findings.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     errors = Console(stderr=True)
@@ -62,19 +63,21 @@ def _dispatch(arguments: list[str], errors: Console) -> int:
         "compare": (_compare, "Train, explain, mask, retrain, compare, and give a verdict."),
         "protocols": (_protocols, "Compare by a clean and by the paper's protocol; subtract."),
         "variance": (_variance, "Say which source of chance makes how much of the variance."),
+        "plan": (_plan, "Say what a comparison could find out, and what it would cost."),
         "audit": (_audit, "Find copies, conflicts and shortcuts in a set of images."),
         "explain": (_explain, "Explain each image of a set with one trained classifier."),
         "bench": (_bench, "Measure speed and quality beside rivals and the truth."),
         "validate": (_validate, "Measure the error rates of the product's own statistics."),
         "report": (_report, "Write the report of a run again from its tables."),
         "export": (_export, "Write the images as an arm saw them, as a data set for others."),
+        "check-table": (_check_table, "Say which printed figures contradict each other."),
         "phantom": (_phantom, "Write a set of synthetic knees, with the truth about them."),
     }
     if not arguments or arguments[0] in ("-h", "--help"):
         console = Console()
         console.print("usage: osteo-ray COMMAND [OPTIONS]\n", highlight=False)
         for name, (_, meaning) in commands.items():
-            console.print(f"  {name:<10} {meaning}", highlight=False)
+            console.print(f"  {name:<12} {meaning}", highlight=False)
         console.print("\nosteo-ray COMMAND --help tells the options of each.", highlight=False)
         return DONE if arguments else BAD_INPUT
     if arguments[0] not in commands:
@@ -254,6 +257,38 @@ def _variance(arguments: list[str], errors: Console) -> int:
         return _tell_failures(failures, captured)
 
 
+_PLAN_HELP = """\
+Say, before anything is computed, what a comparison could find out and what it would cost.
+
+osteo-ray plan DATA takes the options of osteo-ray compare. It lists the images without reading
+them, and prints the primary endpoint and contrast, the power for the smallest effect of interest
+(--statistics.margin), the smallest difference that could be found, now and with any number of
+seeds, the looks (--statistics.looks), trainings, hours, and a hash of the plan. The spread over
+seeds comes from an earlier run (--pilot RUN) or from --statistics.disagreement.
+"""
+
+
+def parse_plan(arguments: Sequence[str]) -> PlanConfig:
+    """Build the configuration of `plan`, whose first word may be the data."""
+    return parse_config(PlanConfig, _name_data(arguments), "osteo-ray plan", _PLAN_HELP)
+
+
+def _plan(arguments: list[str], errors: Console) -> int:
+    config = parse_plan(arguments)
+    # Imported here: SciPy and Ray take seconds to import, and `--help` does without them.
+    from osteo_ray.compare.plan import make_plan, measure_hours
+    from osteo_ray.report.plan_terminal import show_plan
+
+    with capture_noise() as captured:
+        plan = make_plan(config)
+        hours = None
+        if config.measure:
+            captured.err.print("Measuring the speed of this cluster …", highlight=False)
+            hours = measure_hours(config, plan.work)
+        show_plan(captured.out, plan, hours)
+    return DONE
+
+
 def parse_audit(arguments: Sequence[str]) -> AuditConfig:
     """Build the configuration of `audit`, whose first word may be the data."""
     return parse_config(AuditConfig, _name_data(arguments), "osteo-ray audit", _AUDIT_HELP)
@@ -380,6 +415,48 @@ def _export(arguments: list[str], errors: Console) -> int:
 
     tyro.cli(export, prog="osteo-ray export", args=arguments)
     return DONE
+
+
+_CHECK_TABLE_HELP = """\
+Say, row by row, which confusion matrices a printed table of results allows.
+
+osteo-ray check-table FILE.csv takes the columns model, data_set, one or more of accuracy,
+precision, recall, specificity, f1 (as printed: the decimals say how exact a figure claims to be),
+n_positive and n_negative (or n_test alone), and, where a matrix is given, tp, fp, fn, tn. It lists
+the matrices that fit, names cells that contradict each other or the matrix, and bounds the p of
+McNemar's exact test between the rows of a model. Exit code 0: all rows are consistent; 3: findings.
+"""
+
+
+def _check_table(arguments: list[str], errors: Console) -> int:
+    def check_table(
+        file: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.csv")] = None,
+        paper: bool = False,
+    ) -> Path | None:
+        """Check a printed table.
+
+        Args:
+            file: CSV file; docs/check-table.md has an example.
+            paper: Check the table of the paper that this program repeats.
+        """
+        if (file is None) != paper:
+            got = "both" if paper else "neither"
+            raise InputError(f"Expected either a CSV file or --paper, but got {got}.")
+        return None if file is None else Path(file).expanduser()
+
+    path = tyro.cli(
+        check_table, prog="osteo-ray check-table", description=_CHECK_TABLE_HELP, args=arguments
+    )
+    # Imported here: SciPy takes a second to import, and `--help` does without it.
+    from osteo_ray.compare import table_check
+    from osteo_ray.compare.printed_csv import PrintedTable, read_table
+    from osteo_ray.compare.published import list_printed_rows
+    from osteo_ray.report.table_terminal import show_table_check
+
+    table = PrintedTable(list_printed_rows(), ()) if path is None else read_table(path)
+    found = table_check.check_table(table.rows)
+    show_table_check(Console(), found, ignored=table.ignored)
+    return DONE if found.is_consistent else FINDINGS
 
 
 def _phantom(arguments: list[str], errors: Console) -> int:

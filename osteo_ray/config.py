@@ -6,6 +6,7 @@ each option is written once, here.
 """
 
 import hashlib
+import itertools
 import json
 import os
 from collections.abc import Mapping
@@ -54,6 +55,7 @@ Background = Literal["black", "mean", "blur"]
 METRIC_NAMES: tuple[Metric, ...] = get_args(Metric)
 LOWER_IS_BETTER: frozenset[str] = frozenset({"brier", "calibration_error"})
 """Metrics that are errors: a negative difference is a gain. Of all others more is better."""
+Spending = Literal["obrien_fleming", "pocock"]
 Superpixels = Literal["quickshift", "slic", "felzenszwalb", "grid"]
 CopyKind = Literal["exact", "reencoded", "resized", "brightness", "cropped", "mirrored", "rotated"]
 COPY_KINDS: tuple[CopyKind, ...] = get_args(CopyKind)
@@ -167,15 +169,29 @@ class StatisticsSettings(Settings):
         "that of the test images.",
     )
 
-    @field_validator("metric")
+    power: float = Field(
+        0.8, gt=0.5, lt=1, description="Wanted probability to find a true difference of the margin."
+    )
+    looks: tuple[int, ...] = Field(
+        (), description="Numbers of seeds after which the primary contrast is looked at."
+    )
+    spending: Spending = Field(
+        "obrien_fleming", description="How looks spend the error rate (Lan and DeMets)."
+    )
+    disagreement: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Assumed share of test images that two arms classify differently; only the "
+        "plan needs it, where no earlier run tells.",
+    )
+
+    @field_validator("looks")
     @classmethod
-    def _check_metric(cls, metric: Metric) -> Metric:
-        if metric in LOWER_IS_BETTER:
-            raise ValueError(
-                f"Expected a primary endpoint of which more is better, but got `{metric}`: the "
-                "verdict reads a positive difference as a gain."
-            )
-        return metric
+    def _check_looks(cls, looks: tuple[int, ...]) -> tuple[int, ...]:
+        if (looks and looks[0] < 2) or any(a >= b for a, b in itertools.pairwise(looks)):
+            raise ValueError(f"Expected increasing looks of at least 2 seeds, but got {looks}.")
+        return looks
 
 
 class SlotSettings(Settings):
@@ -410,6 +426,21 @@ class CompareConfig(SetupConfig):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_looks(self) -> "CompareConfig":
+        looks = self.statistics.looks
+        if looks and looks[-1] >= self.seeds:
+            raise ValueError(
+                f"Expected looks before the last of {self.seeds} seeds, but got one after "
+                f"{looks[-1]}."
+            )
+        if self.folds is not None and any(look % self.folds for look in looks):
+            raise ValueError(
+                f"Expected looks at multiples of {self.folds} folds, so that each image is tested "
+                f"equally often, but got {', '.join(map(str, looks))}."
+            )
+        return self
+
     @property
     def conflict_policy(self) -> ConflictPolicy:
         """Return what becomes of copies that carry several labels."""
@@ -478,6 +509,26 @@ class ProtocolsConfig(CompareConfig):
         conflicts = self.conflicts or "drop"
         split = "random" if protocol == "paper" else "grouped"
         return CompareConfig(**shared, protocol=protocol, split=split, conflicts=conflicts, out=out)
+
+
+class PlanConfig(CompareConfig):
+    """Say what a comparison could find out, and what it would cost."""
+
+    pilot: str | None = Field(
+        None, description="An earlier run, whose spread over seeds is expected of this one too."
+    )
+    measure: bool = Field(
+        True, description="Measure for some seconds how fast this cluster is, to tell the hours."
+    )
+
+    @field_validator("pilot")
+    @classmethod
+    def _locate_pilot(cls, pilot: str | None) -> str | None:
+        return pilot and _make_absolute(pilot)
+
+    def to_compare(self) -> CompareConfig:
+        """Return the configuration of the comparison that is planned."""
+        return CompareConfig(**self.model_dump(exclude={"pilot", "measure"}))
 
 
 class AuditConfig(SetupConfig):

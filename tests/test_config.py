@@ -207,7 +207,6 @@ def test_unknown_arm_is_named_with_the_nearest(refuse: Refuse) -> None:
         ({"statistics": {"metric": "kappa"}}, "accuracy"),
         ({"statistics": {"alpha": 0.7}}, "statistics.alpha"),
         ({"statistics": {"prevalence": 1}}, "statistics.prevalence"),
-        ({"statistics": {"metric": "brier"}}, "of which more is better, but got `brier`"),
         ({"training": {"learning_rate": 0}}, "training.learning_rate"),
         ({"lime": {"samples": 1}}, "lime.samples"),
         ({"lime": "fast"}, "lime"),

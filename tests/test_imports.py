@@ -25,6 +25,7 @@ USES_RAY = {
     "data.duplicates",
     "explain.checkpoint_check",
     "explain.generate",
+    "compare.calibration",
     "compare.leak",
     "compare.model_check",
     "compare.sweeps",

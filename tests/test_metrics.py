@@ -12,7 +12,8 @@ from sklearn.calibration import calibration_curve
 
 from osteo_ray.compare.metrics import compute_metrics, compute_results, count_confusion
 from osteo_ray.compare.predictions import encode_predictions
-from osteo_ray.compare.published import PUBLISHED, recompute
+from osteo_ray.compare.printed import recompute
+from osteo_ray.compare.published import PUBLISHED
 from osteo_ray.compare.thresholds import OPERATING_NAMES, choose_threshold, measure_operation
 from osteo_ray.config import LOWER_IS_BETTER, METRIC_NAMES
 

@@ -1,19 +1,14 @@
-"""The paper's table and confusion matrices as data, and where they contradict each other.
+"""The paper's table and confusion matrices, as data; `compare.table_check` says what is in them.
 
-Positive class: osteoporosis; 37 test images of each class; one run, no interval.
+Positive class: osteoporosis; one run, no interval.
 """
 
 from dataclasses import dataclass
-from typing import NamedTuple
 
+from osteo_ray.compare.printed import Cell, Confusion, PrintedRow, read_cell
 
-class Confusion(NamedTuple):
-    """Numbers of test images."""
-
-    tp: int
-    fp: int
-    fn: int
-    tn: int
+N_POSITIVE = N_NEGATIVE = 37
+"""Test images of each class."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +34,12 @@ class PublishedRow:
     figure: str
     confusion: Confusion
 
+    @property
+    def cells(self) -> dict[str, Cell]:
+        """The printed figures, by metric."""
+        names = ("accuracy", "precision", "recall", "f1")
+        return {name: read_cell(getattr(self, name)) for name in names}
+
 
 MOBILENET = ("mobilenetv3_large_100", "MobileNet v3")
 EFFICIENTNET = ("efficientnet_b0", "EfficientNetB0")
@@ -62,62 +63,16 @@ PUBLISHED: tuple[PublishedRow, ...] = (
 )  # fmt: skip
 
 
-def recompute(confusion: Confusion) -> dict[str, float]:
-    """Return accuracy, precision, recall and F1 of a confusion matrix; 0 for 0/0.
-
-    Example:
-        >>> recompute(Confusion(tp=3, fp=1, fn=1, tn=3))
-        {'accuracy': 0.75, 'precision': 0.75, 'recall': 0.75, 'f1': 0.75}
-    """
-    tp, fp, fn, tn = confusion
-    return {
-        "accuracy": (tp + tn) / max(1, sum(confusion)),
-        "precision": tp / max(1, tp + fp),
-        "recall": tp / max(1, tp + fn),
-        "f1": 2 * tp / max(1, 2 * tp + fp + fn),
-    }
-
-
-def agrees(printed: str, value: float) -> bool:
-    """Say whether a value gives the printed figure, rounded or cut off.
-
-    Example:
-        >>> agrees("0.7837", 29 / 37), agrees("0.7838", 29 / 37), agrees("0.7836", 29 / 37)
-        (True, True, False)
-    """
-    unit = 10.0 ** -len(printed.partition(".")[2])
-    excess = (value - float(printed)) / unit
-    return -0.5 - 1e-9 <= excess < 1 - 1e-9
-
-
-def find_contradictions() -> list[str]:
-    """List the cells of the printed table that disagree with the confusion matrix of the figure."""
+def list_printed_rows() -> list[PrintedRow]:
+    """Return the paper's table in the form that `compare.table_check` takes."""
     return [
-        f"{row.data_set} {row.printed_model}: {name} is printed as {getattr(row, name)}, but "
-        f"{row.figure} gives {value:.4f}."
+        PrintedRow(
+            row.printed_model,
+            row.data_set,
+            row.cells,
+            ((N_POSITIVE, N_NEGATIVE),),
+            row.confusion,
+            row.figure,
+        )
         for row in PUBLISHED
-        for name, value in recompute(row.confusion).items()
-        if not agrees(getattr(row, name), value)
-    ]
-
-
-def find_matrices(
-    row: PublishedRow, *, n_positive: int = 37, n_negative: int = 37
-) -> list[Confusion]:
-    """List every confusion matrix that gives all four printed figures of a row.
-
-    Args:
-        row: Of the printed table.
-        n_positive: Test images of the positive class.
-        n_negative: Test images of the other class.
-    """
-    matrices = (
-        Confusion(tp, fp, n_positive - tp, n_negative - fp)
-        for tp in range(n_positive + 1)
-        for fp in range(n_negative + 1)
-    )
-    return [
-        matrix
-        for matrix in matrices
-        if all(agrees(getattr(row, name), value) for name, value in recompute(matrix).items())
     ]

@@ -16,7 +16,8 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from osteo_ray.compare.arms import ARMS
-from osteo_ray.compare.published import PUBLISHED, PublishedRow, agrees, recompute
+from osteo_ray.compare.printed import agrees, recompute
+from osteo_ray.compare.published import PUBLISHED, PublishedRow
 from osteo_ray.compare.thresholds import OPERATING_NAMES
 from osteo_ray.config import (
     LOWER_IS_BETTER,
@@ -164,29 +165,34 @@ def _read_known(path: Path, keys: Sequence[str]) -> dict[str, Any]:
     return dict.fromkeys(keys) | (read_json(path) if path.is_file() else {})
 
 
+_PLAN_NOTES = ("hash", "stated", "results_seen")  # what a plan says beside what is planned
+
+
 def _read_plan(run: Run) -> dict[str, Any]:
     """Return the hash of the plan, and what was changed in it once results were there."""
     plans = read_json(run.plan) if run.plan.is_file() else []
     changed = []
     for before, after in pairwise(plans):
         if after["results_seen"]:
-            ignored = {"hash", "stated", "results_seen"}
-            told = [{k: v for k, v in plan.items() if k not in ignored} for plan in (before, after)]
-            changed += list_differences(*told, words=("before", "now"))
+            old, new = (
+                {key: value for key, value in plan.items() if key not in _PLAN_NOTES}
+                for plan in (before, after)
+            )
+            changed += list_differences(old, new, words=("before", "now"))
     return {"plan_hash": plans[-1]["hash"] if plans else None, "changed_plan": changed}
 
 
 def _list_paper() -> list[dict[str, Any]]:
     """Set each printed figure of the paper beside the one its own confusion matrix gives."""
 
-    def check(row: PublishedRow, name: str, value: float) -> tuple[str, str, float, bool]:
-        return name, getattr(row, name), value, agrees(getattr(row, name), value)
+    def check(row: PublishedRow) -> list[tuple[str, str, float, bool]]:
+        values = recompute(row.confusion)
+        return [
+            (name, cell.text, values[name], agrees(cell, name, row.confusion))
+            for name, cell in row.cells.items()
+        ]
 
-    matrices = [(row, recompute(row.confusion)) for row in PUBLISHED]
-    return [
-        {"row": row, "figures": [check(row, name, value) for name, value in given.items()]}
-        for row, given in matrices
-    ]
+    return [{"row": row, "figures": check(row)} for row in PUBLISHED]
 
 
 def _find_printed(model: str, arm: str) -> PublishedRow | None:

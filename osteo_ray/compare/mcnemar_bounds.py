@@ -1,0 +1,103 @@
+"""What McNemar's exact test can say of two confusion matrices on the same test images.
+
+The test needs to know how many images only one of the two classifiers gets wrong. Two matrices
+leave that open: their errors may fall on the same images or on others. So p has a range, over
+every overlap of errors that is possible. Pure; matrices are int64, (n, 4): tp, fp, fn, tn.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+
+_MOST_PAIRS = 1_000_000
+
+
+@dataclass(frozen=True)
+class PRange:
+    """Smallest and largest two-sided p that is possible."""
+
+    low: float
+    high: float
+
+    def name_overlaps(self, alpha: float) -> str:
+        """Say for which overlaps of errors p is below alpha.
+
+        Example:
+            >>> PRange(0.01, 0.2).name_overlaps(0.05)
+            'some overlaps'
+        """
+        if self.low >= alpha:
+            return "no overlap"
+        return "every overlap" if self.high < alpha else "some overlaps"
+
+
+def mcnemar_p(only_first: np.ndarray, only_second: np.ndarray) -> np.ndarray:
+    """Return the two-sided p of McNemar's exact test; 1 where no image is told apart.
+
+    Args:
+        only_first: int, (n,); images that the first classifier alone gets wrong.
+        only_second: int, (n,); the second alone.
+
+    Example:
+        >>> mcnemar_p(np.array([12]), np.array([0]))
+        array([0.00048828])
+    """
+    fewer = np.minimum(only_first, only_second)
+    p: np.ndarray = np.minimum(1.0, 2 * stats.binom.cdf(fewer, only_first + only_second, 0.5))
+    return p
+
+
+def bound_by_totals(first: np.ndarray, second: np.ndarray) -> PRange:
+    """Bound p by the numbers of errors alone, as if an image might be in either class.
+
+    Args:
+        first: Matrices that the first row may have, at least one, all of one number of images.
+        second: Those of the second row, of as many images.
+
+    Raises:
+        ValueError: The numbers of images differ.
+    """
+    n_images = np.unique(np.concatenate([first.sum(1), second.sum(1)]))
+    if len(n_images) != 1:
+        raise ValueError(f"Expected the same test images, but got {n_images.tolist()} of them.")
+    errors_first, errors_second = (np.unique(rows[:, 1] + rows[:, 2]) for rows in (first, second))
+    one, other = (grid.ravel() for grid in np.meshgrid(errors_first, errors_second))
+    least = np.maximum(0, one + other - n_images[0])
+    return _bound(one, other, least, np.minimum(one, other))
+
+
+def bound_by_class(first: np.ndarray, second: np.ndarray) -> PRange | None:
+    """Bound p class by class: a missed positive cannot be the same image as a false alarm.
+
+    Args:
+        first: Matrices that the first row may have, at least one.
+        second: Those of the second row.
+
+    Returns:
+        None if no two of them divide the images into classes alike, so that the test images
+        cannot be the same, or if there are too many pairs to try.
+    """
+    if len(first) * len(second) > _MOST_PAIRS:
+        return None
+    left, right = (grid.ravel() for grid in np.indices((len(first), len(second))))
+    _, fp, fn, _ = one = first[left].T
+    _, other_fp, other_fn, _ = other = second[right].T
+    positive, negative = one[0] + one[2], one[1] + one[3]
+    least = np.maximum(0, fn + other_fn - positive) + np.maximum(0, fp + other_fp - negative)
+    most = np.minimum(fn, other_fn) + np.minimum(fp, other_fp)
+    alike = (positive == other[0] + other[2]) & (negative == other[1] + other[3])
+    if not alike.any():
+        return None
+    return _bound(*(values[alike] for values in (fp + fn, other_fp + other_fn, least, most)))
+
+
+def _bound(one: np.ndarray, other: np.ndarray, least: np.ndarray, most: np.ndarray) -> PRange:
+    """Bound p over overlaps from `least` to `most` of two numbers of errors.
+
+    The difference of the numbers that are wrong in one row alone is fixed. So p falls as errors
+    overlap more, since fewer images then make the same difference: the ends suffice.
+    """
+    low = mcnemar_p(one - most, other - most)
+    high = mcnemar_p(one - least, other - least)
+    return PRange(float(low.min()), float(high.max()))

@@ -1,0 +1,304 @@
+"""Looking at a comparison before all seeds have run, at the error rate that was declared.
+
+**Information.** Differences of J seeds with variance σ² and correlation ρ, the same between any
+two seeds as their splits overlap alike, have a mean with variance σ²(1 + (J - 1)ρ)/J =
+σ²(1 - ρ)(1/J + r) with r = ρ/(1 - ρ), which Nadeau and Bengio take to be n_test/n_train. So
+information grows as 1/(1/J + r), towards an end: 1/r. And for J₁ < J₂ seeds
+
+    cov(mean of J₁, mean of J₂) = (1/J₁J₂) Σ_{i≤J₁} Σ_{j≤J₂} cov(dᵢ, dⱼ)
+                                = (1/J₁J₂) J₁σ²(1 + (J₂ - 1)ρ) = var(mean of J₂):
+
+estimates at successive looks have the joint distribution of group sequential theory, that of a
+Brownian motion observed at the information fractions (Jennison and Turnbull, "Group Sequential
+Methods", 2000, chapter 11). Boundaries of z, two-sided and symmetric, come from `compare.spending`.
+
+**From z to t.** With few seeds the standard error is a guess, and another one at each look.
+Boundaries of t with the tail probability of those of z let 5 to 6 % through instead of 5 (measured:
+10 seeds with looks at 4 and 7, .057; 5 with looks at 2, 3 and 4, .064), as t at successive looks
+hangs together less than z. So boundaries of t are chosen such that the share of paths that leaves
+first at each look is what is spent there, over quasi-random paths of the model above; that of the
+first look is exact.
+
+**Futility** is non-binding: going on in spite of it costs no error rate.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Literal
+
+import numpy as np
+from scipy import special, stats
+
+from osteo_ray.compare.significance import corrected_t_test
+from osteo_ray.compare.spending import find_bounds, spend
+from osteo_ray.config import Spending
+
+FUTILE = 0.1
+"""Predictive power below which going on is called futile, unless told otherwise."""
+
+_LOG2_PATHS = 18
+_FEWEST_PATHS = 200  # to find a boundary by counting; below, the union bound is as good
+
+
+@dataclass(frozen=True)
+class Look:
+    """A planned look at the primary contrast; the last one is the final analysis.
+
+    Attributes:
+        n_seeds: Seeds that have run.
+        fraction: Of the information at the final analysis.
+        spent: Two-sided error rate used up so far, this look included.
+        z: Boundary of the standardised estimate, either sign, if its error were known.
+        t: Boundary of the corrected t.
+        nominal_p: Two-sided p of the corrected t-test below which this look rejects.
+    """
+
+    n_seeds: int
+    fraction: float
+    spent: float
+    z: float
+    t: float
+    nominal_p: float
+
+
+@dataclass(frozen=True)
+class LookPlan:
+    """The looks of a comparison, declared before it runs.
+
+    Attributes:
+        looks: In order; the last is the final analysis.
+        n_test: Test images per seed.
+        n_train: Training images per seed.
+        alpha: Two-sided error rate of all looks together.
+        spending: How it is spent.
+        futile: Predictive power below which going on is called futile; 0 for never.
+    """
+
+    looks: tuple[Look, ...]
+    n_test: float
+    n_train: float
+    alpha: float
+    spending: Spending
+    futile: float
+
+    @property
+    def fractions(self) -> tuple[float, ...]:
+        """Information fractions of the looks."""
+        return tuple(look.fraction for look in self.looks)
+
+
+@dataclass(frozen=True)
+class Decision:
+    """What a look comes to.
+
+    Attributes:
+        stop: No further seeds are needed, or, at the final analysis, planned.
+        kind: efficacy (the boundary is crossed, whatever the sign), futility, continue, final (not
+            crossed at the last look) or untestable (no spread between seeds).
+        reason: In words.
+        low: Lower end of the repeated confidence interval, which covers the true difference at all
+            looks together with probability 1 - alpha, and so holds whatever made one stop. None
+            where there is no spread.
+        high: Upper end.
+        predictive_power: Probability that the final analysis rejects, given the differences so
+            far and nothing known before; None at the final analysis and where there is no spread.
+    """
+
+    stop: bool
+    kind: Literal["efficacy", "futility", "continue", "final", "untestable"]
+    reason: str
+    low: float | None
+    high: float | None
+    predictive_power: float | None
+
+
+def information_fraction(n_seeds: int, planned: int, *, n_test: float, n_train: float) -> float:
+    """Return which share of the information of all planned seeds some of them give.
+
+    Example:
+        >>> round(information_fraction(5, 10, n_test=74, n_train=520), 3)
+        0.708
+        >>> information_fraction(5, 10, n_test=0, n_train=520)
+        0.5
+    """
+    ratio = n_test / n_train
+    return (1 / planned + ratio) / (1 / n_seeds + ratio)
+
+
+def plan_looks(
+    looks: Sequence[int],
+    n_seeds: int,
+    *,
+    n_test: float,
+    n_train: float,
+    alpha: float,
+    spending: Spending,
+    futile: float = FUTILE,
+) -> LookPlan:
+    """Lay out looks and the final analysis after `n_seeds`.
+
+    Where trainings are missing, call it again with the numbers of seeds that there are: a boundary
+    depends on nothing but the looks up to it and the final number of seeds.
+
+    Args:
+        looks: Numbers of seeds, increasing, at least 2 and below `n_seeds`; empty for none.
+        n_seeds: Seeds of the final analysis.
+        n_test: Test images per seed.
+        n_train: Training images per seed.
+        alpha: Two-sided error rate of all looks; that of Holm's strictest step, if there are
+            several contrasts.
+        spending: How it is spent.
+        futile: See `LookPlan`.
+
+    Raises:
+        ValueError: A number is out of its range.
+    """
+    counts = [*looks, n_seeds]
+    if counts[0] < 2 or any(sooner >= later for sooner, later in pairwise(counts)):
+        raise ValueError(f"Expected looks increasing from 2 to below {n_seeds}, but got {looks}.")
+    if not (0 < alpha < 1 and 0 <= futile < 1 and n_test >= 0 and n_train > 0):
+        raise ValueError(
+            "Expected alpha in (0, 1), futile in [0, 1), n_test of at least 0 and n_train above 0, "
+            f"but got {alpha}, {futile}, {n_test}, {n_train}."
+        )
+    fractions = [
+        information_fraction(count, n_seeds, n_test=n_test, n_train=n_train) for count in counts
+    ]
+    spent = [spend(fraction, alpha, spending) for fraction in fractions]
+    z = find_bounds(fractions, alpha, spending)
+    t = _find_t_bounds(counts, spent, n_test / n_train)
+    nominal = [2 * float(stats.t.sf(bound, n - 1)) for bound, n in zip(t, counts, strict=True)]
+    planned = map(Look, counts, fractions, spent, z, t, nominal)
+    return LookPlan(tuple(planned), n_test, n_train, alpha, spending, futile)
+
+
+def crossing_probabilities(plan: LookPlan, effect: float) -> np.ndarray:
+    """Return the probability to cross the boundary first at each look, futility left aside.
+
+    Args:
+        plan: Of the looks.
+        effect: True difference, in standard deviations of the differences over seeds.
+
+    Returns:
+        float64, (n_looks, 2): above, and below. Without an effect all sum to alpha, up to 0.0005.
+    """
+    counts = [look.n_seeds for look in plan.looks]
+    paths = _draw_statistics(counts, plan.n_test / plan.n_train, effect)
+    inside = np.ones(len(paths[0]), bool)
+    found = np.empty((len(counts), 2))
+    for number, (look, statistic) in enumerate(zip(plan.looks, paths, strict=True)):
+        above, below = statistic >= look.t, statistic <= -look.t
+        found[number] = (inside & above).mean(), (inside & below).mean()
+        inside &= ~(above | below)
+    return found
+
+
+def decide(differences: np.ndarray, look: int, plan: LookPlan) -> Decision:
+    """Say whether to stop at a look. Pure: the same differences give the same decision.
+
+    Args:
+        differences: float, (n_seeds of that look,): the primary contrast, one value per seed.
+        look: Number of the look, from 1; that of the last is the final analysis.
+        plan: Made before the run.
+
+    Raises:
+        ValueError: There is no such look, there are not as many differences as it has seeds, or one
+            is not finite.
+    """
+    if not 1 <= look <= len(plan.looks):
+        raise ValueError(f"Expected a look from 1 to {len(plan.looks)}, but got {look}.")
+    here, is_final = plan.looks[look - 1], look == len(plan.looks)
+    if len(differences) != here.n_seeds:
+        raise ValueError(
+            f"Expected {here.n_seeds} differences at look {look}, but got {len(differences)}. Lay "
+            "the looks out anew with the numbers of seeds that there are."
+        )
+    test = corrected_t_test(differences, n_test=plan.n_test, n_train=plan.n_train)
+    if test.sd == 0:
+        reason = "All differences are the same: without spread, nothing can be tested."
+        return Decision(is_final, "untestable", reason, None, None, None)
+    half = here.t * test.standard_error
+    low, high = test.mean - half, test.mean + half
+    statistic = test.mean / test.standard_error
+    said = (
+        f"{here.n_seeds} seeds: mean difference {test.mean:+.3f}, corrected t {statistic:.2f}, "
+        f"boundary ± {here.t:.2f}"
+    )
+    power = None if is_final else predictive_power(statistic, look, plan)
+    if abs(statistic) >= here.t:
+        return Decision(True, "efficacy", f"{said}: crossed.", low, high, power)
+    if power is None:
+        return Decision(True, "final", f"{said}: not crossed at the last look.", low, high, None)
+    said += f": not crossed; the final analysis would with probability {power:.3f}"
+    if power < plan.futile:
+        reason = f"{said}, below {plan.futile:g}: going on is futile."
+        return Decision(True, "futility", reason, low, high, power)
+    return Decision(False, "continue", f"{said}.", low, high, power)
+
+
+def predictive_power(statistic: float, look: int, plan: LookPlan) -> float:
+    """Return the probability that the final analysis rejects, given a look, of either sign.
+
+    Nothing is taken as known before the run (a flat prior), and looks between are passed over:
+    given z at t, the final z is normal with mean z/√t and variance (1 - t)/t.
+
+    Args:
+        statistic: Corrected t at the look.
+        look: Its number, from 1; not the final analysis.
+        plan: Of the looks.
+    """
+    here, last = plan.looks[look - 1], float(stats.norm.isf(plan.looks[-1].nominal_p / 2))
+    z, fraction = _to_z(statistic, here), here.fraction
+    mean, spread = z / math.sqrt(fraction), math.sqrt((1 - fraction) / fraction)
+    return float(stats.norm.sf((last - mean) / spread) + stats.norm.cdf((-last - mean) / spread))
+
+
+def _to_z(statistic: float, look: Look) -> float:
+    """Turn a t into the z of equal tail probability."""
+    z = float(stats.norm.isf(stats.t.sf(abs(statistic), look.n_seeds - 1)))
+    return math.copysign(z, statistic)
+
+
+def _find_t_bounds(counts: Sequence[int], spent: Sequence[float], ratio: float) -> list[float]:
+    """Return the boundary of the corrected t at each look, so that errors are as spent."""
+    bounds: list[float] = []
+    inside = np.ones(2**_LOG2_PATHS, bool)
+    due = np.diff([0.0, *spent]).tolist()
+    if len(counts) == 1:
+        return [float(stats.t.isf(due[0] / 2, counts[0] - 1))]
+    paths = _draw_statistics(counts, ratio, 0.0)
+    for count, share, statistic in zip(counts, due, paths, strict=True):
+        wanted = round(share * len(inside))
+        if not bounds or wanted < _FEWEST_PATHS:
+            bound = float(stats.t.isf(share / 2, count - 1))
+        else:
+            bound = float(np.sort(np.abs(statistic[inside]))[-wanted])
+        bounds.append(bound)
+        inside &= np.abs(statistic) < bound
+    return bounds
+
+
+def _draw_statistics(counts: Sequence[int], ratio: float, effect: float) -> list[np.ndarray]:
+    """Draw corrected t statistics at several numbers of seeds: float64, (2**_LOG2_PATHS,) each.
+
+    The standard deviation of a seed is 1, and all seeds share an error of variance n_test/n_train,
+    so that means have the corrected variance. Sums of squares of new seeds join those before
+    (Chan, Golub and LeVeque 1983).
+    """
+    added = np.diff([0, *counts]).tolist()
+    sobol = stats.qmc.Sobol(1 + 2 * len(counts), rng=np.random.default_rng(0))
+    uniform = np.clip(sobol.random_base2(_LOG2_PATHS), 1e-12, 1 - 1e-12).T
+    shared = effect + math.sqrt(ratio) * stats.norm.ppf(uniform[0])
+    mean, squares, n_before = np.zeros_like(shared), np.zeros_like(shared), 0
+    found = []
+    for number, (count, n_new) in enumerate(zip(counts, added, strict=True)):
+        new = stats.norm.ppf(uniform[1 + 2 * number]) / math.sqrt(n_new) - mean
+        within = special.chdtri(n_new - 1, 1 - uniform[2 + 2 * number]) if n_new > 1 else 0.0
+        squares = squares + within + new**2 * n_before * n_new / count
+        mean = mean + new * n_new / count
+        n_before = count
+        error = np.sqrt(squares / (count - 1) * (1 / count + ratio))
+        found.append((shared + mean) / error)
+    return found

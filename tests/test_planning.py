@@ -1,0 +1,256 @@
+"""What a design can find, and what it costs: by hand, and against simulation and a sister test."""
+
+import math
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+from statsmodels.stats.power import TTestPower
+
+from osteo_ray.compare.arms import ARMS
+from osteo_ray.compare.contrasts import compare_arms
+from osteo_ray.compare.costs import (
+    Hours,
+    Parts,
+    Work,
+    count_parts,
+    count_work,
+    estimate_hours,
+)
+from osteo_ray.compare.planning import (
+    Design,
+    assess,
+    assume_sd,
+    count_contrasts,
+    find_power,
+    name_primary,
+    read_pilot,
+)
+from osteo_ray.data.splits import SPLIT_NAMES, assign_fold_splits, assign_splits
+
+DESIGN = Design(
+    metric="accuracy",
+    arm="lime",
+    baseline="original",
+    effect=0.05,
+    alpha=0.05,
+    n_contrasts=1,
+    power=0.8,
+    n_seeds=10,
+    n_train=520,
+    n_test=74,
+    sd=0.04,
+)
+PARTS = Parts(train=70, validation=20, test=10)
+
+
+# Power
+
+
+@pytest.mark.parametrize("n_seeds", [2, 10, 34])
+def test_without_test_images_power_is_that_of_statsmodels(n_seeds: int) -> None:
+    design = replace(DESIGN, n_test=0, n_seeds=n_seeds, effect=0.02)  # d_z 0.5
+    reference = TTestPower().power(0.5, n_seeds, 0.05, alternative="larger")
+    one_sided = replace(design, alpha=0.1)  # statsmodels adds the other tail to two-sided tests
+    assert find_power(one_sided) == pytest.approx(reference, abs=1e-6)
+
+
+def test_power_is_that_of_simulated_seeds() -> None:
+    rng, ratio, n = np.random.default_rng(3), 74 / 520, 200_000
+    seeds = 0.05 + 0.04 * (
+        math.sqrt(ratio) * rng.standard_normal((n, 1)) + rng.standard_normal((n, 10))
+    )
+    t = seeds.mean(1) / (seeds.std(1, ddof=1) * math.sqrt(1 / 10 + ratio))
+    critical = stats.t.isf(0.05 / 3 / 2, 9)
+    assert find_power(replace(DESIGN, n_contrasts=3)) == pytest.approx(
+        (t >= critical).mean(), abs=0.004
+    )
+
+
+def test_prospects_agree_with_each_other() -> None:
+    found = assess(DESIGN)
+    assert found.power is not None
+    assert found.smallest is not None
+    assert find_power(replace(DESIGN, effect=found.smallest)) == pytest.approx(0.8, abs=1e-6)
+    assert found.n_seeds is not None
+    assert find_power(replace(DESIGN, n_seeds=found.n_seeds)) >= 0.8
+    assert find_power(replace(DESIGN, n_seeds=found.n_seeds - 1)) < 0.8
+    assert found.smallest_ever < found.smallest
+
+
+def test_ceiling_of_the_facts() -> None:
+    """With n_test/n_train = 74/520, d_z below 0.74 never gets p < .05."""
+    found = assess(DESIGN)
+    assert found.least_d == pytest.approx(0.739, abs=0.001)
+    z = 1.959964 + 0.841621
+    assert found.smallest_ever == pytest.approx(z * 0.04 * math.sqrt(74 / 520), rel=1e-6)
+    many = assess(replace(DESIGN, n_seeds=100_000))
+    assert many.smallest == pytest.approx(found.smallest_ever, rel=0.001)
+
+
+def test_effect_below_the_ceiling_needs_more_seeds_than_there_are() -> None:
+    ever = assess(DESIGN).smallest_ever
+    assert assess(replace(DESIGN, effect=0.99 * ever)).n_seeds is None
+    assert assess(replace(DESIGN, effect=1.1 * ever)).n_seeds is not None
+
+
+def test_contrasts_make_the_test_stricter() -> None:
+    assert replace(DESIGN, n_contrasts=4).strictest == 0.0125
+    assert find_power(replace(DESIGN, n_contrasts=4)) < find_power(DESIGN)
+
+
+def test_one_seed_has_no_power() -> None:
+    found = assess(replace(DESIGN, n_seeds=1))
+    assert found.power is found.smallest is None
+    assert found.smallest_ever > 0
+    with pytest.raises(ValueError, match="at least 2 seeds"):
+        find_power(replace(DESIGN, n_seeds=1))
+
+
+def test_large_effects_have_power_1() -> None:
+    assert find_power(replace(DESIGN, effect=0.9, sd=1e-4)) == pytest.approx(1.0)
+
+
+@pytest.mark.parametrize("wrong", [{"sd": 0.0}, {"sd": math.nan}, {"alpha": 0.9}])
+def test_bad_designs(wrong: dict) -> None:
+    with pytest.raises(ValueError, match="Expected"):
+        assess(replace(DESIGN, **wrong))
+
+
+# The contrasts planned
+
+
+@pytest.mark.parametrize(
+    "arms",
+    [
+        tuple(ARMS),
+        ("original", "lime"),
+        ("original", "silhouette", "random_mask"),
+        ("original", "lime", "random_mask"),
+    ],
+)
+def test_as_many_contrasts_as_will_be_made(arms: tuple[str, ...]) -> None:
+    results = pd.DataFrame(
+        [
+            {"model": model, "seed": seed, "arm": arm, "split": "test", "accuracy": 0.5 + seed / 9}
+            for model in "ab"
+            for seed in range(2)
+            for arm in arms
+        ]
+    )
+    made = compare_arms(
+        results, arms=arms, metric="accuracy", alpha=0.05, margin=0.1, n_train=9, n_test=1
+    )
+    assert count_contrasts(arms, 2) == len(made)
+
+
+def test_primary_contrast() -> None:
+    assert name_primary(("original", "lime", "lime_crossfit")) == ("lime_crossfit", "original")
+    with pytest.raises(ValueError, match="Expected lime among the arms, but got original"):
+        name_primary(("original",))
+
+
+# The spread assumed
+
+
+def test_sd_from_disagreement_is_that_of_drawn_images() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.choice([-1, 0, 1], p=[0.1, 0.8, 0.1], size=(100_000, 74))
+    found = assume_sd(0.2, "accuracy", n_test=74, positive_share=0.5)
+    assert found.value == pytest.approx(images.mean(1).std(), rel=0.01)
+    assert "arms disagree on 20% of 74 test images" in found.basis
+    assert "guess" not in found.basis
+
+
+def test_recall_and_specificity_are_judged_by_their_class() -> None:
+    of = {
+        metric: assume_sd(0.2, metric, n_test=80, positive_share=0.25).value ** 2
+        for metric in ("recall", "specificity", "accuracy")
+    }
+    assert of == pytest.approx({"recall": 0.2 / 20, "specificity": 0.2 / 60, "accuracy": 0.2 / 80})
+    assert "for auc it is a guess" in assume_sd(0.2, "auc", n_test=9, positive_share=0.5).basis
+
+
+def test_nothing_to_judge_by() -> None:
+    with pytest.raises(ValueError, match="0 images"):
+        assume_sd(0.2, "recall", n_test=80, positive_share=0)
+    with pytest.raises(ValueError, match="disagreement in"):
+        assume_sd(0.0, "recall", n_test=80, positive_share=0.5)
+
+
+def make_comparison(*contrasts: tuple[str, str, str, float | None]) -> dict:
+    keys = ("model", "arm", "baseline", "sd")
+    rows = [{**dict(zip(keys, contrast, strict=True)), "n_seeds": 5} for contrast in contrasts]
+    return {"metric": "accuracy", "n_test": 74.0, "contrasts": rows}
+
+
+def test_pilot_gives_the_largest_spread_of_the_primary_contrast() -> None:
+    comparison = make_comparison(
+        ("a", "lime", "original", 0.03),
+        ("b", "lime", "original", 0.04),
+        ("b", "silhouette", "original", 0.09),
+        ("c", "lime", "original", None),
+    )
+    found = read_pilot(comparison, "accuracy", "lime", "original")
+    assert found.value == 0.04
+    # (J - 1) s² / σ² is chi-squared; its 20 % quantile at 4 degrees of freedom is 1.649
+    assert f"below {0.04 * math.sqrt(4 / 1.649):.3f}" in found.basis
+    assert found.basis.startswith("measured: b in the earlier run, 5 seeds, 74 test images")
+
+
+@pytest.mark.parametrize("sd", [None, 0.0])
+def test_pilots_that_tell_nothing(sd: float | None) -> None:
+    comparison = make_comparison(("a", "lime", "original", sd))
+    with pytest.raises(ValueError, match="that vary over at least 2 seeds, but it has none"):
+        read_pilot(comparison, "accuracy", "lime", "original")
+    with pytest.raises(ValueError, match="its endpoint is accuracy"):
+        read_pilot(comparison, "auc", "lime", "original")
+
+
+# Costs
+
+
+@pytest.mark.parametrize("folds", [None, 4])
+def test_parts_are_those_of_the_splits(folds: int | None) -> None:
+    labels, groups = np.repeat(["a", "b"], 60), np.arange(120)
+    if folds is None:
+        splits = assign_splits(labels, groups, (7, 2, 1), seed=0)
+    else:
+        splits = assign_fold_splits(labels, groups, (7, 2, 1), n_folds=folds, number=0)
+    parts = count_parts(120, (7, 2, 1), folds)
+    real = [int((splits == name).sum()) for name in SPLIT_NAMES]
+    assert [parts.train, parts.validation, parts.test] == pytest.approx(real, abs=2)
+    assert parts.train + parts.validation + parts.test == 120
+
+
+def test_work_by_hand() -> None:
+    work = count_work(
+        n_models=2, n_seeds=5, arms=tuple(ARMS)[:4], parts=PARTS, epochs=3, samples=100
+    )
+    # 3 epochs of 3 × 70 and 20, then 20 and 10
+    assert work == Work(2, 20, 720, 500, 100)
+
+
+def test_nothing_is_explained_without_masked_arms() -> None:
+    work = count_work(n_models=1, n_seeds=5, arms=("original",), parts=PARTS, epochs=3, samples=9)
+    assert (work.n_trainings, work.n_explanations) == (5, 0)
+
+
+def test_hours_by_hand() -> None:
+    work = Work(2, 20, 3600, 500, 72)
+    rates = {"fast": 100.0, "slow": 50.0}
+    found = estimate_hours(work, rates, trainings_at_once=4, workers=1, explainers=8)
+    # 20 trainings of 36 s and 20 of 72 s, four at once; 36,000 passes at 100/s and 50/s, by eight
+    assert found == pytest.approx(Hours(540 / 3600, 135 / 3600))
+    doubled = estimate_hours(work, rates, trainings_at_once=4, workers=2, explainers=8)
+    assert doubled.training == pytest.approx(found.training / 2)
+    wide = estimate_hours(work, rates, trainings_at_once=1000, workers=1, explainers=8)
+    assert wide.training == pytest.approx(72 / 3600)
+
+
+@pytest.mark.parametrize("rates", [{}, {"a": 0.0}, {"a": math.nan}, {"a": 1.0, "b": 1.0}])
+def test_bad_rates(rates: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match="Expected 1 positive rates"):
+        estimate_hours(Work(1, 1, 1, 1, 1), rates, trainings_at_once=1, workers=1, explainers=1)
