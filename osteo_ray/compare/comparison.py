@@ -105,6 +105,7 @@ def analyse(
     images: pd.DataFrame,
     analysis: Analysis,
     missing: Sequence[Mapping[str, Any]] = (),
+    looks: Sequence[Mapping[str, Any]] = (),
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Measure, test and judge.
 
@@ -113,6 +114,7 @@ def analyse(
         images: image_id and group.
         analysis: What was planned.
         missing: model, seed, arm and reason of each planned training that did not finish.
+        looks: What was decided before all seeds had run.
 
     Returns:
         The table of results, and the content of `comparison.json`.
@@ -143,7 +145,7 @@ def analyse(
     comparison = build_comparison(
         results, analysis, missing=missing, coded=coded, resampled=resampled, chance=chance
     )
-    return results, comparison
+    return results, {**comparison, "looks": _to_plain(looks)}
 
 
 _AGAINST_CHANCE = (ORIGINAL, "permuted_labels")

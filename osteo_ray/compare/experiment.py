@@ -1,7 +1,7 @@
 """What is to be trained and explained, and where its artifacts lie. Free of Ray and of PyTorch."""
 
 import hashlib
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -82,6 +82,12 @@ class Experiment:
         """
         if self.config.split != "random":
             check_groups_whole(self.groups, self.splits[seed], self.paths.tolist())
+
+    def take_seeds(self, n_seeds: int) -> "Experiment":
+        """Return the part of the experiment that has the first seeds only."""
+        config = self.config.model_copy(update={"seeds": n_seeds})
+        splits = {seed: self.splits[seed] for seed in config.seed_numbers}
+        return replace(self, config=config, splits=splits)
 
     # What a trial trains on
 

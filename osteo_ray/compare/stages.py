@@ -1,6 +1,6 @@
 """The main job: stages that fill the cluster one after the other and end in tables on disk."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -18,8 +18,11 @@ from osteo_ray.compare.experiment import (
     describe_experiment,
     plan_trials,
 )
+from osteo_ray.compare.looks import LookTaken, describe_looks, spend_alpha, take_look
 from osteo_ray.compare.mask_jobs import Explanations, list_explanations
+from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.model_check import check_models
+from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.compare.prepare import create_run, extend_run, list_source, locate_run
 from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.config import CompareConfig
@@ -57,12 +60,15 @@ class Finished:
         dataset: Their images.
         failures: Trials that are missing.
         clock: How long each stage took.
+        looks: What was decided at each look, the final analysis included; none were planned if
+            empty.
     """
 
     experiment: Experiment
     dataset: Dataset
     failures: list[Failure]
     clock: Clock
+    looks: tuple[LookTaken, ...]
 
 
 def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
@@ -107,7 +113,31 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
             f"{len(dataset.images)} images; {plan.concurrent_trials} trainings and {plan.slots} "
             f"explaining actors at a time, each on {plan.slot.cpus} CPU(s), {plan.slot.gpus:g} GPU"
         )
-        return Finished(experiment, dataset, _run_stages(experiment, plan, progress, clock), clock)
+        return _run_looks(Finished(experiment, dataset, [], clock, ()), plan, progress)
+
+
+def _run_looks(finished: Finished, plan: Plan, progress: JobProgress) -> Finished:
+    """Run the seeds up to each planned look, then the rest, unless a look says to stop."""
+    whole = finished.experiment
+    counts = [*whole.config.statistics.looks, whole.config.seeds]
+    for number, n_seeds in enumerate(counts, start=1):
+        experiment = whole.take_seeds(n_seeds) if len(counts) > 1 else whole
+        failures = _run_stages(experiment, plan, progress, finished.clock)
+        finished = replace(finished, experiment=experiment, failures=failures)
+        if len(counts) == 1:
+            break
+        analysis = Analysis.of(experiment)
+        predictions = encode_predictions(
+            gather_predictions(finished), analysis.classes, analysis.positive_class
+        )
+        look = take_look(compute_results(predictions), analysis, whole.config, number)
+        finished = replace(finished, looks=(*finished.looks, look))
+        for model, decision in look.decisions.items():
+            said = "too few seeds are complete" if decision is None else decision.reason
+            progress.say(f"look {number}, {model}: {said}")
+        if look.stop:
+            break
+    return finished
 
 
 def _run_stages(
@@ -235,7 +265,12 @@ def _conclude(finished: Finished) -> Outcome:
     predictions = gather_predictions(finished)
     missing = [{**vars(failure.trial), "reason": failure.reason} for failure in failures]
     images = finished.dataset.images[["image_id", "group"]]
-    results, comparison = analyse(predictions, images, Analysis.of(finished.experiment), missing)
+    analysis = Analysis.of(finished.experiment)
+    if finished.looks:
+        analysis = spend_alpha(analysis, finished.looks[-1])
+    results, comparison = analyse(
+        predictions, images, analysis, missing, looks=describe_looks(finished.looks)
+    )
     write_table(run.results, pa.Table.from_pandas(results, preserve_index=False))
     write_json(run.comparison, comparison)
     finished.clock.lap("statistics")
