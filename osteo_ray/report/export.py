@@ -267,12 +267,13 @@ def _collect(
     order = np.argsort(experiment.image_ids)
     order = order[splits[order] != ""]
     errors = {} if keep_masks is None else keep_masks.errors
+    labels = experiment.labels_of(trial)
     rows = []
     for number, record in zip(
         order.tolist(), dataset.images.iloc[order].to_dict("records"), strict=True
     ):
         values = (
-            record["label"],
+            str(labels[number]),
             str(splits[number]),
             f"group-{record['group']}",
             record["image_id"],
