@@ -80,14 +80,16 @@ def open_template(name: str) -> jinja2.Template:
 
 def format_score(value: float | None, digits: int = 3) -> str:
     """Return a fraction with fixed digits, a dash if it is missing: `0.250`."""
-    return "\N{EN DASH}" if value is None or not np.isfinite(value) else f"{value:.{digits}f}"
+    if value is None or not np.isfinite(value):
+        return "\N{EN DASH}"
+    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
 
 
 def format_points(value: float | None) -> str:
     """Return a difference of fractions in percentage points, with its sign: `+2.1`."""
     text = format_score(None if value is None else 100 * value, 1)
     sign = "+" if value is not None and value > 0 else ""
-    return sign + text.replace("-", "\N{MINUS SIGN}")
+    return sign + text
 
 
 def format_p(value: float | None) -> str:
@@ -120,6 +122,7 @@ def _collect(run: Run) -> dict[str, Any]:
         "comparison": comparison,
         "contrasts": contrasts,
         "notes": list(dict.fromkeys(row["note"] for row in contrasts if row["note"])),
+        "arm_notes": _list_notes(comparison["arms"]),
         "metric": label,
         "metric_in_words": label if label[1:2].isupper() or label == "F1" else label.lower(),
         "metric_labels": {name: METRIC_LABELS[name] for name in _SHOWN},
@@ -148,6 +151,12 @@ def _collect(run: Run) -> dict[str, Any]:
         "panel_labels": figures.PANEL_LABELS,
         "masks": _summarise_masks(run),
     }
+
+
+def _list_notes(summaries: Rows) -> list[str]:
+    """List the notes on the arms' metrics, each once."""
+    figures_of = (figure for row in summaries for figure in row["metrics"].values())
+    return list(dict.fromkeys(figure["note"] for figure in figures_of if figure.get("note")))
 
 
 def _read(

@@ -107,13 +107,16 @@ _COLUMNS = {
     "specificity_at_threshold": "spec.",
     "auc": "AUC",
     "brier": "Brier",
-    "calibration_error": "calib. error",
+    "calibration_error": "calib.",
 }
 
 
 def _show_arms(console: Console, comparison: dict[str, Any]) -> None:
-    """Show the means over seeds, and what the two columns at the threshold are."""
+    """Show the means over seeds on test images, per model and arm."""
     metric, binary = comparison["metric"], len(comparison["classes"]) == 2
+    note = "calib.: calibration error"
+    if binary:
+        note += "; sens., spec.: at the threshold that validation images set"
     headings = {metric: f"{metric} ± sd"} | {
         name: heading
         for name, heading in _COLUMNS.items()
@@ -124,7 +127,7 @@ def _show_arms(console: Console, comparison: dict[str, Any]) -> None:
         title_justify="left",
         title_style="bold",
         box=box.SIMPLE,
-        caption="sens., spec.: at the threshold that validation images set" if binary else None,
+        caption=note,
         caption_justify="left",
     )
     table.add_column("arm", no_wrap=True)
