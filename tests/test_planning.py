@@ -243,7 +243,8 @@ def test_hours_by_hand() -> None:
     rates = {"fast": 100.0, "slow": 50.0}
     found = estimate_hours(work, rates, trainings_at_once=4, workers=1, explainers=8)
     # 20 trainings of 36 s and 20 of 72 s, four at once; 36,000 passes at 100/s and 50/s, by eight
-    assert found == pytest.approx(Hours(540 / 3600, 135 / 3600))
+    assert isinstance(found, Hours)
+    assert (found.training, found.explaining) == pytest.approx((540 / 3600, 135 / 3600))
     doubled = estimate_hours(work, rates, trainings_at_once=4, workers=2, explainers=8)
     assert doubled.training == pytest.approx(found.training / 2)
     wide = estimate_hours(work, rates, trainings_at_once=1000, workers=1, explainers=8)

@@ -12,7 +12,9 @@ MOST_S = 12.0
 """Seconds of measuring, models together; starting the worker comes on top."""
 
 
-def measure_rates(config: SetupConfig, slot: Slot, *, seconds: float = MOST_S) -> dict[str, float]:
+def measure_rates(
+    config: SetupConfig, slot: Slot, *, seconds: float | None = None
+) -> dict[str, float]:
     """Return forward passes per second of one worker, for each model, images of the size planned.
 
     PyTorch runs them, as in training; explaining runs larger networks in a form that is two to
@@ -21,13 +23,14 @@ def measure_rates(config: SetupConfig, slot: Slot, *, seconds: float = MOST_S) -
     Args:
         config: Names models, image size and batch size; weights play no role.
         slot: What the worker gets.
-        seconds: Of measuring, models together.
+        seconds: Of measuring, models together; by default `MOST_S`.
 
     Raises:
         InputError: A model cannot be built.
     """
     task = _measure.options(num_cpus=slot.cpus, num_gpus=slot.gpus)
-    rates, problems = ray.get(task.remote(config, slot, seconds / len(config.models)))
+    each_s = (MOST_S if seconds is None else seconds) / len(config.models)
+    rates, problems = ray.get(task.remote(config, slot, each_s))
     if problems:
         raise InputError("\n".join(problems))
     return dict(rates)

@@ -290,11 +290,11 @@ def _draw_statistics(counts: Sequence[int], ratio: float, effect: float) -> list
     added = np.diff([0, *counts]).tolist()
     sobol = stats.qmc.Sobol(1 + 2 * len(counts), rng=np.random.default_rng(0))
     uniform = np.clip(sobol.random_base2(_LOG2_PATHS), 1e-12, 1 - 1e-12).T
-    shared = effect + math.sqrt(ratio) * stats.norm.ppf(uniform[0])
+    shared = effect + math.sqrt(ratio) * special.ndtri(uniform[0])
     mean, squares, n_before = np.zeros_like(shared), np.zeros_like(shared), 0
     found = []
     for number, (count, n_new) in enumerate(zip(counts, added, strict=True)):
-        new = stats.norm.ppf(uniform[1 + 2 * number]) / math.sqrt(n_new) - mean
+        new = special.ndtri(uniform[1 + 2 * number]) / math.sqrt(n_new) - mean
         within = special.chdtri(n_new - 1, 1 - uniform[2 + 2 * number]) if n_new > 1 else 0.0
         squares = squares + within + new**2 * n_before * n_new / count
         mean = mean + new * n_new / count
