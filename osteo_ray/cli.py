@@ -12,6 +12,7 @@ import tyro
 from rich.console import Console
 
 from osteo_ray.config import (
+    METRIC_NAMES,
     AuditConfig,
     CompareConfig,
     Config,
@@ -607,10 +608,50 @@ def _bench(arguments: list[str], errors: Console) -> int:
             )
             show_exactness(captured.out, found)
 
+    def statistics(
+        seeds: int = 50,
+        models: int = 2,
+        arms: int = 12,
+        test: int = 10_000,
+        metric: str = "accuracy",
+    ) -> None:
+        """Time the statistics of a large comparison, part by part, on a made-up table.
+
+        Args:
+            seeds: Trainings per model and arm.
+            models: Networks.
+            arms: At least three.
+            test: Test images per seed; ten times as many in all.
+            metric: The primary endpoint.
+        """
+        from osteo_ray.bench.statistics import bench_statistics
+        from osteo_ray.bench.tables import show_parts
+
+        if seeds < 2 or models < 1 or arms < 3 or test < 10:
+            raise InputError(
+                "Expected at least 2 seeds, 1 model, 3 arms and 10 test images, but got "
+                f"{seeds}, {models}, {arms} and {test}."
+            )
+        if metric not in METRIC_NAMES:
+            raise InputError(
+                f"Expected a metric among {', '.join(METRIC_NAMES)}, but got `{metric}`."
+                + suggest(metric, METRIC_NAMES)
+            )
+        parts = bench_statistics(
+            n_seeds=seeds, n_models=models, n_arms=arms, n_test=test, metric=metric
+        )
+        show_parts(Console(), parts)
+
     from osteo_ray.cluster import connect
 
     tyro.extras.subcommand_cli_from_dict(
-        {"ingest": ingest, "copies": copies, "lime": lime, "exactness": exactness},
+        {
+            "ingest": ingest,
+            "copies": copies,
+            "lime": lime,
+            "exactness": exactness,
+            "statistics": statistics,
+        },
         prog="osteo-ray bench",
         description="Measure what the product does beside what else could be done.",
         args=arguments,

@@ -8,6 +8,7 @@ import torch
 
 from osteo_ray.bench.exactness import compare_with_package
 from osteo_ray.bench.lime import _measure_shares, _overlap
+from osteo_ray.bench.statistics import bench_statistics
 from osteo_ray.data.phantom_set import write_phantoms
 from osteo_ray.models.checkpoint import Checkpoint
 from osteo_ray.models.classifier import build_classifier, save_classifier
@@ -59,3 +60,15 @@ def test_shares_are_those_of_the_steps() -> None:
     shares = _measure_shares(lambda: (one(), other()), {"one": one, "other": other, "no": spin})
     assert shares["one"] == pytest.approx(0.75, abs=0.1)
     assert shares["one"] + shares["other"] == pytest.approx(shares["no"], abs=0.05)
+
+
+def test_statistics_are_timed_part_by_part() -> None:
+    parts = list(bench_statistics(n_seeds=3, n_models=2, n_arms=4, n_test=20, metric="auc"))
+    assert [part.name for part in parts] == [
+        "read predictions.parquet",
+        "auc on resampled test images",
+        "all metrics of every training",
+        "tests, intervals and power",
+        "shares explained by controls",
+    ]
+    assert all(part.seconds > 0 for part in parts)

@@ -13,7 +13,17 @@ import osteo_ray
 
 ROOT = Path(osteo_ray.__file__).parent
 BOTTOM = ("runs", "config", "errors", "progress", "noise", "cluster", "job_paths")
-LAYERS = ("cli", "bench", "report", "compare", "explain", "models", "data", BOTTOM)  # from the top
+LAYERS = (
+    "cli",
+    "bench",
+    "validate",
+    "report",
+    "compare",
+    "explain",
+    "models",
+    "data",
+    BOTTOM,
+)  # from the top
 
 USES_RAY = {
     "bench.copies",
@@ -30,6 +40,7 @@ USES_RAY = {
     "compare.model_check",
     "compare.sweeps",
     "compare.stages",
+    "validate.tables",
 }
 USES_TORCH = {  # at import; the others are imported by the driver, which does without
     "models.augmentation",

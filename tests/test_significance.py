@@ -7,14 +7,18 @@ from itertools import product
 import numpy as np
 import pytest
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
-from osteo_ray.compare.power import seeds_needed, smallest_detectable
+from osteo_ray.compare.power import detection_power, seeds_needed, smallest_detectable
 from osteo_ray.compare.significance import (
+    MOST_ENUMERATED,
     adjust_holm,
     corrected_t_test,
     equivalence_p,
+    non_inferiority_p,
+    sign_flip_p,
     wilcoxon_p,
 )
 
@@ -155,6 +159,60 @@ def test_equivalence_refuses_margin(margin: float) -> None:
         equivalence_p(_draw(0), margin, n_test=74, n_train=520)
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_non_inferiority_without_test_images_is_a_one_sided_t_test(seed: int) -> None:
+    differences = _draw(seed) - 0.02
+    reference = stats.ttest_1samp(differences, -0.03, alternative="greater").pvalue
+    assert non_inferiority_p(differences, 0.03, 0, 520) == pytest.approx(reference, abs=1e-12)
+    both = (
+        non_inferiority_p(differences, 0.03, 74, 520),
+        non_inferiority_p(-differences, 0.03, 74, 520),
+    )
+    assert equivalence_p(differences, 0.03, 74, 520) == max(both)
+
+
+def test_non_inferiority_without_spread_and_margin() -> None:
+    assert math.isnan(non_inferiority_p(np.full(5, 0.1), 0.03, 74, 520))
+    with pytest.raises(ValueError, match="positive `margin`"):
+        non_inferiority_p(_draw(0), 0.0, 74, 520)
+
+
+@pytest.mark.parametrize("n", [2, 5, 9, 12])
+@pytest.mark.parametrize("seed", range(3))
+def test_sign_flips_count_all_patterns(n: int, seed: int) -> None:
+    differences = _draw(seed, n)
+    patterns = np.array(list(product([-1, 1], repeat=n)))
+    expected = np.mean(np.abs(patterns @ differences) >= abs(differences.sum()) - 1e-12)
+    assert sign_flip_p(differences) == pytest.approx(expected, abs=1e-12)
+    exact = stats.permutation_test(
+        (differences,), np.mean, permutation_type="samples", n_resamples=10_000
+    )
+    assert sign_flip_p(differences) == pytest.approx(exact.pvalue, abs=1e-12)
+
+
+def test_sign_flips_tie_but_for_rounding() -> None:
+    noise = np.array([0.77 - 0.75, 0.32 - 0.30, 0.12 - 0.10, -0.02])
+    assert sign_flip_p(noise) == sign_flip_p(np.array([2.0, 2.0, 2.0, -2.0])) == 0.625
+    assert sign_flip_p(np.zeros(6)) == sign_flip_p(np.zeros(30)) == 1.0
+
+
+def test_sign_flips_of_many_seeds_are_drawn_alike() -> None:
+    differences = _draw(5, MOST_ENUMERATED + 4) - 0.005
+    drawn = sign_flip_p(differences)
+    assert drawn == sign_flip_p(differences)
+    sums = np.zeros(1)
+    for difference in differences:
+        sums = np.concatenate([sums + difference, sums - difference])
+    assert drawn == pytest.approx(np.mean(np.abs(sums) >= abs(differences.sum())), abs=0.015)
+    assert sign_flip_p(np.full(40, 0.02)) == pytest.approx(1 / 10_000)  # never 0
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_holm_is_that_of_statsmodels(seed: int) -> None:
+    values = np.round(np.random.default_rng(seed).beta(0.3, 1, 12), 2)  # with ties
+    assert adjust_holm(values.tolist()) == pytest.approx(multipletests(values, method="holm")[1])
+
+
 def test_holm_by_hand() -> None:
     adjusted = adjust_holm([0.04, None, 0.01, 0.03, 0.9])
     assert adjusted[1] is None
@@ -179,6 +237,14 @@ def test_seeds_needed_is_the_power_of_t(effect: float, seeds: int) -> None:
     assert seeds_needed(-effect, 1.0, n_test=0, n_train=520, alpha=0.05) == seeds
     solved = TTestPower().solve_power(effect, power=0.8, alpha=0.05)
     assert seeds == math.ceil(solved)
+
+
+@pytest.mark.parametrize("n_seeds", [2, 5, 30])
+def test_power_is_that_of_t(n_seeds: int) -> None:
+    power = TTestPower().power(0.6, n_seeds, 0.025, alternative="larger")
+    assert detection_power(-1.2, 2.0, n_seeds, 0, 520, 0.05) == pytest.approx(power, abs=1e-6)
+    effect = smallest_detectable(2.0, n_seeds, 74, 520, 0.05)
+    assert detection_power(effect, 2.0, n_seeds, 74, 520, 0.05) == pytest.approx(0.8)
 
 
 def test_detectable_and_needed_agree() -> None:

@@ -10,6 +10,7 @@ from osteo_ray.bench.copies import Finding
 from osteo_ray.bench.exactness import Exactness
 from osteo_ray.bench.ingest import Timing
 from osteo_ray.bench.lime import LimeTiming
+from osteo_ray.bench.statistics import Part
 
 
 def show_reading(console: Console, timings: Sequence[Timing]) -> None:
@@ -91,4 +92,21 @@ def show_exactness(console: Console, found: Iterable[Exactness]) -> None:
     table = Table(box=box.SIMPLE, show_header=False)
     for name, value in rows.items():
         table.add_row(name, value)
+    console.print(table)
+
+
+def show_parts(console: Console, parts: Iterable[Part]) -> None:
+    """Show how long each part of the statistics took, and all of them."""
+    table = Table(box=box.SIMPLE)
+    table.add_column("part", no_wrap=True)
+    for heading in ("seconds", "memory, GiB"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    found = []
+    for part in parts:
+        console.print(f"{part.name}: {part.seconds:.1f} s", highlight=False)
+        table.add_row(part.name, f"{part.seconds:.1f}", f"{part.memory_gib:.2f}")
+        found.append(part)
+    total = sum(part.seconds for part in found)
+    most = max((part.memory_gib for part in found), default=0.0)
+    table.add_row("all", f"{total:.1f}", f"{most:.2f}")
     console.print(table)

@@ -138,12 +138,13 @@ def _auc(is_class: np.ndarray, scores: np.ndarray, weights: npt.NDArray[np.float
     ranked, is_positive = scores[order], is_class[order]
     positives, negatives = ranked[is_positive], ranked[~is_positive]
     of_positives = weights[:, order[is_positive]]
-    below = np.zeros((len(weights), len(negatives) + 1))
+    below = np.zeros((len(weights), len(negatives) + 1), np.float32)  # exact, as counts are
     np.cumsum(weights[:, order[~is_positive]], axis=1, out=below[:, 1:])
     first, last = (np.searchsorted(negatives, positives, side) for side in ("left", "right"))
-    won = np.einsum("dp,dp->d", of_positives, below[:, first])
+    won = np.einsum("dp,dp->d", of_positives, below[:, first], dtype=np.float64)
     if np.any(first != last):
-        won = (won + np.einsum("dp,dp->d", of_positives, below[:, last])) / 2
+        won += np.einsum("dp,dp->d", of_positives, below[:, last], dtype=np.float64)
+        won /= 2
     return np.asarray(won / (of_positives.sum(1, dtype=np.float64) * below[:, -1]))
 
 

@@ -12,24 +12,23 @@ from osteo_ray.validate.tables import Finding, Rate
 def show_rates(console: Console, findings: Sequence[Finding]) -> None:
     """Show every rate with its interval, and which bars are missed."""
     table = Table(box=box.SIMPLE)
-    table.add_column("setting", no_wrap=True)
-    table.add_column("seeds × test", justify="right", no_wrap=True)
-    table.add_column("rate of", no_wrap=True)
-    for heading in ("%", "95 % interval", "bar", "missed"):
+    table.add_column("rate, in %", no_wrap=True)
+    for heading in ("", "95 % interval", "bar", "missed"):
         table.add_column(heading, justify="right", no_wrap=True)
     for finding in findings:
-        size = f"{finding.setting.n_seeds} × {finding.n_test:.0f}"
-        title = finding.setting.name
+        setting = finding.setting
+        table.add_row(f"{setting.name} ({setting.n_seeds} × {finding.n_test:.0f})")
         for name, rate in finding.rates.items():
             meaning = name
             if name == "power" and finding.planned_power is not None:
                 meaning += f" (planned: {100 * finding.planned_power:.1f})"
-            table.add_row(title, size, meaning, *_describe(rate))
-            title = size = ""
+            table.add_row(f"  {meaning}", *_describe(rate))
         table.add_section()
     console.print(table)
     console.print(
-        "A bar is missed where the whole interval of a rate lies outside it.", highlight=False
+        "In brackets: seeds × test images. A bar is missed where the whole interval of a rate lies "
+        "outside it.",
+        highlight=False,
     )
 
 
