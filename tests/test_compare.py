@@ -14,16 +14,21 @@ import pandas as pd
 import pytest
 from rich.console import Console
 
+from osteo_ray.compare.dataset import read_dataset, read_pixels
+from osteo_ray.compare.experiment import describe_experiment, plan_trials
 from osteo_ray.compare.stages import compare
-from osteo_ray.config import CompareConfig, build_config, merge_settings
+from osteo_ray.config import ARM_NAMES, CompareConfig, build_config, merge_settings
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.errors import LeakError
 from osteo_ray.progress import JobProgress
+from osteo_ray.runs import Run
 
 pytestmark = pytest.mark.ray
 
+ARMS = ["lime", "original", "random_mask", "silhouette"]
 TINY = {
     "models": ["test_byobnet"],
+    "arms": ARMS,
     "seeds": 2,
     "image_size": 32,
     "training": {"epochs": 2},
@@ -32,10 +37,10 @@ TINY = {
 }
 TINY_FLAGS = [
     *("--models", "test_byobnet", "--seeds", "2", "--image-size", "32", "--epochs", "2"),
+    *("--arms", *ARMS),
     *("--lime-samples", "12", "--lime.top-k", "2"),
     *("--phantom.n-images", "48", "--phantom.size-px", "48"),
 ]
-ARMS = ["lime", "original", "random_mask", "silhouette"]
 
 
 def tiny_config(out: Path, **settings: object) -> CompareConfig:
@@ -79,7 +84,9 @@ def test_copies_stay_on_one_side_and_conflicts_out(finished) -> None:
 
 def test_random_masks_have_the_area_of_lime_masks(finished) -> None:
     masks = pd.read_parquet(finished.run.masks)
-    assert len(masks) == 48 * 2 * 2  # images, seeds, kinds
+    assert len(masks) == 48 * 2 * 3  # images, seeds, kinds
+    # At this size the last feature map is one pixel, so no Grad-CAM map has a peak.
+    masks = masks[masks["kind"] != "gradcam"]
     assert masks["error"].isna().all()
     area = masks.assign(area=[unpack_mask(m, 32).sum() for m in masks["keep_mask"]]).pivot(
         index=["seed", "image_id"], columns="kind", values="area"
@@ -96,39 +103,53 @@ def test_comparison_and_report_are_written(finished) -> None:
     assert finished.run.report.read_text().count("data:image/") > 4  # samples are shown
 
 
-def test_a_sweep_equals_training_in_this_process(finished, tmp_path: Path) -> None:
+def _list_times(run: Run) -> dict[Path, int]:
+    """Return when each artifact of a run was written."""
+    return {
+        path: path.stat().st_mtime_ns
+        for folder in (run.trials, run.masks, run.pixels)
+        for path in folder.rglob("*.*")
+    }
+
+
+def test_arms_added_later_are_all_that_is_computed_and_equal_plain_loops(
+    finished, tmp_path: Path
+) -> None:
     import torch
 
-    from osteo_ray.compare.dataset import read_dataset, read_pixels
-    from osteo_ray.compare.experiment import Trial, describe_experiment
-    from osteo_ray.compare.trials import run_trial
-    from osteo_ray.runs import Run
+    from osteo_ray.compare.in_process import run_in_process
 
-    config = tiny_config(finished.run.root)
-    data = read_dataset(finished.run, config)
-    ids = data.images["image_id"].to_numpy(str)
-    trial = Trial("test_byobnet", 1, "original")
+    run = Run(tmp_path / "more")
+    shutil.copytree(finished.run.root, run.root)
+    before = _list_times(run)
+    more = {"arms": ["full"], "crossfit_folds": 2, "seeds": 1}
+    outcome = run_quietly(tiny_config(run.root, **more))
+    assert outcome.failures == []
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert {row["arm"] for row in outcome.comparison["arms"]} == set(ARM_NAMES)
+    assert outcome.comparison["judged"] == "lime_crossfit"
+    assert json.loads(run.plan.read_text())[-1]["results_seen"] is True
+    assert "The plan was changed after results had been seen" in run.report.read_text()
+    config = tiny_config(run.root, **more)
+    data = read_dataset(run, config)
+    plain = describe_experiment(Run(tmp_path / "plain"), config, data)
+    shutil.copytree(run.pixels, plain.run.pixels)
     n_threads = torch.get_num_threads()
     try:
-        serial = describe_experiment(Run(tmp_path), config, data)
-        pixels = read_pixels(finished.run, ids.tolist(), 32)
-        run_trial(trial, serial, pixels, device=torch.device("cpu"), n_threads=1)
+        run_in_process(plain, read_pixels(run, plain.image_ids.tolist(), 32))
     finally:
         torch.set_num_threads(n_threads)
-    swept = describe_experiment(finished.run, config, data)
-    pd.testing.assert_frame_equal(
-        pd.read_parquet(serial.path_of(trial) / "predictions.parquet"),
-        pd.read_parquet(swept.path_of(trial) / "predictions.parquet"),
-        check_exact=True,
-    )
+    swept = describe_experiment(run, config, data)
+    for trial in plan_trials(plain)[1]:
+        pd.testing.assert_frame_equal(
+            pd.read_parquet(plain.path_of(trial) / "predictions.parquet"),
+            pd.read_parquet(swept.path_of(trial) / "predictions.parquet"),
+            check_exact=True,
+        )
 
 
 def test_a_rerun_computes_nothing_again(finished) -> None:
-    before = {
-        path: path.stat().st_mtime_ns
-        for folder in (finished.run.trials, finished.run.masks, finished.run.pixels)
-        for path in folder.rglob("*.*")
-    }
+    before = _list_times(finished.run)
     again = run_quietly(tiny_config(finished.run.root))
     assert again.comparison == finished.comparison
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -160,7 +181,7 @@ def test_a_failed_trial_is_reported_and_the_others_finish(finished, tmp_path: Pa
     reasons = {str(failure.trial): failure.reason for failure in outcome.failures}
     assert len(reasons) == 4
     assert "File exists" in reasons["test_byobnet, seed 1, original"]
-    assert reasons["test_byobnet, seed 1, lime"] == "its first model is missing"
+    assert reasons["test_byobnet, seed 1, lime"] == "a first model that it needs is missing"
     assert lime.exists()
     assert len(outcome.comparison["missing"]) == 4
     assert "missing" in outcome.comparison["verdict"]["reason"]
