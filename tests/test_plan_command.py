@@ -55,8 +55,9 @@ def test_phantoms(run: Run) -> None:
     assert "0.05 over 10 contrasts, 0.005 in Holm's strictest step" in printed
     assert "160; per seed about 112 train, 32 validate, 16 test" in printed
     assert "0.112, assumed: arms disagree on 20% of 16 test images" in printed
-    assert "trainings 40, " in printed
-    assert "explanations 1600, 1e+05 forward passes at most" in printed
+    # 8 epochs of 3 × 112 and 32 images, then 32 and 16; 40 times
+    assert "trainings 40, 119,680 forward passes" in printed
+    assert "explanations 1600, 102,400 forward passes at most" in printed
     assert "hours" not in printed
     assert "Looks" not in printed
     assert re.search(r"Plan: [0-9a-f]{12}$", printed)

@@ -1,12 +1,14 @@
 """Looks: boundaries against published tables, error rates against simulation, decisions by hand."""
 
 import math
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
 from scipy import stats
 
+import osteo_ray.compare.spending as spending_module
 from osteo_ray.compare.sequential import (
     LookPlan,
     crossing_probabilities,
@@ -90,6 +92,15 @@ def test_exits_are_what_is_spent_even_at_odd_fractions(spending) -> None:
     spent = [spend(fraction, 0.01, spending) for fraction in fractions]
     assert np.cumsum(exit_probabilities(fractions, bounds)) == pytest.approx(spent, abs=1e-9)
     assert spent[-1] == 0.01
+
+
+def test_finer_quadrature_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    fractions = [0.01, 0.0101, 0.5, 0.9, 0.9001, 1.0]
+    coarse = find_bounds(fractions, 0.05, "pocock")
+    monkeypatch.setattr(spending_module, "_PANELS", 200)
+    spending_module._quadrature.cache_clear()
+    assert find_bounds(fractions, 0.05, "pocock") == pytest.approx(coarse, abs=1e-9)
+    spending_module._quadrature.cache_clear()
 
 
 def test_spending_by_hand() -> None:
@@ -176,11 +187,19 @@ def test_intervals_cover_a_true_difference_too() -> None:
     assert covered == pytest.approx(0.95, abs=0.0025)
 
 
-def test_same_tail_probabilities_would_let_more_through() -> None:
+@pytest.mark.parametrize(
+    ("looks", "n_seeds", "spending", "rate"),
+    [((4, 7), 10, "obrien_fleming", 0.057), ((2, 3, 4), 5, "pocock", 0.064)],
+)
+def test_same_tail_probabilities_let_more_through(looks, n_seeds, spending, rate) -> None:
     """Why boundaries of t are not those of z by tail probability alone."""
-    plan = make_plan((2, 3, 4), 5, spending="pocock")
-    looks = [(look, stats.t.isf(stats.norm.sf(look.z), look.n_seeds - 1)) for look in plan.looks]
-    assert all(look.t > mapped + 0.05 for look, mapped in looks[1:])
+    plan = make_plan(looks, n_seeds, spending=spending)
+    mapped = [
+        replace(look, t=float(stats.t.isf(stats.norm.sf(look.z), look.n_seeds - 1)))
+        for look in plan.looks
+    ]
+    crossed, _ = simulate(replace(plan, looks=tuple(mapped)), effect=0.0)
+    assert sum(crossed) == pytest.approx(rate, abs=0.002)
 
 
 def test_power_is_that_of_the_test_without_looks() -> None:

@@ -17,9 +17,10 @@ Boundaries of t with the tail probability of those of z let 5 to 6 % through ins
 10 seeds with looks at 4 and 7, .057; 5 with looks at 2, 3 and 4, .064), as t at successive looks
 hangs together less than z. So boundaries of t are chosen such that the share of paths that leaves
 first at each look is what is spent there, over quasi-random paths of the model above; that of the
-first look is exact.
+first look is exact. Seeds that do not overlap as assumed break this as they break the corrected t.
 
-**Futility** is non-binding: going on in spite of it costs no error rate.
+**Futility** is non-binding: going on in spite of it costs no error rate. It asks whether a
+difference will be shown, not whether equivalence will: a level of 0 leaves room for that.
 """
 
 import math
@@ -99,8 +100,8 @@ class Decision:
             crossed at the last look) or untestable (no spread between seeds).
         reason: In words.
         low: Lower end of the repeated confidence interval, which covers the true difference at all
-            looks together with probability 1 - alpha, and so holds whatever made one stop. None
-            where there is no spread.
+            looks together with probability 1 - alpha of the plan, and so holds whatever made one
+            stop (Jennison and Turnbull, chapter 9). None where there is no spread.
         high: Upper end.
         predictive_power: Probability that the final analysis rejects, given the differences so
             far and nothing known before; None at the final analysis and where there is no spread.

@@ -77,17 +77,19 @@ def _list_costs(plan: Plan, hours: Hours | None) -> list[tuple[str, str]]:
     trainings = work.n_models * work.n_trainings
     explanations = work.n_models * work.n_explanations
     rows = [
-        ("trainings", f"{trainings}, {trainings * work.training_passes:.2g} forward passes"),
+        ("trainings", f"{trainings}, {_count(trainings * work.training_passes)} forward passes"),
         (
             "explanations",
-            f"{explanations}, {explanations * work.explanation_passes:.2g} forward passes at most",
+            f"{explanations}, {_count(explanations * work.explanation_passes)} forward passes at "
+            "most",
         ),
     ]
     if hours is not None:
         rows.append(
             (
                 "hours on this cluster",
-                f"{hours.training:.2g} training, {hours.explaining:.2g} explaining at most",
+                f"{_show_hours(hours.training)} training, {_show_hours(hours.explaining)} "
+                "explaining at most",
             )
         )
     return rows
@@ -118,3 +120,11 @@ def _tabulate_looks(plan: LookPlan, finds: tuple[float, ...]) -> Table:
 
 def _show(difference: float) -> str:
     return f"{difference:.3f}" if difference < 1 else "more than 1: none that there can be"
+
+
+def _count(number: float) -> str:
+    return f"{number:,.0f}" if number < 1e6 else f"{number / 1e6:.1f} million"
+
+
+def _show_hours(hours: float) -> str:
+    return f"{hours:.2g}" if hours < 10 else f"{hours:.0f}"
