@@ -282,7 +282,7 @@ def test_refuses_results_of_two_runs() -> None:
     results = _results(_predict())
     mixed = results.copy()
     mixed.loc[(mixed["arm"] == "lime") & (mixed["seed"] == 1), "n_images"] = 99
-    with pytest.raises(InputError, match="speak of 16 and of 99 images"):
+    with pytest.raises(InputError, match="speak of 99 and of 16 images"):
         compare_arms(mixed, **PLAN, pairs=PAIRS)
     with pytest.raises(ValueError, match="one row per model, seed and arm"):
         compare_arms(pd.concat([results, results]), **PLAN, pairs=PAIRS)

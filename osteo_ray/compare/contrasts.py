@@ -1,15 +1,14 @@
 """Hold one arm against another, over the seeds that both have."""
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from osteo_ray.compare.bootstrap import estimate_interval
-from osteo_ray.compare.metrics import KEYS
+from osteo_ray.compare.pairing import TestValues, join_notes
 from osteo_ray.compare.posterior import correlated_posterior, improvement_share
 from osteo_ray.compare.power import seeds_needed, smallest_detectable
 from osteo_ray.compare.resampling import Resampled
@@ -22,7 +21,6 @@ from osteo_ray.compare.significance import (
     wilcoxon_p,
 )
 from osteo_ray.config import LOWER_IS_BETTER
-from osteo_ray.errors import InputError
 
 
 @dataclass(frozen=True)
@@ -135,15 +133,14 @@ def compare_arms(
         ValueError: A model, seed and arm stands twice in the test rows, or `resampled` is of
             another metric.
     """
-    test = results[results["split"] == "test"]
-    _check_results(test)
+    test = TestValues.of(results, metric)
     if resampled is not None and resampled.metric != metric:
         raise ValueError(f"Expected draws of {metric}, but got draws of {resampled.metric}.")
     sizes = (n_test, n_train)
     contrasts = []
-    for model in dict.fromkeys(test["model"]) if models is None else models:
+    for model in test.models if models is None else models:
         for arm, baseline in pairs:
-            seeds, values, note = pair_seeds(test, model, (arm, baseline), metric)
+            seeds, values, note = test.pair(model, (arm, baseline))
             differences = np.round(values[0] - values[1], 12)  # shares differ by whole images
             contrast = Contrast(
                 model=model,
@@ -165,54 +162,12 @@ def compare_arms(
     ]
 
 
-def _check_results(test: pd.DataFrame) -> None:
-    if test.duplicated(KEYS).any():
-        first = test.loc[test.duplicated(KEYS), KEYS].iloc[0].to_dict()
-        raise ValueError(f"Expected one row per model, seed and arm, but got a second for {first}.")
-    sizes = test.groupby("seed")["n_images"].agg(["min", "max"])
-    mixed = sizes[sizes["min"] != sizes["max"]]
-    if len(mixed):
-        raise InputError(
-            f"Expected all arms of seed {mixed.index[0]} to be tested on the same images, but "
-            f"results speak of {mixed['min'].iloc[0]} and of {mixed['max'].iloc[0]} images. Do not "
-            "mix the tables of two runs."
-        )
-
-
-def pair_seeds(
-    test: pd.DataFrame, model: str, arms: Sequence[str], metric: str
-) -> tuple[tuple[int, ...], npt.NDArray[np.float64], str | None]:
-    """Keep the seeds on which all the arms have a value of the metric.
-
-    Args:
-        test: Test rows of the results.
-        model: Whose rows.
-        arms: Two or more.
-        metric: A column.
-
-    Returns:
-        The seeds, sorted; float64 (n_arms, n_seeds); and which seeds were left out and why.
-    """
-    rows = test[(test["model"] == model) & test["arm"].isin(list(arms))]
-    table = rows.pivot(index="seed", columns="arm", values=metric)
-    values = table.reindex(columns=list(arms)).astype(np.float64)
-    trained = rows.groupby("seed")["arm"].nunique().reindex(values.index) == len(arms)
-    used = values.dropna()
-    undefined = values.index[trained & values.isna().any(axis=1)]
-    notes = []
-    if not trained.all():
-        notes.append(f"Left out, as an arm is missing: seeds {_list(values.index[~trained])}.")
-    if len(undefined):
-        notes.append(f"Left out, as {metric} is undefined: seeds {_list(undefined)}.")
-    return tuple(used.index.tolist()), used.to_numpy().T, _join(notes)
-
-
 def _test(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> Contrast:
     differences, n_seeds = np.array(contrast.differences), contrast.n_seeds
     if n_seeds < 2:
         few = f"A test needs at least 2 seeds with both arms, but there are {n_seeds}."
         mean = float(differences[0]) if n_seeds else None
-        return replace(contrast, difference=mean, note=_join([contrast.note, few]))
+        return replace(contrast, difference=mean, note=join_notes([contrast.note, few]))
     n_test, n_train = sizes
     gains = -differences if contrast.metric in LOWER_IS_BETTER else differences
     test = corrected_t_test(differences, n_test=n_test, n_train=n_train, confidence=1 - alpha)
@@ -245,7 +200,7 @@ def _test(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> Contr
         probability_worse=posterior and posterior.worse,
         probability_equivalent=posterior and posterior.equivalent,
         probability_better=posterior and posterior.better,
-        note=_join(notes),
+        note=join_notes(notes),
     )
 
 
@@ -253,11 +208,13 @@ def _add_bootstrap(contrast: Contrast, resampled: Resampled | None, alpha: float
     if resampled is None or contrast.n_seeds < 2:
         return contrast
     if resampled.note is not None:
-        return replace(contrast, note=_join([contrast.note, resampled.note]))
+        return replace(contrast, note=join_notes([contrast.note, resampled.note]))
     pair = (contrast.arm, contrast.baseline)
     draws, missing = resampled.stack(contrast.model, pair, contrast.seeds)
     if draws is None:
-        return replace(contrast, note=_join([contrast.note, f"No bootstrap interval: {missing}"]))
+        return replace(
+            contrast, note=join_notes([contrast.note, f"No bootstrap interval: {missing}"])
+        )
     interval = estimate_interval(
         np.array(contrast.differences),
         draws[:, 0] - draws[:, 1],
@@ -266,7 +223,7 @@ def _add_bootstrap(contrast: Contrast, resampled: Resampled | None, alpha: float
     )
     if interval is None:
         note = "No bootstrap interval: neither seeds nor test images vary."
-        return replace(contrast, note=_join([contrast.note, note]))
+        return replace(contrast, note=join_notes([contrast.note, note]))
     variance = interval.from_seeds + interval.from_images
     return replace(
         contrast,
@@ -285,14 +242,6 @@ def _add_power(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> 
         smallest_detectable=smallest_detectable(sd, n_seeds, *sizes, alpha),
         seeds_needed=seeds_needed(difference, sd, *sizes, alpha),
     )
-
-
-def _list(seeds: Iterable[int]) -> str:
-    return ", ".join(str(seed) for seed in seeds)
-
-
-def _join(notes: Iterable[str | None]) -> str | None:
-    return " ".join(note for note in notes if note) or None
 
 
 def _known(value: float) -> float | None:

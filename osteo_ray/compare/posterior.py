@@ -52,8 +52,8 @@ def correlated_posterior(
     test = corrected_t_test(differences, n_test=n_test, n_train=n_train)
     if test.standard_error == 0:
         return None
-    truth = stats.t(len(differences) - 1, test.mean, test.standard_error)
-    worse, better = float(truth.cdf(-margin)), float(truth.sf(margin))
+    truth = {"df": len(differences) - 1, "loc": test.mean, "scale": test.standard_error}
+    worse, better = float(stats.t.cdf(-margin, **truth)), float(stats.t.sf(margin, **truth))
     return Posterior(worse, max(0.0, 1 - worse - better), better)
 
 

@@ -205,12 +205,12 @@ def _encode(column: pa.ChunkedArray) -> tuple[npt.NDArray[np.int64], list[str]]:
 
 def _number_groups(images: pd.DataFrame, image_ids: Sequence[str]) -> npt.NDArray[np.int64]:
     """Return the number of each image's group, from 0 on."""
-    numbers, _ = pd.factorize(images["group"], sort=True)
-    known = pd.Series(numbers, index=images["image_id"])
-    found = known.reindex(pd.Index(image_ids, dtype=known.index.dtype))
-    if found.isna().any():
+    numbers = np.unique(images["group"].to_numpy(), return_inverse=True)[1]
+    number_of = dict(zip(images["image_id"].tolist(), numbers.tolist(), strict=True))
+    unknown = [image_id for image_id in image_ids if image_id not in number_of]
+    if unknown:
         raise InputError(
-            f"Expected every predicted image in the table of images, but "
-            f"{found.index[found.isna()][0]} is not. Do not mix the tables of two runs."
+            f"Expected every predicted image in the table of images, but {unknown[0]} is not. "
+            "Do not mix the tables of two runs."
         )
-    return found.to_numpy(np.int64)
+    return np.array([number_of[image_id] for image_id in image_ids], dtype=np.int64)

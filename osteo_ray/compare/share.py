@@ -1,12 +1,12 @@
 """What share of a gain a control explains."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
 
 from osteo_ray.compare.bootstrap import estimate_ratio
-from osteo_ray.compare.contrasts import pair_seeds
+from osteo_ray.compare.pairing import TestValues, join_notes
 from osteo_ray.compare.resampling import Resampled
 
 
@@ -65,14 +65,12 @@ def share_explained(
         baseline: What both are held against.
         alpha: Error rate.
     """
-    test = results[results["split"] == "test"]
     metric, arms = resampled.metric, (control, arm, baseline)
-    seeds, values, note = pair_seeds(test, model, arms, metric)
+    seeds, values, note = TestValues.of(results, metric).pair(model, arms)
     known = Share(model, arm, control, baseline, metric, len(seeds))
-    notes = [note] if note else []
 
     def end(why: str) -> Share:
-        return Share(**{**vars(known), "note": " ".join([*notes, why])})
+        return replace(known, note=join_notes([note, why]))
 
     if len(seeds) < 2:
         return end(
@@ -94,4 +92,4 @@ def share_explained(
     if found is None:
         return end("No share: the gain is not sure to differ from 0, so any share would fit.")
     share, low, high = found
-    return Share(**{**vars(known), "share": share, "low": low, "high": high, "note": note})
+    return replace(known, share=share, low=low, high=high, note=note)

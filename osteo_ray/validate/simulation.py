@@ -121,10 +121,9 @@ def draw_experiment(setting: Setting, number: int, seed: int = 0) -> Experiment:
             "accuracy": [(part > 0).mean() for of_arm in margins for part in of_arm],
         }
     )
-    images = pd.DataFrame({"image_id": _name_images(setting.n_images), "group": setting.groups})
     n_train = float(np.mean([np.sum(splits[at] == "train") for at in chosen]))
     n_test = float(np.mean([len(part) for part in tested]))
-    return Experiment(predictions, results, images, n_train, n_test)
+    return Experiment(predictions, results, _list_images(setting), n_train, n_test)
 
 
 @lru_cache(maxsize=2)
@@ -185,6 +184,11 @@ def _tabulate(
 
 def _name(codes: np.ndarray, names: list[str]) -> pa.DictionaryArray:
     return pa.DictionaryArray.from_arrays(pa.array(codes), pa.array(names))
+
+
+@lru_cache(maxsize=2)
+def _list_images(setting: Setting) -> pd.DataFrame:
+    return pd.DataFrame({"image_id": _name_images(setting.n_images), "group": setting.groups})
 
 
 @lru_cache(maxsize=4)
