@@ -29,6 +29,7 @@ ARMS = ["lime", "original", "random_mask", "silhouette"]
 TINY = {
     "models": ["test_byobnet"],
     "arms": ARMS,
+    "crossfit_folds": 2,
     "seeds": 2,
     "image_size": 32,
     "training": {"epochs": 2},
@@ -37,7 +38,7 @@ TINY = {
 }
 TINY_FLAGS = [
     *("--models", "test_byobnet", "--seeds", "2", "--image-size", "32", "--epochs", "2"),
-    *("--arms", *ARMS),
+    *("--arms", *ARMS, "--crossfit-folds", "2"),
     *("--lime-samples", "12", "--lime.top-k", "2"),
     *("--phantom.n-images", "48", "--phantom.size-px", "48"),
 ]
@@ -122,7 +123,7 @@ def test_arms_added_later_are_all_that_is_computed_and_equal_plain_loops(
     run = Run(tmp_path / "more")
     shutil.copytree(finished.run.root, run.root)
     before = _list_times(run)
-    more = {"arms": ["full"], "crossfit_folds": 2, "seeds": 1}
+    more = {"arms": ["full"], "seeds": 1}
     outcome = run_quietly(tiny_config(run.root, **more))
     assert outcome.failures == []
     assert {path: path.stat().st_mtime_ns for path in before} == before

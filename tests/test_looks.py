@@ -24,7 +24,14 @@ def make_results(gain: float, n_seeds: int, sd: float = 0.01) -> pd.DataFrame:
     rng = np.random.default_rng(1)
     return pd.DataFrame(
         [
-            {"model": "m", "seed": seed, "arm": arm, "split": "test", "accuracy": value}
+            {
+                "model": "m",
+                "seed": seed,
+                "arm": arm,
+                "split": "test",
+                "n_images": 9,
+                "accuracy": value,
+            }
             for seed in range(n_seeds)
             for arm, value in (("original", 0.7), ("lime", 0.7 + gain + sd * rng.normal()))
         ]

@@ -4,13 +4,10 @@ import math
 from dataclasses import replace
 
 import numpy as np
-import pandas as pd
 import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from osteo_ray.compare.arms import ARMS
-from osteo_ray.compare.contrasts import compare_arms
 from osteo_ray.compare.costs import (
     Hours,
     Parts,
@@ -23,9 +20,6 @@ from osteo_ray.compare.planning import (
     Design,
     assess,
     assume_sd,
-    count_contrasts,
-    find_power,
-    name_primary,
     read_pilot,
 )
 from osteo_ray.data.splits import SPLIT_NAMES, assign_fold_splits, assign_splits
@@ -54,7 +48,13 @@ def test_without_test_images_power_is_that_of_statsmodels(n_seeds: int) -> None:
     design = replace(DESIGN, n_test=0, n_seeds=n_seeds, effect=0.02)  # d_z 0.5
     reference = TTestPower().power(0.5, n_seeds, 0.05, alternative="larger")
     one_sided = replace(design, alpha=0.1)  # statsmodels adds the other tail to two-sided tests
-    assert find_power(one_sided) == pytest.approx(reference, abs=1e-6)
+    assert _find_power(one_sided) == pytest.approx(reference, abs=1e-6)
+
+
+def _find_power(design: Design) -> float:
+    power = assess(design).power
+    assert power is not None
+    return power
 
 
 def test_power_is_that_of_simulated_seeds() -> None:
@@ -64,7 +64,7 @@ def test_power_is_that_of_simulated_seeds() -> None:
     )
     t = seeds.mean(1) / (seeds.std(1, ddof=1) * math.sqrt(1 / 10 + ratio))
     critical = stats.t.isf(0.05 / 3 / 2, 9)
-    assert find_power(replace(DESIGN, n_contrasts=3)) == pytest.approx(
+    assert _find_power(replace(DESIGN, n_contrasts=3)) == pytest.approx(
         (t >= critical).mean(), abs=0.004
     )
 
@@ -73,10 +73,10 @@ def test_prospects_agree_with_each_other() -> None:
     found = assess(DESIGN)
     assert found.power is not None
     assert found.smallest is not None
-    assert find_power(replace(DESIGN, effect=found.smallest)) == pytest.approx(0.8, abs=1e-6)
+    assert _find_power(replace(DESIGN, effect=found.smallest)) == pytest.approx(0.8, abs=1e-6)
     assert found.n_seeds is not None
-    assert find_power(replace(DESIGN, n_seeds=found.n_seeds)) >= 0.8
-    assert find_power(replace(DESIGN, n_seeds=found.n_seeds - 1)) < 0.8
+    assert _find_power(replace(DESIGN, n_seeds=found.n_seeds)) >= 0.8
+    assert _find_power(replace(DESIGN, n_seeds=found.n_seeds - 1)) < 0.8
     assert found.smallest_ever < found.smallest
 
 
@@ -98,19 +98,17 @@ def test_effect_below_the_ceiling_needs_more_seeds_than_there_are() -> None:
 
 def test_contrasts_make_the_test_stricter() -> None:
     assert replace(DESIGN, n_contrasts=4).strictest == 0.0125
-    assert find_power(replace(DESIGN, n_contrasts=4)) < find_power(DESIGN)
+    assert _find_power(replace(DESIGN, n_contrasts=4)) < _find_power(DESIGN)
 
 
 def test_one_seed_has_no_power() -> None:
     found = assess(replace(DESIGN, n_seeds=1))
     assert found.power is found.smallest is None
     assert found.smallest_ever > 0
-    with pytest.raises(ValueError, match="at least 2 seeds"):
-        find_power(replace(DESIGN, n_seeds=1))
 
 
 def test_large_effects_have_power_1() -> None:
-    assert find_power(replace(DESIGN, effect=0.9, sd=1e-4)) == pytest.approx(1.0)
+    assert _find_power(replace(DESIGN, effect=0.9, sd=1e-4)) == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("wrong", [{"sd": 0.0}, {"sd": math.nan}, {"alpha": 0.9}])
@@ -120,39 +118,6 @@ def test_bad_designs(wrong: dict) -> None:
 
 
 # The contrasts planned
-
-
-@pytest.mark.parametrize(
-    "arms",
-    [
-        tuple(ARMS),
-        ("original", "lime"),
-        ("original", "silhouette", "random_mask"),
-        ("original", "lime", "random_mask"),
-    ],
-)
-def test_as_many_contrasts_as_will_be_made(arms: tuple[str, ...]) -> None:
-    results = pd.DataFrame(
-        [
-            {"model": model, "seed": seed, "arm": arm, "split": "test", "accuracy": 0.5 + seed / 9}
-            for model in "ab"
-            for seed in range(2)
-            for arm in arms
-        ]
-    )
-    made = compare_arms(
-        results, arms=arms, metric="accuracy", alpha=0.05, margin=0.1, n_train=9, n_test=1
-    )
-    assert count_contrasts(arms, 2) == len(made)
-
-
-def test_primary_contrast() -> None:
-    assert name_primary(("original", "lime", "lime_crossfit")) == ("lime_crossfit", "original")
-    with pytest.raises(ValueError, match="Expected lime among the arms, but got original"):
-        name_primary(("original",))
-
-
-# The spread assumed
 
 
 def test_sd_from_disagreement_is_that_of_drawn_images() -> None:
@@ -225,17 +190,41 @@ def test_parts_are_those_of_the_splits(folds: int | None) -> None:
     assert parts.train + parts.validation + parts.test == 120
 
 
-def test_work_by_hand() -> None:
-    work = count_work(
-        n_models=2, n_seeds=5, arms=tuple(ARMS)[:4], parts=PARTS, epochs=3, samples=100
+def _count(arms: tuple[str, ...], protocol: str = "clean") -> Work:
+    return count_work(
+        n_models=2,
+        n_seeds=5,
+        arms=arms,
+        parts=PARTS,
+        epochs=3,
+        samples=100,
+        crossfit_folds=3,
+        protocol=protocol,
     )
+
+
+def test_work_by_hand() -> None:
     # 3 epochs of 3 × 70 and 20, then 20 and 10
-    assert work == Work(2, 20, 720, 500, 100)
+    assert _count(("original", "lime", "random_mask", "silhouette")) == Work(2, 20, 720, 500, 100)
 
 
-def test_nothing_is_explained_without_masked_arms() -> None:
-    work = count_work(n_models=1, n_seeds=5, arms=("original",), parts=PARTS, epochs=3, samples=9)
-    assert (work.n_trainings, work.n_explanations) == (5, 0)
+@pytest.mark.parametrize(
+    ("arms", "protocol", "trainings", "explanations"),
+    [
+        (("original",), "clean", 1, 0),
+        (("original", "original_retrained"), "clean", 2, 0),
+        (("original", "lime", "lime_crossfit"), "clean", 3 + 3, 100 + 70),
+        (("original", "lime_crossfit"), "clean", 2 + 3, 100),
+        (("original", "lime", "lime_true_label"), "clean", 3, 200),
+        (("original", "untrained_lime", "permuted_labels"), "clean", 3 + 1, 200),
+        (("original", "lime"), "paper", 2 + 1, 100),
+    ],
+)
+def test_teachers_cost_trainings_and_explanations(
+    arms: tuple[str, ...], protocol: str, trainings: int, explanations: int
+) -> None:
+    work = _count(arms, protocol)
+    assert (work.n_trainings, work.n_explanations) == (5 * trainings, 5 * explanations)
 
 
 def test_hours_by_hand() -> None:

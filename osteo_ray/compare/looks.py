@@ -8,7 +8,7 @@ import pandas as pd
 
 from osteo_ray.compare.arms import list_primary
 from osteo_ray.compare.comparison import Analysis
-from osteo_ray.compare.contrasts import pair_seeds
+from osteo_ray.compare.pairing import TestValues
 from osteo_ray.compare.sequential import Decision, LookPlan, decide, plan_looks
 from osteo_ray.config import CompareConfig
 
@@ -50,9 +50,9 @@ def take_look(
     declared = _lay_out(counts, analysis, config, strictest)
     share = declared.looks[number - 1].nominal_p / strictest
     decisions: dict[str, Decision | None] = {}
+    tested = TestValues.of(results, config.statistics.metric)
     for model in config.models if primary else ():
-        test = results[results["split"] == "test"]
-        seeds, values, _ = pair_seeds(test, model, primary[0], config.statistics.metric)
+        seeds, values, _ = tested.pair(model, primary[0])
         before = [count for count in counts[: number - 1] if count < len(seeds)]
         if len(seeds) < 2:
             decisions[model] = None

@@ -12,7 +12,7 @@ from typing import Any
 
 from scipy import stats
 
-from osteo_ray.compare.power import seeds_needed, smallest_detectable
+from osteo_ray.compare.power import detection_power, seeds_needed, smallest_detectable
 from osteo_ray.config import Metric
 
 MOST_SEEDS = 1000
@@ -100,26 +100,11 @@ def assess(design: Design) -> Prospects:
     needed = seeds_needed(design.effect, design.sd, *sizes, **options, most=MOST_SEEDS)
     critical = float(stats.norm.isf(design.strictest / 2))
     ever = (critical + float(stats.norm.isf(1 - design.power))) * design.floor
-    found = None
+    found = power = None
     if design.n_seeds >= 2:
         found = smallest_detectable(design.sd, design.n_seeds, *sizes, **options)
-    power = find_power(design) if found is not None else None
+        power = detection_power(design.effect, design.sd, design.n_seeds, *sizes, design.strictest)
     return Prospects(power, found, ever, critical * design.floor / design.sd, needed)
-
-
-def find_power(design: Design) -> float:
-    """Return the probability that the strictest test finds the smallest effect of interest.
-
-    Raises:
-        ValueError: There are fewer than 2 seeds.
-    """
-    if design.n_seeds < 2:
-        raise ValueError(f"Expected at least 2 seeds, but got {design.n_seeds}.")
-    error = math.hypot(design.floor, design.sd / math.sqrt(design.n_seeds))
-    freedom = design.n_seeds - 1
-    critical = float(stats.t.isf(design.strictest / 2, freedom))
-    shift = min(design.effect / error, 10 + 10 * critical)  # beyond, power is 1, or no number
-    return float(stats.nct.sf(critical, freedom, shift))
 
 
 def assume_sd(

@@ -11,6 +11,7 @@ import ray
 
 from osteo_ray.cluster import Plan, confirm, connect, plan_resources
 from osteo_ray.compare.comparison import Analysis, analyse
+from osteo_ray.compare.costs import TRAINING_COST
 from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
 from osteo_ray.compare.experiment import (
     Experiment,
@@ -33,7 +34,6 @@ from osteo_ray.report.page import write_report
 from osteo_ray.runs import Run, read_json, write_json, write_table
 
 FIRST, EXPLAIN, SECOND = "train on originals", "explain", "train the other arms"
-_TRAINING_COST = 3.0  # a forward and a backward pass of one image, in forward passes
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def _plan_stages(
 ) -> list[Stage]:
     config = experiment.config
     n_trained = float(np.mean([np.sum(split == "train") for split in experiment.splits.values()]))
-    per_training = n_trained * config.training.epochs * _TRAINING_COST
+    per_training = n_trained * config.training.epochs * TRAINING_COST
     stages = [
         Stage(
             name,
