@@ -458,6 +458,11 @@ class CompareConfig(SetupConfig):
             del settings["phantom"]
         return settings
 
+    def plan_hash(self) -> str:
+        """Return a hash of all that is stated before a run: its identity, and what is planned."""
+        planned = self.model_dump(mode="json", include=set(PLANNED))
+        return hash_settings({**CompareConfig.identity(self), **planned})
+
 
 SOURCES = Seeds._fields
 """Where the results of a training may vary from."""
@@ -693,6 +698,9 @@ def build_config(settings: Mapping[str, Any]) -> CompareConfig:
     return build(CompareConfig, settings)
 
 
+_ARMS = CompareConfig.model_fields["arms"]
+
+
 def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
     """Validate settings laid over the defaults, or over the demo preset where data is phantom.
 
@@ -701,8 +709,8 @@ def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
     """
     if settings.get("data", PHANTOM) == PHANTOM:
         demo = {key: value for key, value in DEMO.items() if key in kind.model_fields}
-        if kind is not CompareConfig:
-            demo.pop("arms", None)
+        if kind.model_fields.get("arms", _ARMS).default != _ARMS.default:
+            demo.pop("arms", None)  # it has a choice of its own
         settings = merge_settings(demo, settings)
     try:
         return kind.model_validate(settings)

@@ -9,6 +9,7 @@ import pytest
 from scipy import stats
 
 import osteo_ray.compare.spending as spending_module
+from osteo_ray.compare.power import smallest_detectable
 from osteo_ray.compare.sequential import (
     LookPlan,
     crossing_probabilities,
@@ -17,7 +18,6 @@ from osteo_ray.compare.sequential import (
     plan_looks,
     predictive_power,
 )
-from osteo_ray.compare.significance import smallest_detectable
 from osteo_ray.compare.spending import exit_probabilities, find_bounds, spend
 
 FIFTHS = (0.2, 0.4, 0.6, 0.8, 1.0)

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,7 @@ from osteo_ray.compare.planning import (
 )
 from osteo_ray.compare.prepare import list_source, locate_run
 from osteo_ray.compare.sequential import LookPlan, crossing_probabilities, plan_looks
-from osteo_ray.config import CompareConfig, PlanConfig, hash_settings
+from osteo_ray.config import CompareConfig, PlanConfig
 from osteo_ray.data.listing import Source
 from osteo_ray.errors import InputError
 from osteo_ray.runs import Run, read_json
@@ -31,7 +31,7 @@ class Plan:
     """What is fixed before a comparison runs, and what follows from it.
 
     Attributes:
-        settings: All that determine the results of the run.
+        hash: Of all settings that are stated before the run, as plan.json has it.
         design: The primary contrast and the numbers behind its power.
         sd: Its assumed spread, with its source.
         prospects: What the design can find.
@@ -41,7 +41,7 @@ class Plan:
         work: What is to be computed.
     """
 
-    settings: dict[str, Any]
+    hash: str
     design: Design
     sd: AssumedSd
     prospects: Prospects
@@ -49,11 +49,6 @@ class Plan:
     finds: tuple[float, ...]
     parts: Parts
     work: Work
-
-    @property
-    def hash(self) -> str:
-        """Hash of what determines the plan: settings, primary contrast and assumptions."""
-        return hash_settings({"settings": self.settings, "design": asdict(self.design)})
 
 
 @dataclass(frozen=True)
@@ -71,37 +66,84 @@ def make_plan(config: PlanConfig) -> Plan:
     compared = config.to_compare()
     source = list_source(compared, locate_run(compared))
     counts = _count(compared, source)
-    statistics = compared.statistics
     try:
         arm, baseline = _name_primary(compared.arms)
         sd = _find_sd(config, arm, baseline, counts)
+        return plan_comparison(compared, counts.parts, sd)
     except ValueError as error:
         raise InputError(str(error)) from None
+
+
+def plan_comparison(config: CompareConfig, parts: Parts, sd: AssumedSd) -> Plan:
+    """Say what a comparison can find and what is to be computed for it.
+
+    Args:
+        config: Of the comparison.
+        parts: Images per seed.
+        sd: Of the primary difference over seeds, as far as can be known before.
+
+    Raises:
+        ValueError: No LIME arm is planned, or a number is out of its range.
+    """
+    statistics = config.statistics
+    arm, baseline = _name_primary(config.arms)
     design = Design(
         metric=statistics.metric,
         arm=arm,
         baseline=baseline,
         effect=statistics.margin,
         alpha=statistics.alpha,
-        n_contrasts=len(compared.models) * len(list_primary(compared.arms)),
+        n_contrasts=len(config.models) * len(list_primary(config.arms)),
         power=statistics.power,
-        n_seeds=compared.seeds,
-        n_train=counts.parts.train,
-        n_test=counts.parts.test,
+        n_seeds=config.seeds,
+        n_train=parts.train,
+        n_test=parts.test,
         sd=sd.value,
     )
-    looks, finds = _plan_looks(design, compared)
+    looks, finds = _plan_looks(design, config)
     work = count_work(
-        n_models=len(compared.models),
-        n_seeds=compared.seeds,
-        arms=compared.arms,
-        parts=counts.parts,
-        epochs=compared.training.epochs,
-        samples=compared.lime.samples,
-        crossfit_folds=compared.crossfit_folds,
-        protocol=compared.protocol,
+        n_models=len(config.models),
+        n_seeds=config.seeds,
+        arms=config.arms,
+        parts=parts,
+        epochs=config.training.epochs,
+        samples=config.lime.samples,
+        crossfit_folds=config.crossfit_folds,
+        protocol=config.protocol,
     )
-    return Plan(compared.identity(), design, sd, assess(design), looks, finds, counts.parts, work)
+    return Plan(config.plan_hash(), design, sd, assess(design), looks, finds, parts, work)
+
+
+def state_plan(config: CompareConfig, parts: Parts, positive_share: float) -> str:
+    """Return a plan in two sentences, for the start of a comparison.
+
+    Args:
+        config: Of the comparison.
+        parts: Images per seed.
+        positive_share: Of the images.
+    """
+    statistics = config.statistics
+    try:
+        sd = assume_sd(
+            statistics.disagreement,
+            statistics.metric,
+            n_test=parts.test,
+            positive_share=positive_share,
+        )
+        plan = plan_comparison(config, parts, sd)
+    except ValueError as error:
+        return f"Plan {config.plan_hash()}: no contrast to judge. {error}"
+    design, found, work = plan.design, plan.prospects, plan.work
+    power = "no power" if found.power is None else f"power {found.power:.2f}"
+    smallest = "nothing" if found.smallest is None else f"{found.smallest:.3f}"
+    return (
+        f"Plan {plan.hash}: {design.arm} minus {design.baseline} in {design.metric}, smallest "
+        f"effect of interest {design.effect:g}, {design.n_seeds} seeds: {power}, if arms disagree "
+        f"on {statistics.disagreement:.0%} of test images; found with power {design.power:g}: "
+        f"{smallest}, with any number of seeds {found.smallest_ever:.3f}. "
+        f"{work.n_models * work.n_trainings} trainings, "
+        f"{work.n_models * work.n_explanations} explanations."
+    )
 
 
 def _name_primary(arms: Sequence[str]) -> tuple[str, str]:

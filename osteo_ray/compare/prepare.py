@@ -179,8 +179,12 @@ def _write_config(run: Run, config: CompareConfig) -> None:
 def describe_plan(config: CompareConfig) -> dict[str, Any]:
     """Return what is planned, when, and a hash of it."""
     settings = config.model_dump(mode="json", include=set(PLANNED) - {"weights"})
-    plan = {**settings, "primary": list_primary(config.arms)[:1]}
-    return {"hash": hash_settings(plan), "stated": time.strftime("%Y-%m-%dT%H:%M:%S%z"), **plan}
+    return {
+        "hash": config.plan_hash(),
+        "stated": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        **settings,
+        "primary": list_primary(config.arms)[:1],
+    }
 
 
 def extend_run(run: Run, config: CompareConfig) -> None:

@@ -11,7 +11,7 @@ import ray
 
 from osteo_ray.cluster import Plan, confirm, connect, plan_resources
 from osteo_ray.compare.comparison import Analysis, analyse
-from osteo_ray.compare.costs import TRAINING_COST
+from osteo_ray.compare.costs import TRAINING_COST, Parts
 from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
 from osteo_ray.compare.experiment import (
     Experiment,
@@ -23,10 +23,12 @@ from osteo_ray.compare.looks import LookTaken, describe_looks, spend_alpha, take
 from osteo_ray.compare.mask_jobs import Explanations, list_explanations
 from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.model_check import check_models
+from osteo_ray.compare.plan import state_plan
 from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.compare.prepare import create_run, extend_run, list_source, locate_run
 from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.config import CompareConfig
+from osteo_ray.data.splits import SPLIT_NAMES
 from osteo_ray.errors import IncompleteError
 from osteo_ray.explain.generate import explain_images
 from osteo_ray.progress import Clock, JobProgress, Stage
@@ -109,11 +111,19 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         experiment = describe_experiment(run, config, dataset)
         for seed in experiment.splits:
             experiment.check_split(seed)
+        progress.say(_state_plan(experiment))
         progress.say(
             f"{len(dataset.images)} images; {plan.concurrent_trials} trainings and {plan.slots} "
             f"explaining actors at a time, each on {plan.slot.cpus} CPU(s), {plan.slot.gpus:g} GPU"
         )
         return _run_looks(Finished(experiment, dataset, [], clock, ()), plan, progress)
+
+
+def _state_plan(experiment: Experiment) -> str:
+    config, splits = experiment.config, list(experiment.splits.values())
+    means = [float(np.mean([np.sum(split == name) for split in splits])) for name in SPLIT_NAMES]
+    positive = config.positive_class or experiment.classes[-1]
+    return state_plan(config, Parts(*means), float(np.mean(experiment.labels == positive)))
 
 
 def _run_looks(finished: Finished, plan: Plan, progress: JobProgress) -> Finished:
