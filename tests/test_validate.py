@@ -86,10 +86,10 @@ def test_small_simulation_keeps_its_bars() -> None:
     """Wide bars for few experiments; `osteo-ray validate tables` has narrow ones."""
     for name in ("no difference", "few seeds, images alone", "a gain, half by chance"):
         setting = dataclasses.replace(NAMED[name], n_images=400)
-        finding = summarize(setting, run_experiments(setting, range(100), seed=5))
+        finding = summarize(setting, run_experiments(setting, range(60), seed=5))
         assert list_missed([finding]) == []
         rates = finding.rates
-        assert 0.9 <= rates["bootstrap covers"].value <= 0.99
+        assert 0.88 <= rates["bootstrap covers"].value <= 1
         if "power" in rates:
             assert finding.planned_power is not None
             assert rates["power"].value == pytest.approx(finding.planned_power, abs=0.2)
@@ -112,11 +112,14 @@ def test_wrong_intervals_are_caught() -> None:
 
 def test_shown_with_bars_and_what_was_planned() -> None:
     rates = {name: Rate.of(pd.Series([True] * 3 + [False]), bar) for name, bar in BARS.items()}
-    finding = Finding(Setting("made up"), rates, planned_power=0.5, n_test=120)
+    rates["power"] = Rate.of(pd.Series([True] * 400))  # the widest figures
+    finding = Finding(
+        Setting("many seeds, images made up", n_seeds=30), rates, planned_power=0.5, n_test=120
+    )
     console = Console(width=80, file=io.StringIO())
     show_rates(console, [finding])
     text = console.file.getvalue()
-    assert "made up (10 × 120)" in text
+    assert "many seeds, images made up (30 × 120)" in text
     assert "power (planned: 50.0)" in text
     assert "MISSED" in text  # three of four false alarms
     assert "…" not in text

@@ -197,9 +197,9 @@ def _test(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> Contr
         p_non_inferiority=_known(non_inferiority_p(gains, contrast.margin, n_test, n_train)),
         p_non_superiority=_known(non_inferiority_p(-gains, contrast.margin, n_test, n_train)),
         improvement=improvement_share(gains),
-        probability_worse=posterior and posterior.worse,
-        probability_equivalent=posterior and posterior.equivalent,
-        probability_better=posterior and posterior.better,
+        probability_worse=posterior.worse if posterior else None,
+        probability_equivalent=posterior.equivalent if posterior else None,
+        probability_better=posterior.better if posterior else None,
         note=join_notes(notes),
     )
 

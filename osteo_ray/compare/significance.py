@@ -176,7 +176,7 @@ def sign_flip_p(differences: np.ndarray) -> float:
 def _draw_sign_flips(differences: np.ndarray) -> float:
     def distance(values: np.ndarray, axis: int) -> np.ndarray:
         # Rounded, so that sums which differ by floating-point noise tie.
-        return np.round(np.abs(values.sum(axis=axis)), 12)
+        return np.asarray(np.round(np.abs(values.sum(axis=axis)), 12))
 
     test = stats.permutation_test(
         (differences,),

@@ -11,7 +11,7 @@ from osteo_ray.validate.tables import Finding, Rate
 
 def show_rates(console: Console, findings: Sequence[Finding]) -> None:
     """Show every rate with its interval, and which bars are missed."""
-    table = Table(box=box.SIMPLE)
+    table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)  # fits 80 columns
     table.add_column("rate, in %", no_wrap=True)
     for heading in ("", "95 % interval", "bar", "missed"):
         table.add_column(heading, justify="right", no_wrap=True)

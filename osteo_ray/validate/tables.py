@@ -209,12 +209,13 @@ def summarize(setting: Setting, rows: pd.DataFrame) -> Finding:
         if name in rows and rows[name].notna().any():
             held = name != "bootstrap covers" or setting.bootstrap_covers
             rates[name] = Rate.of(rows[name], bar if held else None)
-    truth, n_train, n_test = dict(setting.gains)["lime"], *rows[["n_train", "n_test"]].mean()
+    truth = dict(setting.gains)["lime"]
+    n_train, n_test = (float(rows[name].mean()) for name in ("n_train", "n_test"))
     planned = None
     if truth != 0:
         sd = float(np.sqrt(rows["variance"].mean()))
         planned = detection_power(truth, sd, setting.n_seeds, n_test, n_train, ALPHA)
-    return Finding(setting, rates, planned, float(n_test))
+    return Finding(setting, rates, planned, n_test)
 
 
 def _list_pairs(setting: Setting) -> list[tuple[str, str]]:
