@@ -74,9 +74,9 @@ def test_unknown_configuration_key_suggests_the_nearest(capfd, tmp_path: Path) -
 def test_out_of_another_configuration(capfd, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    (out / "config.yaml").write_text("seeds: 3\n")
-    printed = fail(capfd, "compare", "--out", str(out), "--seeds", "4")
-    assert "seeds (there 3, here 4)" in printed
+    (out / "config.yaml").write_text("image_size: 48\n")
+    printed = fail(capfd, "compare", "--out", str(out), "--image-size", "64")
+    assert "image_size (there 48, here 64)" in printed
     assert sorted(path.name for path in out.iterdir()) == ["config.yaml"]
 
 

@@ -56,6 +56,9 @@ def make_comparison() -> dict[str, Any]:
         "arm": "lime", "baseline": "original", "metric": "accuracy", "n_seeds": 2,
         "difference": -0.0213, "sd": 0.01, "low": -0.3, "high": 0.2575, "p_corrected_t": 0.0123,
         "p_wilcoxon": 0.5, "p_holm": 0.0246, "p_equivalence": None, "equivalent": False,
+        "family": "primary", "bootstrap_low": -0.0444, "bootstrap_high": 0.0666,
+        "improvement": 0.75, "probability_worse": 0.1, "probability_equivalent": 0.38,
+        "probability_better": 0.52,
         "smallest_detectable": 0.31, "note": "Few seeds.", "differences": [-0.03, -0.0126],
         "seeds": [0, 1],
     }  # fmt: skip
@@ -79,7 +82,9 @@ def make_comparison() -> dict[str, Any]:
     lost = {**dict.fromkeys(pair), "arm": "lime", "baseline": "original", "seed": 0}
     lost["note"] = "No test predictions of lime."
     return {
-        "schema_version": 1,
+        "schema_version": 2,
+        "models": MODELS,
+        "judged": "lime",
         "metric": "accuracy",
         "alpha": 0.05,
         "margin": 0.03,
@@ -92,7 +97,26 @@ def make_comparison() -> dict[str, Any]:
         "arms": [
             {"model": m, "arm": a, "n_seeds": 2, "metrics": summary} for m in MODELS for a in ARMS
         ],
-        "contrasts": [contrast | {"model": model} for model in MODELS],
+        "contrasts": [
+            contrast | {"model": model} | changes
+            for model in MODELS
+            for changes in (
+                {},
+                {"arm": "random_mask", "family": "secondary", "note": None, "p_holm": 0.5},
+            )
+        ],
+        "shares": [
+            {
+                **{"model": MODELS[0], "arm": "lime", "control": "random_mask"},
+                **{"share": 0.3333, "low": 0.1111, "high": 0.5555, "note": None},
+            },
+            {
+                **{"model": MODELS[1], "arm": "lime", "control": "random_mask"},
+                **{"share": None, "low": None, "high": None, "note": "No share: no gain."},
+            },
+        ],
+        "chance": [{"model": MODELS[0], "arm": "permuted_labels", "excess": 0.0177, "p": 0.4321}],
+        "looks": [],
         "verdicts": [
             {"model": m, "verdict": "leakage", "reason": f"As {HOSTILE} says."} for m in MODELS
         ],
@@ -106,7 +130,7 @@ def make_comparison() -> dict[str, Any]:
 def make_run(folder: Path) -> Run:
     run = Run(folder / "run")
     run.root.mkdir()
-    settings = {"models": MODELS, "seeds": 2, "image_size": SIZE}
+    settings = {"models": MODELS, "seeds": 2, "image_size": SIZE, "arms": ARMS}
     config = build_config(settings).model_dump(mode="json")
     run.config.write_text(yaml.safe_dump(config))
     write_json(run.comparison, make_comparison())
@@ -160,6 +184,8 @@ def make_run(folder: Path) -> Run:
         {
             "model": model,
             "seed": seed,
+            "teacher": teacher,
+            "target": "predicted",
             "kind": kind,
             "image_id": str(i),
             "keep_mask": b"" if i == 0 else pack_mask(rng.random((SIZE, SIZE)) < 0.3),
@@ -168,6 +194,7 @@ def make_run(folder: Path) -> Run:
         }
         for model in MODELS
         for seed in (0, 1)
+        for teacher in ("original", "fold-0")  # the latter serves a control, and is not shown
         for kind in ("lime", "random")
         for i in range(4)
     ]
@@ -442,3 +469,37 @@ def test_formats() -> None:
         "1 min 2 s",
         "4.2 s",
     ]
+
+
+def test_shares_chance_and_contrasts_beside_the_verdict_are_shown(page: "Reader") -> None:
+    assert "33 % [11, 56]" in page.text
+    assert "No share: no gain." in page.text
+    assert "with shuffled labels: accuracy +1.8 points above chance (p 0.432" in page.text
+    assert "[\N{MINUS SIGN}4.4, +6.7]" in page.text  # the bootstrap's interval
+    assert "0.52, 0.38" in page.text
+    assert page.text.count("beside the verdict") >= len(MODELS)
+
+
+def test_plan_that_results_have_shaped_is_announced(run: Run) -> None:
+    plan = {"hash": "one", "stated": "then", "seeds": 2, "statistics": {"margin": 0.03}}
+    later = {**plan, "hash": "two", "seeds": 9, "results_seen": False}
+    write_json(run.plan, [plan, later])
+    quiet = read_page(run)
+    assert "The plan was changed" not in quiet.text
+    assert "two" in quiet.text
+    seen = {**later, "hash": "three", "statistics": {"margin": 0.2}, "results_seen": True}
+    write_json(run.plan, [plan, later, seen])
+    text = read_page(run).text
+    assert "The plan was changed after results had been seen" in text
+    assert "statistics.margin (before 0.03, now 0.2)" in text
+    assert "seeds (before" not in text
+
+
+def test_looks_are_told(run: Run) -> None:
+    comparison = read_json(run.comparison)
+    decision = {"reason": "4 seeds: crossed.", "low": 0.011, "high": 0.222}
+    taken = {"n_seeds": 4, "decisions": {MODELS[0]: decision, MODELS[1]: None}}
+    write_json(run.comparison, {**comparison, "looks": [taken]})
+    text = read_page(run).text
+    assert "4 seeds: crossed. Interval that holds whatever made one stop: +1.1 to +22.2" in text
+    assert "too few trainings were complete" in text
