@@ -20,7 +20,9 @@ again goes on from there; 2 bad input.
 import sys
 from collections.abc import Sequence
 
-from osteo_ray.cli import BAD_INPUT, main, parse_compare
+from osteo_ray.cli import main
+from osteo_ray.commands.compare import parse_compare
+from osteo_ray.commands.parsing import BAD_INPUT
 from osteo_ray.errors import InputError
 from osteo_ray.job_paths import check_job_paths
 

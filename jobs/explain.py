@@ -21,7 +21,9 @@ again goes on from there; 2 bad input.
 import sys
 from collections.abc import Sequence
 
-from osteo_ray.cli import BAD_INPUT, main, parse_explain
+from osteo_ray.cli import main
+from osteo_ray.commands.explain import parse_explain
+from osteo_ray.commands.parsing import BAD_INPUT
 from osteo_ray.errors import InputError
 from osteo_ray.job_paths import check_job_paths
 

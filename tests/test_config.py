@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from osteo_ray.cli import main, parse_compare
+from osteo_ray.cli import main
+from osteo_ray.commands.compare import parse_compare
 from osteo_ray.config import (
     ARM_NAMES,
     ARM_PRESETS,

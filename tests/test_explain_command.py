@@ -15,7 +15,8 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from osteo_ray.cli import main, parse_explain
+from osteo_ray.cli import main
+from osteo_ray.commands.explain import parse_explain
 from osteo_ray.config import LimeSettings, hash_settings
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantom_set import write_phantoms

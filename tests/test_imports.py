@@ -15,6 +15,7 @@ ROOT = Path(osteo_ray.__file__).parent
 BOTTOM = ("runs", "config", "errors", "progress", "noise", "cluster", "job_paths")
 LAYERS = (
     "cli",
+    "commands",
     "bench",
     "validate",
     "report",

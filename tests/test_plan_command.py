@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from osteo_ray.cli import main, parse_compare, parse_plan
+from osteo_ray.cli import main
 from osteo_ray.cluster import Slot
+from osteo_ray.commands.compare import parse_compare, parse_plan
 from osteo_ray.compare.calibration import measure_rates
 from osteo_ray.compare.plan import make_plan
 from osteo_ray.compare.prepare import describe_plan

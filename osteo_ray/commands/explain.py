@@ -1,0 +1,49 @@
+"""`osteo-ray explain`."""
+
+from collections.abc import Sequence
+
+from osteo_ray.commands.parsing import BAD_INPUT, DONE, name_data, parse_config
+from osteo_ray.config import ExplainConfig
+from osteo_ray.noise import Capture, capture_noise
+
+_EXPLAIN_HELP = """\
+Explain each image of a set with one trained classifier, by LIME or Grad-CAM; nothing is trained.
+
+osteo-ray explain DATA --checkpoint FILE reads the images of DATA (a folder of images will do, with
+or without a subfolder per class) at the size that the classifier was trained on, and writes a mask
+of each to masks/ in --out. FILE is the model.safetensors of a training of osteo-ray compare.
+Rerunning a command resumes it. Exit code 0 also where single images could not be explained: they
+are counted, and their rows say why.
+"""
+
+
+def parse_explain(arguments: Sequence[str]) -> ExplainConfig:
+    """Build the configuration of `explain`, whose first word may be the data."""
+    return parse_config(ExplainConfig, name_data(arguments), "osteo-ray explain", _EXPLAIN_HELP)
+
+
+def explain_command(arguments: list[str]) -> int:
+    """Run `osteo-ray explain` with these words; return the exit code."""
+    config = parse_explain(arguments)
+    with capture_noise() as captured:
+        try:
+            return run_explain(config, captured)
+        except KeyboardInterrupt:
+            captured.err.print(
+                "\nInterrupted. Finished explanations are kept; the same command goes on.",
+                style="yellow",
+            )
+            return BAD_INPUT
+
+
+def run_explain(config: ExplainConfig, captured: Capture) -> int:
+    """Explain a set of images, show progress and what it came to; return the exit code."""
+    from osteo_ray.explain.explain_set import explain_set
+    from osteo_ray.progress import JobProgress
+    from osteo_ray.report.terminal import show_explanations
+
+    run, summary = explain_set(config, JobProgress(captured.err))
+    captured.keep_log(run.logs)
+    show_explanations(captured.out, summary)
+    captured.out.print(f"Masks: {run.masks}", highlight=False, soft_wrap=True)
+    return DONE

@@ -1,0 +1,53 @@
+"""Flags and files become a configuration; what commands end with."""
+
+import argparse
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import tyro
+
+from osteo_ray.config import Config, build, read_yaml
+from osteo_ray.errors import InputError
+
+DONE, FAILED, BAD_INPUT, FINDINGS = 0, 1, 2, 3
+"""Exit codes."""
+
+
+def parse_config(
+    kind: type[Config], arguments: Sequence[str], command: str, description: str
+) -> Config:
+    """Build a configuration from flags laid over a YAML file over the defaults.
+
+    Raises:
+        InputError: A value, a key or the file is not usable.
+        SystemExit: With code 2 where the parser has printed what is wrong with the flags.
+    """
+    _refuse_repeats(arguments)
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument("--config")
+    first.add_argument("--data")
+    known, rest = first.parse_known_args(list(arguments))
+    settings = read_yaml(Path(known.config)) if known.config else {}
+    if known.data is not None:  # known first, since it decides which defaults there are
+        settings["data"] = known.data
+        rest += ["--data", known.data]
+    return tyro.cli(
+        kind, prog=command, description=description, default=build(kind, settings), args=rest
+    )
+
+
+def _refuse_repeats(arguments: Sequence[str]) -> None:
+    flags = Counter(word.split("=")[0] for word in arguments if word.startswith("--"))
+    for flag, count in flags.items():
+        if count > 1:
+            raise InputError(
+                f"Expected {flag} once, but got it {count} times. Give all its values after one "
+                f"{flag}."
+            )
+
+
+def name_data(arguments: Sequence[str]) -> list[str]:
+    """Put `--data` before a first word that is no flag."""
+    words = list(arguments)
+    return ["--data", *words] if words and not words[0].startswith("-") else words

@@ -1,0 +1,112 @@
+"""What is made from a finished run, or from a printed one: report, export, check-table."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+from osteo_ray.commands.parsing import DONE, FINDINGS
+from osteo_ray.errors import InputError
+
+
+def report_command(arguments: list[str]) -> int:
+    """Run `osteo-ray report` with these words; return the exit code."""
+
+    def report(run: Annotated[str, tyro.conf.Positional]) -> None:
+        """Write the report of a run again from its tables.
+
+        Args:
+            run: The run directory.
+        """
+        from osteo_ray.report.page import write_report
+        from osteo_ray.runs import Run
+
+        found = Run(Path(run).expanduser().resolve())
+        if not found.comparison.exists():
+            raise InputError(
+                f"Expected a finished run, but {found.root} holds no comparison.json. Run "
+                "osteo-ray compare with that --out first."
+            )
+        Console().print(f"Report: {write_report(found)}", highlight=False, soft_wrap=True)
+
+    tyro.cli(report, prog="osteo-ray report", args=arguments)
+    return DONE
+
+
+def export_command(arguments: list[str]) -> int:
+    """Run `osteo-ray export` with these words; return the exit code."""
+
+    def export(
+        run: Annotated[str, tyro.conf.Positional],
+        arm: str = "lime",
+        form: Annotated[Literal["folder", "npz", "parquet"], tyro.conf.arg(name="as")] = "folder",
+        out: str | None = None,
+        models: tuple[str, ...] = (),
+        seeds: tuple[int, ...] = (),
+    ) -> None:
+        """Write the images as an arm saw them, with masks, splits and a datasheet.
+
+        Args:
+            run: The run directory.
+            arm: Which arm of the run.
+            form: PNG files, NumPy arrays or a Parquet file.
+            out: By default exports/ARM-FORM in the run directory.
+            models: By default all of the run.
+            seeds: By default all of the run.
+        """
+        from osteo_ray.report.export import export_run
+        from osteo_ray.runs import Run
+
+        found = Run(Path(run).expanduser().resolve())
+        place = None if out is None else Path(out)
+        for data_set in export_run(found, arm, form, out=place, models=models, seeds=seeds):
+            said = "Written" if data_set.is_new else "There already, left as it is"
+            Console().print(f"{said}: {data_set.path}", highlight=False, soft_wrap=True)
+
+    tyro.cli(export, prog="osteo-ray export", args=arguments)
+    return DONE
+
+
+_CHECK_TABLE_HELP = """\
+Say, row by row, which confusion matrices a printed table of results allows.
+
+osteo-ray check-table FILE.csv takes the columns model, data_set, one or more of accuracy,
+precision, recall, specificity, f1 (as printed: the decimals say how exact a figure claims to be),
+n_positive and n_negative (or n_test alone), and, where a matrix is given, tp, fp, fn, tn. It lists
+the matrices that fit, names cells that contradict each other or the matrix, and bounds the p of
+McNemar's exact test between the rows of a model. Exit code 0: all rows are consistent; 3: findings.
+"""
+
+
+def check_table_command(arguments: list[str]) -> int:
+    """Run `osteo-ray check-table` with these words; return the exit code."""
+
+    def check_table(
+        file: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.csv")] = None,
+        paper: bool = False,
+    ) -> Path | None:
+        """Check a printed table.
+
+        Args:
+            file: CSV file; docs/check-table.md has an example.
+            paper: Check the table of the paper that this program repeats.
+        """
+        if (file is None) != paper:
+            got = "both" if paper else "neither"
+            raise InputError(f"Expected either a CSV file or --paper, but got {got}.")
+        return None if file is None else Path(file).expanduser()
+
+    path = tyro.cli(
+        check_table, prog="osteo-ray check-table", description=_CHECK_TABLE_HELP, args=arguments
+    )
+    # Imported here: SciPy takes a second to import, and `--help` does without it.
+    from osteo_ray.compare import table_check
+    from osteo_ray.compare.printed_csv import PrintedTable, read_table
+    from osteo_ray.compare.published import list_printed_rows
+    from osteo_ray.report.table_terminal import show_table_check
+
+    table = PrintedTable(list_printed_rows(), ()) if path is None else read_table(path)
+    found = table_check.check_table(table.rows)
+    show_table_check(Console(), found, ignored=table.ignored)
+    return DONE if found.is_consistent else FINDINGS
