@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.table import Table
 
 from osteo_ray.validate.tables import Finding, Rate
+from osteo_ray.validate.worlds import WorldFinding, join_false_gains
 
 
 def show_rates(console: Console, findings: Sequence[Finding]) -> None:
@@ -50,3 +51,44 @@ def _describe(rate: Rate) -> tuple[str, str, str, str]:
         bar,
         "MISSED" if rate.is_missed else "",
     )
+
+
+def show_worlds(console: Console, findings: Sequence[WorldFinding]) -> None:
+    """Show the verdicts in each planted world."""
+    table = Table(box=box.SIMPLE)
+    table.add_column("world", no_wrap=True)
+    table.add_column("right is")
+    for heading in ("right", "95 % interval", "experiments"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    table.add_column("verdicts")
+    for finding in findings:
+        right, wanted = finding.right, finding.world.verdicts
+        table.add_row(
+            finding.world.name,
+            wanted[0] if len(wanted) == 1 else "any but a real gain",
+            f"{100 * right.value:.1f} %",
+            f"{100 * right.low:.1f} to {100 * right.high:.1f}",
+            str(right.n),
+            ", ".join(f"{name} {count}" for name, count in finding.verdicts.items()),
+        )
+    console.print(table)
+    false = join_false_gains(findings)
+    if false is not None:
+        console.print(
+            f"A real gain was found in {false.n_hits} of {false.n} experiments without one "
+            f"({100 * false.low:.1f} to {100 * false.high:.1f} %).",
+            highlight=False,
+        )
+
+
+def list_missed_worlds(findings: Sequence[WorldFinding]) -> list[str]:
+    """Name the worlds in which fewer verdicts are right, or more gains false, than promised."""
+    missed = [
+        f"{finding.world.name}: {100 * finding.right.value:.1f} % right"
+        for finding in findings
+        if finding.right.is_missed
+    ]
+    false = join_false_gains(findings)
+    if false is not None and false.is_missed:
+        missed.append(f"{100 * false.value:.1f} % real gains where there are none")
+    return missed
