@@ -189,11 +189,15 @@ def build_comparison(
     sizes = {"n_test": analysis.n_test, "n_train": analysis.n_train}
     pairs = [*list_primary(analysis.arms), *list_secondary(analysis.arms)]
     options = {"alpha": analysis.alpha}
+
+    def in_order(summary: Mapping[str, Any]) -> tuple[int, int]:
+        return analysis.models.index(summary["model"]), analysis.arms.index(summary["arm"])
+
     comparison = {
         "schema_version": 2,
         **asdict(analysis),
         "judged": choose_judged(analysis.arms),
-        "arms": summarize_arms(results, **sizes, **options),
+        "arms": sorted(summarize_arms(results, **sizes, **options), key=in_order),
         "contrasts": [
             {"family": family, **asdict(contrast)}
             for family, contrasts in (("primary", primary), ("secondary", secondary))
