@@ -1,5 +1,6 @@
 """`osteo-ray explain`: a set of images and one trained classifier, without a comparison."""
 
+import hashlib
 import importlib.util
 import shutil
 from collections.abc import Callable
@@ -118,14 +119,18 @@ def explain_in_process(run: Run, checkpoint: Path, masks: Path, **changes: Any) 
     explainable = Explainable(
         model=MODEL,
         seed=0,
+        fingerprint=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        lime_seed=0,
         checkpoint=checkpoint,
         frozen=masks / "frozen",
         masks=masks,
         faithfulness=masks,
         heatmaps=masks,
+        wanted=ids,
+        controls="method" not in changes,
         **changes,
     )
-    explainer = Explainer([explainable], ids, LimeSettings(**BOUNDED), 2, SIZE_PX, "cpu", 1)
+    explainer = Explainer([explainable], LimeSettings(**BOUNDED), 2, SIZE_PX, "cpu", 1)
     for part in list_parts(run.pixels):
         n_rows = pq.read_metadata(part).num_rows
         batch = {"file": [part], "start": [0], "stop": [n_rows]}
