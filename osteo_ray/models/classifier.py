@@ -10,6 +10,7 @@ import timm
 import torch
 from torch import nn
 
+import osteo_ray.models.stripe_net  # noqa: F401  # makes its networks known to timm
 from osteo_ray.errors import InputError, suggest
 from osteo_ray.models.checkpoint import Checkpoint
 
