@@ -49,6 +49,7 @@ USES_TORCH = {  # at import; the others are imported by the driver, which does w
     "models.classifier",
     "models.forward",
     "models.prediction",
+    "models.stripe_net",
     "models.training",
     "explain.explainer",
     "explain.faithfulness",
