@@ -59,8 +59,8 @@ class Drawing:
         outside: What the others go by.
         mask: What a planted mask keeps.
         n_images: Half of the groups are of each class.
-        n_copies: Images per group: they share class, place of the region and stripes by group.
-        moving: Whether the region is at a place of its own in each group, or always in the middle.
+        n_copies: Images per group: they share class and stripes by group, not the place of the region.
+        moving: Whether the region is at a place of its own in each image, or always in the middle.
         signal: Amplitude of stripes by class or group, gray levels.
         nuisance: Amplitude of stripes by chance or of any kind, gray levels.
         unreadable: Share of images in which stripes by class go by chance: nobody can tell there.
@@ -134,7 +134,7 @@ def draw_set(drawing: Drawing, *, seed: int) -> StripedSet:
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(n_groups), drawing.n_copies)
     classes = rng.permutation(np.arange(n_groups) % len(CLASSES))[groups]
-    regions = _place_regions(drawing, n_groups, rng)[groups]
+    regions = _place_regions(drawing, rng)
     inside, outside = (
         _draw_stripes(content, drawing, classes, groups, rng)
         for content in (drawing.inside, drawing.outside)
@@ -147,10 +147,10 @@ def draw_set(drawing: Drawing, *, seed: int) -> StripedSet:
     )
 
 
-def _place_regions(drawing: Drawing, n_groups: int, rng: np.random.Generator) -> Bools:
-    """Return bool, (n_groups, GRID, GRID): True in the region."""
+def _place_regions(drawing: Drawing, rng: np.random.Generator) -> Bools:
+    """Return bool, (n, GRID, GRID): True in the region."""
     last = GRID - REGION
-    corners = rng.integers(0, last + 1, (n_groups, 2))
+    corners = rng.integers(0, last + 1, (drawing.n_images, 2))
     if not drawing.moving:
         corners[:] = last // 2
     patch = np.arange(GRID)
@@ -164,8 +164,8 @@ def _draw_stripes(
     """Draw the stripes of all patches as if there were no region."""
     shape = (len(classes), GRID, GRID)
     amplitude = 0.0
-    angle: Floats = np.zeros(shape)
-    period: Floats = np.full(shape, _PERIOD_PX)
+    angle: np.ndarray = np.zeros(shape)
+    period: np.ndarray = np.full(shape, _PERIOD_PX)
     if content in ("class", "chance"):
         turned = rng.integers(0, len(CLASSES), shape)
         if content == "class":
@@ -174,8 +174,11 @@ def _draw_stripes(
         angle = turned * (np.pi / 2)
         amplitude = drawing.signal if content == "class" else drawing.nuisance
     elif content == "group":
-        each = (int(groups[-1]) + 1, 1, 1)
-        angle, period = rng.uniform(0, np.pi, each)[groups], rng.uniform(*_PERIODS_PX, each)[groups]
+        n_groups = int(groups[-1]) + 1
+        # Angles as far apart as can be: how well groups can be told apart is no matter of luck.
+        turn = (rng.permutation(n_groups) + rng.random()) / n_groups
+        angle = np.pi * turn[groups, None, None]
+        period = rng.uniform(*_PERIODS_PX, n_groups)[groups, None, None]
         amplitude = drawing.signal
     elif content == "any":
         angle, period = rng.uniform(0, np.pi, shape), rng.uniform(*_PERIODS_PX, shape)

@@ -77,8 +77,8 @@ class World:
     lime: LimeSettings = LIME
 
 
-_COPIES = Drawing(inside="group", outside="any", n_copies=28)
-_MEMORY = _plan_training(24, 32, 0.01)
+_COPIES = Drawing(inside="group", outside="any", n_copies=35, signal=20.0, nuisance=64.0)
+_MEMORY = _plan_training(20, 32, 0.01)
 _SHORT = _plan_training(3, 40, 0.00045)
 
 WORLDS = {
@@ -88,7 +88,8 @@ WORLDS = {
             "gain",
             "The class shows in a region that moves, among stripes by chance; masks keep it.",
             ("real gain",),
-            Drawing(outside="chance", nuisance=60.0, unreadable=0.04),
+            Drawing(outside="chance", signal=16.0, nuisance=60.0, unreadable=0.04),
+            n_seeds=10,
         ),
         World(
             "equal",
@@ -117,6 +118,7 @@ WORLDS = {
             _COPIES,
             split="random",
             training=_MEMORY,
+            n_seeds=10,
         ),
         World(
             "copies apart",
@@ -132,6 +134,7 @@ WORLDS = {
             ),
             _COPIES,
             training=_MEMORY,
+            n_seeds=10,
         ),
         World(
             "everywhere",
