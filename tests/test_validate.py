@@ -11,6 +11,7 @@ from scipy import stats
 
 from osteo_ray.cli import main
 from osteo_ray.compare.metrics import compute_results
+from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.validate.show import list_missed, show_rates
 from osteo_ray.validate.simulation import CLASSES, Setting, draw_experiment, list_splits
 from osteo_ray.validate.tables import (
@@ -29,8 +30,7 @@ NAMED = {setting.name: setting for setting in SETTINGS}
 def test_results_are_those_of_the_predictions() -> None:
     setting = NAMED["a gain, half by chance"]
     experiment = draw_experiment(setting, 3)
-    table = experiment.predictions.to_pandas().astype({"model": str, "arm": str, "split": str})
-    expected = compute_results(table, CLASSES, "worn")
+    expected = compute_results(encode_predictions(experiment.predictions, CLASSES, "worn"))
     keys = ["model", "seed", "arm", "split", "n_images", "accuracy"]
     found = experiment.results.sort_values(["model", "seed", "arm"]).reset_index(drop=True)
     pd.testing.assert_frame_equal(found[keys], expected[keys], check_dtype=False)

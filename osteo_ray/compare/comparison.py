@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from osteo_ray.compare.arms import (
     ARMS,
@@ -125,19 +124,10 @@ def analyse(
     coded = encode_predictions(predictions, analysis.classes, analysis.positive_class)
     results = compute_results(coded, analysis.prevalence)
     # Shuffled labels are no contrast: their test images are not labelled as those of other arms.
-    shuffled = pa.array([name for name, arm in ARMS.items() if arm.shuffled])
-    resampled = resample_metric(
-        predictions.filter(pc.invert(pc.is_in(predictions["arm"], shuffled))),
-        images,
-        metric=analysis.metric,
-        classes=analysis.classes,
-        positive_class=analysis.positive_class,
-    )
-    frame = predictions.filter(
-        pc.is_in(predictions["arm"], pa.array(list(_AGAINST_CHANCE)))
-    ).to_pandas()
+    comparable = coded.select(lambda key: key.arm not in _SHUFFLED)
+    resampled = resample_metric(comparable, images, metric=analysis.metric)
     chance = [
-        hold_against_chance(frame, model, arm, n_test=analysis.n_test, n_train=analysis.n_train)
+        hold_against_chance(coded, model, arm, n_test=analysis.n_test, n_train=analysis.n_train)
         for model in analysis.models
         for arm in _AGAINST_CHANCE
         if arm in analysis.arms
@@ -149,6 +139,7 @@ def analyse(
 
 
 _AGAINST_CHANCE = (ORIGINAL, "permuted_labels")
+_SHUFFLED = frozenset(name for name, arm in ARMS.items() if arm.shuffled)
 
 
 def build_comparison(
