@@ -22,7 +22,7 @@ Weights = npt.NDArray[np.uint8]
 CountMetric = Callable[[Values, slice], Values]
 ScoreMetric = Callable[[np.ndarray, np.ndarray, Weights], Values]
 
-_BLOCK = 64
+_BAND, _BLOCK = 2048, 32  # rows
 
 
 def measure_weighted(
@@ -139,20 +139,51 @@ COUNT_METRICS: dict[str, CountMetric] = {
 
 def _auc(is_class: np.ndarray, scores: np.ndarray, weights: Weights) -> Values:
     """Return the share of weighted pairs in the right order, ties counting half."""
+    won, positives, negatives = np.zeros((3, weights.shape[1]))
+    for band in _cut_bands(scores):
+        hits = is_class[band]
+        positive, negative = band[hits], band[~hits]
+        of_positives, below = weights[positive], _accumulate(weights[negative])
+        n_positive = _add_up(of_positives)
+        won += n_positive * negatives
+        won += _win_pairs(scores[positive], scores[negative], of_positives, below)
+        positives += n_positive
+        negatives += below[-1]
+    return np.asarray(won / (positives * negatives))
+
+
+def _cut_bands(scores: np.ndarray) -> list[np.ndarray]:
+    """Return the images by ascending score, in bands of about `_BAND`; equal scores are in one.
+
+    What is made of a band stays in the processor's cache, whatever the number of images.
+    """
     order = np.argsort(scores)
-    positive, negative = order[is_class[order]], order[~is_class[order]]
-    below, of_positives = _accumulate(weights[negative]), weights[positive]
-    pairs = of_positives.sum(0, dtype=np.uint32) * below[-1].astype(np.float64)
-    first, last = (
-        np.searchsorted(scores[negative], scores[positive], side) for side in ("left", "right")
-    )
-    # Whole numbers: twice the pairs won, in as many bits as they need.
-    fitting = np.promote_types(np.min_scalar_type(int(2 * pairs.max())), np.uint32)
-    won = 2 * _sum_products(below[first], of_positives, fitting)
+    ranked = scores[order]
+    ends = np.flatnonzero(ranked[1:] != ranked[:-1]) + 1  # of equal scores, but the last
+    wanted = np.searchsorted(ends, np.arange(_BAND, len(scores), _BAND))
+    return np.split(order, np.unique(ends[wanted[wanted < len(ends)]]))
+
+
+def _win_pairs(
+    positives: np.ndarray, negatives: np.ndarray, weights: Weights, below: npt.NDArray[np.uint32]
+) -> Values:
+    """Return the weight of the pairs in the right order.
+
+    Args:
+        positives: Scores, (n_positives,), ascending.
+        negatives: Likewise, (n_negatives,).
+        weights: uint8, (n_positives, n_draws).
+        below: uint32, (n_negatives + 1, n_draws); weights of the negatives, accumulated.
+    """
+    first, last = (np.searchsorted(negatives, positives, side) for side in ("left", "right"))
+    # Whole numbers: twice the pairs won, in as many bits as they may need.
+    most = 2 * 255 * len(weights) * int(below[-1].max(initial=0))
+    fitting = np.promote_types(np.min_scalar_type(most), np.uint32)
+    won = 2 * _sum_products(below[first], weights, fitting)
     tied = last > first
     if tied.any():
-        won += _sum_products(below[last[tied]] - below[first[tied]], of_positives[tied], fitting)
-    return np.asarray(won / 2 / pairs)
+        won += _sum_products(below[last[tied]] - below[first[tied]], weights[tied], fitting)
+    return won / 2
 
 
 def _pr_auc(is_class: np.ndarray, scores: np.ndarray, weights: Weights) -> Values:
