@@ -86,7 +86,7 @@ def test_small_simulation_keeps_its_bars() -> None:
     """Wide bars for few experiments; `osteo-ray validate tables` has narrow ones."""
     for name in ("no difference", "few seeds, images alone", "a gain, half by chance"):
         setting = dataclasses.replace(NAMED[name], n_images=400)
-        finding = summarize(setting, run_experiments(setting, range(60), seed=5))
+        finding = summarize(setting, run_experiments(setting, range(40), seed=5))
         assert list_missed([finding]) == []
         rates = finding.rates
         assert 0.88 <= rates["bootstrap covers"].value <= 1
@@ -103,7 +103,7 @@ def test_wrong_intervals_are_caught() -> None:
     luck = dataclasses.replace(
         NAMED["the data set's luck"], common=0.5, n_images=400, bootstrap_covers=True
     )
-    finding = summarize(luck, run_experiments(luck, range(60), seed=0))
+    finding = summarize(luck, run_experiments(luck, range(30), seed=0))
     assert "the data set's luck: bootstrap covers" in " ".join(list_missed([finding]))
     spared = dataclasses.replace(luck, bootstrap_covers=False)
     rows = run_experiments(spared, range(4), seed=0)
