@@ -10,6 +10,7 @@ from osteo_ray.bench.exactness import compare_with_package
 from osteo_ray.bench.lime import _measure_shares, _overlap
 from osteo_ray.bench.statistics import bench_statistics
 from osteo_ray.data.phantom_set import write_phantoms
+from osteo_ray.errors import InputError
 from osteo_ray.models.checkpoint import Checkpoint
 from osteo_ray.models.classifier import build_classifier, save_classifier
 
@@ -66,9 +67,15 @@ def test_statistics_are_timed_part_by_part() -> None:
     parts = list(bench_statistics(n_seeds=3, n_models=2, n_arms=4, n_test=20, metric="auc"))
     assert [part.name for part in parts] == [
         "read predictions.parquet",
-        "auc on resampled test images",
+        "predictions as numbers",
         "all metrics of every training",
-        "tests, intervals and power",
-        "shares explained by controls",
+        "auc on resampled test images",
+        "arms against chance",
+        "contrasts, shares and descriptions per seed",
     ]
     assert all(part.seconds > 0 for part in parts)
+
+
+def test_statistics_of_more_arms_than_there_are() -> None:
+    with pytest.raises(InputError, match="at most 14 arms, but got 15"):
+        list(bench_statistics(n_seeds=2, n_models=1, n_arms=15, n_test=20, metric="auc"))

@@ -1,12 +1,13 @@
 """Agreement by chance, by hand and against Cohen's kappa; who is above it."""
 
 import numpy as np
-import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
 from osteo_ray.compare.chance import hold_against_chance, measure_chance
+from osteo_ray.compare.predictions import Predictions, encode_predictions
 
 
 def test_chance_is_that_of_kappa() -> None:
@@ -16,7 +17,7 @@ def test_chance_is_that_of_kappa() -> None:
     assert (hit - chance) / (1 - chance) == pytest.approx(cohen_kappa_score(labels, predicted))
 
 
-def _predict(hits: list[list[bool]]) -> pd.DataFrame:
+def _predict(hits: list[list[bool]]) -> Predictions:
     """Predictions of half positive images, of which some are hit, seed by seed."""
     rows = []
     for seed, of_seed in enumerate(hits):
@@ -24,8 +25,12 @@ def _predict(hits: list[list[bool]]) -> pd.DataFrame:
             label = number % 2
             p = 0.9 if label == hit else 0.1
             named = {"model": "m", "arm": "a", "split": "test", "seed": seed}
-            rows.append({**named, "label": "nw"[label], "p_n": 1 - p, "p_w": p})
-    return pd.DataFrame(rows)
+            shown = {"image_id": str(number), "label": "nw"[label], "p_n": 1 - p, "p_w": p}
+            rows.append({**named, **shown})
+            # other models and splits play no role
+            rows.append({**named, **shown, "p_n": p, "p_w": 1 - p, "split": "validation"})
+            rows.append({**named, **shown, "p_n": p, "p_w": 1 - p, "model": "k"})
+    return encode_predictions(pa.Table.from_pylist(rows), ["n", "w"], "w")
 
 
 def test_arm_is_held_against_chance_seed_by_seed() -> None:

@@ -13,7 +13,8 @@ from osteo_ray.compare.bootstrap import draw_weights, estimate_interval
 from osteo_ray.compare.contrasts import LOWER_IS_BETTER, Contrast, compare_arms
 from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.posterior import correlated_posterior
-from osteo_ray.compare.resampling import NAMES, Resampled, resample_metric
+from osteo_ray.compare.predictions import NAMES, encode_predictions
+from osteo_ray.compare.resampling import Resampled, resample_metric
 from osteo_ray.compare.share import share_explained
 from osteo_ray.compare.significance import non_inferiority_p, sign_flip_p
 from osteo_ray.errors import InputError
@@ -59,15 +60,13 @@ def _predict(
 
 
 def _resample(predictions: pa.Table, metric: str = "accuracy", **changes: Any) -> Resampled:
-    settings: dict[str, Any] = {
-        "images": _images(), "metric": metric, "classes": CLASSES, "positive_class": "worn",
-        "n_draws": 40,
-    }  # fmt: skip
-    return resample_metric(predictions, **{**settings, **changes})
+    settings: dict[str, Any] = {"images": _images(), "metric": metric, "n_draws": 40}
+    coded = encode_predictions(predictions, CLASSES, "worn")
+    return resample_metric(coded, **{**settings, **changes})
 
 
 def _results(predictions: pa.Table) -> pd.DataFrame:
-    return compute_results(predictions.to_pandas(), CLASSES, "worn")
+    return compute_results(encode_predictions(predictions, CLASSES, "worn"))
 
 
 def _compare(predictions: pa.Table, **changes: Any) -> list[Contrast]:
@@ -76,7 +75,7 @@ def _compare(predictions: pa.Table, **changes: Any) -> list[Contrast]:
     return compare_arms(_results(predictions), **{"resampled": resampled, **settings})
 
 
-@pytest.mark.parametrize("metric", ["accuracy", "f1", "auc"])
+@pytest.mark.parametrize("metric", ["accuracy", "f1", "auc", "brier", "calibration_error"])
 def test_draws_are_metrics_of_resampled_rows(metric: str) -> None:
     """Each draw again: groups drawn with all their rows, metrics of the longer table."""
     predictions, images = _predict(models=("m", "k")), _images()
@@ -91,7 +90,7 @@ def test_draws_are_metrics_of_resampled_rows(metric: str) -> None:
         rows["image_id"] += "#" + rows.groupby(["model", "seed", "arm", "image_id"]).cumcount().map(
             str
         )
-        for row in compute_results(rows, CLASSES, "worn").itertuples():
+        for row in _results(pa.Table.from_pandas(rows, preserve_index=False)).itertuples():
             found = resampled.draws[row.model, row.arm, row.seed][draw]
             assert found == pytest.approx(getattr(row, metric), abs=1e-12, nan_ok=True)
     assert len(resampled.draws) == 2 * 3 * 5
@@ -265,6 +264,17 @@ def test_refuses_other_labels_of_the_same_images() -> None:
     mixed = _edit(_predict(), "arm == 'lime' and seed == 2", label=lambda old: "worn")
     with pytest.raises(InputError, match="arm lime of m"):
         _resample(mixed)
+
+
+def test_labels_may_differ_in_arms_that_are_left_out() -> None:
+    """Shuffled labels are no contrast: the other arms are held against each other without them."""
+    mixed = _edit(_predict(), "arm == 'random_mask' and seed == 2", label=lambda old: "worn")
+    coded = encode_predictions(mixed, CLASSES, "worn").select(lambda key: key.arm != "random_mask")
+    found = resample_metric(coded, _images(), metric="accuracy", n_draws=40)
+    expected = _resample(_predict())
+    assert {arm for _, arm, _ in found.draws} == {"original", "lime"}
+    for key, values in found.draws.items():
+        np.testing.assert_array_equal(values, expected.draws[key])
 
 
 def test_refuses_an_image_twice() -> None:

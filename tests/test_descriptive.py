@@ -9,11 +9,11 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
+from osteo_ray.compare.comparison import Analysis, analyse
 from osteo_ray.compare.descriptive import summarize_arms, summarize_seeds
 from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.per_seed import describe_operating_points, describe_pairs
 from osteo_ray.compare.predictions import Predictions, encode_predictions
-from osteo_ray.compare.verdict import build_comparison
 
 CLASSES = ["normal", "worn"]
 ARMS = ("original", "lime")
@@ -211,11 +211,34 @@ def test_three_classes_have_mcnemar_only() -> None:
 
 def test_comparison_holds_all_of_it_as_plain_json() -> None:
     rows = _rows()
-    coded = _encode(rows[~((rows["arm"] == "lime") & (rows["seed"] == 1))])
-    comparison = build_comparison(
-        compute_results(coded), predictions=coded, arms=ARMS, seeds=(0, 1), metric="accuracy",
-        margin=0.03, classes=CLASSES, positive_class="worn", split="grouped", missing=[], **SIZES,
+    rows = rows[~((rows["arm"] == "lime") & (rows["seed"] == 1))]
+    images = pd.DataFrame({"image_id": sorted(set(rows["image_id"])), "group": np.arange(12)})
+    analysis = Analysis(
+        models=("m",), arms=ARMS, seeds=(0, 1), metric="accuracy", margin=0.03,
+        classes=tuple(CLASSES), positive_class="worn", **SIZES,
     )  # fmt: skip
+    table = pa.Table.from_pandas(rows, preserve_index=False)
+    results, comparison = analyse(table, images, analysis)
+    pd.testing.assert_frame_equal(results, compute_results(_encode(rows)))
     assert json.loads(json.dumps(comparison, allow_nan=False)) == comparison
     assert len(comparison["operating_points"]) == 3
     assert [row["note"] for row in comparison["per_seed"]] == [None, "No test predictions of lime."]
+
+
+def test_shuffled_labels_are_held_against_chance_and_nothing_else() -> None:
+    """Their labels are not those of the other arms, which would be refused in a contrast."""
+    rows = _rows()
+    shuffled = rows[rows["arm"] == "lime"].assign(arm="permuted_labels")
+    shuffled["label"] = np.roll(shuffled["label"].to_numpy(), 1)
+    arms = (*ARMS, "permuted_labels")
+    analysis = Analysis(
+        models=("m",), arms=arms, seeds=(0, 1), metric="auc", margin=0.03,
+        classes=tuple(CLASSES), positive_class="worn", **SIZES,
+    )  # fmt: skip
+    images = pd.DataFrame({"image_id": sorted(set(rows["image_id"])), "group": np.arange(12)})
+    table = pa.Table.from_pandas(pd.concat([rows, shuffled]), preserve_index=False)
+    _, comparison = analyse(table, images, analysis)
+    assert [one["arm"] for one in comparison["chance"]] == ["original", "permuted_labels"]
+    contrasts = [(one["arm"], one["baseline"]) for one in comparison["contrasts"]]
+    assert contrasts == [("lime", "original")]
+    assert comparison["contrasts"][0]["bootstrap_low"] is not None

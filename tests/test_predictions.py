@@ -4,7 +4,8 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from osteo_ray.compare.predictions import Key, encode_predictions
+from osteo_ray.compare.predictions import Group, Key, choose_classes, encode_predictions
+from osteo_ray.errors import InputError
 
 CLASSES = ["normal", "worn"]
 
@@ -44,6 +45,7 @@ def test_groups_are_sorted_by_key_and_image() -> None:
     assert group.predicted.tolist() == [1, 1]
     (other,) = coded.groups[Key("b", 0, "lime", "test")].images
     assert group.images[0] == other  # both are image x
+    assert [coded.image_ids[number] for number in group.images] == ["x", "z"]
 
 
 def test_chunks_with_dictionaries_of_their_own_agree() -> None:
@@ -61,6 +63,57 @@ def test_chunks_with_dictionaries_of_their_own_agree() -> None:
             np.testing.assert_array_equal(getattr(found.groups[key], name), getattr(group, name))
 
 
+def test_rows_of_one_training_need_not_lie_together() -> None:
+    rng = np.random.default_rng(0)
+    numbers = np.repeat(np.arange(30), 20)
+    worn = rng.uniform(size=600)
+    table = pa.table(
+        {
+            "model": np.array(["a", "b"])[numbers % 2],
+            "seed": numbers // 2,
+            "arm": ["lime"] * 600,
+            "split": ["test"] * 600,
+            "image_id": [f"i{number % 20:02d}" for number in range(600)],
+            "label": np.array(CLASSES)[np.arange(600) % 2],
+            "p_normal": 1 - worn,
+            "p_worn": worn,
+        }
+    )
+    coded = encode_predictions(table.take(rng.permutation(600)), CLASSES, "worn")
+    assert list(coded.groups) == sorted(coded.groups)
+    assert len(coded.groups) == 30
+    for key, group in coded.groups.items():
+        start = 20 * (2 * key.seed + (key.model == "b"))
+        assert [coded.image_ids[image] for image in group.images] == sorted(coded.image_ids)
+        assert group.labels.tolist() == [0, 1] * 10
+        np.testing.assert_array_equal(group.probabilities[:, 1], worn[start : start + 20])
+
+
+def test_some_groups_can_be_left_out() -> None:
+    coded = encode_predictions(_table(), CLASSES, "worn")
+    some = coded.select(lambda key: key.arm == "lime")
+    assert [key.arm for key in some.groups] == ["lime", "lime"]
+    assert some.image_ids == coded.image_ids
+    assert all(some.groups[key] is coded.groups[key] for key in some.groups)
+
+
+def test_groups_share_images_only_with_the_same_labels() -> None:
+    images, labels, fair = np.arange(3), np.array([0, 1, 0]), np.full((3, 2), 0.5)
+    one = Group(images, labels, fair)
+    assert one.shares_images(Group(images.copy(), labels.copy(), 1 - fair))
+    assert not one.shares_images(Group(images + 1, labels, fair))
+    assert not one.shares_images(Group(images, 1 - labels, fair))
+    assert not one.shares_images(Group(images[:2], labels[:2], fair[:2]))
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+def test_the_first_of_the_most_probable_classes_is_chosen(n_classes: int) -> None:
+    shares = np.random.default_rng(0).integers(0, 3, (200, n_classes)) / 2
+    found = choose_classes(shares)
+    assert found.dtype == np.int64
+    np.testing.assert_array_equal(found, shares.argmax(1))
+
+
 def test_no_rows_give_no_groups() -> None:
     assert encode_predictions(_table().slice(0, 0), CLASSES, "worn").groups == {}
 
@@ -73,15 +126,17 @@ def test_no_rows_give_no_groups() -> None:
         (_change("label", ["worn", None, "worn", "worn"]), r"\['label'\] have gaps"),
         (_change("label", ["worn", "torn", "worn", "worn"]), r"but got \['torn'\]"),
         (_change("p_worn", [0.1, 1.5, 0.2, 0.3]), r"\[0.2, 1.5\] in row 1"),
-        (
-            _change("image_id", ["x", "z", "z", "y"]),
-            r"second one for .*'seed': 10.*'image_id': 'z'",
-        ),
     ],
 )
 def test_refuses_bad_tables(table: pa.Table, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         encode_predictions(table, CLASSES, "worn")
+
+
+def test_refuses_an_image_twice() -> None:
+    twice = r"second one for .*'seed': 10.*'image_id': 'z'.*Do not mix the tables of two runs"
+    with pytest.raises(InputError, match=twice):
+        encode_predictions(_change("image_id", ["x", "z", "z", "y"]), CLASSES, "worn")
 
 
 def test_refuses_classes_that_do_not_fit() -> None:

@@ -11,6 +11,7 @@ from scipy import stats
 
 from osteo_ray.cli import main
 from osteo_ray.compare.metrics import compute_results
+from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.validate.show import list_missed, show_rates
 from osteo_ray.validate.simulation import CLASSES, Setting, draw_experiment, list_splits
 from osteo_ray.validate.tables import (
@@ -29,8 +30,7 @@ NAMED = {setting.name: setting for setting in SETTINGS}
 def test_results_are_those_of_the_predictions() -> None:
     setting = NAMED["a gain, half by chance"]
     experiment = draw_experiment(setting, 3)
-    table = experiment.predictions.to_pandas().astype({"model": str, "arm": str, "split": str})
-    expected = compute_results(table, CLASSES, "worn")
+    expected = compute_results(encode_predictions(experiment.predictions, CLASSES, "worn"))
     keys = ["model", "seed", "arm", "split", "n_images", "accuracy"]
     found = experiment.results.sort_values(["model", "seed", "arm"]).reset_index(drop=True)
     pd.testing.assert_frame_equal(found[keys], expected[keys], check_dtype=False)
@@ -86,7 +86,7 @@ def test_small_simulation_keeps_its_bars() -> None:
     """Wide bars for few experiments; `osteo-ray validate tables` has narrow ones."""
     for name in ("no difference", "few seeds, images alone", "a gain, half by chance"):
         setting = dataclasses.replace(NAMED[name], n_images=400)
-        finding = summarize(setting, run_experiments(setting, range(60), seed=5))
+        finding = summarize(setting, run_experiments(setting, range(40), seed=5))
         assert list_missed([finding]) == []
         rates = finding.rates
         assert 0.88 <= rates["bootstrap covers"].value <= 1
@@ -103,7 +103,7 @@ def test_wrong_intervals_are_caught() -> None:
     luck = dataclasses.replace(
         NAMED["the data set's luck"], common=0.5, n_images=400, bootstrap_covers=True
     )
-    finding = summarize(luck, run_experiments(luck, range(60), seed=0))
+    finding = summarize(luck, run_experiments(luck, range(30), seed=0))
     assert "the data set's luck: bootstrap covers" in " ".join(list_missed([finding]))
     spared = dataclasses.replace(luck, bootstrap_covers=False)
     rows = run_experiments(spared, range(4), seed=0)

@@ -2,10 +2,10 @@
 
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -13,15 +13,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from osteo_ray.bench.memory import PeakMemory
-from osteo_ray.compare.contrasts import compare_arms
-from osteo_ray.compare.metrics import compute_results
-from osteo_ray.compare.resampling import NAMES, resample_metric
-from osteo_ray.compare.share import share_explained
+from osteo_ray.compare.comparison import Analysis, analyse
+from osteo_ray.compare.predictions import NAMES
+from osteo_ray.config import ARM_NAMES
+from osteo_ray.errors import InputError
 
 CLASSES = ("normal", "worn")
 _TESTED = 10  # one image in so many is in the test set of a seed
-
-Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -47,85 +45,72 @@ def bench_statistics(
     Args:
         n_seeds: Trainings per model and arm.
         n_models: Networks.
-        n_arms: Arms, at least three; each is held against the first, some against others, too.
+        n_arms: Arms, at least three, the first of `ARM_NAMES`.
         n_test: Test images per seed, of ten times as many in all; every fourth image has a copy.
         metric: The primary endpoint.
+
+    Raises:
+        InputError: There are fewer arms than that.
     """
-    models = [f"model{number}" for number in range(n_models)]
-    arms = ["original", *(f"arm{number}" for number in range(1, n_arms))]
+    if n_arms > len(ARM_NAMES):
+        raise InputError(f"Expected at most {len(ARM_NAMES)} arms, but got {n_arms}.")
     n_images = _TESTED * n_test
     images = pd.DataFrame(
         {"image_id": _name_images(n_images), "group": np.arange(n_images) * 4 // 5}
     )
-    parts: list[Part] = []
-
-    def timed(name: str, work: Callable[[], Result]) -> Result:
-        with PeakMemory() as memory:
-            started = time.perf_counter()
-            result = work()
-            seconds = time.perf_counter() - started
-        parts.append(Part(name, seconds, memory.driver_gib))
-        return result
-
+    analysis = Analysis(
+        models=tuple(f"model{number}" for number in range(n_models)),
+        arms=ARM_NAMES[:n_arms],
+        seeds=tuple(range(n_seeds)),
+        metric=metric,
+        alpha=0.05,
+        margin=0.03,
+        n_train=7.0 * n_test,
+        n_test=n_test,
+        classes=CLASSES,
+        positive_class=CLASSES[-1],
+    )
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "predictions.parquet"
-        _write_predictions(path, models, arms, n_seeds, n_images)
-        predictions = timed(
-            "read predictions.parquet", lambda: pq.read_table(path, read_dictionary=list(NAMES))
-        )
-        resampled = timed(
-            f"{metric} on resampled test images",
-            lambda: resample_metric(
-                predictions, images, metric=metric, classes=CLASSES, positive_class="worn"
-            ),
-        )
-        yield from parts
-        parts.clear()
-        # Metrics are described by another module and count apart; they are needed for what follows.
-        results = timed(
-            "all metrics of every training",
-            lambda: compute_results(predictions.to_pandas(), CLASSES, "worn"),
-        )
-    pairs = [(arm, "original") for arm in arms[1:]] + [(arms[1], arms[2])]
-    contrasts = timed(
-        "tests, intervals and power",
-        lambda: compare_arms(
-            results,
-            pairs=pairs,
-            metric=metric,
-            alpha=0.05,
-            margin=0.03,
-            n_train=7.0 * n_test,
-            n_test=n_test,
-            resampled=resampled,
-        ),
-    )
-    timed(
-        "shares explained by controls",
-        lambda: [
-            share_explained(results, resampled, model=model, arm=arms[1], control=arm)
-            for model in models
-            for arm in arms[2:]
-        ],
-    )
-    if any(contrast.bootstrap_low is None for contrast in contrasts):
-        raise RuntimeError(f"Expected an interval of each contrast, but {contrasts[0].note}")
-    yield from parts
+        _write_predictions(path, analysis, n_images)
+        clock = _Clock()
+        with clock.lap("read predictions.parquet"):
+            predictions = pq.read_table(path, read_dictionary=list(NAMES))
+    yield from clock.parts
+    clock = _Clock()
+    _, comparison = analyse(predictions, images, analysis, timed=clock.lap)
+    if any(contrast["bootstrap_low"] is None for contrast in comparison["contrasts"]):
+        note = comparison["contrasts"][0]["note"]
+        raise RuntimeError(f"Expected an interval of each contrast, but {note}")
+    yield from clock.parts
 
 
-def _write_predictions(
-    path: Path, models: list[str], arms: list[str], n_seeds: int, n_images: int
-) -> None:
+class _Clock:
+    """Times what is done inside `lap`."""
+
+    def __init__(self) -> None:
+        self.parts: list[Part] = []
+
+    @contextmanager
+    def lap(self, name: str) -> Iterator[None]:
+        with PeakMemory() as memory:
+            started = time.perf_counter()
+            yield
+            seconds = time.perf_counter() - started
+        self.parts.append(Part(name, seconds, memory.driver_gib))
+
+
+def _write_predictions(path: Path, analysis: Analysis, n_images: int) -> None:
     """Write plausible predictions, seed by seed; later arms are a little better."""
     rng = np.random.default_rng(0)
     label = np.arange(n_images) * 4 // 5 % 2
     difficulty = rng.normal(0, 1.5, n_images)
     names = np.array(_name_images(n_images))
     writer: pq.ParquetWriter | None = None
-    for seed in range(n_seeds):
+    for seed in analysis.seeds:
         tested = np.sort(rng.choice(n_images, n_images // _TESTED, replace=False))
-        for model in models:
-            for number, arm in enumerate(arms):
+        for model in analysis.models:
+            for number, arm in enumerate(analysis.arms):
                 noise = rng.normal(size=len(tested)) + rng.normal(0, 0.1)
                 margin = 1.5 + 0.02 * number + difficulty[tested] + noise
                 worn = 1 / (1 + np.exp(np.where(label[tested] == 1, -margin, margin)))

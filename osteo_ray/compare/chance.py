@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-import pandas as pd
 
+from osteo_ray.compare.predictions import Predictions
 from osteo_ray.compare.significance import corrected_t_test
 
 
@@ -47,29 +47,27 @@ def measure_chance(labels: np.ndarray, predicted: np.ndarray) -> float:
 
 
 def hold_against_chance(
-    predictions: pd.DataFrame, model: str, arm: str, *, n_test: float, n_train: float
+    predictions: Predictions, model: str, arm: str, *, n_test: float, n_train: float
 ) -> AboveChance:
     """Test whether an arm is better than chance on test images.
 
     Args:
-        predictions: As trials leave them; labels are those that the arm took for true.
+        predictions: Of all trained models; labels are those that the arm took for true.
         model: The timm name.
         arm: Which.
         n_test: Test images per seed.
         n_train: Training images per seed.
     """
-    rows = predictions[
-        (predictions["model"] == model)
-        & (predictions["arm"] == arm)
-        & (predictions["split"] == "test")
+    groups = [
+        group
+        for key, group in predictions.groups.items()
+        if (key.model, key.arm, key.split) == (model, arm, "test")
     ]
-    scores = [name for name in rows.columns if name.startswith("p_")]
-    names = np.array([name.removeprefix("p_") for name in scores])
-    excess = []
-    for _, part in rows.groupby("seed"):
-        labels = part["label"].to_numpy(str)
-        predicted = names[part[scores].to_numpy().argmax(1)]
-        excess.append(float(np.mean(labels == predicted)) - measure_chance(labels, predicted))
+    excess = [
+        float(np.mean(group.labels == group.predicted))
+        - measure_chance(group.labels, group.predicted)
+        for group in groups
+    ]
     if len(excess) < 2:
         mean = excess[0] if excess else None
         return AboveChance(

@@ -1,14 +1,14 @@
 """The analysis of a comparison: from the table of predictions to `comparison.json`."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from osteo_ray.compare.arms import (
     ARMS,
@@ -106,6 +106,7 @@ def analyse(
     analysis: Analysis,
     missing: Sequence[Mapping[str, Any]] = (),
     looks: Sequence[Mapping[str, Any]] = (),
+    timed: Callable[[str], AbstractContextManager[object]] = nullcontext,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Measure, test and judge.
 
@@ -115,6 +116,7 @@ def analyse(
         analysis: What was planned.
         missing: model, seed, arm and reason of each planned training that did not finish.
         looks: What was decided before all seeds had run.
+        timed: Entered with the name of each part while it is done, for measurements.
 
     Returns:
         The table of results, and the content of `comparison.json`.
@@ -122,33 +124,30 @@ def analyse(
     Raises:
         InputError: Tables of two runs are mixed.
     """
-    coded = encode_predictions(predictions, analysis.classes, analysis.positive_class)
-    results = compute_results(coded, analysis.prevalence)
-    # Shuffled labels are no contrast: their test images are not labelled as those of other arms.
-    shuffled = pa.array([name for name, arm in ARMS.items() if arm.shuffled])
-    resampled = resample_metric(
-        predictions.filter(pc.invert(pc.is_in(predictions["arm"], shuffled))),
-        images,
-        metric=analysis.metric,
-        classes=analysis.classes,
-        positive_class=analysis.positive_class,
-    )
-    frame = predictions.filter(
-        pc.is_in(predictions["arm"], pa.array(list(_AGAINST_CHANCE)))
-    ).to_pandas()
-    chance = [
-        hold_against_chance(frame, model, arm, n_test=analysis.n_test, n_train=analysis.n_train)
-        for model in analysis.models
-        for arm in _AGAINST_CHANCE
-        if arm in analysis.arms
-    ]
-    comparison = build_comparison(
-        results, analysis, missing=missing, coded=coded, resampled=resampled, chance=chance
-    )
+    with timed("predictions as numbers"):
+        coded = encode_predictions(predictions, analysis.classes, analysis.positive_class)
+    with timed("all metrics of every training"):
+        results = compute_results(coded, analysis.prevalence)
+    with timed(f"{analysis.metric} on resampled test images"):
+        # Shuffled labels are no contrast: their images are not labelled as those of other arms.
+        comparable = coded.select(lambda key: key.arm not in _SHUFFLED)
+        resampled = resample_metric(comparable, images, metric=analysis.metric)
+    with timed("arms against chance"):
+        chance = [
+            hold_against_chance(coded, model, arm, n_test=analysis.n_test, n_train=analysis.n_train)
+            for model in analysis.models
+            for arm in _AGAINST_CHANCE
+            if arm in analysis.arms
+        ]
+    with timed("contrasts, shares and descriptions per seed"):
+        comparison = build_comparison(
+            results, analysis, missing=missing, coded=coded, resampled=resampled, chance=chance
+        )
     return results, {**comparison, "looks": _to_plain(looks)}
 
 
 _AGAINST_CHANCE = (ORIGINAL, "permuted_labels")
+_SHUFFLED = frozenset(name for name, arm in ARMS.items() if arm.shuffled)
 
 
 def build_comparison(

@@ -1,7 +1,8 @@
 """Metrics of a classifier on labelled images, per trained model: pure, and the table of results.
 
 What depends on counts alone is computed from the confusion matrix, for any number of matrices at
-once: scikit-learn counts anew for each metric, and a comparison has thousands of trained models.
+once, and what depends on the order of scores from one sort: scikit-learn counts and sorts anew for
+each metric, and a comparison has thousands of trained models.
 Tests hold every metric to scikit-learn's.
 """
 
@@ -10,7 +11,6 @@ from collections.abc import Hashable, Sequence
 
 import numpy as np
 import pandas as pd
-from sklearn.metrics import average_precision_score, roc_auc_score
 
 from osteo_ray.compare.predictions import (
     Group,
@@ -20,12 +20,14 @@ from osteo_ray.compare.predictions import (
     check_labels,
     check_probabilities,
 )
+from osteo_ray.compare.ranking import Ranking
 from osteo_ray.compare.thresholds import OPERATING_NAMES, choose_threshold, measure_operation
 from osteo_ray.config import METRIC_NAMES
 
 KEYS = list(Key._fields)
 N_BINS = 10
 """Of the calibration error and of reliability diagrams, of equal width."""
+_EDGES = np.linspace(0, 1, N_BINS + 1)[1:-1]
 
 
 def compute_metrics(
@@ -101,6 +103,11 @@ def count_confusion(labels: np.ndarray, predicted: np.ndarray, n_classes: int) -
     return matrix
 
 
+def find_bins(probabilities: np.ndarray) -> np.ndarray:
+    """Return the number of each probability's bin, int64; bins are those of `bin_probabilities`."""
+    return np.searchsorted(_EDGES, probabilities)
+
+
 def bin_probabilities(
     probabilities: np.ndarray, occurred: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -114,8 +121,7 @@ def bin_probabilities(
         Three arrays of shape (N_BINS,): counts, int64; sums of probabilities, float64; counts of
         what occurred, float64.
     """
-    edges = np.linspace(0, 1, N_BINS + 1)[1:-1]
-    bins = np.searchsorted(edges, probabilities)
+    bins = find_bins(probabilities)
     counts = np.bincount(bins, minlength=N_BINS)
     expected = np.bincount(bins, weights=probabilities, minlength=N_BINS)
     observed = np.bincount(bins, weights=occurred, minlength=N_BINS)
@@ -235,11 +241,6 @@ def _compute_mcc(confusion: np.ndarray) -> float:
 def _measure_scores(group: Group, index: int) -> tuple[float, float, float]:
     """Return AUC, average precision and Brier score of one class against the rest."""
     is_class, scores = group.labels == index, group.probabilities[:, index]
+    ranking = Ranking.of(scores, is_class)
     brier = float(np.mean((scores - is_class) ** 2))
-    if is_class.all() or not is_class.any():  # otherwise scikit-learn warns
-        return math.nan, math.nan, brier
-    return (
-        float(roc_auc_score(is_class, scores)),
-        float(average_precision_score(is_class, scores)),
-        brier,
-    )
+    return ranking.measure_auc(), ranking.measure_average_precision(), brier

@@ -12,6 +12,7 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
+from osteo_ray.compare.ranking import Ranking
 from osteo_ray.compare.significance import NEGLIGIBLE
 
 _LEAST_P = sys.float_info.min  # a p value is never 0, whatever a tail is rounded to
@@ -93,11 +94,10 @@ def count_discordant(first: np.ndarray, second: np.ndarray) -> Discordance:
 
 
 def place_scores(scores: np.ndarray, positive: np.ndarray) -> Placements:
-    """Return DeLong's structural components by midranks, in O(n log n).
+    """Return DeLong's structural components in O(n log n), by one sort.
 
-    After Sun and Xu, "Fast implementation of DeLong's algorithm", IEEE Signal Processing Letters
-    21 (2014): a midrank among all images minus that among the images of its own class counts the
-    images of the other class below it.
+    That sorting is enough is from Sun and Xu, "Fast implementation of DeLong's algorithm", IEEE
+    Signal Processing Letters 21 (2014).
 
     Args:
         scores: float, (n_images,); the higher, the more it speaks for the positive class.
@@ -115,10 +115,14 @@ def place_scores(scores: np.ndarray, positive: np.ndarray) -> Placements:
         )
     if not np.isfinite(scores).all():
         raise ValueError("Expected finite scores, but got NaN or infinity.")
-    ranks = stats.rankdata(scores)
-    below = ranks[positive] - stats.rankdata(scores[positive])
-    above = n_positive - (ranks[~positive] - stats.rankdata(scores[~positive]))
-    return Placements(below / n_negative, above / n_positive)
+    ranking = Ranking.of(scores, positive)
+    places = ranking.place()
+    # of the images with at least a score, those that have it count half
+    above = ranking.found - np.diff(ranking.found, prepend=0) / 2
+    below = n_negative - (ranking.rest - np.diff(ranking.rest, prepend=0) / 2)
+    return Placements(
+        (below / n_negative)[places[positive]], (above / n_positive)[places[~positive]]
+    )
 
 
 def compare_aucs(first: Placements, second: Placements, *, confidence: float) -> AucDifference:

@@ -133,29 +133,23 @@ def _describe_seed(
 ) -> Iterator[PairedSeed]:
     arms = dict.fromkeys(arm for pair in pairs for arm in pair)
     groups = {arm: predictions.groups.get(Key(model, seed, arm, "test")) for arm in arms}
-    placed = {arm: _place(predictions, group) for arm, group in groups.items() if group is not None}
+    tested = {arm: group for arm, group in groups.items() if group is not None}
+    placed = {arm: _place(predictions, group) for arm, group in tested.items()}
+    right = {arm: group.predicted == group.labels for arm, group in tested.items()}
     for arm, baseline in pairs:
         entry = PairedSeed(model, seed, arm, baseline)
         first, second = groups[arm], groups[baseline]
         if first is None or second is None:
             lost = [name for name in (arm, baseline) if groups[name] is None]
             yield replace(entry, note=f"No test predictions of {' and '.join(lost)}.")
-        elif not _share_images(first, second):
+        elif not first.shares_images(second):
             yield replace(entry, note="The two arms were tested on different images.")
         else:
-            found = count_discordant(
-                first.predicted == first.labels, second.predicted == second.labels
-            )
+            found = count_discordant(right[arm], right[baseline])
             entry = replace(
                 entry, n_images=len(first.labels), n01=found.n01, n10=found.n10, mcnemar_p=found.p
             )
             yield _add_delong(entry, placed[arm], placed[baseline], alpha)
-
-
-def _share_images(first: Group, second: Group) -> bool:
-    return np.array_equal(first.images, second.images) and np.array_equal(
-        first.labels, second.labels
-    )
 
 
 def _place(predictions: Predictions, group: Group) -> Placements | str:

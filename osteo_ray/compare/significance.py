@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+from scipy import special, stats
 
 NEGLIGIBLE = 1e-12
 """Differences of metrics closer than this are the same; the rest is floating-point noise."""
@@ -75,8 +75,8 @@ def corrected_t_test(
     sd = float(differences.std(ddof=1))
     error = sd * factor
     freedom = len(differences) - 1
-    half = error * float(stats.t.isf((1 - confidence) / 2, freedom))
-    p = 2 * float(stats.t.sf(abs(mean) / error, freedom))
+    half = -error * float(special.stdtrit(freedom, (1 - confidence) / 2))
+    p = 2 * _exceed(abs(mean) / error, freedom)
     return CorrectedT(mean, sd, error, mean - half, mean + half, p)
 
 
@@ -101,10 +101,13 @@ def wilcoxon_p(differences: np.ndarray) -> float:
     ranks = stats.rankdata(np.abs(differences))[differences != 0]
     doubled = np.rint(2 * ranks).astype(int)  # whole numbers: ties have half ranks
     positive = doubled[differences[differences != 0] > 0].sum()
-    share = np.ones(1)  # share[s]: of the sign patterns with a positive doubled rank sum of s
-    for rank in doubled:
-        share = (np.pad(share, (0, rank)) + np.pad(share, (rank, 0))) / 2
     total = doubled.sum()
+    share = np.zeros(total + 1)  # share[s]: of the sign patterns with a positive doubled sum of s
+    share[0] = 1
+    for rank in doubled:
+        moved = share.copy()
+        moved[rank:] += share[:-rank]
+        share = moved / 2
     return min(1.0, 2 * float(share[: min(positive, total - positive) + 1].sum()))
 
 
@@ -144,7 +147,7 @@ def non_inferiority_p(
     test = corrected_t_test(differences, n_test=n_test, n_train=n_train)
     if test.standard_error == 0:
         return math.nan
-    return float(stats.t.sf((test.mean + margin) / test.standard_error, len(differences) - 1))
+    return _exceed((test.mean + margin) / test.standard_error, len(differences) - 1)
 
 
 def sign_flip_p(differences: np.ndarray) -> float:
@@ -221,6 +224,11 @@ def inflate_error(n_seeds: int, n_test: float, n_train: float) -> float:
             f"Expected `n_test` of at least 0 and `n_train` above 0, but got {n_test}, {n_train}."
         )
     return math.sqrt(1 / n_seeds + n_test / n_train)
+
+
+def _exceed(t: float, freedom: int) -> float:
+    """Return the probability of a larger t; `stats.t.sf` gives the same in twenty times as long."""
+    return float(special.stdtr(freedom, -t))
 
 
 def _is_constant(differences: np.ndarray) -> bool:

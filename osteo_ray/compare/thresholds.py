@@ -9,7 +9,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from sklearn.metrics import roc_curve
+
+from osteo_ray.compare.ranking import Ranking
 
 
 class Operation(NamedTuple):
@@ -55,12 +56,12 @@ def choose_threshold(scores: np.ndarray, positive: np.ndarray) -> float:
     """
     if positive.all() or not positive.any():
         return math.nan
-    false_positive, true_positive, cuts = roc_curve(positive, scores, drop_intermediate=False)
-    distinct = cuts[1:]  # descending; the first cut is above all scores, never better than 0
+    ranking = Ranking.of(scores, positive)
+    distinct = ranking.cuts
     halfway = (distinct[:-1] + distinct[1:]) / 2
     halfway = np.where(halfway > distinct[1:], halfway, distinct[:-1])  # neighbouring floats
     candidates = np.append(halfway, 0.0)
-    gain = (true_positive - false_positive)[1:]
+    gain = ranking.found / ranking.n_class - ranking.rest / ranking.n_rest
     best = candidates[gain >= gain.max() - 1e-12][::-1]
     return float(best[np.argmin(np.abs(best - 0.5))])
 

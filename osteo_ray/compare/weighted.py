@@ -1,79 +1,84 @@
 """Metrics of weighted test predictions: many trained models and many sets of weights at once.
 
-A weight of 2 counts an image twice. `labels` is int64, (n_images,), indices of classes;
-`probabilities` is float, (n_runs, n_images, n_classes), a run being one trained model and all runs
-being tested on the same images; `weights` is float32, (n_draws, n_images), whole numbers.
+A weight of 2 counts an image twice. `groups` has the predictions of each trained model, all on the
+same images with the same labels; `weights` is uint8, (n_images, n_draws), C-contiguous: to put them
+in the order of a score is then to copy rows, where to pick from columns takes far longer.
 
 With weights of 1 each metric is that of `metrics.compute_metrics`, whose rules for two and for more
 classes hold here too.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
+from osteo_ray.compare.metrics import N_BINS, find_bins, judge_calibration
+from osteo_ray.compare.predictions import Group
+
 Values = npt.NDArray[np.float64]
+Weights = npt.NDArray[np.uint8]
 CountMetric = Callable[[Values, slice], Values]
-ScoreMetric = Callable[[np.ndarray, np.ndarray, npt.NDArray[np.float32]], Values]
+ScoreMetric = Callable[[np.ndarray, np.ndarray, Weights], Values]
+
+_BAND, _BLOCK = 2048, 32  # rows
 
 
 def measure_weighted(
     metric: str,
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    weights: npt.NDArray[np.float32],
+    groups: Sequence[Group],
+    weights: Weights,
     positive: int,
 ) -> Values | None:
-    """Measure runs under each set of weights.
+    """Measure trained models under each set of weights.
 
     Args:
         metric: A name in `METRIC_NAMES`.
-        labels: As in the module's text.
-        probabilities: Likewise.
+        groups: As in the module's text, at least one.
         weights: Likewise.
         positive: Index of the positive class; counts where there are two classes.
 
     Returns:
-        float64, (n_draws, n_runs), NaN where the metric is undefined; None if it has no weighted
+        float64, (n_draws, n_groups), NaN where the metric is undefined; None if it has no weighted
         form here.
     """
-    n_classes = probabilities.shape[2]
+    n_classes = groups[0].probabilities.shape[1]
     chosen = slice(positive, positive + 1) if n_classes == 2 else slice(None)
-    if metric in COUNT_METRICS:
-        confusion = count_weighted(labels, probabilities, weights)
-        with np.errstate(divide="ignore", invalid="ignore"):
-            return COUNT_METRICS[metric](confusion, chosen)
-    if metric in SCORE_METRICS:
-        measure = SCORE_METRICS[metric]
-        columns = range(n_classes)[chosen]
-        values = np.empty((len(weights), len(probabilities)))
-        with np.errstate(divide="ignore", invalid="ignore"):
-            for run, scores in enumerate(probabilities):
-                parts = [
-                    measure(labels == column, scores[:, column], weights) for column in columns
-                ]
-                values[:, run] = np.mean(parts, axis=0)
-        return values
+    with np.errstate(divide="ignore", invalid="ignore"):
+        if metric in COUNT_METRICS:
+            return COUNT_METRICS[metric](count_weighted(groups, weights), chosen)
+        if metric in SCORE_METRICS:
+            measured = [_measure_scores(metric, group, weights, positive) for group in groups]
+            return np.stack(measured, axis=1)
     return None
 
 
-def count_weighted(
-    labels: np.ndarray, probabilities: np.ndarray, weights: npt.NDArray[np.float32]
-) -> Values:
+def _measure_scores(metric: str, group: Group, weights: Weights, positive: int) -> Values:
+    measure, n_classes = SCORE_METRICS[metric], group.probabilities.shape[1]
+    if metric == "calibration_error":
+        probabilities, occurred = judge_calibration(group, positive)
+        return measure(occurred, probabilities, weights)
+    columns = [positive] if n_classes == 2 else range(n_classes)
+    parts = [measure(group.labels == k, group.probabilities[:, k], weights) for k in columns]
+    return np.asarray(np.mean(parts, axis=0))
+
+
+def count_weighted(groups: Sequence[Group], weights: Weights) -> Values:
     """Count the weight of each true and predicted class, the most probable being predicted.
 
     Returns:
-        float64, (n_draws, n_runs, n_classes, n_classes); a row per true class.
+        float64, (n_draws, n_groups, n_classes, n_classes); a row per true class.
     """
-    n_runs, n_images, n_classes = probabilities.shape
-    cells = labels * n_classes + probabilities.argmax(2)  # (n_runs, n_images)
+    n_images, n_classes = groups[0].probabilities.shape
     n_cells = n_classes**2
-    places = cells.T + n_cells * np.arange(n_runs)
-    ones = np.zeros((n_images, n_runs * n_cells), np.float32)
-    np.put_along_axis(ones, places, np.float32(1), axis=1)
-    counts = weights @ ones  # whole numbers below 2^24: exact
-    return counts.reshape(len(weights), n_runs, n_classes, n_classes).astype(np.float64)
+    ones = np.zeros((len(groups) * n_cells, n_images), np.float32)
+    for number, group in enumerate(groups):
+        cells = group.labels * n_classes + group.predicted
+        ones[number * n_cells + cells, np.arange(n_images)] = 1
+    counts = ones @ weights.astype(np.float32)  # whole numbers below 2^24: exact
+    shape = (weights.shape[1], len(groups), n_classes, n_classes)
+    return counts.T.reshape(shape).astype(np.float64)
 
 
 def _average(values: Values, chosen: slice) -> Values:
@@ -132,34 +137,118 @@ COUNT_METRICS: dict[str, CountMetric] = {
 """Metrics of weighted confusion matrices (..., n_classes, n_classes) and the classes averaged."""
 
 
-def _auc(is_class: np.ndarray, scores: np.ndarray, weights: npt.NDArray[np.float32]) -> Values:
+def _auc(is_class: np.ndarray, scores: np.ndarray, weights: Weights) -> Values:
     """Return the share of weighted pairs in the right order, ties counting half."""
-    order = np.argsort(scores, kind="stable")
-    ranked, is_positive = scores[order], is_class[order]
-    positives, negatives = ranked[is_positive], ranked[~is_positive]
-    of_positives = weights[:, order[is_positive]]
-    below = np.zeros((len(weights), len(negatives) + 1), np.float32)  # exact, as counts are
-    np.cumsum(weights[:, order[~is_positive]], axis=1, out=below[:, 1:])
-    first, last = (np.searchsorted(negatives, positives, side) for side in ("left", "right"))
-    won = np.einsum("dp,dp->d", of_positives, below[:, first], dtype=np.float64)
-    if np.any(first != last):
-        won += np.einsum("dp,dp->d", of_positives, below[:, last], dtype=np.float64)
-        won /= 2
-    return np.asarray(won / (of_positives.sum(1, dtype=np.float64) * below[:, -1]))
+    won, positives, negatives = np.zeros((3, weights.shape[1]))
+    for band in _cut_bands(scores):
+        hits = is_class[band]
+        positive, negative = band[hits], band[~hits]
+        of_positives, below = weights[positive], _accumulate(weights[negative])
+        n_positive = _add_up(of_positives)
+        won += n_positive * negatives
+        won += _win_pairs(scores[positive], scores[negative], of_positives, below)
+        positives += n_positive
+        negatives += below[-1]
+    return np.asarray(won / (positives * negatives))
 
 
-def _pr_auc(is_class: np.ndarray, scores: np.ndarray, weights: npt.NDArray[np.float32]) -> Values:
-    """Return average precision: precision at each threshold, weighted by the recall it adds."""
-    order = np.argsort(-scores, kind="stable")
+def _cut_bands(scores: np.ndarray) -> list[np.ndarray]:
+    """Return the images by ascending score, in bands of about `_BAND`; equal scores are in one.
+
+    What is made of a band stays in the processor's cache, whatever the number of images.
+    """
+    order = np.argsort(scores)
     ranked = scores[order]
-    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True))  # of equal scores
-    in_order = weights[:, order]
-    found = np.cumsum(in_order * is_class[order], axis=1, dtype=np.float64)[:, ends]
-    called = np.cumsum(in_order, axis=1, dtype=np.float64)[:, ends]
+    ends = np.flatnonzero(ranked[1:] != ranked[:-1]) + 1  # of equal scores, but the last
+    wanted = np.searchsorted(ends, np.arange(_BAND, len(scores), _BAND))
+    return np.split(order, np.unique(ends[wanted[wanted < len(ends)]]))
+
+
+def _win_pairs(
+    positives: np.ndarray, negatives: np.ndarray, weights: Weights, below: npt.NDArray[np.uint32]
+) -> Values:
+    """Return the weight of the pairs in the right order.
+
+    Args:
+        positives: Scores, (n_positives,), ascending.
+        negatives: Likewise, (n_negatives,).
+        weights: uint8, (n_positives, n_draws).
+        below: uint32, (n_negatives + 1, n_draws); weights of the negatives, accumulated.
+    """
+    first, last = (np.searchsorted(negatives, positives, side) for side in ("left", "right"))
+    # Whole numbers: twice the pairs won, in as many bits as they may need.
+    most = 2 * 255 * len(weights) * int(below[-1].max(initial=0))
+    fitting = np.promote_types(np.min_scalar_type(most), np.uint32)
+    won = 2 * _sum_products(below[first], weights, fitting)
+    tied = last > first
+    if tied.any():
+        won += _sum_products(below[last[tied]] - below[first[tied]], weights[tied], fitting)
+    return won / 2
+
+
+def _pr_auc(is_class: np.ndarray, scores: np.ndarray, weights: Weights) -> Values:
+    """Return average precision: precision at each threshold, weighted by the recall it adds."""
+    order = np.argsort(-scores)
+    ranked, hits = scores[order], is_class[order]
+    ends = np.flatnonzero(np.append(ranked[1:] != ranked[:-1], True)) + 1  # of equal scores
+    n_found = np.cumsum(hits)[ends - 1]
+    adds = np.diff(n_found, prepend=0) > 0  # thresholds without another positive add no recall
+    found = _accumulate(weights[order[hits]])[n_found[adds]].astype(np.float64)
+    called = _accumulate(weights[order])[ends[adds]]
     precision = np.where(called > 0, found / called, 0.0)
-    added = np.diff(found, axis=1, prepend=0.0)
-    return np.asarray((precision * added).sum(1) / found[:, -1])
+    added = np.diff(found, axis=0, prepend=0.0)
+    total = found[-1] if len(found) else np.zeros(weights.shape[1])
+    return np.asarray(np.einsum("kd,kd->d", precision, added) / total)
 
 
-SCORE_METRICS: dict[str, ScoreMetric] = {"auc": _auc, "pr_auc": _pr_auc}
-"""Metrics of one class against the rest: bool (n_images,), scores (n_images,), weights."""
+def _brier(is_class: np.ndarray, scores: np.ndarray, weights: Weights) -> Values:
+    """Return the mean squared error of a class's probability."""
+    return np.asarray((scores - is_class) ** 2 @ weights / _add_up(weights))
+
+
+def _calibration_error(occurred: np.ndarray, probabilities: np.ndarray, weights: Weights) -> Values:
+    """Return the expected calibration error; see `metrics.compute_metrics`."""
+    excess = np.zeros((N_BINS, len(probabilities)))
+    excess[find_bins(probabilities), np.arange(len(probabilities))] = probabilities - occurred
+    return np.asarray(np.abs(excess @ weights).sum(0) / _add_up(weights))
+
+
+SCORE_METRICS: dict[str, ScoreMetric] = {
+    "auc": _auc,
+    "pr_auc": _pr_auc,
+    "brier": _brier,
+    "calibration_error": _calibration_error,
+}
+"""Metrics of one class against the rest: bool (n_images,), scores (n_images,), weights. The
+calibration error is of the probability that `metrics.judge_calibration` picks."""
+
+
+def _add_up(weights: Weights) -> Values:
+    return np.asarray(weights.sum(0, dtype=np.uint32), dtype=np.float64)
+
+
+def _sum_products(sums: np.ndarray, weights: Weights, fitting: np.dtype[Any]) -> Values:
+    products = np.multiply(sums, weights, dtype=fitting)
+    return np.asarray(products.sum(0, dtype=fitting), dtype=np.float64)
+
+
+def _accumulate(weights: Weights) -> npt.NDArray[np.uint32]:
+    """Sum rows from the first on.
+
+    Args:
+        weights: uint8, (n_rows, n_draws).
+
+    Returns:
+        uint32, (n_rows + 1, n_draws); row k is the sum of the k rows before it.
+    """
+    # In blocks, whose rows are added side by side: `np.cumsum` goes down one column after the
+    # other, which takes three times as long.
+    n_rows, n_draws = weights.shape
+    n_blocks = -(-n_rows // _BLOCK)
+    sums = np.zeros((n_blocks * _BLOCK + 1, n_draws), np.uint32)
+    sums[1 : n_rows + 1] = weights
+    blocks = sums[1:].reshape(n_blocks, _BLOCK, n_draws)
+    for row in range(1, _BLOCK):
+        blocks[:, row] += blocks[:, row - 1]
+    blocks[1:] += np.cumsum(blocks[:-1, -1], axis=0, dtype=np.uint32)[:, None]
+    return sums[: n_rows + 1]

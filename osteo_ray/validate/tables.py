@@ -14,6 +14,7 @@ from statsmodels.stats.proportion import proportion_confint
 
 from osteo_ray.compare.contrasts import Contrast, compare_arms
 from osteo_ray.compare.power import detection_power
+from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.compare.resampling import resample_metric
 from osteo_ray.compare.share import share_explained
 from osteo_ray.validate.simulation import CLASSES, MODEL, Experiment, Setting, draw_experiment
@@ -157,13 +158,8 @@ def run_experiments(setting: Setting, numbers: Iterable[int], seed: int) -> pd.D
 
 
 def _judge(setting: Setting, experiment: Experiment) -> dict[str, Any]:
-    resampled = resample_metric(
-        experiment.predictions,
-        experiment.images,
-        metric=METRIC,
-        classes=CLASSES,
-        positive_class=CLASSES[-1],
-    )
+    predictions = encode_predictions(experiment.predictions, CLASSES, CLASSES[-1])
+    resampled = resample_metric(predictions, experiment.images, metric=METRIC)
     contrasts = compare_arms(
         experiment.results,
         pairs=_list_pairs(setting),
