@@ -149,7 +149,8 @@ class TestLime:
         explain_in_process(explained, checkpoint, tmp_path)
         found = read_masks(explained.masks)
         assert found == read_masks(tmp_path)
-        assert [row["kind"] for row in found] == ["lime"] * 9 + ["random"] * 9
+        kinds = [row["kind"] for row in found]
+        assert kinds == ["gradcam"] * 9 + ["lime"] * 9 + ["random"] * 9
         areas = {unpack_mask(row["keep_mask"], SIZE_PX).sum() for row in found if not row["error"]}
         assert len(areas) > 4
 
