@@ -24,7 +24,7 @@ from osteo_ray.compare.mask_jobs import Explanations, list_explanations
 from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.model_check import check_models
 from osteo_ray.compare.plan import state_plan
-from osteo_ray.compare.predictions import encode_predictions
+from osteo_ray.compare.predictions import NAMES, encode_predictions
 from osteo_ray.compare.prepare import create_run, extend_run, list_source, locate_run
 from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.config import CompareConfig
@@ -258,7 +258,9 @@ def gather_predictions(finished: Finished) -> pa.Table:
             "No training finished, so there is nothing to compare. The first failure: "
             f"{failure.trial}: {failure.reason}"
         )
-    predictions = pa.concat_tables([pq.read_table(part) for part in parts])
+    predictions = pa.concat_tables(
+        [pq.read_table(part, read_dictionary=list(NAMES)) for part in parts]
+    )
     write_table(experiment.run.predictions, predictions)
     return predictions
 
