@@ -1,6 +1,5 @@
 """Open a run: read and split the data of a new one, or find what an earlier one left."""
 
-import shutil
 import time
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
@@ -27,9 +26,9 @@ from osteo_ray.config import (
 )
 from osteo_ray.data.audit import audit_images, describe_audit
 from osteo_ray.data.groups import check_groups_whole
-from osteo_ray.data.ingest import ingest_images
+from osteo_ray.data.intake import take_in
 from osteo_ray.data.listing import Source
-from osteo_ray.data.phantom_set import write_phantoms
+from osteo_ray.data.phantom_set import CLASSES as PHANTOM_CLASSES
 from osteo_ray.data.sources import check_unchanged, open_source
 from osteo_ray.data.splits import (
     SPLIT_NAMES,
@@ -97,6 +96,7 @@ def list_source(config: CompareConfig, run: Run) -> Source | None:
         InputError: The source cannot be used, or is not what it was when the run began.
     """
     if config.data == PHANTOM:
+        _check_positive_class(config, PHANTOM_CLASSES)
         return None
     source = open_source(config.data)
     _check_positive_class(config, source.items["label"].unique())
@@ -137,24 +137,16 @@ def create_run(
         run.root.rmdir()  # empty, as `locate_run` has seen
     with write_whole(run.root) as unfinished:
         draft = Run(unfinished)
-        fingerprint = PHANTOM
-        if source is None:
-            write_phantoms(draft.phantom, **config.phantom.model_dump())
-            source = open_source(str(draft.phantom / "images"))
-            _check_positive_class(config, source.items["label"].unique())
-        else:
-            fingerprint = source.fingerprint
-        scratch = unfinished / "scratch"
-        ingest = ingest_images(
+        with take_in(
+            draft,
             source,
-            scratch,
-            pixels=draft.pixels,
+            config.phantom,
             image_size=config.image_size,
             max_reject_share=config.max_reject_share,
+            labels_needed=True,
             report=report,
-        )
-        audit = audit_images(ingest, config.conflict_policy, report=report)
-        shutil.rmtree(scratch)
+        ) as (ingest, fingerprint):
+            audit = audit_images(ingest, config.conflict_policy, report=report)
         images = audit.images[IMAGES.names]
         splits = split_images(images, config)
         write_table(draft.images, pa.Table.from_pandas(images, IMAGES, preserve_index=False))
@@ -196,9 +188,9 @@ def extend_run(run: Run, config: CompareConfig) -> None:
     Raises:
         InputError: There are too few images for the seeds.
     """
-    plans = read_json(run.plan)
+    plans = read_json(run.plan) if run.plan.exists() else []
     plan = describe_plan(config)
-    if plan["hash"] != plans[-1]["hash"]:
+    if not plans or plan["hash"] != plans[-1]["hash"]:
         plan["results_seen"] = run.comparison.exists()
         write_json(run.plan, [*plans, plan])
     images = pq.read_table(run.images).to_pandas()

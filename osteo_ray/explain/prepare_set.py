@@ -3,7 +3,6 @@
 import hashlib
 import json
 import os
-import shutil
 from collections.abc import Callable, Set
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -22,9 +21,8 @@ from osteo_ray.config import (
     name_source,
     read_yaml,
 )
-from osteo_ray.data.ingest import ingest_images
+from osteo_ray.data.intake import take_in
 from osteo_ray.data.listing import Source
-from osteo_ray.data.phantom_set import write_phantoms
 from osteo_ray.data.sources import check_unchanged, open_source
 from osteo_ray.errors import InputError
 from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
@@ -179,22 +177,16 @@ def create_set(
         run.root.rmdir()  # empty, as `locate_set` has seen
     with write_whole(run.root) as unfinished:
         draft = Run(unfinished)
-        fingerprint = PHANTOM
-        if source is None:
-            write_phantoms(draft.phantom, **config.phantom.model_dump())
-            source = open_source(str(draft.phantom / "images"), labels_needed=False)
-        else:
-            fingerprint = source.fingerprint
-        scratch = unfinished / "scratch"
-        ingest = ingest_images(
+        with take_in(
+            draft,
             source,
-            scratch,
-            pixels=draft.pixels,
+            config.phantom,
             image_size=subject.checkpoint.image_size,
             max_reject_share=config.max_reject_share,
+            labels_needed=False,
             report=report,
-        )
-        shutil.rmtree(scratch)
+        ) as (ingest, fingerprint):
+            pass  # nothing but the images is asked for
         for path, table, schema in (
             (draft.images, ingest.images[READ_IMAGES.names], READ_IMAGES),
             (draft.rejects, ingest.rejects, REJECTS),
