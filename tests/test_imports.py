@@ -42,6 +42,7 @@ USES_RAY = {
     "compare.sweeps",
     "compare.stages",
     "validate.tables",
+    "validate.worlds",
 }
 USES_TORCH = {  # at import; the others are imported by the driver, which does without
     "models.augmentation",
