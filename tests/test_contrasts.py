@@ -16,7 +16,7 @@ from osteo_ray.compare.posterior import correlated_posterior
 from osteo_ray.compare.predictions import NAMES, encode_predictions
 from osteo_ray.compare.resampling import Resampled, resample_metric
 from osteo_ray.compare.share import share_explained
-from osteo_ray.compare.significance import non_inferiority_p, sign_flip_p
+from osteo_ray.compare.significance import equivalence_p, non_inferiority_p, sign_flip_p
 from osteo_ray.errors import InputError
 
 CLASSES = ["normal", "worn"]
@@ -214,13 +214,14 @@ def test_identical_arms_are_no_tiny_p() -> None:
     table = pd.concat([table[table["arm"] != "lime"], same])
     first = _compare(pa.Table.from_pandas(table, preserve_index=False))[0]
     assert (first.difference, first.bootstrap_low, first.bootstrap_high) == (0.0, 0.0, 0.0)
-    assert (first.p_corrected_t, first.p_sign_flip, first.p_non_inferiority) == (1.0, 1.0, None)
-    assert (first.improvement, first.probability_better, first.variance_from_images) == (
-        0.5,
-        None,
-        None,
-    )
-    assert "All differences are the same" in (first.note or "")
+    assert (first.p_corrected_t, first.p_sign_flip, first.improvement) == (1.0, 1.0, 0.5)
+    assert (first.probability_better, first.variance_from_images) == (None, None)
+    assert "tested as if they differed on one image of one seed" in (first.note or "")
+    once = np.array([1 / PLAN["n_test"], 0, 0, 0, 0, 0])
+    sizes = (PLAN["margin"], PLAN["n_test"], PLAN["n_train"])
+    assert first.p_non_inferiority == pytest.approx(non_inferiority_p(once, *sizes))
+    assert first.p_equivalence == pytest.approx(equivalence_p(once, *sizes))
+    assert first.p_non_superiority == first.p_equivalence > 0
 
 
 def test_left_out_seeds_are_named() -> None:

@@ -280,10 +280,14 @@ def test_identical_arms() -> None:
     results = pd.concat([original, *(original.assign(arm=arm) for arm in USUAL[1:])])
     first = _compare(results)[0]
     assert (first.difference, first.low, first.high) == (0.0, 0.0, 0.0)
-    assert (first.p_corrected_t, first.p_wilcoxon, first.p_equivalence) == (1.0, 1.0, None)
+    assert (first.p_corrected_t, first.p_wilcoxon) == (1.0, 1.0)
+    assert first.p_equivalence is not None
+    assert 0 < first.p_equivalence < 0.05
     judged = _judge(results)
-    assert judged.verdict == "inconclusive"
-    assert "All differences are the same" in judged.reason
+    assert judged.verdict == "equivalent"
+    assert "as if they differed on one image of one seed" in judged.reason
+    few = results[results["seed"] < 3]
+    assert _judge(few).verdict == "inconclusive"
 
 
 def test_same_gain_on_every_seed_is_not_significant_by_default() -> None:

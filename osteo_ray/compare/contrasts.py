@@ -169,15 +169,23 @@ def _test(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> Contr
         mean = float(differences[0]) if n_seeds else None
         return replace(contrast, difference=mean, note=join_notes([contrast.note, few]))
     n_test, n_train = sizes
-    gains = -differences if contrast.metric in LOWER_IS_BETTER else differences
+    sign = -1 if contrast.metric in LOWER_IS_BETTER else 1
+    gains = sign * differences
     test = corrected_t_test(differences, n_test=n_test, n_train=n_train, confidence=1 - alpha)
-    equivalence = equivalence_p(differences, contrast.margin, n_test, n_train)
+    bound = (contrast.margin, n_test, n_train)
     posterior = correlated_posterior(gains, margin=contrast.margin, n_test=n_test, n_train=n_train)
     notes = [contrast.note]
-    if test.sd == 0:
+    if test.sd == 0 and test.mean == 0:
+        gains = _differ_once(gains, n_test)
+        notes.append(
+            "The arms are alike on every seed; whether they are equivalent is tested as if they "
+            "differed on one image of one seed."
+        )
+    elif test.sd == 0:
         notes.append(
             "All differences are the same: without spread, no t-test of a gain or equivalence."
         )
+    equivalence = equivalence_p(gains, *bound)
     smallest = 2.0 ** (1 - n_seeds)
     if smallest >= alpha:
         notes.append(
@@ -194,14 +202,21 @@ def _test(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> Contr
         p_sign_flip=sign_flip_p(differences),
         p_equivalence=_known(equivalence),
         equivalent=equivalence < alpha,
-        p_non_inferiority=_known(non_inferiority_p(gains, contrast.margin, n_test, n_train)),
-        p_non_superiority=_known(non_inferiority_p(-gains, contrast.margin, n_test, n_train)),
-        improvement=improvement_share(gains),
+        p_non_inferiority=_known(non_inferiority_p(gains, *bound)),
+        p_non_superiority=_known(non_inferiority_p(-gains, *bound)),
+        improvement=improvement_share(differences * sign),
         probability_worse=posterior.worse if posterior else None,
         probability_equivalent=posterior.equivalent if posterior else None,
         probability_better=posterior.better if posterior else None,
         note=join_notes(notes),
     )
+
+
+def _differ_once(differences: np.ndarray, n_test: float) -> np.ndarray:
+    """Return differences as if one test image of one seed were judged otherwise."""
+    changed = differences.copy()
+    changed[0] += 1 / max(n_test, 1.0)
+    return changed
 
 
 def _add_bootstrap(contrast: Contrast, resampled: Resampled | None, alpha: float) -> Contrast:

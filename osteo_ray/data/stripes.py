@@ -59,7 +59,7 @@ class Drawing:
         outside: What the others go by.
         mask: What a planted mask keeps.
         n_images: Half of the groups are of each class.
-        n_copies: Images per group: they share class and stripes by group, not the region's place.
+        n_copies: Images per group: they share the class and stripes by group, and nothing else.
         moving: Whether the region is at a place of its own in each image, or always in the middle.
         signal: Amplitude of stripes by class or group, gray levels.
         nuisance: Amplitude of stripes by chance or of any kind, gray levels.

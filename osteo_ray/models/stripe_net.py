@@ -52,5 +52,8 @@ def stripe_net(**options: Any) -> StripeNet:
 
 @register_model
 def stripe_net_bn(**options: Any) -> StripeNet:
-    """With batch normalisation: a few dozen steps short of its first good answers, it has none."""
+    """With batch normalisation: learns fast, but needs 20 steps or so to answer better than chance.
+
+    Until then the running statistics are far from those of a batch, and all images get one answer.
+    """
     return StripeNet(normalized=True)
