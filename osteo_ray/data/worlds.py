@@ -172,6 +172,6 @@ WORLDS = {
 }
 """By name. Right is one verdict, but in `copies apart`, where any is that is not a real gain.
 
-Strengths of stripes and lengths of trainings were tuned on the sets drawn with seeds 1000 to 1014 (and a few below 6);
-verdicts that are to be counted need sets of other seeds.
+Strengths of stripes and lengths of trainings were tuned on sets drawn with seeds 0 to 5 and 1000 to
+1014; verdicts that are to be counted need sets of other seeds.
 """
