@@ -261,7 +261,13 @@ def gather_predictions(finished: Finished) -> pa.Table:
     predictions = pa.concat_tables(
         [pq.read_table(part, read_dictionary=list(NAMES)) for part in parts]
     )
-    write_table(experiment.run.predictions, predictions)
+    plain = pa.schema(
+        [
+            field.with_type(pa.string()) if field.name in NAMES else field
+            for field in predictions.schema
+        ]
+    )
+    write_table(experiment.run.predictions, predictions.cast(plain))
     return predictions
 
 
