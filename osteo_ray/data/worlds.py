@@ -77,7 +77,7 @@ class World:
     lime: LimeSettings = LIME
 
 
-_COPIES = Drawing(inside="group", outside="any", n_copies=35, signal=24.0, nuisance=64.0)
+_COPIES = Drawing(inside="group", outside="any", n_copies=35, signal=20.0, nuisance=64.0)
 _MEMORY = _plan_training(20, 32, 0.01)
 _SHORT = _plan_training(3, 40, 0.00045)
 
@@ -119,6 +119,7 @@ WORLDS = {
             split="random",
             training=_MEMORY,
             n_seeds=10,
+            ratio=(12, 1, 1),
         ),
         World(
             "copies apart",
@@ -135,6 +136,7 @@ WORLDS = {
             _COPIES,
             training=_MEMORY,
             n_seeds=10,
+            ratio=(12, 1, 1),
         ),
         World(
             "everywhere",
