@@ -122,28 +122,23 @@ def _show_arms(console: Console, comparison: dict[str, Any]) -> None:
         for name, heading in _COLUMNS.items()
         if name != metric and (binary or not name.endswith("_at_threshold"))
     }
-    table = Table(
-        title="Test images, mean over seeds",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE,
-        caption=note,
-        caption_justify="left",
-    )
-    table.add_column("arm", no_wrap=True)
-    for heading in headings.values():
-        table.add_column(heading, justify="right", no_wrap=True)
-    model = None
-    for row in comparison["arms"]:
-        if row["model"] != model:
-            model = row["model"]
-            table.add_row(f"[bold]{escape(model)}[/bold]")
-        found = row["metrics"]
-        sd = _number(found[metric]["sd"], ".3f")
-        means = [_number(found.get(name, {}).get("mean"), ".3f") for name in headings]
-        table.add_row(escape(row["arm"]), f"{means[0]} ± {sd}", *means[1:])
-    if comparison["arms"]:
+    for model in dict.fromkeys(row["model"] for row in comparison["arms"]):
+        # A table each: the name of a model may be wider than any arm's.
+        table = Table(
+            box=box.SIMPLE, title=escape(f"{model}: test images, mean over seeds"), **_TITLE
+        )
+        table.add_column("arm", no_wrap=True)
+        for heading in headings.values():
+            table.add_column(heading, justify="right", no_wrap=True)
+        for row in comparison["arms"]:
+            if row["model"] == model:
+                found = row["metrics"]
+                sd = _number(found[metric]["sd"], ".3f")
+                means = [_number(found.get(name, {}).get("mean"), ".3f") for name in headings]
+                table.add_row(escape(row["arm"]), f"{means[0]} ± {sd}", *means[1:])
         console.print(table)
+    if comparison["arms"]:
+        console.print(note, highlight=False)
 
 
 def show_explanations(console: Console, found: Summary) -> None:
