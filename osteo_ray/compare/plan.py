@@ -135,7 +135,8 @@ def state_plan(config: CompareConfig, parts: Parts, positive_share: float) -> st
         return f"Plan {config.plan_hash()}: no contrast to judge. {error}"
     design, found, work = plan.design, plan.prospects, plan.work
     power = "no power" if found.power is None else f"power {found.power:.2f}"
-    smallest = "nothing" if found.smallest is None else f"{found.smallest:.3f}"
+    reachable = found.smallest is not None and found.smallest < 1
+    smallest = f"{found.smallest:.3f}" if reachable else "nothing that there can be"
     return (
         f"Plan {plan.hash}: {design.arm} minus {design.baseline} in {design.metric}, smallest "
         f"effect of interest {design.effect:g}, {design.n_seeds} seeds: {power}, if arms disagree "

@@ -179,7 +179,7 @@ def show_protocols(console: Console, gains: Sequence[ProtocolGain]) -> None:
     """Show what the protocol alone makes of each gain."""
     table = Table(box=box.SIMPLE, title="Gain over original by protocol", **_TITLE)
     table.add_column("", no_wrap=True)
-    for heading in ("clean", "paper's", "the protocol makes", "95 % interval", "p"):
+    for heading in ("clean", "paper's", "difference", "95 % interval", "p"):
         table.add_column(heading, justify="right", no_wrap=True)
     for gain in gains:
         table.add_row(
