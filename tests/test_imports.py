@@ -14,8 +14,10 @@ import osteo_ray
 ROOT = Path(osteo_ray.__file__).parent
 BOTTOM = ("runs", "config", "errors", "progress", "noise", "cluster", "job_paths")
 LAYERS = (
+    "job",
     "cli",
     "commands",
+    "submission",
     "bench",
     "validate",
     "report",
@@ -41,6 +43,8 @@ USES_RAY = {
     "compare.model_check",
     "compare.sweeps",
     "compare.stages",
+    "submission.following",
+    "submission.head",
     "validate.tables",
     "validate.worlds",
 }
