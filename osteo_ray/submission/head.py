@@ -1,5 +1,6 @@
 """The head of a cluster, as one who submits jobs sees it, with errors that say what to do."""
 
+import logging
 import os
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -16,6 +17,11 @@ from osteo_ray.errors import IncompleteError, InputError
 DEFAULT_ADDRESS = "http://127.0.0.1:8265"
 _ADDRESS, _MODE = "RAY_API_SERVER_ADDRESS", "RAY_AUTH_MODE"
 _TIMEOUTS_S = (10, 60)  # to connect, and to wait for an answer
+_CHATTY = (
+    "ray._private.runtime_env.packaging",
+    "ray.dashboard.modules.dashboard_sdk",
+    "ray.dashboard.modules.job.sdk",
+)
 
 
 class UnreachableError(Exception):
@@ -53,6 +59,8 @@ class Head:
         self.address = _complete(address or os.environ.get(_ADDRESS) or DEFAULT_ADDRESS)
         os.environ[_ADDRESS] = self.address  # which Ray would otherwise prefer to what it is given
         _check_token()
+        for name in _CHATTY:  # they tell of each upload and connection
+            logging.getLogger(name).setLevel(logging.WARNING)
         try:
             self._client = _BoundedClient(self.address)
         except AuthenticationError as error:
