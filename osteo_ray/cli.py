@@ -19,7 +19,7 @@ from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
 from osteo_ray.commands.results import check_table_command, export_command, report_command
 from osteo_ray.commands.submit import submit_command
 from osteo_ray.commands.validate import validate_command
-from osteo_ray.errors import IncompleteError, InputError, suggest
+from osteo_ray.errors import IncompleteError, InputError, StorageError, suggest
 
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic helps no user
 
@@ -37,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(errors, f"Error: {error}", BAD_INPUT)
     except IncompleteError as error:
         return _end(errors, f"Failed: {error}", FAILED)
+    except StorageError as error:
+        reason = f"storage refused: {error.filename}: {error.strerror}. What finished is kept."
+        return _end(errors, f"Failed: {reason} The same command goes on.", FAILED)
     except SystemExit as ended:  # from the parser, which has said why
         return ended.code if isinstance(ended.code, int) else BAD_INPUT
 

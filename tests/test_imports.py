@@ -12,7 +12,10 @@ import pytest
 import osteo_ray
 
 ROOT = Path(osteo_ray.__file__).parent
-BOTTOM = ("runs", "config", "errors", "progress", "noise", "cluster", "job_paths")
+BOTTOM = (
+    *("runs", "remote", "storage", "lock", "config", "errors", "progress", "noise", "cluster"),
+    "job_paths",
+)
 LAYERS = (
     "job",
     "cli",

@@ -6,10 +6,9 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from osteo_ray.config import CompareConfig, hash_settings
-from osteo_ray.runs import PIXELS, Run, read_parts
+from osteo_ray.runs import PIXELS, Run, read_parts, read_table
 
 
 @dataclass(frozen=True)
@@ -37,8 +36,8 @@ def fingerprint_images(images: pd.DataFrame, config: CompareConfig) -> str:
 
 def read_dataset(run: Run, config: CompareConfig) -> Dataset:
     """Read the images and splits of a run."""
-    images = pq.read_table(run.images).to_pandas()
-    table = pq.read_table(run.splits).to_pandas()
+    images = read_table(run.images).to_pandas()
+    table = read_table(run.splits).to_pandas()
     splits = {}
     for seed, part in table[table["seed"].isin(config.seed_numbers)].groupby("seed"):
         assigned = part.set_index("image_id")["split"].reindex(images["image_id"]).fillna("")

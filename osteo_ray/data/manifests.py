@@ -21,14 +21,9 @@ from osteo_ray.data.listing import (
     tabulate_items,
     write_cell,
 )
-from osteo_ray.data.readers import (
-    FileReader,
-    TableReader,
-    first_line,
-    open_filesystem,
-    split_uri,
-)
+from osteo_ray.data.readers import FileReader, TableReader
 from osteo_ray.errors import InputError
+from osteo_ray.remote import first_line, open_filesystem, split_uri
 
 _COLUMNS = ("path", "label", *OPTIONAL_COLUMNS)
 _SYNONYMS = {"file_name": "path", "image_path": "path", "class": "label", "patient": "patient_id"}
