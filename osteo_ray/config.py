@@ -9,6 +9,7 @@ import hashlib
 import itertools
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, get_args
@@ -19,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tyro.conf import arg
 
 from osteo_ray.errors import InputError, suggest
+from osteo_ray.trust import refuse_secrets
 
 if TYPE_CHECKING:
     from osteo_ray.storage import Place
@@ -228,7 +230,7 @@ class SourceConfig(Settings):
     @field_validator("data")
     @classmethod
     def _locate_data(cls, data: str) -> str:
-        return locate_data(data)
+        return refuse_secrets(locate_data(data))
 
 
 class SetupConfig(SourceConfig):
@@ -258,6 +260,9 @@ class SetupConfig(SourceConfig):
     @field_validator("models")
     @classmethod
     def _check_models(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        for name in models:  # they name folders; timm takes some with `:` from elsewhere
+            if not re.fullmatch(r"\w[\w.-]*", name):
+                raise ValueError(f"Expected timm names of models, but got `{name}`.")
         return _without_repeats(models, "models")
 
     @field_validator("split_ratio")
@@ -629,7 +634,7 @@ def name_source(data: str) -> str:
 
 
 def _locate_file(file: str) -> str:
-    return file if "://" in file else _make_absolute(file)
+    return refuse_secrets(file) if "://" in file else _make_absolute(file)
 
 
 def _make_absolute(path: str) -> str:

@@ -25,6 +25,7 @@ from osteo_ray.errors import InputError
 from osteo_ray.remote import RemotePath
 from osteo_ray.storage import Place, locate
 from osteo_ray.storage import write_whole as write_whole
+from osteo_ray.trust import refuse_objects
 
 SCHEMA_VERSION = b"4"
 _READS = 16  # requests at a time, where each is a matter of waiting
@@ -261,8 +262,13 @@ def read_table(
         path: Of the file.
         columns: Which; all by default.
         as_numbers: Columns of text that are to be held as numbers of a dictionary.
+
+    Raises:
+        InputError: A column would run code when it is read.
     """
-    return pq.read_table(_open_table(path), columns=columns, read_dictionary=list(as_numbers))
+    table = pq.read_table(_open_table(path), columns=columns, read_dictionary=list(as_numbers))
+    refuse_objects(table.schema, path)
+    return table
 
 
 def read_tables(paths: Iterable[Place], *, as_numbers: Sequence[str] = ()) -> list[pa.Table]:
@@ -301,6 +307,7 @@ def read_rows(part: str, start: int, stop: int) -> list[dict[str, Any]]:
             elif not groups:
                 before += n_rows
             at += n_rows
+        refuse_objects(file.schema_arrow, part)
         rows: list[dict[str, Any]] = (
             file.read_row_groups(groups).slice(start - before, stop - start).to_pylist()
         )
@@ -319,6 +326,7 @@ def _check_version(fragment: Any, part: str) -> None:
             f"but found {version} in {part}. Go on with the osteo_ray that wrote it, or begin anew "
             "in another --out."
         )
+    refuse_objects(fragment.physical_schema, part)
 
 
 def _list_files(directory: Place) -> list[tuple[Place, int | None]]:
@@ -353,6 +361,7 @@ def scan_table(
     else:
         names, filesystem = [str(file) for file in files], None
     dataset = pyarrow.dataset.dataset(names, format="parquet", filesystem=filesystem)
+    refuse_objects(dataset.schema, path)
     return dataset.to_table(filter=keep, columns=columns)
 
 

@@ -14,7 +14,7 @@ import osteo_ray
 ROOT = Path(osteo_ray.__file__).parent
 BOTTOM = (
     *("runs", "remote", "storage", "lock", "config", "errors", "progress", "noise", "cluster"),
-    "job_paths",
+    *("job_paths", "trust"),
 )
 LAYERS = (
     "job",

@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 
 from osteo_ray.config import CompareConfig, hash_settings
 from osteo_ray.runs import PIXELS, Run, read_parts, read_table
+from osteo_ray.trust import refuse_paths
 
 
 @dataclass(frozen=True)
@@ -35,9 +36,15 @@ def fingerprint_images(images: pd.DataFrame, config: CompareConfig) -> str:
 
 
 def read_dataset(run: Run, config: CompareConfig) -> Dataset:
-    """Read the images and splits of a run."""
+    """Read the images and splits of a run.
+
+    Raises:
+        InputError: A name in the tables is none that osteo_ray gives: files are named after them.
+    """
     images = read_table(run.images).to_pandas()
     table = read_table(run.splits).to_pandas()
+    refuse_paths(images["image_id"], "ids", run.images)
+    refuse_paths(table["split"].unique(), "names of splits", run.splits)
     splits = {}
     for seed, part in table[table["seed"].isin(config.seed_numbers)].groupby("seed"):
         assigned = part.set_index("image_id")["split"].reindex(images["image_id"]).fillna("")

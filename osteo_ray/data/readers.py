@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from osteo_ray.data.images import UnreadableImageError
 from osteo_ray.remote import first_line, is_local, open_filesystem
+from osteo_ray.trust import refuse_objects
 
 LARGEST_FILE = 512 * 2**20
 """Bytes beyond which a file is not read: no radiograph is that large, and workers share memory."""
@@ -187,4 +188,6 @@ class TableReader:
 def _load_cells(uri: str, column: str, number: int) -> Any:
     filesystem, path = open_filesystem(uri)
     with filesystem.open_input_file(path) as opened:
-        return pq.ParquetFile(opened).read_row_group(number, columns=[column])[column]
+        table = pq.ParquetFile(opened).read_row_group(number, columns=[column])
+    refuse_objects(table.schema, uri)
+    return table[column]
