@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 from typing import Any
 
 from osteo_ray.commands.compare import parse_compare
@@ -10,6 +11,7 @@ from osteo_ray.commands.explain import parse_explain
 from osteo_ray.config import AuditConfig, CompareConfig, ExplainConfig
 from osteo_ray.errors import InputError, suggest
 from osteo_ray.job_paths import check_job_paths
+from osteo_ray.remote import split_uri
 
 
 @dataclass(frozen=True)
@@ -18,18 +20,28 @@ class JobKind:
 
     Attributes:
         parse: Builds its configuration from flags.
-        list_inputs: Flag and absolute path, or `phantom`, of each thing that it reads.
-        report: What in its --out a person wants to see first.
+        list_inputs: Flag and absolute path, URI, or `phantom`, of each thing that it reads.
+        name_report: What a person will want to see first, by the configuration and its out.
+        find_out: Where it writes.
     """
 
     parse: Callable[[Sequence[str]], Any]
     list_inputs: Callable[[Any], list[tuple[str, str]]]
-    report: str
+    name_report: Callable[[Any, str], str]
+    find_out: Callable[[Any], str | None] = attrgetter("out")
 
 
 def _list_trained(config: CompareConfig | AuditConfig) -> list[tuple[str, str]]:
     files = [entry.partition("=")[2] for entry in config.weights]
     return [("--data", config.data), *(("--weights", file) for file in files if file)]
+
+
+def _within_out(name: str) -> Callable[[Any, str], str]:
+    def name_report(_: Any, out: str) -> str:
+        place, options = split_uri(out)
+        return f"{place.rstrip('/')}/{name}{options}"
+
+    return name_report
 
 
 def _list_explained(config: ExplainConfig) -> list[tuple[str, str]]:
@@ -38,9 +50,9 @@ def _list_explained(config: ExplainConfig) -> list[tuple[str, str]]:
 
 
 JOBS: dict[str, JobKind] = {
-    "compare": JobKind(parse_compare, _list_trained, "report.html"),
-    "explain": JobKind(parse_explain, _list_explained, "masks"),
-    "audit": JobKind(parse_audit, _list_trained, "audit.html"),
+    "compare": JobKind(parse_compare, _list_trained, _within_out("report.html")),
+    "explain": JobKind(parse_explain, _list_explained, _within_out("masks")),
+    "audit": JobKind(parse_audit, _list_trained, _within_out("audit.html")),
 }
 
 
@@ -61,5 +73,6 @@ def check_job(name: str, arguments: Sequence[str]) -> str:
         )
     kind = JOBS[name]
     config = kind.parse(arguments)
-    check_job_paths(config.out, kind.list_inputs(config))
-    return f"{config.out.rstrip('/')}/{kind.report}"
+    out = kind.find_out(config)
+    check_job_paths(out, kind.list_inputs(config))
+    return kind.name_report(config, str(out))
