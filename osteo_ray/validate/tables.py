@@ -39,6 +39,14 @@ SETTINGS = (
         gains=(("original", 0.0), ("lime", 0.06), ("random_mask", 0.03)),
     ),
     Setting("a loss of the margin", gains=(("original", 0.0), ("lime", -MARGIN))),
+    Setting(
+        "a gain, seeds alike as assumed",
+        gains=(("original", 0.0), ("lime", 0.08)),
+        skill=0.2,
+        common=0.105,  # var(mean)/E[s²] is 1/J + n_test/n_train then
+        bootstrap_covers=False,
+        plan_holds=True,
+    ),
     Setting("the data set's luck", skill=0.2, common=0.08, bootstrap_covers=False),
 )
 """Accuracies of .8 and arms that are mostly right about the same images, as in real comparisons."""
@@ -61,6 +69,7 @@ class Finding:
     n_test: float = 0.0
 
 
+_POWER_OFF = 0.03
 _AT_MOST_ALPHA, _COVERS, _COVERS_OR_MORE = (0.0, ALPHA), (0.93, 0.97), (0.93, 1.0)
 BARS: dict[str, tuple[float, float] | None] = {
     "false alarms": _AT_MOST_ALPHA,
@@ -157,17 +166,22 @@ def _judge(setting: Setting, experiment: Experiment) -> dict[str, Any]:
 
 def summarize(setting: Setting, rows: pd.DataFrame) -> Finding:
     """Turn the rows of `run_experiments` into rates, each with its bar."""
-    rates = {}
-    for name, bar in BARS.items():
-        if name in rows and rows[name].notna().any():
-            held = name != "bootstrap covers" or setting.bootstrap_covers
-            rates[name] = Rate.of(rows[name], bar if held else None)
     truth = dict(setting.gains)["lime"]
     n_train, n_test = (float(rows[name].mean()) for name in ("n_train", "n_test"))
     planned = None
     if truth != 0:
         sd = float(np.sqrt(rows["variance"].mean()))
         planned = detection_power(truth, sd, setting.n_seeds, n_test, n_train, ALPHA)
+    bars = dict(BARS)
+    if not setting.bootstrap_covers:
+        bars["bootstrap covers"] = None
+    if setting.plan_holds and planned is not None:
+        bars["power"] = (planned - _POWER_OFF, planned + _POWER_OFF)
+    rates = {
+        name: Rate.of(rows[name], bar)
+        for name, bar in bars.items()
+        if name in rows and rows[name].notna().any()
+    }
     return Finding(setting, rates, planned, n_test)
 
 
