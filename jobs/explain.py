@@ -12,6 +12,8 @@ A small variant, a minute on one CPU machine (synthetic knees; any checkpoint wi
         --checkpoint /tmp/osteo-ray-demo/trials/MODEL/seed-0/original-KEY/model.safetensors \
         --lime-samples 20 --out /tmp/osteo-ray-explanations
 
+From anywhere, with retries and the driver's exit code: `osteo-ray submit explain …`.
+
 The flags are those of `osteo-ray explain`. A job runs in a copy of the submitted folder that Ray
 deletes later, so --out is required and absolute, on storage that every node sees; the same holds
 for --data and --checkpoint. Exit codes: 0 done; 1 something failed, and submitting the same command
@@ -19,32 +21,8 @@ again goes on from there; 2 bad input.
 """
 
 import sys
-from collections.abc import Sequence
 
-from osteo_ray.cli import main
-from osteo_ray.commands.explain import parse_explain
-from osteo_ray.commands.parsing import BAD_INPUT
-from osteo_ray.errors import InputError
-from osteo_ray.job_paths import check_job_paths
-
-
-def run_job(arguments: Sequence[str]) -> int:
-    """Run `osteo-ray explain` with these flags; return its exit code.
-
-    Args:
-        arguments: Flags, without the name of a command; the first may be the data.
-    """
-    try:
-        config = parse_explain(arguments)
-        checkpoint = [("--checkpoint", config.checkpoint)] if config.checkpoint else []
-        check_job_paths(config.out, [("--data", config.data), *checkpoint])
-    except InputError as error:
-        print(f"Error: {error}", file=sys.stderr)
-        return BAD_INPUT
-    except SystemExit as ended:  # from the parser, which has printed help or what is wrong
-        return ended.code if isinstance(ended.code, int) else BAD_INPUT
-    return main(["explain", *arguments])
-
+from osteo_ray.job import run_job
 
 if __name__ == "__main__":
-    sys.exit(run_job(sys.argv[1:]))
+    sys.exit(run_job("explain", sys.argv[1:]))

@@ -17,8 +17,9 @@ from osteo_ray.commands.data import audit_command, phantom_command
 from osteo_ray.commands.explain import explain_command
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
 from osteo_ray.commands.results import check_table_command, export_command, report_command
+from osteo_ray.commands.submit import submit_command
 from osteo_ray.commands.validate import validate_command
-from osteo_ray.errors import IncompleteError, InputError, suggest
+from osteo_ray.errors import IncompleteError, InputError, StorageError, suggest
 
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic helps no user
 
@@ -36,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _end(errors, f"Error: {error}", BAD_INPUT)
     except IncompleteError as error:
         return _end(errors, f"Failed: {error}", FAILED)
+    except StorageError as error:
+        reason = f"storage refused: {error.filename}: {error.strerror}. What finished is kept."
+        return _end(errors, f"Failed: {reason} The same command goes on.", FAILED)
     except SystemExit as ended:  # from the parser, which has said why
         return ended.code if isinstance(ended.code, int) else BAD_INPUT
 
@@ -68,6 +72,7 @@ _COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "variance": (variance_command, "Say which source of chance makes how much of the variance."),
     "audit": (audit_command, "Find copies, conflicts and shortcuts in a set of images."),
     "explain": (explain_command, "Explain each image of a set with one trained classifier."),
+    "submit": (submit_command, "Run compare, explain or audit as a job on a Ray cluster."),
     "report": (report_command, "Write the report of a run again from its tables."),
     "export": (export_command, "Write the images as an arm saw them, as a data set for others."),
     "check-table": (check_table_command, "Say which printed figures contradict each other."),

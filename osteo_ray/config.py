@@ -9,9 +9,10 @@ import hashlib
 import itertools
 import json
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple, TypeVar, get_args
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, TypeVar, get_args
 from urllib.parse import unquote
 
 import yaml
@@ -19,6 +20,10 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from tyro.conf import arg
 
 from osteo_ray.errors import InputError, suggest
+from osteo_ray.trust import refuse_secrets
+
+if TYPE_CHECKING:
+    from osteo_ray.storage import Place
 
 PHANTOM = "phantom"
 ARM_NAMES = (
@@ -217,13 +222,15 @@ class SourceConfig(Settings):
 
     data: str = Field(PHANTOM, description=DATA_HELP)
     out: str | None = Field(
-        None, description="Directory of the results; by default named after the data."
+        None,
+        description="Directory of the results, a path or URI (s3://…); by default named after the "
+        "data.",
     )
 
     @field_validator("data")
     @classmethod
     def _locate_data(cls, data: str) -> str:
-        return locate_data(data)
+        return refuse_secrets(locate_data(data))
 
 
 class SetupConfig(SourceConfig):
@@ -253,6 +260,9 @@ class SetupConfig(SourceConfig):
     @field_validator("models")
     @classmethod
     def _check_models(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        for name in models:  # they name folders; timm takes some with `:` from elsewhere
+            if not re.fullmatch(r"\w[\w.-]*", name):
+                raise ValueError(f"Expected timm names of models, but got `{name}`.")
         return _without_repeats(models, "models")
 
     @field_validator("split_ratio")
@@ -281,7 +291,7 @@ class SetupConfig(SourceConfig):
             name, _, file = entry.partition("=")
             if entry != "none" and not (name and file):
                 raise ValueError(f"Expected NAME=FILE.safetensors or `none`, but got `{entry}`.")
-            absolute.append(f"{name}={_make_absolute(file)}" if file else entry)
+            absolute.append(f"{name}={_locate_file(file)}" if file else entry)
         return tuple(absolute)
 
     @model_validator(mode="after")
@@ -529,7 +539,7 @@ class PlanConfig(CompareConfig):
     @field_validator("pilot")
     @classmethod
     def _locate_pilot(cls, pilot: str | None) -> str | None:
-        return pilot and _make_absolute(pilot)
+        return pilot and _locate_file(pilot)
 
     def to_compare(self) -> CompareConfig:
         """Return the configuration of the comparison that is planned."""
@@ -581,7 +591,7 @@ class ExplainConfig(SourceConfig):
     @field_validator("checkpoint")
     @classmethod
     def _locate_checkpoint(cls, checkpoint: str | None) -> str | None:
-        return checkpoint and _make_absolute(checkpoint)
+        return checkpoint and _locate_file(checkpoint)
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that determine the masks, beside the content of the checkpoint."""
@@ -621,6 +631,10 @@ def locate_data(data: str) -> str:
 def name_source(data: str) -> str:
     """Return a short name of a source, fit for a folder."""
     return Path(data.partition("?")[0]).stem or "data"
+
+
+def _locate_file(file: str) -> str:
+    return refuse_secrets(file) if "://" in file else _make_absolute(file)
 
 
 def _make_absolute(path: str) -> str:
@@ -670,7 +684,7 @@ def list_differences(
     return differences
 
 
-def read_yaml(path: Path) -> dict[str, Any]:
+def read_yaml(path: "Path | Place") -> dict[str, Any]:
     """Read a YAML file of settings.
 
     Raises:

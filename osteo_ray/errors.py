@@ -1,4 +1,4 @@
-"""The two ways a command ends badly."""
+"""The ways a command ends badly."""
 
 import difflib
 from collections.abc import Iterable
@@ -17,6 +17,10 @@ class LeakError(InputError):
 
 class IncompleteError(Exception):
     """Something planned did not finish; exit code 1. What finished is kept for the next run."""
+
+
+class StorageError(OSError):
+    """Storage did not do as it was asked; `filename` names the place, `strerror` the reason."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:

@@ -7,8 +7,12 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from rich.console import Console
+
+if TYPE_CHECKING:
+    from osteo_ray.storage import Place
 
 
 class Capture:
@@ -25,10 +29,15 @@ class Capture:
         self.err = err
         self.log = log
 
-    def keep_log(self, directory: Path) -> None:
-        """Copy the log, as it is now, into a run's log folder."""
+    def keep_log(self, directory: "Place") -> None:
+        """Copy the log, as it is now, into a run's log folder, after what earlier tries left."""
         sys.stdout.flush()
         sys.stderr.flush()
+        if not isinstance(directory, Path):
+            kept = directory / "driver.log"
+            before = kept.read_bytes() if kept.exists() else b""
+            kept.write_bytes(before + self.log.read_bytes())
+            return
         directory.mkdir(parents=True, exist_ok=True)
         with self.log.open("rb") as source, (directory / "driver.log").open("ab") as target:
             shutil.copyfileobj(source, target)

@@ -4,23 +4,32 @@ Every artifact is addressed by what determines it, so a rerun finds what is ther
 what is missing. The columns of each table are the schemas below; README.md explains them.
 """
 
+import atexit
+import functools
 import json
-import os
 import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
+import tempfile
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset
+import pyarrow.fs
 import pyarrow.parquet as pq
+import yaml
 
 from osteo_ray.errors import InputError
+from osteo_ray.remote import RemotePath
+from osteo_ray.storage import Place, locate
+from osteo_ray.storage import write_whole as write_whole
+from osteo_ray.trust import refuse_objects
 
 SCHEMA_VERSION = b"4"
+_READS = 16  # requests at a time, where each is a matter of waiting
+_PIXEL_ROWS = 16  # that are read together; as many as an explaining actor is given
 
 
 def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
@@ -96,133 +105,220 @@ class Run:
     """The paths of one run.
 
     Attributes:
-        root: The run directory, absolute.
+        root: The run directory, absolute: a folder, or a place in object storage.
     """
 
-    root: Path
+    root: Place
 
     @property
-    def config(self) -> Path:
+    def config(self) -> Place:
         return self.root / "config.yaml"
 
     @property
-    def environment(self) -> Path:
+    def environment(self) -> Place:
         return self.root / "environment.json"
 
     @property
-    def images(self) -> Path:
+    def images(self) -> Place:
         return self.root / "images.parquet"
 
     @property
-    def plan(self) -> Path:
+    def plan(self) -> Place:
         return self.root / "plan.json"
 
     @property
-    def rejects(self) -> Path:
+    def rejects(self) -> Place:
         return self.root / "rejects.parquet"
 
     @property
-    def audit(self) -> Path:
+    def audit(self) -> Place:
         return self.root / "audit.json"
 
     @property
-    def splits(self) -> Path:
+    def splits(self) -> Place:
         return self.root / "splits.parquet"
 
     @property
-    def pixels(self) -> Path:
+    def pixels(self) -> Place:
         return self.root / "pixels"
 
     @property
-    def phantom(self) -> Path:
+    def phantom(self) -> Place:
         return self.root / "phantom"
 
     @property
-    def trials(self) -> Path:
+    def trials(self) -> Place:
         return self.root / "trials"
 
     @property
-    def masks(self) -> Path:
+    def masks(self) -> Place:
         return self.root / "masks"
 
     @property
-    def faithfulness(self) -> Path:
+    def faithfulness(self) -> Place:
         return self.root / "faithfulness"
 
     @property
-    def heatmaps(self) -> Path:
+    def heatmaps(self) -> Place:
         return self.root / "heatmaps"
 
     @property
-    def predictions(self) -> Path:
+    def predictions(self) -> Place:
         return self.root / "predictions.parquet"
 
     @property
-    def results(self) -> Path:
+    def results(self) -> Place:
         return self.root / "results.parquet"
 
     @property
-    def comparison(self) -> Path:
+    def comparison(self) -> Place:
         return self.root / "comparison.json"
 
     @property
-    def report(self) -> Path:
+    def report(self) -> Place:
         return self.root / "report.html"
 
     @property
-    def logs(self) -> Path:
+    def logs(self) -> Place:
         return self.root / "logs"
 
 
-@contextmanager
-def write_whole(path: Path) -> Iterator[Path]:
-    """Give a path beside `path` to write a file or directory to; it takes the place at the end.
+def open_run(text: str) -> Run:
+    """Return the run that a user names, by path or URI, whether or not it is there.
 
-    If the block raises, or the process dies in it, `path` stays as it was. A directory that
-    another process finished first is kept and this one dropped: both hold the same content.
+    Raises:
+        InputError: A URI that cannot be opened.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-    try:
-        yield unfinished
-        if unfinished.is_dir() and path.exists():
-            return
-        os.replace(unfinished, path)
-    finally:
-        if unfinished.is_dir():
-            shutil.rmtree(unfinished, ignore_errors=True)
-        else:
-            unfinished.unlink(missing_ok=True)
+    return Run(locate(text))
 
 
-def write_table(path: Path, table: pa.Table) -> None:
+def place_logs(run: Run) -> Path:
+    """Return a folder of this machine for what Ray keeps of a run while it works.
+
+    Nothing in it is needed to resume, so none of it goes to object storage.
+    """
+    return run.logs if isinstance(run.logs, Path) else _make_scratch()
+
+
+@functools.cache
+def _make_scratch() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="osteo-ray-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder
+
+
+# Tables and records, whole
+
+
+def write_table(path: Place, table: pa.Table) -> None:
     """Write a Parquet file whole."""
     with write_whole(path) as unfinished:
         pq.write_table(table, unfinished, compression="zstd")
 
 
-def write_pixels(path: Path, table: pa.Table) -> None:
+def write_pixels(path: Place, table: pa.Table) -> None:
     """Write a Parquet file of pixels whole: plain, as packing them takes longer than decoding."""
     with write_whole(path) as unfinished:
         pq.write_table(
-            table, unfinished, compression="none", use_dictionary=False, write_statistics=False
+            table,
+            unfinished,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+            row_group_size=_PIXEL_ROWS,
         )
 
 
-def write_json(path: Path, content: Any) -> None:
+def write_json(path: Place, content: Any) -> None:
     """Write a JSON file whole; NaN is refused, as JSON has none."""
     with write_whole(path) as unfinished:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         unfinished.write_text(text + "\n", encoding="utf-8")
 
 
-def read_json(path: Path) -> Any:
+def write_yaml(path: Place, settings: dict[str, Any]) -> None:
+    """Write settings whole, as YAML."""
+    with write_whole(path) as unfinished:
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Place) -> Any:
     """Read a JSON file."""
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _check_version(part: str) -> None:
-    found = (pq.read_schema(part).metadata or {}).get(b"osteo_ray")
+def _open_table(path: Place) -> Any:
+    """Return what PyArrow reads a Parquet file from; small ones come at one go."""
+    return path if isinstance(path, Path) else pa.BufferReader(path.read_bytes())
+
+
+def read_table(
+    path: Place, columns: list[str] | None = None, *, as_numbers: Sequence[str] = ()
+) -> pa.Table:
+    """Read a Parquet file.
+
+    Args:
+        path: Of the file.
+        columns: Which; all by default.
+        as_numbers: Columns of text that are to be held as numbers of a dictionary.
+
+    Raises:
+        InputError: A column would run code when it is read.
+    """
+    table = pq.read_table(_open_table(path), columns=columns, read_dictionary=list(as_numbers))
+    refuse_objects(table.schema, path)
+    return table
+
+
+def read_tables(paths: Iterable[Place], *, as_numbers: Sequence[str] = ()) -> list[pa.Table]:
+    """Read Parquet files, several at a time where each is a matter of waiting; in their order."""
+    files = list(paths)
+    if not any(isinstance(path, RemotePath) for path in files):
+        return [read_table(path, as_numbers=as_numbers) for path in files]
+    with ThreadPoolExecutor(_READS) as pool:
+        return list(pool.map(lambda path: read_table(path, as_numbers=as_numbers), files))
+
+
+def count_rows(path: Place) -> int:
+    """Return the number of rows of a Parquet file."""
+    if isinstance(path, Path):
+        return int(pq.read_metadata(path).num_rows)
+    return int(pq.read_metadata(path.path, filesystem=path.filesystem).num_rows)
+
+
+def read_rows(part: str, start: int, stop: int) -> list[dict[str, Any]]:
+    """Read rows start .. stop of a Parquet file, and not much more of it.
+
+    Args:
+        part: As `list_parts` names it.
+        start: The first row.
+        stop: The row after the last.
+    """
+    place = locate(part)
+    filesystem = {} if isinstance(place, Path) else {"filesystem": place.filesystem}
+    name = place if isinstance(place, Path) else place.path
+    with pq.ParquetFile(name, **filesystem) as file:
+        groups, before, at = [], 0, 0
+        for number in range(file.num_row_groups):
+            n_rows = file.metadata.row_group(number).num_rows
+            if at < stop and at + n_rows > start:
+                groups.append(number)
+            elif not groups:
+                before += n_rows
+            at += n_rows
+        refuse_objects(file.schema_arrow, part)
+        rows: list[dict[str, Any]] = (
+            file.read_row_groups(groups).slice(start - before, stop - start).to_pylist()
+        )
+    return rows
+
+
+# Tables in parts
+
+
+def _check_version(fragment: Any, part: str) -> None:
+    found = (fragment.physical_schema.metadata or {}).get(b"osteo_ray")
     if found != SCHEMA_VERSION:
         version = "none" if found is None else f"version {found.decode(errors='replace')}"
         raise InputError(
@@ -230,23 +326,66 @@ def _check_version(part: str) -> None:
             f"but found {version} in {part}. Go on with the osteo_ray that wrote it, or begin anew "
             "in another --out."
         )
+    refuse_objects(fragment.physical_schema, part)
 
 
-def list_parts(directory: Path) -> list[str]:
+def _list_files(directory: Place) -> list[tuple[Place, int | None]]:
+    """List the finished Parquet files under a directory, with their sizes where that is free."""
+    if isinstance(directory, Path):
+        found = sorted(directory.rglob("*.parquet"), key=str)
+        return [(path, None) for path in found if not path.name.startswith(".")]
+    return [
+        (path, size)
+        for path, size in directory.list_files()
+        if path.name.endswith(".parquet") and not path.name.startswith(".")
+    ]
+
+
+def list_parts(directory: Place) -> list[str]:
     """Return the finished Parquet files under a directory, in order of their names."""
-    return sorted(
-        str(path) for path in directory.rglob("*.parquet") if not path.name.startswith(".")
-    )
+    return [str(path) for path, _ in _list_files(directory)]
 
 
-def read_parts(directory: Path, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+def scan_table(
+    path: Place, keep: "pyarrow.dataset.Expression | None" = None, columns: list[str] | None = None
+) -> pa.Table:
+    """Read the rows to keep of a Parquet file or of all under a directory; empty if none exist."""
+    if path.is_dir():
+        files = [file for file, _ in _list_files(path)]
+    else:
+        files = [path] if path.is_file() else []
+    if not files:
+        return pa.table({})
+    if isinstance(path, RemotePath):
+        names, filesystem = [file.path for file in files], path.filesystem  # type: ignore[union-attr]
+    else:
+        names, filesystem = [str(file) for file in files], None
+    dataset = pyarrow.dataset.dataset(names, format="parquet", filesystem=filesystem)
+    refuse_objects(dataset.schema, path)
+    return dataset.to_table(filter=keep, columns=columns)
+
+
+def read_parts(directory: Place, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
     """Read a table that lies in several Parquet files; empty where there are none.
+
+    In object storage that costs a listing and two requests per file, many of them at a time.
 
     Raises:
         InputError: A file was written with other columns than this version has.
     """
-    parts = list_parts(directory)
-    for part in parts:
-        _check_version(part)
-    files = pyarrow.dataset.dataset(parts, schema=schema, format="parquet")
-    return files.to_table(columns=columns)
+    files = _list_files(directory)
+    form = pyarrow.dataset.ParquetFileFormat()
+    if isinstance(directory, Path):
+        filesystem: Any = pyarrow.fs.LocalFileSystem()
+        fragments = [form.make_fragment(str(path), filesystem) for path, _ in files]
+    else:
+        filesystem = directory.filesystem
+        fragments = [
+            form.make_fragment(path.path, filesystem, file_size=size)  # type: ignore[union-attr]
+            for path, size in files
+        ]
+    parts = [str(path) for path, _ in files]
+    with ThreadPoolExecutor(_READS if isinstance(directory, RemotePath) else 1) as pool:
+        list(pool.map(_check_version, fragments, parts))  # the fragments keep what this reads
+    dataset = pyarrow.dataset.FileSystemDataset(fragments, schema, form, filesystem)
+    return dataset.to_table(columns=columns)

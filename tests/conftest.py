@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 from hypothesis import settings
+from ray_heads import Head, start_head
 
 # One thread: the nets of the tests are small, and many threads wait on each other. Read once, when
 # NumPy and PyTorch are first imported.
@@ -26,6 +27,13 @@ def local_ray(s3_keys: None) -> Iterator[None]:
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     yield
     ray.shutdown()
+
+
+@pytest.fixture(scope="module")
+def head() -> Iterator[Head]:
+    """A Ray head that wants a token, in processes of its own."""
+    with start_head() as started:
+        yield started
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""cluster.yaml holds against Ray's own schema, offline, and against what it promises."""
+"""cluster.yaml, and its variant, hold against Ray's own schema, offline, and their promises."""
 
 import re
 from pathlib import Path
@@ -9,13 +9,18 @@ import ray
 import yaml
 from ray.autoscaler._private.util import prepare_config, validate_config
 
-PATH = Path(__file__).parents[1] / "cluster.yaml"
+ROOT = Path(__file__).parents[1]
+AWS, LOCAL = ROOT / "cluster.yaml", ROOT / "cluster-local.yaml"
 
 
-@pytest.fixture(scope="module")
-def cluster() -> dict[str, Any]:
-    """Return the configuration with the launcher's defaults filled in, as `ray up` sees it."""
-    prepared: dict[str, Any] = prepare_config(yaml.safe_load(PATH.read_text(encoding="utf-8")))
+@pytest.fixture(params=[AWS, LOCAL], ids=["aws", "local"])
+def cluster(request: pytest.FixtureRequest) -> dict[str, Any]:
+    """Return a configuration with the launcher's defaults filled in, as `ray up` sees it."""
+    return _prepare(request.param)
+
+
+def _prepare(path: Path) -> dict[str, Any]:
+    prepared: dict[str, Any] = prepare_config(yaml.safe_load(path.read_text(encoding="utf-8")))
     return prepared
 
 
@@ -46,11 +51,21 @@ def test_cluster_keeps_the_dashboard_private(cluster: dict[str, Any]) -> None:
     assert "0.0.0.0" not in yaml.safe_dump(cluster)
 
 
-def test_cluster_holds_no_long_secret() -> None:
-    assert not re.search(r"[0-9a-f]{32}|AKIA[0-9A-Z]{16}", PATH.read_text(encoding="utf-8"))
+@pytest.mark.parametrize("path", [AWS, LOCAL])
+def test_cluster_holds_no_long_secret(path: Path) -> None:
+    assert not re.search(r"[0-9a-f]{32}|AKIA[0-9A-Z]{16}", path.read_text(encoding="utf-8"))
 
 
-def test_workers_are_spot_and_none_waits_idle(cluster: dict[str, Any]) -> None:
+def test_variant_installs_and_starts_the_same() -> None:
+    aws, local = (yaml.safe_load(path.read_text(encoding="utf-8")) for path in (AWS, LOCAL))
+    for key in ("head_start_ray_commands", "worker_start_ray_commands", "file_mounts"):
+        assert local[key] == aws[key]
+    assert local["setup_commands"][:-1] == aws["setup_commands"][:-1]  # all but the shell's profile
+    assert _prepare(LOCAL)["provider"]["type"] == "local"
+
+
+def test_workers_are_spot_and_none_waits_idle() -> None:
+    cluster = _prepare(AWS)
     types = cluster["available_node_types"]
     workers = {name: each for name, each in types.items() if name != cluster["head_node_type"]}
     assert workers
@@ -66,4 +81,4 @@ def test_workers_are_spot_and_none_waits_idle(cluster: dict[str, Any]) -> None:
 
 def test_mounted_files_exist(cluster: dict[str, Any]) -> None:
     for source in cluster["file_mounts"].values():
-        assert source.startswith("~") or (PATH.parent / source).exists()
+        assert source.startswith("~") or (ROOT / source).exists()

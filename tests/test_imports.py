@@ -12,10 +12,15 @@ import pytest
 import osteo_ray
 
 ROOT = Path(osteo_ray.__file__).parent
-BOTTOM = ("runs", "config", "errors", "progress", "noise", "cluster", "job_paths")
+BOTTOM = (
+    *("runs", "remote", "storage", "lock", "config", "errors", "progress", "noise", "cluster"),
+    *("job_paths", "trust"),
+)
 LAYERS = (
+    "job",
     "cli",
     "commands",
+    "submission",
     "bench",
     "validate",
     "report",
@@ -41,6 +46,8 @@ USES_RAY = {
     "compare.model_check",
     "compare.sweeps",
     "compare.stages",
+    "submission.following",
+    "submission.head",
     "validate.tables",
     "validate.worlds",
 }

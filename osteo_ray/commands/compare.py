@@ -1,7 +1,6 @@
 """`osteo-ray compare` and the commands beside it: plan, protocols, variance."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED, name_data, parse_config
@@ -10,6 +9,7 @@ from osteo_ray.noise import Capture, capture_noise
 
 if TYPE_CHECKING:
     from osteo_ray.compare.sweeps import Failure
+    from osteo_ray.storage import Place
 
 
 _COMPARE_HELP = """\
@@ -43,6 +43,7 @@ def compare_command(arguments: list[str]) -> int:
 def run_compare(config: CompareConfig, captured: Capture) -> int:
     """Run a comparison, show its progress and its result; return the exit code."""
     # Imported here: Ray takes seconds to import, and `--help` does without it.
+    from osteo_ray.commands.logs import keeping_log
     from osteo_ray.compare.prepare import locate_run
     from osteo_ray.compare.stages import compare
     from osteo_ray.progress import JobProgress
@@ -50,18 +51,15 @@ def run_compare(config: CompareConfig, captured: Capture) -> int:
 
     run = locate_run(config)
     captured.err.print(f"Run directory: {run.root}", highlight=False, soft_wrap=True)
-    try:
+    with keeping_log(captured, run):
         outcome = compare(config, JobProgress(captured.err))
-    finally:
-        if run.config.exists():
-            captured.keep_log(run.logs)
     show_comparison(captured.out, outcome.comparison)
     captured.out.print(f"Report: {run.report}", highlight=False, soft_wrap=True)
     return _tell_failures(outcome.failures, captured, run.logs / "driver.log")
 
 
 def _tell_failures(
-    failures: "Sequence[Failure]", captured: Capture, details: Path | None = None
+    failures: "Sequence[Failure]", captured: Capture, details: "Place | None" = None
 ) -> int:
     """Name the trials that are missing; return the exit code."""
     if not failures:

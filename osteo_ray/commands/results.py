@@ -17,12 +17,12 @@ def report_command(arguments: list[str]) -> int:
         """Write the report of a run again from its tables.
 
         Args:
-            run: The run directory.
+            run: The run directory, a path or URI.
         """
         from osteo_ray.report.page import write_report
-        from osteo_ray.runs import Run
+        from osteo_ray.runs import open_run
 
-        found = Run(Path(run).expanduser().resolve())
+        found = open_run(run)
         if not found.comparison.exists():
             raise InputError(
                 f"Expected a finished run, but {found.root} holds no comparison.json. Run "
@@ -48,7 +48,7 @@ def export_command(arguments: list[str]) -> int:
         """Write the images as an arm saw them, with masks, splits and a datasheet.
 
         Args:
-            run: The run directory.
+            run: The run directory, a path or URI.
             arm: Which arm of the run.
             form: PNG files, NumPy arrays or a Parquet file.
             out: By default exports/ARM-FORM in the run directory.
@@ -56,11 +56,11 @@ def export_command(arguments: list[str]) -> int:
             seeds: By default all of the run.
         """
         from osteo_ray.report.export import export_run
-        from osteo_ray.runs import Run
+        from osteo_ray.runs import open_run
+        from osteo_ray.storage import locate_output
 
-        found = Run(Path(run).expanduser().resolve())
-        place = None if out is None else Path(out)
-        for data_set in export_run(found, arm, form, out=place, models=models, seeds=seeds):
+        place = None if out is None else locate_output(out)
+        for data_set in export_run(open_run(run), arm, form, out=place, models=models, seeds=seeds):
             said = "Written" if data_set.is_new else "There already, left as it is"
             Console().print(f"{said}: {data_set.path}", highlight=False, soft_wrap=True)
 

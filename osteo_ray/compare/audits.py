@@ -24,6 +24,7 @@ from osteo_ray.errors import InputError
 from osteo_ray.progress import JobProgress, Stage
 from osteo_ray.report.audit_page import write_audit_page
 from osteo_ray.runs import IMAGES, REJECTS, Run, write_json, write_table
+from osteo_ray.storage import locate, remove_tree
 
 _PICTURED_PAIRS = 60
 _PICTURE_PX = 240
@@ -51,8 +52,12 @@ def locate_audit(config: AuditConfig) -> Path:
     Raises:
         InputError: `--out` holds something else than an audit.
     """
-    name = config.out or f"audits/{name_source(config.data)}"
-    out = Path(name).expanduser().resolve()
+    out = locate(config.out or f"audits/{name_source(config.data)}")
+    if not isinstance(out, Path):
+        raise InputError(
+            f"Expected --out of an audit to be a folder, but got {out}. Give a path; "
+            "the images may lie in object storage."
+        )
     in_use = out.exists() and (not out.is_dir() or any(out.iterdir()))
     if in_use and not (out / "audit.html").is_file():
         raise InputError(
@@ -81,8 +86,8 @@ def audit(config: AuditConfig, progress: JobProgress) -> AuditOutcome:
         if source is None:
             write_phantoms(scratch / "phantom", **config.phantom.model_dump())
             source = open_source(str(scratch / "phantom" / "images"))
-        run = Run(out / "leak")
-        pixels = scratch / "pixels"
+        leak = out / "leak"
+        run, pixels = Run(leak), scratch / "pixels"
         with progress.following() as report:
             ingest = ingest_images(
                 source,
@@ -96,9 +101,9 @@ def audit(config: AuditConfig, progress: JobProgress) -> AuditOutcome:
         failures: list[Failure] = []
         if check is not None:
             confirm(check)
-            shutil.rmtree(run.pixels, ignore_errors=True)
-            run.root.mkdir(parents=True, exist_ok=True)
-            shutil.move(pixels, run.pixels)
+            remove_tree(run.pixels)
+            leak.mkdir(parents=True, exist_ok=True)
+            shutil.move(pixels, leak)
             described["leak"], failures = _measure(config, found, run, progress)
         _write(out, source, found, described)
     return AuditOutcome(out, described, failures)

@@ -6,10 +6,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from osteo_ray.config import CompareConfig, hash_settings
-from osteo_ray.runs import PIXELS, Run, read_parts
+from osteo_ray.runs import PIXELS, Run, read_parts, read_table
+from osteo_ray.trust import refuse_paths
 
 
 @dataclass(frozen=True)
@@ -36,9 +36,15 @@ def fingerprint_images(images: pd.DataFrame, config: CompareConfig) -> str:
 
 
 def read_dataset(run: Run, config: CompareConfig) -> Dataset:
-    """Read the images and splits of a run."""
-    images = pq.read_table(run.images).to_pandas()
-    table = pq.read_table(run.splits).to_pandas()
+    """Read the images and splits of a run.
+
+    Raises:
+        InputError: A name in the tables is none that osteo_ray gives: files are named after them.
+    """
+    images = read_table(run.images).to_pandas()
+    table = read_table(run.splits).to_pandas()
+    refuse_paths(images["image_id"], "ids", run.images)
+    refuse_paths(table["split"].unique(), "names of splits", run.splits)
     splits = {}
     for seed, part in table[table["seed"].isin(config.seed_numbers)].groupby("seed"):
         assigned = part.set_index("image_id")["split"].reindex(images["image_id"]).fillna("")

@@ -1,9 +1,8 @@
 """What is to be trained and explained, and where its artifacts lie. Free of Ray and of PyTorch."""
 
-import hashlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -12,7 +11,12 @@ from osteo_ray.compare.dataset import Dataset
 from osteo_ray.config import CompareConfig, hash_settings
 from osteo_ray.data.groups import check_groups_whole
 from osteo_ray.data.splits import assign_splits, divide_training, shuffle_labels
+from osteo_ray.remote import RemotePath
 from osteo_ray.runs import Run
+from osteo_ray.storage import Place, digest_file, locate
+
+LAST = "history.json"
+"""Of the files of a trial the one that is uploaded last."""
 
 
 @dataclass(frozen=True)
@@ -210,12 +214,12 @@ class Experiment:
         content = {"teacher": self.key_of(job.teacher), "seed": seed, "lime": lime}
         return hash_settings(content | ({"target": "true"} if job.target == "true" else {}))
 
-    def path_of(self, trial: Trial) -> Path:
-        """Return the directory of a trial's artifacts; it exists if, and only if, it is done."""
+    def path_of(self, trial: Trial) -> Place:
+        """Return the directory of a trial's artifacts; see `is_done`."""
         folder = self.run.trials / trial.model / f"seed-{trial.seed}"
         return folder / f"{trial.arm}-{self.key_of(trial)}"
 
-    def masks_of(self, job: MaskJob) -> Path:
+    def masks_of(self, job: MaskJob) -> Place:
         """Return the directory of the masks of a job."""
         name = job.teacher.arm + ("-true" if job.target == "true" else "")
         folder = self.run.masks / job.teacher.model / f"seed-{job.teacher.seed}"
@@ -226,8 +230,22 @@ class Experiment:
         return frozenset(self.image_ids[self.splits[seed] == split].tolist())
 
     def is_done(self, trial: Trial) -> bool:
-        """Tell whether the artifacts of a trial are there."""
-        return self.path_of(trial).exists()
+        """Tell whether the artifacts of a trial are there.
+
+        A folder appears by a rename; in object storage, the last file tells.
+        """
+        path = self.path_of(trial)
+        return (path / LAST).is_file() if isinstance(path, RemotePath) else path.exists()
+
+    def list_done(self, trials: Iterable[Trial]) -> set[Trial]:
+        """Return those of some trials whose artifacts are there.
+
+        In object storage that is one listing, however many there are, and else a look at each.
+        """
+        if not isinstance(self.run.trials, RemotePath):
+            return {trial for trial in trials if self.is_done(trial)}
+        there = {path for path, _ in self.run.trials.list_files()}
+        return {trial for trial in trials if self.path_of(trial) / LAST in there}
 
 
 def plan_trials(experiment: Experiment) -> tuple[list[Trial], list[Trial]]:
@@ -274,5 +292,4 @@ def _fingerprint_weights(weights: str | None) -> str:
         return "hub"
     if weights == "none":
         return "none"
-    with Path(weights).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
+    return digest_file(locate(weights))

@@ -4,17 +4,15 @@ For experiments that are too small to be spread, of which many run beside one an
 the distributed run to.
 """
 
-from pathlib import Path
-
 import numpy as np
-import pyarrow.parquet as pq
 import torch
 
 from osteo_ray.compare.experiment import Experiment, Trial, plan_trials
 from osteo_ray.compare.mask_jobs import list_explanations
 from osteo_ray.compare.trials import run_trial
 from osteo_ray.explain.explainer import Explainer
-from osteo_ray.runs import list_parts
+from osteo_ray.runs import count_rows, list_parts
+from osteo_ray.storage import Place, locate
 
 _DEVICE = "cpu"
 
@@ -50,7 +48,7 @@ def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int
     train(second)
 
 
-def _list_slices(pixels: Path) -> dict[str, np.ndarray]:
+def _list_slices(pixels: Place) -> dict[str, np.ndarray]:
     files = list_parts(pixels)
-    stops = [pq.read_metadata(file).num_rows for file in files]
+    stops = [count_rows(locate(file)) for file in files]
     return {"file": np.array(files), "start": np.zeros(len(files), int), "stop": np.array(stops)}

@@ -2,13 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 
 from osteo_ray.cluster import Plan
@@ -21,7 +19,8 @@ from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.config import AuditConfig, SetupConfig
 from osteo_ray.data.splits import SPLIT_NAMES, assign_splits, check_class_sizes
 from osteo_ray.errors import IncompleteError
-from osteo_ray.runs import Run
+from osteo_ray.runs import Run, read_tables
+from osteo_ray.storage import Place
 
 SPLITS: tuple[Literal["random", "grouped"], ...] = ("random", "grouped")
 
@@ -176,7 +175,7 @@ def _share_leaked(split: np.ndarray, groups: np.ndarray) -> float:
     return float(np.isin(groups[split == "test"], groups[split == "train"]).mean())
 
 
-def _list_done(experiment: Experiment, model: str) -> list[Path]:
+def _list_done(experiment: Experiment, model: str) -> list[Place]:
     trials = [Trial(model, seed, "original") for seed in experiment.config.seed_numbers]
     return [experiment.path_of(trial) for trial in trials if experiment.is_done(trial)]
 
@@ -208,7 +207,7 @@ def _compare(model: str, experiments: dict[str, Experiment], leaked_share: float
 
 def _read_accuracies(experiment: Experiment, model: str) -> "pd.Series[float]":
     """Read the accuracy on test images by seed."""
-    parts = [pq.read_table(path / "predictions.parquet") for path in _list_done(experiment, model)]
+    parts = read_tables(path / "predictions.parquet" for path in _list_done(experiment, model))
     classes = experiment.classes
     predictions = encode_predictions(pa.concat_tables(parts), classes, classes[-1])
     results = compute_results(predictions)

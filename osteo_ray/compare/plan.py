@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from osteo_ray.cluster import connect, plan_resources
@@ -23,7 +22,7 @@ from osteo_ray.compare.sequential import LookPlan, crossing_probabilities, plan_
 from osteo_ray.config import CompareConfig, PlanConfig
 from osteo_ray.data.listing import Source
 from osteo_ray.errors import InputError
-from osteo_ray.runs import Run, read_json
+from osteo_ray.runs import Run, open_run, read_json
 
 
 @dataclass(frozen=True)
@@ -190,7 +189,7 @@ def _plan_looks(design: Design, config: CompareConfig) -> tuple[LookPlan | None,
 def _find_sd(config: PlanConfig, arm: str, baseline: str, counts: _Counts) -> AssumedSd:
     metric = config.statistics.metric
     if config.pilot is not None:
-        return read_pilot(_read_comparison(Path(config.pilot)), metric, arm, baseline)
+        return read_pilot(_read_comparison(open_run(config.pilot)), metric, arm, baseline)
     return assume_sd(
         config.statistics.disagreement,
         metric,
@@ -199,8 +198,8 @@ def _find_sd(config: PlanConfig, arm: str, baseline: str, counts: _Counts) -> As
     )
 
 
-def _read_comparison(root: Path) -> dict[str, Any]:
-    path = Run(root).comparison
+def _read_comparison(run: Run) -> dict[str, Any]:
+    path = run.comparison
     try:
         comparison = read_json(path)
     except OSError as error:

@@ -2,14 +2,11 @@
 
 import time
 from collections.abc import Callable, Iterable, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
-import yaml
 
 from osteo_ray.cluster import describe_environment
 from osteo_ray.compare.arms import list_primary
@@ -44,10 +41,12 @@ from osteo_ray.runs import (
     SPLITS,
     Run,
     read_json,
+    read_table,
     write_json,
     write_table,
-    write_whole,
+    write_yaml,
 )
+from osteo_ray.storage import fill_directory, is_free, locate, locate_output
 
 
 def locate_run(config: CompareConfig) -> Run:
@@ -58,9 +57,9 @@ def locate_run(config: CompareConfig) -> Run:
     """
     if config.out is None:
         name = name_source(config.data) if config.data != PHANTOM else PHANTOM
-        run = Run(Path("runs").resolve() / f"{name}-{hash_settings(config.identity())}")
+        run = Run(locate("runs") / f"{name}-{hash_settings(config.identity())}")
     else:
-        run = Run(Path(config.out).expanduser().resolve())
+        run = Run(locate_output(config.out))
     if run.config.exists():
         found = _read_identity(run, config)
         different = list_differences(found, config.identity())
@@ -70,7 +69,7 @@ def locate_run(config: CompareConfig) -> Run:
                 f"one that differs in {'; '.join(different)}. Choose another --out, or give the "
                 "settings of that run to go on with it."
             )
-    elif run.root.exists() and (not run.root.is_dir() or any(run.root.iterdir())):
+    elif not is_free(run.root, run.config.name):
         raise InputError(
             f"Expected --out to be new, empty or a run, but {run.root} holds something else. "
             "Choose another --out."
@@ -121,24 +120,21 @@ def create_run(
     *,
     report: Report = ignore_progress,
 ) -> None:
-    """Read the data into a new run directory, which appears whole or not at all.
+    """Read the data into a new run directory, which is there once config.yaml is in it.
 
     Args:
         run: Where.
         config: Of the comparison.
         source: Of the images, or None where phantoms are to be drawn.
-        confirm: Called when all is read; if it raises, nothing appears.
+        confirm: Called when all is read; if it raises, nothing stays.
         report: Told how far it is.
 
     Raises:
         InputError: The data cannot be used.
     """
-    if run.root.is_dir():
-        run.root.rmdir()  # empty, as `locate_run` has seen
-    with write_whole(run.root) as unfinished:
-        draft = Run(unfinished)
+    with fill_directory(run.root):
         with take_in(
-            draft,
+            run,
             source,
             config.phantom,
             image_size=config.image_size,
@@ -149,23 +145,16 @@ def create_run(
             audit = audit_images(ingest, config.conflict_policy, report=report)
         images = audit.images[IMAGES.names]
         splits = split_images(images, config)
-        write_table(draft.images, pa.Table.from_pandas(images, IMAGES, preserve_index=False))
+        write_table(run.images, pa.Table.from_pandas(images, IMAGES, preserve_index=False))
         write_table(
-            draft.rejects, pa.Table.from_pandas(ingest.rejects, REJECTS, preserve_index=False)
+            run.rejects, pa.Table.from_pandas(ingest.rejects, REJECTS, preserve_index=False)
         )
-        write_table(draft.splits, pa.Table.from_pandas(splits, SPLITS, preserve_index=False))
-        write_json(draft.plan, [describe_plan(config)])
-        write_json(draft.audit, describe_audit(audit))
-        write_json(draft.environment, _describe_environment(config, images, fingerprint))
-        _write_config(draft, config)
+        write_table(run.splits, pa.Table.from_pandas(splits, SPLITS, preserve_index=False))
+        write_json(run.plan, [describe_plan(config)])
+        write_json(run.audit, describe_audit(audit))
+        write_json(run.environment, _describe_environment(config, images, fingerprint))
         confirm()
-
-
-def _write_config(run: Run, config: CompareConfig) -> None:
-    settings = config.model_dump(mode="json")
-    with write_whole(run.config) as unfinished:
-        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-        unfinished.write_text(text, encoding="utf-8")
+        write_yaml(run.config, config.model_dump(mode="json"))  # last: with it, the run is there
 
 
 def describe_plan(config: CompareConfig) -> dict[str, Any]:
@@ -193,14 +182,14 @@ def extend_run(run: Run, config: CompareConfig) -> None:
     if not plans or plan["hash"] != plans[-1]["hash"]:
         plan["results_seen"] = run.comparison.exists()
         write_json(run.plan, [*plans, plan])
-    images = pq.read_table(run.images).to_pandas()
-    splits = pq.read_table(run.splits).to_pandas()
+    images = read_table(run.images).to_pandas()
+    splits = read_table(run.splits).to_pandas()
     missing = [seed for seed in config.seed_numbers if seed not in set(splits["seed"])]
     if missing:
         more = split_images(images, config, missing)
         table = pd.concat([splits, more], ignore_index=True)
         write_table(run.splits, pa.Table.from_pandas(table, SPLITS, preserve_index=False))
-    _write_config(run, config)
+    write_yaml(run.config, config.model_dump(mode="json"))
 
 
 def split_images(

@@ -1,7 +1,6 @@
 """Run the same comparison by a clean protocol and by the paper's."""
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Literal
 
 from osteo_ray.compare.prepare import locate_run
@@ -10,13 +9,14 @@ from osteo_ray.compare.stages import Outcome, compare
 from osteo_ray.config import ProtocolsConfig
 from osteo_ray.progress import JobProgress
 from osteo_ray.runs import write_json
+from osteo_ray.storage import Place, locate_output
 
 PROTOCOLS: tuple[Literal["clean", "paper"], ...] = ("clean", "paper")
 
 
 def compare_protocols(
     config: ProtocolsConfig, progress: JobProgress
-) -> tuple[Path, list[ProtocolGain], list[Outcome]]:
+) -> tuple[Place, list[ProtocolGain], list[Outcome]]:
     """Run the comparison under both protocols, each in a run of its own, and subtract the gains.
 
     Returns:
@@ -36,9 +36,9 @@ def compare_protocols(
     return root, gains, outcomes
 
 
-def place_of(config: ProtocolsConfig) -> Path:
+def place_of(config: ProtocolsConfig) -> Place:
     """Return the directory that holds both runs."""
     if config.out is not None:
-        return Path(config.out).expanduser().resolve()
+        return locate_output(config.out)
     run = locate_run(config.to_compare("clean", "").model_copy(update={"out": None}))
     return run.root.with_name(f"{run.root.name}-protocols")

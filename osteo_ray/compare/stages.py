@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 
 from osteo_ray.cluster import Plan, confirm, connect, plan_resources
@@ -31,9 +30,10 @@ from osteo_ray.config import CompareConfig
 from osteo_ray.data.splits import SPLIT_NAMES
 from osteo_ray.errors import IncompleteError
 from osteo_ray.explain.generate import explain_images
+from osteo_ray.lock import hold
 from osteo_ray.progress import Clock, JobProgress, Stage
 from osteo_ray.report.page import write_report
-from osteo_ray.runs import Run, read_json, write_json, write_table
+from osteo_ray.runs import Run, read_json, read_tables, write_json, write_table
 
 FIRST, EXPLAIN, SECOND = "train on originals", "explain", "train the other arms"
 
@@ -81,10 +81,13 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
         progress: Where to say how far it is.
 
     Raises:
-        InputError: The input cannot be used; nothing was written.
-        IncompleteError: Nothing can be concluded, because too little finished.
+        InputError: The input cannot be used, or another process works on the run; nothing was
+            written.
+        IncompleteError: Nothing can be concluded, because too little finished; or another process
+            has taken the run over.
     """
-    return _conclude(run_trials(config, progress))
+    with hold(locate_run(config).root, progress.say):
+        return _conclude(run_trials(config, progress))
 
 
 def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
@@ -165,7 +168,8 @@ def _run_stages(
         return ray.put(read_pixels(experiment.run, ids, experiment.config.image_size))
 
     def sweep(name: str, trials: list[Trial]) -> list[Failure]:
-        pending = [trial for trial in trials if not experiment.is_done(trial)]
+        done = experiment.list_done(trials)
+        pending = [trial for trial in trials if trial not in done]
         with progress.stage(name):
             failures = []
             if pending:
@@ -208,7 +212,7 @@ def _plan_stages(
             "trainings",
             len(trials),
             per_training,
-            sum(experiment.is_done(trial) for trial in trials),
+            len(experiment.list_done(trials)),
         )
         for name, trials in trainings.items()
         if trials
@@ -251,16 +255,15 @@ def gather_predictions(finished: Finished) -> pa.Table:
         for seed in experiment.config.seed_numbers
         for arm in experiment.config.arms
     ]
-    parts = [experiment.path_of(t) / "predictions.parquet" for t in trials if experiment.is_done(t)]
+    done = experiment.list_done(trials)
+    parts = [experiment.path_of(t) / "predictions.parquet" for t in trials if t in done]
     if not parts:
         failure = finished.failures[0]
         raise IncompleteError(
             "No training finished, so there is nothing to compare. The first failure: "
             f"{failure.trial}: {failure.reason}"
         )
-    predictions = pa.concat_tables(
-        [pq.read_table(part, read_dictionary=list(NAMES)) for part in parts]
-    )
+    predictions = pa.concat_tables(read_tables(parts, as_numbers=NAMES))
     plain = pa.schema(
         [
             field.with_type(pa.string()) if field.name in NAMES else field

@@ -6,7 +6,6 @@ Whatever needs PyTorch is imported in the workers: it takes seconds, and the dri
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,6 +16,7 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from osteo_ray.cluster import Plan
 from osteo_ray.compare.experiment import Experiment, Trial
+from osteo_ray.runs import place_logs
 
 if TYPE_CHECKING:
     from osteo_ray.models.training import Epoch
@@ -67,7 +67,7 @@ def run_sweep(
         ),
         run_config=tune.RunConfig(
             name=f"{name}-{time.strftime('%Y%m%d-%H%M%S')}",
-            storage_path=str(experiment.run.logs / "tune"),
+            storage_path=str(place_logs(experiment.run) / "tune"),
             failure_config=tune.FailureConfig(max_failures=experiment.config.resources.max_retries),
             callbacks=[_ProgressCallback(on_progress)],
             verbose=0,
@@ -75,13 +75,14 @@ def run_sweep(
     )
     reasons = {}
     grid = sweep.fit()
+    done = experiment.list_done(trials)
     for result in (grid[number] for number in range(len(grid))):
         trial = Trial(**(result.config or {})["trial"])
         reasons[trial] = _describe(result.error)
     return [
         Failure(trial, reasons.get(trial, "it was never started"))
         for trial in trials
-        if not experiment.is_done(trial)
+        if trial not in done
     ]
 
 
@@ -149,7 +150,7 @@ def _run_on_workers(
         ),
         run_config=ray.train.RunConfig(
             name=f"{trial.arm}-{key}",
-            storage_path=str(Path(experiment.run.logs) / "train"),
+            storage_path=str(place_logs(experiment.run) / "train"),
             failure_config=ray.train.FailureConfig(  # type: ignore[call-arg]  # hints show V1
                 max_failures=experiment.config.resources.max_retries,
                 controller_failure_limit=experiment.config.resources.max_retries,

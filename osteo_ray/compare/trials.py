@@ -1,8 +1,8 @@
 """One trial: train one model on one arm with one seed, predict, store. Free of Ray."""
 
 import json
-import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict
 
 import numpy as np
@@ -10,7 +10,7 @@ import pyarrow as pa
 import torch
 
 from osteo_ray.compare.arms import ARMS
-from osteo_ray.compare.experiment import Experiment, Trial
+from osteo_ray.compare.experiment import LAST, Experiment, Trial
 from osteo_ray.compare.keep_masks import read_keep_masks
 from osteo_ray.data.splits import SPLIT_NAMES
 from osteo_ray.models.batches import ImageSet
@@ -23,7 +23,8 @@ from osteo_ray.models.classifier import (
 )
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import Epoch, Ranks, make_deterministic, train_classifier
-from osteo_ray.runs import write_table, write_whole
+from osteo_ray.runs import write_table
+from osteo_ray.storage import remove_tree, write_whole
 
 
 def run_trial(
@@ -50,9 +51,9 @@ def run_trial(
     Raises:
         LeakError: The split tears images apart that belong together.
     """
-    path = experiment.path_of(trial)
-    if path.exists():
+    if experiment.is_done(trial):
         return
+    path = experiment.path_of(trial)
     config = experiment.config
     experiment.check_split(trial.seed)
     make_deterministic(n_threads)
@@ -82,14 +83,15 @@ def run_trial(
             classifier, images, batch_size=config.training.per_worker_batch_size, device=device
         )
         tables.append(_tabulate_predictions(trial, experiment, split, rows, found))
-    with write_whole(path) as unfinished:
+    with write_whole(path, last=LAST) as unfinished:
         unfinished.mkdir(parents=True)
         checkpoint = Checkpoint(trial.model, experiment.classes, config.image_size)
         save_classifier(classifier, unfinished / "model.safetensors", checkpoint)
         write_table(unfinished / "predictions.parquet", pa.concat_tables(tables))
         history = json.dumps([asdict(epoch) for epoch in epochs], indent=1)
-        (unfinished / "history.json").write_text(history + "\n")
-    shutil.rmtree(partial, ignore_errors=True)
+        (unfinished / LAST).write_text(history + "\n")
+    with suppress(OSError):  # of no use any more, nor any harm
+        remove_tree(partial)
 
 
 def _build(trial: Trial, experiment: Experiment) -> Classifier:

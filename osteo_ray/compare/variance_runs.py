@@ -5,10 +5,12 @@ from typing import Any
 from osteo_ray.compare.comparison import Analysis
 from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.predictions import encode_predictions
-from osteo_ray.compare.stages import gather_predictions, keep_durations, run_trials
+from osteo_ray.compare.prepare import locate_run
+from osteo_ray.compare.stages import Finished, gather_predictions, keep_durations, run_trials
 from osteo_ray.compare.sweeps import Failure
 from osteo_ray.compare.variance import divide_variance
 from osteo_ray.config import VarianceConfig
+from osteo_ray.lock import hold
 from osteo_ray.progress import JobProgress
 from osteo_ray.runs import Run, write_json
 
@@ -26,7 +28,13 @@ def measure_variance(
         InputError: The input cannot be used; nothing was written.
         IncompleteError: No training finished.
     """
-    finished = run_trials(config, progress)
+    with hold(locate_run(config).root, progress.say):
+        return _measure(run_trials(config, progress), config)
+
+
+def _measure(
+    finished: Finished, config: VarianceConfig
+) -> tuple[Run, list[dict[str, Any]], list[Failure]]:
     run, analysis = finished.experiment.run, Analysis.of(finished.experiment)
     predictions = gather_predictions(finished)
     coded = encode_predictions(predictions, analysis.classes, analysis.positive_class)

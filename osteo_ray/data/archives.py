@@ -13,8 +13,9 @@ from osteo_ray.data.listing import (
     tabulate_items,
     write_cell,
 )
-from osteo_ray.data.readers import ArchiveReader, first_line, open_array, open_filesystem
+from osteo_ray.data.readers import ArchiveReader, open_array
 from osteo_ray.errors import InputError
+from osteo_ray.remote import first_line, open_filesystem
 
 
 def open_archive(uri: str) -> Source:

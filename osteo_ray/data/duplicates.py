@@ -8,6 +8,7 @@ work grows with the number of images, not of pairs, and pixels stay in a file th
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -66,12 +67,31 @@ def find_copies(
     return both.sort_values(["first", "second"], ignore_index=True)
 
 
+@dataclass(frozen=True)
+class _Shared:
+    """Thumbnails in the object store, for workers that do not see the file that they are in."""
+
+    stored: "list[ray.ObjectRef[npt.NDArray[np.uint8]]]"  # in a list, Ray hands on the reference
+    rows: Ints
+
+    def read(self, images: Ints) -> npt.NDArray[np.uint8]:
+        stored: npt.NDArray[np.uint8] = ray.get(self.stored[0])
+        return stored[self.rows[images]]
+
+
+def _share(thumbnails: Thumbnails) -> Thumbnails | _Shared:
+    if thumbnails.workers_see:
+        return thumbnails
+    return _Shared([ray.put(thumbnails.open())], thumbnails.rows)
+
+
 def _find_near(thumbnails: Thumbnails, report: Report) -> pd.DataFrame:
     n_images = len(thumbnails.rows)
+    seen = _share(thumbnails)
     sample = np.linspace(0, n_images - 1, min(n_images, _TRAINING_IMAGES)).astype(np.int64)
     codebook = fit_codebook(thumbnails.read(sample))
     shared = ray.put(codebook)
-    found = _run("describe images", n_images, _ROWS_PER_TASK, report, _encode, thumbnails, shared)
+    found = _run("describe images", n_images, _ROWS_PER_TASK, report, _encode, seen, shared)
     vectors = np.zeros((n_images, 2, codebook.projection.shape[1]), np.float16)
     for part in found:
         rows = np.frombuffer(part["found"], np.float16)
@@ -84,7 +104,7 @@ def _find_near(thumbnails: Thumbnails, report: Report) -> pd.DataFrame:
     candidates = np.unique(named.reshape(-1, 3), axis=0)
     named_pairs = ray.put(candidates)
     found = _run(
-        "compare pairs", len(candidates), _PAIRS_PER_TASK, report, _compare, thumbnails, named_pairs
+        "compare pairs", len(candidates), _PAIRS_PER_TASK, report, _compare, seen, named_pairs
     )
     likeness = np.full(len(candidates), -1.0)
     for part in found:
@@ -133,7 +153,7 @@ def _do_slice(row: dict[str, Any], work: Callable[..., Any], arguments: list[Any
 
 
 def _encode(
-    start: int, stop: int, thumbnails: Thumbnails, codebook: "ray.ObjectRef[Codebook]"
+    start: int, stop: int, thumbnails: Thumbnails | _Shared, codebook: "ray.ObjectRef[Codebook]"
 ) -> npt.NDArray[np.float16]:
     return ray.get(codebook).encode(thumbnails.read(np.arange(start, stop))).astype(np.float16)
 

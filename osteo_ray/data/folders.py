@@ -8,8 +8,9 @@ from typing import Any
 import pyarrow.fs
 
 from osteo_ray.data.listing import SPLIT_SYNONYMS, Source, list_refused, tabulate_items
-from osteo_ray.data.readers import FileReader, first_line, is_local, open_filesystem
+from osteo_ray.data.readers import FileReader
 from osteo_ray.errors import InputError
+from osteo_ray.remote import first_line, is_local, open_filesystem
 
 _IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".dcm", ".dicom", ".gif", ".j2k", ".jp2", ".jpeg", ".jpg"),

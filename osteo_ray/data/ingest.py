@@ -31,6 +31,7 @@ from osteo_ray.data.thumbnails import SQUARE_PX, Thumbnails, digest_pixels, make
 from osteo_ray.errors import InputError
 from osteo_ray.progress import Report, ignore_progress
 from osteo_ray.runs import PIXELS, write_pixels
+from osteo_ray.storage import Place
 
 _LEAST_PER_BLOCK, _MOST_PER_BLOCK, _BLOCKS = 32, 512, 16  # images; blocks of a set in between
 _FOUND = pa.schema(
@@ -79,9 +80,10 @@ def ingest_images(
     source: Source,
     scratch: Path,
     *,
-    pixels: Path | None = None,
+    pixels: Place | None = None,
     image_size: int | None = None,
     max_reject_share: float = 1.0,
+    workers_see_scratch: bool = True,
     report: Report = ignore_progress,
 ) -> Ingest:
     """Read every image of a source.
@@ -91,10 +93,11 @@ def ingest_images(
 
     Args:
         source: What to read.
-        scratch: Folder for the thumbnails, on storage that every worker can read.
+        scratch: Folder for the thumbnails.
         pixels: Folder for the pixels at `image_size`, or None to keep none.
         image_size: Side to which images are resized, in pixels.
         max_reject_share: Refusals above this share of all images end the reading.
+        workers_see_scratch: Whether that folder is on storage that every worker can read.
         report: Told how far it is.
 
     Raises:
@@ -132,7 +135,8 @@ def ingest_images(
     rejects = pd.concat([rejects, source.refused]).sort_values("path", ignore_index=True)
     _check_rejects(source, len(images), rejects, max_reject_share)
     images["patient"] = _number(images["patient"])
-    thumbnails = Thumbnails(path, images.pop("row").to_numpy(np.int64))
+    rows = images.pop("row").to_numpy(np.int64)
+    thumbnails = Thumbnails(path, rows, workers_see_scratch)
     return Ingest(images, thumbnails, rejects)
 
 
@@ -187,7 +191,7 @@ def _decode_batch(
     batch: dict[str, np.ndarray],
     reader: Reader,
     key: bytes,
-    pixels: Path | None,
+    pixels: Place | None,
     image_size: int | None,
 ) -> pa.Table:
     """Decode images, write the pixels of the good ones, return everything else."""

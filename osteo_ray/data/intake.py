@@ -1,8 +1,10 @@
 """Read a source, or phantoms drawn for the purpose, into a directory that is being made."""
 
 import shutil
+import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
 from osteo_ray.config import PHANTOM, PhantomSettings
 from osteo_ray.data.ingest import Ingest, ingest_images
@@ -11,6 +13,7 @@ from osteo_ray.data.phantom_set import write_phantoms
 from osteo_ray.data.sources import open_source
 from osteo_ray.progress import Report
 from osteo_ray.runs import Run
+from osteo_ray.storage import Place, write_whole
 
 
 @contextmanager
@@ -42,18 +45,32 @@ def take_in(
     """
     fingerprint = PHANTOM
     if source is None:
-        write_phantoms(draft.phantom, **phantom.model_dump())
+        with write_whole(draft.phantom, last="truth.csv") as unfinished:
+            write_phantoms(unfinished, **phantom.model_dump())
         source = open_source(str(draft.phantom / "images"), labels_needed=labels_needed)
     else:
         fingerprint = source.fingerprint
-    scratch = draft.root / "scratch"
-    ingest = ingest_images(
-        source,
-        scratch,
-        pixels=draft.pixels,
-        image_size=image_size,
-        max_reject_share=max_reject_share,
-        report=report,
-    )
-    yield ingest, fingerprint
-    shutil.rmtree(scratch)
+    with _make_scratch(draft.root) as scratch:
+        yield (
+            ingest_images(
+                source,
+                scratch,
+                pixels=draft.pixels,
+                image_size=image_size,
+                max_reject_share=max_reject_share,
+                workers_see_scratch=isinstance(draft.root, Path),
+                report=report,
+            ),
+            fingerprint,
+        )
+
+
+@contextmanager
+def _make_scratch(root: Place) -> Iterator[Path]:
+    """Give a folder in the run, which all workers see, or else one of this machine."""
+    if isinstance(root, Path):
+        yield root / "scratch"
+        shutil.rmtree(root / "scratch")
+        return
+    with tempfile.TemporaryDirectory(prefix="osteo-ray-") as name:
+        yield Path(name)

@@ -21,14 +21,10 @@ from osteo_ray.data.listing import (
     tabulate_items,
     write_cell,
 )
-from osteo_ray.data.readers import (
-    FileReader,
-    TableReader,
-    first_line,
-    open_filesystem,
-    split_uri,
-)
+from osteo_ray.data.readers import FileReader, TableReader
 from osteo_ray.errors import InputError
+from osteo_ray.remote import first_line, open_filesystem, split_uri
+from osteo_ray.trust import refuse_objects
 
 _COLUMNS = ("path", "label", *OPTIONAL_COLUMNS)
 _SYNONYMS = {"file_name": "path", "image_path": "path", "class": "label", "patient": "patient_id"}
@@ -49,9 +45,10 @@ def open_manifest(uri: str) -> Source:
         with filesystem.open_input_file(path) as file:
             schema = pq.read_schema(file)
             images = _find_image_column(schema)
+            refuse_objects(pa.schema([schema.field(images)] if images else []), uri)
             if images:
                 return _open_table(uri, pq.ParquetFile(file), schema, images)
-            table = _read_columns(pq.ParquetFile(file), schema.names)
+            table = _read_columns(uri, pq.ParquetFile(file), schema.names)
     except (OSError, pa.ArrowException) as error:
         raise InputError(
             f"Expected a Parquet table in {uri}, but: {first_line(error)}. Write it anew, or give "
@@ -85,10 +82,12 @@ def _parse_csv(text: str) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=header, dtype=object)
 
 
-def _read_columns(file: pq.ParquetFile, names: Iterable[str]) -> pd.DataFrame:
+def _read_columns(uri: str, file: pq.ParquetFile, names: Iterable[str]) -> pd.DataFrame:
     """Read the columns that have a meaning, and leave features and notes where they are."""
     known = [name for name in names if _name_column(name) in _COLUMNS]
-    table: pd.DataFrame = file.read(columns=known).to_pandas(ignore_metadata=True)
+    plain = file.read(columns=known)
+    refuse_objects(plain.schema, uri)
+    table: pd.DataFrame = plain.to_pandas(ignore_metadata=True)
     return table
 
 
@@ -176,7 +175,7 @@ def _is_binary(kind: pa.DataType) -> bool:
 
 def _open_table(uri: str, file: pq.ParquetFile, schema: pa.Schema, images: str) -> Source:
     others = [name for name in schema.names if name not in (images, "mask")]
-    table = _name_columns(_read_columns(file, others))
+    table = _name_columns(_read_columns(uri, file, others))
     if "label" not in table:
         raise InputError(
             f"Expected a column label beside the images of {uri}, but found "

@@ -14,10 +14,11 @@ from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.fs
 import pyarrow.parquet as pq
 
 from osteo_ray.data.images import UnreadableImageError
+from osteo_ray.remote import first_line, is_local, open_filesystem
+from osteo_ray.trust import refuse_objects
 
 LARGEST_FILE = 512 * 2**20
 """Bytes beyond which a file is not read: no radiograph is that large, and workers share memory."""
@@ -36,47 +37,6 @@ class Reader(Protocol):
         Raises:
             UnreadableImageError: It cannot be fetched; the message says why.
         """
-
-
-@functools.lru_cache(maxsize=8)
-def open_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
-    """Return the file system of a URI or local path, and the path within it.
-
-    PyArrow's own file systems (local, S3, GCS, HDFS) come first, fsspec's after them.
-
-    Raises:
-        ValueError, OSError, ImportError: The scheme is unknown or lacks its package.
-    """
-    if "://" not in uri:
-        return pyarrow.fs.LocalFileSystem(), uri
-    try:
-        filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
-    except pa.ArrowInvalid:
-        import fsspec
-
-        other, path = fsspec.core.url_to_fs(uri)
-        filesystem = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(other))
-    return filesystem, path
-
-
-def is_local(uri: str) -> bool:
-    """Tell whether a URI names a path of this machine; such files have links and permissions."""
-    return "://" not in uri
-
-
-def split_uri(uri: str) -> tuple[str, str]:
-    """Split a URI into the place and the options that follow a question mark.
-
-    In a path of this machine, a question mark is part of a name.
-
-    Example:
-        >>> split_uri("s3://bucket/knees.csv?scheme=http"), split_uri("/knees?.csv")
-        (('s3://bucket/knees.csv', '?scheme=http'), ('/knees?.csv', ''))
-    """
-    if is_local(uri):
-        return uri, ""
-    place, mark, options = uri.partition("?")
-    return place, mark + options
 
 
 @dataclass(frozen=True)
@@ -130,11 +90,6 @@ def _read_local(root: str, path: str) -> bytes:
 
 def _say_too_large(size: int) -> str:
     return f"a file of {size / 2**20:.0f} MiB; {LARGEST_FILE / 2**20:.0f} MiB at most"
-
-
-def first_line(error: BaseException) -> str:
-    """Return the start of an error's message, or its name if it has none; no point at the end."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 @dataclass(frozen=True)
@@ -233,4 +188,6 @@ class TableReader:
 def _load_cells(uri: str, column: str, number: int) -> Any:
     filesystem, path = open_filesystem(uri)
     with filesystem.open_input_file(path) as opened:
-        return pq.ParquetFile(opened).read_row_group(number, columns=[column])[column]
+        table = pq.ParquetFile(opened).read_row_group(number, columns=[column])
+    refuse_objects(table.schema, uri)
+    return table[column]

@@ -21,8 +21,8 @@ from osteo_ray.data.archives import open_archive
 from osteo_ray.data.folders import open_folder
 from osteo_ray.data.listing import Source
 from osteo_ray.data.manifests import open_list, open_manifest
-from osteo_ray.data.readers import first_line, open_filesystem, split_uri
 from osteo_ray.errors import InputError
+from osteo_ray.remote import first_line, open_filesystem, split_uri
 from osteo_ray.runs import Run, read_json
 
 _MANIFEST_NAMES = ("manifest.csv", "manifest.parquet", "data.parquet", "data.npz")
@@ -100,7 +100,7 @@ def check_unchanged(source: Source, run: Run) -> None:
     Raises:
         InputError: Names, labels or sizes have changed.
     """
-    if not run.environment.exists():
+    if not run.config.exists():
         return
     if read_json(run.environment)["source_fingerprint"] != source.fingerprint:
         raise InputError(

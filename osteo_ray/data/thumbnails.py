@@ -2,7 +2,7 @@
 
 import hashlib
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import cv2
@@ -26,24 +26,30 @@ Ints = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Thumbnails:
-    """Thumbnails in a file that every worker can read.
+    """Thumbnails in a file.
 
     Attributes:
         path: Raw uint8 (n, 112, 112), row by row.
         rows: int64 (m,), the rows that are meant, in the order of the images.
+        workers_see: Whether every worker can read the file.
     """
 
     path: Path
     rows: Ints
+    workers_see: bool = True
+
+    def open(self) -> Bytes:
+        """Map the file: uint8 (n, 112, 112)."""
+        file = np.memmap(self.path, np.uint8, "r").reshape(-1, SIDE, SIDE)
+        return np.asarray(file)
 
     def read(self, images: Ints) -> Bytes:
         """Read the thumbnails of some images: uint8 (len(images), 112, 112)."""
-        file = np.memmap(self.path, np.uint8, "r").reshape(-1, SIDE, SIDE)
-        return np.asarray(file[self.rows[images]])
+        return self.open()[self.rows[images]]
 
     def select(self, images: Ints) -> "Thumbnails":
         """Return those of some images."""
-        return Thumbnails(self.path, self.rows[images])
+        return replace(self, rows=self.rows[images])
 
 
 def digest_pixels(image: Bytes) -> str:

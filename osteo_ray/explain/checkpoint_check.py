@@ -1,15 +1,14 @@
 """Find out on a worker whether a checkpoint holds a classifier that can be explained."""
 
-from pathlib import Path
-
 import ray
 
 from osteo_ray.config import ExplainMethod
 from osteo_ray.errors import InputError
+from osteo_ray.storage import Place
 
 
 @ray.remote(num_cpus=1)
-def check_checkpoint(path: Path, method: ExplainMethod) -> list[str]:
+def check_checkpoint(path: Place, method: ExplainMethod) -> list[str]:
     """Load a checkpoint, where workers will; return what is wrong with it."""
     # Imported here: PyTorch takes seconds to import, and the driver does without it.
     from osteo_ray.models.checkpoint import describe_checkpoint

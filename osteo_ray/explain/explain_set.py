@@ -1,7 +1,5 @@
 """The job of explaining a set of images with one trained classifier, without a comparison."""
 
-import pyarrow.parquet as pq
-
 from osteo_ray.cluster import Plan, confirm, connect, plan_resources
 from osteo_ray.config import ExplainConfig, ResourceSettings
 from osteo_ray.errors import IncompleteError
@@ -9,8 +7,9 @@ from osteo_ray.explain.checkpoint_check import check_checkpoint
 from osteo_ray.explain.generate import explain_images
 from osteo_ray.explain.jobs import Explainable, Summary, read_done, summarize
 from osteo_ray.explain.prepare_set import Subject, create_set, find_subject, list_source, locate_set
+from osteo_ray.lock import hold
 from osteo_ray.progress import Clock, JobProgress, Stage
-from osteo_ray.runs import Run, read_json, write_json
+from osteo_ray.runs import Run, read_json, read_table, write_json
 
 EXPLAIN = "explain"
 
@@ -26,10 +25,18 @@ def explain_set(config: ExplainConfig, progress: JobProgress) -> tuple[Run, Summ
         Where everything lies, and what it came to.
 
     Raises:
-        InputError: The input cannot be used; nothing was written.
+        InputError: The input cannot be used, or another process works on the set; nothing was
+            written.
         IncompleteError: Some images were not explained.
     """
     subject = find_subject(config)
+    with hold(locate_set(config, subject).root, progress.say):
+        return _explain_set(config, subject, progress)
+
+
+def _explain_set(
+    config: ExplainConfig, subject: Subject, progress: JobProgress
+) -> tuple[Run, Summary]:
     run = locate_set(config, subject)
     source = list_source(config, run)
     clock = Clock()
@@ -62,7 +69,7 @@ def _list_missing(run: Run) -> frozenset[str]:
 
 
 def _list_ids(run: Run) -> frozenset[str]:
-    return frozenset(pq.read_table(run.images, columns=["image_id"])["image_id"].to_pylist())
+    return frozenset(read_table(run.images, ["image_id"])["image_id"].to_pylist())
 
 
 def _explain(

@@ -3,12 +3,10 @@
 import hashlib
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 
 from osteo_ray.config import LimeSettings, hash_settings
@@ -21,7 +19,8 @@ from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.models.classifier import Classifier, load_classifier
 from osteo_ray.models.forward import Predict, open_classifier
 from osteo_ray.models.training import make_deterministic
-from osteo_ray.runs import FAITHFULNESS, HEATMAPS, MASKS, write_table
+from osteo_ray.runs import FAITHFULNESS, HEATMAPS, MASKS, read_rows, write_table
+from osteo_ray.storage import Place
 
 _STEPS = 8  # in which pixels come and go, to measure faithfulness
 
@@ -99,7 +98,7 @@ class Explainer:
         self.image_size = image_size
         self.device = torch.device(device)
         self.n_threads = n_threads
-        self.loaded: dict[Path, tuple[Classifier, Predict]] = {}
+        self.loaded: dict[Place, tuple[Classifier, Predict]] = {}
 
     def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         """Explain slices of pixel files; write their masks, tell how many after each classifier."""
@@ -110,7 +109,7 @@ class Explainer:
                     row["digest"],
                     np.frombuffer(row["pixels"], np.uint8).reshape(self.image_size, -1).copy(),
                 )
-                for row in pq.read_table(str(file)).slice(start, stop - start).to_pylist()
+                for row in read_rows(str(file), int(start), int(stop))
                 if any(row["image_id"] in one.wanted for one in self.explainables)
             ]
             segments: dict[str, np.ndarray | ValueError] = {}

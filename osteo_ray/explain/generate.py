@@ -3,17 +3,16 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow.parquet as pq
 import ray.data
 
 from osteo_ray.cluster import Slot
 from osteo_ray.config import LimeSettings
 from osteo_ray.explain.jobs import Explainable
-from osteo_ray.runs import list_parts
+from osteo_ray.runs import count_rows, list_parts
+from osteo_ray.storage import Place, locate
 
 _RESTARTS = 3  # of an actor whose process died; a poison image must not kill it for ever
 
@@ -31,7 +30,7 @@ class _PoolWorker:
 
 
 def explain_images(
-    pixels: Path,
+    pixels: Place,
     explainables: list[Explainable],
     settings: LimeSettings,
     *,
@@ -60,7 +59,7 @@ def explain_images(
     size = max(1, min(16, n_images // (4 * n_actors)))
     slices = []
     for file in list_parts(pixels):
-        n_rows = pq.read_metadata(file).num_rows
+        n_rows = count_rows(locate(file))
         slices += [
             {"file": file, "start": start, "stop": min(start + size, n_rows)}
             for start in range(0, n_rows, size)

@@ -2,13 +2,12 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from osteo_ray.config import ExplainMethod
-from osteo_ray.runs import MASKS, Run, read_parts
+from osteo_ray.runs import MASKS, Run, count_rows, read_parts, read_table
+from osteo_ray.storage import Place
 
 
 @dataclass(frozen=True)
@@ -41,11 +40,11 @@ class Explainable:
     seed: int
     fingerprint: str
     lime_seed: int
-    checkpoint: Path
-    frozen: Path
-    masks: Path
-    faithfulness: Path
-    heatmaps: Path
+    checkpoint: Place
+    frozen: Place
+    masks: Place
+    faithfulness: Place
+    heatmaps: Place
     wanted: frozenset[str]
     faithfulness_ids: frozenset[str] = frozenset()
     heatmap_ids: frozenset[str] = frozenset()
@@ -62,7 +61,7 @@ class Explainable:
         return (self.method, *(("random", "gradcam") if self.controls else ()))
 
 
-def read_done(masks: Path) -> frozenset[str]:
+def read_done(masks: Place) -> frozenset[str]:
     """Return the images whose masks a directory holds."""
     return frozenset(read_parts(masks, MASKS, ["image_id"])["image_id"].to_pylist())
 
@@ -97,7 +96,7 @@ def summarize(run: Run, method: ExplainMethod, n_new: int = 0, duration_s: float
         n_new: Images that were explained just now.
         duration_s: How long that took, seconds.
     """
-    images = pq.read_table(run.images, columns=["image_id", "path"]).to_pylist()
+    images = read_table(run.images, ["image_id", "path"]).to_pylist()
     masks = read_parts(run.masks, MASKS, ["image_id", "kind", "error"])
     failed = masks.filter(pc.and_(pc.equal(masks["kind"], method), pc.is_valid(masks["error"])))
     errors = {row["image_id"]: row["error"] for row in failed.to_pylist()}
@@ -106,7 +105,7 @@ def summarize(run: Run, method: ExplainMethod, n_new: int = 0, duration_s: float
     ]
     return Summary(
         n_images=len(images),
-        n_refused=pq.read_metadata(run.rejects).num_rows,
+        n_refused=count_rows(run.rejects),
         n_failed=len(errors),
         first_failure=told[0] if told else "",
         n_new=n_new,

@@ -1,6 +1,5 @@
 """Open a set of explanations: read the images of a new one, or find what an earlier try left."""
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Set
@@ -9,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import yaml
 
 from osteo_ray.cluster import describe_environment
 from osteo_ray.config import (
@@ -34,8 +32,9 @@ from osteo_ray.runs import (
     read_json,
     write_json,
     write_table,
-    write_whole,
+    write_yaml,
 )
+from osteo_ray.storage import Place, digest_file, fill_directory, is_free, locate, locate_output
 
 
 @dataclass(frozen=True)
@@ -48,7 +47,7 @@ class Subject:
         digest: SHA-256 of the file.
     """
 
-    path: Path
+    path: Place
     checkpoint: Checkpoint
     digest: str
 
@@ -64,10 +63,8 @@ def find_subject(config: ExplainConfig) -> Subject:
             "Expected --checkpoint FILE, the classifier to explain, but got none. `osteo-ray "
             "compare` writes one per training: RUN/trials/MODEL/seed-N/ARM-KEY/model.safetensors."
         )
-    path = Path(config.checkpoint)
-    checkpoint = describe_checkpoint(path)
-    with path.open("rb") as file:
-        return Subject(path, checkpoint, hashlib.file_digest(file, "sha256").hexdigest())
+    path = locate(config.checkpoint)
+    return Subject(path, describe_checkpoint(path), digest_file(path))
 
 
 def locate_set(config: ExplainConfig, subject: Subject) -> Run:
@@ -79,11 +76,12 @@ def locate_set(config: ExplainConfig, subject: Subject) -> Run:
     """
     if config.out is None:
         key = hash_settings({**config.identity(), "checkpoint": subject.digest})
-        run = Run(Path("explanations").resolve() / f"{name_source(config.data)}-{key}")
+        run = Run(locate("explanations") / f"{name_source(config.data)}-{key}")
     else:
-        run = Run(Path(config.out).expanduser().resolve())
-    _check_writable(run.root)
-    if not run.root.exists() or not any(run.root.iterdir()):
+        run = Run(locate_output(config.out))
+    if isinstance(run.root, Path):
+        _check_writable(run.root)
+    if is_free(run.root, run.config.name):
         return run
     stored = _read_stored(run)
     if stored is None:
@@ -160,25 +158,22 @@ def create_set(
     *,
     report: Report = ignore_progress,
 ) -> None:
-    """Read the images into a new directory, which appears whole or not at all.
+    """Read the images into a new directory, which is there once config.yaml is in it.
 
     Args:
         run: Where.
         config: Of the explanations.
         subject: The classifier; images are resized to what it was trained on.
         source: Of the images, or None where phantoms are to be drawn.
-        confirm: Called when all is read; if it raises, nothing appears.
+        confirm: Called when all is read; if it raises, nothing stays.
         report: Told how far it is.
 
     Raises:
         InputError: The images cannot be used.
     """
-    if run.root.is_dir():
-        run.root.rmdir()  # empty, as `locate_set` has seen
-    with write_whole(run.root) as unfinished:
-        draft = Run(unfinished)
+    with fill_directory(run.root):
         with take_in(
-            draft,
+            run,
             source,
             config.phantom,
             image_size=subject.checkpoint.image_size,
@@ -188,8 +183,8 @@ def create_set(
         ) as (ingest, fingerprint):
             pass  # nothing but the images is asked for
         for path, table, schema in (
-            (draft.images, ingest.images[READ_IMAGES.names], READ_IMAGES),
-            (draft.rejects, ingest.rejects, REJECTS),
+            (run.images, ingest.images[READ_IMAGES.names], READ_IMAGES),
+            (run.rejects, ingest.rejects, REJECTS),
         ):
             write_table(path, pa.Table.from_pandas(table, schema, preserve_index=False))
         environment = {
@@ -198,7 +193,6 @@ def create_set(
             "checkpoint": {**asdict(subject.checkpoint), "digest": subject.digest},
             "plan_hash": hash_settings(config.identity()),
         }
-        write_json(draft.environment, environment)
-        settings = config.model_dump(mode="json")
-        draft.config.write_text(yaml.safe_dump(settings, sort_keys=False, allow_unicode=True))
+        write_json(run.environment, environment)
         confirm()
+        write_yaml(run.config, config.model_dump(mode="json"))  # last: with it, the set is there

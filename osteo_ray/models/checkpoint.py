@@ -2,11 +2,11 @@
 
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 
 import safetensors
 
 from osteo_ray.errors import InputError
+from osteo_ray.storage import Place, local_copy
 
 _KEY, _VERSION = "osteo_ray", 1
 
@@ -33,7 +33,7 @@ class Checkpoint:
         return {_KEY: json.dumps({"version": _VERSION, **asdict(self)}, ensure_ascii=False)}
 
 
-def describe_checkpoint(path: Path) -> Checkpoint:
+def describe_checkpoint(path: Place) -> Checkpoint:
     """Read what a file that `classifier.save_classifier` wrote says about itself.
 
     Raises:
@@ -44,7 +44,10 @@ def describe_checkpoint(path: Path) -> Checkpoint:
         found = "is a folder" if path.is_dir() else "does not exist"
         raise InputError(f"Expected a checkpoint file, but {path} {found}. Check its spelling.")
     try:
-        with safetensors.safe_open(path, framework="numpy") as tensors:
+        with (
+            local_copy(path) as file,
+            safetensors.safe_open(file, framework="numpy") as tensors,
+        ):
             metadata = tensors.metadata() or {}
     except (safetensors.SafetensorError, OSError) as error:
         raise InputError(
@@ -60,7 +63,7 @@ def describe_checkpoint(path: Path) -> Checkpoint:
     return checkpoint
 
 
-def _read_metadata(path: Path, text: str | None) -> Checkpoint:
+def _read_metadata(path: Place, text: str | None) -> Checkpoint:
     try:
         content = json.loads(text or "{}")
         if content["version"] != _VERSION:

@@ -13,6 +13,7 @@ from torch import nn
 import osteo_ray.models.stripe_net  # noqa: F401  # makes its networks known to timm
 from osteo_ray.errors import InputError, suggest
 from osteo_ray.models.checkpoint import Checkpoint
+from osteo_ray.storage import Place, local_copy, locate
 
 HIDDEN_UNITS = {"efficientnet": 1024}
 """Families (part of the timm name) whose head has a hidden layer in the paper; others have none."""
@@ -119,25 +120,39 @@ def _create_backbone(name: str, image_size: int, weights: str | None) -> nn.Modu
         return timm.create_model(name, pretrained=False, **options)
     if weights is None:
         return _create_from_hub(name, options)
-    check_weights_file(weights)
-    reason = ""
     try:
-        backbone = timm.create_model(
-            name, pretrained=True, pretrained_cfg_overlay={"file": weights}, **options
-        )
-    except (RuntimeError, KeyError) as error:
-        reason = str(error).splitlines()[0]
-    else:  # timm only logs what a file lacks, and leaves it as drawn
-        with safetensors.safe_open(weights, framework="pt") as tensors:
-            given = set(tensors.keys())
-        missing = sorted(name for name, _ in backbone.named_parameters() if name not in given)
-        if not missing:
-            return backbone
-        reason = f"`{missing[0]}` and {len(missing) - 1} other tensors are missing."
+        with local_copy(locate(weights)) as file:
+            backbone, reason = _create_from_file(name, file, options)
+    except OSError as error:
+        raise InputError(
+            f"Expected a weights file, but {weights}: {error.strerror}. Check its spelling."
+        ) from None
+    if backbone is not None:
+        return backbone
     raise InputError(
         f"Expected weights of `{name}` in {weights}, but they do not fit: {reason} Give the file "
         "that belongs to this model."
     )
+
+
+def _create_from_file(
+    name: str, file: Path, options: dict[str, Any]
+) -> tuple[nn.Module | None, str]:
+    """Return the backbone with the weights of a file, or why they do not fit."""
+    check_weights_file(str(file))
+    try:
+        backbone = timm.create_model(
+            name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **options
+        )
+    except (RuntimeError, KeyError) as error:
+        return None, str(error).splitlines()[0]
+    # timm only logs what a file lacks, and leaves it as drawn.
+    with safetensors.safe_open(file, framework="pt") as tensors:
+        given = set(tensors.keys())
+    missing = sorted(name for name, _ in backbone.named_parameters() if name not in given)
+    if not missing:
+        return backbone, ""
+    return None, f"`{missing[0]}` and {len(missing) - 1} other tensors are missing."
 
 
 def _create_from_hub(name: str, options: dict[str, Any]) -> nn.Module:
@@ -183,7 +198,7 @@ def save_classifier(classifier: Classifier, path: Path, checkpoint: Checkpoint) 
     )
 
 
-def load_classifier(path: Path, name: str, *, n_classes: int, image_size: int) -> Classifier:
+def load_classifier(path: Place, name: str, *, n_classes: int, image_size: int) -> Classifier:
     """Read a classifier that `save_classifier` wrote; it comes on the CPU, in evaluation mode.
 
     Raises:
@@ -192,7 +207,8 @@ def load_classifier(path: Path, name: str, *, n_classes: int, image_size: int) -
     classifier = build_classifier(
         name, n_classes=n_classes, image_size=image_size, weights="none", seed=0
     )
-    tensors = safetensors.torch.load_file(path)
+    with local_copy(path) as file:
+        tensors = safetensors.torch.load_file(file)
     problem = _find_misfit(classifier.state_dict(), tensors)
     if problem:
         raise InputError(

@@ -7,7 +7,10 @@ small that it would never pay.
 """
 
 import logging
-from collections.abc import Callable
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +20,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from osteo_ray.models.classifier import Classifier
-from osteo_ray.runs import write_whole
+from osteo_ray.storage import Place, local_copy, write_whole
 
 Backend = Literal["eager", "openvino"]
 Predict = Callable[[torch.Tensor], torch.Tensor]
@@ -58,7 +61,7 @@ def choose_backend(classifier: Classifier, image_size: int, device: torch.device
 
 
 def open_classifier(
-    classifier: Classifier, image_size: int, frozen: Path, device: torch.device, n_threads: int
+    classifier: Classifier, image_size: int, frozen: Place, device: torch.device, n_threads: int
 ) -> Predict:
     """Make the fastest function from images to probabilities that there is for a classifier.
 
@@ -81,12 +84,32 @@ def open_classifier(
 
     if choose_backend(classifier, image_size, device) == "eager":
         return predict
-    freeze_classifier(classifier, image_size, frozen)
-    if not (frozen / _GRAPH).exists():
-        return predict
-    fast = FrozenClassifier(frozen, n_threads)
+    with _find_frozen(classifier, image_size, frozen) as folder:
+        if not (folder / _GRAPH).exists():
+            return predict
+        fast = FrozenClassifier(folder, n_threads)
     _check_equal(fast, predict, image_size)
     return fast
+
+
+@contextmanager
+def _find_frozen(classifier: Classifier, image_size: int, frozen: Place) -> Iterator[Path]:
+    """Give a folder of this machine with the frozen form; it is made where there is none yet."""
+    if isinstance(frozen, Path):
+        freeze_classifier(classifier, image_size, frozen)
+        yield frozen
+        return
+    packed = frozen.with_name(f"{frozen.name}.zip")  # as one, so that no two can mix
+    with tempfile.TemporaryDirectory(prefix="osteo-ray-") as name:
+        folder = Path(name) / frozen.name
+        if packed.is_file():
+            with local_copy(packed) as archive:
+                shutil.unpack_archive(archive, folder)
+        else:
+            freeze_classifier(classifier, image_size, folder)
+            with write_whole(packed) as unfinished:
+                shutil.make_archive(str(unfinished.with_suffix("")), "zip", folder)
+        yield folder
 
 
 def freeze_classifier(classifier: Classifier, image_size: int, path: Path) -> None:

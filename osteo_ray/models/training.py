@@ -4,7 +4,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +17,7 @@ from osteo_ray.models.augmentation import draw_affine, warp_images
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier
 from osteo_ray.models.prediction import predict_logits
+from osteo_ray.storage import Place, local_copy, write_whole
 
 
 class DivergedError(Exception):
@@ -59,7 +59,7 @@ def train_classifier(
     augmentation_seed: int | None = None,
     device: torch.device,
     ranks: Ranks = Ranks(),
-    checkpoint: Path | None = None,
+    checkpoint: Place | None = None,
     checkpoint_interval_s: float = 30.0,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
 ) -> list[Epoch]:
@@ -181,28 +181,27 @@ def _copy_state(classifier: Classifier) -> dict[str, torch.Tensor]:
 
 
 def _save_checkpoint(
-    path: Path,
+    path: Place,
     classifier: Classifier,
     optimizer: torch.optim.Optimizer,
     epochs: list[Epoch],
     best: dict[str, torch.Tensor],
 ) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".tmp")
     state: dict[str, Any] = {
         "classifier": classifier.state_dict(),
         "optimizer": optimizer.state_dict(),
         "epochs": [vars(epoch) for epoch in epochs],
         "best": best,
     }
-    torch.save(state, unfinished)
-    unfinished.replace(path)
+    with write_whole(path) as unfinished:
+        torch.save(state, unfinished)
 
 
 def _load_checkpoint(
-    path: Path, classifier: Classifier, optimizer: torch.optim.Optimizer, device: torch.device
+    path: Place, classifier: Classifier, optimizer: torch.optim.Optimizer, device: torch.device
 ) -> tuple[list[Epoch], dict[str, torch.Tensor]]:
-    state = torch.load(path, map_location=device, weights_only=True)
+    with local_copy(path) as file:
+        state = torch.load(file, map_location=device, weights_only=True)
     classifier.load_state_dict(state["classifier"])
     optimizer.load_state_dict(state["optimizer"])
     return [Epoch(**epoch) for epoch in state["epochs"]], state["best"]

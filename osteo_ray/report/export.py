@@ -5,7 +5,6 @@ the split, what images are copies of one another, where it all comes from, and a
 forms hold the same: a folder of PNG files, NumPy arrays, a Parquet file.
 """
 
-import hashlib
 import importlib.metadata
 import shlex
 import time
@@ -16,7 +15,6 @@ from typing import Any
 
 import jinja2
 import numpy as np
-import pyarrow.parquet as pq
 
 from osteo_ray.compare.arms import ARMS, CHANGES, TEACHERS
 from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
@@ -27,17 +25,19 @@ from osteo_ray.data.splits import SPLIT_NAMES
 from osteo_ray.errors import InputError, suggest
 from osteo_ray.explain.jobs import read_done
 from osteo_ray.report.export_forms import COLUMNS, CONTENT, Content, Form, write_content
-from osteo_ray.runs import Run, read_json, write_json, write_whole
+from osteo_ray.runs import Run, count_rows, read_json, write_json
+from osteo_ray.storage import Place, digest_file, lies_in, locate, write_whole
 
 _PASSING = ("created", "osteo_ray", "not_explained")  # what may differ between equal exports
 _BATCH = 64
+_PROVENANCE = "provenance.json"
 
 
 @dataclass(frozen=True)
 class Written:
     """A data set that was asked for: where it is, and whether it was not there before."""
 
-    path: Path
+    path: Place
     is_new: bool
 
 
@@ -46,7 +46,7 @@ def export_run(
     arm: str,
     form: Form,
     *,
-    out: Path | None = None,
+    out: Place | None = None,
     models: Sequence[str] = (),
     seeds: Sequence[int] = (),
 ) -> list[Written]:
@@ -69,7 +69,7 @@ def export_run(
     _check_known("--arm", [arm], config.arms)
     _check_known("--models", models, config.models)
     _check_known("--seeds", seeds, config.seed_numbers)
-    out = (out or run.root / "exports" / f"{arm}-{form}").expanduser().resolve()
+    out = locate(str(out)) if out else run.root / "exports" / f"{arm}-{form}"
     _check_out(out, config)
     dataset = read_dataset(run, config)
     try:
@@ -129,16 +129,16 @@ def _check_known(flag: str, words: Sequence[object], known: Sequence[object]) ->
             )
 
 
-def _check_out(out: Path, config: CompareConfig) -> None:
+def _check_out(out: Place, config: CompareConfig) -> None:
     """Refuse a place whose content an export would mix with."""
     around = next((path for path in (out, *out.parents) if _is_run(path)), None)
     if around is not None:
-        if not out.is_relative_to(around / "exports"):
+        if not lies_in(out, around / "exports"):
             raise InputError(
                 f"Expected --out outside of runs or under {around / 'exports'}, but got {out}, "
                 "where a run keeps its own files. Choose another --out."
             )
-    elif config.data != PHANTOM and out.is_relative_to(config.data):
+    elif config.data != PHANTOM and lies_in(out, locate(config.data)):
         raise InputError(
             f"Expected --out outside the source images, but {out} is inside {config.data}: the "
             "exported images would become part of the source. Choose another --out."
@@ -161,7 +161,7 @@ def _check_out(out: Path, config: CompareConfig) -> None:
         )
 
 
-def _is_run(path: Path) -> bool:
+def _is_run(path: Place) -> bool:
     run = Run(path)
     return run.images.is_file() and run.splits.is_file()
 
@@ -190,11 +190,11 @@ def _check_masks(experiment: Experiment, trials: Sequence[Trial]) -> None:
         )
 
 
-def _is_there(place: Path, origin: Mapping[str, Any]) -> bool:
+def _is_there(place: Place, origin: Mapping[str, Any]) -> bool:
     """Tell whether a data set of the same origin is there; refuse if anything else is."""
     if not place.exists():
         return False
-    provenance = place / "provenance.json"
+    provenance = place / _PROVENANCE
     try:
         found = read_json(provenance)
     except (OSError, ValueError):
@@ -220,17 +220,17 @@ def _is_there(place: Path, origin: Mapping[str, Any]) -> bool:
     return True
 
 
-def _place(out: Path, trial: Trial) -> Path:
+def _place(out: Place, trial: Trial) -> Place:
     return out / trial.model / f"seed-{trial.seed}"
 
 
-def _list_mask_models(experiment: Experiment, trial: Trial) -> dict[str, Path]:
+def _list_mask_models(experiment: Experiment, trial: Trial) -> dict[str, Place]:
     """Return the files of the classifiers whose explanations the masks are."""
     teachers = [job.teacher for job in experiment.list_jobs(trial)]
     return {one.arm: experiment.path_of(one) / "model.safetensors" for one in teachers}
 
 
-def _quote_command(run: Run, out: Path, trial: Trial, form: Form) -> str:
+def _quote_command(run: Run, out: Place, trial: Trial, form: Form) -> str:
     flags = {"--arm": trial.arm, "--as": form, "--models": trial.model, "--seeds": str(trial.seed)}
     words = [word for pair in flags.items() for word in pair]
     return shlex.join(["osteo-ray", "export", str(run.root), *words, "--out", str(out)])
@@ -301,8 +301,7 @@ def _describe_origin(trial: Trial, form: Form, experiment: Experiment) -> dict[s
     config, arm = experiment.config, ARMS[trial.arm]
     model_digests = {}
     for teacher, path in _list_mask_models(experiment, trial).items():
-        with path.open("rb") as file:
-            model_digests[teacher] = hashlib.file_digest(file, "sha256").hexdigest()
+        model_digests[teacher] = digest_file(path)
     splits = experiment.splits[trial.seed]
     counts = {
         split: {
@@ -365,7 +364,7 @@ def _describe_data(
         n_images=len(content.rows),
         n_groups=len(parts),
         n_straddling=sum(len(splits) > 1 for splits in parts.values()),
-        n_rejects=pq.read_metadata(run.rejects).num_rows if run.rejects.is_file() else 0,
+        n_rejects=count_rows(run.rejects) if run.rejects.is_file() else 0,
         kept=None if content.keep_masks is None else float(content.keep_masks.mean()),
         comparison=comparison,
         arms=config.arms,
@@ -378,19 +377,19 @@ def _describe_data(
 
 
 def _write(
-    place: Path, content: Content, form: Form, provenance: Mapping[str, Any], datasheet: str
+    place: Place, content: Content, form: Form, provenance: Mapping[str, Any], datasheet: str
 ) -> None:
     try:
-        with write_whole(place) as unfinished:
+        with write_whole(place, last=_PROVENANCE) as unfinished:
             unfinished.mkdir()
             write_content(unfinished, content, form)
-            write_json(unfinished / "provenance.json", provenance)
+            write_json(unfinished / _PROVENANCE, provenance)
             (unfinished / "DATASHEET.md").write_text(datasheet, encoding="utf-8")
     except OSError as error:
         raise _refuse_writing(place, error) from None
 
 
-def _refuse_writing(path: Path, error: OSError) -> InputError:
+def _refuse_writing(path: Place, error: OSError) -> InputError:
     return InputError(
         f"Expected --out to be a folder that can be written to, but {path}: "
         f"{error.strerror or error}. Choose another --out."

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 from PIL import Image
 
 from osteo_ray.errors import InputError
+from osteo_ray.runs import read_table
 
 Form = Literal["folder", "npz", "parquet"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -135,12 +136,22 @@ def _name_folder(label: str) -> str:
 def _read_folder(path: Path) -> Export:
     with (path / "manifest.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    images = np.stack([_decode_png((path / row["path"]).read_bytes()) for row in rows])
+    images = np.stack([_decode_png(_open_within(path, row["path"])) for row in rows])
     masks = np.ones(images.shape, bool)
     for number, row in enumerate(rows):
         if row["mask"]:
-            masks[number] = _decode_png((path / row["mask"]).read_bytes()) > 0
+            masks[number] = _decode_png(_open_within(path, row["mask"])) > 0
     return _gather(images, masks, rows)
+
+
+def _open_within(folder: Path, name: str) -> bytes:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise InputError(
+            f"Expected paths within {folder} in its manifest.csv, but got {name[:80]!r}, which "
+            "leads out of it. The export was changed after it was written."
+        )
+    return path.read_bytes()
 
 
 def _write_npz(path: Path, content: Content) -> None:
@@ -208,7 +219,7 @@ def _write_parquet(path: Path, content: Content) -> None:
 
 def _read_parquet(path: Path) -> Export:
     columns = ["image", "label", "split", "image_id", "mask"]
-    rows = pq.read_table(path / "data.parquet", columns=columns).to_pylist()
+    rows = read_table(path / "data.parquet", columns).to_pylist()
     images = np.stack([_decode_png(row["image"]["bytes"]) for row in rows])
     masks = np.ones(images.shape, bool)
     for number, row in enumerate(rows):

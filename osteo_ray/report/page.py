@@ -30,7 +30,8 @@ from osteo_ray.data.masks import unpack_mask
 from osteo_ray.errors import InputError
 from osteo_ray.report import figures
 from osteo_ray.report.reliability import draw_reliability
-from osteo_ray.runs import FAITHFULNESS, Run, list_parts, read_json, read_parts, write_whole
+from osteo_ray.runs import FAITHFULNESS, Run, read_json, read_parts, scan_table
+from osteo_ray.storage import Place, write_whole
 
 Rows = list[dict[str, Any]]
 
@@ -49,7 +50,7 @@ _AUDIT = (
 _TEST = ds.field("split") == "test"
 
 
-def write_report(run: Run) -> Path:
+def write_report(run: Run) -> Place:
     """Write report.html into a run directory; return its path.
 
     Raises:
@@ -113,7 +114,7 @@ def _collect(run: Run) -> dict[str, Any]:
     label = METRIC_LABELS[metric]
     contrasts = [row for row in comparison["contrasts"] if row["metric"] == metric]
     margin, alpha = comparison["margin"], comparison["alpha"]
-    images = _read(run.images).to_pylist()
+    images = scan_table(run.images).to_pylist()
     arms = {(row["model"], row["arm"]): row for row in comparison["arms"]}
     paired = _pair_results(run, metric)
     return {
@@ -137,7 +138,7 @@ def _collect(run: Run) -> dict[str, Any]:
         "summaries": arms,
         "environment": _read_known(run.environment, _ENVIRONMENT),
         "audit": _read_known(run.audit, _AUDIT),
-        "rejects": _read(run.rejects).to_pylist(),
+        "rejects": scan_table(run.rejects).to_pylist(),
         "leaks": _count_leaks(run, images),
         "paper": _list_paper(),
         "find_printed": _find_printed,
@@ -159,17 +160,7 @@ def _list_notes(summaries: Rows) -> list[str]:
     return list(dict.fromkeys(figure["note"] for figure in figures_of if figure.get("note")))
 
 
-def _read(
-    path: Path, keep: ds.Expression | None = None, columns: list[str] | None = None
-) -> pa.Table:
-    """Read the rows to keep of a Parquet file or of all under a directory; empty if none exist."""
-    files = list_parts(path) if path.is_dir() else [str(path)] if path.is_file() else []
-    if not files:
-        return pa.table({})
-    return ds.dataset(files, format="parquet").to_table(filter=keep, columns=columns)
-
-
-def _read_known(path: Path, keys: Sequence[str]) -> dict[str, Any]:
+def _read_known(path: Place, keys: Sequence[str]) -> dict[str, Any]:
     """Read a JSON file; keys that it lacks are None, as all are if it does not exist."""
     return dict.fromkeys(keys) | (read_json(path) if path.is_file() else {})
 
@@ -215,7 +206,7 @@ def _count_leaks(run: Run, images: Rows) -> tuple[int, int]:
     """Count the test images, over all seeds, with a copy in training; and all test images."""
     groups = {row["image_id"]: row["group"] for row in images}
     parts: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for row in _read(run.splits).to_pylist():
+    for row in scan_table(run.splits).to_pylist():
         parts[row["seed"], row["split"]].append(groups[row["image_id"]])
     tests = [(seed, found) for (seed, split), found in parts.items() if split == "test"]
     leaked = [np.isin(found, parts.get((seed, "train"), [])).sum() for seed, found in tests]
@@ -224,7 +215,7 @@ def _count_leaks(run: Run, images: Rows) -> tuple[int, int]:
 
 def _pair_results(run: Run, metric: str) -> dict[str, dict[int, dict[str, float]]]:
     paired: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    for row in _read(run.results, _TEST & ds.field(metric).is_valid()).to_pylist():
+    for row in scan_table(run.results, _TEST & ds.field(metric).is_valid()).to_pylist():
         paired[row["model"]][row["seed"]][row["arm"]] = row[metric]
     return paired
 
@@ -232,7 +223,7 @@ def _pair_results(run: Run, metric: str) -> dict[str, dict[int, dict[str, float]
 def _count_confusions(run: Run, classes: Sequence[str], models: Sequence[str]) -> Rows:
     """Sum confusion matrices over seeds; a row per true class, of (count, share of the row)."""
     shown = ("original", "lime")
-    table = _read(run.predictions, _TEST & ds.field("arm").isin(shown))
+    table = scan_table(run.predictions, _TEST & ds.field("arm").isin(shown))
     if table.num_rows == 0:
         return []
     predicted = np.stack([table[f"p_{name}"].to_numpy() for name in classes]).argmax(axis=0)
@@ -258,7 +249,7 @@ _FAITHFULNESS = ("insertion_auc", "deletion_auc", "drop")
 def _summarise_masks(run: Run) -> Rows:
     """Count and average, per model and kind of mask."""
     columns = ["model", "kind", "image_id", "n_samples", "local_fit", "unstable", "error"]
-    table = _read(run.masks, _MAIN, columns)
+    table = scan_table(run.masks, _MAIN, columns)
     if table.num_rows == 0:
         return []
     wanted = [("image_id", "count"), ("error", "count"), ("unstable", "sum")]
@@ -279,13 +270,13 @@ def _draw_samples(
     of_seed = ds.field("seed") == comparison["seeds"][0]
     heatmaps = {
         (row["model"], row["image_id"]): row["heatmap"]
-        for row in _read(run.heatmaps, of_seed).to_pylist()
+        for row in scan_table(run.heatmaps, of_seed).to_pylist()
     }
     wanted = {image_id for _, image_id in heatmaps}
     images = sorted(images, key=lambda row: (row["label"], row["path"]))
     chosen = [row for row in images if row["image_id"] in wanted]
     if not chosen:
-        tested = {row["image_id"] for row in _read(run.splits, of_seed & _TEST).to_pylist()}
+        tested = {row["image_id"] for row in scan_table(run.splits, of_seed & _TEST).to_pylist()}
         for label in comparison["classes"]:
             known = [r for r in images if r["label"] == label and r["image_id"] in tested]
             chosen += known[:_SAMPLES_PER_CLASS]
@@ -295,17 +286,18 @@ def _draw_samples(
         return np.frombuffer(content, np.uint8).reshape(size_px, size_px) if content else None
 
     pixels = {
-        row["image_id"]: square(row["pixels"]) for row in _read(run.pixels, of_images).to_pylist()
+        row["image_id"]: square(row["pixels"])
+        for row in scan_table(run.pixels, of_images).to_pylist()
     }
     masks = {
         (row["model"], row["image_id"], row["kind"]): unpack_mask(row["keep_mask"], size_px)
-        for row in _read(run.masks, of_seed & of_images & _MAIN).to_pylist()
+        for row in scan_table(run.masks, of_seed & of_images & _MAIN).to_pylist()
         if row["keep_mask"]
     }
     first = of_seed & of_images & _TEST & (ds.field("arm") == "original")
     predicted = {
         (row["model"], row["image_id"]): max((row[f"p_{c}"], c) for c in comparison["classes"])
-        for row in _read(run.predictions, first).to_pylist()
+        for row in scan_table(run.predictions, first).to_pylist()
     }
     samples = []
     for model in models:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from osteo_ray.compare.metrics import bin_probabilities, judge_calibration
 from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.report.figures import ACCENT, ARM_LABELS, INK, MUTED, RULE, draw_grid
-from osteo_ray.runs import Run
+from osteo_ray.runs import Run, scan_table
 
 _COLOURS = {"original": MUTED, "lime": ACCENT}
 _RADIUS_PT = 17.0  # of a dot that stands for all images
@@ -33,7 +33,7 @@ def draw_reliability(run: Run, comparison: Mapping[str, Any], models: Sequence[s
     if not run.predictions.is_file():
         return None
     wanted = (ds.field("split") == "test") & ds.field("arm").isin(list(_COLOURS))
-    table = ds.dataset(run.predictions, format="parquet").to_table(filter=wanted)
+    table = scan_table(run.predictions, wanted)
     coded = encode_predictions(table, comparison["classes"], comparison["positive_class"])
     found: dict[str, dict[str, list[Bins]]] = defaultdict(lambda: defaultdict(list))
     for key, group in coded.groups.items():

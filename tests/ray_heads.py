@@ -1,0 +1,137 @@
+"""Ray heads with token authentication, in processes of their own, for tests that submit jobs."""
+
+import contextlib
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+BIN = Path(sys.executable).parent
+
+
+@dataclass(frozen=True)
+class Head:
+    """A running head node.
+
+    Attributes:
+        url: Of its dashboard.
+        environment: Of commands that talk to it, with the token.
+        process: The one that all others of the head are below.
+    """
+
+    url: str
+    environment: dict[str, str]
+    process: "subprocess.Popen[bytes]"
+
+    def find_drivers(self, run: Path) -> list[int]:
+        """Return the ids of the processes that drive a job with this --out, not their shells."""
+        found = []
+        for pid in _list_descendants(self.process.pid):
+            with contextlib.suppress(OSError):
+                words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
+                if "osteo_ray.job" in words and str(run) in words:
+                    found.append(pid)
+        return found
+
+    def kill(self) -> None:
+        """Kill the head and every process below it, and nothing else: others run Ray here too."""
+        _stop(self.process)
+
+    def submit(self, *flags: str, **variables: str) -> subprocess.CompletedProcess[str]:
+        """Submit jobs/compare.py and wait for its end; standard error is in stdout."""
+        command = [str(BIN / "ray"), "job", "submit", "--address", self.url]
+        command += ["--working-dir", str(ROOT), "--", "python", "jobs/compare.py", *flags]
+        return subprocess.run(
+            command,
+            env=self.environment | variables,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=300,
+        )
+
+
+@contextlib.contextmanager
+def start_head() -> Iterator[Head]:
+    """Start a head of two CPUs that wants a token; stop it at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="rayjob", dir="/tmp"))  # short: Ray puts sockets in it
+    token = secrets.token_hex(32)
+    (folder / "token").write_text(token)
+    foreign = ("RAY_", "PYTEST_", "PYTHONPATH")  # the last would hide what a job was sent
+    environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+    environment |= {
+        "PATH": f"{BIN}{os.pathsep}{environment['PATH']}",
+        "RAY_AUTH_MODE": "token",
+        "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
+    }
+    names = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port")
+    ports = dict(zip(names, _find_free_ports(len(names)), strict=True))
+    command = [str(BIN / "ray"), "start", "--head", "--block", "--disable-usage-stats"]
+    command += ["--num-cpus=2", "--num-gpus=0", "--object-store-memory=200000000"]
+    command += ["--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
+    command += [f"--temp-dir={folder / 'ray'}"]
+    command += [f"--{name}={port}" for name, port in ports.items()]
+    url = f"http://127.0.0.1:{ports['dashboard-port']}"
+    with (folder / "start.log").open("wb") as log:
+        start = subprocess.Popen(
+            command, env=environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        _wait_until_ready(url, token, start, folder / "start.log")
+        yield Head(url, environment, start)
+    finally:
+        _stop(start)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _find_free_ports(n: int) -> list[int]:
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for each in sockets:
+            each.bind(("127.0.0.1", 0))
+        return [each.getsockname()[1] for each in sockets]
+
+
+def _wait_until_ready(url: str, token: str, start: "subprocess.Popen[bytes]", log: Path) -> None:
+    request = urllib.request.Request(
+        f"{url}/api/version", headers={"Authorization": f"Bearer {token}"}
+    )
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and start.poll() is None:
+        with contextlib.suppress(OSError), urllib.request.urlopen(request, timeout=5):
+            return
+        time.sleep(0.5)
+    pytest.fail(f"Ray did not start:\n{log.read_text()}")
+
+
+def _stop(start: "subprocess.Popen[bytes]") -> None:
+    for pid in (start.pid, *_list_descendants(start.pid)):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
+    start.wait(timeout=15)
+
+
+def _list_descendants(pid: int) -> list[int]:
+    table = subprocess.run(
+        ["ps", "-A", "-o", "pid=,ppid="], stdout=subprocess.PIPE, text=True, check=True
+    ).stdout
+    children: dict[int, list[int]] = {}
+    for line in table.splitlines():
+        child, parent = map(int, line.split())
+        children.setdefault(parent, []).append(child)
+    found = [pid]
+    for each in found:
+        found += children.get(each, [])
+    return found[1:]

@@ -1,0 +1,223 @@
+"""The manifests of jobs/kuberay hold against schemas, offline, and against what they promise."""
+
+import os
+import re
+import shlex
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import kubernetes_validate
+import pytest
+import ray
+import yaml
+from kuberay_schema import SCHEMAS
+
+from osteo_ray.commands.jobs import JOBS, check_job
+
+ROOT = Path(__file__).parents[1]
+FOLDER = ROOT / "jobs" / "kuberay"
+KUBERNETES = "1.37"
+CRDS = os.environ.get("KUBERAY_CRDS")  # a folder of KubeRay's own, where there is one
+
+
+def _load(name: str) -> list[dict[str, Any]]:
+    return list(yaml.safe_load_all((FOLDER / name).read_text(encoding="utf-8")))
+
+
+FILES = sorted(path.name for path in FOLDER.glob("*.yaml"))
+RESOURCES = [
+    pytest.param(each, id=f"{name}-{each['kind']}") for name in FILES for each in _load(name)
+]
+
+
+def _find(content: Any, key: str) -> Iterator[Any]:
+    if isinstance(content, dict):
+        for name, value in content.items():
+            if name == key:
+                yield value
+            yield from _find(value, key)
+    elif isinstance(content, list):
+        for value in content:
+            yield from _find(value, key)
+
+
+def _pod_templates(resource: dict[str, Any]) -> list[dict[str, Any]]:
+    return [each for key in ("template", "submitterPodTemplate") for each in _find(resource, key)]
+
+
+PODS = [
+    pytest.param(pod, id=f"{name}-{number}")
+    for name in FILES
+    for number, pod in enumerate(pod for each in _load(name) for pod in _pod_templates(each))
+]
+
+
+def _validate(resource: dict[str, Any]) -> None:
+    """Check a resource, and the pods within it, field by field."""
+    if resource["kind"] not in SCHEMAS:
+        kubernetes_validate.validate(resource, KUBERNETES, strict=True)
+        return
+    jsonschema.validate(resource, SCHEMAS[resource["kind"]])
+    for pod in _pod_templates(resource):
+        template = {"apiVersion": "v1", "kind": "PodTemplate", "template": pod}
+        kubernetes_validate.validate(template, KUBERNETES, strict=True)
+
+
+def test_all_that_is_promised_is_there() -> None:
+    kinds = {(name, each["kind"]) for name in FILES for each in _load(name)}
+    assert kinds == {
+        ("cronjob.yaml", "CronJob"),
+        ("raycluster.yaml", "RayCluster"),
+        ("raycronjob.yaml", "RayCronJob"),
+        ("rayjob.yaml", "RayJob"),
+        ("shared.yaml", "NetworkPolicy"),
+        ("shared.yaml", "PersistentVolumeClaim"),
+    }
+    assert len(PODS) == 7
+
+
+@pytest.mark.parametrize("resource", RESOURCES)
+def test_resource_is_valid(resource: dict[str, Any]) -> None:
+    _validate(resource)
+
+
+@pytest.mark.skipif(not CRDS, reason="KUBERAY_CRDS names no folder of KubeRay's CRDs")
+@pytest.mark.parametrize("resource", [each for each in RESOURCES if "ray.io" in str(each.values)])
+def test_resource_is_valid_by_kuberays_own_crd(resource: dict[str, Any]) -> None:
+    name = f"ray.io_{resource['kind'].lower()}s.yaml"
+    crd = yaml.safe_load((Path(str(CRDS)) / name).read_text(encoding="utf-8"))
+    [version] = [each for each in crd["spec"]["versions"] if each["name"] == "v1"]
+    jsonschema.validate(resource, version["schema"]["openAPIV3Schema"])
+
+
+def _break(path: str, value: Any) -> dict[str, Any]:
+    [resource] = _load("raycluster.yaml")
+    *parents, last = path.split(".")
+    at: Any = resource
+    for key in parents:
+        at = at[int(key)] if isinstance(at, list) else at[key]
+    at[last] = value
+    return dict(resource)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("spec.authOptions.mode", "tokens"),
+        ("spec.authOption", {"mode": "token"}),
+        ("spec.headGroupSpec.template.spec.hostNetworks", True),
+        ("spec.headGroupSpec.template.spec.containers.0.image", 7),
+        ("spec.workerGroupSpecs.0.maxReplicas", "4"),
+        ("spec.workerGroupSpecs.0.template.spec.containers.0.resources.limit", {}),
+    ],
+)
+def test_a_mistake_would_be_found(path: str, value: Any) -> None:
+    with pytest.raises((jsonschema.ValidationError, kubernetes_validate.ValidationError)):
+        _validate(_break(path, value))
+
+
+@pytest.mark.parametrize("pod", PODS)
+def test_pods_have_no_privileges_and_bounded_resources(pod: dict[str, Any]) -> None:
+    spec = pod["spec"]
+    assert spec["securityContext"]["runAsNonRoot"] is True
+    assert spec["securityContext"]["runAsUser"] >= 1000
+    assert spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & spec.keys()
+    assert not list(_find(pod, "hostPort"))
+    assert not list(_find(pod, "hostPath"))
+    for container in spec["containers"]:
+        assert container["securityContext"] == {
+            "allowPrivilegeEscalation": False,
+            "capabilities": {"drop": ["ALL"]},
+        }
+        assert "memory" in container["resources"]["limits"]
+        assert {"cpu", "memory"} <= container["resources"]["requests"].keys()
+
+
+def test_images_are_of_one_pinned_version() -> None:
+    images = {image for name in FILES for each in _load(name) for image in _find(each, "image")}
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    tag = f"{project['version']}-ray{ray.__version__}"
+    assert images == {f"registry.example.org/osteo-ray:{tag}"}
+    docker = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+    assert f"osteo-ray:{tag} ." in docker
+    assert all(":" in image for image in re.findall(r"^FROM (\S+)", docker, re.M))
+    assert re.search(r"^USER 1000$", docker, re.M)
+
+
+@pytest.mark.parametrize("name", ["raycluster.yaml", "rayjob.yaml"])
+def test_clusters_want_a_token_and_scale_gpu_workers(name: str) -> None:
+    [resource] = _load(name)
+    spec = resource["spec"].get("rayClusterSpec", resource["spec"])
+    assert spec["authOptions"] == {"mode": "token", "secretName": "osteo-ray-token"}
+    assert spec["rayVersion"] == ray.__version__
+    assert spec["enableInTreeAutoscaling"] is True
+    assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"
+    assert spec["headGroupSpec"]["rayStartParams"]["num-cpus"] == "0"
+    [workers] = spec["workerGroupSpecs"]
+    assert workers["minReplicas"] <= workers["replicas"] < workers["maxReplicas"]
+    [container] = workers["template"]["spec"]["containers"]
+    assert container["resources"]["limits"]["nvidia.com/gpu"] == "1"
+    [policy] = [each for each in _load("shared.yaml") if each["kind"] == "NetworkPolicy"]
+    guarded = policy["spec"]["podSelector"]["matchLabels"]
+    for pod in (spec["headGroupSpec"]["template"], workers["template"]):
+        assert pod["metadata"]["labels"] == guarded
+        [volume] = pod["spec"]["volumes"]
+        assert volume["persistentVolumeClaim"] == {"claimName": "osteo-ray-shared"}
+
+
+def test_rayjob_and_raycluster_describe_one_cluster() -> None:
+    [cluster], [job] = _load("raycluster.yaml"), _load("rayjob.yaml")
+    assert job["spec"]["rayClusterSpec"] == cluster["spec"]
+
+
+def test_secrets_are_named_and_not_held() -> None:
+    for name in FILES:
+        text = (FOLDER / name).read_text(encoding="utf-8")
+        assert not re.search(r"[0-9a-f]{32}|AKIA[0-9A-Z]{16}", text)
+        assert not any(each["kind"] == "Secret" for each in _load(name))
+    [cron] = _load("cronjob.yaml")
+    [variables] = _find(cron, "env")
+    assert {each["name"]: "value" in each for each in variables} == {
+        "RAY_AUTH_MODE": True,
+        "RAY_AUTH_TOKEN": False,
+    }
+
+
+def _list_commands() -> list[list[str]]:
+    commands = []
+    for name in FILES:
+        for resource in _load(name):
+            for text in _find(resource, "entrypoint"):
+                words = shlex.split(text)
+                assert words[:3] == ["python", "-m", "osteo_ray.job"]
+                commands.append(words[3:])
+            for container in (each for pod in _find(resource, "containers") for each in pod):
+                if "command" in container:
+                    words = [*container["command"], *container["args"]]
+                    assert words[:3] == ["osteo-ray", "submit", "--address"]
+                    assert words[3] == "http://osteo-ray-head-svc:8265"
+                    commands.append(words[4:])
+    return commands
+
+
+def test_commands_parse() -> None:
+    commands = _list_commands()
+    assert sorted(words[0] for words in commands) == ["compare", "reproduce", "reproduce"]
+    for name, *flags in commands:
+        if name in JOBS:
+            assert check_job(name, flags).startswith("/shared/")
+
+
+def test_schedules_reach_the_cluster_that_stays() -> None:
+    [cluster], [cron], [ray_cron] = (
+        _load(name) for name in ("raycluster.yaml", "cronjob.yaml", "raycronjob.yaml")
+    )
+    selector = ray_cron["spec"]["jobTemplate"]["clusterSelector"]
+    assert selector == {"ray.io/cluster": cluster["metadata"]["name"]}
+    assert ray_cron["spec"]["schedule"] == cron["spec"]["schedule"] == "0 3 * * 1"
+    assert cron["spec"]["concurrencyPolicy"] == "Forbid"
+    assert list(_find(cron, "restartPolicy")) == ["Never"]
