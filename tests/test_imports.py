@@ -12,7 +12,17 @@ import pytest
 import osteo_ray
 
 ROOT = Path(osteo_ray.__file__).parent
-BOTTOM = ("runs", "config", "errors", "progress", "noise", "cluster", "job_paths")
+BOTTOM = (
+    "runs",
+    "config",
+    "errors",
+    "progress",
+    "noise",
+    "cluster",
+    "job_paths",
+    "placement",
+    "watchdog",
+)
 LAYERS = (
     "cli",
     "commands",
@@ -43,6 +53,7 @@ USES_RAY = {
     "compare.stages",
     "validate.tables",
     "validate.worlds",
+    "watchdog",
 }
 USES_TORCH = {  # at import; the others are imported by the driver, which does without
     "models.augmentation",

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -60,6 +61,42 @@ class Explainable:
     def kinds(self) -> tuple[str, ...]:
         """Return the kinds of mask that it makes."""
         return (self.method, *(("random", "gradcam") if self.controls else ()))
+
+
+ALL = -1  # in place of the number of one classifier
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some rows of a pixel file: what an actor explains at a time.
+
+    Attributes:
+        file: Path of the file.
+        start: Number of the first row.
+        stop: Number after that of the last row.
+        only: Number of the classifier by which they are to be explained, or `ALL`.
+    """
+
+    file: str
+    start: int
+    stop: int
+    only: int
+
+
+def make_record(
+    explainable: Explainable, image_id: str, kind: str, keep_mask: bytes = b"", **figures: Any
+) -> dict[str, Any]:
+    """Make a row of the masks table; what is not given is null."""
+    return {
+        "model": explainable.model,
+        "seed": explainable.seed,
+        "teacher": explainable.teacher,
+        "target": "predicted" if explainable.targets is None else "true",
+        "kind": kind,
+        "image_id": image_id,
+        "keep_mask": keep_mask,
+        **figures,
+    }
 
 
 def read_done(masks: Path) -> frozenset[str]:
