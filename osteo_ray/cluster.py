@@ -110,8 +110,8 @@ def _ask_autoscaler() -> Resources | None:
     """Return what the cluster may have at most; None where no autoscaler says."""
     # Only the autoscalers of the cluster launcher and of KubeRay say it, and only to this function,
     # which Ray Data and Ray Train ask, too.
-    most: Resources | None = ray._private.state.state.get_max_resources_from_cluster_config()
-    return most
+    most = ray._private.state.state.get_max_resources_from_cluster_config()
+    return None if most is None else {name: float(amount) for name, amount in most.items()}
 
 
 def _may_fit(plan: Plan, most: Resources) -> bool:

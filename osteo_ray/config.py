@@ -217,9 +217,7 @@ class SlotSettings(Settings):
     @classmethod
     def _check_gpus(cls, gpus: float | None) -> float | None:
         if gpus is not None and gpus > 1 and gpus != int(gpus):
-            raise ValueError(
-                f"Expected a whole number of GPUs, or less than one, but got {gpus:g}."
-            )
+            raise ValueError(f"Expected whole GPUs, or less than one, but got {gpus:g}.")
         return gpus
 
 

@@ -174,7 +174,7 @@ def _run_on_workers(
 
     key = experiment.key_of(trial)
     result = TorchTrainer(
-        _run_rank,
+        _run_rank,  # type: ignore[arg-type]  # hints show V1, which returned nothing
         train_loop_config={
             "trial": trial,
             "experiment": experiment,

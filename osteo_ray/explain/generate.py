@@ -172,7 +172,7 @@ def _in_flight(slices: list[Slice]) -> int:
 
 def _find_lost(slices: list[Slice], explainables: list[Explainable]) -> list[Slice]:
     """Return a slice of one image and one classifier for each that has no masks."""
-    by_file = defaultdict(set)
+    by_file: dict[str, set[int]] = defaultdict(set)
     for one in slices:
         by_file[one.file].update(range(one.start, one.stop))
     missing = [one.wanted - read_done(one.masks) for one in explainables]
@@ -189,7 +189,7 @@ def _find_lost(slices: list[Slice], explainables: list[Explainable]) -> list[Sli
 
 
 def _group_by_explainable(slices: list[Slice]) -> dict[int, list[str]]:
-    found = defaultdict(list)
+    found: dict[int, list[str]] = defaultdict(list)
     for one in slices:
         ids = pq.read_table(one.file, columns=["image_id"])["image_id"]
         found[one.only].append(ids[one.start].as_py())
