@@ -23,7 +23,7 @@ from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantom_set import write_phantoms
 from osteo_ray.explain import explain_set
 from osteo_ray.explain.explainer import Explainer
-from osteo_ray.explain.jobs import ALL, Explainable
+from osteo_ray.explain.jobs import Explainable
 from osteo_ray.models.checkpoint import Checkpoint
 from osteo_ray.models.classifier import build_classifier, save_classifier
 from osteo_ray.runs import MASKS, READ_IMAGES, Run, list_parts, read_json, read_parts, write_table
@@ -133,7 +133,7 @@ def explain_in_process(run: Run, checkpoint: Path, masks: Path, **changes: Any) 
     explainer = Explainer([explainable], LimeSettings(**BOUNDED), 2, SIZE_PX, "cpu", 1)
     for part in list_parts(run.pixels):
         n_rows = pq.read_metadata(part).num_rows
-        batch = {"file": [part], "start": [0], "stop": [n_rows], "only": [ALL]}
+        batch = {"file": [part], "start": [0], "stop": [n_rows]}
         list(explainer({name: np.array(value) for name, value in batch.items()}))
 
 

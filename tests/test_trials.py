@@ -26,7 +26,7 @@ from osteo_ray.data.phantom_set import make_phantoms
 from osteo_ray.errors import LeakError
 from osteo_ray.explain import explainer
 from osteo_ray.explain.explainer import Explainer, derive_rng
-from osteo_ray.explain.jobs import ALL, Explainable, read_done
+from osteo_ray.explain.jobs import Explainable, read_done
 from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.models import forward
 from osteo_ray.models.batches import ImageSet
@@ -119,7 +119,6 @@ def explain(
         "file": np.array([str(experiment.run.pixels / f"{name}.parquet") for name in files]),
         "start": np.array(starts),
         "stop": np.array(stops),
-        "only": np.full(len(files), ALL),
     }
     return [{key: int(value[0]) for key, value in row.items()} for row in worker(batch)]
 

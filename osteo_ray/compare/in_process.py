@@ -14,7 +14,6 @@ from osteo_ray.compare.experiment import Experiment, Trial, plan_trials
 from osteo_ray.compare.mask_jobs import list_explanations
 from osteo_ray.compare.trials import run_trial
 from osteo_ray.explain.explainer import Explainer
-from osteo_ray.explain.jobs import ALL
 from osteo_ray.runs import list_parts
 
 _DEVICE = "cpu"
@@ -54,9 +53,4 @@ def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int
 def _list_slices(pixels: Path) -> dict[str, np.ndarray]:
     files = list_parts(pixels)
     stops = [pq.read_metadata(file).num_rows for file in files]
-    return {
-        "file": np.array(files),
-        "start": np.zeros(len(files), int),
-        "stop": np.array(stops),
-        "only": np.full(len(files), ALL),
-    }
+    return {"file": np.array(files), "start": np.zeros(len(files), int), "stop": np.array(stops)}

@@ -5,6 +5,7 @@ Whatever needs PyTorch is imported in the workers: it takes seconds, and the dri
 
 import os
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,7 +83,7 @@ def run_sweep(
                 max_concurrent_trials=plan.concurrent_trials if plan.workers > 1 else None,
             ),
             run_config=tune.RunConfig(
-                name=f"{name}-{time.strftime('%Y%m%d-%H%M%S')}",
+                name=f"{name}-{uuid.uuid4().hex[:8]}",  # never by the clock, which may be moved
                 storage_path=str(experiment.run.logs / "tune"),
                 failure_config=tune.FailureConfig(max_failures=resources.max_retries),
                 callbacks=[_ProgressCallback(on_progress)],

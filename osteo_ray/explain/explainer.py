@@ -15,7 +15,7 @@ from osteo_ray.config import LimeSettings, hash_settings
 from osteo_ray.data.masks import cover_area, keep_most, pack_mask
 from osteo_ray.explain.faithfulness import measure_faithfulness
 from osteo_ray.explain.gradcam import compute_heatmaps
-from osteo_ray.explain.jobs import ALL, Explainable, make_record
+from osteo_ray.explain.jobs import Explainable, make_record
 from osteo_ray.explain.lime import Explanation, explain_images, fill_superpixels
 from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.models.classifier import Classifier, load_classifier
@@ -106,8 +106,7 @@ class Explainer:
 
     def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         """Explain slices of pixel files; write their masks, tell how many after each classifier."""
-        columns = (batch[name] for name in ("file", "start", "stop", "only"))
-        for file, start, stop, only in zip(*columns, strict=True):
+        for file, start, stop in zip(batch["file"], batch["start"], batch["stop"], strict=True):
             items = [
                 _Item(
                     row["image_id"],
@@ -118,8 +117,7 @@ class Explainer:
                 if any(row["image_id"] in one.wanted for one in self.explainables)
             ]
             segments: dict[str, np.ndarray | ValueError] = {}
-            chosen = self.explainables if only == ALL else [self.explainables[only]]
-            for explainable in chosen:
+            for explainable in self.explainables:
                 yield self._explain(explainable, items, segments)
 
     def _explain(

@@ -1,7 +1,6 @@
 """Explain a whole data set on a pool of actors, by Ray Data."""
 
 import warnings
-from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from ray.exceptions import RayError
 
 from osteo_ray.config import LimeSettings, hash_settings
 from osteo_ray.errors import IncompleteError
-from osteo_ray.explain.jobs import ALL, Explainable, Slice, make_record, read_done
+from osteo_ray.explain.jobs import Explainable, Slice, make_record, read_done
 from osteo_ray.placement import Slot
 from osteo_ray.runs import MASKS, list_parts, write_table
 from osteo_ray.watchdog import watch
@@ -99,20 +98,20 @@ def explain_images(
         n_explained = _run_pool(slices, arguments, pool, on_explained)
         if n_explained >= sum(len(one.wanted - one.done) for one in explainables):
             return
-        lost = _find_lost(slices, explainables)
+        lost = [one for _, one in _find_lost(slices, explainables)]
         _run_pool(lost, arguments, pool, on_explained)
-        for number, ids in _group_by_explainable(_find_lost(lost, explainables)).items():
-            _quarantine(explainables[number], ids)
-            on_explained(len(ids), len(ids))
+        still_lost = frozenset(image_id for image_id, _ in _find_lost(lost, explainables))
+        for explainable in explainables if still_lost else ():
+            n_lost = _quarantine(explainable, still_lost)
+            on_explained(n_lost, n_lost)
 
 
 def _cut(pixels: Path, size: int) -> list[Slice]:
     slices = []
     for file in list_parts(pixels):
         n_rows = pq.read_metadata(file).num_rows
-        slices += [
-            Slice(file, start, min(start + size, n_rows), ALL) for start in range(0, n_rows, size)
-        ]
+        starts = range(0, n_rows, size)
+        slices += [Slice(file, start, min(start + size, n_rows)) for start in starts]
     return slices
 
 
@@ -170,42 +169,33 @@ def _in_flight(slices: list[Slice]) -> int:
     return 1 if alone else 2
 
 
-def _find_lost(slices: list[Slice], explainables: list[Explainable]) -> list[Slice]:
-    """Return a slice of one image and one classifier for each that has no masks."""
-    by_file: dict[str, set[int]] = defaultdict(set)
-    for one in slices:
-        by_file[one.file].update(range(one.start, one.stop))
-    missing = [one.wanted - read_done(one.masks) for one in explainables]
+def _find_lost(slices: list[Slice], explainables: list[Explainable]) -> list[tuple[str, Slice]]:
+    """Return each image of which a mask is missing, and a slice of that image alone."""
+    missing = frozenset().union(*(one.wanted - read_done(one.masks) for one in explainables))
     lost = []
-    for file, rows in by_file.items():
-        ids = pq.read_table(file, columns=["image_id"])["image_id"].to_pylist()
+    for one in slices:
+        ids = pq.read_table(one.file, columns=["image_id"])["image_id"].to_pylist()
         lost += [
-            Slice(file, row, row + 1, number)
-            for row in sorted(rows)
-            for number, ids_missing in enumerate(missing)
-            if ids[row] in ids_missing
+            (ids[row], Slice(one.file, row, row + 1))
+            for row in range(one.start, one.stop)
+            if ids[row] in missing
         ]
     return lost
 
 
-def _group_by_explainable(slices: list[Slice]) -> dict[int, list[str]]:
-    found: dict[int, list[str]] = defaultdict(list)
-    for one in slices:
-        ids = pq.read_table(one.file, columns=["image_id"])["image_id"]
-        found[one.only].append(ids[one.start].as_py())
-    return found
-
-
-def _quarantine(explainable: Explainable, image_ids: list[str]) -> None:
-    """Store why some images have no mask; their arms show them whole."""
+def _quarantine(explainable: Explainable, image_ids: frozenset[str]) -> int:
+    """Store why images have no mask, and return how many; their arms show them whole."""
+    lost = sorted(image_ids & explainable.wanted - read_done(explainable.masks))
     error = f"The process that explained this image alone died {_TRIES} times."
     records = [
         make_record(explainable, image_id, kind, error=error)
-        for image_id in image_ids
+        for image_id in lost
         for kind in explainable.kinds
     ]
-    part = f"part-{hash_settings(['quarantine', *image_ids])}.parquet"
-    write_table(explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS))
+    if records:
+        part = f"part-{hash_settings(['quarantine', *lost])}.parquet"
+        write_table(explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS))
+    return len(lost)
 
 
 @contextmanager

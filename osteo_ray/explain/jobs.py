@@ -63,9 +63,6 @@ class Explainable:
         return (self.method, *(("random", "gradcam") if self.controls else ()))
 
 
-ALL = -1  # in place of the number of one classifier
-
-
 @dataclass(frozen=True)
 class Slice:
     """Some rows of a pixel file: what an actor explains at a time.
@@ -74,13 +71,11 @@ class Slice:
         file: Path of the file.
         start: Number of the first row.
         stop: Number after that of the last row.
-        only: Number of the classifier by which they are to be explained, or `ALL`.
     """
 
     file: str
     start: int
     stop: int
-    only: int
 
 
 def make_record(
