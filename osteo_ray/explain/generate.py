@@ -3,7 +3,7 @@
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -93,15 +93,20 @@ def explain_images(
     most = max(1, _COST_OF_SLICE // (settings.samples * image_size**2))
     size = max(1, min(_SLICE, most, n_images // (4 * pool.n_actors)))
     with watch("explaining", pool.stall_timeout_s) as beat:
-        arguments = (explainables, settings, n_classes, image_size, pool.slot, beat)
+
+        def run(slices: list[Slice], explainables: list[Explainable]) -> int:
+            arguments = (explainables, settings, n_classes, image_size, pool.slot.device)
+            return _run_pool(slices, (*arguments, pool.slot.cpus, beat), pool, on_explained)
+
         slices = _cut(pixels, size)
-        n_explained = _run_pool(slices, arguments, pool, on_explained)
-        if n_explained >= sum(len(one.wanted - one.done) for one in explainables):
+        if run(slices, explainables) >= sum(len(one.wanted - one.done) for one in explainables):
             return
+        explainables = [replace(one, done=read_done(one.masks)) for one in explainables]
         lost = [one for _, one in _find_lost(slices, explainables)]
-        _run_pool(lost, arguments, pool, on_explained)
+        run(lost, explainables)
+        explainables = [replace(one, done=read_done(one.masks)) for one in explainables]
         still_lost = frozenset(image_id for image_id, _ in _find_lost(lost, explainables))
-        for explainable in explainables if still_lost else ():
+        for explainable in explainables:
             n_lost = _quarantine(explainable, still_lost)
             on_explained(n_lost, n_lost)
 
@@ -125,7 +130,6 @@ def _run_pool(
     if not slices:
         return 0
     n_explained = 0
-    *given, slot, beat = arguments
     with _rules_of_ray_data():
         # The slices are in memory already, so the pool needs no other task beside it, which could
         # wait for ever on a cluster whose CPUs the actors hold.
@@ -133,7 +137,7 @@ def _run_pool(
             [vars(one) for one in slices], override_num_blocks=len(slices)
         ).map_batches(
             _PoolWorker,
-            fn_constructor_args=(*given, slot.device, slot.cpus, beat),
+            fn_constructor_args=arguments,
             batch_size=1,
             # Nodes may come and go: the pool grows where there is room, and Ray Data lets go of an
             # idle actor where another, whose node was lost, waits for its place.
@@ -143,8 +147,8 @@ def _run_pool(
                 initial_size=min(pool.n_actors, len(slices)),
                 max_tasks_in_flight_per_actor=_in_flight(slices),
             ),
-            num_cpus=slot.cpus,
-            num_gpus=slot.gpus or None,
+            num_cpus=pool.slot.cpus,
+            num_gpus=pool.slot.gpus or None,
             max_restarts=-1,  # bounded by the tries of each slice
             max_task_retries=_TRIES - 1,
         )
@@ -171,7 +175,7 @@ def _in_flight(slices: list[Slice]) -> int:
 
 def _find_lost(slices: list[Slice], explainables: list[Explainable]) -> list[tuple[str, Slice]]:
     """Return each image of which a mask is missing, and a slice of that image alone."""
-    missing = frozenset().union(*(one.wanted - read_done(one.masks) for one in explainables))
+    missing = frozenset().union(*(one.wanted - one.done for one in explainables))
     lost = []
     for one in slices:
         ids = pq.read_table(one.file, columns=["image_id"])["image_id"].to_pylist()
@@ -185,7 +189,7 @@ def _find_lost(slices: list[Slice], explainables: list[Explainable]) -> list[tup
 
 def _quarantine(explainable: Explainable, image_ids: frozenset[str]) -> int:
     """Store why images have no mask, and return how many; their arms show them whole."""
-    lost = sorted(image_ids & explainable.wanted - read_done(explainable.masks))
+    lost = sorted(image_ids & explainable.wanted - explainable.done)
     error = f"The process that explained this image alone died {_TRIES} times."
     records = [
         make_record(explainable, image_id, kind, error=error)
