@@ -227,10 +227,8 @@ def assert_equal_trials(one: Experiment, other: Experiment, trials: list[Trial])
 
 def assert_equal_masks(one: Experiment, other: Experiment, but: frozenset[str] = frozenset()):
     """Compare all masks, bit by bit, whatever the files they lie in."""
-    folders = sorted({path.parent.relative_to(one.run.masks) for path in _list_masks(one)})
-    assert folders == sorted(
-        {path.parent.relative_to(other.run.masks) for path in _list_masks(other)}
-    )
+    folders = _list_folders(one)
+    assert folders == _list_folders(other)
     assert folders
     for folder in folders:
         tables = [read_masks(each.run.masks / folder) for each in (one, other)]
@@ -239,5 +237,15 @@ def assert_equal_masks(one: Experiment, other: Experiment, but: frozenset[str] =
         assert tables[0].equals(tables[1]), folder
 
 
-def _list_masks(experiment: Experiment) -> list[Path]:
-    return [path for path in experiment.run.masks.rglob("part-*.parquet")]
+def _list_folders(experiment: Experiment) -> list[Path]:
+    masks = experiment.run.masks
+    return sorted({path.parent.relative_to(masks) for path in masks.rglob("part-*.parquet")})
+
+
+def list_inodes(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Return which file each finished artifact is, and when it was written."""
+    return {
+        path: (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in folder.rglob("*.*")
+        if path.is_file() and not any(part.startswith(".") for part in path.parts)
+    }

@@ -26,6 +26,7 @@ from clusters import (
     connected,
     explain,
     first_of,
+    list_inodes,
     make_reference,
     remove_node,
     start_cluster,
@@ -300,12 +301,3 @@ def remount(place: Path, mode: str) -> None:
             return
         time.sleep(0.1)
     raise AssertionError(f"{place} could not be made {mode}")
-
-
-def list_inodes(folder: Path) -> dict[Path, tuple[int, int]]:
-    """Return which file each finished artifact is, and when it was written."""
-    return {
-        path: (path.stat().st_ino, path.stat().st_mtime_ns)
-        for path in folder.rglob("*.*")
-        if path.is_file() and not any(part.startswith(".") for part in path.parts)
-    }

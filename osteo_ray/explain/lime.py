@@ -1,8 +1,8 @@
 """LIME for images: which superpixels speak for the predicted class.
 
 The mathematics of `lime` 0.2.0.1 (Ribeiro et al. 2016), without its loops: perturbed images are
-assembled on the device of the classifier, and the local model is solved in closed form. Held to the package in tests: same superpixels and rows in, same weights and
-masks out.
+assembled on the device of the classifier, and the local model is solved in closed form. Held to the
+package in tests: same superpixels and rows in, same weights and masks out.
 
 In the adaptive mode an image is sampled until its mask would hardly change if it were explained
 anew (in the spirit of S-LIME, Zhou et al. 2021): the weights are estimates with a covariance, and
