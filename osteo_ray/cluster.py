@@ -132,6 +132,26 @@ def _wait_for_nodes(plan: Plan, look_again: Callable[[], Plan], wait_s: float) -
     return plan
 
 
+@contextlib.contextmanager
+def allow_lost_blocks(most: int) -> Iterator[None]:
+    """Have Ray Data go on without blocks whose process died at each try, up to so many.
+
+    What a task raises must not end it, then: Ray Data would count that as a lost block, too.
+    """
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    before = context.max_errored_blocks
+    context.max_errored_blocks = most
+    try:
+        with warnings.catch_warnings():
+            # Ray 2.60 has no named parameters yet for the bounds on restarts.
+            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+            yield
+    finally:
+        context.max_errored_blocks = before
+
+
 def describe_cluster() -> dict[str, Any]:
     """Return what the cluster has, for the record of a run."""
     resources = ray.cluster_resources()

@@ -180,6 +180,36 @@ def first_of(kind: str, event: str) -> Callable[[list[Event]], Event | None]:
     return find
 
 
+@dataclass
+class ChangeOfNodes:
+    """Kills the node of an event, adds others, and holds all work until these have joined in.
+
+    Attributes:
+        cluster: Whose nodes.
+        log: Of its workers.
+        hold: File that makes them pause.
+        n_added: Nodes to add.
+        added: Their names.
+    """
+
+    cluster: Cluster
+    log: Log
+    hold: Path
+    n_added: int
+    added: list[str] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        self.hold.touch()
+        remove_node(self.cluster, event.node)
+        self.added += [add_node(self.cluster, 1).node_id for _ in range(self.n_added)]
+        until = time.monotonic() + LONGEST_S / 2
+        while time.monotonic() < until:
+            if set(self.added) <= {one.node for one in self.log.read(event="start")}:
+                break
+            time.sleep(0.1)
+        self.hold.unlink()
+
+
 # Runs without a command around them
 
 

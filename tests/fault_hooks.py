@@ -5,6 +5,7 @@ of it. What to do stands in the environment:
 
     FAULT_LOG       file to which each unit of work is logged, a line of JSON per event
     FAULT_PAUSE_S   pause in each epoch and each slice, so that a fault can strike within it
+    FAULT_HOLD      file; while it is there, all workers pause
     FAULT_POISON    id of an image; the process that explains it dies
     FAULT_NAN       name of an arm whose loss becomes NaN
     FAULT_CLOCK     1: the clock jumps by a day, back and forth
@@ -47,6 +48,8 @@ def log(kind: str, unit: str, event: str) -> None:
 
 def _pause() -> None:
     time.sleep(float(os.environ.get("FAULT_PAUSE_S", "0")))
+    while os.path.exists(os.environ.get("FAULT_HOLD", "")):
+        time.sleep(0.1)
 
 
 def _patch_trials(module: ModuleType) -> None:
@@ -83,20 +86,27 @@ def _patch_trials(module: ModuleType) -> None:
 
 
 def _patch_explainer(module: ModuleType) -> None:
-    explain = module.Explainer._explain
+    explain, explain_by_lime = module.Explainer._explain, module.Explainer._explain_by_lime
 
-    def logged(self: Any, explainable: Any, items: Any, segments: Any) -> Any:
-        todo = [one.image_id for one in items if one.image_id in explainable.wanted]
-        unit = f"{explainable.masks.name}: {','.join(todo)}"
-        log("explain", unit, "start")
-        _pause()
-        if os.environ.get("FAULT_POISON") in todo:
+    def begun(self: Any, explainable: Any, items: Any, segments: Any) -> Any:
+        names = [one.image_id for one in items]
+        if names:
+            self.unit = f"{explainable.masks.name}: {','.join(names)}"
+            log("explain", self.unit, "start")
+            _pause()
+        if os.environ.get("FAULT_POISON") in names:
             os._exit(139)
-        found = explain(self, explainable, items, segments)
-        log("explain", unit, "end")
+        return explain_by_lime(self, explainable, items, segments)
+
+    def ended(self: Any, *rest: Any) -> Any:
+        self.unit = ""
+        found = explain(self, *rest)
+        if self.unit:  # not where the masks were there already
+            log("explain", self.unit, "end")
         return found
 
-    module.Explainer._explain = logged
+    module.Explainer._explain_by_lime = begun
+    module.Explainer._explain = ended
 
 
 _PATCHES: dict[str, Callable[[ModuleType], None]] = {

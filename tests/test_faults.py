@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 import pytest
 from clusters import (
+    ChangeOfNodes,
     Log,
     Saboteur,
-    add_node,
     assert_equal_masks,
     assert_equal_trials,
     connected,
@@ -110,21 +110,16 @@ def test_node_lost_while_training_and_one_added(
     whole, pixels = reference
     experiment = begin(whole, tmp_path / "run")
     trials, _ = plan_trials(experiment)
-    added = []
-
-    def replace_node(event: Any) -> None:
-        remove_node(cluster, event.node)
-        added.append(add_node(cluster, 1).node_id)
-
-    saboteur = Saboteur(log, first_of("epoch", "end"), replace_node)
-    with connected(cluster, log, FAULT_PAUSE_S="1"):
+    change = ChangeOfNodes(cluster, log, tmp_path / "hold", n_added=1)
+    saboteur = Saboteur(log, first_of("epoch", "end"), change)
+    with connected(cluster, log, FAULT_PAUSE_S="0.3", FAULT_HOLD=str(change.hold)):
         saboteur.start()
         assert train(experiment, trials, pixels) == []
     assert_equal_trials(experiment, whole, trials)
     begun, ended = log.count("train", "start"), log.count("train", "end")
     assert set(ended.values()) == {1}
     assert sum(begun.values()) == len(trials) + 1
-    assert any(event.node == added[0] for event in log.read("train", "end"))
+    assert set(change.added) <= {event.node for event in log.read("train", "end")}
 
 
 def test_node_lost_while_explaining_and_two_added(
@@ -132,23 +127,18 @@ def test_node_lost_while_explaining_and_two_added(
 ) -> None:
     whole, _ = reference
     experiment = begin(whole, tmp_path / "run", "trials")
-    added = []
-
-    def replace_node(event: Any) -> None:
-        remove_node(cluster, event.node)
-        added.extend(add_node(cluster, 1).node_id for _ in range(2))
-
-    saboteur = Saboteur(log, first_of("explain", "end"), replace_node)
-    with connected(cluster, log, FAULT_PAUSE_S="1"):
+    change = ChangeOfNodes(cluster, log, tmp_path / "hold", n_added=2)
+    saboteur = Saboteur(log, first_of("explain", "end"), change)
+    with connected(cluster, log, FAULT_PAUSE_S="0.3", FAULT_HOLD=str(change.hold)):
         saboteur.start()
         explain(experiment)
     assert_equal_masks(experiment, whole)
     begun, ended = log.count("explain", "start"), log.count("explain", "end")
     assert set(ended.values()) == {1}
     assert sum(begun.values()) <= sum(ended.values()) + 1
-    used = {event.node for event in log.read("explain", "end")}
-    assert set(added) <= used  # one for the lost one, one on top
-    remove_node(cluster, added[1])
+    # One in place of the lost one, one on top.
+    assert set(change.added) <= {event.node for event in log.read("explain", "end")}
+    remove_node(cluster, change.added[1])
 
 
 def test_image_that_kills_its_process_is_set_aside(

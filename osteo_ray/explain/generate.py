@@ -1,6 +1,5 @@
 """Explain a whole data set on a pool of actors, by Ray Data."""
 
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -13,6 +12,7 @@ import pyarrow.parquet as pq
 import ray.data
 from ray.exceptions import RayError
 
+from osteo_ray.cluster import allow_lost_blocks
 from osteo_ray.config import LimeSettings, hash_settings
 from osteo_ray.errors import IncompleteError
 from osteo_ray.explain.jobs import Explainable, Slice, make_record, read_done
@@ -130,7 +130,7 @@ def _run_pool(
     if not slices:
         return 0
     n_explained = 0
-    with _rules_of_ray_data():
+    with _flush_every_row(), allow_lost_blocks(_MOST_LOST):
         # The slices are in memory already, so the pool needs no other task beside it, which could
         # wait for ever on a cluster whose CPUs the actors hold.
         dataset = ray.data.from_items(
@@ -203,16 +203,12 @@ def _quarantine(explainable: Explainable, image_ids: frozenset[str]) -> int:
 
 
 @contextmanager
-def _rules_of_ray_data() -> Iterator[None]:
-    """Have Ray Data hand each small row on at once, and go on without a slice or two."""
+def _flush_every_row() -> Iterator[None]:
+    """Have Ray Data hand each small row on at once, so that progress is seen as it is made."""
     context = ray.data.DataContext.get_current()
-    before = (context.target_max_block_size, context.max_errored_blocks)
-    context.target_max_block_size = 1  # so that progress is seen as it is made
-    context.max_errored_blocks = _MOST_LOST
+    before = context.target_max_block_size
+    context.target_max_block_size = 1
     try:
-        with warnings.catch_warnings():
-            # Ray 2.60 has no named parameters yet for the bounds on restarts.
-            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
-            yield
+        yield
     finally:
-        context.target_max_block_size, context.max_errored_blocks = before
+        context.target_max_block_size = before
