@@ -14,7 +14,7 @@ import osteo_ray
 ROOT = Path(osteo_ray.__file__).parent
 BOTTOM = (
     *("runs", "remote", "storage", "lock", "config", "errors", "progress", "noise", "cluster"),
-    *("job_paths", "trust"),
+    *("job_paths", "trust", "placement", "watchdog"),
 )
 LAYERS = (
     "job",
@@ -50,6 +50,7 @@ USES_RAY = {
     "submission.head",
     "validate.tables",
     "validate.worlds",
+    "watchdog",
 }
 USES_TORCH = {  # at import; the others are imported by the driver, which does without
     "models.augmentation",

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import ray
 
-from osteo_ray.cluster import Plan, confirm, connect, plan_resources
+from osteo_ray.cluster import confirm, connect, plan_resources
 from osteo_ray.compare.comparison import Analysis, analyse
 from osteo_ray.compare.costs import TRAINING_COST, Parts
 from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
@@ -29,13 +29,20 @@ from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.config import CompareConfig
 from osteo_ray.data.splits import SPLIT_NAMES
 from osteo_ray.errors import IncompleteError
-from osteo_ray.explain.generate import explain_images
+from osteo_ray.explain.generate import Pool, explain_images
 from osteo_ray.lock import hold
+from osteo_ray.placement import Plan
 from osteo_ray.progress import Clock, JobProgress, Stage
 from osteo_ray.report.page import write_report
 from osteo_ray.runs import Run, read_json, read_tables, write_json, write_table
+from osteo_ray.watchdog import watch
 
-FIRST, EXPLAIN, SECOND = "train on originals", "explain", "train the other arms"
+READ, FIRST, EXPLAIN, SECOND = (
+    "read images",
+    "train on originals",
+    "explain",
+    "train the other arms",
+)
 
 
 @dataclass(frozen=True)
@@ -102,12 +109,16 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     progress.say("start Ray")
     with connect():
         clock.lap("start Ray")
-        plan = plan_resources(config.resources)
+        plan = plan_resources(config.resources, progress.say)
         check = check_models.remote(config)
         if not run.config.exists():
-            with progress.following() as report:
-                create_run(run, config, source, lambda: confirm(check), report=report)
-            clock.lap("read images")
+            with (
+                progress.following() as report,
+                watch(READ, config.resources.stall_timeout) as beat,
+            ):
+                told = beat.with_reports(report)
+                create_run(run, config, source, lambda: confirm(check), report=told)
+            clock.lap(READ)
         confirm(check)
         extend_run(run, config)
         dataset = read_dataset(run, config)
@@ -115,10 +126,7 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         for seed in experiment.splits:
             experiment.check_split(seed)
         progress.say(_state_plan(experiment))
-        progress.say(
-            f"{len(dataset.images)} images; {plan.concurrent_trials} trainings and {plan.slots} "
-            f"explaining actors at a time, each on {plan.slot.cpus} CPU(s), {plan.slot.gpus:g} GPU"
-        )
+        progress.say(f"{len(dataset.images)} images; {plan.describe()}")
         return _run_looks(Finished(experiment, dataset, [], clock, ()), plan, progress)
 
 
@@ -236,8 +244,7 @@ def _explain(
             config.lime,
             n_classes=len(experiment.classes),
             image_size=config.image_size,
-            slot=plan.slot,
-            n_actors=plan.slots,
+            pool=Pool(plan.explainer, plan.explainers, config.resources.stall_timeout),
             on_explained=lambda n, errors: progress.advance(EXPLAIN, n),
         )
 
