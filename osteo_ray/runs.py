@@ -221,7 +221,12 @@ def read_json(path: Path) -> Any:
     return json.loads(path.read_text(encoding="utf-8"))
 
 
-def _check_version(part: str) -> None:
+def check_version(part: str) -> None:
+    """Refuse a Parquet file whose columns are those of another version of this package.
+
+    Raises:
+        InputError: It was written by another version, or by something else.
+    """
     found = (pq.read_schema(part).metadata or {}).get(b"osteo_ray")
     if found != SCHEMA_VERSION:
         version = "none" if found is None else f"version {found.decode(errors='replace')}"
@@ -247,6 +252,6 @@ def read_parts(directory: Path, schema: pa.Schema, columns: list[str] | None = N
     """
     parts = list_parts(directory)
     for part in parts:
-        _check_version(part)
+        check_version(part)
     files = pyarrow.dataset.dataset(parts, schema=schema, format="parquet")
     return files.to_table(columns=columns)

@@ -1,11 +1,11 @@
 """Which explanations trials need, and of which images. Free of Ray and of PyTorch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from osteo_ray.compare.experiment import Experiment, MaskJob, Trial
+from osteo_ray.compare.experiment import Experiment, MaskJob, Trial, plan_trials
 from osteo_ray.explain.jobs import Explainable, read_done
 
 _SAMPLES_PER_CLASS = 2  # test images of which heat maps are drawn for the report
@@ -45,6 +45,17 @@ def list_explanations(experiment: Experiment, trials: Iterable[Trial]) -> list[E
         Explanations(job, _describe_job(experiment, job, images, samples))
         for job, images in wanted.items()
     ]
+
+
+def list_needed(experiment: Experiment, trials: Sequence[Trial]) -> list[Explanations]:
+    """List the explanations that some trials of an experiment need, each of all its images.
+
+    Also of images that only other trials need: on some devices, figures of an image depend in the
+    last digits on what it was classified with, so that a part of a run would differ from the whole.
+    """
+    needed = {job for trial in trials for job in experiment.list_jobs(trial)}
+    every = list_explanations(experiment, plan_trials(experiment)[1]) if needed else []
+    return [one for one in every if one.job in needed]
 
 
 def _describe_job(

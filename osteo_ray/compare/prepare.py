@@ -11,7 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from osteo_ray.cluster import describe_environment
+from osteo_ray.cluster import describe_environment, plan_resources
 from osteo_ray.compare.arms import list_primary
 from osteo_ray.compare.dataset import fingerprint_images
 from osteo_ray.config import (
@@ -257,7 +257,7 @@ def _describe_environment(
     config: CompareConfig, images: pd.DataFrame, source: str
 ) -> dict[str, Any]:
     return {
-        **describe_environment(),
+        **describe_environment(plan_resources(config.resources)),
         "source_fingerprint": source,
         "data_fingerprint": fingerprint_images(images, config),
     }

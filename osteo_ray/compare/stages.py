@@ -1,5 +1,6 @@
 """The main job: stages that fill the cluster one after the other and end in tables on disk."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -20,7 +21,7 @@ from osteo_ray.compare.experiment import (
     plan_trials,
 )
 from osteo_ray.compare.looks import LookTaken, describe_looks, spend_alpha, take_look
-from osteo_ray.compare.mask_jobs import Explanations, list_explanations
+from osteo_ray.compare.mask_jobs import Explanations, list_needed
 from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.model_check import check_models
 from osteo_ray.compare.plan import state_plan
@@ -84,7 +85,11 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
         InputError: The input cannot be used; nothing was written.
         IncompleteError: Nothing can be concluded, because too little finished.
     """
-    return _conclude(run_trials(config, progress))
+    finished = run_trials(config, progress)
+    comparison = conclude(finished)
+    run = finished.experiment.run
+    write_report(run)
+    return Outcome(run, comparison, finished.failures)
 
 
 def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
@@ -109,14 +114,38 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         extend_run(run, config)
         dataset = read_dataset(run, config)
         experiment = describe_experiment(run, config, dataset)
-        for seed in experiment.splits:
-            experiment.check_split(seed)
         progress.say(_state_plan(experiment))
-        progress.say(
-            f"{len(dataset.images)} images; {plan.concurrent_trials} trainings and {plan.slots} "
-            f"explaining actors at a time, each on {plan.slot.cpus} CPU(s), {plan.slot.gpus:g} GPU"
-        )
-        return _run_looks(Finished(experiment, dataset, [], clock, ()), plan, progress)
+        return run_experiment(experiment, dataset, plan, progress, clock)
+
+
+def run_experiment(
+    experiment: Experiment,
+    dataset: Dataset,
+    plan: Plan,
+    progress: JobProgress,
+    clock: Clock,
+    only: Sequence[Trial] | None = None,
+) -> Finished:
+    """Run the trials of an experiment that are not done, on the cluster that is connected.
+
+    Args:
+        experiment: What to run.
+        dataset: Its images.
+        plan: Of the cluster.
+        progress: Where to say how far it is.
+        clock: Where the time goes.
+        only: Arms to run, with all that they need and without looks; by default all.
+    """
+    for seed in experiment.splits:
+        experiment.check_split(seed)
+    progress.say(
+        f"{len(dataset.images)} images; {plan.concurrent_trials} trainings and {plan.slots} "
+        f"explaining actors at a time, each on {plan.slot.cpus} CPU(s), {plan.slot.gpus:g} GPU"
+    )
+    begun = Finished(experiment, dataset, [], clock, ())
+    if only is None:
+        return _run_looks(begun, plan, progress)
+    return replace(begun, failures=_run_stages(experiment, plan, progress, clock, only))
 
 
 def _state_plan(experiment: Experiment) -> str:
@@ -151,11 +180,15 @@ def _run_looks(finished: Finished, plan: Plan, progress: JobProgress) -> Finishe
 
 
 def _run_stages(
-    experiment: Experiment, plan: Plan, progress: JobProgress, clock: Clock
+    experiment: Experiment,
+    plan: Plan,
+    progress: JobProgress,
+    clock: Clock,
+    only: Sequence[Trial] | None = None,
 ) -> list[Failure]:
     """Do what is missing; return the trials that failed, or that could not begin."""
-    first, second = plan_trials(experiment)
-    jobs = list_explanations(experiment, second)
+    first, second = plan_trials(experiment, only)
+    jobs = list_needed(experiment, second)
     trainings = {FIRST: first, SECOND: second}
     stages = _plan_stages(experiment, trainings, jobs)
 
@@ -277,8 +310,12 @@ def keep_durations(finished: Finished) -> None:
     write_json(path, {**read_json(path), "durations_s": finished.clock.durations_s})
 
 
-def _conclude(finished: Finished) -> Outcome:
-    """Gather the tables, test, judge and report."""
+def conclude(finished: Finished) -> dict[str, Any]:
+    """Gather the tables, test and judge; return what comparison.json holds.
+
+    Raises:
+        IncompleteError: Nothing can be concluded, because too little finished.
+    """
     run, failures = finished.experiment.run, finished.failures
     predictions = gather_predictions(finished)
     missing = [{**vars(failure.trial), "reason": failure.reason} for failure in failures]
@@ -293,5 +330,4 @@ def _conclude(finished: Finished) -> Outcome:
     write_json(run.comparison, comparison)
     finished.clock.lap("statistics")
     keep_durations(finished)
-    write_report(run)
-    return Outcome(run, comparison, failures)
+    return comparison
