@@ -12,13 +12,14 @@ import pytest
 import osteo_ray
 
 ROOT = Path(osteo_ray.__file__).parent
-BOTTOM = ("runs", "config", "errors", "progress", "noise", "cluster", "job_paths")
+BOTTOM = ("runs", "config", "errors", "progress", "noise", "cluster", "job_paths", "machine")
 LAYERS = (
     "cli",
     "commands",
     "bench",
     "validate",
     "report",
+    "reproduce",
     "compare",
     "explain",
     "models",
