@@ -37,6 +37,7 @@ from osteo_ray.reproduce.ledger import LEDGER, Entry, append_entry, read_ledger
 from osteo_ray.reproduce.place import open_place
 from osteo_ray.reproduce.rerun import Reproduction, reproduce
 from osteo_ray.reproduce.stored import Rerun, open_run
+from osteo_ray.reproduce.task import find_images
 from osteo_ray.runs import Run, read_json, write_json, write_table
 
 MODEL, ARMS = "test_byobnet", ("lime", "original", "random_mask")
@@ -465,12 +466,12 @@ def test_ledger_that_is_none_is_refused(refuse: Callable[..., str], tampered: Ru
 def test_source_that_has_gone_is_told(tampered: Run, tmp_path: Path) -> None:
     run = open_run(str(tampered.root))
     gone = replace(run, config=run.config.model_copy(update={"data": str(tmp_path / "gone")}))
-    found = rerun._find_images(gone, ReproduceConfig())
+    found = find_images(gone, ReproduceConfig())
     assert not found.wanted
     assert "does not exist" in (found.note or "")
     with pytest.raises(InputError, match="does not exist"):
-        rerun._find_images(gone, ReproduceConfig(images="source"))
-    assert not rerun._find_images(gone, ReproduceConfig(images="stored")).wanted
+        find_images(gone, ReproduceConfig(images="source"))
+    assert not find_images(gone, ReproduceConfig(images="stored")).wanted
 
 
 def test_first_word_is_the_run_and_paths_become_absolute(

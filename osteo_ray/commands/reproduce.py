@@ -16,7 +16,6 @@ versions are known to be those of the run, else agreement within --tolerances. E
 reproduced; 4: drifted; 1: something failed or could not be compared. The same command goes on with
 a reproduction that was stopped, and otherwise begins a new one.
 """
-_CODES = {"identical": DONE, "within tolerance": DONE, "drifted": DRIFT}
 
 
 def parse_reproduce(arguments: Sequence[str]) -> ReproduceConfig:
@@ -45,7 +44,7 @@ def run_reproduce(config: ReproduceConfig, captured: Capture) -> int:
     from osteo_ray.progress import JobProgress
     from osteo_ray.report.reproduce_terminal import show_reproduction
     from osteo_ray.report.reproductions_page import write_page
-    from osteo_ray.reproduce.rerun import reproduce
+    from osteo_ray.reproduce.rerun import REPRODUCED, reproduce
 
     found = reproduce(config, JobProgress(captured.err))
     if found.kept is not None:
@@ -54,4 +53,7 @@ def run_reproduce(config: ReproduceConfig, captured: Capture) -> int:
     show_reproduction(captured.out, found)
     captured.out.print(f"Ledger: {found.ledger}", highlight=False, soft_wrap=True)
     captured.out.print(f"Drift over time: {page}", highlight=False, soft_wrap=True)
-    return _CODES.get(found.entry["outcome"], FAILED)
+    outcome = found.entry["outcome"]
+    if outcome in REPRODUCED:
+        return DONE
+    return DRIFT if outcome == "drifted" else FAILED

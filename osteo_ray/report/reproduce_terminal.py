@@ -10,10 +10,10 @@ from rich.table import Table
 from osteo_ray.reproduce.drift import Drift
 from osteo_ray.reproduce.environment import Change
 from osteo_ray.reproduce.ledger import Entry
-from osteo_ray.reproduce.rerun import Reproduction
+from osteo_ray.reproduce.rerun import REPRODUCED, Reproduction
 
 _TOLD, _LATEST = 5, 10  # drifted things per kind, reproductions
-_STYLES = {"identical": "green", "within tolerance": "green"}
+_STYLES = dict.fromkeys(REPRODUCED, "green")
 
 
 def show_reproduction(console: Console, found: Reproduction) -> None:
