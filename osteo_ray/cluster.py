@@ -14,12 +14,19 @@ from typing import Any
 
 import ray
 from ray.autoscaler.sdk import request_resources
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from osteo_ray.config import ResourceSettings
 from osteo_ray.errors import IncompleteError, InputError
+from osteo_ray.machine import describe_machine, hash_code
 from osteo_ray.placement import Plan, Resources, describe_shortage, lay_out
 
-_PACKAGES = ("osteo-ray", "ray", "torch", "timm", "scikit-image", "scikit-learn", "numpy", "lime")
+_PACKAGES = (
+    *("osteo-ray", "ray", "torch", "torchvision", "timm", "safetensors", "openvino"),
+    *("scikit-image", "opencv-python-headless", "pillow", "pydicom", "python-gdcm", "faiss-cpu"),
+    *("scikit-learn", "scipy", "statsmodels", "numpy", "pandas", "pyarrow", "lime"),
+)
+_ASKING_S = 60.0  # after which a node that does not say what it is stays unknown
 _WAIT_FOR_AUTOSCALER_S = 900.0
 _LOOK_INTERVAL_S = 1.0
 
@@ -164,16 +171,65 @@ def describe_cluster() -> dict[str, Any]:
     }
 
 
-def describe_environment() -> dict[str, Any]:
+def describe_environment(plan: Plan) -> dict[str, Any]:
     """Return when, with which versions and on what a run was begun, for its record."""
     return {
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": {
             "python": platform.python_version(),
+            "osteo-ray code": hash_code(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
-        "hardware": describe_cluster(),
+        "hardware": {**describe_cluster(), **describe_workers(plan)},
     }
+
+
+def describe_workers(plan: Plan) -> dict[str, Any]:
+    """Return what the work runs on, as far as numbers depend on it.
+
+    Returns:
+        device, threads_per_worker, gpu, and what `machine.describe_machine` says of the nodes that
+        have room for a worker; where these differ, each of them, and None where one did not say.
+    """
+    slot = plan.slot
+    nodes = [node for node in ray.nodes() if node["Alive"] and slot.count_on(node["Resources"])]
+    gpus = {
+        name.removeprefix("accelerator_type:")
+        for node in nodes
+        for name in node["Resources"]
+        if slot.gpus and name.startswith("accelerator_type:")
+    }
+    return {
+        "device": slot.device,
+        "threads_per_worker": slot.cpus,
+        "gpu": "; ".join(sorted(gpus)),
+        **_ask_machines([str(node["NodeID"]) for node in nodes]),
+    }
+
+
+def _ask_machines(nodes: list[str]) -> dict[str, str | None]:
+    """Ask each node what it is: its workers compute, and the driver may be another machine."""
+    asked = [
+        _describe_machine.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
+        ).remote()
+        for node in nodes
+    ]
+    ready, _ = ray.wait(asked, num_returns=len(asked), timeout=_ASKING_S)
+    found: list[dict[str, str]] = []
+    for one in ready:
+        with contextlib.suppress(ray.exceptions.RayError):  # the node went meanwhile
+            found.append(ray.get(one))
+    known = len(found) == len(nodes)
+    return {
+        name: "; ".join(sorted({one[name] for one in found})) if known else None
+        for name in describe_machine()
+    }
+
+
+@ray.remote(num_cpus=0)
+def _describe_machine() -> dict[str, str]:
+    return describe_machine()
 
 
 def confirm(check: "ray.ObjectRef[list[str]]") -> None:

@@ -622,7 +622,7 @@ class ExplainConfig(SourceConfig):
         return self.model_dump(mode="json", include=wanted)
 
 
-Config = TypeVar("Config", bound=SourceConfig)
+Config = TypeVar("Config", bound=Settings)
 
 DEMO: dict[str, Any] = {
     "models": ("test_byobnet", "test_efficientnet"),
@@ -753,9 +753,7 @@ def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
         raise InputError(describe_validation_error(error, kind)) from None
 
 
-def describe_validation_error(
-    error: ValidationError, kind: type[SourceConfig] = CompareConfig
-) -> str:
+def describe_validation_error(error: ValidationError, kind: type[Settings] = CompareConfig) -> str:
     """Return one line per problem: where, what was expected, what was found, nearest name."""
     lines = []
     for problem in error.errors(include_url=False):
@@ -771,7 +769,7 @@ def describe_validation_error(
     return "\n".join(lines)
 
 
-def _known_keys(kind: type[SourceConfig], loc: tuple[int | str, ...]) -> list[str]:
+def _known_keys(kind: type[Settings], loc: tuple[int | str, ...]) -> list[str]:
     model: Any = kind
     for part in loc:
         model = model.model_fields[str(part)].annotation

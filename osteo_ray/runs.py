@@ -314,11 +314,24 @@ def read_rows(part: str, start: int, stop: int) -> list[dict[str, Any]]:
     return rows
 
 
+def check_version(path: Place) -> None:
+    """Refuse a table whose columns are those of another version of this package.
+
+    Raises:
+        InputError: It was written by another version, or by something else.
+    """
+    if isinstance(path, Path):
+        schema = pq.read_schema(path)
+    else:
+        schema = pq.read_schema(path.path, filesystem=path.filesystem)
+    _check_schema(schema, str(path))
+
+
 # Tables in parts
 
 
-def _check_version(fragment: Any, part: str) -> None:
-    found = (fragment.physical_schema.metadata or {}).get(b"osteo_ray")
+def _check_schema(schema: pa.Schema, part: str) -> None:
+    found = (schema.metadata or {}).get(b"osteo_ray")
     if found != SCHEMA_VERSION:
         version = "none" if found is None else f"version {found.decode(errors='replace')}"
         raise InputError(
@@ -326,7 +339,7 @@ def _check_version(fragment: Any, part: str) -> None:
             f"but found {version} in {part}. Go on with the osteo_ray that wrote it, or begin anew "
             "in another --out."
         )
-    refuse_objects(fragment.physical_schema, part)
+    refuse_objects(schema, part)
 
 
 def _list_files(directory: Place) -> list[tuple[Place, int | None]]:
@@ -386,6 +399,7 @@ def read_parts(directory: Place, schema: pa.Schema, columns: list[str] | None = 
         ]
     parts = [str(path) for path, _ in files]
     with ThreadPoolExecutor(_READS if isinstance(directory, RemotePath) else 1) as pool:
-        list(pool.map(_check_version, fragments, parts))  # the fragments keep what this reads
+        # The fragments keep what this reads.
+        list(pool.map(lambda one, part: _check_schema(one.physical_schema, part), fragments, parts))
     dataset = pyarrow.dataset.FileSystemDataset(fragments, schema, form, filesystem)
     return dataset.to_table(columns=columns)

@@ -14,7 +14,7 @@ import osteo_ray
 ROOT = Path(osteo_ray.__file__).parent
 BOTTOM = (
     *("runs", "remote", "storage", "lock", "config", "errors", "progress", "noise", "cluster"),
-    *("job_paths", "trust", "placement", "watchdog"),
+    *("job_paths", "trust", "placement", "watchdog", "machine"),
 )
 LAYERS = (
     "job",
@@ -24,6 +24,7 @@ LAYERS = (
     "bench",
     "validate",
     "report",
+    "reproduce",
     "compare",
     "explain",
     "models",

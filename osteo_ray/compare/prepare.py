@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from osteo_ray.cluster import describe_environment
+from osteo_ray.cluster import describe_environment, plan_resources
 from osteo_ray.compare.arms import list_primary
 from osteo_ray.compare.dataset import fingerprint_images
 from osteo_ray.config import (
@@ -246,7 +246,7 @@ def _describe_environment(
     config: CompareConfig, images: pd.DataFrame, source: str
 ) -> dict[str, Any]:
     return {
-        **describe_environment(),
+        **describe_environment(plan_resources(config.resources)),
         "source_fingerprint": source,
         "data_fingerprint": fingerprint_images(images, config),
     }

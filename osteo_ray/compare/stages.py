@@ -1,5 +1,6 @@
 """The main job: stages that fill the cluster one after the other and end in tables on disk."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -94,7 +95,11 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
             has taken the run over.
     """
     with hold(locate_run(config).root, progress.say):
-        return _conclude(run_trials(config, progress))
+        finished = run_trials(config, progress)
+        comparison = conclude(finished)
+        run = finished.experiment.run
+        write_report(run)
+        return Outcome(run, comparison, finished.failures)
 
 
 def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
@@ -123,11 +128,35 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         extend_run(run, config)
         dataset = read_dataset(run, config)
         experiment = describe_experiment(run, config, dataset)
-        for seed in experiment.splits:
-            experiment.check_split(seed)
         progress.say(_state_plan(experiment))
-        progress.say(f"{len(dataset.images)} images; {plan.describe()}")
-        return _run_looks(Finished(experiment, dataset, [], clock, ()), plan, progress)
+        return run_experiment(experiment, dataset, plan, progress, clock)
+
+
+def run_experiment(
+    experiment: Experiment,
+    dataset: Dataset,
+    plan: Plan,
+    progress: JobProgress,
+    clock: Clock,
+    only: Sequence[Trial] | None = None,
+) -> Finished:
+    """Run the trials of an experiment that are not done, on the cluster that is connected.
+
+    Args:
+        experiment: What to run.
+        dataset: Its images.
+        plan: Of the cluster.
+        progress: Where to say how far it is.
+        clock: Where the time goes.
+        only: Arms to run, with all that they need and without looks; by default all.
+    """
+    for seed in experiment.splits:
+        experiment.check_split(seed)
+    progress.say(f"{len(dataset.images)} images; {plan.describe()}")
+    begun = Finished(experiment, dataset, [], clock, ())
+    if only is None:
+        return _run_looks(begun, plan, progress)
+    return replace(begun, failures=_run_stages(experiment, plan, progress, clock, only))
 
 
 def _state_plan(experiment: Experiment) -> str:
@@ -162,10 +191,14 @@ def _run_looks(finished: Finished, plan: Plan, progress: JobProgress) -> Finishe
 
 
 def _run_stages(
-    experiment: Experiment, plan: Plan, progress: JobProgress, clock: Clock
+    experiment: Experiment,
+    plan: Plan,
+    progress: JobProgress,
+    clock: Clock,
+    only: Sequence[Trial] | None = None,
 ) -> list[Failure]:
     """Do what is missing; return the trials that failed, or that could not begin."""
-    first, second = plan_trials(experiment)
+    first, second = plan_trials(experiment, only)
     jobs = list_explanations(experiment, second)
     trainings = {FIRST: first, SECOND: second}
     stages = _plan_stages(experiment, trainings, jobs)
@@ -287,8 +320,12 @@ def keep_durations(finished: Finished) -> None:
     write_json(path, {**read_json(path), "durations_s": finished.clock.durations_s})
 
 
-def _conclude(finished: Finished) -> Outcome:
-    """Gather the tables, test, judge and report."""
+def conclude(finished: Finished) -> dict[str, Any]:
+    """Gather the tables, test and judge; return what comparison.json holds.
+
+    Raises:
+        IncompleteError: Nothing can be concluded, because too little finished.
+    """
     run, failures = finished.experiment.run, finished.failures
     predictions = gather_predictions(finished)
     missing = [{**vars(failure.trial), "reason": failure.reason} for failure in failures]
@@ -303,5 +340,4 @@ def _conclude(finished: Finished) -> Outcome:
     write_json(run.comparison, comparison)
     finished.clock.lap("statistics")
     keep_durations(finished)
-    write_report(run)
-    return Outcome(run, comparison, failures)
+    return comparison

@@ -9,10 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from osteo_ray.cluster import describe_environment
+from osteo_ray.cluster import describe_environment, plan_resources
 from osteo_ray.config import (
     PHANTOM,
     ExplainConfig,
+    ResourceSettings,
     build,
     hash_settings,
     list_differences,
@@ -188,7 +189,9 @@ def create_set(
         ):
             write_table(path, pa.Table.from_pandas(table, schema, preserve_index=False))
         environment = {
-            **describe_environment(),
+            **describe_environment(
+                plan_resources(ResourceSettings(**config.resources.model_dump()))
+            ),
             "source_fingerprint": fingerprint,
             "checkpoint": {**asdict(subject.checkpoint), "digest": subject.digest},
             "plan_hash": hash_settings(config.identity()),
