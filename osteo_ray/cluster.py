@@ -108,6 +108,11 @@ def _count_slots(node: dict[str, float], slot: Slot) -> int:
     return int(min(by_cpu, by_gpu))
 
 
+def name_worker() -> str:
+    """Return which worker this is, as node and process."""
+    return f"{ray.util.get_node_ip_address()}/{os.getpid()}"
+
+
 def describe_cluster() -> dict[str, Any]:
     """Return what the cluster has, for the record of a run."""
     resources = ray.cluster_resources()

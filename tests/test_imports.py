@@ -12,7 +12,10 @@ import pytest
 import osteo_ray
 
 ROOT = Path(osteo_ray.__file__).parent
-BOTTOM = ("runs", "config", "errors", "progress", "noise", "cluster", "job_paths")
+BOTTOM = (
+    *("runs", "config", "errors", "progress", "noise", "cluster", "job_paths"),
+    *("events", "observer"),
+)
 LAYERS = (
     "cli",
     "commands",
@@ -36,6 +39,7 @@ USES_RAY = {
     "data.duplicates",
     "explain.checkpoint_check",
     "explain.generate",
+    "observer",
     "compare.calibration",
     "compare.leak",
     "compare.model_check",

@@ -31,6 +31,7 @@ from osteo_ray.config import CompareConfig
 from osteo_ray.data.splits import SPLIT_NAMES
 from osteo_ray.errors import IncompleteError
 from osteo_ray.explain.generate import explain_images
+from osteo_ray.observer import Explained, Observer
 from osteo_ray.progress import Clock, JobProgress, Stage
 from osteo_ray.report.page import write_report
 from osteo_ray.runs import Run, read_json, write_json, write_table
@@ -116,7 +117,17 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
             f"{len(dataset.images)} images; {plan.concurrent_trials} trainings and {plan.slots} "
             f"explaining actors at a time, each on {plan.slot.cpus} CPU(s), {plan.slot.gpus:g} GPU"
         )
-        return _run_looks(Finished(experiment, dataset, [], clock, ()), plan, progress)
+        observer = Observer(run.logs)
+        with observer.job(
+            command=type(config).__name__.removesuffix("Config").lower(),
+            plan_hash=config.plan_hash(),
+            workers=plan.workers,
+            slots=plan.slots,
+            cpus=plan.slot.cpus,
+            gpus=plan.slot.gpus,
+        ):
+            finished = Finished(experiment, dataset, [], clock, ())
+            return _run_looks(finished, plan, progress, observer)
 
 
 def _state_plan(experiment: Experiment) -> str:
@@ -126,13 +137,15 @@ def _state_plan(experiment: Experiment) -> str:
     return state_plan(config, Parts(*means), float(np.mean(experiment.labels == positive)))
 
 
-def _run_looks(finished: Finished, plan: Plan, progress: JobProgress) -> Finished:
+def _run_looks(
+    finished: Finished, plan: Plan, progress: JobProgress, observer: Observer
+) -> Finished:
     """Run the seeds up to each planned look, then the rest, unless a look says to stop."""
     whole = finished.experiment
     counts = [*whole.config.statistics.looks, whole.config.seeds]
     for number, n_seeds in enumerate(counts, start=1):
         experiment = whole.take_seeds(n_seeds) if len(counts) > 1 else whole
-        failures = _run_stages(experiment, plan, progress, finished.clock)
+        failures = _run_stages(experiment, plan, progress, finished.clock, observer)
         finished = replace(finished, experiment=experiment, failures=failures)
         if len(counts) == 1:
             break
@@ -145,13 +158,14 @@ def _run_looks(finished: Finished, plan: Plan, progress: JobProgress) -> Finishe
         for model, decision in look.decisions.items():
             said = "too few seeds are complete" if decision is None else decision.reason
             progress.say(f"look {number}, {model}: {said}")
+            observer.events.write("look", number=number, model=model, reason=said)
         if look.stop:
             break
     return finished
 
 
 def _run_stages(
-    experiment: Experiment, plan: Plan, progress: JobProgress, clock: Clock
+    experiment: Experiment, plan: Plan, progress: JobProgress, clock: Clock, observer: Observer
 ) -> list[Failure]:
     """Do what is missing; return the trials that failed, or that could not begin."""
     first, second = plan_trials(experiment)
@@ -166,7 +180,7 @@ def _run_stages(
 
     def sweep(name: str, trials: list[Trial]) -> list[Failure]:
         pending = [trial for trial in trials if not experiment.is_done(trial)]
-        with progress.stage(name):
+        with progress.stage(name), observer.stage(name):
             failures = []
             if pending:
                 failures = run_sweep(
@@ -176,6 +190,7 @@ def _run_stages(
                     plan,
                     name=name.replace(" ", "-"),
                     on_progress=lambda share: progress.advance(name, share),
+                    observer=observer,
                 )
         clock.lap(name)
         return failures
@@ -185,9 +200,9 @@ def _run_stages(
         lost = {failure.trial for failure in failures}
         if second:
             if jobs:
-                with progress.stage(EXPLAIN):
+                with progress.stage(EXPLAIN), observer.stage(EXPLAIN):
                     ready = [job for job in jobs if job.job.teacher not in lost]
-                    _explain(experiment, plan, ready, progress)
+                    _explain(experiment, plan, ready, progress, observer)
                 clock.lap(EXPLAIN)
             stuck = {t for t in second if lost & set(experiment.list_requirements(t))}
             failures += sweep(SECOND, [trial for trial in second if trial not in stuck])
@@ -221,9 +236,18 @@ def _plan_stages(
 
 
 def _explain(
-    experiment: Experiment, plan: Plan, jobs: list[Explanations], progress: JobProgress
+    experiment: Experiment,
+    plan: Plan,
+    jobs: list[Explanations],
+    progress: JobProgress,
+    observer: Observer,
 ) -> None:
     config = experiment.config
+
+    def tell(part: Explained) -> None:
+        progress.advance(EXPLAIN, part.n_images)
+        observer.explained(part)
+
     pending = [job.explainable for job in jobs if job.n_done < job.n_wanted]
     if pending:
         explain_images(
@@ -234,7 +258,7 @@ def _explain(
             image_size=config.image_size,
             slot=plan.slot,
             n_actors=plan.slots,
-            on_explained=lambda n, errors: progress.advance(EXPLAIN, n),
+            on_explained=tell,
         )
 
 

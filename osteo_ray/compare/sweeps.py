@@ -17,6 +17,7 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from osteo_ray.cluster import Plan
 from osteo_ray.compare.experiment import Experiment, Trial
+from osteo_ray.observer import Observer
 
 if TYPE_CHECKING:
     from osteo_ray.models.training import Epoch
@@ -40,6 +41,7 @@ def run_sweep(
     *,
     name: str,
     on_progress: Callable[[float], None],
+    observer: Observer,
 ) -> list[Failure]:
     """Run trials as many at a time as the cluster has room for.
 
@@ -53,6 +55,7 @@ def run_sweep(
         plan: Workers per trial, trials at once.
         name: Of the sweep, for its log folder.
         on_progress: Called with the share of one trial that has been done since the last call.
+        observer: Told of each training that ends.
 
     Returns:
         The trials that did not finish.
@@ -69,7 +72,7 @@ def run_sweep(
             name=f"{name}-{time.strftime('%Y%m%d-%H%M%S')}",
             storage_path=str(experiment.run.logs / "tune"),
             failure_config=tune.FailureConfig(max_failures=experiment.config.resources.max_retries),
-            callbacks=[_ProgressCallback(on_progress)],
+            callbacks=[_ProgressCallback(on_progress, experiment, observer)],
             verbose=0,
         ),
     )
@@ -186,15 +189,19 @@ def _describe(error: Exception | None) -> str:
 
 
 class _ProgressCallback(tune.Callback):
-    """Turn the results of all trials into one stream of progress."""
+    """Turn the results of all trials into one stream of progress, and tell of their ends."""
 
-    def __init__(self, on_progress: Callable[[float], None]) -> None:
+    def __init__(
+        self, on_progress: Callable[[float], None], experiment: Experiment, observer: Observer
+    ) -> None:
         self.on_progress = on_progress
+        self.experiment = experiment
+        self.observer = observer
         self.shares: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the display behind: Tune stores a copy of each callback."""
-        return {"on_progress": None, "shares": self.shares}
+        return {"shares": self.shares}
 
     def on_trial_result(
         self,
@@ -209,3 +216,23 @@ class _ProgressCallback(tune.Callback):
         if share > before:
             self.shares[trial.trial_id] = share
             self.on_progress(share - before)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        self._tell(trial, None)
+
+    def on_trial_error(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        self._tell(trial, _describe(trial.get_error()))
+
+    def _tell(self, ended: TuneTrial, reason: str | None) -> None:
+        trial, result = Trial(**ended.config["trial"]), ended.last_result or {}
+        self.observer.trained(
+            asdict(trial),
+            self.experiment.key_of(trial),
+            seconds=float(result.get("time_total_s", 0.0)),
+            worker=f"{result.get('node_ip', 'unknown')}/{result.get('pid', 'unknown')}",
+            reason=reason,
+        )

@@ -9,6 +9,7 @@ from osteo_ray.explain.checkpoint_check import check_checkpoint
 from osteo_ray.explain.generate import explain_images
 from osteo_ray.explain.jobs import Explainable, Summary, read_done, summarize
 from osteo_ray.explain.prepare_set import Subject, create_set, find_subject, list_source, locate_set
+from osteo_ray.observer import Explained, Observer
 from osteo_ray.progress import Clock, JobProgress, Stage
 from osteo_ray.runs import Run, read_json, write_json
 
@@ -91,7 +92,18 @@ def _explain(
         f"CPU(s), {plan.slot.gpus:g} GPU"
     )
     stage = Stage(EXPLAIN, "images", len(ids), 1.0, len(done))
-    with progress.showing([stage]), progress.stage(EXPLAIN):
+    observer = Observer(run.logs)
+
+    def tell(part: Explained) -> None:
+        progress.advance(EXPLAIN, part.n_images)
+        observer.explained(part)
+
+    with (
+        observer.job(command="explain", slots=plan.slots, cpus=plan.slot.cpus, gpus=plan.slot.gpus),
+        progress.showing([stage]),
+        progress.stage(EXPLAIN),
+        observer.stage(EXPLAIN),
+    ):
         explain_images(
             run.pixels,
             [explainable],
@@ -100,5 +112,5 @@ def _explain(
             image_size=subject.checkpoint.image_size,
             slot=plan.slot,
             n_actors=plan.slots,
-            on_explained=lambda n, errors: progress.advance(EXPLAIN, n),
+            on_explained=tell,
         )

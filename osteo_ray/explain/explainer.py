@@ -150,7 +150,15 @@ class Explainer:
                 write_table(explainable.faithfulness / part, table)
             write_table(explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS))
         self._draw_heatmaps(explainable, items)
-        return {"explained": np.array([len(todo)]), "errors": np.array([n_errors])}
+        n_samples = sum(
+            record["n_samples"] or 0 for record in records if record["kind"] == explainable.method
+        )
+        return {
+            "explainable": np.array([explainable.name]),
+            "explained": np.array([len(todo)]),
+            "errors": np.array([n_errors]),
+            "samples": np.array([n_samples]),
+        }
 
     def _divide(self, image: np.ndarray) -> np.ndarray | ValueError:
         try:

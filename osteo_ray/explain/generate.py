@@ -1,5 +1,6 @@
 """Explain a whole data set on a pool of actors, by Ray Data."""
 
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,9 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import ray.data
 
-from osteo_ray.cluster import Slot
+from osteo_ray.cluster import Slot, name_worker
 from osteo_ray.config import LimeSettings
 from osteo_ray.explain.jobs import Explainable
+from osteo_ray.observer import Explained
 from osteo_ray.runs import list_parts
 
 _RESTARTS = 3  # of an actor whose process died; a poison image must not kill it for ever
@@ -27,7 +29,13 @@ class _PoolWorker:
         self.explainer = Explainer(*arguments)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
-        yield from self.explainer(batch)
+        started = time.monotonic()
+        for found in self.explainer(batch):
+            now = time.monotonic()
+            found["seconds"] = np.array([now - started])
+            found["worker"] = np.array([name_worker()])
+            yield found
+            started = now
 
 
 def explain_images(
@@ -39,7 +47,7 @@ def explain_images(
     image_size: int,
     slot: Slot,
     n_actors: int,
-    on_explained: Callable[[int, int], None],
+    on_explained: Callable[[Explained], None],
 ) -> None:
     """Explain images with every classifier, on a pool of actors.
 
@@ -53,8 +61,7 @@ def explain_images(
         image_size: Side of the images, pixels.
         slot: CPUs and GPUs of an actor.
         n_actors: Actors in the pool, at most.
-        on_explained: Called with the number of (image, classifier) pairs explained since the last
-            call, and how many of them failed.
+        on_explained: Called with the images that a worker has explained with one classifier.
     """
     n_images = len(frozenset().union(*(explainable.wanted for explainable in explainables)))
     size = max(1, min(16, n_images // (4 * n_actors)))
@@ -88,7 +95,16 @@ def explain_images(
             max_task_retries=_RESTARTS,
         )
         for row in dataset.iter_rows():
-            on_explained(int(row["explained"]), int(row["errors"]))
+            on_explained(
+                Explained(
+                    explainable=row["explainable"],
+                    n_images=int(row["explained"]),
+                    n_errors=int(row["errors"]),
+                    n_samples=int(row["samples"]),
+                    seconds=float(row["seconds"]),
+                    worker=row["worker"],
+                )
+            )
 
 
 @contextmanager
