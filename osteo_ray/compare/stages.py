@@ -27,6 +27,7 @@ from osteo_ray.compare.plan import state_plan
 from osteo_ray.compare.predictions import NAMES, encode_predictions
 from osteo_ray.compare.prepare import create_run, extend_run, list_source, locate_run
 from osteo_ray.compare.sweeps import Failure, run_sweep
+from osteo_ray.compare.tracking import check_tracking, track_comparison
 from osteo_ray.config import CompareConfig
 from osteo_ray.data.splits import SPLIT_NAMES
 from osteo_ray.errors import IncompleteError
@@ -47,11 +48,13 @@ class Outcome:
         run: Where everything lies.
         comparison: What comparison.json holds.
         failures: Trials that are missing.
+        untracked: Why the result could not be handed to MLflow; None where it was, or need not be.
     """
 
     run: Run
     comparison: dict[str, Any]
     failures: list[Failure]
+    untracked: str | None = None
 
 
 @dataclass(frozen=True)
@@ -94,6 +97,8 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     Raises:
         InputError: The input cannot be used; nothing was written.
     """
+    if config.mlflow:
+        check_tracking(config.mlflow)
     run = locate_run(config)
     source = list_source(config, run)
     clock = Clock()
@@ -318,4 +323,7 @@ def _conclude(finished: Finished) -> Outcome:
     finished.clock.lap("statistics")
     keep_durations(finished)
     write_report(run)
-    return Outcome(run, comparison, failures)
+    untracked = None
+    if finished.experiment.config.mlflow:
+        untracked = track_comparison(finished.experiment, results, comparison)
+    return Outcome(run, comparison, failures, untracked)
