@@ -87,19 +87,12 @@ def test_timeline_names_workers_and_stages() -> None:
 
 
 def test_timeline_stays_small_and_shows_the_busiest() -> None:
+    every = {"stage": "s", "event": "e"}
     lines = [
-        {
-            "elapsed_s": 0.01 * n,
-            "seconds": 0.01,
-            "worker": f"n/{n % 30}",
-            "stage": "s",
-            "event": "e",
-        }
+        {**every, "elapsed_s": 0.01 * n, "seconds": 0.01, "worker": f"n/{n % 30}"}
         for n in range(1, 6000)
     ]
-    lines.append(
-        {"elapsed_s": 400.0, "seconds": 300.0, "worker": "busy/1", "stage": "s", "event": "e"}
-    )
+    lines.append({**every, "elapsed_s": 400.0, "seconds": 300.0, "worker": "busy/1"})
     uri = draw_timeline(make_timeline([lines]))
     assert uri is not None
     assert len(uri) < 100_000
