@@ -159,6 +159,11 @@ def allow_lost_blocks(most: int) -> Iterator[None]:
         context.max_errored_blocks = before
 
 
+def name_worker() -> str:
+    """Return which worker this is, as node and process."""
+    return f"{ray.util.get_node_ip_address()}/{os.getpid()}"
+
+
 def describe_cluster() -> dict[str, Any]:
     """Return what the cluster has, for the record of a run."""
     resources = ray.cluster_resources()

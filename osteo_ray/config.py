@@ -398,6 +398,11 @@ class CompareConfig(SetupConfig):
     crossfit_folds: int = Field(
         3, ge=2, description="Parts of the training images that lime_crossfit explains in turn."
     )
+    mlflow: str | None = Field(
+        None,
+        description="Also hand the result to MLflow: `local` for a SQLite file, mlflow.db, beside "
+        "the run directory, or a tracking URI.",
+    )
     lime: LimeSettings = LimeSettings()
     statistics: StatisticsSettings = StatisticsSettings()
 
@@ -483,7 +488,7 @@ class CompareConfig(SetupConfig):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that a run cannot change: they tell what its trainings mean."""
-        settings = self.model_dump(mode="json", exclude={"out", "resources", *PLANNED})
+        settings = self.model_dump(mode="json", exclude={"out", "resources", "mlflow", *PLANNED})
         settings["workers"] = self.resources.workers  # the global batch size depends on it
         if self.data != PHANTOM:
             del settings["phantom"]
@@ -507,6 +512,7 @@ class VarianceConfig(CompareConfig):
 
     arms: tuple[str, ...] = Field(("original", "lime"), min_length=1, description="What is run.")
     repeats: int = Field(4, ge=2, description="Reruns per source of chance, beside the base.")
+    mlflow: None = Field(None, description="Of no use here: nothing is compared.")
 
     @property
     def seed_numbers(self) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ import osteo_ray
 ROOT = Path(osteo_ray.__file__).parent
 BOTTOM = (
     *("runs", "remote", "storage", "lock", "config", "errors", "progress", "noise", "cluster"),
-    *("job_paths", "trust", "placement", "watchdog", "machine"),
+    *("job_paths", "trust", "placement", "watchdog", "machine", "events", "observer"),
 )
 LAYERS = (
     "job",
@@ -42,6 +42,7 @@ USES_RAY = {
     "data.duplicates",
     "explain.checkpoint_check",
     "explain.generate",
+    "observer",
     "compare.calibration",
     "compare.leak",
     "compare.model_check",

@@ -6,6 +6,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import ray
 
@@ -27,11 +28,14 @@ from osteo_ray.compare.plan import state_plan
 from osteo_ray.compare.predictions import NAMES, encode_predictions
 from osteo_ray.compare.prepare import create_run, extend_run, list_source, locate_run
 from osteo_ray.compare.sweeps import Failure, run_sweep
+from osteo_ray.compare.tracking import check_tracking, track_comparison
 from osteo_ray.config import CompareConfig
 from osteo_ray.data.splits import SPLIT_NAMES
 from osteo_ray.errors import IncompleteError
+from osteo_ray.events import Explained
 from osteo_ray.explain.generate import Pool, explain_images
 from osteo_ray.lock import hold
+from osteo_ray.observer import Observer
 from osteo_ray.placement import Plan
 from osteo_ray.progress import Clock, JobProgress, Stage
 from osteo_ray.report.page import write_report
@@ -54,11 +58,13 @@ class Outcome:
         run: Where everything lies.
         comparison: What comparison.json holds.
         failures: Trials that are missing.
+        untracked: Why the result could not be handed to MLflow; None where it was, or need not be.
     """
 
     run: Run
     comparison: dict[str, Any]
     failures: list[Failure]
+    untracked: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,10 +102,13 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
     """
     with hold(locate_run(config).root, progress.say):
         finished = run_trials(config, progress)
-        comparison = conclude(finished)
-        run = finished.experiment.run
-        write_report(run)
-        return Outcome(run, comparison, finished.failures)
+        results, comparison = conclude(finished)
+        experiment = finished.experiment
+        write_report(experiment.run)
+        untracked = None
+        if config.mlflow:
+            untracked = track_comparison(experiment, results, comparison)
+        return Outcome(experiment.run, comparison, finished.failures, untracked)
 
 
 def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
@@ -108,6 +117,8 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     Raises:
         InputError: The input cannot be used; nothing was written.
     """
+    if config.mlflow:
+        check_tracking(config.mlflow)
     run = locate_run(config)
     source = list_source(config, run)
     clock = Clock()
@@ -153,10 +164,13 @@ def run_experiment(
     for seed in experiment.splits:
         experiment.check_split(seed)
     progress.say(f"{len(dataset.images)} images; {plan.describe()}")
+    observer = Observer(experiment.run.logs)
     begun = Finished(experiment, dataset, [], clock, ())
-    if only is None:
-        return _run_looks(begun, plan, progress)
-    return replace(begun, failures=_run_stages(experiment, plan, progress, clock, only))
+    with observer.job(plan_hash=experiment.config.plan_hash(), layout=plan.describe()):
+        if only is None:
+            return _run_looks(begun, plan, progress, observer)
+        failures = _run_stages(experiment, plan, progress, clock, observer, only)
+        return replace(begun, failures=failures)
 
 
 def _state_plan(experiment: Experiment) -> str:
@@ -166,13 +180,15 @@ def _state_plan(experiment: Experiment) -> str:
     return state_plan(config, Parts(*means), float(np.mean(experiment.labels == positive)))
 
 
-def _run_looks(finished: Finished, plan: Plan, progress: JobProgress) -> Finished:
+def _run_looks(
+    finished: Finished, plan: Plan, progress: JobProgress, observer: Observer
+) -> Finished:
     """Run the seeds up to each planned look, then the rest, unless a look says to stop."""
     whole = finished.experiment
     counts = [*whole.config.statistics.looks, whole.config.seeds]
     for number, n_seeds in enumerate(counts, start=1):
         experiment = whole.take_seeds(n_seeds) if len(counts) > 1 else whole
-        failures = _run_stages(experiment, plan, progress, finished.clock)
+        failures = _run_stages(experiment, plan, progress, finished.clock, observer)
         finished = replace(finished, experiment=experiment, failures=failures)
         if len(counts) == 1:
             break
@@ -185,6 +201,7 @@ def _run_looks(finished: Finished, plan: Plan, progress: JobProgress) -> Finishe
         for model, decision in look.decisions.items():
             said = "too few seeds are complete" if decision is None else decision.reason
             progress.say(f"look {number}, {model}: {said}")
+            observer.events.write("look", number=number, model=model, reason=said)
         if look.stop:
             break
     return finished
@@ -195,6 +212,7 @@ def _run_stages(
     plan: Plan,
     progress: JobProgress,
     clock: Clock,
+    observer: Observer,
     only: Sequence[Trial] | None = None,
 ) -> list[Failure]:
     """Do what is missing; return the trials that failed, or that could not begin."""
@@ -211,7 +229,7 @@ def _run_stages(
     def sweep(name: str, trials: list[Trial]) -> list[Failure]:
         done = experiment.list_done(trials)
         pending = [trial for trial in trials if trial not in done]
-        with progress.stage(name):
+        with progress.stage(name), observer.stage(name):
             failures = []
             if pending:
                 failures = run_sweep(
@@ -221,6 +239,7 @@ def _run_stages(
                     plan,
                     name=name.replace(" ", "-"),
                     on_progress=lambda share: progress.advance(name, share),
+                    observer=observer,
                 )
         clock.lap(name)
         return failures
@@ -230,9 +249,9 @@ def _run_stages(
         lost = {failure.trial for failure in failures}
         if second:
             if jobs:
-                with progress.stage(EXPLAIN):
+                with progress.stage(EXPLAIN), observer.stage(EXPLAIN):
                     ready = [job for job in jobs if job.job.teacher not in lost]
-                    _explain(experiment, plan, ready, progress)
+                    _explain(experiment, plan, ready, progress, observer)
                 clock.lap(EXPLAIN)
             stuck = {t for t in second if lost & set(experiment.list_requirements(t))}
             failures += sweep(SECOND, [trial for trial in second if trial not in stuck])
@@ -266,9 +285,18 @@ def _plan_stages(
 
 
 def _explain(
-    experiment: Experiment, plan: Plan, jobs: list[Explanations], progress: JobProgress
+    experiment: Experiment,
+    plan: Plan,
+    jobs: list[Explanations],
+    progress: JobProgress,
+    observer: Observer,
 ) -> None:
     config = experiment.config
+
+    def tell(part: Explained) -> None:
+        progress.advance(EXPLAIN, part.n_images)
+        observer.explained(part)
+
     pending = [job.explainable for job in jobs if job.n_done < job.n_wanted]
     if pending:
         explain_images(
@@ -278,7 +306,7 @@ def _explain(
             n_classes=len(experiment.classes),
             image_size=config.image_size,
             pool=Pool(plan.explainer, plan.explainers, config.resources.stall_timeout),
-            on_explained=lambda n, errors: progress.advance(EXPLAIN, n),
+            on_explained=tell,
         )
 
 
@@ -320,8 +348,8 @@ def keep_durations(finished: Finished) -> None:
     write_json(path, {**read_json(path), "durations_s": finished.clock.durations_s})
 
 
-def conclude(finished: Finished) -> dict[str, Any]:
-    """Gather the tables, test and judge; return what comparison.json holds.
+def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Gather the tables, test and judge; return what results.parquet and comparison.json hold.
 
     Raises:
         IncompleteError: Nothing can be concluded, because too little finished.
@@ -340,4 +368,4 @@ def conclude(finished: Finished) -> dict[str, Any]:
     write_json(run.comparison, comparison)
     finished.clock.lap("statistics")
     keep_durations(finished)
-    return comparison
+    return results, comparison

@@ -17,6 +17,7 @@ from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
 from osteo_ray.compare.experiment import Experiment, Trial
+from osteo_ray.observer import Observer
 from osteo_ray.placement import Plan
 from osteo_ray.runs import place_logs
 from osteo_ray.watchdog import Beat, watch
@@ -44,6 +45,7 @@ def run_sweep(
     *,
     name: str,
     on_progress: Callable[[float], None],
+    observer: Observer,
 ) -> list[Failure]:
     """Run trials as many at a time as the cluster has room for.
 
@@ -58,6 +60,7 @@ def run_sweep(
         plan: Workers per trial, trials at once.
         name: Of the sweep, for its log folder.
         on_progress: Called with the share of one trial that has been done since the last call.
+        observer: Told of each training that ends.
 
     Returns:
         The trials that did not finish.
@@ -86,7 +89,7 @@ def run_sweep(
                 name=f"{name}-{uuid.uuid4().hex[:8]}",  # never by the clock, which may be moved
                 storage_path=str(place_logs(experiment.run) / "tune"),
                 failure_config=tune.FailureConfig(max_failures=resources.max_retries),
-                callbacks=[_ProgressCallback(on_progress)],
+                callbacks=[_ProgressCallback(on_progress, experiment, observer)],
                 verbose=0,
             ),
         )
@@ -229,15 +232,19 @@ def _describe(error: Exception | None) -> str:
 
 
 class _ProgressCallback(tune.Callback):
-    """Turn the results of all trials into one stream of progress."""
+    """Turn the results of all trials into one stream of progress, and tell of their ends."""
 
-    def __init__(self, on_progress: Callable[[float], None]) -> None:
+    def __init__(
+        self, on_progress: Callable[[float], None], experiment: Experiment, observer: Observer
+    ) -> None:
         self.on_progress = on_progress
+        self.experiment = experiment
+        self.observer = observer
         self.shares: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the display behind: Tune stores a copy of each callback."""
-        return {"on_progress": None, "shares": self.shares}
+        return {"shares": self.shares}
 
     def on_trial_result(
         self,
@@ -252,3 +259,23 @@ class _ProgressCallback(tune.Callback):
         if share > before:
             self.shares[trial.trial_id] = share
             self.on_progress(share - before)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        self._tell(trial, None)
+
+    def on_trial_error(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        self._tell(trial, _describe(trial.get_error()))
+
+    def _tell(self, ended: TuneTrial, reason: str | None) -> None:
+        trial, result = Trial(**ended.config["trial"]), ended.last_result or {}
+        self.observer.trained(
+            asdict(trial),
+            self.experiment.key_of(trial),
+            seconds=float(result.get("time_total_s", 0.0)),
+            worker=f"{result.get('node_ip', 'unknown')}/{result.get('pid', 'unknown')}",
+            reason=reason,
+        )

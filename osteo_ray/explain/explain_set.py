@@ -3,11 +3,13 @@
 from osteo_ray.cluster import confirm, connect, plan_resources
 from osteo_ray.config import ExplainConfig, ResourceSettings
 from osteo_ray.errors import IncompleteError
+from osteo_ray.events import Explained
 from osteo_ray.explain.checkpoint_check import check_checkpoint
 from osteo_ray.explain.generate import Pool, explain_images
 from osteo_ray.explain.jobs import Explainable, Summary, read_done, summarize
 from osteo_ray.explain.prepare_set import Subject, create_set, find_subject, list_source, locate_set
 from osteo_ray.lock import hold
+from osteo_ray.observer import Observer
 from osteo_ray.placement import Plan
 from osteo_ray.progress import Clock, JobProgress, Stage
 from osteo_ray.runs import Run, read_json, read_table, write_json
@@ -104,7 +106,18 @@ def _explain(
         f"{len(ids)} images; {plan.explainers} explaining actors at a time ({plan.explainer} each)"
     )
     stage = Stage(EXPLAIN, "images", len(ids), 1.0, len(done))
-    with progress.showing([stage]), progress.stage(EXPLAIN):
+    observer = Observer(run.logs)
+
+    def tell(part: Explained) -> None:
+        progress.advance(EXPLAIN, part.n_images)
+        observer.explained(part)
+
+    with (
+        observer.job(command="explain", slots=plan.slots, cpus=plan.slot.cpus, gpus=plan.slot.gpus),
+        progress.showing([stage]),
+        progress.stage(EXPLAIN),
+        observer.stage(EXPLAIN),
+    ):
         explain_images(
             run.pixels,
             [explainable],
@@ -112,5 +125,5 @@ def _explain(
             n_classes=len(subject.checkpoint.classes),
             image_size=subject.checkpoint.image_size,
             pool=Pool(plan.explainer, plan.explainers, config.resources.stall_timeout),
-            on_explained=lambda n, errors: progress.advance(EXPLAIN, n),
+            on_explained=tell,
         )

@@ -11,6 +11,7 @@ import torch
 
 from osteo_ray.config import LimeSettings, hash_settings
 from osteo_ray.data.masks import cover_area, keep_most, pack_mask
+from osteo_ray.events import Explained
 from osteo_ray.explain.faithfulness import measure_faithfulness
 from osteo_ray.explain.gradcam import compute_heatmaps
 from osteo_ray.explain.jobs import Explainable, make_record
@@ -103,7 +104,7 @@ class Explainer:
         self.on_batch = on_batch
         self.loaded: dict[Place, tuple[Classifier, Predict]] = {}
 
-    def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[Explained]:
         """Explain slices of pixel files; write their masks, tell how many after each classifier."""
         for file, start, stop in zip(batch["file"], batch["start"], batch["stop"], strict=True):
             items = [
@@ -124,13 +125,13 @@ class Explainer:
         explainable: Explainable,
         items: list[_Item],
         segments: dict[str, np.ndarray | ValueError],
-    ) -> dict[str, np.ndarray]:
+    ) -> Explained:
         wanted = explainable.wanted - explainable.done
         todo = [item for item in items if item.image_id in wanted]
         part = f"part-{hash_settings([item.image_id for item in todo])}.parquet"
         if (explainable.masks / part).exists():  # by a process that died later in this very slice
             n_errors = _count_errors(explainable, part)
-            return {"explained": np.array([len(todo)]), "errors": np.array([n_errors])}
+            return Explained(explainable.name, len(todo), n_errors, 0)
         if explainable.method == "gradcam":
             found = self._explain_by_gradcam(explainable, todo)
         else:
@@ -155,7 +156,10 @@ class Explainer:
                 table = pa.Table.from_pylist(figures, schema=FAITHFULNESS)
                 write_table(explainable.faithfulness / part, table)
             write_table(explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS))
-        return {"explained": np.array([len(todo)]), "errors": np.array([n_errors])}
+        n_samples = sum(
+            record["n_samples"] or 0 for record in records if record["kind"] == explainable.method
+        )
+        return Explained(explainable.name, len(todo), n_errors, n_samples)
 
     def _divide(self, image: np.ndarray) -> np.ndarray | ValueError:
         try:

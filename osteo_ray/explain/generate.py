@@ -1,5 +1,6 @@
 """Explain a whole data set on a pool of actors, by Ray Data."""
 
+import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -10,9 +11,10 @@ import pyarrow as pa
 import ray.data
 from ray.exceptions import RayError
 
-from osteo_ray.cluster import allow_lost_blocks
+from osteo_ray.cluster import allow_lost_blocks, name_worker
 from osteo_ray.config import LimeSettings, hash_settings
 from osteo_ray.errors import IncompleteError
+from osteo_ray.events import Explained
 from osteo_ray.explain.jobs import Explainable, Slice, make_record, read_done
 from osteo_ray.placement import Slot
 from osteo_ray.runs import MASKS, count_rows, list_parts, read_table, write_table
@@ -49,13 +51,30 @@ class _PoolWorker:
         self.explainer = Explainer(*arguments)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+        began = time.monotonic()
         try:
-            for counts in self.explainer(batch):
-                yield {**counts, "failure": np.array([""])}
+            for found in self.explainer(batch):
+                seconds = time.monotonic() - began
+                yield _pack(replace(found, seconds=seconds, worker=name_worker()))
+                began += seconds
         except Exception as error:  # told, where a lost block would look like a dead process
-            nothing = np.array([0])
-            told = np.array([f"{type(error).__name__}: {error}"])
-            yield {"explained": nothing, "errors": nothing, "failure": told}
+            yield _pack(Explained("", 0, 0, 0), failure=f"{type(error).__name__}: {error}")
+
+
+def _pack(found: Explained, failure: str = "") -> dict[str, np.ndarray]:
+    """Make a batch of one row, which `_unpack` reads."""
+    return {name: np.array([value]) for name, value in {**vars(found), "failure": failure}.items()}
+
+
+def _unpack(row: dict[str, Any]) -> Explained:
+    return Explained(
+        explainable=row["explainable"],
+        n_images=int(row["n_images"]),
+        n_errors=int(row["n_errors"]),
+        n_samples=int(row["n_samples"]),
+        seconds=float(row["seconds"]),
+        worker=row["worker"],
+    )
 
 
 def explain_images(
@@ -66,7 +85,7 @@ def explain_images(
     n_classes: int,
     image_size: int,
     pool: Pool,
-    on_explained: Callable[[int, int], None],
+    on_explained: Callable[[Explained], None],
 ) -> None:
     """Explain images with every classifier, on a pool of actors.
 
@@ -81,8 +100,7 @@ def explain_images(
         n_classes: Outputs of each classifier.
         image_size: Side of the images, pixels.
         pool: Of actors.
-        on_explained: Called with the number of (image, classifier) pairs explained since the last
-            call, and how many of them failed.
+        on_explained: Called with the images that a worker has explained with one classifier.
 
     Raises:
         IncompleteError: An actor failed, so many processes died that it cannot be single images, or
@@ -107,7 +125,7 @@ def explain_images(
         still_lost = frozenset(image_id for image_id, _ in _find_lost(lost, explainables))
         for explainable in explainables:
             n_lost = _quarantine(explainable, still_lost)
-            on_explained(n_lost, n_lost)
+            on_explained(Explained(explainable.name, n_lost, n_lost, 0))
 
 
 def _cut(pixels: Place, size: int) -> list[Slice]:
@@ -155,8 +173,9 @@ def _run_pool(
             for row in dataset.iter_rows():
                 if row["failure"]:
                     raise IncompleteError(f"An explaining actor failed: {row['failure']}")
-                n_explained += int(row["explained"])
-                on_explained(int(row["explained"]), int(row["errors"]))
+                found = _unpack(row)
+                n_explained += found.n_images
+                on_explained(found)
         except RayError as error:
             raise IncompleteError(
                 f"Explaining was given up: actors do not start, or more than {_MOST_LOST} slices "

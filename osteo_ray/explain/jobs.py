@@ -57,6 +57,11 @@ class Explainable:
     controls: bool = False
 
     @property
+    def name(self) -> str:
+        """Return its name in logs."""
+        return f"{self.model}/seed-{self.seed}/{self.teacher}-{self.fingerprint[:12]}"
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """Return the kinds of mask that it makes."""
         return (self.method, *(("random", "gradcam") if self.controls else ()))
