@@ -79,10 +79,9 @@ class EventLog:
 def read_events(folder: Place) -> list[list[dict[str, Any]]]:
     """Read the lines of every job, the first job first; a line that is none is passed over."""
     jobs = []
-    files = (
-        [path for path in folder.iterdir() if _NAME.fullmatch(path.name)] if folder.is_dir() else []
-    )
-    for path in sorted(files, key=lambda path: path.name):
+    files = list(folder.iterdir()) if folder.is_dir() else []
+    logs = [path for path in files if _NAME.fullmatch(path.name)]
+    for path in sorted(logs, key=lambda path: path.name):
         lines = []
         for text in path.read_text(encoding="utf-8").splitlines():
             try:

@@ -117,9 +117,9 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     Raises:
         InputError: The input cannot be used; nothing was written.
     """
-    if config.mlflow:
-        check_tracking(config.mlflow)
     run = locate_run(config)
+    if config.mlflow:
+        check_tracking(config.mlflow, run)
     source = list_source(config, run)
     clock = Clock()
     progress.say("start Ray")

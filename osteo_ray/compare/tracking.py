@@ -1,7 +1,6 @@
 """Hand a finished comparison to MLflow, whose store one then has: ours stays the run directory."""
 
 import importlib.util
-import json
 import os
 import time
 from pathlib import Path
@@ -10,10 +9,11 @@ from urllib.parse import urlsplit
 
 import pandas as pd
 
-from osteo_ray.compare.experiment import Experiment, Trial
+from osteo_ray.compare.experiment import LAST, Experiment, Trial
 from osteo_ray.config import hash_settings
 from osteo_ray.errors import InputError
-from osteo_ray.runs import Run
+from osteo_ray.runs import Run, read_json
+from osteo_ray.storage import local_copy
 
 if TYPE_CHECKING:
     from mlflow.tracking import MlflowClient
@@ -25,16 +25,26 @@ _LONGEST = 500  # of a value, in MLflow
 _PAGE = 1000
 
 
-def check_tracking(uri: str) -> None:
+def check_tracking(uri: str, run: Run) -> None:
     """Refuse, before anything is computed, a store that cannot be used.
 
+    Args:
+        uri: `local`, or MLflow's tracking URI.
+        run: That is to be handed over.
+
     Raises:
-        InputError: MLflow is not installed, or the URI holds a password.
+        InputError: MLflow is not installed, the URI holds a password, or it is `local` and the run
+            is not on this machine.
     """
     if importlib.util.find_spec("mlflow") is None:
         raise InputError(
             "Expected MLflow to be installed, as --mlflow asks, but it is not. Install it with "
             '`pip install "osteo-ray[mlflow]"`, or leave --mlflow out.'
+        )
+    if uri == LOCAL and not isinstance(run.root, Path):
+        raise InputError(
+            f"Expected --mlflow with a tracking URI, as the run lies in {run.root} and an SQLite "
+            "file can lie beside a folder only, but got `local`."
         )
     if urlsplit(uri).password:
         raise InputError(
@@ -88,7 +98,8 @@ def _track(experiment: Experiment, results: pd.DataFrame, comparison: dict[str, 
             metrics = test.loc[key].drop(["split"], errors="ignore").dropna().to_dict()
             _log_trial(client, number, parent, name, experiment, trial, metrics)
     for file in (run.report, run.comparison):
-        client.log_artifact(parent, str(file))
+        with local_copy(file) as copy:
+            client.log_artifact(parent, str(copy))
     client.set_terminated(parent)
 
 
@@ -96,7 +107,8 @@ def _locate(uri: str, run: Run) -> tuple[str, str | None]:
     """Return the URIs of the store and of its artifacts, where that is not the store's to say."""
     if uri != LOCAL:
         return uri, None
-    folder = Path(run.root).parent
+    assert isinstance(run.root, Path)  # as `check_tracking` has seen
+    folder = run.root.parent
     return f"sqlite:///{folder / 'mlflow.db'}", (folder / "mlflow-artifacts").as_uri()
 
 
@@ -161,7 +173,7 @@ def _log_trial(
     tags = {_PARENT: parent, _TRIAL: name}
     run_id = client.create_run(number, run_name=str(trial), tags=tags).info.run_id
     now = int(1000 * time.time())
-    history = json.loads((experiment.path_of(trial) / "history.json").read_text())
+    history = read_json(experiment.path_of(trial) / LAST)
     logged = [Metric(f"test/{key}", float(value), now, 0) for key, value in metrics.items()]
     logged += [
         Metric(key, float(value), now, epoch["number"])

@@ -141,7 +141,7 @@ def _run_pool(
     slices: list[Slice],
     arguments: tuple[Any, ...],
     pool: Pool,
-    on_explained: Callable[[int, int], None],
+    on_explained: Callable[[Explained], None],
 ) -> int:
     """Explain slices; return the number of (image, classifier) pairs that were."""
     if not slices:

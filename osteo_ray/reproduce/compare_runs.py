@@ -79,7 +79,7 @@ def compare_runs(
         MASKS: list(_compare_explanations(stored, experiment, explanations, tolerances)),
     }
     if only is None and not finished.failures:
-        comparison = conclude(finished)
+        _, comparison = conclude(finished)
         found[EFFECTS] = compare_effects(stored.comparison, comparison, tolerances)
         found[VERDICTS] = compare_verdicts(stored.comparison, comparison)
     if any(experiment.is_done(trial) for trial in planned):
