@@ -23,7 +23,7 @@ import yaml
 
 from osteo_ray.errors import InputError
 from osteo_ray.remote import RemotePath
-from osteo_ray.storage import Place, locate
+from osteo_ray.storage import Place, locate, reach
 from osteo_ray.storage import write_whole as write_whole
 
 SCHEMA_VERSION = b"4"
@@ -188,7 +188,7 @@ def open_run(text: str) -> Run:
     Raises:
         InputError: A URI that cannot be opened.
     """
-    return Run(locate(text))
+    return Run(reach(text, "a run"))
 
 
 def place_logs(run: Run) -> Path:
