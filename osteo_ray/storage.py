@@ -21,6 +21,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.fs
 
 from osteo_ray.errors import InputError
 from osteo_ray.remote import RemotePath, is_local
@@ -72,6 +73,13 @@ def reach(text: str, what: str = "--out") -> Place:
                 "it first, or check its spelling."
             )
     return place
+
+
+def open_place(place: Place) -> tuple[pyarrow.fs.FileSystem, str]:
+    """Return what PyArrow reads a place by: a file system, and the path within it."""
+    if isinstance(place, RemotePath):
+        return place.filesystem, place.path
+    return pyarrow.fs.LocalFileSystem(), str(place)
 
 
 def lies_in(place: Place, around: Place) -> bool:

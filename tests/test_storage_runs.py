@@ -210,6 +210,15 @@ def test_exports_equal_those_of_a_folder(here: Outcome, there: Outcome, tmp_path
         np.testing.assert_array_equal(getattr(found, name), values)
     (again,) = export_run(there.run, "lime", form, **options)
     assert not again.is_new
+    # As an upload that was cut off leaves it.
+    (of_there.path / "provenance.json").unlink()
+    (of_there.path / UNFINISHED).write_text("")
+    (of_there.path / "old.png").write_text("")
+    (anew,) = export_run(there.run, "lime", form, **options)
+    assert anew.is_new
+    assert not (of_there.path / "old.png").exists()
+    assert (of_there.path / "provenance.json").is_file()
+    assert not (of_there.path / UNFINISHED).exists()
 
 
 @pytest.mark.parametrize("method", ["gradcam", "lime"])
