@@ -40,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except IncompleteError as error:
         return _end(errors, f"Failed: {error}", FAILED)
     except StorageError as error:
-        reason = f"storage refused: {error.filename}: {error.strerror}. What finished is kept."
-        return _end(errors, f"Failed: {reason} The same command goes on.", FAILED)
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        kept = "What finished is kept; the same command goes on."
+        return _end(errors, f"Failed: storage refused: {reason}. {kept}", FAILED)
     except SystemExit as ended:  # from the parser, which has said why
         return ended.code if isinstance(ended.code, int) else BAD_INPUT
 

@@ -79,7 +79,7 @@ class EventLog:
 def read_events(folder: Place) -> list[list[dict[str, Any]]]:
     """Read the lines of every job, the first job first; a line that is none is passed over."""
     jobs = []
-    files = list(folder.iterdir()) if folder.is_dir() else []
+    files: list[Place] = list(folder.iterdir()) if folder.is_dir() else []
     logs = [path for path in files if _NAME.fullmatch(path.name)]
     for path in sorted(logs, key=lambda path: path.name):
         lines = []

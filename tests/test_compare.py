@@ -301,7 +301,9 @@ def wait_for(process: "subprocess.Popen[str]", folder: Path, pattern: str) -> No
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("moment", ["trials/**/model.safetensors", "masks/**/part-*.parquet"])
+@pytest.mark.parametrize(
+    "moment", ["pixels/part-*.parquet", "trials/**/model.safetensors", "masks/**/part-*.parquet"]
+)
 def test_killed_and_run_again_ends_as_if_undisturbed(finished, tmp_path: Path, moment: str) -> None:
     out = tmp_path / "killed"
     process = start_command(out)

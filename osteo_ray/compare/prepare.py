@@ -46,7 +46,7 @@ from osteo_ray.runs import (
     write_table,
     write_yaml,
 )
-from osteo_ray.storage import fill_directory, is_free, locate, locate_output
+from osteo_ray.storage import fill_directory, is_free, locate, reach
 
 
 def locate_run(config: CompareConfig) -> Run:
@@ -59,7 +59,7 @@ def locate_run(config: CompareConfig) -> Run:
         name = name_source(config.data) if config.data != PHANTOM else PHANTOM
         run = Run(locate("runs") / f"{name}-{hash_settings(config.identity())}")
     else:
-        run = Run(locate_output(config.out))
+        run = Run(reach(config.out))
     if run.config.exists():
         found = _read_identity(run, config)
         different = list_differences(found, config.identity())
