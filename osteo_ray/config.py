@@ -77,7 +77,8 @@ DATA_HELP = (
 class Settings(BaseModel):
     """A frozen group of settings; unknown keys are errors."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # The value stays out of pydantic's messages: it may hold a key.
+    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
 
 class PhantomSettings(Settings):
@@ -252,6 +253,11 @@ class SourceConfig(Settings):
     @classmethod
     def _locate_data(cls, data: str) -> str:
         return refuse_secrets(locate_data(data))
+
+    @field_validator("out")
+    @classmethod
+    def _check_out(cls, out: str | None) -> str | None:
+        return out and refuse_secrets(out)
 
 
 class SetupConfig(SourceConfig):

@@ -152,7 +152,8 @@ def test_images_are_of_one_pinned_version() -> None:
 def test_clusters_want_a_token_and_scale_gpu_workers(name: str) -> None:
     [resource] = _load(name)
     spec = resource["spec"].get("rayClusterSpec", resource["spec"])
-    assert spec["authOptions"] == {"mode": "token", "secretName": "osteo-ray-token"}
+    name = "osteo-ray-token"
+    assert spec["authOptions"] == {"mode": "token", "secretName": name}
     assert spec["rayVersion"] == ray.__version__
     assert spec["enableInTreeAutoscaling"] is True
     assert spec["headGroupSpec"]["serviceType"] == "ClusterIP"

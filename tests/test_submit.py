@@ -323,7 +323,7 @@ class TestHeadsThatRefuse:
         ("address", "expected"),
         [
             ("ray://head:10001", "Expected the URL of a dashboard"),
-            ("http://me:secret@head:8265", "without a password"),
+            ("http://me:secret@head:8265", "without a password"),  # pragma: allowlist secret
         ],
     )
     def test_bad_addresses(self, address: str, expected: str) -> None:
