@@ -10,24 +10,20 @@ import pytest
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.machine import describe_machine, hash_code, name_cpu
 from osteo_ray.reproduce.config import ReproduceConfig, ToleranceSettings
-from osteo_ray.reproduce.drift import (
-    Compared,
+from osteo_ray.reproduce.differences import (
     compare_effects,
     compare_images,
     compare_masks,
     compare_metrics,
     compare_predictions,
     compare_verdicts,
-    judge,
     measure_overlap,
-    summarize,
 )
+from osteo_ray.reproduce.drift import Compared, judge, summarize
 from osteo_ray.reproduce.environment import compare_environments, expects_equal_bits
 from osteo_ray.reproduce.sample import draw_sample
 
-TOLERANCES = ToleranceSettings(
-    probability=0.05, decisions=0.25, overlap=0.6, metric=0.05, effect=0.5
-)
+TOLERANCES = ToleranceSettings(probability=0.05, decisions=0.25, overlap=0.6)
 CLASSES = ["normal", "worn"]
 
 
@@ -186,7 +182,7 @@ def test_metrics_are_tolerated_by_the_mean_over_seeds() -> None:
         make_results([0.8, 0.7], [None, 0.9]),
         make_results([0.88, 0.68], [None, 0.9]),
         "accuracy",
-        TOLERANCES,
+        most=0.05,
     )
     assert not found.equal
     assert found.beyond == ()
@@ -195,14 +191,14 @@ def test_metrics_are_tolerated_by_the_mean_over_seeds() -> None:
 
 def test_missing_values_of_metrics_are_equal_to_each_other() -> None:
     table = make_results([0.8, 0.7], [None, 0.9])
-    (found,) = compare_metrics(table, table.iloc[::-1], "auc", TOLERANCES)
+    (found,) = compare_metrics(table, table.iloc[::-1], "auc", most=0.05)
     assert found.equal
     assert found.figures == {"metric difference": 0.0}
 
 
 def test_metric_that_no_seed_has_gives_no_figure() -> None:
     table = make_results([0.8], [None])
-    (found,) = compare_metrics(table, table, "auc", TOLERANCES)
+    (found,) = compare_metrics(table, table, "auc", most=0.05)
     assert found.equal
     assert found.figures == {}
 
@@ -210,9 +206,9 @@ def test_metric_that_no_seed_has_gives_no_figure() -> None:
 def test_metrics_beyond_tolerance_and_missing_ones() -> None:
     stored = make_results([0.8, 0.7], [0.9, 0.9])
     later = make_results([0.9, 0.8], [0.9, 0.9])
-    (found,) = compare_metrics(stored, later, "accuracy", TOLERANCES)
+    (found,) = compare_metrics(stored, later, "accuracy", most=0.05)
     assert found.beyond == ("accuracy differs by 0.100, mean over 2 seeds",)
-    (found,) = compare_metrics(stored.iloc[:1], later, "accuracy", TOLERANCES)
+    (found,) = compare_metrics(stored.iloc[:1], later, "accuracy", most=0.05)
     assert found.missing == "the run lacks 1 results"
 
 
@@ -249,7 +245,10 @@ def test_effects_by_hand(
     before: float | None, after: float | None, sd: float | None, beyond: bool, shift: float | None
 ) -> None:
     (found,) = compare_effects(
-        make_comparison(before, sd, "equivalent"), make_comparison(after, sd, "x"), TOLERANCES
+        make_comparison(before, sd, "equivalent"),
+        make_comparison(after, sd, "x"),
+        most_errors=0.5,
+        most=0.05,
     )
     assert bool(found.beyond) == beyond
     assert found.equal == (before == after)
@@ -258,7 +257,7 @@ def test_effects_by_hand(
 
 def test_contrast_that_the_rerun_lacks() -> None:
     lacking = {**make_comparison(0.1, 0.1, "x"), "contrasts": []}
-    (found,) = compare_effects(make_comparison(0.1, 0.1, "x"), lacking, TOLERANCES)
+    (found,) = compare_effects(make_comparison(0.1, 0.1, "x"), lacking, most_errors=0.5, most=0.05)
     assert found.missing
 
 

@@ -13,30 +13,36 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from PIL import Image
 from rich.console import Console
 
 from osteo_ray.cli import main
 from osteo_ray.commands.reproduce import parse_reproduce
 from osteo_ray.compare.dataset import read_dataset
 from osteo_ray.compare.experiment import Experiment, MaskJob, Trial, describe_experiment
+from osteo_ray.compare.prepare import create_run
 from osteo_ray.compare.stages import Finished, compare
 from osteo_ray.config import build_config
+from osteo_ray.data.phantom_set import write_phantoms
+from osteo_ray.data.sources import open_source
 from osteo_ray.errors import InputError
+from osteo_ray.machine import describe_machine, hash_code
 from osteo_ray.progress import Clock, JobProgress
 from osteo_ray.report.reproduce_terminal import describe_changes, show_reproduction
 from osteo_ray.report.reproductions_page import write_page
 from osteo_ray.reproduce import rerun
-from osteo_ray.reproduce.compare_runs import KINDS, compare_runs
+from osteo_ray.reproduce.compare_runs import KINDS, compare_runs, compare_sources
 from osteo_ray.reproduce.config import ReproduceConfig, ToleranceSettings
 from osteo_ray.reproduce.drift import Drift
 from osteo_ray.reproduce.environment import compare_environments
 from osteo_ray.reproduce.ledger import LEDGER, Entry, append_entry, read_ledger
 from osteo_ray.reproduce.place import open_place
 from osteo_ray.reproduce.rerun import Reproduction, reproduce
-from osteo_ray.reproduce.stored import Rerun, open_run
+from osteo_ray.reproduce.stored import Rerun, StoredRun, open_run
 from osteo_ray.reproduce.task import find_images
 from osteo_ray.runs import Run, read_json, write_json, write_table
 
@@ -243,6 +249,54 @@ def test_sample_of_a_run_that_was_changed_ends_with_4(
     assert "data:image/svg" in page
     (kept,) = (tampered.root.parent / "tampered-reproductions").iterdir()
     assert (kept / "run" / "trials").is_dir()
+
+
+@pytest.mark.ray
+def test_changed_version_is_named_and_the_sample_still_comes_out_equal(
+    tampered: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    environment = read_json(tampered.environment)
+    now = environment["versions"]["torch"]
+    environment["versions"]["torch"] = "2.0.0"
+    del environment["hardware"]["isa"]
+    write_json(tampered.environment, environment)
+    ledger = tampered.root.parent / "ledger.parquet"
+    command = ["reproduce", str(tampered.root), "--sample", "1", "--images", "stored"]
+    assert main([*command, "--ledger", str(ledger)]) == 0
+    printed = " ".join("".join(capfd.readouterr()).split())
+    assert f"Changed in the environment: torch 2.0.0 → {now}." in printed
+    assert "does not tell: isa." in printed
+    (entry,) = read_ledger(ledger)
+    assert (entry["expected"], entry["outcome"]) == ("within tolerance", "identical")
+    assert entry["changes"][0] == f"torch 2.0.0 → {now}"
+    assert entry["versions"]["torch"] == now
+    assert not list((tampered.root.parent / "tampered-reproductions").iterdir())
+
+
+@pytest.mark.ray
+def test_record_of_a_run_tells_what_works(stored: Run) -> None:
+    environment = read_json(stored.environment)
+    assert environment["versions"]["osteo-ray code"] == hash_code()
+    hardware = environment["hardware"]
+    assert {name: hardware[name] for name in describe_machine()} == describe_machine()
+    assert (hardware["device"], hardware["threads_per_worker"]) == ("cpu", 1)
+
+
+@pytest.mark.ray
+def test_changed_source_is_named(local_ray: None, tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "knees", n_images=40, size_px=48)
+    source = tmp_path / "knees" / "images"
+    config = build_config({**TINY, "data": str(source), "weights": "none", "seeds": 1})
+    runs = [Run(tmp_path / name) for name in ("stored", "present")]
+    create_run(runs[0], config, open_source(str(source)), lambda: None)
+    victim = min(source.rglob("*.png"))
+    Image.fromarray(255 - np.asarray(Image.open(victim))).save(victim)
+    create_run(runs[1], config, open_source(str(source)), lambda: None)
+    stored = StoredRun(runs[0], config, {}, {})
+    drift = compare_sources(stored, runs[1])
+    assert drift.outcome == "drifted"
+    assert f"{victim.relative_to(source)} of other pixels" in drift.said[0]
+    assert compare_sources(stored, runs[0]).outcome == "identical"
 
 
 # What changed, in words

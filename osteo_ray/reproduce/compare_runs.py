@@ -12,17 +12,15 @@ from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.compare.stages import Finished, conclude, gather_predictions
 from osteo_ray.reproduce.config import ToleranceSettings
-from osteo_ray.reproduce.drift import (
-    Compared,
-    Drift,
+from osteo_ray.reproduce.differences import (
     compare_effects,
     compare_images,
     compare_masks,
     compare_metrics,
     compare_predictions,
     compare_verdicts,
-    summarize,
 )
+from osteo_ray.reproduce.drift import Compared, Drift, summarize
 from osteo_ray.reproduce.stored import (
     StoredRun,
     find_masks,
@@ -74,16 +72,19 @@ def compare_runs(
     trials = [trial for part in plan_trials(experiment, only) for trial in part]
     explanations = list_explanations(experiment, plan_trials(experiment, only)[1])
     planned = stored.trials if only is None else only
+    most = stored.config.statistics.margin if tolerances.metric is None else tolerances.metric
     found = {
         PREDICTIONS: _compare_trials(stored, finished, trials, planned, tolerances),
         MASKS: list(_compare_explanations(stored, experiment, explanations, tolerances)),
     }
     if only is None and not finished.failures:
         _, comparison = conclude(finished)
-        found[EFFECTS] = compare_effects(stored.comparison, comparison, tolerances)
+        found[EFFECTS] = compare_effects(
+            stored.comparison, comparison, most_errors=tolerances.effect, most=most
+        )
         found[VERDICTS] = compare_verdicts(stored.comparison, comparison)
     if any(experiment.is_done(trial) for trial in planned):
-        found[METRICS] = _compare_results(stored, finished, tolerances)
+        found[METRICS] = _compare_results(stored, finished, most)
     return [
         summarize(kind, found[kind], equal_expected=equal_expected)
         for kind in KINDS
@@ -150,13 +151,11 @@ def _compare_explanations(
             yield compare_masks(f"{teacher}, {kind}", before, after, tolerances)
 
 
-def _compare_results(
-    stored: StoredRun, finished: Finished, tolerances: ToleranceSettings
-) -> list[Compared]:
+def _compare_results(stored: StoredRun, finished: Finished, most: float) -> list[Compared]:
     analysis = Analysis.of(finished.experiment)
     coded = encode_predictions(
         gather_predictions(finished), analysis.classes, analysis.positive_class
     )
     rerun = compute_results(coded, analysis.prevalence)
     before = read_table(stored.run.results).to_pandas()
-    return compare_metrics(before, rerun, analysis.metric, tolerances)
+    return compare_metrics(before, rerun, analysis.metric, most=most)

@@ -22,12 +22,13 @@ class ToleranceSettings(Settings):
         0.1, ge=0, le=1, description="Share of images that a training classifies differently."
     )
     overlap: float = Field(
-        0.6, ge=0, le=1, description="Least mean overlap (IoU) of a teacher's masks."
+        0.9, ge=0, le=1, description="Least mean overlap (IoU) of the masks of a teacher."
     )
-    metric: float = Field(
-        0.05,
+    metric: float | None = Field(
+        None,
         ge=0,
-        description="Difference of the primary metric, mean over the seeds of a model and arm.",
+        description="Difference of the primary metric, mean over the seeds of a model and arm; by "
+        "default the margin inside which the run counts differences as equivalent.",
     )
     effect: float = Field(
         0.5, ge=0, description="Shift of a contrast's difference, in its standard errors."

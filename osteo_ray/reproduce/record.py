@@ -12,6 +12,8 @@ from osteo_ray.reproduce.ledger import Entry
 from osteo_ray.reproduce.task import Task
 from osteo_ray.reproduce.workspace import Workspace
 
+_MOST_TOLD = 100  # of each kind, so that the ledger stays small
+
 
 def describe_reproduction(
     task: Task,
@@ -55,7 +57,7 @@ def describe_reproduction(
             "outcome": judge(drifts, n_failures=len(failures)),
             "kinds": [_describe_kind(drift) for drift in drifts],
             "figures": {name: value for drift in drifts for name, value in drift.figures.items()},
-            "drifted": [f"{drift.kind}: {said}" for drift in drifts for said in drift.said],
+            "drifted": [line for drift in drifts for line in _tell_drifted(drift)],
             "failures": [f"{one.trial}: {one.reason}" for one in failures],
             "changes": [str(change) for change in changes],
             "versions": _write_texts(present["versions"]),
@@ -73,6 +75,12 @@ def _describe_kind(drift: Drift) -> dict[str, Any]:
         "drifted": drift.n_drifted,
         "missing": drift.n_missing,
     }
+
+
+def _tell_drifted(drift: Drift) -> list[str]:
+    lines = [f"{drift.kind}: {said}" for said in drift.said[:_MOST_TOLD]]
+    n_more = len(drift.said) - len(lines)
+    return [*lines, *([f"{drift.kind}: and {n_more} more"] if n_more else [])]
 
 
 def _write_texts(values: dict[str, Any]) -> dict[str, str | None]:

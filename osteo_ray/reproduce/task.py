@@ -14,7 +14,7 @@ from osteo_ray.reproduce.environment import flatten_environment
 from osteo_ray.reproduce.ledger import read_ledger
 from osteo_ray.reproduce.sample import draw_sample
 from osteo_ray.reproduce.stored import StoredRun, open_stored
-from osteo_ray.storage import Place, locate_output
+from osteo_ray.storage import Place, reach
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class Task:
         """Return the directory in which reproductions of the run work."""
         root = self.stored.run.root
         out = self.settings.out
-        return locate_output(out) if out else root.with_name(f"{root.name}-reproductions")
+        return reach(out) if out else root.with_name(f"{root.name}-reproductions")
 
     def make_key(self, environment: dict[str, Any]) -> str:
         """Return the hash of all that makes two reproductions the same.
@@ -91,7 +91,7 @@ def plan_task(settings: ReproduceConfig) -> Task:
         raise InputError("Expected the directory of a run: `osteo-ray reproduce RUN`.")
     stored = open_stored(settings.run)
     beside = stored.run.root.parent / "reproductions.parquet"
-    ledger = locate_output(settings.ledger) if settings.ledger else beside
+    ledger = reach(settings.ledger, "--ledger") if settings.ledger else beside
     read_ledger(ledger)
     return Task(
         stored=stored,
