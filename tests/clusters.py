@@ -52,6 +52,7 @@ def start_cluster(*cpus: int, gpus: float = 0) -> Iterator[Cluster]:
         cluster = _persist(
             lambda: Cluster(
                 initialize_head=True,
+                shutdown_at_exit=False,  # its handler of signals would bar threads from adding nodes
                 head_node_args={"num_cpus": 0, "temp_dir": str(folder), **LIGHT},
             )
         )
