@@ -52,6 +52,7 @@ def start_cluster(*cpus: int, gpus: float = 0) -> Iterator[Cluster]:
         cluster = _persist(
             lambda: Cluster(
                 initialize_head=True,
+                shutdown_at_exit=False,  # whose handler bars threads
                 head_node_args={"num_cpus": 0, "temp_dir": str(folder), **LIGHT},
             )
         )
@@ -189,6 +190,7 @@ class ChangeOfNodes:
         log: Of its workers.
         hold: File that makes them pause.
         n_added: Nodes to add.
+        lost: Whether one is killed at all.
         added: Their names.
     """
 
@@ -196,11 +198,13 @@ class ChangeOfNodes:
     log: Log
     hold: Path
     n_added: int
+    lost: bool = True
     added: list[str] = field(default_factory=list)
 
     def __call__(self, event: Event) -> None:
         self.hold.touch()
-        remove_node(self.cluster, event.node)
+        if self.lost:
+            remove_node(self.cluster, event.node)
         self.added += [add_node(self.cluster, 1).node_id for _ in range(self.n_added)]
         until = time.monotonic() + LONGEST_S / 2
         while time.monotonic() < until:

@@ -6,7 +6,7 @@ of it. What to do stands in the environment:
     FAULT_LOG       file to which each unit of work is logged, a line of JSON per event
     FAULT_PAUSE_S   pause in each epoch and each slice, so that a fault can strike within it
     FAULT_HOLD      file; while it is there, all workers pause
-    FAULT_POISON    id of an image; the process that explains it dies
+    FAULT_POISON    id or path of an image; the process that explains or reads it dies
     FAULT_NAN       name of an arm whose loss becomes NaN
     FAULT_CLOCK     1: the clock jumps by a day, back and forth
 """
@@ -109,8 +109,22 @@ def _patch_explainer(module: ModuleType) -> None:
     module.Explainer._explain = ended
 
 
+def _patch_ingest(module: ModuleType) -> None:
+    decode = module._decode_batch
+
+    def poisoned(batch: Any, **named: Any) -> Any:
+        names = batch["path"].tolist()
+        log("read", f"{len(names)} images", "start")
+        if os.environ.get("FAULT_POISON") in names:
+            os._exit(139)
+        return decode(batch, **named)
+
+    module._decode_batch = poisoned
+
+
 _PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "osteo_ray.compare.trials": _patch_trials,
+    "osteo_ray.data.ingest": _patch_ingest,
     "osteo_ray.explain.explainer": _patch_explainer,
 }
 

@@ -36,8 +36,11 @@ from fault_hooks import make_moving_clock
 from test_trials import read_masks
 
 from osteo_ray.compare.experiment import Experiment, plan_trials
+from osteo_ray.data.ingest import ingest_images
+from osteo_ray.data.phantom_set import write_phantoms
+from osteo_ray.data.sources import open_source
 from osteo_ray.errors import IncompleteError
-from osteo_ray.runs import Run
+from osteo_ray.runs import PIXELS, Run, read_parts
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 ARMS = ["original", "lime", "lime_crossfit", "permuted_labels"]
@@ -122,12 +125,13 @@ def test_node_lost_while_training_and_one_added(
     assert set(change.added) <= {event.node for event in log.read("train", "end")}
 
 
-def test_node_lost_while_explaining_and_two_added(
-    cluster, reference, log: Log, tmp_path: Path
+@pytest.mark.parametrize("lost", [True, False])
+def test_node_lost_and_added_while_explaining(
+    cluster, reference, log: Log, tmp_path: Path, lost: bool
 ) -> None:
     whole, _ = reference
     experiment = begin(whole, tmp_path / "run", "trials")
-    change = ChangeOfNodes(cluster, log, tmp_path / "hold", n_added=2)
+    change = ChangeOfNodes(cluster, log, tmp_path / "hold", n_added=1, lost=lost)
     saboteur = Saboteur(log, first_of("explain", "end"), change)
     with connected(cluster, log, FAULT_PAUSE_S="0.3", FAULT_HOLD=str(change.hold)):
         saboteur.start()
@@ -135,10 +139,10 @@ def test_node_lost_while_explaining_and_two_added(
     assert_equal_masks(experiment, whole)
     begun, ended = log.count("explain", "start"), log.count("explain", "end")
     assert set(ended.values()) == {1}
-    assert sum(begun.values()) <= sum(ended.values()) + 1
-    # One in place of the lost one, one on top.
+    assert sum(begun.values()) <= sum(ended.values()) + lost
     assert set(change.added) <= {event.node for event in log.read("explain", "end")}
-    remove_node(cluster, change.added[1])
+    if not lost:
+        remove_node(cluster, change.added[0])
 
 
 def test_image_that_kills_its_process_is_set_aside(
@@ -164,6 +168,26 @@ def test_image_that_kills_its_process_is_set_aside(
     deaths = sum(begun.values()) - sum(ended.values())
     assert 6 <= deaths <= 12  # 3 in company, which may be in another's, 3 alone
     assert set(ended.values()) == {1}
+
+
+def test_image_that_kills_the_process_that_reads_it_is_refused(
+    cluster, log: Log, tmp_path: Path
+) -> None:
+    write_phantoms(tmp_path / "knees", n_images=40, size_px=48, seed=1)
+    source = open_source(str(tmp_path / "knees" / "images"))
+    poison = sorted(source.items["path"])[7]
+    with connected(cluster, log, FAULT_POISON=poison):
+        found = ingest_images(source, tmp_path, pixels=tmp_path / "pixels", image_size=32)
+    (refused,) = found.rejects.to_dict("records")
+    assert refused == {
+        "path": poison,
+        "reason": "the process that read this image alone died 3 times",
+    }
+    assert sorted([*found.images["path"], poison]) == sorted(source.items["path"])
+    assert len(read_parts(tmp_path / "pixels", PIXELS)) == len(found.images)
+    begun = log.count("read", "start")
+    assert begun["1 images"] >= 3
+    assert sum(begun.values()) <= 3 + 2 + 32 + 2
 
 
 def test_loss_that_is_no_number_fails_its_trial_only(

@@ -156,12 +156,12 @@ def _run_pool(
             _PoolWorker,
             fn_constructor_args=arguments,
             batch_size=1,
-            # Nodes may come and go: the pool grows where there is room, and Ray Data lets go of an
-            # idle actor where another, whose node was lost, waits for its place.
+            # Nodes may come and go: the pool grows where there is room; and where a node was lost,
+            # Ray Data lets go of the actors that are idle at the end, so that one which waits for
+            # their place gets its turn.
             compute=ray.data.ActorPoolStrategy(
-                min_size=1,
+                min_size=min(pool.n_actors, len(slices)),
                 max_size=len(slices),
-                initial_size=min(pool.n_actors, len(slices)),
                 max_tasks_in_flight_per_actor=_in_flight(slices),
             ),
             num_cpus=pool.slot.cpus,
