@@ -9,6 +9,7 @@ import json
 import re
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -70,9 +71,9 @@ class EventLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write the lines there are."""
+        """Write the lines there are, if storage allows: a log must not hold up the work."""
         self._written = time.monotonic()
-        with write_whole(self.path) as unfinished:
+        with suppress(OSError), write_whole(self.path) as unfinished:
             unfinished.write_text("".join(f"{line}\n" for line in self._lines), encoding="utf-8")
 
 

@@ -33,6 +33,14 @@ def test_lines_are_written_while_a_job_runs(
     assert [line["event"] for line in read_events(tmp_path)[0]] == ["job started"]
 
 
+def test_storage_that_refuses_holds_up_nothing(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("no folder can be here")
+    log = EventLog(tmp_path / "file" / "logs")
+    log.write("job started")
+    log.flush()
+    assert read_events(tmp_path / "file" / "logs") == []
+
+
 def test_jobs_are_in_order_and_spoiled_lines_passed_over(tmp_path: Path) -> None:
     for number in (2, 1):
         line = json.dumps({"event": f"job {number}", "elapsed_s": 0.5})

@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from osteo_ray.reproduce.place import open_place
 from PIL import Image
 from rich.console import Console
 
@@ -40,7 +41,6 @@ from osteo_ray.reproduce.config import ReproduceConfig, ToleranceSettings
 from osteo_ray.reproduce.drift import Drift
 from osteo_ray.reproduce.environment import compare_environments
 from osteo_ray.reproduce.ledger import LEDGER, Entry, append_entry, read_ledger
-from osteo_ray.reproduce.place import open_place
 from osteo_ray.reproduce.rerun import Reproduction, reproduce
 from osteo_ray.reproduce.stored import Rerun, StoredRun, open_run
 from osteo_ray.reproduce.task import find_images
