@@ -16,6 +16,7 @@ from osteo_ray.commands.compare import (
 from osteo_ray.commands.data import audit_command, phantom_command
 from osteo_ray.commands.explain import explain_command
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
+from osteo_ray.commands.reproduce import reproduce_command
 from osteo_ray.commands.results import check_table_command, export_command, report_command
 from osteo_ray.commands.submit import submit_command
 from osteo_ray.commands.validate import validate_command
@@ -27,7 +28,8 @@ os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; return its exit code.
 
-    0 done, 1 something failed, 2 bad input, 3 an audit or a printed table has findings.
+    0 done, 1 something failed, 2 bad input, 3 an audit or a printed table has findings, 4 a run
+    that was reproduced has drifted.
     """
     arguments = list(sys.argv[1:] if argv is None else argv)
     errors = Console(stderr=True)
@@ -38,8 +40,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except IncompleteError as error:
         return _end(errors, f"Failed: {error}", FAILED)
     except StorageError as error:
-        reason = f"storage refused: {error.filename}: {error.strerror}. What finished is kept."
-        return _end(errors, f"Failed: {reason} The same command goes on.", FAILED)
+        reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
+        kept = "What finished is kept; the same command goes on."
+        return _end(errors, f"Failed: storage refused: {reason}. {kept}", FAILED)
     except SystemExit as ended:  # from the parser, which has said why
         return ended.code if isinstance(ended.code, int) else BAD_INPUT
 
@@ -73,6 +76,7 @@ _COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "audit": (audit_command, "Find copies, conflicts and shortcuts in a set of images."),
     "explain": (explain_command, "Explain each image of a set with one trained classifier."),
     "submit": (submit_command, "Run compare, explain or audit as a job on a Ray cluster."),
+    "reproduce": (reproduce_command, "Rerun a stored run, or a sample, and say what has drifted."),
     "report": (report_command, "Write the report of a run again from its tables."),
     "export": (export_command, "Write the images as an arm saw them, as a data set for others."),
     "check-table": (check_table_command, "Say which printed figures contradict each other."),

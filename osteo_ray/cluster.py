@@ -2,60 +2,37 @@
 
 import contextlib
 import importlib.metadata
-import math
 import os
 import platform
+import signal
+import threading
 import time
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from types import FrameType
 from typing import Any
 
 import ray
+from ray.autoscaler.sdk import request_resources
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from osteo_ray.config import ResourceSettings
-from osteo_ray.errors import InputError
+from osteo_ray.errors import IncompleteError, InputError
+from osteo_ray.machine import describe_machine, hash_code
+from osteo_ray.placement import Plan, Resources, describe_shortage, lay_out
 
-_PACKAGES = ("osteo-ray", "ray", "torch", "timm", "scikit-image", "scikit-learn", "numpy", "lime")
-
-
-@dataclass(frozen=True)
-class Slot:
-    """What one worker gets: a trial has one or more, an explaining actor one.
-
-    Attributes:
-        cpus: CPUs, and threads.
-        gpus: GPUs, possibly a fraction; 0 means that the worker computes on the CPU, whatever
-            the node has.
-    """
-
-    cpus: int
-    gpus: float
-
-    @property
-    def device(self) -> str:
-        """Name of the device to compute on."""
-        return "cuda" if self.gpus else "cpu"
+_PACKAGES = (
+    *("osteo-ray", "ray", "torch", "torchvision", "timm", "safetensors", "openvino"),
+    *("scikit-image", "opencv-python-headless", "pillow", "pydicom", "python-gdcm", "faiss-cpu"),
+    *("scikit-learn", "scipy", "statsmodels", "numpy", "pandas", "pyarrow", "lime"),
+)
+_ASKING_S = 60.0  # after which a node that does not say what it is stays unknown
+_WAIT_FOR_AUTOSCALER_S = 900.0
+_LOOK_INTERVAL_S = 1.0
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How a run is laid out on the cluster.
-
-    Attributes:
-        slot: What each worker gets.
-        workers: Workers per training.
-        slots: Workers that fit at once.
-    """
-
-    slot: Slot
-    workers: int
-    slots: int
-
-    @property
-    def concurrent_trials(self) -> int:
-        """Trainings that run at once."""
-        return max(1, self.slots // self.workers)
+class _Terminated(BaseException):
+    """SIGTERM came; no `except Exception` on the way may swallow that."""
 
 
 @contextlib.contextmanager
@@ -72,40 +49,119 @@ def connect() -> Iterator[None]:
         warnings.simplefilter("ignore", FutureWarning)
         ray.init(address=address, log_to_driver=True, include_dashboard=False)
     try:
-        yield
+        with _end_on_sigterm():
+            yield
     finally:
         ray.shutdown()
 
 
-def plan_resources(settings: ResourceSettings) -> Plan:
-    """Lay a run out on the cluster that is connected.
+@contextlib.contextmanager
+def _end_on_sigterm() -> Iterator[None]:
+    """Have SIGTERM, which `ray job stop` sends 3 s before SIGKILL, end the block tidily."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: FrameType | None) -> None:
+        raise _Terminated
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    except _Terminated:
+        raise IncompleteError(
+            "Stopped by SIGTERM. What finished is kept; the same command goes on from there."
+        ) from None
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def plan_resources(
+    settings: ResourceSettings, say: Callable[[str], None] = lambda text: None
+) -> Plan:
+    """Lay a run out on the cluster that is connected; wait for nodes where some are to come.
+
+    Args:
+        settings: What each worker is to have, how many a training has, how long to wait.
+        say: Told what is waited for.
 
     Raises:
         InputError: One training needs more than the whole cluster, or a worker more than any node,
             has; it would wait for ever.
     """
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    total_gpus = sum(node.get("GPU", 0) for node in nodes)
-    gpus = settings.gpus_per_worker
-    if gpus is None:
-        gpus = 1.0 if total_gpus else 0.0
-    slot = Slot(settings.cpus_per_worker, gpus)
-    slots = sum(_count_slots(node, slot) for node in nodes)
-    if slots < settings.workers:
-        has = f"{sum(node.get('CPU', 0) for node in nodes):g} CPUs and {total_gpus:g} GPUs"
-        raise InputError(
-            f"Expected a cluster with room for {settings.workers} worker(s) of {slot.cpus} CPU(s) "
-            f"and {slot.gpus:g} GPU(s) each, but it has {has} on {len(nodes)} node(s), room for "
-            f"{slots}. Lower {'--workers, ' if settings.workers > 1 else ''}"
-            "--resources.cpus-per-worker or --resources.gpus-per-worker, or add nodes."
-        )
-    return Plan(slot, settings.workers, slots)
+    to_come = _ask_autoscaler()
+    gpus_to_come = 0 if to_come is None else to_come.get("GPU", 0)
+
+    def look() -> Plan:
+        return lay_out(_list_nodes(), settings, gpus_to_come=gpus_to_come)
+
+    plan = look()
+    if plan.fits:
+        return plan
+    wait_s = settings.wait_for_nodes
+    if wait_s is None:
+        wait_s = _WAIT_FOR_AUTOSCALER_S if to_come is not None and _may_fit(plan, to_come) else 0
+    if wait_s:
+        say(f"wait up to {wait_s:g} s for nodes: {plan.workers} × ({plan.slot})")
+        plan = _wait_for_nodes(plan, look, wait_s)
+    if not plan.fits:
+        raise InputError(describe_shortage(plan, to_come, wait_s))
+    return plan
 
 
-def _count_slots(node: dict[str, float], slot: Slot) -> int:
-    by_cpu = node.get("CPU", 0) / slot.cpus
-    by_gpu = node.get("GPU", 0) / slot.gpus if slot.gpus else math.inf
-    return int(min(by_cpu, by_gpu))
+def _list_nodes() -> list[Resources]:
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
+
+
+def _ask_autoscaler() -> Resources | None:
+    """Return what the cluster may have at most; None where no autoscaler says."""
+    # Only the autoscalers of the cluster launcher and of KubeRay say it, and only to this function,
+    # which Ray Data and Ray Train ask, too.
+    most = ray._private.state.state.get_max_resources_from_cluster_config()
+    return None if most is None else {name: float(amount) for name, amount in most.items()}
+
+
+def _may_fit(plan: Plan, most: Resources) -> bool:
+    bundle = plan.slot.bundle
+    return all(most.get(name, 0) >= amount * plan.workers for name, amount in bundle.items())
+
+
+def _wait_for_nodes(plan: Plan, look_again: Callable[[], Plan], wait_s: float) -> Plan:
+    """Ask an autoscaler, if there is one, for what a plan lacks, and wait for it."""
+    until = time.monotonic() + wait_s
+    request_resources(bundles=[*[plan.slot.bundle] * plan.workers, plan.explainer.bundle])
+    try:
+        while not plan.fits and time.monotonic() < until:
+            time.sleep(_LOOK_INTERVAL_S)
+            plan = look_again()
+    finally:
+        request_resources(bundles=[])  # from here on the work itself asks
+    return plan
+
+
+@contextlib.contextmanager
+def allow_lost_blocks(most: int) -> Iterator[None]:
+    """Have Ray Data go on without blocks whose process died at each try, up to so many.
+
+    What a task raises must not end it, then: Ray Data would count that as a lost block, too.
+    """
+    import ray.data
+
+    context = ray.data.DataContext.get_current()
+    before = context.max_errored_blocks
+    context.max_errored_blocks = most
+    try:
+        with warnings.catch_warnings():
+            # Ray 2.60 has no named parameters yet for the bounds on restarts.
+            warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
+            yield
+    finally:
+        context.max_errored_blocks = before
+
+
+def name_worker() -> str:
+    """Return which worker this is, as node and process."""
+    return f"{ray.util.get_node_ip_address()}/{os.getpid()}"
 
 
 def describe_cluster() -> dict[str, Any]:
@@ -120,16 +176,65 @@ def describe_cluster() -> dict[str, Any]:
     }
 
 
-def describe_environment() -> dict[str, Any]:
+def describe_environment(plan: Plan) -> dict[str, Any]:
     """Return when, with which versions and on what a run was begun, for its record."""
     return {
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": {
             "python": platform.python_version(),
+            "osteo-ray code": hash_code(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
-        "hardware": describe_cluster(),
+        "hardware": {**describe_cluster(), **describe_workers(plan)},
     }
+
+
+def describe_workers(plan: Plan) -> dict[str, Any]:
+    """Return what the work runs on, as far as numbers depend on it.
+
+    Returns:
+        device, threads_per_worker, gpu, and what `machine.describe_machine` says of the nodes that
+        have room for a worker; where these differ, each of them, and None where one did not say.
+    """
+    slot = plan.slot
+    nodes = [node for node in ray.nodes() if node["Alive"] and slot.count_on(node["Resources"])]
+    gpus = {
+        name.removeprefix("accelerator_type:")
+        for node in nodes
+        for name in node["Resources"]
+        if slot.gpus and name.startswith("accelerator_type:")
+    }
+    return {
+        "device": slot.device,
+        "threads_per_worker": slot.cpus,
+        "gpu": "; ".join(sorted(gpus)),
+        **_ask_machines([str(node["NodeID"]) for node in nodes]),
+    }
+
+
+def _ask_machines(nodes: list[str]) -> dict[str, str | None]:
+    """Ask each node what it is: its workers compute, and the driver may be another machine."""
+    asked = [
+        _describe_machine.options(
+            scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
+        ).remote()
+        for node in nodes
+    ]
+    ready, _ = ray.wait(asked, num_returns=len(asked), timeout=_ASKING_S)
+    found: list[dict[str, str]] = []
+    for one in ready:
+        with contextlib.suppress(ray.exceptions.RayError):  # the node went meanwhile
+            found.append(ray.get(one))
+    known = len(found) == len(nodes)
+    return {
+        name: "; ".join(sorted({one[name] for one in found})) if known else None
+        for name in describe_machine()
+    }
+
+
+@ray.remote(num_cpus=0)
+def _describe_machine() -> dict[str, str]:
+    return describe_machine()
 
 
 def confirm(check: "ray.ObjectRef[list[str]]") -> None:

@@ -207,6 +207,24 @@ class SlotSettings(Settings):
         None, ge=0, description="GPUs per worker; by default 1 if the cluster has GPUs, else 0."
     )
     cpus_per_worker: int = Field(1, ge=1, description="CPUs, and threads, per worker.")
+    wait_for_nodes: float | None = Field(
+        None,
+        ge=0,
+        description="Seconds to wait for nodes where the cluster has too few; by default 900 if an "
+        "autoscaler may add enough, else 0.",
+    )
+    stall_timeout: float = Field(
+        1800,
+        gt=0,
+        description="Seconds in which a stage must compute something, if only one batch.",
+    )
+
+    @field_validator("gpus_per_worker", "gpus_per_explainer", check_fields=False)
+    @classmethod
+    def _check_gpus(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"Expected whole GPUs, or less than one, but got {gpus:g}.")
+        return gpus
 
 
 class ResourceSettings(SlotSettings):
@@ -215,7 +233,10 @@ class ResourceSettings(SlotSettings):
     workers: Annotated[int, arg(aliases=["--workers"])] = Field(
         1, ge=1, description="Devices per training; more than one trains data-parallel."
     )
-    max_retries: int = Field(1, ge=0, description="Restarts of a training whose process died.")
+    gpus_per_explainer: float | None = Field(
+        None, ge=0, le=1, description="GPUs per explaining actor; by default as per worker."
+    )
+    max_retries: int = Field(3, ge=0, description="Restarts of a training whose process died.")
 
 
 class SourceConfig(Settings):
@@ -383,6 +404,11 @@ class CompareConfig(SetupConfig):
     crossfit_folds: int = Field(
         3, ge=2, description="Parts of the training images that lime_crossfit explains in turn."
     )
+    mlflow: str | None = Field(
+        None,
+        description="Also hand the result to MLflow: `local` for a SQLite file, mlflow.db, beside "
+        "the run directory, or a tracking URI.",
+    )
     lime: LimeSettings = LimeSettings()
     statistics: StatisticsSettings = StatisticsSettings()
 
@@ -468,7 +494,7 @@ class CompareConfig(SetupConfig):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that a run cannot change: they tell what its trainings mean."""
-        settings = self.model_dump(mode="json", exclude={"out", "resources", *PLANNED})
+        settings = self.model_dump(mode="json", exclude={"out", "resources", "mlflow", *PLANNED})
         settings["workers"] = self.resources.workers  # the global batch size depends on it
         if self.data != PHANTOM:
             del settings["phantom"]
@@ -492,6 +518,7 @@ class VarianceConfig(CompareConfig):
 
     arms: tuple[str, ...] = Field(("original", "lime"), min_length=1, description="What is run.")
     repeats: int = Field(4, ge=2, description="Reruns per source of chance, beside the base.")
+    mlflow: None = Field(None, description="Of no use here: nothing is compared.")
 
     @property
     def seed_numbers(self) -> tuple[int, ...]:
@@ -607,7 +634,7 @@ class ExplainConfig(SourceConfig):
         return self.model_dump(mode="json", include=wanted)
 
 
-Config = TypeVar("Config", bound=SourceConfig)
+Config = TypeVar("Config", bound=Settings)
 
 DEMO: dict[str, Any] = {
     "models": ("test_byobnet", "test_efficientnet"),
@@ -738,9 +765,7 @@ def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
         raise InputError(describe_validation_error(error, kind)) from None
 
 
-def describe_validation_error(
-    error: ValidationError, kind: type[SourceConfig] = CompareConfig
-) -> str:
+def describe_validation_error(error: ValidationError, kind: type[Settings] = CompareConfig) -> str:
     """Return one line per problem: where, what was expected, what was found, nearest name."""
     lines = []
     for problem in error.errors(include_url=False):
@@ -756,7 +781,7 @@ def describe_validation_error(
     return "\n".join(lines)
 
 
-def _known_keys(kind: type[SourceConfig], loc: tuple[int | str, ...]) -> list[str]:
+def _known_keys(kind: type[Settings], loc: tuple[int | str, ...]) -> list[str]:
     model: Any = kind
     for part in loc:
         model = model.model_fields[str(part)].annotation

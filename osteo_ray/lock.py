@@ -177,7 +177,7 @@ def _acquire(path: Place, mine: Holder, say: Callable[[str], None], timing: Timi
                 return
             continue
         holder = Holder.parse(text)
-        is_gone = holder is not None and _is_gone(holder)
+        is_gone = None if holder is None else _is_gone(holder)
         if is_gone is False or (not is_gone and _is_beating(path, text, timing)):
             who = holder or "a process that cannot be told from it"
             raise HeldError(
@@ -300,7 +300,7 @@ def _identify_machine() -> str:
     """Name this boot of this machine, and the space of its process numbers; empty if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
-        return f"{boot} {os.readlink('/proc/self/ns/pid')}"
+        return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
     except OSError:
         return ""
 

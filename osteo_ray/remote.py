@@ -99,10 +99,10 @@ class RemotePath:
 
     @classmethod
     def parse(cls, uri: str) -> "RemotePath":
-        """Read a URI.
+        """Read a URI, without asking storage.
 
         Raises:
-            InputError: It cannot be opened, or holds a secret, which would end in the files of the
+            InputError: It names no bucket, or holds a secret, which would end in the files of the
                 run; keys come from the environment.
 
         Example:
@@ -122,17 +122,8 @@ class RemotePath:
             raise InputError(
                 f"Expected a URI with a bucket, such as s3://bucket/runs/knees, but got {uri}."
             )
-        found = cls(
-            f"{parts.scheme}://{parts.netloc}", unquote(parts.path).strip("/"), mark + options
-        )
-        try:
-            open_filesystem(str(found.root))
-        except (OSError, ValueError, ImportError) as error:
-            raise InputError(
-                f"Expected a URI that can be opened, but {uri}: {first_line(error)}. Check its "
-                "spelling."
-            ) from None
-        return found
+        base = f"{parts.scheme}://{parts.netloc}"
+        return cls(base, unquote(parts.path).strip("/"), mark + options)
 
     def __str__(self) -> str:
         """Return the URI, which `parse` reads."""
@@ -198,13 +189,10 @@ class RemotePath:
             return self.filesystem.get_file_info(self.path).type
 
     def iterdir(self) -> "list[RemotePath]":
-        """List what lies right in it.
-
-        Raises:
-            FileNotFoundError: It does not exist.
-        """
+        """List what lies right in it; nothing if it does not exist."""
         with self._saying():
-            found = self.filesystem.get_file_info(FileSelector(self.path))
+            selector = FileSelector(self.path, allow_not_found=True)
+            found = self.filesystem.get_file_info(selector)
         return [self / info.base_name for info in found]
 
     def list_files(self) -> "list[tuple[RemotePath, int]]":
@@ -233,10 +221,10 @@ class RemotePath:
 
     def write_bytes(self, content: "bytes | pa.Buffer") -> None:
         """Write the file whole: readers see all of it or none."""
-        filesystem, path = self.filesystem, self.path
-        is_store = filesystem.type_name in _OBJECT_STORES
-        target = path if is_store else f"{path.rpartition('/')[0]}/.{self.name}.tmp"
         with self._saying():
+            filesystem, path = self.filesystem, self.path
+            is_store = filesystem.type_name in _OBJECT_STORES
+            target = path if is_store else f"{path.rpartition('/')[0]}/.{self.name}.tmp"
             if not is_store:
                 filesystem.create_dir(self.parent.path, recursive=True)
             # At one go: closed after a part, it would count as whole.
@@ -274,5 +262,5 @@ class RemotePath:
             yield
         except FileNotFoundError:
             raise FileNotFoundError(errno.ENOENT, "does not exist", str(self)) from None
-        except (OSError, pa.ArrowException) as error:
+        except (OSError, ValueError, ImportError, pa.ArrowException) as error:
             raise StorageError(errno.EIO, first_line(error), str(self)) from None

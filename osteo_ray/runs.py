@@ -6,6 +6,7 @@ what is missing. The columns of each table are the schemas below; README.md expl
 
 import atexit
 import functools
+import itertools
 import json
 import shutil
 import tempfile
@@ -17,13 +18,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.dataset
-import pyarrow.fs
 import pyarrow.parquet as pq
 import yaml
 
 from osteo_ray.errors import InputError
 from osteo_ray.remote import RemotePath
-from osteo_ray.storage import Place, locate
+from osteo_ray.storage import Place, locate, open_place, reach
 from osteo_ray.storage import write_whole as write_whole
 from osteo_ray.trust import refuse_objects
 
@@ -189,7 +189,7 @@ def open_run(text: str) -> Run:
     Raises:
         InputError: A URI that cannot be opened.
     """
-    return Run(locate(text))
+    return Run(reach(text, "a run"))
 
 
 def place_logs(run: Run) -> Path:
@@ -282,9 +282,8 @@ def read_tables(paths: Iterable[Place], *, as_numbers: Sequence[str] = ()) -> li
 
 def count_rows(path: Place) -> int:
     """Return the number of rows of a Parquet file."""
-    if isinstance(path, Path):
-        return int(pq.read_metadata(path).num_rows)
-    return int(pq.read_metadata(path.path, filesystem=path.filesystem).num_rows)
+    filesystem, name = open_place(path)
+    return int(pq.read_metadata(name, filesystem=filesystem).num_rows)
 
 
 def read_rows(part: str, start: int, stop: int) -> list[dict[str, Any]]:
@@ -295,30 +294,33 @@ def read_rows(part: str, start: int, stop: int) -> list[dict[str, Any]]:
         start: The first row.
         stop: The row after the last.
     """
-    place = locate(part)
-    filesystem = {} if isinstance(place, Path) else {"filesystem": place.filesystem}
-    name = place if isinstance(place, Path) else place.path
-    with pq.ParquetFile(name, **filesystem) as file:
-        groups, before, at = [], 0, 0
-        for number in range(file.num_row_groups):
-            n_rows = file.metadata.row_group(number).num_rows
-            if at < stop and at + n_rows > start:
-                groups.append(number)
-            elif not groups:
-                before += n_rows
-            at += n_rows
+    filesystem, name = open_place(locate(part))
+    with pq.ParquetFile(name, filesystem=filesystem) as file:
         refuse_objects(file.schema_arrow, part)
-        rows: list[dict[str, Any]] = (
-            file.read_row_groups(groups).slice(start - before, stop - start).to_pylist()
-        )
+        sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+        ends = list(itertools.accumulate(sizes))
+        groups = [n for n, end in enumerate(ends) if end > start and end - sizes[n] < stop]
+        first = ends[groups[0]] - sizes[groups[0]] if groups else 0
+        table = file.read_row_groups(groups).slice(start - first, stop - start)
+    rows: list[dict[str, Any]] = table.to_pylist()
     return rows
+
+
+def check_version(path: Place) -> None:
+    """Refuse a table whose columns are those of another version of this package.
+
+    Raises:
+        InputError: It was written by another version, or by something else.
+    """
+    filesystem, name = open_place(path)
+    _check_schema(pq.read_schema(name, filesystem=filesystem), str(path))
 
 
 # Tables in parts
 
 
-def _check_version(fragment: Any, part: str) -> None:
-    found = (fragment.physical_schema.metadata or {}).get(b"osteo_ray")
+def _check_schema(schema: pa.Schema, part: str) -> None:
+    found = (schema.metadata or {}).get(b"osteo_ray")
     if found != SCHEMA_VERSION:
         version = "none" if found is None else f"version {found.decode(errors='replace')}"
         raise InputError(
@@ -326,41 +328,37 @@ def _check_version(fragment: Any, part: str) -> None:
             f"but found {version} in {part}. Go on with the osteo_ray that wrote it, or begin anew "
             "in another --out."
         )
-    refuse_objects(fragment.physical_schema, part)
+    refuse_objects(schema, part)
 
 
-def _list_files(directory: Place) -> list[tuple[Place, int | None]]:
+def _list_files(directory: Place) -> dict[Place, int | None]:
     """List the finished Parquet files under a directory, with their sizes where that is free."""
-    if isinstance(directory, Path):
-        found = sorted(directory.rglob("*.parquet"), key=str)
-        return [(path, None) for path in found if not path.name.startswith(".")]
-    return [
-        (path, size)
-        for path, size in directory.list_files()
+    found: dict[Place, int | None]
+    if isinstance(directory, RemotePath):
+        found = dict(directory.list_files())
+    else:
+        found = dict.fromkeys(sorted(directory.rglob("*.parquet"), key=str))
+    return {
+        path: size
+        for path, size in found.items()
         if path.name.endswith(".parquet") and not path.name.startswith(".")
-    ]
+    }
 
 
 def list_parts(directory: Place) -> list[str]:
     """Return the finished Parquet files under a directory, in order of their names."""
-    return [str(path) for path, _ in _list_files(directory)]
+    return [str(path) for path in _list_files(directory)]
 
 
 def scan_table(
     path: Place, keep: "pyarrow.dataset.Expression | None" = None, columns: list[str] | None = None
 ) -> pa.Table:
     """Read the rows to keep of a Parquet file or of all under a directory; empty if none exist."""
-    if path.is_dir():
-        files = [file for file, _ in _list_files(path)]
-    else:
-        files = [path] if path.is_file() else []
+    files = list(_list_files(path)) if path.is_dir() else [path] if path.is_file() else []
     if not files:
         return pa.table({})
-    if isinstance(path, RemotePath):
-        names, filesystem = [file.path for file in files], path.filesystem  # type: ignore[union-attr]
-    else:
-        names, filesystem = [str(file) for file in files], None
-    dataset = pyarrow.dataset.dataset(names, format="parquet", filesystem=filesystem)
+    names = [open_place(file)[1] for file in files]
+    dataset = pyarrow.dataset.dataset(names, filesystem=open_place(path)[0], format="parquet")
     refuse_objects(dataset.schema, path)
     return dataset.to_table(filter=keep, columns=columns)
 
@@ -374,18 +372,15 @@ def read_parts(directory: Place, schema: pa.Schema, columns: list[str] | None = 
         InputError: A file was written with other columns than this version has.
     """
     files = _list_files(directory)
-    form = pyarrow.dataset.ParquetFileFormat()
-    if isinstance(directory, Path):
-        filesystem: Any = pyarrow.fs.LocalFileSystem()
-        fragments = [form.make_fragment(str(path), filesystem) for path, _ in files]
-    else:
-        filesystem = directory.filesystem
-        fragments = [
-            form.make_fragment(path.path, filesystem, file_size=size)  # type: ignore[union-attr]
-            for path, size in files
-        ]
-    parts = [str(path) for path, _ in files]
+    filesystem, form = open_place(directory)[0], pyarrow.dataset.ParquetFileFormat()
+    fragments = [
+        form.make_fragment(open_place(file)[1], filesystem, file_size=size)
+        for file, size in files.items()
+    ]
     with ThreadPoolExecutor(_READS if isinstance(directory, RemotePath) else 1) as pool:
-        list(pool.map(_check_version, fragments, parts))  # the fragments keep what this reads
+        # The fragments keep what this reads of them.
+        schemas = pool.map(lambda fragment: fragment.physical_schema, fragments)
+        for file, found in zip(files, schemas, strict=True):
+            _check_schema(found, str(file))
     dataset = pyarrow.dataset.FileSystemDataset(fragments, schema, form, filesystem)
     return dataset.to_table(columns=columns)

@@ -21,6 +21,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 import pyarrow as pa
+import pyarrow.fs
 
 from osteo_ray.errors import InputError
 from osteo_ray.remote import RemotePath, is_local
@@ -38,7 +39,7 @@ def locate(text: str) -> Place:
     """Return the place that a user names, absolute.
 
     Raises:
-        InputError: A URI that cannot be opened, that holds a secret, or names no bucket.
+        InputError: A URI that holds a secret, or names no bucket.
     """
     if text.startswith("file://"):
         text = unquote(text.removeprefix("file://").removeprefix("localhost"))
@@ -47,8 +48,12 @@ def locate(text: str) -> Place:
     return RemotePath.parse(text)
 
 
-def locate_output(text: str) -> Place:
-    """Return the place that a user names for results, after a look at whether it can be reached.
+def reach(text: str, what: str = "--out") -> Place:
+    """Return the place that a user names, after a look at whether its storage can be reached.
+
+    Args:
+        text: Path or URI.
+        what: What it is to be, for messages.
 
     Raises:
         InputError: As `locate`; or storage does not answer, or the bucket is not there.
@@ -59,15 +64,22 @@ def locate_output(text: str) -> Place:
             is_there = place.root.exists()
         except OSError as error:
             raise InputError(
-                f"Expected --out on storage that can be reached, but {place}: {error.strerror}. "
+                f"Expected {what} on storage that can be reached, but {place}: {error.strerror}. "
                 "Check the URI, the keys in the environment, and that this machine may reach it."
             ) from None
         if not is_there:
             raise InputError(
-                f"Expected --out in a bucket that is there, but {place.root} does not exist. Make "
+                f"Expected {what} in a bucket that is there, but {place.root} does not exist. Make "
                 "it first, or check its spelling."
             )
     return place
+
+
+def open_place(place: Place) -> tuple[pyarrow.fs.FileSystem, str]:
+    """Return what PyArrow reads a place by: a file system, and the path within it."""
+    if isinstance(place, RemotePath):
+        return place.filesystem, place.path
+    return pyarrow.fs.LocalFileSystem(), str(place)
 
 
 def lies_in(place: Place, around: Place) -> bool:

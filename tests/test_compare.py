@@ -2,16 +2,19 @@
 
 import io
 import json
+import re
 import shutil
 import signal
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+import ray
 from rich.console import Console
 
 from osteo_ray.compare.dataset import read_dataset, read_pixels
@@ -20,6 +23,7 @@ from osteo_ray.compare.stages import compare
 from osteo_ray.config import ARM_NAMES, CompareConfig, build_config, merge_settings
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.errors import LeakError
+from osteo_ray.events import read_events
 from osteo_ray.progress import JobProgress
 from osteo_ray.runs import Run
 
@@ -73,6 +77,79 @@ def test_every_planned_trial_is_in_every_table(finished) -> None:
 
 
 SPLITS = ("validation", "test")
+
+
+def test_each_training_and_explanation_is_an_event(finished) -> None:
+    (lines,) = read_events(finished.run.logs)
+    trained = [line["trial"] for line in lines if line["event"] == "training done"]
+    there = [path.parent for path in finished.run.trials.rglob("predictions.parquet")]
+    assert sorted(trained) == sorted(str(path.relative_to(finished.run.trials)) for path in there)
+    explained = [line for line in lines if line["event"] == "images explained"]
+    assert sum(line["images"] for line in explained) == 48 * 2
+    masks = pd.read_parquet(finished.run.masks).query("kind == 'lime'")
+    assert sum(line["samples"] for line in explained) == masks["n_samples"].sum()
+    stages = [line["stage"] for line in lines if line["event"] == "stage started"]
+    assert stages == ["train on originals", "explain", "train the other arms"]
+    assert [lines[0]["event"], lines[-1]["event"]] == ["job started", "job done"]
+    assert "Timeline" in finished.run.report.read_text()
+
+
+def test_metrics_are_on_the_prometheus_endpoint(finished) -> None:
+    (node,) = ray.nodes()
+    url = f"http://127.0.0.1:{node['MetricsExportPort']}/metrics"
+    wanted = {
+        'osteo_ray_images_explained_total{.*outcome="done".*}',
+        "osteo_ray_samples_total",
+        'osteo_ray_trainings_total{.*arm="lime".*outcome="done".*}',
+    }
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        with urllib.request.urlopen(url, timeout=10) as answer:
+            text = answer.read().decode()
+        missing = {name for name in wanted if not re.search(f"(?m)^ray_{name}.* [1-9]", text)}
+        if not missing:
+            return
+        time.sleep(1)
+    pytest.fail(f"not on the endpoint: {missing}")
+
+
+def test_mlflow_holds_the_comparison_and_each_training(finished, tmp_path: Path) -> None:
+    from mlflow.tracking import MlflowClient
+
+    run = Run(tmp_path / "it's tracked")
+    shutil.copytree(finished.run.root, run.root)
+    times = _list_times(run)
+    for _ in range(2):  # the second finds everything there
+        assert run_quietly(tiny_config(run.root, mlflow="local")).untracked is None
+    assert _list_times(run) == times
+    client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (group,) = [one for one in client.search_experiments() if one.name == "osteo_ray"]
+    found = client.search_runs([group.experiment_id])
+    (whole,) = [one for one in found if "mlflow.parentRunId" not in one.data.tags]
+    parts = [one for one in found if one is not whole]
+    assert {one.data.tags["mlflow.parentRunId"] for one in parts} == {whole.info.run_id}
+    results = pd.read_parquet(run.results).query("split == 'test'")
+    assert len(parts) == len(results) == 8
+    row = results.query("seed == 1 and arm == 'lime'").iloc[0]
+    (part,) = [
+        one for one in parts if (one.data.params["seed"], one.data.params["arm"]) == ("1", "lime")
+    ]
+    assert part.data.metrics["test/accuracy"] == row["accuracy"]
+    assert len(client.get_metric_history(part.info.run_id, "training_loss")) == 2
+    assert whole.data.tags["osteo_ray.verdict"] == finished.comparison["verdict"]["verdict"]
+    assert whole.data.params["lime.samples"] == "12"
+    files = {file.path for file in client.list_artifacts(whole.info.run_id)}
+    assert files == {"report.html", "comparison.json"}
+
+
+def test_without_its_store_mlflow_is_told_and_nothing_lost(finished, tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    shutil.copytree(finished.run.root, run.root)
+    (tmp_path / "mlflow.db").mkdir()  # no database can be there
+    outcome = run_quietly(tiny_config(run.root, mlflow="local"))
+    assert outcome.untracked is not None
+    assert "unable to open database file" in outcome.untracked
+    assert outcome.comparison == finished.comparison
 
 
 def test_copies_stay_on_one_side_and_conflicts_out(finished) -> None:
@@ -224,7 +301,9 @@ def wait_for(process: "subprocess.Popen[str]", folder: Path, pattern: str) -> No
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize("moment", ["trials/**/model.safetensors", "masks/**/part-*.parquet"])
+@pytest.mark.parametrize(
+    "moment", ["pixels/part-*.parquet", "trials/**/model.safetensors", "masks/**/part-*.parquet"]
+)
 def test_killed_and_run_again_ends_as_if_undisturbed(finished, tmp_path: Path, moment: str) -> None:
     out = tmp_path / "killed"
     process = start_command(out)

@@ -176,21 +176,6 @@ def test_without_draws_the_bootstrap_is_left_out() -> None:
     )
 
 
-def test_metric_without_weighted_form_is_noted() -> None:
-    predictions = _predict(n_seeds=6)
-    results = _results(predictions).assign(beauty=lambda table: table["auc"])
-    resampled = _resample(predictions, "beauty")
-    settings = {**PLAN, "metric": "beauty", "pairs": PAIRS, "resampled": resampled}
-    first = compare_arms(results, **settings)[0]
-    assert first.p_corrected_t is not None
-    assert (first.bootstrap_low, first.note) == (
-        None,
-        "No bootstrap interval: beauty has no weighted form.",
-    )
-    share = share_explained(results, resampled, model="m", arm="lime", control="random_mask")
-    assert (share.share, share.note) == (None, first.note)
-
-
 def test_missing_predictions_are_noted() -> None:
     predictions = _predict(n_seeds=6)
     some = predictions.to_pandas().query("not (seed == 3 and arm == 'lime')")
@@ -307,7 +292,7 @@ def test_refuses_draws_of_another_metric() -> None:
 
 def test_no_predictions_at_all() -> None:
     empty = _resample(_predict().slice(0, 0))
-    assert (empty.draws, empty.tested, empty.note) == ({}, {}, None)
+    assert (empty.draws, empty.tested) == ({}, {})
 
 
 def test_share_is_the_ratio_of_the_gains() -> None:

@@ -14,7 +14,7 @@ import osteo_ray
 ROOT = Path(osteo_ray.__file__).parent
 BOTTOM = (
     *("runs", "remote", "storage", "lock", "config", "errors", "progress", "noise", "cluster"),
-    *("job_paths", "trust"),
+    *("job_paths", "trust", "placement", "watchdog", "machine", "events", "observer"),
 )
 LAYERS = (
     "job",
@@ -24,6 +24,7 @@ LAYERS = (
     "bench",
     "validate",
     "report",
+    "reproduce",
     "compare",
     "explain",
     "models",
@@ -41,6 +42,7 @@ USES_RAY = {
     "data.duplicates",
     "explain.checkpoint_check",
     "explain.generate",
+    "observer",
     "compare.calibration",
     "compare.leak",
     "compare.model_check",
@@ -50,6 +52,7 @@ USES_RAY = {
     "submission.head",
     "validate.tables",
     "validate.worlds",
+    "watchdog",
 }
 USES_TORCH = {  # at import; the others are imported by the driver, which does without
     "models.augmentation",

@@ -8,12 +8,12 @@ from pathlib import Path
 import pytest
 
 from osteo_ray.cli import main
-from osteo_ray.cluster import Slot
 from osteo_ray.commands.compare import parse_compare, parse_plan
 from osteo_ray.compare.calibration import measure_rates
 from osteo_ray.compare.plan import make_plan
 from osteo_ray.compare.prepare import describe_plan
 from osteo_ray.errors import InputError
+from osteo_ray.placement import Slot
 
 Run = Callable[..., tuple[int, str]]
 

@@ -1,14 +1,14 @@
 """Looks: boundaries against published tables, error rates against simulation, decisions by hand."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import cache
 
 import numpy as np
 import pytest
-from scipy import stats
+from scipy import optimize, stats
 
-import osteo_ray.compare.spending as spending_module
 from osteo_ray.compare.power import smallest_detectable
 from osteo_ray.compare.sequential import (
     LookPlan,
@@ -18,7 +18,8 @@ from osteo_ray.compare.sequential import (
     plan_looks,
     predictive_power,
 )
-from osteo_ray.compare.spending import exit_probabilities, find_bounds, spend
+from osteo_ray.compare.spending import spend
+from osteo_ray.config import Spending
 
 FIFTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 SIZES = {"n_test": 74, "n_train": 520}
@@ -54,53 +55,54 @@ def simulate(plan: LookPlan, effect: float, n_paths: int = 100_000) -> tuple[lis
     return crossed, float(covered.mean())
 
 
-# Spending and boundaries of z
+# Spending, and boundaries without end of seeds, where t is z
 
 
-def test_boundaries_of_lan_and_demets() -> None:
-    """Two-sided .05, five equal looks; Reboussin et al. (2000), and R's ldbounds."""
-    found = find_bounds(FIFTHS, 0.05, "obrien_fleming")
-    assert found == pytest.approx([4.8769, 3.3569, 2.6803, 2.2898, 2.0310], abs=2e-4)
-    found = find_bounds(FIFTHS, 0.05, "pocock")
-    assert found == pytest.approx([2.4380, 2.4268, 2.4101, 2.3966, 2.3859], abs=2e-4)
+def find_z(fractions: Sequence[float], alpha: float, spending: Spending) -> list[float]:
+    """Return the boundaries of z, from integrals of the normal distribution by SciPy."""
+    sooner, later = np.minimum.outer(fractions, fractions), np.maximum.outer(fractions, fractions)
+    correlation = np.sqrt(sooner / later)
+    bounds: list[float] = []
+    for number, fraction in enumerate(fractions, start=1):
+        normal = stats.multivariate_normal(cov=correlation[:number, :number], seed=0)
+        inside = 1 - spend(fraction, alpha, spending)
+
+        def excess(bound: float, normal=normal, inside=inside) -> float:
+            upper = np.array([*bounds, bound])
+            return float(normal.cdf(upper, lower_limit=-upper)) - inside
+
+        bounds.append(optimize.brentq(excess, 0.5, 9, xtol=1e-6))
+    return bounds
 
 
 @pytest.mark.parametrize(
-    "bounds",
+    ("spending", "published"),
     [
-        [2.413] * 5,  # Pocock's test; Jennison and Turnbull, table 2.1
-        [2.040 * math.sqrt(5 / k) for k in range(1, 6)],  # O'Brien and Fleming's: 4.56 … 2.04
+        ("obrien_fleming", [4.8769, 3.3569, 2.6803, 2.2898, 2.0310]),
+        ("pocock", [2.4380, 2.4268, 2.4101, 2.3966, 2.3859]),
     ],
 )
-def test_published_tests_have_their_error_rate(bounds: list[float]) -> None:
-    assert exit_probabilities(FIFTHS, bounds).sum() == pytest.approx(0.05, abs=5e-5)
-
-
-def test_two_looks_are_those_of_the_bivariate_normal() -> None:
-    fractions, bounds = (0.3, 1.0), (2.2, 2.1)
-    corner = stats.multivariate_normal(cov=[[1, math.sqrt(0.3)], [math.sqrt(0.3), 1]])
-    inside = corner.cdf([2.2, 2.1], lower_limit=[-2.2, -2.1])
-    first = 2 * stats.norm.sf(2.2)
-    found = exit_probabilities(fractions, bounds)
-    assert found == pytest.approx([first, 1 - first - inside], abs=1e-6)
+def test_boundaries_of_lan_and_demets(spending: Spending, published: list[float]) -> None:
+    """Two-sided .05, five equal looks; Reboussin et al. (2000), and R's ldbounds."""
+    looks = (20_000, 40_000, 60_000, 80_000)
+    plan = make_plan(looks, 100_000, n_test=0, n_train=1, spending=spending)
+    assert plan.fractions == pytest.approx(FIFTHS)
+    assert [look.t for look in plan.looks] == pytest.approx(published, abs=0.01)
 
 
 @pytest.mark.parametrize("spending", ["obrien_fleming", "pocock"])
-def test_exits_are_what_is_spent_even_at_odd_fractions(spending) -> None:
-    fractions = [0.011, 0.35, 0.36, 0.9, 0.9999, 1.0]
-    bounds = find_bounds(fractions, 0.01, spending)
-    spent = [spend(fraction, 0.01, spending) for fraction in fractions]
-    assert np.cumsum(exit_probabilities(fractions, bounds)) == pytest.approx(spent, abs=1e-9)
-    assert spent[-1] == 0.01
+def test_boundaries_at_odd_fractions(spending: Spending) -> None:
+    plan = make_plan((50_000, 70_000), 100_000, n_test=0, n_train=1, spending=spending)
+    found = find_z(plan.fractions, 0.05, spending)
+    assert [look.t for look in plan.looks] == pytest.approx(found, abs=0.01)
 
 
-def test_finer_quadrature_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
-    fractions = [0.01, 0.0101, 0.5, 0.9, 0.9001, 1.0]
-    coarse = find_bounds(fractions, 0.05, "pocock")
-    monkeypatch.setattr(spending_module, "_PANELS", 200)
-    spending_module._quadrature.cache_clear()
-    assert find_bounds(fractions, 0.05, "pocock") == pytest.approx(coarse, abs=1e-9)
-    spending_module._quadrature.cache_clear()
+def test_boundaries_are_too_wide_rather_than_too_narrow_where_paths_are_few() -> None:
+    """At the second look .0003 may be spent: 80 of the simulated paths."""
+    plan = make_plan((35_000, 40_000), 100_000, n_test=0, n_train=1)
+    first, second, last = find_z(plan.fractions, 0.05, "obrien_fleming")
+    assert [plan.looks[0].t, plan.looks[2].t] == pytest.approx([first, last], abs=0.01)
+    assert second < plan.looks[1].t < second + 0.15
 
 
 def test_spending_by_hand() -> None:
@@ -110,17 +112,7 @@ def test_spending_by_hand() -> None:
     assert spend(1.0, 0.05, "pocock") == spend(1.0, 0.05, "obrien_fleming") == 0.05
 
 
-@pytest.mark.parametrize("fractions", [[], [0.5, 0.5], [0.0, 1.0], [0.5, 1.1], [1.0, 0.5]])
-def test_bad_fractions(fractions: list[float]) -> None:
-    with pytest.raises(ValueError, match="Expected fractions increasing up to 1"):
-        find_bounds(fractions, 0.05, "pocock")
-
-
-def test_bad_bounds_and_fraction() -> None:
-    with pytest.raises(ValueError, match="2 positive bounds"):
-        exit_probabilities([0.5, 1], [2.0])
-    with pytest.raises(ValueError, match="2 positive bounds"):
-        exit_probabilities([0.5, 1], [2.0, -2.0])
+def test_bad_fraction() -> None:
     with pytest.raises(ValueError, match="information fraction"):
         spend(0.0, 0.05, "pocock")
 
@@ -145,7 +137,6 @@ def test_without_looks_it_is_the_corrected_t_test() -> None:
     assert only.t == pytest.approx(stats.t.isf(0.025, 9))
     assert (only.fraction, only.spent) == (1.0, 0.05)
     assert only.nominal_p == pytest.approx(0.05)
-    assert only.z == pytest.approx(stats.norm.isf(0.025))
 
 
 def test_first_look_is_exact_and_looks_spend_alpha() -> None:
@@ -195,8 +186,8 @@ def test_same_tail_probabilities_let_more_through(looks, n_seeds, spending, rate
     """Why boundaries of t are not those of z by tail probability alone."""
     plan = make_plan(looks, n_seeds, spending=spending)
     mapped = [
-        replace(look, t=float(stats.t.isf(stats.norm.sf(look.z), look.n_seeds - 1)))
-        for look in plan.looks
+        replace(look, t=float(stats.t.isf(stats.norm.sf(z), look.n_seeds - 1)))
+        for look, z in zip(plan.looks, find_z(plan.fractions, 0.05, spending), strict=True)
     ]
     crossed, _ = simulate(replace(plan, looks=tuple(mapped)), effect=0.0)
     assert sum(crossed) == pytest.approx(rate, abs=0.002)
@@ -291,7 +282,8 @@ def test_predictive_power_is_that_of_simulated_ends() -> None:
     rng, statistic, fraction = np.random.default_rng(0), 1.5, 0.5
     drift = rng.normal(statistic / math.sqrt(fraction), 1 / math.sqrt(fraction), 400_000)
     end = statistic * math.sqrt(fraction) + drift * 0.5 + rng.normal(0, math.sqrt(0.5), len(drift))
-    rejects = (np.abs(end) >= plan.looks[-1].z).mean()
+    last = find_z(plan.fractions, 0.05, plan.spending)[-1]
+    rejects = (np.abs(end) >= last).mean()
     assert predictive_power(statistic, 1, plan) == pytest.approx(rejects, abs=0.01)
 
 

@@ -658,11 +658,11 @@ def test_done_images_are_passed_over(
     assert read_done(folder) == first
     files = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     rest = make_explainable(experiment, masks=folder, done=read_done(folder))
-    assert sum(row["explained"] for row in explain(experiment, rest)) == 15 - 3
+    assert sum(found.n_images for found in explain(experiment, rest)) == 15 - 3
     assert files.items() <= {path: path.stat().st_mtime_ns for path in folder.iterdir()}.items()
     pd.testing.assert_frame_equal(read_masks(folder), masks)
     whole = make_explainable(experiment, masks=folder, done=read_done(folder))
-    assert sum(row["explained"] for row in explain(experiment, whole)) == 0
+    assert sum(found.n_images for found in explain(experiment, whole)) == 0
     assert len(read_masks(folder)) == len(masks)
 
 

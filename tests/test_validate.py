@@ -110,6 +110,19 @@ def test_wrong_intervals_are_caught() -> None:
     assert summarize(spared, rows).rates["bootstrap covers"].bar is None
 
 
+def test_power_is_held_to_the_plan_where_its_assumption_holds() -> None:
+    setting = NAMED["a gain, seeds alike as assumed"]
+    rows = run_experiments(setting, range(60), seed=0)
+    finding = summarize(setting, rows)
+    assert finding.planned_power is not None
+    assert finding.rates["power"].bar == pytest.approx(
+        (finding.planned_power - 0.03, finding.planned_power + 0.03)
+    )
+    assert not finding.rates["power"].is_missed
+    wrong = summarize(setting, rows.assign(power=[False] * 30 + [True] * 30))
+    assert "seeds alike as assumed: power 50.0 %" in " ".join(list_missed([wrong]))
+
+
 def test_shown_with_bars_and_what_was_planned() -> None:
     rates = {name: Rate.of(pd.Series([True] * 3 + [False]), bar) for name, bar in BARS.items()}
     rates["power"] = Rate.of(pd.Series([True] * 400))  # the widest figures

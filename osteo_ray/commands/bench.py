@@ -14,131 +14,135 @@ from osteo_ray.noise import capture_noise
 
 def bench_command(arguments: list[str]) -> int:
     """Run `osteo-ray bench` with these words; return the exit code."""
-
-    def ingest(
-        data: Annotated[str, tyro.conf.Positional], images: int = 20_000, image_size: int = 224
-    ) -> None:
-        """Read class folders with osteo_ray, torchvision and Ray Data, as fast as each can.
-
-        Args:
-            data: A folder with a subfolder per class.
-            images: How many to read; files are read again until there are so many.
-            image_size: Side, in pixels.
-        """
-        from osteo_ray.bench.ingest import bench_ingest
-        from osteo_ray.bench.tables import show_reading
-
-        with capture_noise() as captured, connect():
-            folder = Path(data).expanduser().resolve()
-            show_reading(captured.out, bench_ingest(folder, n_images=images, image_size=image_size))
-
-    def copies(sizes: tuple[int, ...] = (1000, 10_000), size_px: int = 96) -> None:
-        """Look for the planted copies in sets of phantoms: time, memory, precision, recall.
-
-        Args:
-            sizes: Images of each set.
-            size_px: Side of the images, in pixels.
-        """
-        from osteo_ray.bench.copies import bench_copies
-        from osteo_ray.bench.tables import show_findings
-
-        with capture_noise() as captured, connect():
-            for found in bench_copies(list(sizes), size_px=size_px):
-                show_findings(captured.out, found)
-
-    def lime(
-        data: Annotated[str, tyro.conf.Positional],
-        checkpoint: str,
-        images: int = 8,
-        samples: int = 1000,
-    ) -> None:
-        """Explain images with the `lime` package and with osteo_ray: time, overlap, memory.
-
-        Args:
-            data: Where the images are.
-            checkpoint: File of the classifier: a model.safetensors that a training left.
-            images: How many to explain.
-            samples: Perturbed images per explanation; in adaptive mode, at most.
-        """
-        from osteo_ray.bench.lime import bench_lime
-        from osteo_ray.bench.tables import show_masks
-
-        with capture_noise() as captured, connect():
-            file = Path(checkpoint).expanduser().resolve()
-            settings = LimeSettings(samples=samples)
-            timings = bench_lime(locate_data(data), file, n_images=images, settings=settings)
-            show_masks(captured.out, timings)
-
-    def exactness(
-        data: Annotated[str, tyro.conf.Positional],
-        checkpoint: str,
-        images: int = 50,
-        samples: int = 200,
-    ) -> None:
-        """Explain images with the `lime` package, and again from the rows that it drew.
-
-        Args:
-            data: Where the images are.
-            checkpoint: File of the classifier: a model.safetensors that a training left.
-            images: How many to explain.
-            samples: Perturbed images per explanation.
-        """
-        from osteo_ray.bench.exactness import compare_with_package
-        from osteo_ray.bench.tables import show_exactness
-
-        with capture_noise() as captured, connect():
-            file = Path(checkpoint).expanduser().resolve()
-            found = compare_with_package(
-                locate_data(data), file, n_images=images, n_samples=samples
-            )
-            show_exactness(captured.out, found)
-
-    def statistics(
-        seeds: int = 50,
-        models: int = 2,
-        arms: int = 12,
-        test: int = 10_000,
-        metric: str = "accuracy",
-    ) -> None:
-        """Time the statistics of a large comparison, part by part, on a made-up table.
-
-        Args:
-            seeds: Trainings per model and arm.
-            models: Networks.
-            arms: At least three.
-            test: Test images per seed; ten times as many in all.
-            metric: The primary endpoint.
-        """
-        from osteo_ray.bench.statistics import bench_statistics
-        from osteo_ray.bench.tables import show_parts
-
-        if seeds < 2 or models < 1 or arms < 3 or test < 10:
-            raise InputError(
-                "Expected at least 2 seeds, 1 model, 3 arms and 10 test images, but got "
-                f"{seeds}, {models}, {arms} and {test}."
-            )
-        if metric not in METRIC_NAMES:
-            raise InputError(
-                f"Expected a metric among {', '.join(METRIC_NAMES)}, but got `{metric}`."
-                + suggest(metric, METRIC_NAMES)
-            )
-        parts = bench_statistics(
-            n_seeds=seeds, n_models=models, n_arms=arms, n_test=test, metric=metric
-        )
-        show_parts(Console(), parts)
-
-    from osteo_ray.cluster import connect
-
     tyro.extras.subcommand_cli_from_dict(
         {
-            "ingest": ingest,
-            "copies": copies,
-            "lime": lime,
-            "exactness": exactness,
-            "statistics": statistics,
+            "ingest": _ingest,
+            "copies": _copies,
+            "lime": _lime,
+            "exactness": _exactness,
+            "statistics": _statistics,
         },
         prog="osteo-ray bench",
         description="Measure what the product does beside what else could be done.",
         args=arguments,
     )
     return DONE
+
+
+def _ingest(
+    data: Annotated[str, tyro.conf.Positional], images: int = 20_000, image_size: int = 224
+) -> None:
+    """Read class folders with osteo_ray, torchvision and Ray Data, as fast as each can.
+
+    Args:
+        data: A folder with a subfolder per class.
+        images: How many to read; files are read again until there are so many.
+        image_size: Side, in pixels.
+    """
+    from osteo_ray.bench.ingest import bench_ingest
+    from osteo_ray.bench.tables import show_reading
+    from osteo_ray.cluster import connect
+
+    with capture_noise() as captured, connect():
+        folder = Path(data).expanduser().resolve()
+        show_reading(captured.out, bench_ingest(folder, n_images=images, image_size=image_size))
+
+
+def _copies(sizes: tuple[int, ...] = (1000, 10_000), size_px: int = 96) -> None:
+    """Look for the planted copies in sets of phantoms: time, memory, precision, recall.
+
+    Args:
+        sizes: Images of each set.
+        size_px: Side of the images, in pixels.
+    """
+    from osteo_ray.bench.copies import bench_copies
+    from osteo_ray.bench.tables import show_findings
+    from osteo_ray.cluster import connect
+
+    with capture_noise() as captured, connect():
+        for found in bench_copies(list(sizes), size_px=size_px):
+            show_findings(captured.out, found)
+
+
+def _lime(
+    data: Annotated[str, tyro.conf.Positional],
+    checkpoint: str,
+    images: int = 8,
+    samples: int = 1000,
+) -> None:
+    """Explain images with the `lime` package and with osteo_ray: time, overlap, memory.
+
+    Args:
+        data: Where the images are.
+        checkpoint: File of the classifier: a model.safetensors that a training left.
+        images: How many to explain.
+        samples: Perturbed images per explanation; in adaptive mode, at most.
+    """
+    from osteo_ray.bench.lime import bench_lime
+    from osteo_ray.bench.tables import show_masks
+    from osteo_ray.cluster import connect
+
+    with capture_noise() as captured, connect():
+        file = Path(checkpoint).expanduser().resolve()
+        settings = LimeSettings(samples=samples)
+        timings = bench_lime(locate_data(data), file, n_images=images, settings=settings)
+        show_masks(captured.out, timings)
+
+
+def _exactness(
+    data: Annotated[str, tyro.conf.Positional],
+    checkpoint: str,
+    images: int = 50,
+    samples: int = 200,
+) -> None:
+    """Explain images with the `lime` package, and again from the rows that it drew.
+
+    Args:
+        data: Where the images are.
+        checkpoint: File of the classifier: a model.safetensors that a training left.
+        images: How many to explain.
+        samples: Perturbed images per explanation.
+    """
+    from osteo_ray.bench.exactness import compare_with_package
+    from osteo_ray.bench.tables import show_exactness
+    from osteo_ray.cluster import connect
+
+    with capture_noise() as captured, connect():
+        file = Path(checkpoint).expanduser().resolve()
+        found = compare_with_package(locate_data(data), file, n_images=images, n_samples=samples)
+        show_exactness(captured.out, found)
+
+
+def _statistics(
+    seeds: int = 50,
+    models: int = 2,
+    arms: int = 12,
+    test: int = 10_000,
+    metric: str = "accuracy",
+) -> None:
+    """Time the statistics of a large comparison, part by part, on a made-up table.
+
+    Args:
+        seeds: Trainings per model and arm.
+        models: Networks.
+        arms: At least three.
+        test: Test images per seed; ten times as many in all.
+        metric: The primary endpoint.
+    """
+    from osteo_ray.bench.statistics import bench_statistics
+    from osteo_ray.bench.tables import show_parts
+
+    if seeds < 2 or models < 1 or arms < 3 or test < 10:
+        raise InputError(
+            "Expected at least 2 seeds, 1 model, 3 arms and 10 test images, but got "
+            f"{seeds}, {models}, {arms} and {test}."
+        )
+    if metric not in METRIC_NAMES:
+        raise InputError(
+            f"Expected a metric among {', '.join(METRIC_NAMES)}, but got `{metric}`."
+            + suggest(metric, METRIC_NAMES)
+        )
+    parts = bench_statistics(
+        n_seeds=seeds, n_models=models, n_arms=arms, n_test=test, metric=metric
+    )
+    show_parts(Console(), parts)

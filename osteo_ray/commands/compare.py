@@ -55,7 +55,16 @@ def run_compare(config: CompareConfig, captured: Capture) -> int:
         outcome = compare(config, JobProgress(captured.err))
     show_comparison(captured.out, outcome.comparison)
     captured.out.print(f"Report: {run.report}", highlight=False, soft_wrap=True)
-    return _tell_failures(outcome.failures, captured, run.logs / "driver.log")
+    code = _tell_failures(outcome.failures, captured, run.logs / "driver.log")
+    if outcome.untracked is not None:
+        captured.err.print(
+            f"Not handed to MLflow: {outcome.untracked} The same command tries it again.",
+            style="red",
+            markup=False,
+            soft_wrap=True,
+        )
+        return FAILED
+    return code
 
 
 def _tell_failures(

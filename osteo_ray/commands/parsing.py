@@ -10,7 +10,7 @@ import tyro
 from osteo_ray.config import Config, build, read_yaml
 from osteo_ray.errors import InputError
 
-DONE, FAILED, BAD_INPUT, FINDINGS = 0, 1, 2, 3
+DONE, FAILED, BAD_INPUT, FINDINGS, DRIFT = 0, 1, 2, 3, 4
 """Exit codes."""
 
 
@@ -47,7 +47,7 @@ def _refuse_repeats(arguments: Sequence[str]) -> None:
             )
 
 
-def name_data(arguments: Sequence[str]) -> list[str]:
-    """Put `--data` before a first word that is no flag."""
+def name_data(arguments: Sequence[str], flag: str = "--data") -> list[str]:
+    """Put a flag, `--data`, before a first word that is no flag."""
     words = list(arguments)
-    return ["--data", *words] if words and not words[0].startswith("-") else words
+    return [flag, *words] if words and not words[0].startswith("-") else words

@@ -57,9 +57,9 @@ def export_command(arguments: list[str]) -> int:
         """
         from osteo_ray.report.export import export_run
         from osteo_ray.runs import open_run
-        from osteo_ray.storage import locate_output
+        from osteo_ray.storage import reach
 
-        place = None if out is None else locate_output(out)
+        place = None if out is None else reach(out)
         for data_set in export_run(open_run(run), arm, form, out=place, models=models, seeds=seeds):
             said = "Written" if data_set.is_new else "There already, left as it is"
             Console().print(f"{said}: {data_set.path}", highlight=False, soft_wrap=True)

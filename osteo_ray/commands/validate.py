@@ -11,87 +11,88 @@ from osteo_ray.noise import capture_noise
 
 def validate_command(arguments: list[str]) -> int:
     """Run `osteo-ray validate` with these words; return the exit code."""
-
-    def tables(experiments: int = 2000, seed: int = 0) -> int:
-        """Simulate experiments whose truth is known; count how often tests and intervals are right.
-
-        Trains nothing; some minutes. Exit code 1 where a bar is missed.
-
-        Args:
-            experiments: Per setting.
-            seed: Of all random numbers.
-        """
-        from osteo_ray.cluster import connect
-        from osteo_ray.validate.show import list_missed, show_rates
-        from osteo_ray.validate.tables import SETTINGS, validate_tables
-
-        if experiments < 1 or seed < 0:
-            raise InputError(
-                "Expected at least one experiment and a seed of at least 0, but got "
-                f"{experiments} and {seed}."
-            )
-        with capture_noise() as captured, connect():
-            captured.err.print(f"{len(SETTINGS)} settings of {experiments} experiments each")
-            findings = validate_tables(
-                experiments,
-                seed,
-                on_finding=lambda done: captured.err.print(f"done: {done.setting.name}"),
-            )
-            show_rates(captured.out, findings)
-        missed = list_missed(findings)
-        for line in missed:
-            captured.err.print(f"Missed: {line}", style="red", markup=False, soft_wrap=True)
-        return FAILED if missed else DONE
-
-    def worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...] = ()) -> int:
-        """Run planted worlds, whose truth is known, by real trainings; count right verdicts.
-
-        Some hours on two CPU cores; a rerun goes on where it stopped. Exit code 1 where a bar is
-        missed.
-
-        Args:
-            experiments: Per world.
-            out: Folder in which each verdict is kept.
-            only: Names of worlds; by default all.
-        """
-        from osteo_ray.cluster import connect, plan_resources
-        from osteo_ray.config import ResourceSettings
-        from osteo_ray.data.worlds import WORLDS
-        from osteo_ray.progress import JobProgress, Stage
-        from osteo_ray.validate.show import list_missed_worlds, show_worlds
-        from osteo_ray.validate.worlds import validate_worlds
-
-        if experiments < 1:
-            raise InputError(f"Expected at least one experiment, but got {experiments}.")
-        for name in only:
-            if name not in WORLDS:
-                raise InputError(
-                    f"Expected --only among {', '.join(WORLDS)}, but got `{name}`."
-                    + suggest(name, WORLDS)
-                )
-        chosen = [WORLDS[name] for name in only or WORLDS]
-        place = Path(out).expanduser().resolve() / "worlds"
-        stage = Stage("worlds", "experiments", experiments * len(chosen), 1.0, 0)
-        with capture_noise() as captured, connect():
-            progress = JobProgress(captured.err)
-            with progress.showing([stage]), progress.stage("worlds"):
-                findings = validate_worlds(
-                    chosen,
-                    experiments,
-                    place,
-                    n_actors=plan_resources(ResourceSettings(gpus_per_worker=0)).slots,
-                    on_done=lambda n: progress.advance("worlds", n),
-                )
-            show_worlds(captured.out, findings)
-        missed = list_missed_worlds(findings)
-        for line in missed:
-            captured.err.print(f"Missed: {line}", style="red", markup=False, soft_wrap=True)
-        return FAILED if missed else DONE
-
     code: int = tyro.extras.subcommand_cli_from_dict(
-        {"tables": tables, "worlds": worlds},
+        {"tables": _tables, "worlds": _worlds},
         prog="osteo-ray validate",
         description="Measure how often the product's own statistics are right.",
         args=arguments,
     )
     return code
+
+
+def _tables(experiments: int = 2000, seed: int = 0) -> int:
+    """Simulate experiments whose truth is known; count how often tests and intervals are right.
+
+    Trains nothing; some minutes. Exit code 1 where a bar is missed.
+
+    Args:
+        experiments: Per setting.
+        seed: Of all random numbers.
+    """
+    from osteo_ray.cluster import connect
+    from osteo_ray.validate.show import list_missed, show_rates
+    from osteo_ray.validate.tables import SETTINGS, validate_tables
+
+    if experiments < 1 or seed < 0:
+        raise InputError(
+            "Expected at least one experiment and a seed of at least 0, but got "
+            f"{experiments} and {seed}."
+        )
+    with capture_noise() as captured, connect():
+        captured.err.print(f"{len(SETTINGS)} settings of {experiments} experiments each")
+        findings = validate_tables(
+            experiments,
+            seed,
+            on_finding=lambda done: captured.err.print(f"done: {done.setting.name}"),
+        )
+        show_rates(captured.out, findings)
+    missed = list_missed(findings)
+    for line in missed:
+        captured.err.print(f"Missed: {line}", style="red", markup=False, soft_wrap=True)
+    return FAILED if missed else DONE
+
+
+def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...] = ()) -> int:
+    """Run planted worlds, whose truth is known, by real trainings; count right verdicts.
+
+    Some hours on two CPU cores; a rerun goes on where it stopped. Exit code 1 where a bar is
+    missed.
+
+    Args:
+        experiments: Per world.
+        out: Folder in which each verdict is kept.
+        only: Names of worlds; by default all.
+    """
+    from osteo_ray.cluster import connect, plan_resources
+    from osteo_ray.config import ResourceSettings
+    from osteo_ray.data.worlds import WORLDS
+    from osteo_ray.progress import JobProgress, Stage
+    from osteo_ray.validate.show import list_missed_worlds, show_worlds
+    from osteo_ray.validate.worlds import validate_worlds
+
+    if experiments < 1:
+        raise InputError(f"Expected at least one experiment, but got {experiments}.")
+    for name in only:
+        if name not in WORLDS:
+            raise InputError(
+                f"Expected --only among {', '.join(WORLDS)}, but got `{name}`."
+                + suggest(name, WORLDS)
+            )
+    chosen = [WORLDS[name] for name in only or WORLDS]
+    place = Path(out).expanduser().resolve() / "worlds"
+    stage = Stage("worlds", "experiments", experiments * len(chosen), 1.0, 0)
+    with capture_noise() as captured, connect():
+        progress = JobProgress(captured.err)
+        with progress.showing([stage]), progress.stage("worlds"):
+            findings = validate_worlds(
+                chosen,
+                experiments,
+                place,
+                n_actors=plan_resources(ResourceSettings(gpus_per_worker=0)).slots,
+                on_done=lambda n: progress.advance("worlds", n),
+            )
+        show_worlds(captured.out, findings)
+    missed = list_missed_worlds(findings)
+    for line in missed:
+        captured.err.print(f"Missed: {line}", style="red", markup=False, soft_wrap=True)
+    return FAILED if missed else DONE

@@ -4,9 +4,9 @@ import time
 
 import ray
 
-from osteo_ray.cluster import Slot
 from osteo_ray.config import SetupConfig
 from osteo_ray.errors import InputError
+from osteo_ray.placement import Slot
 
 MOST_S = 12.0
 """Seconds of measuring, models together; starting the worker comes on top."""

@@ -222,8 +222,6 @@ def _differ_once(differences: np.ndarray, n_test: float) -> np.ndarray:
 def _add_bootstrap(contrast: Contrast, resampled: Resampled | None, alpha: float) -> Contrast:
     if resampled is None or contrast.n_seeds < 2:
         return contrast
-    if resampled.note is not None:
-        return replace(contrast, note=join_notes([contrast.note, resampled.note]))
     pair = (contrast.arm, contrast.baseline)
     draws, missing = resampled.stack(contrast.model, pair, contrast.seeds)
     if draws is None:

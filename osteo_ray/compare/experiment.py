@@ -1,6 +1,6 @@
 """What is to be trained and explained, and where its artifacts lie. Free of Ray and of PyTorch."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 
@@ -248,19 +248,30 @@ class Experiment:
         return {trial for trial in trials if self.path_of(trial) / LAST in there}
 
 
-def plan_trials(experiment: Experiment) -> tuple[list[Trial], list[Trial]]:
-    """Return the trainings of a comparison: those that others need, and those others.
-
-    Example of the first: `original`, and whatever else has to explain images or to be gone on
-    from. Of the second: every other arm.
-    """
+def list_arms(experiment: Experiment) -> list[Trial]:
+    """List the trainings that are compared: every arm of every model and seed."""
     config = experiment.config
-    arms = [
+    return [
         Trial(model, seed, arm)
         for seed in config.seed_numbers
         for model in config.models
         for arm in config.arms
     ]
+
+
+def plan_trials(
+    experiment: Experiment, only: Sequence[Trial] | None = None
+) -> tuple[list[Trial], list[Trial]]:
+    """Return the trainings of a comparison: those that others need, and those others.
+
+    Example of the first: `original`, and whatever else has to explain images or to be gone on
+    from. Of the second: every other arm.
+
+    Args:
+        experiment: What is compared.
+        only: The arms to plan for; by default all.
+    """
+    arms = list_arms(experiment) if only is None else list(only)
     originals = [trial for trial in arms if trial.arm == ORIGINAL]
     needed = [first for trial in arms for first in experiment.list_requirements(trial)]
     first = list(dict.fromkeys([*originals, *needed]))

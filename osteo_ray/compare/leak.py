@@ -9,7 +9,6 @@ import pandas as pd
 import pyarrow as pa
 import ray
 
-from osteo_ray.cluster import Plan
 from osteo_ray.compare.dataset import Dataset, fingerprint_images, read_pixels
 from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
 from osteo_ray.compare.metrics import compute_results
@@ -19,6 +18,8 @@ from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.config import AuditConfig, SetupConfig
 from osteo_ray.data.splits import SPLIT_NAMES, assign_splits, check_class_sizes
 from osteo_ray.errors import IncompleteError
+from osteo_ray.observer import Observer
+from osteo_ray.placement import Plan
 from osteo_ray.runs import Run, read_tables
 from osteo_ray.storage import Place
 
@@ -163,7 +164,17 @@ def _train(
     on_progress(len(trials) - len(missing))
     if not missing:
         return []
-    return run_sweep(missing, experiment, pixels, plan, name=kind, on_progress=on_progress)
+    observer = Observer(experiment.run.logs)
+    with observer.job(command="audit", split=kind), observer.stage(kind):
+        return run_sweep(
+            missing,
+            experiment,
+            pixels,
+            plan,
+            name=kind,
+            on_progress=on_progress,
+            observer=observer,
+        )
 
 
 def list_trials(config: SetupConfig) -> list[Trial]:

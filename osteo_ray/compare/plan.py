@@ -167,7 +167,7 @@ def measure_hours(config: PlanConfig, work: Work) -> Hours:
         rates,
         trainings_at_once=layout.concurrent_trials,
         workers=layout.workers,
-        explainers=layout.slots,
+        explainers=layout.explainers,
     )
 
 

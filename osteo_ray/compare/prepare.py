@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from osteo_ray.cluster import describe_environment
+from osteo_ray.cluster import describe_environment, plan_resources
 from osteo_ray.compare.arms import list_primary
 from osteo_ray.compare.dataset import fingerprint_images
 from osteo_ray.config import (
@@ -46,7 +46,7 @@ from osteo_ray.runs import (
     write_table,
     write_yaml,
 )
-from osteo_ray.storage import fill_directory, is_free, locate, locate_output
+from osteo_ray.storage import fill_directory, is_free, locate, reach
 
 
 def locate_run(config: CompareConfig) -> Run:
@@ -59,7 +59,7 @@ def locate_run(config: CompareConfig) -> Run:
         name = name_source(config.data) if config.data != PHANTOM else PHANTOM
         run = Run(locate("runs") / f"{name}-{hash_settings(config.identity())}")
     else:
-        run = Run(locate_output(config.out))
+        run = Run(reach(config.out))
     if run.config.exists():
         found = _read_identity(run, config)
         different = list_differences(found, config.identity())
@@ -246,7 +246,7 @@ def _describe_environment(
     config: CompareConfig, images: pd.DataFrame, source: str
 ) -> dict[str, Any]:
     return {
-        **describe_environment(),
+        **describe_environment(plan_resources(config.resources)),
         "source_fingerprint": source,
         "data_fingerprint": fingerprint_images(images, config),
     }

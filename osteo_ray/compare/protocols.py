@@ -9,7 +9,7 @@ from osteo_ray.compare.stages import Outcome, compare
 from osteo_ray.config import ProtocolsConfig
 from osteo_ray.progress import JobProgress
 from osteo_ray.runs import write_json
-from osteo_ray.storage import Place, locate_output
+from osteo_ray.storage import Place, reach
 
 PROTOCOLS: tuple[Literal["clean", "paper"], ...] = ("clean", "paper")
 
@@ -39,6 +39,6 @@ def compare_protocols(
 def place_of(config: ProtocolsConfig) -> Place:
     """Return the directory that holds both runs."""
     if config.out is not None:
-        return locate_output(config.out)
+        return reach(config.out)
     run = locate_run(config.to_compare("clean", "").model_copy(update={"out": None}))
     return run.root.with_name(f"{run.root.name}-protocols")

@@ -29,13 +29,11 @@ class Resampled:
         metric: A name in `METRIC_NAMES`.
         draws: Per model, arm and seed float64, (n_draws,); NaN where a draw lacks a class.
         tested: Per seed the numbers of the groups in its test set, distinct.
-        note: Why there are no draws; None where there are.
     """
 
     metric: str
     draws: dict[tuple[str, str, int], npt.NDArray[np.float64]]
     tested: dict[int, npt.NDArray[np.int64]]
-    note: str | None = None
 
     def stack(
         self, model: str, arms: Sequence[str], seeds: Sequence[int]
@@ -98,9 +96,6 @@ def resample_metric(
         values = measure_weighted(
             metric, list(groups.values()), of_groups[in_seed], predictions.positive
         )
-        if values is None:
-            note = f"No bootstrap interval: {metric} has no weighted form."
-            return Resampled(metric, {}, {}, note)
         for key, column in zip(groups, values.T, strict=True):
             draws[key.model, key.arm, number] = column
     return Resampled(metric, draws, tested)

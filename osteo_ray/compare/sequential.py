@@ -10,14 +10,15 @@ information grows as 1/(1/J + r), towards an end: 1/r. And for J₁ < J₂ seeds
 
 estimates at successive looks have the joint distribution of group sequential theory, that of a
 Brownian motion observed at the information fractions (Jennison and Turnbull, "Group Sequential
-Methods", 2000, chapter 11). Boundaries of z, two-sided and symmetric, come from `compare.spending`.
+Methods", 2000, chapter 11). What a look may spend of the error rate says `compare.spending`.
 
-**From z to t.** With few seeds the standard error is a guess, and another one at each look.
-Boundaries of t with the tail probability of those of z let 5 to 6 % through instead of 5 (measured:
-10 seeds with looks at 4 and 7, .057; 5 with looks at 2, 3 and 4, .064), as t at successive looks
-hangs together less than z. So boundaries of t are chosen such that the share of paths that leaves
-first at each look is what is spent there, over quasi-random paths of the model above; that of the
-first look is exact. Seeds that do not overlap as assumed break this as they break the corrected t.
+**Boundaries of t.** With few seeds the standard error is a guess, and another one at each look.
+The published boundaries are of z; those of t with the same tail probabilities let 5 to 6 % through
+instead of 5 (measured: 10 seeds with looks at 4 and 7, .057; 5 with looks at 2, 3 and 4, .064), as
+t at successive looks hangs together less than z. So boundaries of t are chosen such that the share
+of paths that leaves first at each look is what is spent there, over quasi-random paths of the model
+above; that of the first look is exact. Seeds that do not overlap as assumed break this as they
+break the corrected t.
 
 **Futility** is non-binding: going on in spite of it costs no error rate. It asks whether a
 difference will be shown, not whether equivalence will: a level of 0 leaves room for that.
@@ -33,7 +34,7 @@ import numpy as np
 from scipy import special, stats
 
 from osteo_ray.compare.significance import corrected_t_test
-from osteo_ray.compare.spending import find_bounds, spend
+from osteo_ray.compare.spending import spend
 from osteo_ray.config import Spending
 
 FUTILE = 0.1
@@ -51,7 +52,6 @@ class Look:
         n_seeds: Seeds that have run.
         fraction: Of the information at the final analysis.
         spent: Two-sided error rate used up so far, this look included.
-        z: Boundary of the standardised estimate, either sign, if its error were known.
         t: Boundary of the corrected t.
         nominal_p: Two-sided p of the corrected t-test below which this look rejects.
     """
@@ -59,7 +59,6 @@ class Look:
     n_seeds: int
     fraction: float
     spent: float
-    z: float
     t: float
     nominal_p: float
 
@@ -168,10 +167,9 @@ def plan_looks(
         information_fraction(count, n_seeds, n_test=n_test, n_train=n_train) for count in counts
     ]
     spent = [spend(fraction, alpha, spending) for fraction in fractions]
-    z = find_bounds(fractions, alpha, spending)
     t = _find_t_bounds(counts, spent, n_test / n_train)
     nominal = [2 * float(stats.t.sf(bound, n - 1)) for bound, n in zip(t, counts, strict=True)]
-    planned = map(Look, counts, fractions, spent, z, t, nominal)
+    planned = map(Look, counts, fractions, spent, t, nominal)
     return LookPlan(tuple(planned), n_test, n_train, alpha, spending, futile)
 
 

@@ -76,8 +76,6 @@ def share_explained(
         return end(
             f"A share needs at least 2 seeds with all three arms, but there are {len(seeds)}."
         )
-    if resampled.note is not None:
-        return end(resampled.note)
     draws, missing = resampled.stack(model, arms, seeds)
     if draws is None:
         return end(f"No share: {missing}")

@@ -1,14 +1,16 @@
 """The main job: stages that fill the cluster one after the other and end in tables on disk."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import ray
 
-from osteo_ray.cluster import Plan, confirm, connect, plan_resources
+from osteo_ray.cluster import confirm, connect, plan_resources
 from osteo_ray.compare.comparison import Analysis, analyse
 from osteo_ray.compare.costs import TRAINING_COST, Parts
 from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
@@ -26,16 +28,26 @@ from osteo_ray.compare.plan import state_plan
 from osteo_ray.compare.predictions import NAMES, encode_predictions
 from osteo_ray.compare.prepare import create_run, extend_run, list_source, locate_run
 from osteo_ray.compare.sweeps import Failure, run_sweep
+from osteo_ray.compare.tracking import check_tracking, track_comparison
 from osteo_ray.config import CompareConfig
 from osteo_ray.data.splits import SPLIT_NAMES
 from osteo_ray.errors import IncompleteError
-from osteo_ray.explain.generate import explain_images
+from osteo_ray.events import Explained
+from osteo_ray.explain.generate import Pool, explain_images
 from osteo_ray.lock import hold
+from osteo_ray.observer import Observer
+from osteo_ray.placement import Plan
 from osteo_ray.progress import Clock, JobProgress, Stage
 from osteo_ray.report.page import write_report
 from osteo_ray.runs import Run, read_json, read_tables, write_json, write_table
+from osteo_ray.watchdog import watch
 
-FIRST, EXPLAIN, SECOND = "train on originals", "explain", "train the other arms"
+READ, FIRST, EXPLAIN, SECOND = (
+    "read images",
+    "train on originals",
+    "explain",
+    "train the other arms",
+)
 
 
 @dataclass(frozen=True)
@@ -46,11 +58,13 @@ class Outcome:
         run: Where everything lies.
         comparison: What comparison.json holds.
         failures: Trials that are missing.
+        untracked: Why the result could not be handed to MLflow; None where it was, or need not be.
     """
 
     run: Run
     comparison: dict[str, Any]
     failures: list[Failure]
+    untracked: str | None = None
 
 
 @dataclass(frozen=True)
@@ -87,7 +101,14 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
             has taken the run over.
     """
     with hold(locate_run(config).root, progress.say):
-        return _conclude(run_trials(config, progress))
+        finished = run_trials(config, progress)
+        results, comparison = conclude(finished)
+        experiment = finished.experiment
+        write_report(experiment.run)
+        untracked = None
+        if config.mlflow:
+            untracked = track_comparison(experiment, results, comparison)
+        return Outcome(experiment.run, comparison, finished.failures, untracked)
 
 
 def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
@@ -97,29 +118,59 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         InputError: The input cannot be used; nothing was written.
     """
     run = locate_run(config)
+    if config.mlflow:
+        check_tracking(config.mlflow, run)
     source = list_source(config, run)
     clock = Clock()
     progress.say("start Ray")
     with connect():
         clock.lap("start Ray")
-        plan = plan_resources(config.resources)
+        plan = plan_resources(config.resources, progress.say)
         check = check_models.remote(config)
         if not run.config.exists():
-            with progress.following() as report:
-                create_run(run, config, source, lambda: confirm(check), report=report)
-            clock.lap("read images")
+            with (
+                progress.following() as report,
+                watch(READ, config.resources.stall_timeout) as beat,
+            ):
+                told = beat.with_reports(report)
+                create_run(run, config, source, lambda: confirm(check), report=told)
+            clock.lap(READ)
         confirm(check)
         extend_run(run, config)
         dataset = read_dataset(run, config)
         experiment = describe_experiment(run, config, dataset)
-        for seed in experiment.splits:
-            experiment.check_split(seed)
         progress.say(_state_plan(experiment))
-        progress.say(
-            f"{len(dataset.images)} images; {plan.concurrent_trials} trainings and {plan.slots} "
-            f"explaining actors at a time, each on {plan.slot.cpus} CPU(s), {plan.slot.gpus:g} GPU"
-        )
-        return _run_looks(Finished(experiment, dataset, [], clock, ()), plan, progress)
+        return run_experiment(experiment, dataset, plan, progress, clock)
+
+
+def run_experiment(
+    experiment: Experiment,
+    dataset: Dataset,
+    plan: Plan,
+    progress: JobProgress,
+    clock: Clock,
+    only: Sequence[Trial] | None = None,
+) -> Finished:
+    """Run the trials of an experiment that are not done, on the cluster that is connected.
+
+    Args:
+        experiment: What to run.
+        dataset: Its images.
+        plan: Of the cluster.
+        progress: Where to say how far it is.
+        clock: Where the time goes.
+        only: Arms to run, with all that they need and without looks; by default all.
+    """
+    for seed in experiment.splits:
+        experiment.check_split(seed)
+    progress.say(f"{len(dataset.images)} images; {plan.describe()}")
+    observer = Observer(experiment.run.logs)
+    begun = Finished(experiment, dataset, [], clock, ())
+    with observer.job(plan_hash=experiment.config.plan_hash(), layout=plan.describe()):
+        if only is None:
+            return _run_looks(begun, plan, progress, observer)
+        failures = _run_stages(experiment, plan, progress, clock, observer, only)
+        return replace(begun, failures=failures)
 
 
 def _state_plan(experiment: Experiment) -> str:
@@ -129,13 +180,15 @@ def _state_plan(experiment: Experiment) -> str:
     return state_plan(config, Parts(*means), float(np.mean(experiment.labels == positive)))
 
 
-def _run_looks(finished: Finished, plan: Plan, progress: JobProgress) -> Finished:
+def _run_looks(
+    finished: Finished, plan: Plan, progress: JobProgress, observer: Observer
+) -> Finished:
     """Run the seeds up to each planned look, then the rest, unless a look says to stop."""
     whole = finished.experiment
     counts = [*whole.config.statistics.looks, whole.config.seeds]
     for number, n_seeds in enumerate(counts, start=1):
         experiment = whole.take_seeds(n_seeds) if len(counts) > 1 else whole
-        failures = _run_stages(experiment, plan, progress, finished.clock)
+        failures = _run_stages(experiment, plan, progress, finished.clock, observer)
         finished = replace(finished, experiment=experiment, failures=failures)
         if len(counts) == 1:
             break
@@ -148,16 +201,22 @@ def _run_looks(finished: Finished, plan: Plan, progress: JobProgress) -> Finishe
         for model, decision in look.decisions.items():
             said = "too few seeds are complete" if decision is None else decision.reason
             progress.say(f"look {number}, {model}: {said}")
+            observer.events.write("look", number=number, model=model, reason=said)
         if look.stop:
             break
     return finished
 
 
 def _run_stages(
-    experiment: Experiment, plan: Plan, progress: JobProgress, clock: Clock
+    experiment: Experiment,
+    plan: Plan,
+    progress: JobProgress,
+    clock: Clock,
+    observer: Observer,
+    only: Sequence[Trial] | None = None,
 ) -> list[Failure]:
     """Do what is missing; return the trials that failed, or that could not begin."""
-    first, second = plan_trials(experiment)
+    first, second = plan_trials(experiment, only)
     jobs = list_explanations(experiment, second)
     trainings = {FIRST: first, SECOND: second}
     stages = _plan_stages(experiment, trainings, jobs)
@@ -170,7 +229,7 @@ def _run_stages(
     def sweep(name: str, trials: list[Trial]) -> list[Failure]:
         done = experiment.list_done(trials)
         pending = [trial for trial in trials if trial not in done]
-        with progress.stage(name):
+        with progress.stage(name), observer.stage(name):
             failures = []
             if pending:
                 failures = run_sweep(
@@ -180,6 +239,7 @@ def _run_stages(
                     plan,
                     name=name.replace(" ", "-"),
                     on_progress=lambda share: progress.advance(name, share),
+                    observer=observer,
                 )
         clock.lap(name)
         return failures
@@ -189,9 +249,9 @@ def _run_stages(
         lost = {failure.trial for failure in failures}
         if second:
             if jobs:
-                with progress.stage(EXPLAIN):
+                with progress.stage(EXPLAIN), observer.stage(EXPLAIN):
                     ready = [job for job in jobs if job.job.teacher not in lost]
-                    _explain(experiment, plan, ready, progress)
+                    _explain(experiment, plan, ready, progress, observer)
                 clock.lap(EXPLAIN)
             stuck = {t for t in second if lost & set(experiment.list_requirements(t))}
             failures += sweep(SECOND, [trial for trial in second if trial not in stuck])
@@ -225,9 +285,18 @@ def _plan_stages(
 
 
 def _explain(
-    experiment: Experiment, plan: Plan, jobs: list[Explanations], progress: JobProgress
+    experiment: Experiment,
+    plan: Plan,
+    jobs: list[Explanations],
+    progress: JobProgress,
+    observer: Observer,
 ) -> None:
     config = experiment.config
+
+    def tell(part: Explained) -> None:
+        progress.advance(EXPLAIN, part.n_images)
+        observer.explained(part)
+
     pending = [job.explainable for job in jobs if job.n_done < job.n_wanted]
     if pending:
         explain_images(
@@ -236,9 +305,8 @@ def _explain(
             config.lime,
             n_classes=len(experiment.classes),
             image_size=config.image_size,
-            slot=plan.slot,
-            n_actors=plan.slots,
-            on_explained=lambda n, errors: progress.advance(EXPLAIN, n),
+            pool=Pool(plan.explainer, plan.explainers, config.resources.stall_timeout),
+            on_explained=tell,
         )
 
 
@@ -280,8 +348,12 @@ def keep_durations(finished: Finished) -> None:
     write_json(path, {**read_json(path), "durations_s": finished.clock.durations_s})
 
 
-def _conclude(finished: Finished) -> Outcome:
-    """Gather the tables, test, judge and report."""
+def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Gather the tables, test and judge; return what results.parquet and comparison.json hold.
+
+    Raises:
+        IncompleteError: Nothing can be concluded, because too little finished.
+    """
     run, failures = finished.experiment.run, finished.failures
     predictions = gather_predictions(finished)
     missing = [{**vars(failure.trial), "reason": failure.reason} for failure in failures]
@@ -296,5 +368,4 @@ def _conclude(finished: Finished) -> Outcome:
     write_json(run.comparison, comparison)
     finished.clock.lap("statistics")
     keep_durations(finished)
-    write_report(run)
-    return Outcome(run, comparison, failures)
+    return results, comparison

@@ -3,7 +3,9 @@
 Whatever needs PyTorch is imported in the workers: it takes seconds, and the driver does without.
 """
 
+import os
 import time
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
@@ -14,14 +16,17 @@ import ray.train
 from ray import tune
 from ray.tune.experiment import Trial as TuneTrial
 
-from osteo_ray.cluster import Plan
 from osteo_ray.compare.experiment import Experiment, Trial
+from osteo_ray.observer import Observer
+from osteo_ray.placement import Plan
 from osteo_ray.runs import place_logs
+from osteo_ray.watchdog import Beat, watch
 
 if TYPE_CHECKING:
     from osteo_ray.models.training import Epoch
 
 _REPORT_INTERVAL_S = 2.0
+_MOST_PENDING = "16"  # trials that wait for room, so that an added node is filled at once
 
 
 @dataclass(frozen=True)
@@ -40,11 +45,13 @@ def run_sweep(
     *,
     name: str,
     on_progress: Callable[[float], None],
+    observer: Observer,
 ) -> list[Failure]:
     """Run trials as many at a time as the cluster has room for.
 
     Trials that share a process follow one another in it, so that its start-up is paid once. A
-    trial that fails leaves the others running.
+    trial that fails leaves the others running. One whose process or node died starts again, from
+    its last checkpoint; one whose loss diverged does not, as it would diverge again.
 
     Args:
         trials: What to run, at least one; none of them done.
@@ -53,32 +60,44 @@ def run_sweep(
         plan: Workers per trial, trials at once.
         name: Of the sweep, for its log folder.
         on_progress: Called with the share of one trial that has been done since the last call.
+        observer: Told of each training that ends.
 
     Returns:
         The trials that did not finish.
+
+    Raises:
+        IncompleteError: Nothing was computed for too long.
     """
-    # In a list, Ray hands on the reference; each worker then maps the array without a copy.
-    run_one = tune.with_parameters(_run_trial, experiment=experiment, pixels=[pixels], plan=plan)
-    sweep = tune.Tuner(
-        tune.with_resources(run_one, _trial_resources(plan)),
-        param_space={"trial": tune.grid_search([asdict(trial) for trial in trials])},
-        tune_config=tune.TuneConfig(
-            reuse_actors=True, max_concurrent_trials=plan.concurrent_trials
-        ),
-        run_config=tune.RunConfig(
-            name=f"{name}-{time.strftime('%Y%m%d-%H%M%S')}",
-            storage_path=str(place_logs(experiment.run) / "tune"),
-            failure_config=tune.FailureConfig(max_failures=experiment.config.resources.max_retries),
-            callbacks=[_ProgressCallback(on_progress)],
-            verbose=0,
-        ),
-    )
+    resources = experiment.config.resources
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = _MOST_PENDING
     reasons = {}
-    grid = sweep.fit()
+    with watch(name, resources.stall_timeout) as beat:
+        # In a list, Ray hands on the reference; each worker then maps the array without a copy.
+        run_one = tune.with_parameters(
+            _run_trial, experiment=experiment, pixels=[pixels], plan=plan, beat=beat
+        )
+        sweep = tune.Tuner(
+            tune.with_resources(run_one, _trial_resources(plan)),
+            param_space={"trial": tune.grid_search([asdict(trial) for trial in trials])},
+            tune_config=tune.TuneConfig(
+                reuse_actors=True,
+                # What runs at once, Ray decides by what is free, so that nodes may come and go.
+                # Wide trials hold nothing themselves: more of them than fit would only wait.
+                max_concurrent_trials=plan.concurrent_trials if plan.workers > 1 else None,
+            ),
+            run_config=tune.RunConfig(
+                name=f"{name}-{uuid.uuid4().hex[:8]}",  # never by the clock, which may be moved
+                storage_path=str(place_logs(experiment.run) / "tune"),
+                failure_config=tune.FailureConfig(max_failures=resources.max_retries),
+                callbacks=[_ProgressCallback(on_progress, experiment, observer)],
+                verbose=0,
+            ),
+        )
+        grid = sweep.fit()
     done = experiment.list_done(trials)
     for result in (grid[number] for number in range(len(grid))):
         trial = Trial(**(result.config or {})["trial"])
-        reasons[trial] = _describe(result.error)
+        reasons[trial] = (result.metrics or {}).get("failed") or _describe(result.error)
     return [
         Failure(trial, reasons.get(trial, "it was never started"))
         for trial in trials
@@ -99,49 +118,74 @@ def _run_trial(
     experiment: Experiment,
     pixels: "list[ray.ObjectRef[np.ndarray]]",
     plan: Plan,
+    beat: Beat,
 ) -> None:
     """Run one trial in this process, or as a group of workers."""
+    trial = Trial(**config["trial"])
+    run = _run_on_workers if plan.workers > 1 else _run_here
+    failed = run(trial, experiment, pixels, plan, beat)
+    tune.report({"failed": failed} if failed else {"share": 1.0})
+
+
+def _run_here(
+    trial: Trial,
+    experiment: Experiment,
+    pixels: "list[ray.ObjectRef[np.ndarray]]",
+    plan: Plan,
+    beat: Beat,
+) -> str:
     import torch
 
-    from osteo_ray.compare.trials import run_trial
-
-    trial = Trial(**config["trial"])
     n_epochs = experiment.config.training.epochs
-    if plan.workers > 1:
-        _run_on_workers(trial, experiment, pixels, plan)
-    else:
-        reported_at = time.monotonic()
+    reported_at = time.monotonic()
 
-        def report(epoch: "Epoch") -> None:
-            nonlocal reported_at
-            if time.monotonic() - reported_at > _REPORT_INTERVAL_S:
-                reported_at = time.monotonic()
-                tune.report({"share": (epoch.number + 1) / n_epochs})
+    def report(epoch: "Epoch") -> None:
+        nonlocal reported_at
+        if time.monotonic() - reported_at > _REPORT_INTERVAL_S:
+            reported_at = time.monotonic()
+            tune.report({"share": (epoch.number + 1) / n_epochs})
 
-        run_trial(
-            trial,
-            experiment,
-            ray.get(pixels[0]),
-            device=torch.device(plan.slot.device),
-            n_threads=plan.slot.cpus,
-            on_epoch=report,
-        )
-    tune.report({"share": 1.0})
+    return _train(
+        trial,
+        experiment,
+        ray.get(pixels[0]),
+        device=torch.device(plan.slot.device),
+        n_threads=plan.slot.cpus,
+        on_epoch=report,
+        on_step=beat,
+    )
+
+
+def _train(trial: Trial, experiment: Experiment, pixels: np.ndarray, **named: Any) -> str:
+    """Run a trial; return an empty string, or why no retry would help."""
+    from osteo_ray.compare.trials import run_trial
+    from osteo_ray.models.training import DivergedError
+
+    try:
+        run_trial(trial, experiment, pixels, **named)
+    except DivergedError as error:
+        return str(error)
+    return ""
 
 
 def _run_on_workers(
-    trial: Trial, experiment: Experiment, pixels: "list[ray.ObjectRef[np.ndarray]]", plan: Plan
-) -> None:
+    trial: Trial,
+    experiment: Experiment,
+    pixels: "list[ray.ObjectRef[np.ndarray]]",
+    plan: Plan,
+    beat: Beat,
+) -> str:
     from ray.train.torch import TorchTrainer
 
     key = experiment.key_of(trial)
-    TorchTrainer(
-        _run_rank,
+    result = TorchTrainer(
+        _run_rank,  # type: ignore[arg-type]  # hints show V1, which returned nothing
         train_loop_config={
             "trial": trial,
             "experiment": experiment,
             "pixels": pixels,
             "slot": plan.slot,
+            "beat": beat,
         },
         scaling_config=ray.train.ScalingConfig(
             num_workers=plan.workers,
@@ -157,24 +201,25 @@ def _run_on_workers(
             ),
         ),
     ).fit()
+    return str(result.return_value)  # type: ignore[attr-defined]  # hints show V1
 
 
-def _run_rank(config: dict[str, Any]) -> None:
+def _run_rank(config: dict[str, Any]) -> str:
     """Train as one of the workers of a TorchTrainer, which has set the process group up."""
     from ray.train.torch import get_device
 
-    from osteo_ray.compare.trials import run_trial
     from osteo_ray.models.training import Ranks
 
     context = ray.train.get_context()
     slot = config["slot"]
-    run_trial(
+    return _train(
         config["trial"],
         config["experiment"],
         ray.get(config["pixels"][0]),
         device=get_device(),
         n_threads=slot.cpus,
         ranks=Ranks(context.get_world_rank(), context.get_world_size()),
+        on_step=config["beat"],
     )
 
 
@@ -187,15 +232,19 @@ def _describe(error: Exception | None) -> str:
 
 
 class _ProgressCallback(tune.Callback):
-    """Turn the results of all trials into one stream of progress."""
+    """Turn the results of all trials into one stream of progress, and tell of their ends."""
 
-    def __init__(self, on_progress: Callable[[float], None]) -> None:
+    def __init__(
+        self, on_progress: Callable[[float], None], experiment: Experiment, observer: Observer
+    ) -> None:
         self.on_progress = on_progress
+        self.experiment = experiment
+        self.observer = observer
         self.shares: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the display behind: Tune stores a copy of each callback."""
-        return {"on_progress": None, "shares": self.shares}
+        return {"shares": self.shares}
 
     def on_trial_result(
         self,
@@ -210,3 +259,23 @@ class _ProgressCallback(tune.Callback):
         if share > before:
             self.shares[trial.trial_id] = share
             self.on_progress(share - before)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        self._tell(trial, None)
+
+    def on_trial_error(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        self._tell(trial, _describe(trial.get_error()))
+
+    def _tell(self, ended: TuneTrial, reason: str | None) -> None:
+        trial, result = Trial(**ended.config["trial"]), ended.last_result or {}
+        self.observer.trained(
+            asdict(trial),
+            self.experiment.key_of(trial),
+            seconds=float(result.get("time_total_s", 0.0)),
+            worker=f"{result.get('node_ip', 'unknown')}/{result.get('pid', 'unknown')}",
+            reason=reason,
+        )

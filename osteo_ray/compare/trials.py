@@ -36,6 +36,7 @@ def run_trial(
     n_threads: int,
     ranks: Ranks = Ranks(),
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_step: Callable[[], None] = lambda: None,
 ) -> None:
     """Train, predict the validation and test images, and store it all at once.
 
@@ -47,9 +48,11 @@ def run_trial(
         n_threads: CPU threads.
         ranks: With more than one, every rank calls this; rank 0 stores.
         on_epoch: Called after each epoch.
+        on_step: Called after each batch.
 
     Raises:
         LeakError: The split tears images apart that belong together.
+        DivergedError: The loss became infinite or NaN.
     """
     if experiment.is_done(trial):
         return
@@ -73,6 +76,7 @@ def run_trial(
         ranks=ranks,
         checkpoint=partial / "training.pt",
         on_epoch=on_epoch,
+        on_step=on_step,
     )
     if ranks.rank > 0:
         return

@@ -109,9 +109,9 @@ class _Evidence:
         contrast = self.get(arm, baseline)
         return contrast is not None and _is_gain(contrast, self.alpha)
 
-    def explains(self, control: str, arm: str | None = None) -> bool:
-        """Tell whether an arm, by default the judged one, leads a control by less than margin."""
-        contrast = self.get(arm or self.judged, control)
+    def explains(self, control: str) -> bool:
+        """Tell whether the judged arm leads a control by less than the margin."""
+        contrast = self.get(self.judged, control)
         p = None if contrast is None else contrast.p_non_superiority
         return p is not None and p < self.alpha
 

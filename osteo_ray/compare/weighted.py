@@ -30,7 +30,7 @@ def measure_weighted(
     groups: Sequence[Group],
     weights: Weights,
     positive: int,
-) -> Values | None:
+) -> Values:
     """Measure trained models under each set of weights.
 
     Args:
@@ -40,18 +40,20 @@ def measure_weighted(
         positive: Index of the positive class; counts where there are two classes.
 
     Returns:
-        float64, (n_draws, n_groups), NaN where the metric is undefined; None if it has no weighted
-        form here.
+        float64, (n_draws, n_groups), NaN where the metric is undefined.
+
+    Raises:
+        ValueError: There is no such metric.
     """
+    if metric not in COUNT_METRICS | SCORE_METRICS:
+        raise ValueError(f"Expected a metric with a weighted form, but got {metric}.")
     n_classes = groups[0].probabilities.shape[1]
     chosen = slice(positive, positive + 1) if n_classes == 2 else slice(None)
     with np.errstate(divide="ignore", invalid="ignore"):
         if metric in COUNT_METRICS:
             return COUNT_METRICS[metric](count_weighted(groups, weights), chosen)
-        if metric in SCORE_METRICS:
-            measured = [_measure_scores(metric, group, weights, positive) for group in groups]
-            return np.stack(measured, axis=1)
-    return None
+        measured = [_measure_scores(metric, group, weights, positive) for group in groups]
+        return np.stack(measured, axis=1)
 
 
 def _measure_scores(metric: str, group: Group, weights: Weights, positive: int) -> Values:

@@ -3,6 +3,7 @@
 import hashlib
 import secrets
 from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -13,7 +14,9 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
+from ray.exceptions import RayError
 
+from osteo_ray.cluster import allow_lost_blocks
 from osteo_ray.config import hash_settings
 from osteo_ray.data.images import (
     Decoded,
@@ -28,12 +31,14 @@ from osteo_ray.data.listing import Source
 from osteo_ray.data.looks import describe_look, measure_contrast, shrink_to_preview
 from osteo_ray.data.readers import Reader
 from osteo_ray.data.thumbnails import SQUARE_PX, Thumbnails, digest_pixels, make_thumbnail
-from osteo_ray.errors import InputError
+from osteo_ray.errors import IncompleteError, InputError
 from osteo_ray.progress import Report, ignore_progress
 from osteo_ray.runs import PIXELS, write_pixels
 from osteo_ray.storage import Place
 
 _LEAST_PER_BLOCK, _MOST_PER_BLOCK, _BLOCKS = 32, 512, 16  # images; blocks of a set in between
+_TRIES = 3  # of a block whose process dies, and then of each image of it alone
+_MOST_LOST = 16  # blocks, and then images; above that it is not the images
 _FOUND = pa.schema(
     [
         ("image_id", pa.string()),
@@ -54,6 +59,7 @@ _FOUND = pa.schema(
         ("preview", pa.binary()),
         ("thumbnail", pa.binary()),
         ("reason", pa.string()),
+        ("failure", pa.string()),  # why the block could not be read at all
     ]
 )
 
@@ -89,7 +95,8 @@ def ingest_images(
     """Read every image of a source.
 
     Only small columns come back; thumbnails are appended to a file, and pixels are written by the
-    workers, in parts of a few dozen images. So memory does not grow with the pixels.
+    workers, in parts of a few dozen images. So memory does not grow with the pixels. An image that
+    kills the process that reads it, also when it is alone, is refused.
 
     Args:
         source: What to read.
@@ -102,6 +109,7 @@ def ingest_images(
 
     Raises:
         InputError: Too many images were refused, or all of them.
+        IncompleteError: Blocks could not be read for other reasons than their images.
     """
     items = source.items
     key = secrets.token_bytes(16)  # forgotten at the end, and with it whose images these were
@@ -109,21 +117,18 @@ def ingest_images(
     for row, patient in zip(rows, items["patient_id"], strict=True):
         row["patient"] = _veil(patient, key)
     per_block = min(max(len(rows) // _BLOCKS, _LEAST_PER_BLOCK), _MOST_PER_BLOCK)
-    blocks = max(1, -(-len(rows) // per_block))
-    dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-        partial(_decode_batch, reader=source.reader, key=key, pixels=pixels, image_size=image_size),
-        batch_size=per_block,
+    decode_batch = partial(
+        _decode_or_tell, reader=source.reader, key=key, pixels=pixels, image_size=image_size
     )
     scratch.mkdir(parents=True, exist_ok=True)
     path = scratch / "thumbnails.u8"
     parts, done = [], 0
     report("read images", 0, len(rows))
     with path.open("wb") as file:
-        batches: Any = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
-        for batch in batches:
+        for batch in _read(rows, per_block, decode_batch):
             for thumbnail in batch["thumbnail"].drop_null():
                 file.write(thumbnail.as_py())
-            parts.append(batch.drop_columns(["thumbnail"]))
+            parts.append(batch.drop_columns(["thumbnail", "failure"]))
             done += len(batch)
             report("read images", done, len(rows))
     table = pa.concat_tables(parts)
@@ -138,6 +143,47 @@ def ingest_images(
     rows = images.pop("row").to_numpy(np.int64)
     thumbnails = Thumbnails(path, rows, workers_see_scratch)
     return Ingest(images, thumbnails, rejects)
+
+
+Rows = list[dict[str, Any]]
+
+
+def _read(
+    rows: Rows, per_block: int, decode: Callable[[dict[str, np.ndarray]], pa.Table]
+) -> Iterator[pa.Table]:
+    """Decode rows in blocks; those of a lost block one by one; refuse what is lost even so."""
+    for size in (per_block, 1):
+        found: set[str] = set()
+        for batch in _read_blocks(rows, size, decode) if rows else ():
+            found.update(batch["path"].to_pylist())
+            yield batch
+        rows = [row for row in rows if row["path"] not in found]
+    reason = f"the process that read this image alone died {_TRIES} times"
+    if rows:
+        lost = [{"path": row["path"], "label": row["label"], "reason": reason} for row in rows]
+        yield pa.Table.from_pylist(lost, schema=_FOUND)
+
+
+def _read_blocks(
+    rows: Rows, size: int, decode: Callable[[dict[str, np.ndarray]], pa.Table]
+) -> Iterator[pa.Table]:
+    blocks = max(1, -(-len(rows) // size))
+    with allow_lost_blocks(_MOST_LOST):
+        dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
+            decode, batch_size=size, max_retries=_TRIES - 1
+        )
+        batches: Any = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
+        try:
+            for batch in batches:
+                (*failures,) = filter(None, batch["failure"].to_pylist())
+                if failures:
+                    raise IncompleteError(f"Reading images failed: {failures[0]}")
+                yield batch
+        except RayError as error:
+            raise IncompleteError(
+                f"Reading was given up: the processes of more than {_MOST_LOST} blocks died again "
+                f"and again, which single images do not explain. The last error: {error}"
+            ) from error
 
 
 def _veil(patient: str, key: bytes) -> str:
@@ -185,6 +231,15 @@ def decode(content: bytes | np.ndarray) -> Decoded:
     from osteo_ray.data.dicom import decode_dicom
 
     return decode_dicom(content)
+
+
+def _decode_or_tell(batch: dict[str, np.ndarray], **named: Any) -> pa.Table:
+    """Decode images; tell what went wrong, where a lost block would look like a dead process."""
+    try:
+        return _decode_batch(batch, **named)
+    except Exception as error:
+        told = {"path": "", "reason": "", "failure": f"{type(error).__name__}: {error}"}
+        return pa.Table.from_pylist([told], schema=_FOUND)
 
 
 def _decode_batch(

@@ -1,15 +1,19 @@
 """The job of explaining a set of images with one trained classifier, without a comparison."""
 
-from osteo_ray.cluster import Plan, confirm, connect, plan_resources
+from osteo_ray.cluster import confirm, connect, plan_resources
 from osteo_ray.config import ExplainConfig, ResourceSettings
 from osteo_ray.errors import IncompleteError
+from osteo_ray.events import Explained
 from osteo_ray.explain.checkpoint_check import check_checkpoint
-from osteo_ray.explain.generate import explain_images
+from osteo_ray.explain.generate import Pool, explain_images
 from osteo_ray.explain.jobs import Explainable, Summary, read_done, summarize
 from osteo_ray.explain.prepare_set import Subject, create_set, find_subject, list_source, locate_set
 from osteo_ray.lock import hold
+from osteo_ray.observer import Observer
+from osteo_ray.placement import Plan
 from osteo_ray.progress import Clock, JobProgress, Stage
 from osteo_ray.runs import Run, read_json, read_table, write_json
+from osteo_ray.watchdog import watch
 
 EXPLAIN = "explain"
 
@@ -45,11 +49,16 @@ def _explain_set(
     progress.say("start Ray")
     with connect():
         clock.lap("start Ray")
-        plan = plan_resources(ResourceSettings(**config.resources.model_dump()))
+        resources = ResourceSettings(**config.resources.model_dump())
+        plan = plan_resources(resources, progress.say)
         if not run.config.exists():
             check = check_checkpoint.remote(subject.path, config.method)
-            with progress.following() as report:
-                create_set(run, config, subject, source, lambda: confirm(check), report=report)
+            with (
+                progress.following() as report,
+                watch("read images", resources.stall_timeout) as beat,
+            ):
+                told = beat.with_reports(report)
+                create_set(run, config, subject, source, lambda: confirm(check), report=told)
             clock.lap("read images")
         n_new = len(_list_missing(run))
         _explain(run, config, subject, plan, progress)
@@ -94,18 +103,27 @@ def _explain(
         controls=config.method == "lime",
     )
     progress.say(
-        f"{len(ids)} images; {plan.slots} explaining actors at a time, each on {plan.slot.cpus} "
-        f"CPU(s), {plan.slot.gpus:g} GPU"
+        f"{len(ids)} images; {plan.explainers} explaining actors at a time ({plan.explainer} each)"
     )
     stage = Stage(EXPLAIN, "images", len(ids), 1.0, len(done))
-    with progress.showing([stage]), progress.stage(EXPLAIN):
+    observer = Observer(run.logs)
+
+    def tell(part: Explained) -> None:
+        progress.advance(EXPLAIN, part.n_images)
+        observer.explained(part)
+
+    with (
+        observer.job(command="explain", slots=plan.slots, cpus=plan.slot.cpus, gpus=plan.slot.gpus),
+        progress.showing([stage]),
+        progress.stage(EXPLAIN),
+        observer.stage(EXPLAIN),
+    ):
         explain_images(
             run.pixels,
             [explainable],
             config.lime,
             n_classes=len(subject.checkpoint.classes),
             image_size=subject.checkpoint.image_size,
-            slot=plan.slot,
-            n_actors=plan.slots,
-            on_explained=lambda n, errors: progress.advance(EXPLAIN, n),
+            pool=Pool(plan.explainer, plan.explainers, config.resources.stall_timeout),
+            on_explained=tell,
         )

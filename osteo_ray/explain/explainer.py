@@ -1,7 +1,7 @@
 """The actor that explains images: which classifiers, which images, what it writes."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,15 +11,16 @@ import torch
 
 from osteo_ray.config import LimeSettings, hash_settings
 from osteo_ray.data.masks import cover_area, keep_most, pack_mask
+from osteo_ray.events import Explained
 from osteo_ray.explain.faithfulness import measure_faithfulness
 from osteo_ray.explain.gradcam import compute_heatmaps
-from osteo_ray.explain.jobs import Explainable
+from osteo_ray.explain.jobs import Explainable, make_record
 from osteo_ray.explain.lime import Explanation, explain_images, fill_superpixels
 from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.models.classifier import Classifier, load_classifier
 from osteo_ray.models.forward import Predict, open_classifier
 from osteo_ray.models.training import make_deterministic
-from osteo_ray.runs import FAITHFULNESS, HEATMAPS, MASKS, read_rows, write_table
+from osteo_ray.runs import FAITHFULNESS, HEATMAPS, MASKS, read_rows, read_table, write_table
 from osteo_ray.storage import Place
 
 _STEPS = 8  # in which pixels come and go, to measure faithfulness
@@ -80,6 +81,7 @@ class Explainer:
         image_size: Side of the images, pixels.
         device: Where to compute.
         n_threads: CPU threads.
+        on_batch: Called after each batch that a classifier was given.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Explainer:
         image_size: int,
         device: str,
         n_threads: int,
+        on_batch: Callable[[], None] = lambda: None,
     ) -> None:
         make_deterministic(n_threads)
         self.explainables = explainables
@@ -98,9 +101,10 @@ class Explainer:
         self.image_size = image_size
         self.device = torch.device(device)
         self.n_threads = n_threads
+        self.on_batch = on_batch
         self.loaded: dict[Place, tuple[Classifier, Predict]] = {}
 
-    def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
+    def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[Explained]:
         """Explain slices of pixel files; write their masks, tell how many after each classifier."""
         for file, start, stop in zip(batch["file"], batch["start"], batch["stop"], strict=True):
             items = [
@@ -121,9 +125,13 @@ class Explainer:
         explainable: Explainable,
         items: list[_Item],
         segments: dict[str, np.ndarray | ValueError],
-    ) -> dict[str, np.ndarray]:
+    ) -> Explained:
         wanted = explainable.wanted - explainable.done
         todo = [item for item in items if item.image_id in wanted]
+        part = f"part-{hash_settings([item.image_id for item in todo])}.parquet"
+        if (explainable.masks / part).exists():  # by a process that died later in this very slice
+            n_errors = _count_errors(explainable, part)
+            return Explained(explainable.name, len(todo), n_errors, 0)
         if explainable.method == "gradcam":
             found = self._explain_by_gradcam(explainable, todo)
         else:
@@ -137,19 +145,21 @@ class Explainer:
             if isinstance(one, ValueError):
                 n_errors += 1
                 records += [
-                    _make_record(explainable, item, kind, error=str(one))
+                    make_record(explainable, item.image_id, kind, error=str(one))
                     for kind in explainable.kinds
                 ]
+        self._draw_heatmaps(explainable, items)
         if records:
             # Masks last: they tell that the images are done.
-            part = f"part-{hash_settings([record['image_id'] for record in records])}.parquet"
             figures = self._measure(explainable, todo, found)
             if figures:
                 table = pa.Table.from_pylist(figures, schema=FAITHFULNESS)
                 write_table(explainable.faithfulness / part, table)
             write_table(explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS))
-        self._draw_heatmaps(explainable, items)
-        return {"explained": np.array([len(todo)]), "errors": np.array([n_errors])}
+        n_samples = sum(
+            record["n_samples"] or 0 for record in records if record["kind"] == explainable.method
+        )
+        return Explained(explainable.name, len(todo), n_errors, n_samples)
 
     def _divide(self, image: np.ndarray) -> np.ndarray | ValueError:
         try:
@@ -188,9 +198,9 @@ class Explainer:
                 continue
             found[item.image_id] = one = _Found(
                 records=[
-                    _make_record(
+                    make_record(
                         explainable,
-                        item,
+                        item.image_id,
                         "lime",
                         keep_mask=pack_mask(explanation.keep_mask),
                         unstable=explanation.stability < self.settings.stability,
@@ -227,7 +237,9 @@ class Explainer:
         heatmaps = self._compute_heatmaps(explainable, [item for item, _ in explained], classes)
         for (item, one), heatmap in zip(explained, heatmaps, strict=True):
             if isinstance(heatmap, ValueError):
-                one.records.append(_make_record(explainable, item, "gradcam", error=str(heatmap)))
+                one.records.append(
+                    make_record(explainable, item.image_id, "gradcam", error=str(heatmap))
+                )
                 continue
             keep_mask = keep_most(heatmap, int(one.keep_masks["lime"].sum()))
             _add_control(one, explainable, item, "gradcam", heatmap, keep_mask)
@@ -238,7 +250,11 @@ class Explainer:
         """Return a heat map with a peak for each image, or why there is none."""
         classifier = self._load(explainable)[0]
         try:
-            maps = compute_heatmaps(classifier, self._stack([one.image for one in items]), classes)
+            # One by one: pixels are ranked, and a batch changes the last digits of their values.
+            maps = [
+                compute_heatmaps(classifier, self._stack([one.image]), classes[[number]])[0]
+                for number, one in enumerate(items)
+            ]
         except ValueError as error:
             return [error] * len(items)
         flat = ValueError(
@@ -266,9 +282,9 @@ class Explainer:
                 found.append(heatmap)
                 continue
             keep_mask = keep_most(heatmap, max(1, round(explainable.area * heatmap.size)))
-            record = _make_record(
+            record = make_record(
                 explainable,
-                item,
+                item.image_id,
                 "gradcam",
                 keep_mask=pack_mask(keep_mask),
                 explained_class=int(classes[number]),
@@ -323,9 +339,14 @@ class Explainer:
                 n_classes=self.n_classes,
                 image_size=self.image_size,
             ).to(self.device)
-            predict = open_classifier(
+            run = open_classifier(
                 classifier, self.image_size, explainable.frozen, self.device, self.n_threads
             )
+
+            def predict(images: torch.Tensor) -> torch.Tensor:
+                self.on_batch()
+                return run(images)
+
             self.loaded[explainable.checkpoint] = (classifier, predict)
         return self.loaded[explainable.checkpoint]
 
@@ -355,6 +376,11 @@ class Explainer:
             write_table(explainable.heatmaps / f"{item.image_id}.parquet", table)
 
 
+def _count_errors(explainable: Explainable, part: str) -> int:
+    rows = read_table(explainable.masks / part, ["kind", "error"]).to_pylist()
+    return sum(row["kind"] == explainable.method and row["error"] is not None for row in rows)
+
+
 def _describe(explanation: Explanation) -> dict[str, Any]:
     return {
         "weights": explanation.weights.tolist(),
@@ -362,22 +388,6 @@ def _describe(explanation: Explanation) -> dict[str, Any]:
         "n_samples": explanation.n_samples,
         "local_fit": explanation.local_fit,
         "stability": explanation.stability,
-    }
-
-
-def _make_record(
-    explainable: Explainable, item: _Item, kind: str, keep_mask: bytes = b"", **figures: Any
-) -> dict[str, Any]:
-    """Make a row of the masks table; what is not given is null."""
-    return {
-        "model": explainable.model,
-        "seed": explainable.seed,
-        "teacher": explainable.teacher,
-        "target": "predicted" if explainable.targets is None else "true",
-        "kind": kind,
-        "image_id": item.image_id,
-        "keep_mask": keep_mask,
-        **figures,
     }
 
 
@@ -389,6 +399,8 @@ def _add_control(
     importance: np.ndarray,
     keep_mask: np.ndarray,
 ) -> None:
-    found.records.append(_make_record(explainable, item, kind, keep_mask=pack_mask(keep_mask)))
+    found.records.append(
+        make_record(explainable, item.image_id, kind, keep_mask=pack_mask(keep_mask))
+    )
     found.importance[kind] = importance
     found.keep_masks[kind] = keep_mask

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow.compute as pc
 
@@ -56,9 +57,45 @@ class Explainable:
     controls: bool = False
 
     @property
+    def name(self) -> str:
+        """Return its name in logs."""
+        return f"{self.model}/seed-{self.seed}/{self.teacher}-{self.fingerprint[:12]}"
+
+    @property
     def kinds(self) -> tuple[str, ...]:
         """Return the kinds of mask that it makes."""
         return (self.method, *(("random", "gradcam") if self.controls else ()))
+
+
+@dataclass(frozen=True)
+class Slice:
+    """Some rows of a pixel file: what an actor explains at a time.
+
+    Attributes:
+        file: Path of the file.
+        start: Number of the first row.
+        stop: Number after that of the last row.
+    """
+
+    file: str
+    start: int
+    stop: int
+
+
+def make_record(
+    explainable: Explainable, image_id: str, kind: str, keep_mask: bytes = b"", **figures: Any
+) -> dict[str, Any]:
+    """Make a row of the masks table; what is not given is null."""
+    return {
+        "model": explainable.model,
+        "seed": explainable.seed,
+        "teacher": explainable.teacher,
+        "target": "predicted" if explainable.targets is None else "true",
+        "kind": kind,
+        "image_id": image_id,
+        "keep_mask": keep_mask,
+        **figures,
+    }
 
 
 def read_done(masks: Place) -> frozenset[str]:

@@ -1,9 +1,8 @@
 """LIME for images: which superpixels speak for the predicted class.
 
 The mathematics of `lime` 0.2.0.1 (Ribeiro et al. 2016), without its loops: perturbed images are
-assembled on the device of the classifier, batches are packed across images, and the local model is
-solved in closed form. Held to the package in tests: same superpixels and rows in, same weights and
-masks out.
+assembled on the device of the classifier, and the local model is solved in closed form. Held to the
+package in tests: same superpixels and rows in, same weights and masks out.
 
 In the adaptive mode an image is sampled until its mask would hardly change if it were explained
 anew (in the spirit of S-LIME, Zhou et al. 2021): the weights are estimates with a covariance, and
@@ -121,7 +120,11 @@ def fill_superpixels(image: np.ndarray, segments: np.ndarray, fill: str) -> np.n
 def predict_rows(
     predict: Predict, requests: Sequence[tuple[Perturbable, np.ndarray]], batch_size: int
 ) -> list[np.ndarray]:
-    """Classify perturbed images of several explanations, packed into full batches.
+    """Classify perturbed images of several explanations.
+
+    A batch holds rows of one explanation only: what a network computes for a row differs, in the
+    last digits, with the number of rows beside it, and an explanation must not depend on which
+    images happened to be explained with it.
 
     Args:
         predict: The classifier.
@@ -131,19 +134,14 @@ def predict_rows(
     Returns:
         Per request, float64 (n_rows, n_classes).
     """
-    found, batch, room = [], [], batch_size
+    found = []
     for perturbable, rows in requests:
-        start = 0
-        while start < len(rows):
-            batch.append(perturbable.render(rows[start : start + room]))
-            start, room = start + len(batch[-1]), room - len(batch[-1])
-            if room == 0:
-                found.append(predict(torch.cat(batch)))
-                batch, room = [], batch_size
-    if batch:
-        found.append(predict(torch.cat(batch)))
-    probabilities = torch.cat(found).double().cpu().numpy()
-    return np.split(probabilities, np.cumsum([len(rows) for _, rows in requests])[:-1])
+        batches = [
+            predict(perturbable.render(rows[start : start + batch_size]))
+            for start in range(0, len(rows), batch_size)
+        ]
+        found.append(torch.cat(batches).double().cpu().numpy())
+    return found
 
 
 def fit_local_model(

@@ -9,10 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from osteo_ray.cluster import describe_environment
+from osteo_ray.cluster import describe_environment, plan_resources
 from osteo_ray.config import (
     PHANTOM,
     ExplainConfig,
+    ResourceSettings,
     build,
     hash_settings,
     list_differences,
@@ -34,7 +35,7 @@ from osteo_ray.runs import (
     write_table,
     write_yaml,
 )
-from osteo_ray.storage import Place, digest_file, fill_directory, is_free, locate, locate_output
+from osteo_ray.storage import Place, digest_file, fill_directory, is_free, locate, reach
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def find_subject(config: ExplainConfig) -> Subject:
             "Expected --checkpoint FILE, the classifier to explain, but got none. `osteo-ray "
             "compare` writes one per training: RUN/trials/MODEL/seed-N/ARM-KEY/model.safetensors."
         )
-    path = locate(config.checkpoint)
+    path = reach(config.checkpoint, "--checkpoint")
     return Subject(path, describe_checkpoint(path), digest_file(path))
 
 
@@ -78,7 +79,7 @@ def locate_set(config: ExplainConfig, subject: Subject) -> Run:
         key = hash_settings({**config.identity(), "checkpoint": subject.digest})
         run = Run(locate("explanations") / f"{name_source(config.data)}-{key}")
     else:
-        run = Run(locate_output(config.out))
+        run = Run(reach(config.out))
     if isinstance(run.root, Path):
         _check_writable(run.root)
     if is_free(run.root, run.config.name):
@@ -188,7 +189,9 @@ def create_set(
         ):
             write_table(path, pa.Table.from_pandas(table, schema, preserve_index=False))
         environment = {
-            **describe_environment(),
+            **describe_environment(
+                plan_resources(ResourceSettings(**config.resources.model_dump()))
+            ),
             "source_fingerprint": fingerprint,
             "checkpoint": {**asdict(subject.checkpoint), "digest": subject.digest},
             "plan_hash": hash_settings(config.identity()),

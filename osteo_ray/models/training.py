@@ -62,6 +62,7 @@ def train_classifier(
     checkpoint: Place | None = None,
     checkpoint_interval_s: float = 30.0,
     on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_step: Callable[[], None] = lambda: None,
 ) -> list[Epoch]:
     """Train with Adam on cross-entropy and leave the classifier at its best epoch.
 
@@ -80,6 +81,7 @@ def train_classifier(
         checkpoint: File from which a cut-off training is taken up; rank 0 writes it.
         checkpoint_interval_s: Least time between two writes of it, in seconds.
         on_epoch: Called on every rank after each epoch.
+        on_step: Called on every rank after each batch.
 
     Returns:
         The epochs in order.
@@ -98,7 +100,7 @@ def train_classifier(
     saved_at = time.monotonic()
     for number in range(len(epochs), settings.epochs):
         training_loss = _train_epoch(
-            model, optimizer, training, settings, seeds, number, device, ranks
+            model, optimizer, training, settings, seeds, number, device, ranks, on_step
         )
         validation_loss = _mean_loss(classifier, validation, settings, device, ranks)
         if not np.isfinite([training_loss, validation_loss]).all():
@@ -127,6 +129,7 @@ def _train_epoch(
     number: int,
     device: torch.device,
     ranks: Ranks,
+    on_step: Callable[[], None],
 ) -> float:
     rng = np.random.default_rng([seeds[0], number])
     order = rng.permutation(len(training))
@@ -148,6 +151,7 @@ def _train_epoch(
         (loss * ranks.size / len(step_rows)).backward()
         optimizer.step()
         total += loss.detach()
+        on_step()
     return _sum_over_ranks(total, ranks) / len(training)
 
 

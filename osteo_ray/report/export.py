@@ -8,7 +8,8 @@ forms hold the same: a folder of PNG files, NumPy arrays, a Parquet file.
 import importlib.metadata
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from osteo_ray.errors import InputError, suggest
 from osteo_ray.explain.jobs import read_done
 from osteo_ray.report.export_forms import COLUMNS, CONTENT, Content, Form, write_content
 from osteo_ray.runs import Run, count_rows, read_json, write_json
-from osteo_ray.storage import Place, digest_file, lies_in, locate, write_whole
+from osteo_ray.storage import UNFINISHED, Place, digest_file, lies_in, locate, write_whole
 
 _PASSING = ("created", "osteo_ray", "not_explained")  # what may differ between equal exports
 _BATCH = 64
@@ -192,7 +193,7 @@ def _check_masks(experiment: Experiment, trials: Sequence[Trial]) -> None:
 
 def _is_there(place: Place, origin: Mapping[str, Any]) -> bool:
     """Tell whether a data set of the same origin is there; refuse if anything else is."""
-    if not place.exists():
+    if not place.exists() or (place / UNFINISHED).exists():
         return False
     provenance = place / _PROVENANCE
     try:
@@ -380,13 +381,25 @@ def _write(
     place: Place, content: Content, form: Form, provenance: Mapping[str, Any], datasheet: str
 ) -> None:
     try:
-        with write_whole(place, last=_PROVENANCE) as unfinished:
+        with _marked(place), write_whole(place, last=_PROVENANCE) as unfinished:
             unfinished.mkdir()
             write_content(unfinished, content, form)
             write_json(unfinished / _PROVENANCE, provenance)
             (unfinished / "DATASHEET.md").write_text(datasheet, encoding="utf-8")
     except OSError as error:
         raise _refuse_writing(place, error) from None
+
+
+@contextmanager
+def _marked(place: Place) -> Iterator[None]:
+    """Mark what is uploaded file by file, and remove what an upload that was cut off has left."""
+    if isinstance(place, Path):
+        yield
+        return
+    place.remove()
+    (place / UNFINISHED).write_text("Uploading it has not ended, or was cut off.\n")
+    yield
+    (place / UNFINISHED).unlink()
 
 
 def _refuse_writing(path: Place, error: OSError) -> InputError:

@@ -58,7 +58,7 @@ def draw_forest(contrasts: Sequence[Mapping[str, Any]], *, margin: float, alpha:
     """
     models = list(dict.fromkeys(str(contrast["model"]) for contrast in contrasts))
     n_rows = len(contrasts) + len(models)
-    figure = _start_figure(0.37 * n_rows + 0.7)
+    figure = start_figure(0.37 * n_rows + 0.7)
     axes = figure.subplots()
     axes.axvspan(-100 * margin, 100 * margin, color=BAND, lw=0, zorder=0)
     axes.axvline(0, color=INK, lw=0.9, zorder=1)
@@ -81,8 +81,8 @@ def draw_forest(contrasts: Sequence[Mapping[str, Any]], *, margin: float, alpha:
     low, high = axes.get_xlim()  # with two seeds, an interval may be wider than what can be
     axes.set_xlim(max(low, -104), min(high, 104))
     axes.set_xlabel("Difference, percentage points")
-    _strip(axes, keep=("bottom",))
-    return _encode_svg(figure)
+    strip_axes(axes, keep=("bottom",))
+    return encode_svg(figure)
 
 
 def _draw_contrast(axes: Axes, row: float, contrast: Mapping[str, Any], alpha: float) -> None:
@@ -170,7 +170,7 @@ def draw_grid(
     """
     n_columns = min(len(panels), 3)
     n_rows = -(-len(panels) // n_columns)
-    figure = _start_figure(height_in * n_rows)
+    figure = start_figure(height_in * n_rows)
     grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
     for axes in grid.flat[len(panels) :]:
         axes.set_visible(False)
@@ -178,12 +178,12 @@ def draw_grid(
         draw(axes, panel)
         title = axes.set_title(_shorten(model, 36), size=_FONT_PT, weight="bold", loc="left")
         title.set_parse_math(False)
-        _strip(axes, keep=("bottom",))
+        strip_axes(axes, keep=("bottom",))
         if x_label:
             axes.set_xlabel(x_label, parse_math=False)
         if axes.get_subplotspec().is_first_col():
             axes.set_ylabel(y_label, parse_math=False)
-    return _encode_svg(figure)
+    return encode_svg(figure)
 
 
 def draw_panels(
@@ -264,12 +264,14 @@ def _shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
 
 
-def _start_figure(height_in: float) -> Figure:
+def start_figure(height_in: float) -> Figure:
+    """Return an empty figure of the width of the page, `height_in` inches high."""
     with matplotlib.rc_context(_STYLE):
         return Figure(figsize=(_WIDTH_IN, height_in), layout="constrained")
 
 
-def _strip(axes: Axes, *, keep: tuple[str, ...]) -> None:
+def strip_axes(axes: Axes, *, keep: tuple[str, ...]) -> None:
+    """Leave of the frame of a plot only the sides to keep, and no ticks."""
     for name, spine in axes.spines.items():
         spine.set_visible(name in keep)
         spine.set_color(MUTED)
@@ -278,7 +280,8 @@ def _strip(axes: Axes, *, keep: tuple[str, ...]) -> None:
     axes.yaxis.label.set_color(MUTED)
 
 
-def _encode_svg(figure: Figure) -> str:
+def encode_svg(figure: Figure) -> str:
+    """Return a figure as SVG, as a data URI; its text stays text."""
     buffer = io.StringIO()
     nothing = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with matplotlib.rc_context(_STYLE):

@@ -28,8 +28,10 @@ from osteo_ray.config import (
 )
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.errors import InputError
+from osteo_ray.events import read_events
 from osteo_ray.report import figures
 from osteo_ray.report.reliability import draw_reliability
+from osteo_ray.report.timeline import draw_timeline, make_timeline
 from osteo_ray.runs import FAITHFULNESS, Run, read_json, read_parts, scan_table
 from osteo_ray.storage import Place, write_whole
 
@@ -136,6 +138,7 @@ def _collect(run: Run) -> dict[str, Any]:
         "label_contrast": figures.label_contrast,
         "arms": {name: ARMS[name] for name in config.arms},
         "summaries": arms,
+        "timeline": draw_timeline(make_timeline(read_events(run.logs))),
         "environment": _read_known(run.environment, _ENVIRONMENT),
         "audit": _read_known(run.audit, _AUDIT),
         "rejects": scan_table(run.rejects).to_pylist(),

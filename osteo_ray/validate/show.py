@@ -6,7 +6,8 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from osteo_ray.validate.tables import Finding, Rate
+from osteo_ray.validate.rates import Rate
+from osteo_ray.validate.tables import Finding
 from osteo_ray.validate.worlds import WorldFinding, join_false_gains
 
 

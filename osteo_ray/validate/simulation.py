@@ -48,6 +48,7 @@ class Setting:
         skill: Likewise.
         common: Likewise.
         bootstrap_covers: The bootstrap's interval is held to its bar.
+        plan_holds: Seeds are as alike as the corrected t assumes, so its power is held to the plan.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Setting:
     skill: float = 0.1
     common: float = 0.0
     bootstrap_covers: bool = True
+    plan_holds: bool = False
 
     @property
     def scale(self) -> float:

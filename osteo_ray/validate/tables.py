@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import ray
-from statsmodels.stats.proportion import proportion_confint
 
 from osteo_ray.compare.contrasts import Contrast, compare_arms
 from osteo_ray.compare.power import detection_power
 from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.compare.resampling import resample_metric
 from osteo_ray.compare.share import share_explained
+from osteo_ray.validate.rates import Rate
 from osteo_ray.validate.simulation import CLASSES, MODEL, Experiment, Setting, draw_experiment
 
 ALPHA, MARGIN, METRIC = 0.05, 0.03, "accuracy"
@@ -39,52 +39,17 @@ SETTINGS = (
         gains=(("original", 0.0), ("lime", 0.06), ("random_mask", 0.03)),
     ),
     Setting("a loss of the margin", gains=(("original", 0.0), ("lime", -MARGIN))),
+    Setting(
+        "a gain, seeds alike as assumed",
+        gains=(("original", 0.0), ("lime", 0.08)),
+        skill=0.2,
+        common=0.105,  # var(mean)/E[s²] is 1/J + n_test/n_train then
+        bootstrap_covers=False,
+        plan_holds=True,
+    ),
     Setting("the data set's luck", skill=0.2, common=0.08, bootstrap_covers=False),
 )
 """Accuracies of .8 and arms that are mostly right about the same images, as in real comparisons."""
-
-
-@dataclass(frozen=True)
-class Rate:
-    """How often something happened, with its exact 95 % interval (Clopper and Pearson).
-
-    Attributes:
-        n_hits: Of `n`.
-        n: Experiments that count.
-        low: Lower end of the interval.
-        high: Upper end.
-        bar: Least and most that are allowed; None where nothing is promised.
-    """
-
-    n_hits: int
-    n: int
-    low: float
-    high: float
-    bar: tuple[float, float] | None = None
-
-    @classmethod
-    def of(cls, hits: pd.Series, bar: tuple[float, float] | None = None) -> "Rate":
-        """Count true values; missing ones do not count.
-
-        Example:
-            >>> rate = Rate.of(pd.Series([True] * 8 + [False] * 2), bar=(0.99, 1.0))
-            >>> rate.value, round(rate.low, 3), round(rate.high, 3), rate.is_missed
-            (0.8, 0.444, 0.975, True)
-        """
-        known = hits.dropna().astype(bool)
-        n_hits, n = int(known.sum()), len(known)
-        low, high = proportion_confint(n_hits, n, method="beta")
-        return cls(n_hits, n, float(low), float(high), bar)
-
-    @property
-    def value(self) -> float:
-        """Share of hits."""
-        return self.n_hits / self.n
-
-    @property
-    def is_missed(self) -> bool:
-        """The interval lies outside the bar: more than the noise of the simulation."""
-        return self.bar is not None and (self.high < self.bar[0] or self.low > self.bar[1])
 
 
 @dataclass(frozen=True)
@@ -104,6 +69,7 @@ class Finding:
     n_test: float = 0.0
 
 
+_POWER_OFF = 0.03
 _AT_MOST_ALPHA, _COVERS, _COVERS_OR_MORE = (0.0, ALPHA), (0.93, 0.97), (0.93, 1.0)
 BARS: dict[str, tuple[float, float] | None] = {
     "false alarms": _AT_MOST_ALPHA,
@@ -200,17 +166,22 @@ def _judge(setting: Setting, experiment: Experiment) -> dict[str, Any]:
 
 def summarize(setting: Setting, rows: pd.DataFrame) -> Finding:
     """Turn the rows of `run_experiments` into rates, each with its bar."""
-    rates = {}
-    for name, bar in BARS.items():
-        if name in rows and rows[name].notna().any():
-            held = name != "bootstrap covers" or setting.bootstrap_covers
-            rates[name] = Rate.of(rows[name], bar if held else None)
     truth = dict(setting.gains)["lime"]
     n_train, n_test = (float(rows[name].mean()) for name in ("n_train", "n_test"))
     planned = None
     if truth != 0:
         sd = float(np.sqrt(rows["variance"].mean()))
         planned = detection_power(truth, sd, setting.n_seeds, n_test, n_train, ALPHA)
+    bars = dict(BARS)
+    if not setting.bootstrap_covers:
+        bars["bootstrap covers"] = None
+    if setting.plan_holds and planned is not None:
+        bars["power"] = (planned - _POWER_OFF, planned + _POWER_OFF)
+    rates = {
+        name: Rate.of(rows[name], bar)
+        for name, bar in bars.items()
+        if name in rows and rows[name].notna().any()
+    }
     return Finding(setting, rates, planned, n_test)
 
 

@@ -1,0 +1,285 @@
+"""Clusters of several nodes on this machine, runs on them, and what is done to those."""
+
+import contextlib
+import json
+import os
+import shutil
+import tempfile
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+from ray.cluster_utils import Cluster
+from test_trials import make_experiment, make_pixels, read_masks, write_pixels
+
+from osteo_ray.cluster import plan_resources
+from osteo_ray.compare.experiment import Experiment, Trial, plan_trials
+from osteo_ray.compare.in_process import run_in_process
+from osteo_ray.compare.mask_jobs import list_explanations
+from osteo_ray.compare.sweeps import Failure, run_sweep
+from osteo_ray.explain.generate import Pool, explain_images
+
+ROOT = Path(__file__).parents[1]
+LIGHT = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+HOOK = "fault_hooks.install"
+LONGEST_S = 240  # that a test waits for something to happen
+
+
+@contextlib.contextmanager
+def start_cluster(*cpus: int, gpus: float = 0) -> Iterator[Cluster]:
+    """Start a head without CPUs and a node for each number of CPUs; stop all of them at the end."""
+    folder = Path(tempfile.mkdtemp(prefix="rc", dir="/tmp"))  # short: Ray puts sockets in it
+    variables = {
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+        "RAY_prestart_worker_first_driver": "0",
+        "RAY_enable_worker_prestart": "0",
+        # A lost node is noticed after 5 s, not 25.
+        "RAY_health_check_initial_delay_ms": "1000",
+        "RAY_health_check_period_ms": "1000",
+        "RAY_health_check_timeout_ms": "2000",
+        "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
+    }
+    before = {name: os.environ.get(name) for name in variables}
+    os.environ.update(variables)
+    cluster = None
+    try:
+        cluster = _persist(
+            lambda: Cluster(
+                initialize_head=True,
+                shutdown_at_exit=False,  # whose handler bars threads
+                head_node_args={"num_cpus": 0, "temp_dir": str(folder), **LIGHT},
+            )
+        )
+        for number in cpus:
+            add_node(cluster, number, gpus)
+        yield cluster
+    finally:
+        if cluster is not None:
+            cluster.shutdown()
+        shutil.rmtree(folder, ignore_errors=True)
+        for name, value in before.items():
+            if value is None:
+                os.environ.pop(name)
+            else:
+                os.environ[name] = value
+
+
+def add_node(cluster: Cluster, cpus: int, gpus: float = 0) -> Any:
+    """Add a node to a cluster."""
+    return _persist(lambda: cluster.add_node(num_cpus=cpus, num_gpus=gpus, **LIGHT))
+
+
+def remove_node(cluster: Cluster, node_id: str) -> None:
+    """Kill a node and all its processes, by the name that its workers log."""
+    (node,) = [one for one in cluster.worker_nodes if one.node_id == node_id]
+    cluster.remove_node(node, allow_graceful=False)
+
+
+def _persist(start: Callable[[], Any]) -> Any:
+    """Start a node, which on a busy machine may take longer than the 30 s that Ray allows."""
+    for _ in range(2):
+        with contextlib.suppress(Exception):
+            return start()
+    return start()
+
+
+@dataclass(frozen=True)
+class Event:
+    """A line of the log of `fault_hooks`."""
+
+    pid: int
+    node: str
+    kind: str
+    unit: str
+    event: str
+    at: float
+
+
+@dataclass
+class Log:
+    """What the workers of a run did."""
+
+    path: Path
+
+    def read(self, kind: str | None = None, event: str | None = None) -> list[Event]:
+        """Return events in order."""
+        if not self.path.exists():
+            return []
+        events = [Event(**json.loads(line)) for line in self.path.read_text().splitlines()]
+        return [
+            one
+            for one in events
+            if (kind is None or one.kind == kind) and (event is None or one.event == event)
+        ]
+
+    def count(self, kind: str, event: str) -> "Counter[str]":
+        """Return how often each unit began or ended."""
+        return Counter(one.unit for one in self.read(kind, event))
+
+
+@contextlib.contextmanager
+def connected(cluster: Cluster, log: Log, **faults: str) -> Iterator[None]:
+    """Join a cluster as a driver whose workers log what they do, and have faults."""
+    variables = {"FAULT_LOG": str(log.path), **faults}
+    ray.init(
+        address=cluster.address,
+        log_to_driver=False,
+        runtime_env={"worker_process_setup_hook": HOOK, "env_vars": variables},
+    )
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+@dataclass
+class Saboteur(threading.Thread):
+    """Waits for evidence in a log, then does something, some number of times.
+
+    Attributes:
+        log: Of the workers.
+        when: Returns the event to act on, or None if it is not yet time.
+        act: What is done to it.
+        times: How often.
+    """
+
+    log: Log
+    when: Callable[[list[Event]], Event | None]
+    act: Callable[[Event], object]
+    times: int = 1
+    struck: list[Event] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        super().__init__(daemon=True)
+
+    __hash__ = threading.Thread.__hash__
+
+    def run(self) -> None:
+        until = time.monotonic() + LONGEST_S
+        while len(self.struck) < self.times and time.monotonic() < until:
+            seen = {one.pid for one in self.struck}
+            event = self.when([one for one in self.log.read() if one.pid not in seen])
+            if event is not None:
+                self.struck.append(event)
+                self.act(event)
+            time.sleep(0.1)
+
+
+def first_of(kind: str, event: str) -> Callable[[list[Event]], Event | None]:
+    """Return what finds the first event of a kind."""
+
+    def find(events: list[Event]) -> Event | None:
+        found = [one for one in events if (one.kind, one.event) == (kind, event)]
+        return found[0] if found else None
+
+    return find
+
+
+@dataclass
+class ChangeOfNodes:
+    """Kills the node of an event, adds others, and holds all work until these have joined in.
+
+    Attributes:
+        cluster: Whose nodes.
+        log: Of its workers.
+        hold: File that makes them pause.
+        n_added: Nodes to add.
+        lost: Whether one is killed at all.
+        added: Their names.
+    """
+
+    cluster: Cluster
+    log: Log
+    hold: Path
+    n_added: int
+    lost: bool = True
+    added: list[str] = field(default_factory=list)
+
+    def __call__(self, event: Event) -> None:
+        self.hold.touch()
+        if self.lost:
+            remove_node(self.cluster, event.node)
+        self.added += [add_node(self.cluster, 1).node_id for _ in range(self.n_added)]
+        until = time.monotonic() + LONGEST_S / 2
+        while time.monotonic() < until:
+            if set(self.added) <= {one.node for one in self.log.read(event="start")}:
+                break
+            time.sleep(0.1)
+        self.hold.unlink()
+
+
+# Runs without a command around them
+
+
+def train(experiment: Experiment, trials: list[Trial], pixels: np.ndarray) -> list[Failure]:
+    """Run those trials that are missing as one sweep."""
+    plan = plan_resources(experiment.config.resources)
+    pending = [trial for trial in trials if not experiment.is_done(trial)]
+    return run_sweep(
+        pending, experiment, ray.put(pixels), plan, name="sweep", on_progress=lambda share: None
+    )
+
+
+def explain(experiment: Experiment) -> int:
+    """Explain what is missing; return the number of explanations made."""
+    _, second = plan_trials(experiment)
+    plan = plan_resources(experiment.config.resources)
+    told = []
+    explain_images(
+        experiment.run.pixels,
+        [one.explainable for one in list_explanations(experiment, second)],
+        experiment.config.lime,
+        n_classes=2,
+        image_size=experiment.config.image_size,
+        pool=Pool(plan.explainer, plan.explainers, experiment.config.resources.stall_timeout),
+        on_explained=lambda n, errors: told.append(n),
+    )
+    return sum(told)
+
+
+def make_reference(root: Path, **changes: Any) -> tuple[Experiment, np.ndarray]:
+    """Run an experiment in plain loops in this process: what a cluster must come to."""
+    experiment, pixels = make_experiment(root, **changes), make_pixels()
+    write_pixels(experiment, pixels)
+    run_in_process(experiment, pixels)
+    return experiment, pixels
+
+
+def assert_equal_trials(one: Experiment, other: Experiment, trials: list[Trial]) -> None:
+    """Compare the files of trials, bit by bit."""
+    for trial in trials:
+        for name in ("model.safetensors", "predictions.parquet", "history.json"):
+            found = (one.path_of(trial) / name).read_bytes()
+            assert found == (other.path_of(trial) / name).read_bytes(), f"{trial}: {name}"
+
+
+def assert_equal_masks(one: Experiment, other: Experiment, but: frozenset[str] = frozenset()):
+    """Compare all masks, bit by bit, whatever the files they lie in."""
+    folders = _list_folders(one)
+    assert folders == _list_folders(other)
+    assert folders
+    for folder in folders:
+        tables = [read_masks(each.run.masks / folder) for each in (one, other)]
+        tables = [table[~table["image_id"].isin(but)].reset_index(drop=True) for table in tables]
+        assert len(tables[0]) > 0
+        assert tables[0].equals(tables[1]), folder
+
+
+def _list_folders(experiment: Experiment) -> list[Path]:
+    masks = experiment.run.masks
+    return sorted({path.parent.relative_to(masks) for path in masks.rglob("part-*.parquet")})
+
+
+def list_inodes(folder: Path) -> dict[Path, tuple[int, int]]:
+    """Return which file each finished artifact is, and when it was written."""
+    return {
+        path: (path.stat().st_ino, path.stat().st_mtime_ns)
+        for path in folder.rglob("*.*")
+        if path.is_file() and not any(part.startswith(".") for part in path.parts)
+    }

@@ -1,0 +1,262 @@
+"""Where work goes: plans for all kinds of cluster, waiting for nodes, and no waiting for ever."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from osteo_ray.config import ResourceSettings, build_config
+from osteo_ray.errors import IncompleteError, InputError
+from osteo_ray.placement import Slot, describe_shortage, lay_out
+
+CPU_NODE = {"CPU": 16.0, "memory": 1e9}
+GPU_NODE = {"CPU": 8.0, "GPU": 4.0}
+HEAD = {"CPU": 0.0}
+
+# Plans
+
+
+@pytest.mark.parametrize(
+    ("nodes", "settings", "expected"),
+    [
+        ([{"CPU": 1}], {}, (1, 1)),
+        ([{"CPU": 3}], {"workers": 2}, (1, 3)),
+        ([{"CPU": 8}], {"workers": 2, "cpus_per_worker": 2}, (2, 4)),
+        ([{"CPU": 4, "GPU": 1}], {}, (1, 1)),
+        ([{"CPU": 4, "GPU": 1}], {"gpus_per_worker": 0.5}, (2, 2)),
+        ([{"CPU": 4, "GPU": 1}], {"gpus_per_worker": 0}, (4, 4)),
+        ([GPU_NODE, GPU_NODE], {"workers": 2}, (4, 8)),
+        ([GPU_NODE], {"gpus_per_worker": 2, "gpus_per_explainer": 0.5}, (2, 8)),
+        ([CPU_NODE, GPU_NODE], {}, (4, 4)),
+        ([CPU_NODE, GPU_NODE], {"gpus_per_worker": 0}, (24, 24)),
+        ([CPU_NODE, GPU_NODE], {"gpus_per_explainer": 0}, (4, 24)),
+        ([HEAD, CPU_NODE], {"cpus_per_worker": 5}, (3, 3)),
+    ],
+)
+def test_plan_counts_what_fits(
+    nodes: list[dict[str, float]], settings: dict[str, Any], expected: tuple[int, int]
+) -> None:
+    plan = lay_out(nodes, ResourceSettings(**settings))
+    assert plan.fits
+    assert (plan.concurrent_trials, plan.explainers) == expected
+
+
+def test_workers_that_share_a_gpu_lie_on_one() -> None:
+    assert Slot(1, 0.6).count_on(GPU_NODE) == 4  # not 4 / 0.6
+    assert Slot(1, 0.1).count_on({"CPU": 100, "GPU": 1}) == 10
+    assert Slot(1, 0.1).count_on({"CPU": 5, "GPU": 1}) == 5
+    assert Slot(1, 3).count_on(GPU_NODE) == 1
+
+
+@pytest.mark.parametrize("name", ["gpus_per_worker", "gpus_per_explainer"])
+def test_more_than_a_gpu_but_no_whole_number_is_refused(name: str) -> None:
+    with pytest.raises(InputError, match=r"whole GPUs|less than or equal to 1"):
+        build_config({"out": "run", "resources": {name: 1.5}})
+
+
+def test_plan_is_told_in_a_line() -> None:
+    nodes = [HEAD, CPU_NODE, GPU_NODE, GPU_NODE]
+    assert lay_out(nodes, ResourceSettings(workers=2, gpus_per_explainer=0.25)).describe() == (
+        "4 trainings at a time (2 workers of 1 CPU, 1 GPU each), then 16 explaining actors "
+        "(1 CPU, 0.25 GPU each), on 2 of 4 nodes; the rest, 16 CPUs, only reads images"
+    )
+    assert lay_out([{"CPU": 1}], ResourceSettings()).describe() == (
+        "1 training at a time (1 CPU each), then 1 explaining actor (1 CPU each), on 1 of 1 node"
+    )
+
+
+def test_gpus_to_come_are_planned_for() -> None:
+    settings = ResourceSettings()
+    assert lay_out([CPU_NODE], settings).fits
+    assert not lay_out([CPU_NODE], settings, gpus_to_come=4).fits
+    plan = lay_out([HEAD], ResourceSettings(workers=3))
+    assert not plan.fits
+    assert "0 CPUs, 0 GPUs on 1 node(s), room for 0 worker(s)" in describe_shortage(plan, None, 0)
+    said = describe_shortage(plan, {"CPU": 8.0}, 900)
+    assert "after waiting 900 s for nodes" in said
+    assert "for the autoscaler's nodes (8 CPUs, 0 GPUs)" in said
+
+
+# Clusters, each in a process of its own: this one may be connected to another
+
+ROOT = Path(__file__).parents[1]
+
+
+def run_python(code: str, *words: str, timeout_s: float = 240) -> str:
+    """Run code in a process with a cluster of its own; return what it printed."""
+    path = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    ended = subprocess.run(
+        [sys.executable, "-c", code, *words],
+        env=environment | {"PYTHONPATH": path},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+    assert ended.returncode == 0, ended.stderr[-3000:]
+    return ended.stdout
+
+
+LATE_NODE = """
+import threading, time
+import ray
+from clusters import add_node, start_cluster
+from osteo_ray.cluster import plan_resources
+from osteo_ray.config import ResourceSettings
+from osteo_ray.errors import InputError
+
+with start_cluster() as cluster:
+    ray.init(address=cluster.address, log_to_driver=False)
+    for wait_s in (0, 2):
+        try:
+            plan_resources(ResourceSettings(wait_for_nodes=wait_s or None))
+        except InputError as error:
+            print("refused:", error)
+    threading.Timer(2, add_node, (cluster, 1)).start()
+    said = []
+    plan = plan_resources(ResourceSettings(wait_for_nodes=100), said.append)
+    print("plan:", plan.concurrent_trials, plan.explainers, said)
+    ray.shutdown()
+"""
+
+
+@pytest.mark.ray
+def test_nodes_are_waited_for_if_told_so() -> None:
+    printed = run_python(LATE_NODE).splitlines()
+    refused = [line for line in printed if line.startswith("refused:")]
+    assert "but it has 0 CPUs, 0 GPUs on 1 node(s), room" in refused[0]
+    assert "on 1 node(s) after waiting 2 s for nodes, room" in refused[1]
+    assert "plan: 1 1 ['wait up to 100 s for nodes: 1 × (1 CPU)']" in printed
+
+
+SCALED_TO_ZERO = """
+import os, time
+os.environ["RAY_prestart_worker_first_driver"] = "0"
+import ray
+from ray.cluster_utils import AutoscalingCluster
+from osteo_ray.cluster import plan_resources
+from osteo_ray.config import ResourceSettings
+
+types = {"worker": {"resources": {"CPU": 2}, "node_config": {}, "min_workers": 0, "max_workers": 2}}
+cluster = AutoscalingCluster(head_resources={"CPU": 0}, worker_node_types=types, autoscaler_v2=True)
+cluster.start()
+try:
+    ray.init(address="auto", log_to_driver=False)
+    until = time.monotonic() + 60
+    while ray._private.state.state.get_max_resources_from_cluster_config() is None:
+        assert time.monotonic() < until
+        time.sleep(0.5)
+    said = []
+    plan = plan_resources(ResourceSettings(workers=3), said.append)
+    print("plan:", plan.slots, said)
+    ray.shutdown()
+finally:
+    cluster.shutdown()
+"""
+
+SMALLEST = [
+    *("--models", "test_byobnet", "--arms", "original", "lime", "--crossfit-folds", "2"),
+    *("--epochs", "1", "--image-size", "32", "--lime-samples", "8"),
+    *("--phantom.n-images", "40", "--phantom.size-px", "48", "--seeds", "2"),
+]
+
+
+def compare(
+    out: Path, n_cpus: int, workers: int, timeout_s: float
+) -> "subprocess.CompletedProcess[str]":
+    """Run a comparison on this machine as if it had so many CPUs."""
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    environment["RAY_OVERRIDE_RESOURCES"] = json.dumps({"CPU": n_cpus})
+    command = [sys.executable, "-m", "osteo_ray.cli", "compare", "--out", str(out), *SMALLEST]
+    return subprocess.run(
+        [*command, "--workers", str(workers)],
+        env=environment | {"PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+    )
+
+
+@pytest.mark.ray
+def test_wide_training_on_one_cpu_is_refused_at_the_start(tmp_path: Path) -> None:
+    ended = compare(tmp_path / "run", n_cpus=1, workers=2, timeout_s=120)
+    assert ended.returncode == 2, ended.stderr
+    said = " ".join(ended.stderr.split())
+    assert "Expected a cluster with room for 2 worker(s) of 1 CPU(s)" in said
+    assert "but it has 1 CPUs, 0 GPUs on 1 node(s)" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize(("n_cpus", "workers"), [(1, 1), (2, 2), (3, 2), (8, 2)])
+def test_no_stage_waits_for_ever(tmp_path: Path, n_cpus: int, workers: int) -> None:
+    ended = compare(tmp_path / "run", n_cpus, workers, timeout_s=580)
+    assert ended.returncode == 0, ended.stdout + ended.stderr
+    at_once = n_cpus // workers
+    said = " ".join(ended.stderr.split())
+    assert f"images; {at_once} training{'s' if at_once > 1 else ''} at a time (" in said
+    assert json.loads((tmp_path / "run" / "comparison.json").read_text())["missing"] == []
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(300)
+def test_cluster_scaled_to_zero_is_asked_for_nodes() -> None:
+    printed = run_python(SCALED_TO_ZERO, timeout_s=280).splitlines()
+    assert "plan: 4 ['wait up to 900 s for nodes: 3 × (1 CPU)']" in printed
+
+
+# The watchdog
+
+
+@pytest.mark.ray
+def test_stage_in_which_nothing_is_computed_ends(local_ray: None) -> None:
+    from osteo_ray.watchdog import watch
+
+    began = time.monotonic()
+    with (
+        pytest.raises(IncompleteError, match=r"computed for 1 s, during: the wait\. The cluster"),
+        watch("the wait", 1),
+    ):
+        time.sleep(60)
+    assert time.monotonic() - began < 30
+
+
+@pytest.mark.ray
+def test_stage_that_beats_goes_on(local_ray: None) -> None:
+    import ray
+
+    from osteo_ray.watchdog import watch
+
+    @ray.remote(num_cpus=0)
+    def work(beat: Any) -> int:
+        for _ in range(30):
+            time.sleep(0.2)
+            beat()
+        return 30
+
+    with watch("the work", 4) as beat:
+        ray.get(ray.remote(num_cpus=0)(lambda: None).remote())  # a process is there
+        beat()
+        assert ray.get(work.remote(beat)) == 30
+
+
+@pytest.mark.ray
+def test_watchdog_leaves_no_thread_and_no_handler(local_ray: None) -> None:
+    import signal
+
+    from osteo_ray.watchdog import watch
+
+    before = signal.getsignal(signal.SIGUSR2)
+    with pytest.raises(ValueError, match="mine"), watch("what fails", 30):
+        raise ValueError("mine")
+    assert signal.getsignal(signal.SIGUSR2) is before
+    assert "watchdog" not in {thread.name for thread in threading.enumerate()}

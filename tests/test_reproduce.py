@@ -1,0 +1,539 @@
+"""A stored run, rerun here: what is found equal, what is named, and what the ledger keeps."""
+
+import io
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from osteo_ray.reproduce.place import open_place
+from PIL import Image
+from rich.console import Console
+
+from osteo_ray.cli import main
+from osteo_ray.commands.reproduce import parse_reproduce
+from osteo_ray.compare.dataset import read_dataset
+from osteo_ray.compare.experiment import Experiment, MaskJob, Trial, describe_experiment
+from osteo_ray.compare.prepare import create_run
+from osteo_ray.compare.stages import Finished, compare
+from osteo_ray.config import build_config
+from osteo_ray.data.phantom_set import write_phantoms
+from osteo_ray.data.sources import open_source
+from osteo_ray.errors import InputError
+from osteo_ray.machine import describe_machine, hash_code
+from osteo_ray.progress import Clock, JobProgress
+from osteo_ray.report.reproduce_terminal import describe_changes, show_reproduction
+from osteo_ray.report.reproductions_page import write_page
+from osteo_ray.reproduce import rerun
+from osteo_ray.reproduce.compare_runs import KINDS, compare_runs, compare_sources
+from osteo_ray.reproduce.config import ReproduceConfig, ToleranceSettings
+from osteo_ray.reproduce.drift import Drift
+from osteo_ray.reproduce.environment import compare_environments
+from osteo_ray.reproduce.ledger import LEDGER, Entry, append_entry, read_ledger
+from osteo_ray.reproduce.rerun import Reproduction, reproduce
+from osteo_ray.reproduce.stored import Rerun, StoredRun, open_run
+from osteo_ray.reproduce.task import find_images
+from osteo_ray.runs import Run, read_json, write_json, write_table
+
+MODEL, ARMS = "test_byobnet", ("lime", "original", "random_mask")
+TINY: dict[str, Any] = {
+    "models": [MODEL],
+    "arms": list(ARMS),
+    "seeds": 2,
+    "image_size": 32,
+    "training": {"epochs": 2},
+    "lime": {"samples": 12, "top_k": 2},
+    "phantom": {"n_images": 48, "size_px": 48},
+}
+FIRST = Trial(MODEL, 0, "original")
+
+
+def stay_quiet() -> JobProgress:
+    return JobProgress(Console(file=io.StringIO()))
+
+
+@pytest.fixture(scope="module")
+def stored(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A finished run."""
+    config = build_config({**TINY, "out": str(tmp_path_factory.mktemp("runs") / "tiny")})
+    return compare(config, stay_quiet()).run
+
+
+@pytest.fixture(scope="module")
+def whole(stored: Run) -> Reproduction:
+    """That run, reproduced whole; stopped once, just before it came to the ledger."""
+    config = ReproduceConfig(run=str(stored.root), keep=True)
+    with pytest.MonkeyPatch.context() as patch:
+
+        def stop(*_: object) -> None:
+            raise KeyboardInterrupt
+
+        patch.setattr(rerun, "append_entry", stop)
+        with pytest.raises(KeyboardInterrupt):
+            reproduce(config, stay_quiet())
+    return reproduce(config, stay_quiet())
+
+
+@pytest.fixture
+def tampered(stored: Run, tmp_path: Path) -> Run:
+    """A copy of the run, to be changed by hand."""
+    shutil.copytree(stored.root, tmp_path / "runs" / "tampered")
+    return Run(tmp_path / "runs" / "tampered")
+
+
+def describe(run: Run, whole: Reproduction) -> Experiment:
+    """Describe the rerun of `whole` as one of `run`."""
+    assert whole.kept is not None
+    config = open_run(str(run.root)).config
+    found = Rerun(whole.kept / "run", run)
+    return describe_experiment(found, config, read_dataset(found, config))
+
+
+def compare_with(run: Run, whole: Reproduction, *, equal: bool = True) -> dict[str, Drift]:
+    """Hold the rerun of `whole` against another run."""
+    experiment = describe(run, whole)
+    dataset = read_dataset(run, experiment.config)
+    finished = Finished(experiment, dataset, [], Clock(), ())
+    found = compare_runs(
+        open_run(str(run.root)), finished, None, ToleranceSettings(), equal_expected=equal
+    )
+    return {drift.kind: drift for drift in found}
+
+
+def change_table(path: Path, column: str, change: Callable[[Any], Any]) -> None:
+    """Change the first value of a column of a Parquet file."""
+    table = pq.read_table(path)
+    values = table[column].to_pylist()
+    values[0] = change(values[0])
+    place = table.column_names.index(column)
+    changed = table.set_column(place, table.field(column), pa.array(values, table[column].type))
+    pq.write_table(changed.replace_schema_metadata(table.schema.metadata), path)
+
+
+# A run that is as it was
+
+
+@pytest.mark.ray
+def test_run_that_is_as_it_was_is_identical(whole: Reproduction, stored: Run) -> None:
+    assert whole.entry["outcome"] == "identical"
+    assert whole.entry["expected"] == "equal bits"
+    assert [drift.kind for drift in whole.drifts] == list(KINDS)
+    assert {drift.outcome for drift in whole.drifts} == {"identical"}
+    counts = {drift.kind: drift.n_compared for drift in whole.drifts}
+    # 3 arms and 2 seeds; 2 teachers with 3 kinds of mask; a model with 3 arms.
+    assert (counts["predictions"], counts["masks"], counts["metrics"]) == (6, 6, 3)
+    assert counts["verdicts"] == 2
+    assert whole.ledger == stored.root.parent / "reproductions.parquet"
+    assert len(read_ledger(whole.ledger)) == 1
+
+
+@pytest.mark.ray
+def test_stopped_reproduction_is_taken_up_and_a_new_one_begins_afresh(whole: Reproduction) -> None:
+    assert whole.kept is not None
+    record = read_json(whole.kept / "reproduction.json")
+    assert record["finished"]
+    assert record["id"] == whole.entry["id"]
+    assert [place.name[0] for place in whole.kept.parent.iterdir()] == ["1"]  # no second began
+    key = whole.kept.name.partition("-")[2]
+    assert open_place(whole.kept.parent, key).root.name == f"2-{key}"
+    shutil.rmtree(whole.kept.parent / f"2-{key}")
+
+
+@pytest.mark.ray
+def test_nothing_of_the_run_is_touched(whole: Reproduction, stored: Run, tmp_path: Path) -> None:
+    newest = max(path.stat().st_mtime for path in stored.root.rglob("*") if path.is_file())
+    assert newest < whole.entry["date"].timestamp() + 1
+
+
+# A run that is not
+
+
+@pytest.mark.ray
+def test_prediction_changed_by_hand_is_named(whole: Reproduction, tampered: Run) -> None:
+    path = open_run(str(tampered.root))
+    found = replace(describe(tampered, whole), run=path.run).path_of(FIRST)
+    change_table(found / "predictions.parquet", "p_normal", lambda p: abs(p - 0.2))
+    drifts = compare_with(tampered, whole)
+    assert drifts["predictions"].outcome == "drifted"
+    assert drifts["predictions"].n_drifted == 1
+    assert str(FIRST) in drifts["predictions"].said[0]
+    assert drifts["predictions"].figures["largest probability difference"] == pytest.approx(0.2)
+    assert drifts["masks"].outcome == drifts["metrics"].outcome == "identical"
+
+
+@pytest.mark.ray
+def test_gathered_prediction_changed_by_hand_is_named(whole: Reproduction, tampered: Run) -> None:
+    change_table(tampered.predictions, "p_normal", lambda p: abs(p - 0.2))
+    found = compare_with(tampered, whole)["predictions"]
+    assert found.n_drifted == 1
+    assert "in predictions.parquet" in found.said[0]
+
+
+@pytest.mark.ray
+def test_flipped_mask_is_named(whole: Reproduction, tampered: Run) -> None:
+    masks = replace(describe(tampered, whole), run=tampered).masks_of(MaskJob(FIRST))
+    part = next(masks.glob("*.parquet"))
+    change_table(part, "keep_mask", lambda bits: bytes(255 - byte for byte in bits))
+    drifts = compare_with(tampered, whole)
+    assert drifts["masks"].outcome == "drifted"
+    assert drifts["masks"].n_drifted == 1
+    assert str(FIRST) in drifts["masks"].said[0]
+    assert drifts["masks"].figures["mean mask overlap"] < 1
+    # One image of many: where versions differ, that would be tolerated.
+    assert compare_with(tampered, whole, equal=False)["masks"].outcome == "within tolerance"
+
+
+@pytest.mark.ray
+def test_changed_metric_effect_and_verdict_are_named(whole: Reproduction, tampered: Run) -> None:
+    change_table(tampered.results, "accuracy", lambda value: value - 0.01)
+    comparison = read_json(tampered.comparison)
+    comparison["contrasts"][0]["difference"] += 0.5
+    comparison["verdict"]["verdict"] = "real gain"
+    write_json(tampered.comparison, comparison)
+    drifts = compare_with(tampered, whole)
+    for kind in ("metrics", "effects", "verdicts"):
+        assert (drifts[kind].outcome, drifts[kind].n_drifted) == ("drifted", 1), kind
+    assert drifts["predictions"].outcome == "identical"
+    assert "overall: real gain → " in drifts["verdicts"].said[0]
+
+
+@pytest.mark.ray
+def test_masks_that_were_deleted_are_missing(whole: Reproduction, tampered: Run) -> None:
+    shutil.rmtree(tampered.masks)
+    found = compare_with(tampered, whole)["masks"]
+    assert found.outcome == "missing"
+    assert found.n_missing == 2
+    assert "the run does not hold its masks" in found.said[0]
+
+
+@pytest.mark.ray
+def test_artifacts_under_another_key_are_found(whole: Reproduction, tampered: Run) -> None:
+    for part in [*tampered.trials.glob("*/*/*"), *tampered.masks.glob("*/*/*")]:
+        part.rename(part.with_name(part.name.rpartition("-")[0] + "-" + 12 * "0"))
+    drifts = compare_with(tampered, whole)
+    assert {drift.outcome for drift in drifts.values()} == {"identical"}
+
+
+@pytest.mark.ray
+def test_sample_of_a_run_that_was_changed_ends_with_4(
+    tampered: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for arm in ("lime", "original"):
+        for path in (tampered.trials / MODEL).glob(f"seed-*/{arm}-*/predictions.parquet"):
+            change_table(path, "p_normal", lambda p: abs(p - 0.2))
+    command = ["reproduce", str(tampered.root), "--sample", "3", "--images", "stored"]
+    assert main(command) == 4
+    printed = " ".join("".join(capfd.readouterr()).split())
+    assert "Rerun: 3 of 6 trainings" in printed
+    assert f"{MODEL}, seed" in printed
+    assert "Nothing that is recorded changed in the environment: look at" in printed
+    assert "Outcome: drifted" in printed
+    (entry,) = read_ledger(tampered.root.parent / "reproductions.parquet")
+    assert entry["outcome"] == "drifted"
+    assert entry["n_trials"] == 3
+    assert not entry["whole"]
+    assert {kind["kind"] for kind in entry["kinds"]} == {"predictions", "masks", "metrics"}
+    page = (tampered.root.parent / "reproductions.html").read_text(encoding="utf-8")
+    assert "Drifted" in page
+    assert "data:image/svg" in page
+    (kept,) = (tampered.root.parent / "tampered-reproductions").iterdir()
+    assert (kept / "run" / "trials").is_dir()
+
+
+@pytest.mark.ray
+def test_changed_version_is_named_and_the_sample_still_comes_out_equal(
+    tampered: Run, capfd: pytest.CaptureFixture[str]
+) -> None:
+    environment = read_json(tampered.environment)
+    now = environment["versions"]["torch"]
+    environment["versions"]["torch"] = "2.0.0"
+    del environment["hardware"]["isa"]
+    write_json(tampered.environment, environment)
+    ledger = tampered.root.parent / "ledger.parquet"
+    command = ["reproduce", str(tampered.root), "--sample", "1", "--images", "stored"]
+    assert main([*command, "--ledger", str(ledger)]) == 0
+    printed = " ".join("".join(capfd.readouterr()).split())
+    assert f"Changed in the environment: torch 2.0.0 → {now}." in printed
+    assert "does not tell: isa." in printed
+    (entry,) = read_ledger(ledger)
+    assert (entry["expected"], entry["outcome"]) == ("within tolerance", "identical")
+    assert entry["changes"][0] == f"torch 2.0.0 → {now}"
+    assert entry["versions"]["torch"] == now
+    assert not list((tampered.root.parent / "tampered-reproductions").iterdir())
+
+
+@pytest.mark.ray
+def test_record_of_a_run_tells_what_works(stored: Run) -> None:
+    environment = read_json(stored.environment)
+    assert environment["versions"]["osteo-ray code"] == hash_code()
+    hardware = environment["hardware"]
+    assert {name: hardware[name] for name in describe_machine()} == describe_machine()
+    assert (hardware["device"], hardware["threads_per_worker"]) == ("cpu", 1)
+
+
+@pytest.mark.ray
+def test_changed_source_is_named(local_ray: None, tmp_path: Path) -> None:
+    write_phantoms(tmp_path / "knees", n_images=40, size_px=48)
+    source = tmp_path / "knees" / "images"
+    config = build_config({**TINY, "data": str(source), "weights": "none", "seeds": 1})
+    runs = [Run(tmp_path / name) for name in ("stored", "present")]
+    create_run(runs[0], config, open_source(str(source)), lambda: None)
+    victim = min(source.rglob("*.png"))
+    Image.fromarray(255 - np.asarray(Image.open(victim))).save(victim)
+    create_run(runs[1], config, open_source(str(source)), lambda: None)
+    stored = StoredRun(runs[0], config, {}, {})
+    drift = compare_sources(stored, runs[1])
+    assert drift.outcome == "drifted"
+    assert f"{victim.relative_to(source)} of other pixels" in drift.said[0]
+    assert compare_sources(stored, runs[0]).outcome == "identical"
+
+
+# What changed, in words
+
+
+def test_changes_are_told() -> None:
+    then = {"versions": {"torch": "2.11.0", "ray": "2.59.0"}, "hardware": {"cpu": "EPYC"}}
+    now = {"versions": {"torch": "2.12.0", "ray": "2.60.0"}, "hardware": {"cpu": "Xeon"}}
+    told = describe_changes(compare_environments(then, now), "drifted")
+    assert told == [
+        "Changed in the environment: torch 2.11.0 → 2.12.0; CPU EPYC → Xeon.",
+        "Changed too, where numbers do not depend on it: ray 2.59.0 → 2.60.0.",
+    ]
+    told = describe_changes(compare_environments({}, now), "identical")
+    assert "does not tell: torch, cpu." in told[0]
+    assert "look at" in describe_changes((), "drifted")[0]
+    assert "equal bits" in describe_changes((), "identical")[0]
+
+
+# The ledger
+
+
+def make_entry(number: int, **changes: Any) -> Entry:
+    values = {
+        "id": f"id-{number}",
+        "date": datetime(2026, 1, 1 + number % 28, tzinfo=UTC),
+        "duration_s": 1.5,
+        "run": "knees",
+        "path": "/runs/knees",
+        "run_created": None,
+        "config_hash": "0" * 12,
+        "whole": False,
+        "sample_seed": 0,
+        "n_planned": 6,
+        "n_trials": 3,
+        "n_recomputed": 1,
+        "images_from": "stored",
+        "expected": "equal bits",
+        "outcome": "identical",
+        "kinds": [],
+        "figures": {"effect shift": 0.5},
+        "drifted": [],
+        "failures": [],
+        "changes": [],
+        "versions": {"torch": "2.11.0"},
+        "hardware": {"cpu": None},
+    }
+    return Entry({**values, **changes})
+
+
+def test_ledger_grows_by_a_row_and_gives_back_what_it_was_given(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.parquet"
+    assert read_ledger(path) == []
+    for number in (1, 0, 2):
+        append_entry(path, make_entry(number))
+    assert read_ledger(path) == [make_entry(number) for number in (0, 1, 2)]
+    assert set(make_entry(0).values) == set(LEDGER.names)
+
+
+def test_reproduction_that_was_taken_up_again_stands_once(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.parquet"
+    append_entry(path, make_entry(1, outcome="failed"))
+    (entry,) = append_entry(path, make_entry(1))
+    assert entry["outcome"] == "identical"
+    assert read_ledger(path) == [entry]
+
+
+APPENDING = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[2])
+from test_reproduce import append_entry, make_entry
+for number in range(10_000):
+    append_entry(Path(sys.argv[1]), make_entry(number))
+    print(number + 1, flush=True)
+"""
+
+
+def test_ledger_survives_a_kill_in_the_middle(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.parquet"
+    command = [sys.executable, "-c", APPENDING, str(path), str(Path(__file__).parent)]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    said = [int(process.stdout.readline()) for _ in range(20)]
+    time.sleep(0.02)
+    os.kill(process.pid, signal.SIGKILL)
+    rest, _ = process.communicate()
+    told = max(said + [int(line) for line in rest.split()])
+    assert len(read_ledger(path)) in (told, told + 1)
+    append_entry(path, make_entry(20_000))
+    assert len(read_ledger(path)) in (told + 1, told + 2)
+
+
+@pytest.mark.parametrize("kind", ["no Parquet", "other Parquet", "other version"])
+def test_file_that_is_no_ledger_is_refused(tmp_path: Path, kind: str) -> None:
+    path = tmp_path / "ledger.parquet"
+    if kind == "no Parquet":
+        path.write_text("hello")
+        expected = "cannot be read as Parquet"
+    elif kind == "other Parquet":
+        write_table(path, pa.table({"a": [1]}))
+        expected = "is another Parquet file"
+    else:
+        schema = LEDGER.with_metadata({b"osteo_ray_reproductions": b"7"})
+        write_table(path, pa.Table.from_pylist([], schema=schema))
+        expected = "is of version 7"
+    before = path.read_bytes()
+    for act in (lambda: read_ledger(path), lambda: append_entry(path, make_entry(1))):
+        with pytest.raises(InputError, match=expected):
+            act()
+    assert path.read_bytes() == before
+
+
+# The page
+
+
+def test_page_shows_every_run_and_escapes_what_others_named(tmp_path: Path) -> None:
+    hostile = "<script>alert('x')</script>"
+    entries = [
+        make_entry(0),
+        make_entry(1, outcome="within tolerance", versions={"torch": "2.12.0"}),
+        make_entry(2, outcome="drifted", drifted=[f"predictions: {hostile}: far"], figures={}),
+        make_entry(3, path="/runs/other", run=hostile, outcome="failed", failures=[hostile]),
+    ]
+    page = write_page(tmp_path / "ledger.parquet", entries)
+    assert page == tmp_path / "ledger.html"
+    text = page.read_text(encoding="utf-8")
+    assert hostile not in text
+    assert text.count("&lt;script&gt;") >= 3
+    assert "torch 2.11.0 → 2.12.0" in text
+    assert text.count("<section>") == 2
+    assert text.count("data:image/svg") == 2
+
+
+def test_terminal_shows_the_reproductions_of_this_run_only() -> None:
+    entry = make_entry(2, outcome="drifted", changes=["torch 1 → 2"])
+    history = (make_entry(1), entry, make_entry(3, path="/runs/other", outcome="missing"))
+    far = Drift("masks", "drifted", 3, 1, 2, 0, {"mean mask overlap": 0.5}, ("a: far",) * 7)
+    found = Reproduction(
+        entry, (far,), (), ("A note.",), Path("ledger.parquet"), history, Path("/kept")
+    )
+    out = io.StringIO()
+    show_reproduction(Console(file=out, width=80), found)
+    text = out.getvalue()
+    for expected in ("3 of 6 trainings, and 1 first models", "A note.", "masks: and 2 more",
+                     "mean mask overlap 0.5", "Kept for a look: /kept", "torch 1 → 2"):  # fmt: skip
+        assert expected in text
+    assert "2026-01-04" not in text
+
+
+# Bad input
+
+
+@pytest.fixture
+def refuse(capfd: pytest.CaptureFixture[str]) -> Iterator[Callable[..., str]]:
+    """Run a command that must end with exit code 2; return what it printed."""
+
+    def run(*arguments: str) -> str:
+        code = main(["reproduce", *arguments])
+        printed = " ".join("".join(capfd.readouterr()).replace("│", " ").split())
+        assert code == 2, printed
+        assert "Traceback" not in printed
+        return printed
+
+    return run
+
+
+def test_no_run_is_refused(refuse: Callable[..., str], tmp_path: Path) -> None:
+    assert "`osteo-ray reproduce RUN`" in refuse()
+    assert "has no config.yaml" in refuse(str(tmp_path))
+    printed = refuse(str(tmp_path), "--sample", "3", "--share", "0.1")
+    assert "either --sample or --share" in printed
+    assert "Unknown" in refuse(str(tmp_path), "--smaple", "3") or "Unrecognized" in refuse(
+        str(tmp_path), "--smaple", "3"
+    )
+
+
+@pytest.mark.ray
+def test_run_of_another_kind_is_refused(refuse: Callable[..., str], tampered: Run) -> None:
+    tampered.config.write_text("checkpoint: model.safetensors\n", encoding="utf-8")
+    assert "is not one that this osteo_ray knows" in refuse(str(tampered.root))
+
+
+@pytest.mark.ray
+def test_unfinished_run_is_refused_and_what_is_missing_named(
+    refuse: Callable[..., str], tampered: Run
+) -> None:
+    lime = next((tampered.trials / MODEL / "seed-1").glob("lime-*"))
+    shutil.rmtree(lime)
+    printed = refuse(str(tampered.root))
+    assert f"1 trainings are missing ({MODEL}, seed 1, lime)" in printed
+    tampered.comparison.unlink()
+    assert "1 trainings are missing" in refuse(str(tampered.root))
+
+
+@pytest.mark.ray
+def test_run_without_a_comparison_is_refused(refuse: Callable[..., str], tampered: Run) -> None:
+    tampered.comparison.unlink()
+    assert "it has come to no comparison" in refuse(str(tampered.root))
+
+
+@pytest.mark.ray
+def test_run_of_another_version_is_refused(refuse: Callable[..., str], tampered: Run) -> None:
+    table = pq.read_table(tampered.splits)
+    write_table(tampered.splits, table.replace_schema_metadata({b"osteo_ray": b"3"}))
+    assert "but found version 3" in refuse(str(tampered.root))
+
+
+@pytest.mark.ray
+def test_sample_larger_than_the_run_is_refused(refuse: Callable[..., str], tampered: Run) -> None:
+    assert "at most the 6 trainings" in refuse(str(tampered.root), "--sample", "7")
+
+
+@pytest.mark.ray
+def test_ledger_that_is_none_is_refused(refuse: Callable[..., str], tampered: Run) -> None:
+    printed = refuse(str(tampered.root), "--ledger", str(tampered.config))
+    assert "cannot be read as Parquet" in printed
+
+
+@pytest.mark.ray
+def test_source_that_has_gone_is_told(tampered: Run, tmp_path: Path) -> None:
+    run = open_run(str(tampered.root))
+    gone = replace(run, config=run.config.model_copy(update={"data": str(tmp_path / "gone")}))
+    found = find_images(gone, ReproduceConfig())
+    assert not found.wanted
+    assert "does not exist" in (found.note or "")
+    with pytest.raises(InputError, match="does not exist"):
+        find_images(gone, ReproduceConfig(images="source"))
+    assert not find_images(gone, ReproduceConfig(images="stored")).wanted
+
+
+def test_first_word_is_the_run_and_paths_become_absolute(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = parse_reproduce(["runs/knees", "--share", "0.1", "--out", "work"])
+    assert config.run == str(tmp_path / "runs" / "knees")
+    assert config.out == str(tmp_path / "work")
+    assert config.share == 0.1
+    assert parse_reproduce(["s3://runs/knees"]).run == "s3://runs/knees"
