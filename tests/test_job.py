@@ -68,8 +68,29 @@ def test_other_jobs_refuse_them_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Expected an absolute --data" in capsys.readouterr().err
     assert run_job("explain", ["--checkpoint", "a.safetensors", "--out", "/shared/masks"]) == 2
     assert "Expected an absolute --checkpoint" in capsys.readouterr().err
+    assert run_job("reproduce", ["runs/knees"]) == 2
+    assert "Expected an absolute --run" in capsys.readouterr().err
+    assert run_job("reproduce", ["/shared/knees", "--out", "work"]) == 2
+    assert "Expected an absolute --out" in capsys.readouterr().err
+    assert run_job("reproduce", []) == 2
+    assert "Expected a run directory" in capsys.readouterr().err
     assert run_job("phantom", ["/shared/knees"]) == 2
     assert "Expected a job among compare, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "report"),
+    [
+        (("compare", "--out", "/shared/run/"), "/shared/run/report.html"),
+        (("compare", "--out", "s3://bucket/a?region=x"), "s3://bucket/a/report.html?region=x"),
+        (("audit", "/shared/a", "--out", "/shared/b"), "/shared/b/audit.html"),
+        (("explain", "/shared/a", "--out", "/shared/b"), "/shared/b/masks"),
+        (("reproduce", "/shared/runs/a"), "/shared/runs/reproductions.html"),
+        (("reproduce", "/shared/a", "--ledger", "/shared/b.parquet"), "/shared/b.html"),
+    ],
+)
+def test_report_is_named(words: tuple[str, ...], report: str) -> None:
+    assert check_job(words[0], words[1:]) == report
 
 
 def test_job_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:

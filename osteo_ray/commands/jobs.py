@@ -8,10 +8,13 @@ from typing import Any
 from osteo_ray.commands.compare import parse_compare
 from osteo_ray.commands.data import parse_audit
 from osteo_ray.commands.explain import parse_explain
+from osteo_ray.commands.reproduce import parse_reproduce
 from osteo_ray.config import AuditConfig, CompareConfig, ExplainConfig
 from osteo_ray.errors import InputError, suggest
 from osteo_ray.job_paths import check_job_paths
 from osteo_ray.remote import split_uri
+from osteo_ray.reproduce.config import ReproduceConfig
+from osteo_ray.storage import locate
 
 
 @dataclass(frozen=True)
@@ -49,10 +52,29 @@ def _list_explained(config: ExplainConfig) -> list[tuple[str, str]]:
     return [("--data", config.data), *checkpoint]
 
 
+def _list_reproduced(config: ReproduceConfig) -> list[tuple[str, str]]:
+    named = (("--run", config.run), ("--out", config.out), ("--ledger", config.ledger))
+    return [(flag, path) for flag, path in named if path]
+
+
+def _find_work(config: ReproduceConfig) -> str:
+    if config.run is None:
+        raise InputError("Expected a run directory, `reproduce RUN`, but got none.")
+    run = locate(config.run)
+    return config.out or str(run.with_name(f"{run.name}-reproductions"))
+
+
+def _name_drift(config: ReproduceConfig, _: str) -> str:
+    beside = locate(str(config.run)).with_name("reproductions.parquet")
+    ledger = locate(config.ledger) if config.ledger else beside
+    return str(ledger.with_name(f"{ledger.name.removesuffix('.parquet')}.html"))
+
+
 JOBS: dict[str, JobKind] = {
     "compare": JobKind(parse_compare, _list_trained, _within_out("report.html")),
     "explain": JobKind(parse_explain, _list_explained, _within_out("masks")),
     "audit": JobKind(parse_audit, _list_trained, _within_out("audit.html")),
+    "reproduce": JobKind(parse_reproduce, _list_reproduced, _name_drift, _find_work),
 }
 
 
