@@ -11,6 +11,7 @@ import pytest
 from ray_heads import ROOT, Head
 
 from osteo_ray.commands.jobs import JOBS, check_job
+from osteo_ray.commands.submit import parse_submit
 from osteo_ray.job import run_job
 
 SMALLEST = (
@@ -117,3 +118,14 @@ def test_commands_of_the_docstring_are_whole_and_parse(name: str) -> None:
 
 def test_every_job_has_a_script() -> None:
     assert {path.stem for path in (ROOT / "jobs").glob("*.py")} == set(JOBS)
+
+
+@pytest.mark.parametrize(("page", "n"), [("cluster.md", 6), ("reproduce.md", 3)])
+def test_submit_commands_of_the_pages_parse(page: str, n: int) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = "".join(re.findall(r"```\w+\n(.*?)```", text, re.S))
+    commands = re.findall(r"osteo-ray submit (.*)", re.sub(r"\$\(date [^)]*\)", "7", blocks))
+    assert len(commands) == n
+    for command in commands:
+        options = parse_submit(shlex.split(re.split(r" >>|\"\]", command)[0]))
+        assert check_job(options.job, options.arguments)
