@@ -35,6 +35,12 @@ class Head:
     environment: dict[str, str]
     process: "subprocess.Popen[bytes]"
 
+    @property
+    def secrets(self) -> list[str]:
+        """What no log and no artifact may hold: the token, and a key to storage."""
+        token = Path(self.environment["RAY_AUTH_TOKEN_PATH"]).read_text()
+        return [token, self.environment["AWS_SECRET_ACCESS_KEY"]]
+
     def find_drivers(self, run: Path) -> list[int]:
         """Return the ids of the processes that drive a job with this --out, not their shells."""
         found = []
@@ -72,6 +78,7 @@ def start_head() -> Iterator[Head]:
     foreign = ("RAY_", "PYTEST_", "PYTHONPATH")  # the last would hide what a job was sent
     environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
     environment |= {
+        "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
         "PATH": f"{BIN}{os.pathsep}{environment['PATH']}",
         "RAY_AUTH_MODE": "token",
         "RAY_AUTH_TOKEN_PATH": str(folder / "token"),

@@ -11,6 +11,7 @@ import pytest
 from ray_heads import ROOT, Head
 
 from osteo_ray.commands.jobs import JOBS, check_job
+from osteo_ray.commands.submit import parse_submit
 from osteo_ray.job import run_job
 
 SMALLEST = (
@@ -68,8 +69,29 @@ def test_other_jobs_refuse_them_too(capsys: pytest.CaptureFixture[str]) -> None:
     assert "Expected an absolute --data" in capsys.readouterr().err
     assert run_job("explain", ["--checkpoint", "a.safetensors", "--out", "/shared/masks"]) == 2
     assert "Expected an absolute --checkpoint" in capsys.readouterr().err
+    assert run_job("reproduce", ["runs/knees"]) == 2
+    assert "Expected an absolute --run" in capsys.readouterr().err
+    assert run_job("reproduce", ["/shared/knees", "--out", "work"]) == 2
+    assert "Expected an absolute --out" in capsys.readouterr().err
+    assert run_job("reproduce", []) == 2
+    assert "Expected a run directory" in capsys.readouterr().err
     assert run_job("phantom", ["/shared/knees"]) == 2
     assert "Expected a job among compare, " in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("words", "report"),
+    [
+        (("compare", "--out", "/shared/run/"), "/shared/run/report.html"),
+        (("compare", "--out", "s3://bucket/a?region=x"), "s3://bucket/a/report.html?region=x"),
+        (("audit", "/shared/a", "--out", "/shared/b"), "/shared/b/audit.html"),
+        (("explain", "/shared/a", "--out", "/shared/b"), "/shared/b/masks"),
+        (("reproduce", "/shared/runs/a"), "/shared/runs/reproductions.html"),
+        (("reproduce", "/shared/a", "--ledger", "/shared/b.parquet"), "/shared/b.html"),
+    ],
+)
+def test_report_is_named(words: tuple[str, ...], report: str) -> None:
+    assert check_job(words[0], words[1:]) == report
 
 
 def test_job_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
@@ -96,3 +118,14 @@ def test_commands_of_the_docstring_are_whole_and_parse(name: str) -> None:
 
 def test_every_job_has_a_script() -> None:
     assert {path.stem for path in (ROOT / "jobs").glob("*.py")} == set(JOBS)
+
+
+@pytest.mark.parametrize(("page", "n"), [("cluster.md", 6), ("reproduce.md", 3)])
+def test_submit_commands_of_the_pages_parse(page: str, n: int) -> None:
+    text = (ROOT / "docs" / page).read_text(encoding="utf-8")
+    blocks = "".join(re.findall(r"```\w+\n(.*?)```", text, re.S))
+    commands = re.findall(r"osteo-ray submit (.*)", re.sub(r"\$\(date [^)]*\)", "7", blocks))
+    assert len(commands) == n
+    for command in commands:
+        options = parse_submit(shlex.split(re.split(r" >>|\"\]", command)[0]))
+        assert check_job(options.job, options.arguments)

@@ -125,6 +125,7 @@ class TestLocate:
     @pytest.mark.parametrize(
         ("uri", "expected"),
         [
+            # pragma: allowlist nextline secret
             ("s3://key:hush@bucket/x", "URI without keys.*s3://…@bucket/x.*AWS_ACCESS_KEY_ID"),
             ("s3://key@bucket/x", "URI without keys"),
             ("gs://key:hush@bucket/x", "GOOGLE_APPLICATION_CREDENTIALS"),

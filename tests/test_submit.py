@@ -384,7 +384,11 @@ class TestOnARealHead:
         assert err.splitlines()[-1] == f"Report: {run / 'report.html'}"
         assert (run / "report.html").is_file()
         assert "packed here" in out
-        assert out.count("Run directory:") <= 2
+        for secret in head.secrets:
+            assert secret not in out + err
+            for file in (path for path in run.rglob("*") if path.is_file()):
+                assert secret.encode() not in file.read_bytes(), file
+        assert 1 <= out.count("Run directory:") <= 2
         assert out.count(f"Report: {run / 'report.html'}") == 1
 
     def test_codes_of_the_driver_come_back(self, head: Head, tmp_path: Path) -> None:

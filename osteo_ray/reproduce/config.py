@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, field_validator, model_validator
 
 from osteo_ray.config import Settings, locate_data
+from osteo_ray.trust import refuse_secrets
 
 ImagesFrom = Literal["auto", "source", "stored"]
 
@@ -70,7 +71,7 @@ class ReproduceConfig(Settings):
     @field_validator("run", "ledger", "out")
     @classmethod
     def _locate(cls, path: str | None) -> str | None:
-        return path and locate_data(path)
+        return path and refuse_secrets(locate_data(path))
 
     @model_validator(mode="after")
     def _check_sample(self) -> "ReproduceConfig":
