@@ -226,6 +226,29 @@ def test_worker_of_a_wide_training_killed(cluster, reference, log: Log, tmp_path
     assert log.count("train", "end")[f"{trials[0]}, rank 0"] == 1
 
 
+def test_processes_that_hang_end_the_stage(cluster, reference, log: Log, tmp_path: Path) -> None:
+    whole, pixels = reference
+    experiment = begin(whole, tmp_path / "run", stall_timeout=60)
+    trials, _ = plan_trials(experiment)
+
+    def hang(event: Any) -> None:
+        os.kill(event.pid, signal.SIGSTOP)
+
+    saboteur = Saboteur(log, first_of("epoch", "end"), hang, times=2)
+    with connected(cluster, log, FAULT_PAUSE_S="1"):
+        saboteur.start()
+        with pytest.raises(IncompleteError) as raised:
+            train(experiment, trials, pixels)
+    said = str(raised.value)
+    assert "Nothing was computed for 60 s, during: sweep. The cluster has" in said
+    assert "0 of 2 CPUs are free" in said
+    before = list_inodes(experiment.run.trials)
+    with connected(cluster, log):
+        assert train(experiment, trials, pixels) == []
+    assert_equal_trials(experiment, whole, trials)
+    assert before.items() <= list_inodes(experiment.run.trials).items()
+
+
 def test_moved_clock_changes_nothing(
     cluster, reference, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

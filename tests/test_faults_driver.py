@@ -18,7 +18,8 @@ import pytest
 from clusters import (
     HOOK,
     LONGEST_S,
-    ROOT,
+    QUICK_TO_NOTICE,
+    WORKER_PATH,
     Event,
     Log,
     assert_equal_masks,
@@ -48,8 +49,9 @@ def make_environment(address: str, log: Log) -> dict[str, str]:
     """Return the environment of a driver whose workers log what they do, slowly."""
     variables = {"FAULT_LOG": str(log.path), "FAULT_PAUSE_S": "0.3"}
     job = {"runtime_env": {"worker_process_setup_hook": HOOK, "env_vars": variables}}
-    return os.environ | {
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+    return {
+        **os.environ,
+        **WORKER_PATH,
         "RAY_ADDRESS": address,
         "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(job),
     }
@@ -182,9 +184,8 @@ def test_head_lost_and_started_again(log: Log, tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut_s", [4, 40])
 def test_network_cut_and_healed(log: Log, tmp_path: Path, cut_s: int) -> None:
     out = tmp_path / "run"
-    environment = make_environment("", log)
-    with separate_machines(environment) as machines:
-        environment["RAY_ADDRESS"] = machines.address
+    with separate_machines(os.environ | QUICK_TO_NOTICE | WORKER_PATH) as machines:
+        environment = make_environment(machines.address, log)
         driver = start(out, environment, *machines.inside)
         wait_for(driver, lambda: len({one.node for one in log.read("explain")}) == 2)
         machines.pull()

@@ -15,9 +15,11 @@ import numpy as np
 import ray
 import ray.train
 from ray import tune
+from ray.tune import TuneError
 from ray.tune.experiment import Trial as TuneTrial
 
 from osteo_ray.compare.experiment import Experiment, Trial
+from osteo_ray.errors import IncompleteError
 from osteo_ray.placement import Plan
 from osteo_ray.watchdog import Beat, watch
 
@@ -63,7 +65,7 @@ def run_sweep(
         The trials that did not finish.
 
     Raises:
-        IncompleteError: Nothing was computed for too long.
+        IncompleteError: Nothing was computed for too long, or the sweep itself broke off.
     """
     resources = experiment.config.resources
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = _MOST_PENDING
@@ -90,7 +92,12 @@ def run_sweep(
                 verbose=0,
             ),
         )
-        grid = sweep.fit()
+        try:
+            grid = sweep.fit()
+        except (OSError, TuneError) as error:  # its own state can no longer be written, mostly
+            raise IncompleteError(
+                f"The sweep broke off: {error}. What finished is kept; the same command goes on."
+            ) from error
     for result in (grid[number] for number in range(len(grid))):
         trial = Trial(**(result.config or {})["trial"])
         reasons[trial] = (result.metrics or {}).get("failed") or _describe(result.error)
