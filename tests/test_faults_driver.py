@@ -142,7 +142,7 @@ def test_driver_killed_in_every_stage(log: Log, tmp_path: Path) -> None:
         ("second sweep", seen(log, "train", "end", "lime"), signal.SIGKILL),
         ("statistics", lambda: (out / "predictions.parquet").exists(), signal.SIGKILL),
     ]
-    with start_cluster(1, 1) as cluster:
+    with start_cluster(1) as cluster:
         environment = make_environment(cluster.address, log)
         kept: dict[Path, tuple[int, int]] = {}
         for stage, there, number in stages:
@@ -161,7 +161,7 @@ def test_driver_killed_in_every_stage(log: Log, tmp_path: Path) -> None:
             assert out.exists() == (stage != "read")
         finish(out, environment)
         assert kept.items() <= list_artifacts(out).items()
-    assert_nothing_twice(log, strikes=4)
+    assert_nothing_twice(log, strikes=4, slots=1)
     assert_undisturbed(out, tmp_path / "plain")
 
 

@@ -161,7 +161,10 @@ def _run_pool(
         try:
             for row in dataset.iter_rows():
                 if row["failure"]:
-                    raise IncompleteError(f"An explaining actor failed: {row['failure']}")
+                    raise IncompleteError(
+                        f"An explaining actor failed: {row['failure']}. What finished is kept; the "
+                        "same command goes on from there."
+                    )
                 n_explained += int(row["explained"])
                 on_explained(int(row["explained"]), int(row["errors"]))
         except RayError as error:
