@@ -221,9 +221,8 @@ def test_exports_equal_those_of_a_folder(here: Outcome, there: Outcome, tmp_path
     assert not (of_there.path / UNFINISHED).exists()
 
 
-@pytest.mark.parametrize("method", ["gradcam", "lime"])
 def test_explanations_equal_those_in_a_folder(
-    here: Outcome, there: Outcome, locate_there: Locate, tmp_path: Path, method: str
+    here: Outcome, there: Outcome, locate_there: Locate, tmp_path: Path
 ) -> None:
     """Read the images and the classifier from storage, and write there."""
     config = build_config(read_yaml(here.run.config))
@@ -232,9 +231,9 @@ def test_explanations_equal_those_in_a_folder(
     with local_copy(checkpoint) as file:
         content = file.read_bytes()
     (tmp_path / "model.safetensors").write_bytes(content)
-    settings = ["--method", method, "--lime-samples", "12", "--lime.top-k", "2"]
+    settings = ["--lime-samples", "12", "--lime.top-k", "2"]
     images = str(there.run.phantom / "images")
-    outs = str(tmp_path / "out"), locate_there(f"explained-{method}")
+    outs = str(tmp_path / "out"), locate_there("explained")
     for out, file in zip(outs, (str(tmp_path / "model.safetensors"), str(checkpoint)), strict=True):
         assert main(["explain", images, "--checkpoint", file, "--out", out, *settings]) == 0
     ours, theirs = open_run(outs[0]), open_run(outs[1])
