@@ -128,6 +128,7 @@ class TestLocate:
             # pragma: allowlist nextline secret
             ("s3://key:hush@bucket/x", "URI without keys.*s3://…@bucket/x.*AWS_ACCESS_KEY_ID"),
             ("s3://key@bucket/x", "URI without keys"),
+            # pragma: allowlist nextline secret
             ("gs://key:hush@bucket/x", "GOOGLE_APPLICATION_CREDENTIALS"),
             ("s3:///x", "with a bucket"),
         ],
