@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import ray
 from ray.cluster_utils import Cluster
 from test_trials import make_experiment, make_pixels, read_masks, write_pixels
@@ -27,6 +28,12 @@ from osteo_ray.explain.generate import Pool, explain_images
 
 ROOT = Path(__file__).parents[1]
 LIGHT = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
+WORKER_PATH = {"PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}"}
+QUICK_TO_NOTICE = {  # a node that is cut off: after 15 s, not after a minute
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+}
 HOOK = "fault_hooks.install"
 LONGEST_S = 240  # that a test waits for something to happen
 
@@ -36,13 +43,10 @@ def start_cluster(*cpus: int, gpus: float = 0) -> Iterator[Cluster]:
     """Start a head without CPUs and a node for each number of CPUs; stop all of them at the end."""
     folder = Path(tempfile.mkdtemp(prefix="rc", dir="/tmp"))  # short: Ray puts sockets in it
     variables = {
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+        **WORKER_PATH,
         "RAY_prestart_worker_first_driver": "0",
         "RAY_enable_worker_prestart": "0",
-        # A lost node is noticed after 5 s, not 25.
-        "RAY_health_check_initial_delay_ms": "1000",
-        "RAY_health_check_period_ms": "1000",
-        "RAY_health_check_timeout_ms": "2000",
+        **QUICK_TO_NOTICE,
         "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",
     }
     before = {name: os.environ.get(name) for name in variables}
@@ -268,7 +272,7 @@ def assert_equal_masks(one: Experiment, other: Experiment, but: frozenset[str] =
         tables = [read_masks(each.run.masks / folder) for each in (one, other)]
         tables = [table[~table["image_id"].isin(but)].reset_index(drop=True) for table in tables]
         assert len(tables[0]) > 0
-        assert tables[0].equals(tables[1]), folder
+        pd.testing.assert_frame_equal(*tables, check_exact=True, check_dtype=False)
 
 
 def _list_folders(experiment: Experiment) -> list[Path]:

@@ -18,7 +18,8 @@ import pytest
 from clusters import (
     HOOK,
     LONGEST_S,
-    ROOT,
+    QUICK_TO_NOTICE,
+    WORKER_PATH,
     Event,
     Log,
     assert_equal_masks,
@@ -48,8 +49,9 @@ def make_environment(address: str, log: Log) -> dict[str, str]:
     """Return the environment of a driver whose workers log what they do, slowly."""
     variables = {"FAULT_LOG": str(log.path), "FAULT_PAUSE_S": "0.3"}
     job = {"runtime_env": {"worker_process_setup_hook": HOOK, "env_vars": variables}}
-    return os.environ | {
-        "PYTHONPATH": f"{ROOT}:{ROOT / 'tests'}",
+    return {
+        **os.environ,
+        **WORKER_PATH,
         "RAY_ADDRESS": address,
         "RAY_JOB_CONFIG_JSON_ENV_VAR": json.dumps(job),
     }
@@ -140,7 +142,7 @@ def test_driver_killed_in_every_stage(log: Log, tmp_path: Path) -> None:
         ("second sweep", seen(log, "train", "end", "lime"), signal.SIGKILL),
         ("statistics", lambda: (out / "predictions.parquet").exists(), signal.SIGKILL),
     ]
-    with start_cluster(1, 1) as cluster:
+    with start_cluster(1) as cluster:
         environment = make_environment(cluster.address, log)
         kept: dict[Path, tuple[int, int]] = {}
         for stage, there, number in stages:
@@ -159,7 +161,7 @@ def test_driver_killed_in_every_stage(log: Log, tmp_path: Path) -> None:
             assert out.exists() == (stage != "read")
         finish(out, environment)
         assert kept.items() <= list_artifacts(out).items()
-    assert_nothing_twice(log, strikes=4)
+    assert_nothing_twice(log, strikes=4, slots=1)
     assert_undisturbed(out, tmp_path / "plain")
 
 
@@ -182,9 +184,8 @@ def test_head_lost_and_started_again(log: Log, tmp_path: Path) -> None:
 @pytest.mark.parametrize("cut_s", [4, 40])
 def test_network_cut_and_healed(log: Log, tmp_path: Path, cut_s: int) -> None:
     out = tmp_path / "run"
-    environment = make_environment("", log)
-    with separate_machines(environment) as machines:
-        environment["RAY_ADDRESS"] = machines.address
+    with separate_machines(os.environ | QUICK_TO_NOTICE | WORKER_PATH) as machines:
+        environment = make_environment(machines.address, log)
         driver = start(out, environment, *machines.inside)
         wait_for(driver, lambda: len({one.node for one in log.read("explain")}) == 2)
         machines.pull()

@@ -25,6 +25,7 @@ from osteo_ray.progress import JobProgress, Stage
 from osteo_ray.report.audit_page import write_audit_page
 from osteo_ray.runs import IMAGES, REJECTS, Run, write_json, write_table
 from osteo_ray.storage import locate, remove_tree
+from osteo_ray.watchdog import watch
 
 _PICTURED_PAIRS = 60
 _PICTURE_PX = 240
@@ -88,7 +89,12 @@ def audit(config: AuditConfig, progress: JobProgress) -> AuditOutcome:
             source = open_source(str(scratch / "phantom" / "images"))
         leak = out / "leak"
         run, pixels = Run(leak), scratch / "pixels"
-        with progress.following() as report:
+        stall_timeout_s = config.resources.stall_timeout
+        with (
+            progress.following() as told,
+            watch("read images and compare them", stall_timeout_s) as beat,
+        ):
+            report = beat.with_reports(told)
             ingest = ingest_images(
                 source,
                 scratch,
@@ -118,7 +124,7 @@ def _make_scratch(out: Path) -> Any:
 def _measure(
     config: AuditConfig, found: Audit, run: Run, progress: JobProgress
 ) -> tuple[dict[str, Any], list[Failure]]:
-    plan = plan_resources(config.resources)
+    plan = plan_resources(config.resources, progress.say)
     total = len(SPLITS) * len(list_trials(config))
     stage = Stage(_TRAIN, "trainings", total, 1.0)
     with progress.showing([stage]), progress.stage(_TRAIN):

@@ -14,9 +14,11 @@ import numpy as np
 import ray
 import ray.train
 from ray import tune
+from ray.tune import TuneError
 from ray.tune.experiment import Trial as TuneTrial
 
 from osteo_ray.compare.experiment import Experiment, Trial
+from osteo_ray.errors import IncompleteError
 from osteo_ray.observer import Observer
 from osteo_ray.placement import Plan
 from osteo_ray.runs import place_logs
@@ -66,7 +68,7 @@ def run_sweep(
         The trials that did not finish.
 
     Raises:
-        IncompleteError: Nothing was computed for too long.
+        IncompleteError: Nothing was computed for too long, or the sweep itself broke off.
     """
     resources = experiment.config.resources
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = _MOST_PENDING
@@ -93,7 +95,12 @@ def run_sweep(
                 verbose=0,
             ),
         )
-        grid = sweep.fit()
+        try:
+            grid = sweep.fit()
+        except (OSError, TuneError) as error:  # its own state can no longer be written, mostly
+            raise IncompleteError(
+                f"The sweep broke off: {error}. What finished is kept; the same command goes on."
+            ) from error
     done = experiment.list_done(trials)
     for result in (grid[number] for number in range(len(grid))):
         trial = Trial(**(result.config or {})["trial"])

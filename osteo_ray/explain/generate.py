@@ -111,16 +111,18 @@ def explain_images(
     size = max(1, min(_SLICE, most, n_images // (4 * pool.n_actors)))
     with watch("explaining", pool.stall_timeout_s) as beat:
 
-        def run(slices: list[Slice], explainables: list[Explainable]) -> int:
-            arguments = (explainables, settings, n_classes, image_size, pool.slot.device)
-            return _run_pool(slices, (*arguments, pool.slot.cpus, beat), pool, on_explained)
+        def run(slices: list[Slice], explainables: list[Explainable], *, alone: bool) -> int:
+            given = (explainables, settings, n_classes, image_size)
+            arguments = (*given, pool.slot.device, pool.slot.cpus, beat)
+            return _run_pool(slices, arguments, pool, on_explained, alone=alone)
 
         slices = _cut(pixels, size)
-        if run(slices, explainables) >= sum(len(one.wanted - one.done) for one in explainables):
+        n_explained = run(slices, explainables, alone=False)
+        if n_explained >= sum(len(one.wanted - one.done) for one in explainables):
             return
         explainables = [replace(one, done=read_done(one.masks)) for one in explainables]
         lost = [one for _, one in _find_lost(slices, explainables)]
-        run(lost, explainables)
+        run(lost, explainables, alone=True)
         explainables = [replace(one, done=read_done(one.masks)) for one in explainables]
         still_lost = frozenset(image_id for image_id, _ in _find_lost(lost, explainables))
         for explainable in explainables:
@@ -142,6 +144,8 @@ def _run_pool(
     arguments: tuple[Any, ...],
     pool: Pool,
     on_explained: Callable[[Explained], None],
+    *,
+    alone: bool,
 ) -> int:
     """Explain slices; return the number of (image, classifier) pairs that were."""
     if not slices:
@@ -162,7 +166,9 @@ def _run_pool(
             compute=ray.data.ActorPoolStrategy(
                 min_size=min(pool.n_actors, len(slices)),
                 max_size=len(slices),
-                max_tasks_in_flight_per_actor=_in_flight(slices),
+                # One that waits at an actor makes the pool grow where there is room; but it would
+                # go down with an image that is tried alone.
+                max_tasks_in_flight_per_actor=1 if alone else 2,
             ),
             num_cpus=pool.slot.cpus,
             num_gpus=pool.slot.gpus or None,
@@ -172,7 +178,10 @@ def _run_pool(
         try:
             for row in dataset.iter_rows():
                 if row["failure"]:
-                    raise IncompleteError(f"An explaining actor failed: {row['failure']}")
+                    raise IncompleteError(
+                        f"An explaining actor failed: {row['failure']}. What finished is kept; the "
+                        "same command goes on from there."
+                    )
                 found = _unpack(row)
                 n_explained += found.n_images
                 on_explained(found)
@@ -183,12 +192,6 @@ def _run_pool(
                 f"is short, raise --resources.cpus-per-worker. The last error: {error}"
             ) from error
     return n_explained
-
-
-def _in_flight(slices: list[Slice]) -> int:
-    # An image that is tried alone must not take another, waiting at the same actor, along.
-    alone = all(one.stop - one.start == 1 for one in slices)
-    return 1 if alone else 2
 
 
 def _find_lost(slices: list[Slice], explainables: list[Explainable]) -> list[tuple[str, Slice]]:
