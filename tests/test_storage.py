@@ -139,6 +139,7 @@ class TestLocate:
         assert "hush" not in str(error.value)
 
     def test_secrets_are_refused_by_the_command(self, capfd: pytest.CaptureFixture[str]) -> None:
+        # pragma: allowlist nextline secret
         assert main(["compare", "--out", "s3://key:hush@bucket/x"]) == 2
         printed = "".join(capfd.readouterr())
         assert "URI without keys" in printed
