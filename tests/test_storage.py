@@ -128,6 +128,7 @@ class TestLocate:
             # pragma: allowlist nextline secret
             ("s3://key:hush@bucket/x", "URI without keys.*s3://…@bucket/x.*AWS_ACCESS_KEY_ID"),
             ("s3://key@bucket/x", "URI without keys"),
+            # pragma: allowlist nextline secret
             ("gs://key:hush@bucket/x", "GOOGLE_APPLICATION_CREDENTIALS"),
             ("s3:///x", "with a bucket"),
         ],
@@ -138,6 +139,7 @@ class TestLocate:
         assert "hush" not in str(error.value)
 
     def test_secrets_are_refused_by_the_command(self, capfd: pytest.CaptureFixture[str]) -> None:
+        # pragma: allowlist nextline secret
         assert main(["compare", "--out", "s3://key:hush@bucket/x"]) == 2
         printed = "".join(capfd.readouterr())
         assert "URI without keys" in printed

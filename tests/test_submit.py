@@ -290,9 +290,10 @@ class TestHeadsThatRefuse:
         ):
             self.connect(url)
 
-    def test_something_that_is_no_dashboard(self) -> None:
+    @pytest.mark.parametrize("answer", [(404, "not here"), (200, "{}"), (200, "[]")])
+    def test_something_that_is_no_dashboard(self, answer: tuple[int, str]) -> None:
         with (
-            serve(lambda _: (404, "not here")) as url,
+            serve(lambda _: answer) as url,
             pytest.raises(InputError, match="Expected the dashboard of a Ray cluster"),
         ):
             self.connect(url)

@@ -71,10 +71,10 @@ class Head:
                 "head, open a tunnel to its dashboard (`ray dashboard cluster.yaml`, `kubectl "
                 f"port-forward`), or give another --address or {_ADDRESS}."
             ) from None
-        except RuntimeError as error:
+        except (RuntimeError, KeyError, TypeError) as error:  # an answer of another shape
             raise InputError(
-                f"Expected the dashboard of a Ray cluster at {self.address}, but it answers: "
-                f"{error}"
+                f"Expected the dashboard of a Ray cluster at {self.address}, but it answers "
+                f"otherwise: {error}"
             ) from None
         self._check_version()
 
