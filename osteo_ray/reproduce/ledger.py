@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from osteo_ray.errors import InputError
+from osteo_ray.reproduce.environment import compare_environments
 from osteo_ray.runs import write_table
 
 LEDGER_VERSION = b"1"
@@ -46,6 +47,7 @@ LEDGER = pa.schema(
         ("drifted", pa.list_(pa.string())),
         ("failures", pa.list_(pa.string())),
         ("changes", pa.list_(pa.string())),
+        ("unknown", pa.list_(pa.string())),
         ("versions", _TEXTS),
         ("hardware", _TEXTS),
     ],
@@ -65,6 +67,15 @@ class Entry:
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
+
+
+def list_changes(before: Entry, entry: Entry) -> list[str]:
+    """Say what numbers depend on and changed between two reproductions."""
+    environments = (
+        {part: one[part] for part in ("versions", "hardware")} for one in (before, entry)
+    )
+    changes = compare_environments(*environments)
+    return [str(change) for change in changes if change.matters and change.is_known]
 
 
 def read_ledger(path: Path) -> list[Entry]:
