@@ -71,10 +71,8 @@ class Entry:
 
 def list_changes(before: Entry, entry: Entry) -> list[str]:
     """Say what numbers depend on and changed between two reproductions."""
-    environments = (
-        {part: one[part] for part in ("versions", "hardware")} for one in (before, entry)
-    )
-    changes = compare_environments(*environments)
+    old, new = ({part: one[part] for part in ("versions", "hardware")} for one in (before, entry))
+    changes = compare_environments(old, new)
     return [str(change) for change in changes if change.matters and change.is_known]
 
 
