@@ -77,8 +77,7 @@ DATA_HELP = (
 class Settings(BaseModel):
     """A frozen group of settings; unknown keys are errors."""
 
-    # The value stays out of pydantic's messages: it may hold a key.
-    model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+    model_config = ConfigDict(frozen=True, extra="forbid")
 
 
 class PhantomSettings(Settings):

@@ -9,6 +9,7 @@ import tyro
 
 from osteo_ray.config import Config, build, read_yaml
 from osteo_ray.errors import InputError
+from osteo_ray.trust import refuse_secrets
 
 DONE, FAILED, BAD_INPUT, FINDINGS, DRIFT = 0, 1, 2, 3, 4
 """Exit codes."""
@@ -24,6 +25,7 @@ def parse_config(
         SystemExit: With code 2 where the parser has printed what is wrong with the flags.
     """
     _refuse_repeats(arguments)
+    _refuse_secrets(arguments)
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config")
     first.add_argument("--data")
@@ -35,6 +37,17 @@ def parse_config(
     return tyro.cli(
         kind, prog=command, description=description, default=build(kind, settings), args=rest
     )
+
+
+def _refuse_secrets(arguments: Sequence[str]) -> None:
+    """Refuse keys before the parser sees them: its messages quote what was given."""
+    for word in arguments:
+        _, _, value = word.partition("=")  # of --flag=URI, or NAME=URI
+        try:
+            refuse_secrets(word)
+            refuse_secrets(value)
+        except ValueError as error:
+            raise InputError(str(error)) from None
 
 
 def _refuse_repeats(arguments: Sequence[str]) -> None:
