@@ -23,7 +23,7 @@ from osteo_ray.reproduce.drift import Compared, judge, summarize
 from osteo_ray.reproduce.environment import compare_environments, expects_equal_bits
 from osteo_ray.reproduce.sample import draw_sample
 
-TOLERANCES = ToleranceSettings(probability=0.05, decisions=0.25, overlap=0.6)
+TOLERANCES = ToleranceSettings(probability=0.05, decisions=0.25)
 CLASSES = ["normal", "worn"]
 
 
@@ -131,32 +131,36 @@ def test_masks_of_other_sizes_do_not_overlap() -> None:
     assert measure_overlap(b"\xff", b"\xff\xff") == 0
 
 
+def hold_masks(stored: pa.Table, rerun: pa.Table, most_failures: float = 0.0) -> Compared:
+    return compare_masks("one", stored, rerun, least_overlap=0.6, most_failures=most_failures)
+
+
 def test_masks_equal_with_the_same_errors() -> None:
-    found = compare_masks(
-        "one", make_masks("11110000", None), make_masks("11110000", None), TOLERANCES
-    )
+    found = hold_masks(make_masks("11110000", None), make_masks("11110000", None))
     assert found.equal
     assert found.figures == {"mean mask overlap": 1.0}
 
 
 def test_flipped_mask_is_seen() -> None:
-    found = compare_masks(
-        "one", make_masks("11110000", "11000000"), make_masks("00001111", "11000000"), TOLERANCES
-    )
+    found = hold_masks(make_masks("11110000", "11000000"), make_masks("00001111", "11000000"))
     assert not found.equal
     assert found.figures == {"mean mask overlap": 0.5}
-    assert found.beyond == ("masks overlap by 0.500 on average",)
+    assert found.beyond == ("masks overlap by 0.500 on average, where 0.600 is tolerated",)
 
 
 def test_image_that_is_explained_in_one_of_the_two_only() -> None:
-    found = compare_masks(
-        "one", make_masks("11110000", None), make_masks("11110000", "1" * 8), TOLERANCES
-    )
-    assert found.beyond == ("1 images can be explained in one of the two only",)
+    found = hold_masks(make_masks("11110000", None), make_masks("11110000", "1" * 8))
+    assert found.beyond == ("1 of 2 images can be explained in one of the two only",)
+
+
+def test_few_such_images_are_tolerated() -> None:
+    masks = make_masks("11110000", None), make_masks("11110000", "1" * 8)
+    assert hold_masks(*masks, most_failures=0.5).beyond == ()
+    assert not hold_masks(*masks, most_failures=0.5).equal
 
 
 def test_run_without_the_mask_of_an_image() -> None:
-    found = compare_masks("one", make_masks("1" * 8), make_masks("1" * 8, "1" * 8), TOLERANCES)
+    found = hold_masks(make_masks("1" * 8), make_masks("1" * 8, "1" * 8))
     assert found.missing == "the run has no mask of 1 images"
 
 

@@ -231,6 +231,18 @@ class TestFiles:
         assert kept == "try 0\ntry 1\n" == (tmp_path / "logs/driver.log").read_text()
 
 
+def test_storage_that_only_fsspec_knows() -> None:
+    root = locate("memory://bucket/root")
+    for content in ("first", "second"):  # by a rename, which must replace
+        (root / "x.txt").write_text(content)
+    write_table(root / "parts" / "a.parquet", tabulate("a"))
+    assert (root / "x.txt").read_text() == "second"
+    assert read_parts(root / "parts", SPLITS)["image_id"].to_pylist() == ["a"]
+    assert sorted(path.name for path in root.iterdir()) == ["parts", "x.txt"]
+    remove_tree(root)
+    assert not root.exists()
+
+
 class TestWholeWrites:
     def test_an_interrupted_file_is_not_there(self, place: Place) -> None:
         def write() -> None:

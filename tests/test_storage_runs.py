@@ -1,7 +1,11 @@
 """Whole runs in object storage, on a real local Ray, held to the same runs in a folder."""
 
 import io
+import subprocess
+import sys
+import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -19,7 +23,7 @@ from osteo_ray.compare.dataset import read_dataset
 from osteo_ray.compare.experiment import Trial, describe_experiment
 from osteo_ray.compare.stages import Outcome, compare
 from osteo_ray.config import CompareConfig, build_config, read_yaml
-from osteo_ray.lock import HeldError, hold
+from osteo_ray.lock import HeldError, Holder, hold
 from osteo_ray.progress import JobProgress
 from osteo_ray.remote import RemotePath
 from osteo_ray.report.export import export_run
@@ -221,9 +225,8 @@ def test_exports_equal_those_of_a_folder(here: Outcome, there: Outcome, tmp_path
     assert not (of_there.path / UNFINISHED).exists()
 
 
-@pytest.mark.parametrize("method", ["gradcam", "lime"])
 def test_explanations_equal_those_in_a_folder(
-    here: Outcome, there: Outcome, locate_there: Locate, tmp_path: Path, method: str
+    here: Outcome, there: Outcome, locate_there: Locate, tmp_path: Path
 ) -> None:
     """Read the images and the classifier from storage, and write there."""
     config = build_config(read_yaml(here.run.config))
@@ -232,9 +235,9 @@ def test_explanations_equal_those_in_a_folder(
     with local_copy(checkpoint) as file:
         content = file.read_bytes()
     (tmp_path / "model.safetensors").write_bytes(content)
-    settings = ["--method", method, "--lime-samples", "12", "--lime.top-k", "2"]
+    settings = ["--lime-samples", "12", "--lime.top-k", "2"]
     images = str(there.run.phantom / "images")
-    outs = str(tmp_path / "out"), locate_there(f"explained-{method}")
+    outs = str(tmp_path / "out"), locate_there("explained")
     for out, file in zip(outs, (str(tmp_path / "model.safetensors"), str(checkpoint)), strict=True):
         assert main(["explain", images, "--checkpoint", file, "--out", out, *settings]) == 0
     ours, theirs = open_run(outs[0]), open_run(outs[1])
@@ -259,6 +262,29 @@ def test_two_workers_share_a_training_in_storage(local_ray: None, locate_there: 
     outcome = run_quietly(build_config({**wide, "out": locate_there("wide")}))
     assert outcome.failures == []
     assert read_table(outcome.run.predictions).num_rows > 0
+
+
+def test_a_run_that_is_taken_over_stops(tmp_path: Path) -> None:
+    out = tmp_path / "knees"
+    flags = ["--models", MODEL, "--seeds", "2", "--image-size", "32", "--epochs", "300"]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "osteo_ray.cli", "compare", "--out", str(out), *flags],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    while not (out / "config.yaml").exists():
+        assert process.poll() is None, process.communicate()[0]
+        time.sleep(0.1)
+    thief = replace(Holder.describe_self(), host="elsewhere")
+    (out / LOCK).write_text(thief.write())
+    printed = " ".join(process.communicate()[0].split())
+    assert process.returncode == 1
+    assert f"{out} was taken over by process {thief.pid} on elsewhere" in printed
+    assert "Traceback" not in printed
+    assert Holder.parse((out / LOCK).read_text()) == thief
+    assert not (out / "comparison.json").exists()
+    assert not (out / "logs" / "driver.log").exists()
 
 
 def test_a_tree_of_a_run_is_removed(there: Outcome, locate_there: Locate, client) -> None:

@@ -1,6 +1,7 @@
 """A reproduction on a terminal: what became of each kind of thing, why, and those before it."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 from rich import box
 from rich.console import Console
@@ -9,7 +10,7 @@ from rich.table import Table
 
 from osteo_ray.reproduce.drift import Drift
 from osteo_ray.reproduce.environment import Change
-from osteo_ray.reproduce.ledger import Entry
+from osteo_ray.reproduce.ledger import Entry, list_changes
 from osteo_ray.reproduce.rerun import REPRODUCED, Reproduction
 
 _TOLD, _LATEST = 5, 10  # drifted things per kind, reproductions
@@ -99,13 +100,14 @@ def _tabulate_history(entries: Sequence[Entry]) -> Table:
     table.add_column("date (UTC)", no_wrap=True)
     table.add_column("trainings", justify="right", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
-    table.add_column("changed since the run")
-    for entry in entries:
+    table.add_column("changed since the one before")
+    steps = [[], *(list_changes(one, other) for one, other in pairwise(entries))]
+    for entry, changes in zip(entries, steps, strict=True):
         table.add_row(
             f"{entry['date']:%Y-%m-%d %H:%M}",
             f"{entry['n_trials']}/{entry['n_planned']}",
             entry["outcome"],
-            escape("; ".join(entry["changes"]) or "nothing"),
+            escape("; ".join(changes) or "–"),
             style="" if entry["outcome"] in _STYLES else "red",
         )
     return table

@@ -1,13 +1,13 @@
 """The page of a ledger: what became of each run that was reproduced, over time."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 from osteo_ray.report.drift_figure import draw_drift
 from osteo_ray.report.page import open_template
 from osteo_ray.reproduce.drift import WORST
-from osteo_ray.reproduce.environment import compare_environments
-from osteo_ray.reproduce.ledger import Entry
+from osteo_ray.reproduce.ledger import Entry, list_changes
 from osteo_ray.storage import Place, write_whole
 
 _TOLD = 40  # drifted things of the latest reproduction
@@ -33,10 +33,10 @@ def write_page(ledger: Place, history: Sequence[Entry]) -> Place:
 
 def _describe_run(entries: Sequence[Entry]) -> dict[str, Any]:
     """Return what the page says of one run."""
-    before: list[Entry | None] = [None, *entries[:-1]]
+    steps = [[], *(list_changes(one, other) for one, other in pairwise(entries))]
     points = [
-        {**entry.values, "changes": list_changes(one, entry), "since_run": entry["changes"]}
-        for one, entry in zip(before, entries, strict=True)
+        {**entry.values, "changes": changes, "since_run": entry["changes"]}
+        for entry, changes in zip(entries, steps, strict=True)
     ]
     latest = points[-1]
     return {
@@ -47,15 +47,3 @@ def _describe_run(entries: Sequence[Entry]) -> dict[str, Any]:
         "n_untold": max(0, len(latest["drifted"]) - _TOLD),
         "figure": draw_drift(points),
     }
-
-
-def list_changes(before: Entry | None, entry: Entry) -> list[str]:
-    """Say what changed in the environment between two reproductions, as far as numbers go."""
-    if before is None:
-        return []
-
-    def collect(one: Entry) -> Mapping[str, Any]:
-        return {part: one[part] for part in ("versions", "hardware")}
-
-    changes = compare_environments(collect(before), collect(entry))
-    return [str(change) for change in changes if change.matters and change.is_known]

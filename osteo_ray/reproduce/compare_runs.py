@@ -146,9 +146,17 @@ def _compare_explanations(
             yield Compared(teacher, False, missing="the run does not hold its masks, or twice")
             continue
         was = read_masks(path)
+        stability = pc.mean(was["stability"]).as_py()  # None where LIME explained no image
+        least = tolerances.overlap if tolerances.overlap is not None else stability or 0.0
         for kind in one.explainable.kinds:
             before, after = (table.filter(pc.equal(table["kind"], kind)) for table in (was, rerun))
-            yield compare_masks(f"{teacher}, {kind}", before, after, tolerances)
+            yield compare_masks(
+                f"{teacher}, {kind}",
+                before,
+                after,
+                least_overlap=least,
+                most_failures=tolerances.failures,
+            )
 
 
 def _compare_results(stored: StoredRun, finished: Finished, most: float) -> list[Compared]:

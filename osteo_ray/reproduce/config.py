@@ -22,8 +22,18 @@ class ToleranceSettings(Settings):
     decisions: float = Field(
         0.1, ge=0, le=1, description="Share of images that a training classifies differently."
     )
-    overlap: float = Field(
-        0.9, ge=0, le=1, description="Least mean overlap (IoU) of the masks of a teacher."
+    overlap: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Least mean overlap (IoU) of the masks of a teacher; by default their own "
+        "stability, the overlap that LIME expects with masks from other samples.",
+    )
+    failures: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of images that can be explained in one of the two only.",
     )
     metric: float | None = Field(
         None,

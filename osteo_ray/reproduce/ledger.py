@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from osteo_ray.errors import InputError
+from osteo_ray.reproduce.environment import compare_environments
 from osteo_ray.runs import read_table, write_table
 from osteo_ray.storage import Place
 
@@ -45,6 +46,7 @@ LEDGER = pa.schema(
         ("drifted", pa.list_(pa.string())),
         ("failures", pa.list_(pa.string())),
         ("changes", pa.list_(pa.string())),
+        ("unknown", pa.list_(pa.string())),
         ("versions", _TEXTS),
         ("hardware", _TEXTS),
     ],
@@ -64,6 +66,13 @@ class Entry:
 
     def __getitem__(self, name: str) -> Any:
         return self.values[name]
+
+
+def list_changes(before: Entry, entry: Entry) -> list[str]:
+    """Say what numbers depend on and changed between two reproductions."""
+    old, new = ({part: one[part] for part in ("versions", "hardware")} for one in (before, entry))
+    changes = compare_environments(old, new)
+    return [str(change) for change in changes if change.matters and change.is_known]
 
 
 def read_ledger(path: Place) -> list[Entry]:

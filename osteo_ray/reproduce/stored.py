@@ -197,4 +197,4 @@ def read_gathered(run: Run, trials: Sequence[Trial]) -> dict[Trial, pd.DataFrame
 
 def read_masks(path: Place) -> pa.Table:
     """Read the masks of a teacher."""
-    return read_parts(path, MASKS, ["kind", "image_id", "keep_mask", "error"])
+    return read_parts(path, MASKS, ["kind", "image_id", "keep_mask", "stability", "error"])
