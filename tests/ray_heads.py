@@ -6,9 +6,11 @@ import secrets
 import shutil
 import signal
 import socket
+import socketserver
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -142,3 +144,61 @@ def _list_descendants(pid: int) -> list[int]:
     for each in found:
         found += children.get(each, [])
     return found[1:]
+
+
+class Proxy(socketserver.ThreadingTCPServer):
+    """A way to the dashboard of a head whose connections can be cut.
+
+    Args:
+        url: Of the dashboard.
+    """
+
+    daemon_threads = True
+    block_on_close = False
+
+    def __init__(self, url: str) -> None:
+        self.target = ("127.0.0.1", int(url.rpartition(":")[2]))
+        self.open: set[socket.socket] = set()
+        super().__init__(("127.0.0.1", 0), _Relay)
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_address[1]}"
+
+    def __enter__(self) -> "Proxy":
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.shutdown()
+        self.cut()
+        self.server_close()
+
+    def cut(self) -> int:
+        """Break the connections there are; return how many. New ones work."""
+        broken = list(self.open)
+        for each in broken:
+            with contextlib.suppress(OSError):
+                each.shutdown(socket.SHUT_RDWR)
+        return len(broken)
+
+
+class _Relay(socketserver.BaseRequestHandler):
+    server: Proxy
+
+    def handle(self) -> None:
+        with socket.create_connection(self.server.target) as there:
+            self.server.open.add(there)
+            back = threading.Thread(target=_pump, args=(there, self.request), daemon=True)
+            back.start()
+            _pump(self.request, there)
+            back.join()
+            self.server.open.discard(there)
+
+
+def _pump(source: socket.socket, sink: socket.socket) -> None:
+    with contextlib.suppress(OSError):
+        while content := source.recv(65536):
+            sink.sendall(content)
+    with contextlib.suppress(OSError):
+        sink.shutdown(socket.SHUT_WR)

@@ -12,12 +12,13 @@ import sys
 import threading
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from ray_heads import BIN, Head, start_head
+from ray_heads import BIN, Head, Proxy, start_head
 
 import osteo_ray.submission.following as following
 from osteo_ray.cli import main
@@ -365,7 +366,8 @@ def wait_for_driver(head: Head, run: Path, other_than: int = 0) -> int:
 
 @pytest.mark.ray
 class TestOnARealHead:
-    def test_driver_killed_is_followed_by_a_retry_that_succeeds(
+    @pytest.mark.timeout(600)  # two drivers, one after the other
+    def test_driver_killed_and_connection_cut_and_all_is_well(
         self, head: Head, tmp_path: Path
     ) -> None:
         # An altered package, as from a wheel elsewhere: what runs on the cluster must be this one.
@@ -376,9 +378,15 @@ class TestOnARealHead:
             job.write(text)
         run = tmp_path / "run"
         words = ("--id", "killed", "compare", "--out", str(run), *SMALLEST)
-        process = submit(head, *words, package=str(tmp_path / "site"))
-        os.kill(wait_for_driver(head, run), signal.SIGKILL)
-        out, err = process.communicate(timeout=280)
+        with Proxy(head.url) as proxy:
+            through = replace(head, url=proxy.url)
+            process = submit(through, *words, package=str(tmp_path / "site"))
+            first = wait_for_driver(head, run)
+            os.kill(first, signal.SIGKILL)
+            wait_for_driver(head, run, other_than=first)
+            time.sleep(5)  # for some of its log
+            assert proxy.cut() > 0
+            out, err = process.communicate(timeout=500)
         assert process.returncode == 0, out + err
         assert "Job killed failed: its driver was killed by signal 9" in err
         assert "Job killed-retry-1 is done." in err
@@ -389,7 +397,8 @@ class TestOnARealHead:
             assert secret not in out + err
             for file in (path for path in run.rglob("*") if path.is_file()):
                 assert secret.encode() not in file.read_bytes(), file
-        assert 1 <= out.count("Run directory:") <= 2
+        for job in ("killed", "killed-retry-1"):
+            assert out.count(f"Running entrypoint for job {job}: ") == 1
         assert out.count(f"Report: {run / 'report.html'}") == 1
 
     def test_codes_of_the_driver_come_back(self, head: Head, tmp_path: Path) -> None:
