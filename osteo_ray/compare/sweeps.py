@@ -69,7 +69,7 @@ def run_sweep(
     """
     resources = experiment.config.resources
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = _MOST_PENDING
-    reasons = {}
+    reasons: dict[Trial, str] = {}
     with watch(name, resources.stall_timeout) as beat:
         # In a list, Ray hands on the reference; each worker then maps the array without a copy.
         run_one = tune.with_parameters(
@@ -88,7 +88,7 @@ def run_sweep(
                 name=f"{name}-{uuid.uuid4().hex[:8]}",  # never by the clock, which may be moved
                 storage_path=str(experiment.run.logs / "tune"),
                 failure_config=tune.FailureConfig(max_failures=resources.max_retries),
-                callbacks=[_ProgressCallback(on_progress)],
+                callbacks=[_ProgressCallback(on_progress, reasons.__setitem__)],
                 verbose=0,
             ),
         )
@@ -99,10 +99,11 @@ def run_sweep(
                 f"The sweep broke off: {error}. What finished is kept; the same command goes on."
             ) from error
     for result in (grid[number] for number in range(len(grid))):
-        trial = Trial(**(result.config or {})["trial"])
-        reasons[trial] = (result.metrics or {}).get("failed") or _describe(result.error)
+        failed = (result.metrics or {}).get("failed")
+        if failed:
+            reasons[Trial(**(result.config or {})["trial"])] = failed
     return [
-        Failure(trial, reasons.get(trial, "it was never started"))
+        Failure(trial, reasons.get(trial, "it ended without a result"))
         for trial in trials
         if not experiment.is_done(trial)
     ]
@@ -226,24 +227,28 @@ def _run_rank(config: dict[str, Any]) -> str:
     )
 
 
-def _describe(error: Exception | None) -> str:
-    """Return the last line of an error that came through Ray, which holds the cause."""
-    if error is None:
-        return "it ended without a result"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
-
-
 class _ProgressCallback(tune.Callback):
-    """Turn the results of all trials into one stream of progress."""
+    """Turn the results of all trials into one stream of progress, and keep why some failed."""
 
-    def __init__(self, on_progress: Callable[[float], None]) -> None:
+    def __init__(
+        self, on_progress: Callable[[float], None], on_error: Callable[[Trial, str], None]
+    ) -> None:
         self.on_progress = on_progress
+        self.on_error = on_error
         self.shares: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the display behind: Tune stores a copy of each callback."""
-        return {"on_progress": None, "shares": self.shares}
+        return {"on_progress": None, "on_error": None, "shares": self.shares}
+
+    def on_trial_error(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        # From the driver's own disk: the results of Tune read it where the run lies, and so tell
+        # nothing where that refused to be written.
+        text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        self.on_error(Trial(**trial.config["trial"]), lines[-1] if lines else "its process died")
 
     def on_trial_result(
         self,
