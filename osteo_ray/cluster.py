@@ -62,13 +62,18 @@ def _end_on_sigterm() -> Iterator[None]:
         yield
         return
 
+    told = threading.Event()
+
     def end(number: int, frame: FrameType | None) -> None:
+        told.set()
         raise _Terminated
 
     before = signal.signal(signal.SIGTERM, end)
     try:
         yield
-    except _Terminated:
+    except BaseException:  # Ray makes a KeyboardInterrupt or a SystemError of what is raised in it
+        if not told.is_set():
+            raise
         raise IncompleteError(
             "Stopped by SIGTERM. What finished is kept; the same command goes on from there."
         ) from None

@@ -86,10 +86,11 @@ def watch(what: str, timeout_s: float) -> Iterator[Beat]:
     # On this very node: one that is lost must not take the counter along.
     here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
     counter = _Counter.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
-    ended = threading.Event()
+    ended, stalled = threading.Event(), threading.Event()
 
     def bark(number: int, frame: FrameType | None) -> None:
         if not ended.is_set():
+            stalled.set()
             raise _Stalled
 
     before = signal.signal(signal.SIGUSR2, bark)
@@ -104,8 +105,10 @@ def watch(what: str, timeout_s: float) -> Iterator[Beat]:
     thread.start()
     try:
         yield Beat(counter, interval_s)
-    except _Stalled:
+    except BaseException:  # Ray makes a KeyboardInterrupt or a SystemError of what is raised in it
         ended.set()
+        if not stalled.is_set():
+            raise
         raise IncompleteError(
             f"Nothing was computed for {timeout_s:g} s, during: {what}. {_describe_cluster()} What "
             "finished is kept; the same command goes on from there. If a single batch takes that "

@@ -72,7 +72,19 @@ def run_sweep(
     """
     resources = experiment.config.resources
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = _MOST_PENDING
-    reasons = {}
+    reasons: dict[Trial, str] = {}
+
+    def tell_end(trial: Trial, result: dict[str, Any], reason: str | None) -> None:
+        if reason:
+            reasons[trial] = reason
+        observer.trained(
+            asdict(trial),
+            experiment.key_of(trial),
+            seconds=float(result.get("time_total_s", 0.0)),
+            worker=f"{result.get('node_ip', 'unknown')}/{result.get('pid', 'unknown')}",
+            reason=reason,
+        )
+
     with watch(name, resources.stall_timeout) as beat:
         # In a list, Ray hands on the reference; each worker then maps the array without a copy.
         run_one = tune.with_parameters(
@@ -91,22 +103,19 @@ def run_sweep(
                 name=f"{name}-{uuid.uuid4().hex[:8]}",  # never by the clock, which may be moved
                 storage_path=str(place_logs(experiment.run) / "tune"),
                 failure_config=tune.FailureConfig(max_failures=resources.max_retries),
-                callbacks=[_ProgressCallback(on_progress, experiment, observer)],
+                callbacks=[_ProgressCallback(on_progress, tell_end)],
                 verbose=0,
             ),
         )
         try:
-            grid = sweep.fit()
+            sweep.fit()
         except (OSError, TuneError) as error:  # its own state can no longer be written, mostly
             raise IncompleteError(
                 f"The sweep broke off: {error}. What finished is kept; the same command goes on."
             ) from error
     done = experiment.list_done(trials)
-    for result in (grid[number] for number in range(len(grid))):
-        trial = Trial(**(result.config or {})["trial"])
-        reasons[trial] = (result.metrics or {}).get("failed") or _describe(result.error)
     return [
-        Failure(trial, reasons.get(trial, "it was never started"))
+        Failure(trial, reasons.get(trial, "it ended without a result"))
         for trial in trials
         if trial not in done
     ]
@@ -230,28 +239,21 @@ def _run_rank(config: dict[str, Any]) -> str:
     )
 
 
-def _describe(error: Exception | None) -> str:
-    """Return the last line of an error that came through Ray, which holds the cause."""
-    if error is None:
-        return "it ended without a result"
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return lines[-1] if lines else type(error).__name__
-
-
 class _ProgressCallback(tune.Callback):
     """Turn the results of all trials into one stream of progress, and tell of their ends."""
 
     def __init__(
-        self, on_progress: Callable[[float], None], experiment: Experiment, observer: Observer
+        self,
+        on_progress: Callable[[float], None],
+        on_end: Callable[[Trial, dict[str, Any], str | None], None],
     ) -> None:
         self.on_progress = on_progress
-        self.experiment = experiment
-        self.observer = observer
+        self.on_end = on_end
         self.shares: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the display behind: Tune stores a copy of each callback."""
-        return {"shares": self.shares}
+        return {"on_progress": None, "on_end": None, "shares": self.shares}
 
     def on_trial_result(
         self,
@@ -270,19 +272,15 @@ class _ProgressCallback(tune.Callback):
     def on_trial_complete(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        self._tell(trial, None)
+        result = trial.last_result or {}
+        self.on_end(Trial(**trial.config["trial"]), result, result.get("failed"))
 
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        self._tell(trial, _describe(trial.get_error()))
-
-    def _tell(self, ended: TuneTrial, reason: str | None) -> None:
-        trial, result = Trial(**ended.config["trial"]), ended.last_result or {}
-        self.observer.trained(
-            asdict(trial),
-            self.experiment.key_of(trial),
-            seconds=float(result.get("time_total_s", 0.0)),
-            worker=f"{result.get('node_ip', 'unknown')}/{result.get('pid', 'unknown')}",
-            reason=reason,
-        )
+        # From the driver's own disk: the results of Tune read it where the run lies, and so tell
+        # nothing where that refused to be written.
+        text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        reason = lines[-1] if lines else "its process died"
+        self.on_end(Trial(**trial.config["trial"]), trial.last_result or {}, reason)
