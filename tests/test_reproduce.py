@@ -392,7 +392,7 @@ def test_ledger_survives_a_kill_in_the_middle(tmp_path: Path) -> None:
     assert len(read_ledger(path)) in (told + 1, told + 2)
 
 
-@pytest.mark.parametrize("kind", ["no Parquet", "other Parquet", "other version"])
+@pytest.mark.parametrize("kind", ["no Parquet", "other Parquet", "lacks", "other version"])
 def test_file_that_is_no_ledger_is_refused(tmp_path: Path, kind: str) -> None:
     path = tmp_path / "ledger.parquet"
     if kind == "no Parquet":
@@ -401,6 +401,9 @@ def test_file_that_is_no_ledger_is_refused(tmp_path: Path, kind: str) -> None:
     elif kind == "other Parquet":
         write_table(path, pa.table({"a": [1]}))
         expected = "is another Parquet file"
+    elif kind == "lacks":
+        write_table(path, pa.table({"id": ["a"]}).replace_schema_metadata(LEDGER.metadata))
+        expected = "lacks the columns date"
     else:
         schema = LEDGER.with_metadata({b"osteo_ray_reproductions": b"7"})
         write_table(path, pa.Table.from_pylist([], schema=schema))

@@ -102,6 +102,12 @@ def read_ledger(path: Place) -> list[Entry]:
             f"but {path} is of version {found.decode(errors='replace')}. Go on with the osteo_ray "
             "that wrote it, or give a new --ledger; move the old one aside to keep its name."
         )
+    lost = [name for name in LEDGER.names if name not in table.column_names]
+    if lost:
+        raise InputError(
+            f"Expected a ledger of reproductions, but {path} lacks the columns {', '.join(lost)}. "
+            "Give a new --ledger."
+        )
     rows = table.select(LEDGER.names).to_pylist(maps_as_pydicts="strict")
     return sorted((Entry(row) for row in rows), key=lambda entry: (entry["date"], entry["id"]))
 
