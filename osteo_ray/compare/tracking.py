@@ -12,6 +12,7 @@ import pandas as pd
 from osteo_ray.compare.experiment import LAST, Experiment, Trial
 from osteo_ray.config import hash_settings
 from osteo_ray.errors import InputError
+from osteo_ray.remote import first_line
 from osteo_ray.runs import Run, read_json
 from osteo_ray.storage import local_copy
 
@@ -70,12 +71,10 @@ def track_comparison(
     """
     # It would report its use to its makers.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    from mlflow.exceptions import MlflowException
-
     try:
         _track(experiment, results, comparison)
-    except (MlflowException, OSError) as error:
-        return f"{str(error).splitlines()[0]}"
+    except Exception as error:  # MLflow lets those of each store and of the network through
+        return first_line(error) + "."
     return None
 
 
