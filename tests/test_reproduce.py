@@ -17,7 +17,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from osteo_ray.reproduce.place import open_place
 from PIL import Image
 from rich.console import Console
 
@@ -42,8 +41,9 @@ from osteo_ray.reproduce.drift import Drift
 from osteo_ray.reproduce.environment import compare_environments
 from osteo_ray.reproduce.ledger import LEDGER, Entry, append_entry, read_ledger
 from osteo_ray.reproduce.rerun import Reproduction, reproduce
-from osteo_ray.reproduce.stored import Rerun, StoredRun, open_run
+from osteo_ray.reproduce.stored import Rerun, StoredRun, open_stored
 from osteo_ray.reproduce.task import find_images
+from osteo_ray.reproduce.workspace import open_workspace
 from osteo_ray.runs import Run, read_json, write_json, write_table
 
 MODEL, ARMS = "test_byobnet", ("lime", "original", "random_mask")
@@ -95,7 +95,7 @@ def tampered(stored: Run, tmp_path: Path) -> Run:
 def describe(run: Run, whole: Reproduction) -> Experiment:
     """Describe the rerun of `whole` as one of `run`."""
     assert whole.kept is not None
-    config = open_run(str(run.root)).config
+    config = open_stored(str(run.root)).config
     found = Rerun(whole.kept / "run", run)
     return describe_experiment(found, config, read_dataset(found, config))
 
@@ -106,7 +106,7 @@ def compare_with(run: Run, whole: Reproduction, *, equal: bool = True) -> dict[s
     dataset = read_dataset(run, experiment.config)
     finished = Finished(experiment, dataset, [], Clock(), ())
     found = compare_runs(
-        open_run(str(run.root)), finished, None, ToleranceSettings(), equal_expected=equal
+        open_stored(str(run.root)), finished, None, ToleranceSettings(), equal_expected=equal
     )
     return {drift.kind: drift for drift in found}
 
@@ -146,7 +146,7 @@ def test_stopped_reproduction_is_taken_up_and_a_new_one_begins_afresh(whole: Rep
     assert record["id"] == whole.entry["id"]
     assert [place.name[0] for place in whole.kept.parent.iterdir()] == ["1"]  # no second began
     key = whole.kept.name.partition("-")[2]
-    assert open_place(whole.kept.parent, key).root.name == f"2-{key}"
+    assert open_workspace(whole.kept.parent, key).root.name == f"2-{key}"
     shutil.rmtree(whole.kept.parent / f"2-{key}")
 
 
@@ -161,7 +161,7 @@ def test_nothing_of_the_run_is_touched(whole: Reproduction, stored: Run, tmp_pat
 
 @pytest.mark.ray
 def test_prediction_changed_by_hand_is_named(whole: Reproduction, tampered: Run) -> None:
-    path = open_run(str(tampered.root))
+    path = open_stored(str(tampered.root))
     found = replace(describe(tampered, whole), run=path.run).path_of(FIRST)
     change_table(found / "predictions.parquet", "p_normal", lambda p: abs(p - 0.2))
     drifts = compare_with(tampered, whole)
@@ -523,7 +523,7 @@ def test_ledger_that_is_none_is_refused(refuse: Callable[..., str], tampered: Ru
 
 @pytest.mark.ray
 def test_source_that_has_gone_is_told(tampered: Run, tmp_path: Path) -> None:
-    run = open_run(str(tampered.root))
+    run = open_stored(str(tampered.root))
     gone = replace(run, config=run.config.model_copy(update={"data": str(tmp_path / "gone")}))
     found = find_images(gone, ReproduceConfig())
     assert not found.wanted
