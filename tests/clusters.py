@@ -226,7 +226,13 @@ def train(experiment: Experiment, trials: list[Trial], pixels: np.ndarray) -> li
     plan = plan_resources(experiment.config.resources)
     pending = [trial for trial in trials if not experiment.is_done(trial)]
     return run_sweep(
-        pending, experiment, ray.put(pixels), plan, name="sweep", on_progress=lambda share: None
+        pending,
+        experiment,
+        ray.put(pixels),
+        plan,
+        name="sweep",
+        on_progress=lambda share: None,
+        observer=Observer(experiment.run.logs),
     )
 
 
@@ -242,7 +248,7 @@ def explain(experiment: Experiment) -> int:
         n_classes=2,
         image_size=experiment.config.image_size,
         pool=Pool(plan.explainer, plan.explainers, experiment.config.resources.stall_timeout),
-        on_explained=lambda n, errors: told.append(n),
+        on_explained=lambda found: told.append(found.n_images),
     )
     return sum(told)
 

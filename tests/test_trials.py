@@ -24,6 +24,7 @@ from osteo_ray.data.images import resize_image
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantom_set import make_phantoms
 from osteo_ray.errors import LeakError
+from osteo_ray.events import Explained
 from osteo_ray.explain import explainer
 from osteo_ray.explain.explainer import Explainer, derive_rng
 from osteo_ray.explain.jobs import Explainable, read_done
@@ -111,8 +112,8 @@ def explain(
     experiment: Experiment,
     *explainables: Explainable,
     slices: tuple[tuple[str, int, int], ...] = (("part-a", 0, 10), ("part-b", 0, 6)),
-) -> list[dict[str, int]]:
-    """Call an `Explainer` on slices of the pixel files; return its counts, call by call."""
+) -> list[Explained]:
+    """Call an `Explainer` on slices of the pixel files; return what it tells, call by call."""
     worker = Explainer(list(explainables), experiment.config.lime, 2, SIZE_PX, "cpu", 1)
     files, starts, stops = zip(*slices, strict=True)
     batch = {
@@ -120,7 +121,7 @@ def explain(
         "start": np.array(starts),
         "stop": np.array(stops),
     }
-    return [{key: int(value[0]) for key, value in row.items()} for row in worker(batch)]
+    return list(worker(batch))
 
 
 def read_masks(directory: Path) -> pd.DataFrame:
@@ -661,7 +662,10 @@ def test_counts_are_told_after_each_classifier(experiment: Experiment, tmp_path:
     one, other = (make_explainable(experiment, masks=tmp_path / name) for name in ("a", "b"))
     counts = explain(experiment, one, other)
     # The first ten hold the flat image, an error, and the one set aside, which is not wanted.
-    assert counts == [{"explained": 9, "errors": 1}] * 2 + [{"explained": 6, "errors": 0}] * 2
+    assert [(one.n_images, one.n_errors) for one in counts] == [(9, 1)] * 2 + [(6, 0)] * 2
+    assert [one.explainable for one in counts] == [
+        explainable.name for explainable in (one, other)
+    ] * 2
     pd.testing.assert_frame_equal(read_masks(one.masks), read_masks(other.masks))
 
 
