@@ -25,6 +25,7 @@ from osteo_ray.compare.in_process import run_in_process
 from osteo_ray.compare.mask_jobs import list_explanations
 from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.explain.generate import Pool, explain_images
+from osteo_ray.observer import Observer
 
 ROOT = Path(__file__).parents[1]
 LIGHT = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}

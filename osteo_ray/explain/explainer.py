@@ -157,7 +157,7 @@ class Explainer:
                 write_table(explainable.faithfulness / part, table)
             write_table(explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS))
         n_samples = sum(
-            record["n_samples"] or 0 for record in records if record["kind"] == explainable.method
+            record.get("n_samples") or 0 for record in records if record["kind"] == explainable.method
         )
         return Explained(explainable.name, len(todo), n_errors, n_samples)
 
