@@ -153,7 +153,7 @@ class TestOnRay:
             capfd, "compare", "--data", str(two_classes), "--out", str(tmp_path / "out"),
             *COMMON, *flags,
         )  # fmt: skip
-        assert "2 CPUs and 0 GPUs on 1 node(s)" in printed
+        assert "2 CPUs, 0 GPUs on 1 node(s)" in printed
 
     def test_a_damaged_file_is_rejected_with_a_reason(self, two_classes, tmp_path) -> None:
         import pandas as pd
