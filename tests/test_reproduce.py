@@ -30,6 +30,7 @@ from osteo_ray.config import build_config
 from osteo_ray.data.phantom_set import write_phantoms
 from osteo_ray.data.sources import open_source
 from osteo_ray.errors import InputError
+from osteo_ray.lock import HeldError, hold
 from osteo_ray.machine import describe_machine, hash_code
 from osteo_ray.progress import Clock, JobProgress
 from osteo_ray.report.reproduce_terminal import describe_changes, show_reproduction
@@ -284,6 +285,13 @@ def test_record_of_a_run_tells_what_works(stored: Run) -> None:
 
 
 @pytest.mark.ray
+def test_one_process_at_a_time_reproduces_a_run(tampered: Run) -> None:
+    config = ReproduceConfig(run=str(tampered.root), images="stored")
+    work = tampered.root.with_name(f"{tampered.root.name}-reproductions")
+    with hold(work), pytest.raises(HeldError, match="process"):
+        reproduce(config, stay_quiet())
+
+
 def test_changed_source_is_named(local_ray: None, tmp_path: Path) -> None:
     write_phantoms(tmp_path / "knees", n_images=40, size_px=48)
     source = tmp_path / "knees" / "images"

@@ -156,9 +156,9 @@ class Explainer:
                 table = pa.Table.from_pylist(figures, schema=FAITHFULNESS)
                 write_table(explainable.faithfulness / part, table)
             write_table(explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS))
-        n_samples = sum(
-            record.get("n_samples") or 0 for record in records if record["kind"] == explainable.method
-        )
+        # Those of controls are of the same samples; an image with an error has none.
+        of_method = (record for record in records if record["kind"] == explainable.method)
+        n_samples = sum(record.get("n_samples") or 0 for record in of_method)
         return Explained(explainable.name, len(todo), n_errors, n_samples)
 
     def _divide(self, image: np.ndarray) -> np.ndarray | ValueError:

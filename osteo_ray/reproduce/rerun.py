@@ -11,6 +11,7 @@ from osteo_ray.compare.model_check import check_models
 from osteo_ray.compare.prepare import create_run
 from osteo_ray.compare.stages import Finished, run_experiment
 from osteo_ray.errors import InputError
+from osteo_ray.lock import hold
 from osteo_ray.placement import Plan
 from osteo_ray.progress import Clock, JobProgress
 from osteo_ray.reproduce.compare_runs import IMAGES, compare_runs, compare_sources
@@ -60,9 +61,16 @@ def reproduce(config: ReproduceConfig, progress: JobProgress) -> Reproduction:
         progress: Where to say how far it is.
 
     Raises:
-        InputError: The run, the sample, the ledger, the source or the first weights cannot be used.
+        InputError: The run, the sample, the ledger, the source or the first weights cannot be used,
+            or another process reproduces the run.
     """
     task = plan_task(config)
+    with hold(task.work, progress.say):
+        return _reproduce(task, progress)
+
+
+def _reproduce(task: Task, progress: JobProgress) -> Reproduction:
+    config = task.settings
     started, clock = time.monotonic(), Clock()
     progress.say("start Ray")
     with connect():
