@@ -40,6 +40,9 @@ class _Counter:
         return self.beats
 
 
+_counters: dict[tuple[str, str], Any] = {}
+
+
 class Beat:
     """Tells the watchdog, from whatever process it was sent to, that something was computed.
 
@@ -83,9 +86,7 @@ def watch(what: str, timeout_s: float) -> Iterator[Beat]:
         IncompleteError: There was none for that long.
     """
     interval_s = min(_TELL_INTERVAL_S, timeout_s / 10)
-    # On this very node: one that is lost must not take the counter along.
-    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
-    counter = _Counter.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
+    counter = _find_counter()
     ended, stalled = threading.Event(), threading.Event()
 
     def bark(number: int, frame: FrameType | None) -> None:
@@ -118,8 +119,18 @@ def watch(what: str, timeout_s: float) -> Iterator[Beat]:
         ended.set()
         thread.join()
         signal.signal(signal.SIGUSR2, before)
-        with contextlib.suppress(RayError):
-            ray.kill(counter)
+
+
+def _find_counter() -> Any:
+    """Return the counter of this driver: a process for each stage would take seconds to start."""
+    context = ray.get_runtime_context()
+    driver = (context.gcs_address, context.get_job_id())
+    if driver not in _counters:
+        _counters.clear()  # those of clusters that this process has left
+        # On this very node: one that is lost must not take the counter along.
+        here = NodeAffinitySchedulingStrategy(context.get_node_id(), soft=False)
+        _counters[driver] = _Counter.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
+    return _counters[driver]
 
 
 def _wait_for_stall(
