@@ -294,7 +294,7 @@ def start_command(out: Path) -> "subprocess.Popen[str]":
 
 def wait_for(process: "subprocess.Popen[str]", folder: Path, pattern: str) -> None:
     """Wait until a file appears, at most as long as a whole run may take."""
-    until = time.monotonic() + 120
+    until = time.monotonic() + 240
     while not any(folder.rglob(pattern)):
         assert process.poll() is None, process.stdout.read() if process.stdout else ""
         assert time.monotonic() < until, f"no {pattern} in {folder}"
