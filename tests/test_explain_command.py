@@ -1,11 +1,9 @@
 """`osteo-ray explain`: a set of images and one trained classifier, without a comparison."""
 
 import hashlib
-import importlib.util
 import shutil
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -24,6 +22,7 @@ from osteo_ray.data.phantom_set import write_phantoms
 from osteo_ray.explain import explain_set
 from osteo_ray.explain.explainer import Explainer
 from osteo_ray.explain.jobs import Explainable
+from osteo_ray.job import run_job
 from osteo_ray.models.checkpoint import Checkpoint
 from osteo_ray.models.classifier import build_classifier, save_classifier
 from osteo_ray.runs import MASKS, READ_IMAGES, Run, list_parts, read_json, read_parts, write_table
@@ -405,17 +404,6 @@ class TestSettings:
             assert flag not in printed
 
 
-@pytest.fixture(scope="module")
-def explain_job() -> ModuleType:
-    path = Path(__file__).parents[1] / "jobs" / "explain.py"
-    spec = importlib.util.spec_from_file_location("explain_job", path)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
@@ -428,7 +416,7 @@ def explain_job() -> ModuleType:
     ids=" ".join,
 )
 def test_job_refuses_what_it_cannot_use(
-    explain_job: ModuleType, flags: list[str], expected: str, capfd: pytest.CaptureFixture[str]
+    flags: list[str], expected: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert explain_job.run_job(flags) == 2
+    assert run_job("explain", flags) == 2
     assert expected in capfd.readouterr().err

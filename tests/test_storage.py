@@ -142,7 +142,7 @@ class TestLocate:
         # pragma: allowlist nextline secret
         assert main(["compare", "--out", "s3://key:hush@bucket/x"]) == 2
         printed = "".join(capfd.readouterr())
-        assert "URI without keys" in printed
+        assert "address without keys" in printed
         assert "hush" not in printed
 
     def test_a_bucket_that_is_not_there(self, client, s3_server: str) -> None:
