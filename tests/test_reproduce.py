@@ -272,7 +272,7 @@ def test_changed_version_is_named_and_the_sample_still_comes_out_equal(
     assert entry["changes"] == [f"torch 2.0.0 → {now}"]
     assert entry["unknown"] == ["isa"]
     assert entry["versions"]["torch"] == now
-    assert not list((tampered.root.parent / "tampered-reproductions").iterdir())
+    assert not (tampered.root.parent / "tampered-reproductions").exists()  # left as it was found
 
 
 @pytest.mark.ray
