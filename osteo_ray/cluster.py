@@ -5,11 +5,9 @@ import importlib.metadata
 import os
 import platform
 import signal
-import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import Any
 
 import ray
@@ -18,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from osteo_ray.config import ResourceSettings
 from osteo_ray.errors import IncompleteError, InputError
+from osteo_ray.interruption import end_on
 from osteo_ray.machine import describe_machine, hash_code
 from osteo_ray.placement import Plan, Resources, describe_shortage, lay_out
 
@@ -31,54 +30,34 @@ _WAIT_FOR_AUTOSCALER_S = 900.0
 _LOOK_INTERVAL_S = 1.0
 
 
-class _Terminated(BaseException):
-    """SIGTERM came; no `except Exception` on the way may swallow that."""
-
-
 @contextlib.contextmanager
-def connect() -> Iterator[None]:
-    """Join the cluster named by RAY_ADDRESS, or start one on this machine for as long as needed."""
+def connect(*, cpus: int | None = None) -> Iterator[None]:
+    """Join the cluster named by RAY_ADDRESS, or start one on this machine for as long as needed.
+
+    Args:
+        cpus: Logical CPUs of one that is started here in any case; by default those of the machine.
+    """
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # trials store their own artifacts
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the job, not one sweep of it
     if ray.is_initialized():
         yield
         return
-    address = os.environ.get("RAY_ADDRESS", "local")
+    address = os.environ.get("RAY_ADDRESS", "local") if cpus is None else "local"
     with warnings.catch_warnings():
         # Ray announces a future default about accelerator variables; this code sets devices itself.
         warnings.simplefilter("ignore", FutureWarning)
-        ray.init(address=address, log_to_driver=True, include_dashboard=False)
+        ray.init(address=address, num_cpus=cpus, log_to_driver=True, include_dashboard=False)
     try:
-        with _end_on_sigterm():
+        with end_on(signal.SIGTERM, _tell_terminated):  # which `ray job stop` sends before SIGKILL
             yield
     finally:
         ray.shutdown()
 
 
-@contextlib.contextmanager
-def _end_on_sigterm() -> Iterator[None]:
-    """Have SIGTERM, which `ray job stop` sends 3 s before SIGKILL, end the block tidily."""
-    if threading.current_thread() is not threading.main_thread():
-        yield
-        return
-
-    told = threading.Event()
-
-    def end(number: int, frame: FrameType | None) -> None:
-        told.set()
-        raise _Terminated
-
-    before = signal.signal(signal.SIGTERM, end)
-    try:
-        yield
-    except BaseException:  # Ray makes a KeyboardInterrupt or a SystemError of what is raised in it
-        if not told.is_set():
-            raise
-        raise IncompleteError(
-            "Stopped by SIGTERM. What finished is kept; the same command goes on from there."
-        ) from None
-    finally:
-        signal.signal(signal.SIGTERM, before)
+def _tell_terminated() -> IncompleteError:
+    return IncompleteError(
+        "Stopped by SIGTERM. What finished is kept; the same command goes on from there."
+    )
 
 
 def plan_resources(

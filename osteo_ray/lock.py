@@ -26,6 +26,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from osteo_ray.errors import IncompleteError, InputError
+from osteo_ray.interruption import end_on
 from osteo_ray.remote import RemotePath
 from osteo_ray.storage import LOCK, Place
 
@@ -136,24 +137,21 @@ def hold(
             f"{error.strerror or type(error).__name__}. Choose another --out, or make it writable."
         ) from None
     heart = _Heart(path, mine, timing.beat)
-    heart.start()
     try:
-        try:
-            yield
-        finally:
-            heart.stop()
-    except BaseException as error:  # an interruption, and what others make of it
-        if heart.found is None:
-            raise
-        raise _tell_lost(root, heart.found) from error
+        with end_on(signal.SIGUSR1, lambda: _tell_lost(root, heart.found)) as end:
+            heart.start_with(end)
+            try:
+                yield
+            finally:
+                heart.stop()
     finally:
         if heart.found is None:
             _release(path, mine, made)
-    if heart.found is not None:
+    if heart.found is not None:  # at the very end, or in another thread than the main one
         raise _tell_lost(root, heart.found)
 
 
-def _tell_lost(root: Place, holder: Holder) -> LockLostError:
+def _tell_lost(root: Place, holder: Holder | None) -> LockLostError:
     return LockLostError(
         f"{root} was taken over by {holder}: this process gave no sign of life for too long (was "
         "the machine asleep, or storage out of reach?). It has stopped; what it finished is kept."
@@ -249,7 +247,7 @@ def _make_missing(root: Place) -> list[Path]:
 
 
 class _Heart(threading.Thread):
-    """Renews a lock, and interrupts the main thread where it finds another's.
+    """Renews a lock, and ends the work where it finds another's.
 
     Attributes:
         found: Who has taken the lock over; None as long as nobody has.
@@ -260,26 +258,25 @@ class _Heart(threading.Thread):
         self.path, self.mine, self.beat = path, mine, beat
         self.found: Holder | None = None
         self._ended = threading.Event()
-        self._is_main = threading.current_thread() is threading.main_thread()
+        self._end_work: Callable[[], None] = lambda: None
+
+    def start_with(self, end_work: Callable[[], None]) -> None:
+        """Begin to beat; call this where the lock is lost."""
+        self._end_work = end_work
+        self.start()
 
     def run(self) -> None:
         while not self._ended.wait(self.beat):
             try:
                 holder = Holder.parse(_read(self.path) or "")
                 if holder is not None and holder.token != self.mine.token:
-                    self._give_up(holder)
+                    self.found = holder
+                    self._end_work()
                     return
                 self.mine = replace(self.mine, beats=self.mine.beats + 1)
                 self.path.write_text(self.mine.write())
             except OSError:  # storage that is away for a while; who holds the lock then, it tells
                 continue
-
-    def _give_up(self, holder: Holder) -> None:
-        self.found = holder
-        if self._is_main and not self._ended.is_set():
-            main = threading.main_thread().ident
-            if main is not None:
-                signal.pthread_kill(main, signal.SIGINT)
 
     def stop(self) -> None:
         self._ended.set()

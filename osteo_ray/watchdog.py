@@ -9,7 +9,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from types import FrameType
 from typing import Any
 
 import ray
@@ -18,14 +17,11 @@ from ray.util import placement_group_table
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from osteo_ray.errors import IncompleteError
+from osteo_ray.interruption import end_on
 from osteo_ray.progress import Report
 
 _TELL_INTERVAL_S = 5.0
 _LOOK_INTERVAL_S = 5.0
-
-
-class _Stalled(BaseException):
-    """Raised in the driver's main thread; no `except Exception` on the way may swallow it."""
 
 
 @ray.remote(num_cpus=0)
@@ -86,39 +82,28 @@ def watch(what: str, timeout_s: float) -> Iterator[Beat]:
         IncompleteError: There was none for that long.
     """
     interval_s = min(_TELL_INTERVAL_S, timeout_s / 10)
-    counter = _find_counter()
-    ended, stalled = threading.Event(), threading.Event()
+    counter, ended = _find_counter(), threading.Event()
 
-    def bark(number: int, frame: FrameType | None) -> None:
-        if not ended.is_set():
-            stalled.set()
-            raise _Stalled
-
-    before = signal.signal(signal.SIGUSR2, bark)
-    main = threading.main_thread().ident
-    assert main is not None
-    thread = threading.Thread(
-        target=_wait_for_stall,
-        args=(counter, timeout_s, ended, lambda: signal.pthread_kill(main, signal.SIGUSR2)),
-        name="watchdog",
-        daemon=True,
-    )
-    thread.start()
-    try:
-        yield Beat(counter, interval_s)
-    except BaseException:  # Ray makes a KeyboardInterrupt or a SystemError of what is raised in it
-        ended.set()
-        if not stalled.is_set():
-            raise
-        raise IncompleteError(
+    def tell() -> IncompleteError:
+        return IncompleteError(
             f"Nothing was computed for {timeout_s:g} s, during: {what}. {_describe_cluster()} What "
             "finished is kept; the same command goes on from there. If a single batch takes that "
             "long here, raise --resources.stall-timeout."
-        ) from None
-    finally:
-        ended.set()
-        thread.join()
-        signal.signal(signal.SIGUSR2, before)
+        )
+
+    with end_on(signal.SIGUSR2, tell) as end:
+        thread = threading.Thread(
+            target=_wait_for_stall,
+            args=(counter, timeout_s, ended, end),
+            name="watchdog",
+            daemon=True,
+        )
+        thread.start()
+        try:
+            yield Beat(counter, interval_s)
+        finally:
+            ended.set()
+            thread.join()
 
 
 def _find_counter() -> Any:

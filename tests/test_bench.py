@@ -8,7 +8,10 @@ import torch
 
 from osteo_ray.bench.exactness import compare_with_package
 from osteo_ray.bench.lime import _measure_shares, _overlap
+from osteo_ray.bench.overhead import Overhead, bench_overhead, fit_cost
 from osteo_ray.bench.statistics import bench_statistics
+from osteo_ray.bench.sweep import Sweep
+from osteo_ray.config import CompareConfig, build
 from osteo_ray.data.phantom_set import write_phantoms
 from osteo_ray.errors import InputError
 from osteo_ray.models.checkpoint import Checkpoint
@@ -79,3 +82,47 @@ def test_statistics_are_timed_part_by_part() -> None:
 def test_statistics_of_more_arms_than_there_are() -> None:
     with pytest.raises(InputError, match="at most 14 arms, but got 15"):
         list(bench_statistics(n_seeds=2, n_models=1, n_arms=15, n_test=20, metric="auc"))
+
+
+def make_overhead(n_seeds: int, *, loop_s: float, cluster_s: float) -> Overhead:
+    return Overhead(n_seeds, 2 * n_seeds, 10 * n_seeds, loop_s, cluster_s, 2, {})
+
+
+def test_cost_of_distribution_by_hand() -> None:
+    one = make_overhead(1, loop_s=100, cluster_s=80)  # two workers should take 50 s
+    assert one.cost_s == 30
+    assert one.cost_share == pytest.approx(0.6)
+    four = make_overhead(4, loop_s=400, cluster_s=236)
+    assert fit_cost([one, four]) == pytest.approx((28, 2))
+    assert fit_cost([one, one]) is None
+
+
+def test_overhead_of_a_training_by_hand() -> None:
+    sweep = Sweep(
+        n_trainings=100,
+        sweep_s=60,
+        loop_s=20,
+        workers=2,
+        driver_gib=(),
+        resume_s=0,
+        missing_s=0,
+    )
+    assert sweep.overhead_s == pytest.approx(1.0)  # (2 × 60 - 20) / 100
+
+
+@pytest.mark.ray
+def test_loops_end_as_the_cluster_does(local_ray: None) -> None:
+    tiny = {
+        "models": ["test_byobnet"],
+        "weights": ["none"],
+        "arms": ["original", "lime"],
+        "image_size": 32,
+        "training": {"epochs": 1},
+        "lime": {"samples": 12, "top_k": 2},
+        "phantom": {"n_images": 48, "size_px": 48},
+    }
+    (found,) = bench_overhead(build(CompareConfig, tiny), [2], workers=2)
+    assert (found.n_trainings, found.n_explanations) == (4, 2 * 48)
+    assert found.loop_s > 0
+    assert set(found.stages) >= {"train on originals", "explain", "statistics"}
+    assert sum(found.stages.values()) < found.cluster_s + 1

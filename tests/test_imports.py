@@ -14,7 +14,8 @@ import osteo_ray
 ROOT = Path(osteo_ray.__file__).parent
 BOTTOM = (
     *("runs", "remote", "storage", "lock", "config", "errors", "progress", "noise", "cluster"),
-    *("job_paths", "trust", "placement", "watchdog", "machine", "events", "observer"),
+    *("job_paths", "trust", "placement", "watchdog", "interruption", "machine", "events"),
+    "observer",
 )
 LAYERS = (
     "job",

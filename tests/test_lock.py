@@ -8,6 +8,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from pathlib import Path
 from urllib.parse import quote
@@ -204,15 +205,22 @@ def test_taken_over_stops_the_work(place: Place) -> None:
 
 
 def test_a_lost_lock_is_told_even_at_the_end(tmp_path: Path) -> None:
-    def work() -> None:
+    def work() -> None:  # in a thread, which no signal ends
         with hold(tmp_path, timing=replace(QUICK, beat=0.1)):
             heart = next(t for t in threading.enumerate() if t.name == "osteo-ray-lock")
-            heart._is_main = False  # as if the work ran in a thread, which cannot be interrupted
             write_holder(tmp_path, make_foreign(token="thief"))
             heart.join(30)
 
-    with pytest.raises(LockLostError):
-        work()
+    with ThreadPoolExecutor(1) as pool, pytest.raises(LockLostError):
+        pool.submit(work).result()
+
+
+def test_taken_over_where_ctrl_c_is_ignored(place: Place) -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as a script's `command &` starts it
+    try:
+        test_taken_over_stops_the_work(place)
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def test_a_stopped_process_that_wakes_finds_its_place_taken(place: Place, start: Start) -> None:

@@ -61,11 +61,11 @@ def bench_copies(sizes: list[int], *, size_px: int, seed: int = 0) -> Iterator[F
     for n_images in sizes:
         with tempfile.TemporaryDirectory() as name:
             root = Path(name)
-            truth = _draw(root / "images", n_images, size_px, seed)
+            truth = draw_files(root / "images", n_images, size_px, seed)
             yield _measure(root, truth)
 
 
-def _draw(root: Path, n_images: int, size_px: int, seed: int) -> pd.DataFrame:
+def draw_files(root: Path, n_images: int, size_px: int, seed: int = 0) -> pd.DataFrame:
     """Write phantoms on the cluster; return name, copy_of and copy_kind of each."""
     settings = {
         "n_images": n_images,

@@ -59,7 +59,7 @@ def bench_ingest(data: Path, *, n_images: int, image_size: int) -> list[Timing]:
     workers = int(ray.cluster_resources()["CPU"])
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)
-        _repeat_files(data, root / "images", n_images)
+        repeat_files(data, root / "images", n_images)
         ways: dict[str, Callable[[], Images]] = {
             "osteo_ray": lambda: _read_ours(root, image_size),
             "torchvision ImageFolder + DataLoader": lambda: _read_torchvision(
@@ -90,7 +90,7 @@ def _time(ways: dict[str, Callable[[], Images]], n_images: int) -> Iterator[Timi
         )
 
 
-def _repeat_files(data: Path, target: Path, n_images: int) -> None:
+def repeat_files(data: Path, target: Path, n_images: int) -> None:
     """Link the files of class folders under new names until there are `n_images`."""
     paths = open_source(str(data)).items["path"].tolist()
     for number in range(n_images):

@@ -1,11 +1,13 @@
 """How much memory a piece of work takes, in this process and in Ray's workers."""
 
+import shutil
 import threading
 from types import TracebackType
 
 import psutil
 
 _INTERVAL_S = 0.25
+_STORE = "/dev/shm"  # where Ray keeps its objects on Linux
 
 
 class PeakMemory:
@@ -15,11 +17,16 @@ class PeakMemory:
         driver_gib: Most memory that this process had to itself.
         total_gib: Most memory that all processes together had to themselves. Shared pages are left
             out: Ray's object store, and mapped files such as that of the thumbnails.
+        store_gib: Most shared memory of the machine beyond what it had at the start: Ray's object
+            store. 0 where there is no such file system.
+        driver_course: Memory of this process at every look, GiB, in equal steps of time.
     """
 
     def __init__(self) -> None:
         self.driver_gib = 0.0
         self.total_gib = 0.0
+        self.store_gib = 0.0
+        self.driver_course: list[float] = []
         self._done = threading.Event()
         self._watcher = threading.Thread(target=self._watch, daemon=True)
 
@@ -37,12 +44,14 @@ class PeakMemory:
         self._watcher.join()
 
     def _watch(self) -> None:
-        process = psutil.Process()
+        process, before = psutil.Process(), _measure_store()
         while True:
             own = _measure(process)
             self.driver_gib = max(self.driver_gib, own)
+            self.driver_course.append(own)
             others = sum(_measure(child) for child in process.children(recursive=True))
             self.total_gib = max(self.total_gib, own + others)
+            self.store_gib = max(self.store_gib, _measure_store() - before)
             if self._done.wait(_INTERVAL_S):
                 return
 
@@ -53,3 +62,10 @@ def _measure(process: psutil.Process) -> float:
     except psutil.Error:  # it has gone
         return 0.0
     return float(info.rss - info.shared) / 2**30
+
+
+def _measure_store() -> float:
+    try:
+        return shutil.disk_usage(_STORE).used / 2**30
+    except OSError:
+        return 0.0

@@ -6,11 +6,15 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from osteo_ray.bench.actors import Speed
 from osteo_ray.bench.copies import Finding
 from osteo_ray.bench.exactness import Exactness
 from osteo_ray.bench.ingest import Timing
 from osteo_ray.bench.lime import LimeTiming
+from osteo_ray.bench.overhead import Overhead, fit_cost
 from osteo_ray.bench.statistics import Part
+from osteo_ray.bench.stream import Streamed
+from osteo_ray.bench.sweep import Sweep
 
 
 def show_reading(console: Console, timings: Sequence[Timing]) -> None:
@@ -110,3 +114,74 @@ def show_parts(console: Console, parts: Iterable[Part]) -> None:
     most = max((part.memory_gib for part in found), default=0.0)
     table.add_row("all", f"{total:.1f}", f"{most:.2f}")
     console.print(table)
+
+
+def show_speeds(console: Console, speeds: Iterable[Speed]) -> None:
+    """Show how explaining speeds up with actors; the first row is what others are held to."""
+    table = Table(box=box.SIMPLE)
+    for heading in ("actors", "images/s", "times the first", "stage, s", "explaining, s"):
+        table.add_column(heading, justify="right", no_wrap=True)
+    first = None
+    for speed in speeds:
+        first = first or speed
+        table.add_row(
+            str(speed.n_actors),
+            f"{speed.images_per_s:.2f}",
+            f"{speed.images_per_s / first.images_per_s:.2f}",
+            f"{speed.stage_s:.1f}",
+            f"{speed.busy_s:.1f}",
+        )
+    console.print(table)
+
+
+def show_sweep(console: Console, sweep: Sweep) -> None:
+    """Show what a training of a long sweep cost, and how soon a stopped sweep went on."""
+    course = " → ".join(f"{gib:.2f}" for gib in sweep.driver_gib)
+    console.print(
+        f"{sweep.n_trainings} trainings: {sweep.sweep_s:.1f} s on {sweep.workers} worker(s), "
+        f"{sweep.loop_s:.1f} s in a loop; {sweep.overhead_s:.2f} s of a worker beyond that each\n"
+        f"driver, GiB, after each quarter of the time: {course}\n"
+        f"a missing training was there {sweep.resume_s:.1f} s after the command, of which it took "
+        f"{sweep.missing_s:.1f} s",
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def show_streams(console: Console, streams: Iterable[Streamed]) -> None:
+    """Show how sets of images went from files to masks; each as soon as it is done."""
+    for one in streams:
+        console.print(
+            f"{one.n_images} images: read {one.read_s:.0f} s ({one.n_images / one.read_s:.0f}/s), "
+            f"explained {one.explain_s:.0f} s ({one.n_images / one.explain_s:.0f}/s); driver "
+            f"{one.driver_gib:.2f} GiB, all {one.memory_gib:.2f} GiB, object store "
+            f"{one.store_gib:.2f} GiB",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+
+def show_overheads(console: Console, overheads: Iterable[Overhead]) -> None:
+    """Show what distribution cost, comparison by comparison, and what of it is fixed."""
+    table = Table(box=box.SIMPLE)
+    headings = ("seeds", "trainings", "explanations", "loops, s", "cluster, s", "cost, s", "cost")
+    for heading in headings:
+        table.add_column(heading, justify="right", no_wrap=True)
+    found = []
+    for one in overheads:
+        found.append(one)
+        table.add_row(
+            str(one.n_seeds),
+            str(one.n_trainings),
+            str(one.n_explanations),
+            f"{one.loop_s:.1f}",
+            f"{one.cluster_s:.1f}",
+            f"{one.cost_s:.1f}",
+            f"{one.cost_share:.1%}",
+        )
+        stages = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in one.stages.items())
+        console.print(f"{one.n_seeds} seeds: {stages}", highlight=False, soft_wrap=True)
+    console.print(table)
+    fitted = fit_cost(found)
+    if fitted:
+        console.print(f"fixed {fitted[0]:.1f} s, and {fitted[1]:.1f} s per seed", highlight=False)

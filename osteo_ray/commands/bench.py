@@ -1,5 +1,6 @@
 """`osteo-ray bench`: speed and quality beside rivals and the truth."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,15 @@ import tyro
 from rich.console import Console
 
 from osteo_ray.commands.parsing import DONE
-from osteo_ray.config import METRIC_NAMES, LimeSettings, locate_data
+from osteo_ray.config import (
+    METRIC_NAMES,
+    CompareConfig,
+    ExplainMethod,
+    LimeSettings,
+    build,
+    locate_data,
+    read_yaml,
+)
 from osteo_ray.errors import InputError, suggest
 from osteo_ray.noise import capture_noise
 
@@ -21,6 +30,10 @@ def bench_command(arguments: list[str]) -> int:
             "lime": _lime,
             "exactness": _exactness,
             "statistics": _statistics,
+            "actors": _actors,
+            "sweep": _sweep,
+            "stream": _stream,
+            "overhead": _overhead,
         },
         prog="osteo-ray bench",
         description="Measure what the product does beside what else could be done.",
@@ -146,3 +159,91 @@ def _statistics(
         n_seeds=seeds, n_models=models, n_arms=arms, n_test=test, metric=metric
     )
     show_parts(Console(), parts)
+
+
+def _actors(
+    data: Annotated[str, tyro.conf.Positional],
+    checkpoint: str,
+    actors: tuple[int, ...] = (1, 2, 4),
+    images: int = 32,
+    samples: int = 200,
+) -> None:
+    """Explain the same images with one actor, two, four …, of one thread each.
+
+    Args:
+        data: A folder with a subfolder per class.
+        checkpoint: File of the classifier: a model.safetensors that a training left.
+        actors: How many, one number after the other.
+        images: How many to explain; files are read again until there are so many.
+        samples: Perturbed images per explanation, all of which are drawn.
+    """
+    from osteo_ray.bench.actors import bench_actors
+    from osteo_ray.bench.tables import show_speeds
+
+    _expect_positive(actors=actors, images=[images])
+    folder, file = (Path(path).expanduser().resolve() for path in (data, checkpoint))
+    settings = LimeSettings(samples=samples, mode="exact")
+    with capture_noise() as captured:
+        speeds = bench_actors(folder, file, actors, n_images=images, settings=settings)
+        show_speeds(captured.out, speeds)
+
+
+def _sweep(trainings: int = 200) -> None:
+    """Train many tiny networks; then lose one training and see how soon it is there again.
+
+    Args:
+        trainings: How many, an even number.
+    """
+    from osteo_ray.bench.sweep import bench_sweep
+    from osteo_ray.bench.tables import show_sweep
+
+    if trainings < 4 or trainings % 2:
+        raise InputError(f"Expected --trainings to be even and at least 4, but got {trainings}.")
+    with capture_noise() as captured:
+        show_sweep(captured.out, bench_sweep(trainings))
+
+
+def _stream(
+    sizes: tuple[int, ...] = (1000, 10_000), method: ExplainMethod = "lime", workers: int = 2
+) -> None:
+    """Take sets of phantoms from files to masks by a tiny network: time and memory.
+
+    Args:
+        sizes: Images of each set.
+        method: How they are explained.
+        workers: CPUs of the cluster, of one actor each.
+    """
+    from osteo_ray.bench.stream import bench_stream
+    from osteo_ray.bench.tables import show_streams
+
+    _expect_positive(sizes=sizes, workers=[workers])
+    with capture_noise() as captured:
+        show_streams(captured.out, bench_stream(sizes, method=method, workers=workers))
+
+
+def _overhead(
+    config: Annotated[str, tyro.conf.Positional],
+    seeds: tuple[int, ...] = (1, 2, 4),
+    workers: int = 2,
+) -> None:
+    """Make a comparison on a cluster, from nothing, and again in plain loops in one process.
+
+    Args:
+        config: YAML file of the comparison, as for `osteo-ray compare --config`.
+        seeds: How many the comparisons have, one number after the other.
+        workers: CPUs of the cluster, of one worker each.
+    """
+    from osteo_ray.bench.overhead import bench_overhead
+    from osteo_ray.bench.tables import show_overheads
+
+    _expect_positive(seeds=seeds, workers=[workers])
+    comparison = build(CompareConfig, read_yaml(Path(config)))
+    with capture_noise() as captured:
+        show_overheads(captured.out, bench_overhead(comparison, seeds, workers=workers))
+
+
+def _expect_positive(**numbers: Sequence[int]) -> None:
+    for name, values in numbers.items():
+        if min(values, default=0) < 1:
+            given = " ".join(map(str, values)) or "none"
+            raise InputError(f"Expected numbers of at least 1 for --{name}, but got {given}.")
