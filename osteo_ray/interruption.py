@@ -21,7 +21,7 @@ def end_on(
     Blocks for the same signal do not nest. In another thread than the main one, none is ended.
 
     Args:
-        number: The signal.
+        number: The signal. Tune takes SIGUSR1 for itself, and pytest's time limits SIGALRM.
         make_error: Called where the signal ended the block.
 
     Yields:

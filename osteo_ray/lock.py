@@ -138,7 +138,7 @@ def hold(
         ) from None
     heart = _Heart(path, mine, timing.beat)
     try:
-        with end_on(signal.SIGUSR1, lambda: _tell_lost(root, heart.found)) as end:
+        with end_on(signal.SIGURG, lambda: _tell_lost(root, heart.found)) as end:
             heart.start_with(end)
             try:
                 yield

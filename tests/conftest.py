@@ -1,6 +1,7 @@
 """What several test modules share."""
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -12,6 +13,8 @@ from ray_heads import Head, start_head
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
+# Tests send Ctrl-C to programs they start; a script's `pytest &` would have them ignore it.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, however busy the machine.
 settings.register_profile("osteo_ray", deadline=None, derandomize=True)

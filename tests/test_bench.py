@@ -104,8 +104,8 @@ def test_overhead_of_a_training_by_hand() -> None:
         loop_s=20,
         workers=2,
         driver_gib=(),
+        going_s=0,
         resume_s=0,
-        missing_s=0,
     )
     assert sweep.overhead_s == pytest.approx(1.0)  # (2 × 60 - 20) / 100
 

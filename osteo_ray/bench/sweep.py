@@ -35,8 +35,8 @@ class Sweep:
         workers: Of the cluster, of one thread each.
         driver_gib: Memory of the driver after a quarter, a half, three quarters and all of the
             time.
-        resume_s: From the command to the end of the one training that was missing.
-        missing_s: Of that, the training itself.
+        going_s: From the command to the start of the stage in which one training was missing.
+        resume_s: From the command to the end of that training.
     """
 
     n_trainings: int
@@ -44,8 +44,8 @@ class Sweep:
     loop_s: float
     workers: int
     driver_gib: tuple[float, ...]
+    going_s: float
     resume_s: float
-    missing_s: float
 
     @property
     def overhead_s(self) -> float:
@@ -82,7 +82,7 @@ def bench_sweep(n_trainings: int) -> Sweep:
         finished, loop_s = run_loops(config, Run(root / "loop"))
         lost = finished.experiment.path_of(list_arms(finished.experiment)[-1])
         shutil.rmtree(root / "run" / Path(str(lost)).relative_to(root / "loop"))
-        resume_s, missing_s = _resume(run)
+        going_s, resume_s = _resume(run)
     return Sweep(
         n_trainings=n_trainings,
         sweep_s=durations[FIRST] + durations[SECOND],
@@ -92,13 +92,13 @@ def bench_sweep(n_trainings: int) -> Sweep:
             float(np.mean(course[int(len(course) * share) - 4 : int(len(course) * share)]))
             for share in (0.25, 0.5, 0.75, 1.0)
         ),
+        going_s=going_s,
         resume_s=resume_s,
-        missing_s=missing_s,
     )
 
 
 def _resume(run: Run) -> tuple[float, float]:
-    """Run the command again; return when the training that was missing ended, and its time."""
+    """Run the command again; return when the missing training's stage began, and that ended."""
     command = ["compare", "--config", str(run.config), "--out", str(run.root)]
     begun = datetime.now().astimezone()
     subprocess.run(
@@ -109,4 +109,10 @@ def _resume(run: Run) -> tuple[float, float]:
     )
     *_, last = read_events(run.logs)
     (training,) = [line for line in last if line["event"] == "training done"]
-    return (datetime.fromisoformat(training["time"]) - begun).total_seconds(), training["seconds"]
+    (stage,) = [
+        line
+        for line in last
+        if line["event"] == "stage started" and line["stage"] == training["stage"]
+    ]
+    going, there = (datetime.fromisoformat(line["time"]) - begun for line in (stage, training))
+    return going.total_seconds(), there.total_seconds()

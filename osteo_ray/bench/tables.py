@@ -141,8 +141,8 @@ def show_sweep(console: Console, sweep: Sweep) -> None:
         f"{sweep.n_trainings} trainings: {sweep.sweep_s:.1f} s on {sweep.workers} worker(s), "
         f"{sweep.loop_s:.1f} s in a loop; {sweep.overhead_s:.2f} s of a worker beyond that each\n"
         f"driver, GiB, after each quarter of the time: {course}\n"
-        f"a missing training was there {sweep.resume_s:.1f} s after the command, of which it took "
-        f"{sweep.missing_s:.1f} s",
+        f"one training lost: {sweep.going_s:.1f} s after the command its stage began, after "
+        f"{sweep.resume_s:.1f} s it was there",
         highlight=False,
         soft_wrap=True,
     )

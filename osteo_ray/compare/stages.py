@@ -126,7 +126,9 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     with connect():
         clock.lap("start Ray")
         plan = plan_resources(config.resources, progress.say)
-        check = check_models.remote(config)
+        # What was trained here before can be built: a run that goes on does not wait to hear it.
+        known = all((run.trials / model).is_dir() for model in config.models)
+        check = check_models.remote(config) if not known else ray.put([])
         if not run.config.exists():
             with (
                 progress.following() as report,
