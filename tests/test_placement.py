@@ -136,31 +136,6 @@ def test_nodes_are_waited_for_if_told_so() -> None:
     assert "plan: 1 1 ['wait up to 100 s for nodes: 1 × (1 CPU)']" in printed
 
 
-SCALED_TO_ZERO = """
-import os, time
-os.environ["RAY_prestart_worker_first_driver"] = "0"
-import ray
-from ray.cluster_utils import AutoscalingCluster
-from osteo_ray.cluster import plan_resources
-from osteo_ray.config import ResourceSettings
-
-types = {"worker": {"resources": {"CPU": 2}, "node_config": {}, "min_workers": 0, "max_workers": 2}}
-cluster = AutoscalingCluster(head_resources={"CPU": 0}, worker_node_types=types, autoscaler_v2=True)
-cluster.start()
-try:
-    ray.init(address="auto", log_to_driver=False)
-    until = time.monotonic() + 60
-    while ray._private.state.state.get_max_resources_from_cluster_config() is None:
-        assert time.monotonic() < until
-        time.sleep(0.5)
-    said = []
-    plan = plan_resources(ResourceSettings(workers=3), said.append)
-    print("plan:", plan.slots, said)
-    ray.shutdown()
-finally:
-    cluster.shutdown()
-"""
-
 SMALLEST = [
     *("--models", "test_byobnet", "--arms", "original", "lime", "--crossfit-folds", "2"),
     *("--epochs", "1", "--image-size", "32", "--lime-samples", "8"),
@@ -205,13 +180,6 @@ def test_no_stage_waits_for_ever(tmp_path: Path, n_cpus: int, workers: int) -> N
     said = " ".join(ended.stderr.split())
     assert f"images; {at_once} training{'s' if at_once > 1 else ''} at a time (" in said
     assert json.loads((tmp_path / "run" / "comparison.json").read_text())["missing"] == []
-
-
-@pytest.mark.faults
-@pytest.mark.timeout(300)
-def test_cluster_scaled_to_zero_is_asked_for_nodes() -> None:
-    printed = run_python(SCALED_TO_ZERO, timeout_s=280).splitlines()
-    assert "plan: 4 ['wait up to 900 s for nodes: 3 × (1 CPU)']" in printed
 
 
 # The watchdog
