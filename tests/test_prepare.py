@@ -1,4 +1,4 @@
-"""How the images that are used are divided: hold-out, folds, the source's own split."""
+"""How a run is opened: how its images are divided, and whether its models are known to work."""
 
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from osteo_ray.compare.prepare import describe_plan, extend_run, split_images
+from osteo_ray.compare.prepare import describe_plan, extend_run, knows_models, split_images
 from osteo_ray.config import CompareConfig, build_config, name_source, read_yaml
 from osteo_ray.errors import InputError, LeakError
-from osteo_ray.runs import IMAGES, Run, read_json, write_json, write_table
+from osteo_ray.runs import IMAGES, Run, read_json, write_json, write_table, write_yaml
 
 
 def make_config(**settings: Any) -> CompareConfig:
@@ -146,3 +146,21 @@ def test_conflicts_are_kept_only_where_the_split_leaks_anyway() -> None:
 )
 def test_a_source_has_a_short_name(data: str, name: str) -> None:
     assert name_source(data) == name
+
+
+def test_only_models_that_were_checked_are_known(tmp_path: Path) -> None:
+    weights = [tmp_path / name for name in ("one.safetensors", "other.safetensors")]
+    for file in weights:
+        file.touch()
+
+    def configure(*models: str, file: Path = weights[0]) -> CompareConfig:
+        return build_config({"models": models, "weights": [f"{models[0]}={file}"]})
+
+    run = Run(tmp_path / "run")
+    config = configure("test_byobnet", "test_efficientnet")
+    assert not knows_models(run, config)
+    write_yaml(run.config, config.model_dump(mode="json"))
+    assert knows_models(run, config)
+    assert knows_models(run, configure("test_byobnet"))
+    assert not knows_models(run, configure("test_byobnet", file=weights[1]))
+    assert not knows_models(run, configure("test_byobnet", "test_vit"))

@@ -88,6 +88,15 @@ def _read_identity(run: Run, config: CompareConfig) -> dict[str, Any]:
         ) from None
 
 
+def knows_models(run: Run, config: CompareConfig) -> bool:
+    """Tell whether a run has all models of a configuration, with the same first weights."""
+    if not run.config.exists():
+        return False
+    stored = build(type(config), read_yaml(run.config))
+    found = {name: stored.weights_of(name) for name in stored.models}
+    return {name: config.weights_of(name) for name in config.models}.items() <= found.items()
+
+
 def list_source(config: CompareConfig, run: Run) -> Source | None:
     """List the images of the source, or None where phantoms are to be drawn.
 

@@ -26,7 +26,13 @@ from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.model_check import check_models
 from osteo_ray.compare.plan import state_plan
 from osteo_ray.compare.predictions import NAMES, encode_predictions
-from osteo_ray.compare.prepare import create_run, extend_run, list_source, locate_run
+from osteo_ray.compare.prepare import (
+    create_run,
+    extend_run,
+    knows_models,
+    list_source,
+    locate_run,
+)
 from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.compare.tracking import check_tracking, track_comparison
 from osteo_ray.config import CompareConfig
@@ -126,9 +132,8 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     with connect():
         clock.lap("start Ray")
         plan = plan_resources(config.resources, progress.say)
-        # What was trained here before can be built: a run that goes on does not wait to hear it.
-        known = all((run.trials / model).is_dir() for model in config.models)
-        check = check_models.remote(config) if not known else ray.put([])
+        # Asked for by an earlier command, they passed: a run that goes on does not wait to hear it.
+        check = ray.put([]) if knows_models(run, config) else check_models.remote(config)
         if not run.config.exists():
             with (
                 progress.following() as report,
