@@ -1,5 +1,6 @@
 """What several test modules share."""
 
+import logging
 import os
 import signal
 from collections.abc import Iterator
@@ -43,6 +44,9 @@ def head() -> Iterator[Head]:
 def s3_server() -> Iterator[str]:
     """Address of a server that speaks S3."""
     from moto.server import ThreadedMotoServer
+
+    # Its thread's line for every request would end in the logs that tests look into.
+    logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
     server.start()
