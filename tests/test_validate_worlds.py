@@ -19,14 +19,13 @@ from osteo_ray.runs import Run, write_json
 from osteo_ray.validate.planted import ARMS, judge_world, open_world, plant_masks
 from osteo_ray.validate.show import list_missed_worlds, show_worlds
 from osteo_ray.validate.worlds import (
-    FIRST_NUMBER,
     join_false_gains,
     place_of,
     summarize_world,
     validate_worlds,
 )
 
-GAIN, APART = WORLDS["gain"], WORLDS["copies apart"]
+GAIN, LOSS, APART = (WORLDS[name] for name in ("gain", "loss", "copies apart"))
 SMALL = replace(
     GAIN,
     n_seeds=2,
@@ -117,7 +116,7 @@ def test_verdicts_are_counted_with_exact_intervals() -> None:
 
 
 def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
-    for number in range(FIRST_NUMBER, FIRST_NUMBER + 3):
+    for number in range(APART.first_number, APART.first_number + 3):
         place = place_of(tmp_path, APART.name, number)
         place.parent.mkdir(parents=True, exist_ok=True)
         write_json(place, _tell("equivalent")[0])
@@ -132,9 +131,9 @@ def test_pool_judges_as_one_process_does(
 ) -> None:
     place = tmp_path / "out"
     kept = tmp_path / "kept"
-    (found,) = validate_worlds([WORLDS["loss"]], 1, place, n_actors=1, on_done=lambda n: None)
-    write_json(kept, judge_world(WORLDS["loss"], FIRST_NUMBER))
-    assert place_of(place, "loss", FIRST_NUMBER).read_text() == kept.read_text()
+    (found,) = validate_worlds([LOSS], 1, place, n_actors=1, on_done=lambda n: None)
+    write_json(kept, judge_world(LOSS, LOSS.first_number))
+    assert place_of(place, LOSS.name, LOSS.first_number).read_text() == kept.read_text()
     assert found.verdicts == {"real loss": 1}
     assert pd.Series(found.accuracy)["lime"] < 0.7
 

@@ -15,7 +15,7 @@ from osteo_ray.explain.explain_set import explain_set
 from osteo_ray.runs import read_json
 
 _SIZE_PX = 32
-_SAMPLES, _SUPERPIXELS = 64, 16
+_SAMPLES, _SUPERPIXELS = 16, 16
 _CLASSES = ("normal", "osteoporosis")
 
 

@@ -128,7 +128,9 @@ def ingest_images(
         for batch in _read(rows, per_block, decode_batch):
             for thumbnail in batch["thumbnail"].drop_null():
                 file.write(thumbnail.as_py())
-            parts.append(batch.drop_columns(["thumbnail", "failure"]))
+            small = batch.drop_columns(["thumbnail", "failure"])
+            # A copy: what views a block keeps all of it, thumbnails too, in Ray's object store.
+            parts.append(small.take(np.arange(len(small))))
             done += len(batch)
             report("read images", done, len(rows))
     table = pa.concat_tables(parts)

@@ -19,8 +19,6 @@ RIGHT = (0.95, 1.0)
 """Share of right verdicts that is promised in every world."""
 FALSE_GAIN = (0.0, 0.05)
 """Share of verdicts `real gain` that is allowed where there is none."""
-FIRST_NUMBER = 2000
-"""Of the experiments that count: worlds and rule were tuned on some with smaller numbers."""
 _REAL_GAIN = "real gain"
 
 
@@ -82,8 +80,9 @@ def validate_worlds(
         on_done: Called with how many experiments are done since the last call, those that were
             there first.
     """
-    numbers = range(FIRST_NUMBER, FIRST_NUMBER + n_experiments)
-    planned = [(world.name, number) for number in numbers for world in worlds]
+    planned = [
+        (world.name, world.first_number + nth) for nth in range(n_experiments) for world in worlds
+    ]
     pending = [
         {"world": name, "number": number}
         for name, number in planned
@@ -102,7 +101,14 @@ def validate_worlds(
             for _ in dataset.iter_rows():
                 on_done(1)
     return [
-        summarize_world(world, [read_json(place_of(out, world.name, number)) for number in numbers])
+        summarize_world(
+            world,
+            [
+                read_json(place_of(out, name, number))
+                for name, number in planned
+                if name == world.name
+            ],
+        )
         for world in worlds
     ]
 
