@@ -184,7 +184,7 @@ WORLDS = {
 }
 """By name. Right is one verdict, but in `copies apart`, where any is that is not a real gain.
 
-Strengths of stripes, lengths and numbers of trainings were tuned on sets drawn with seeds 0 to 5 and
-1000 to 1014, and those of worlds that count from 3000 also on 2000 to 2011; verdicts that are to be
-counted need sets of other seeds.
+Strengths of stripes, lengths and numbers of trainings were tuned on sets drawn with seeds 0 to 5
+and 1000 to 1014, and those of worlds that count from 3000 also on 2000 to 2011; verdicts that are
+to be counted need sets of other seeds.
 """
