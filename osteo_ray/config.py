@@ -112,6 +112,9 @@ class AugmentationSettings(Settings):
     flip: bool = Field(True, description="Flip half of the images left to right.")
 
 
+NO_AUGMENTATION = AugmentationSettings(rotation_deg=0, shift=0, shear=0, zoom=0, flip=False)
+
+
 class TrainingSettings(Settings):
     """One training run; the same for every arm."""
 

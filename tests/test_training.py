@@ -13,7 +13,7 @@ import torch.distributed
 from torch import nn
 from torch.nn import functional
 
-from osteo_ray.config import AugmentationSettings, TrainingSettings
+from osteo_ray.config import NO_AUGMENTATION, AugmentationSettings, TrainingSettings
 from osteo_ray.models.augmentation import draw_affine, warp_images
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier
@@ -28,7 +28,6 @@ from osteo_ray.models.training import (
 
 CPU = torch.device("cpu")
 SIZE_PX = 16
-STILL = AugmentationSettings(rotation_deg=0, shift=0, shear=0, zoom=0, flip=False)
 
 
 class TinyBackbone(nn.Module):
@@ -111,8 +110,15 @@ def images() -> torch.Tensor:
 
 
 def draw(n: int = 500, **changes: Any) -> np.ndarray:
-    settings = STILL.model_copy(update=changes)
+    settings = NO_AUGMENTATION.model_copy(update=changes)
     return draw_affine(n, settings, np.random.default_rng(0))
+
+
+def test_without_augmentation_nothing_is_resampled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("osteo_ray.models.training.warp_images", pytest.fail)
+    train(make_classifier(), epochs=1, augmentation=NO_AUGMENTATION)
+    with pytest.raises(pytest.fail.Exception):
+        train(make_classifier(), epochs=1)
 
 
 def test_no_augmentation_leaves_images_as_they_are(images: torch.Tensor) -> None:
@@ -196,7 +202,7 @@ def test_augmented_values_stay_in_range(images: torch.Tensor) -> None:
 
 def test_easy_set_is_learned() -> None:
     classifier = make_classifier()
-    epochs = train(classifier, epochs=25, augmentation=STILL)
+    epochs = train(classifier, epochs=25, augmentation=NO_AUGMENTATION)
     assert [epoch.number for epoch in epochs] == list(range(25))
     assert epochs[-1].training_loss < 0.5 * epochs[0].training_loss
     found = predict_probabilities(classifier, VALIDATION, batch_size=5, device=CPU)
@@ -207,7 +213,7 @@ def test_first_loss_is_that_of_the_untrained_net() -> None:
     classifier = make_classifier(steady=True)
     expected = measure_loss(classifier, TRAINING)
     # One step over all images: its loss is measured before the weights change.
-    epochs = train(classifier, epochs=1, per_worker_batch_size=40, augmentation=STILL)
+    epochs = train(classifier, epochs=1, per_worker_batch_size=40, augmentation=NO_AUGMENTATION)
     assert epochs[0].training_loss == pytest.approx(expected, abs=1e-6)
     assert epochs[0].validation_loss == pytest.approx(measure_loss(classifier, VALIDATION))
 
@@ -223,7 +229,7 @@ def test_first_step_is_adams() -> None:
         classifier,
         epochs=1,
         per_worker_batch_size=40,
-        augmentation=STILL,
+        augmentation=NO_AUGMENTATION,
         learning_rate=1e-3,
     )
     after = dict(classifier.named_parameters())
@@ -336,7 +342,7 @@ def test_every_image_once_an_epoch_in_even_batches_and_new_order() -> None:
     values = np.arange(31, dtype=np.uint8)  # each image one gray, by which it is known
     pixels = np.tile(values[:, None, None], (1, SIZE_PX, SIZE_PX))
     training = ImageSet(pixels, (values % 2).astype(np.int64))
-    first, second = _watch_batches(training, augmentation=STILL)
+    first, second = _watch_batches(training, augmentation=NO_AUGMENTATION)
     assert [len(batch) for batch in first] == [8, 8, 8, 7]  # not 10, 10, 10, 1
     orders = [
         (torch.cat(batches)[:, 0, 0, 0] * 255).round().int().tolist() for batches in (first, second)

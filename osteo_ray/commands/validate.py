@@ -68,7 +68,7 @@ def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...
     from osteo_ray.data.worlds import WORLDS
     from osteo_ray.progress import JobProgress, Stage
     from osteo_ray.validate.show import list_missed_worlds, show_worlds
-    from osteo_ray.validate.worlds import validate_worlds
+    from osteo_ray.validate.worlds import place_of, plan_experiments, validate_worlds
 
     if experiments < 1:
         raise InputError(f"Expected at least one experiment, but got {experiments}.")
@@ -80,7 +80,9 @@ def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...
             )
     chosen = [WORLDS[name] for name in only or WORLDS]
     place = Path(out).expanduser().resolve() / "worlds"
-    stage = Stage("worlds", "experiments", experiments * len(chosen), 1.0, 0)
+    planned = plan_experiments(chosen, experiments)
+    n_there = sum(place_of(place, *one).exists() for one in planned)
+    stage = Stage("worlds", "experiments", len(planned), 1.0, n_there)
     with capture_noise() as captured, connect():
         progress = JobProgress(captured.err)
         with progress.showing([stage]), progress.stage("worlds"):
@@ -89,7 +91,7 @@ def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...
                 experiments,
                 place,
                 n_actors=plan_resources(ResourceSettings(gpus_per_worker=0)).slots,
-                on_done=lambda n: progress.advance("worlds", n),
+                on_done=lambda: progress.advance("worlds", 1),
             )
         show_worlds(captured.out, findings)
     missed = list_missed_worlds(findings)

@@ -7,10 +7,8 @@ the masks come from, and how small a training suffices to show it.
 from dataclasses import dataclass
 from typing import Literal
 
-from osteo_ray.config import AugmentationSettings, LimeSettings, TrainingSettings
+from osteo_ray.config import NO_AUGMENTATION, LimeSettings, TrainingSettings
 from osteo_ray.data.stripes import GRID, REGION, Drawing
-
-_UNCHANGED = AugmentationSettings(rotation_deg=0, shift=0, shear=0, zoom=0, flip=False)
 
 
 def _plan_training(epochs: int, batch_size: int, learning_rate: float) -> TrainingSettings:
@@ -19,7 +17,7 @@ def _plan_training(epochs: int, batch_size: int, learning_rate: float) -> Traini
         epochs=epochs,
         per_worker_batch_size=batch_size,
         learning_rate=learning_rate,
-        augmentation=_UNCHANGED,
+        augmentation=NO_AUGMENTATION,
     )
 
 

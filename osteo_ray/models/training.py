@@ -12,7 +12,7 @@ import torch.distributed
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from osteo_ray.config import TrainingSettings
+from osteo_ray.config import NO_AUGMENTATION, TrainingSettings
 from osteo_ray.models.augmentation import draw_affine, warp_images
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier
@@ -143,7 +143,8 @@ def _train_epoch(
     for step_rows in np.array_split(order, n_steps):
         rows = np.array_split(step_rows, ranks.size)[ranks.rank]
         images = training.make_batch(rows, device)
-        images = warp_images(images, torch.from_numpy(affine[rows]).to(device))
+        if settings.augmentation != NO_AUGMENTATION:
+            images = warp_images(images, torch.from_numpy(affine[rows]).to(device))
         labels = torch.from_numpy(training.labels[rows]).to(device)
         loss = functional.cross_entropy(model(images), labels, reduction="sum")
         optimizer.zero_grad(set_to_none=True)

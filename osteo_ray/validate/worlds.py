@@ -62,13 +62,20 @@ def place_of(out: Path, world: str, number: int) -> Path:
     return out / world.replace(" ", "-") / f"{number:04}.json"
 
 
+def plan_experiments(worlds: Sequence[World], n_experiments: int) -> list[tuple[str, int]]:
+    """List the world and number of each experiment, worlds by turns."""
+    return [
+        (world.name, world.first_number + nth) for nth in range(n_experiments) for world in worlds
+    ]
+
+
 def validate_worlds(
     worlds: Sequence[World],
     n_experiments: int,
     out: Path,
     *,
     n_actors: int,
-    on_done: Callable[[int], None],
+    on_done: Callable[[], None],
 ) -> list[WorldFinding]:
     """Run experiments in worlds, but for those whose verdict lies in `out` already.
 
@@ -77,18 +84,14 @@ def validate_worlds(
         n_experiments: In each.
         out: Where verdicts are kept.
         n_actors: Processes, of one CPU each.
-        on_done: Called with how many experiments are done since the last call, those that were
-            there first.
+        on_done: Called after each experiment.
     """
-    planned = [
-        (world.name, world.first_number + nth) for nth in range(n_experiments) for world in worlds
-    ]
+    planned = plan_experiments(worlds, n_experiments)
     pending = [
         {"world": name, "number": number}
         for name, number in planned
         if not place_of(out, name, number).exists()
     ]
-    on_done(len(planned) - len(pending))
     if pending:
         with warnings.catch_warnings():
             dataset = ray.data.from_items(pending, override_num_blocks=len(pending)).map_batches(
@@ -99,7 +102,7 @@ def validate_worlds(
                 num_cpus=1,
             )
             for _ in dataset.iter_rows():
-                on_done(1)
+                on_done()
     return [
         summarize_world(
             world,
