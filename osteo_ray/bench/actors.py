@@ -24,7 +24,7 @@ class Speed:
         n_actors: How many, of one thread each.
         stage_s: From the first actor's start to the last mask.
         busy_s: Time in which actors explained, over all of them.
-        images_per_s: While they did, all actors together.
+        images_per_s: While all of them did.
     """
 
     n_actors: int
@@ -73,11 +73,10 @@ def bench_actors(
 def _time(run: Run, n_actors: int) -> Speed:
     ((*lines,),) = read_events(run.logs)
     explained = [line for line in lines if line["event"] == "images explained"]
-    ends = [line["elapsed_s"] for line in explained]
-    begins = [line["elapsed_s"] - line["seconds"] for line in explained]
+    busy_s = sum(line["seconds"] for line in explained)
     return Speed(
         n_actors,
         stage_s=read_json(run.environment)["durations_s"]["explain"],
-        busy_s=sum(line["seconds"] for line in explained),
-        images_per_s=sum(line["images"] for line in explained) / (max(ends) - min(begins)),
+        busy_s=busy_s,
+        images_per_s=n_actors * sum(line["images"] for line in explained) / busy_s,
     )
