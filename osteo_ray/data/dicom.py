@@ -108,16 +108,6 @@ def decode_dicom(content: bytes) -> Decoded:
         )
 
 
-def decode_with_plugins(content: bytes) -> np.ndarray:
-    """Return the stored pixels of a DICOM file, by whichever decoder pydicom finds.
-
-    May end the process, as GDCM does on some damaged files: for `gdcm_apart`, which runs it in
-    another one.
-    """
-    with refuse_errors(hide_details=True):
-        return pixel_array(_read_header(content), index=0)
-
-
 def _read_header(content: bytes) -> Dataset:
     return pydicom.dcmread(io.BytesIO(content), specific_tags=list(_ELEMENTS))
 
