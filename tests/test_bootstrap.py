@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from osteo_ray.compare.bootstrap import (
+from osteo_ray.statistics.bootstrap import (
     draw_weights,
     estimate_interval,
     estimate_ratio,

@@ -6,8 +6,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from osteo_ray.compare.chance import hold_against_chance, measure_chance
-from osteo_ray.compare.predictions import Predictions, encode_predictions
+from osteo_ray.statistics.chance import hold_against_chance, measure_chance
+from osteo_ray.statistics.predictions import Predictions, encode_predictions
 
 
 def test_chance_is_that_of_kappa() -> None:

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 
 from osteo_ray.cli import main
-from osteo_ray.compare.printed import check_row
-from osteo_ray.compare.published import N_NEGATIVE, N_POSITIVE, PUBLISHED, list_printed_rows
-from osteo_ray.compare.table_check import check_table, find_mixed_rounding, list_findings
+from osteo_ray.printed.matrices import check_row
+from osteo_ray.printed.published import N_NEGATIVE, N_POSITIVE, PUBLISHED, list_printed_rows
+from osteo_ray.printed.table_check import check_table, find_mixed_rounding, list_findings
 
 PAGE = Path(__file__).parents[1] / "docs" / "check-table.md"
 HEADER = "model,data_set,accuracy,n_positive,n_negative\n"

@@ -9,15 +9,15 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from osteo_ray.compare.bootstrap import draw_weights, estimate_interval
-from osteo_ray.compare.contrasts import LOWER_IS_BETTER, Contrast, compare_arms
-from osteo_ray.compare.metrics import compute_results
-from osteo_ray.compare.posterior import correlated_posterior
-from osteo_ray.compare.predictions import NAMES, encode_predictions
-from osteo_ray.compare.resampling import Resampled, resample_metric
-from osteo_ray.compare.share import share_explained
-from osteo_ray.compare.significance import equivalence_p, non_inferiority_p, sign_flip_p
 from osteo_ray.errors import InputError
+from osteo_ray.statistics.bootstrap import draw_weights, estimate_interval
+from osteo_ray.statistics.contrasts import LOWER_IS_BETTER, Contrast, compare_arms
+from osteo_ray.statistics.metrics import compute_results
+from osteo_ray.statistics.posterior import correlated_posterior
+from osteo_ray.statistics.predictions import NAMES, encode_predictions
+from osteo_ray.statistics.resampling import Resampled, resample_metric
+from osteo_ray.statistics.share import share_explained
+from osteo_ray.statistics.significance import equivalence_p, non_inferiority_p, sign_flip_p
 
 CLASSES = ["normal", "worn"]
 PLAN: dict[str, Any] = {

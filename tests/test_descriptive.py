@@ -10,10 +10,10 @@ import pytest
 from scipy import stats
 
 from osteo_ray.compare.comparison import Analysis, analyse
-from osteo_ray.compare.descriptive import summarize_arms, summarize_seeds
-from osteo_ray.compare.metrics import compute_results
-from osteo_ray.compare.per_seed import describe_operating_points, describe_pairs
-from osteo_ray.compare.predictions import Predictions, encode_predictions
+from osteo_ray.statistics.descriptive import summarize_arms, summarize_seeds
+from osteo_ray.statistics.metrics import compute_results
+from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs
+from osteo_ray.statistics.predictions import Predictions, encode_predictions
 
 CLASSES = ["normal", "worn"]
 ARMS = ("original", "lime")

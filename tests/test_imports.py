@@ -27,6 +27,8 @@ LAYERS = (
     "report",
     "reproduce",
     "compare",
+    "statistics",
+    "printed",
     "explain",
     "models",
     "data",
@@ -171,6 +173,17 @@ def test_no_module_imports_itself_in_a_circle(imports: list[Import]) -> None:
 
 def test_ray_is_imported_only_where_work_is_distributed(imports: list[Import]) -> None:
     assert _importers(imports, "ray") == USES_RAY
+
+
+def test_statistics_know_numbers_only(imports: list[Import]) -> None:
+    ours = {
+        target
+        for source, target, _ in imports
+        if source.split(".")[0] in ("statistics", "printed") and target.startswith("osteo_ray.")
+    }
+    assert {target.split(".")[1] for target in ours} == {
+        *("statistics", "printed", "config", "errors"),
+    }
 
 
 def test_torch_is_imported_only_by_what_workers_run(imports: list[Import]) -> None:

@@ -10,12 +10,12 @@ import pytest
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
-from osteo_ray.compare.metrics import compute_metrics, compute_results, count_confusion
-from osteo_ray.compare.predictions import encode_predictions
-from osteo_ray.compare.printed import recompute
-from osteo_ray.compare.published import PUBLISHED
-from osteo_ray.compare.thresholds import OPERATING_NAMES, choose_threshold, measure_operation
 from osteo_ray.config import LOWER_IS_BETTER, METRIC_NAMES
+from osteo_ray.printed.matrices import recompute
+from osteo_ray.printed.published import PUBLISHED
+from osteo_ray.statistics.metrics import compute_metrics, compute_results, count_confusion
+from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.thresholds import OPERATING_NAMES, choose_threshold, measure_operation
 
 BINARY = ["normal", "worn"]
 THREE = ["a", "b", "c"]

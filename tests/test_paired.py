@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from osteo_ray.compare.paired import compare_aucs, count_discordant, place_scores
+from osteo_ray.statistics.paired import compare_aucs, count_discordant, place_scores
 
 
 def _kernel(scores: np.ndarray, positive: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ import baycomp
 import numpy as np
 import pytest
 
-from osteo_ray.compare.posterior import correlated_posterior, improvement_share
+from osteo_ray.statistics.posterior import correlated_posterior, improvement_share
 
 
 @pytest.mark.parametrize(("folds", "runs"), [(5, 1), (10, 1), (5, 4), (10, 3)])

@@ -7,8 +7,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
-from osteo_ray.compare.paired import place_scores
-from osteo_ray.compare.ranking import Ranking
+from osteo_ray.statistics.paired import place_scores
+from osteo_ray.statistics.ranking import Ranking
 
 
 def _draw(n_values: int, n_images: int = 300) -> tuple[np.ndarray, np.ndarray]:

@@ -16,7 +16,6 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
-from osteo_ray.compare.thresholds import OPERATING_NAMES
 from osteo_ray.config import METRIC_NAMES, build_config
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.errors import InputError
@@ -42,6 +41,7 @@ from osteo_ray.runs import (
     write_json,
     write_table,
 )
+from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
 SIZE = 32
 HOSTILE = "<script>alert('x')</script>"

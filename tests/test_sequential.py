@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from osteo_ray.compare.power import smallest_detectable
-from osteo_ray.compare.sequential import (
+from osteo_ray.config import Spending
+from osteo_ray.statistics.power import smallest_detectable
+from osteo_ray.statistics.sequential import (
     LookPlan,
     crossing_probabilities,
     decide,
@@ -18,8 +19,7 @@ from osteo_ray.compare.sequential import (
     plan_looks,
     predictive_power,
 )
-from osteo_ray.compare.spending import spend
-from osteo_ray.config import Spending
+from osteo_ray.statistics.spending import spend
 
 FIFTHS = (0.2, 0.4, 0.6, 0.8, 1.0)
 SIZES = {"n_test": 74, "n_train": 520}

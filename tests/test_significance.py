@@ -11,8 +11,8 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 from statsmodels.stats.weightstats import ttost_paired
 
-from osteo_ray.compare.power import detection_power, seeds_needed, smallest_detectable
-from osteo_ray.compare.significance import (
+from osteo_ray.statistics.power import detection_power, seeds_needed, smallest_detectable
+from osteo_ray.statistics.significance import (
     MOST_ENUMERATED,
     adjust_holm,
     corrected_t_test,

@@ -5,7 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from osteo_ray.compare.thresholds import (
+from osteo_ray.statistics.thresholds import (
     OPERATING_NAMES,
     Operation,
     choose_threshold,

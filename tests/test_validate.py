@@ -10,8 +10,8 @@ from rich.console import Console
 from scipy import stats
 
 from osteo_ray.cli import main
-from osteo_ray.compare.metrics import compute_results
-from osteo_ray.compare.predictions import encode_predictions
+from osteo_ray.statistics.metrics import compute_results
+from osteo_ray.statistics.predictions import encode_predictions
 from osteo_ray.validate.show import list_missed, show_rates
 from osteo_ray.validate.simulation import CLASSES, Setting, draw_experiment, list_splits
 from osteo_ray.validate.tables import (

@@ -10,12 +10,12 @@ import pandas as pd
 import pytest
 
 from osteo_ray.compare.arms import ARMS, CONTROLS, list_primary, list_secondary
-from osteo_ray.compare.chance import AboveChance
 from osteo_ray.compare.comparison import Analysis, build_comparison
-from osteo_ray.compare.contrasts import Contrast, compare_arms
-from osteo_ray.compare.significance import adjust_holm, corrected_t_test, wilcoxon_p
 from osteo_ray.compare.verdict import Circumstances, Verdict, judge_model, judge_overall
 from osteo_ray.config import ARM_NAMES, METRIC_NAMES
+from osteo_ray.statistics.chance import AboveChance
+from osteo_ray.statistics.contrasts import Contrast, compare_arms
+from osteo_ray.statistics.significance import adjust_holm, corrected_t_test, wilcoxon_p
 
 PLAN: dict[str, Any] = {
     "metric": "accuracy", "alpha": 0.05, "margin": 0.03, "n_train": 112.0, "n_test": 16.0

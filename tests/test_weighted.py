@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, matthews_corrcoef
 
-from osteo_ray.compare.metrics import compute_metrics
-from osteo_ray.compare.predictions import Group
-from osteo_ray.compare.weighted import COUNT_METRICS, SCORE_METRICS, measure_weighted
 from osteo_ray.config import METRIC_NAMES
+from osteo_ray.statistics.metrics import compute_metrics
+from osteo_ray.statistics.predictions import Group
+from osteo_ray.statistics.weighted import COUNT_METRICS, SCORE_METRICS, measure_weighted
 
 CLASSES = {2: ["normal", "worn"], 3: ["a", "b", "c"]}
 

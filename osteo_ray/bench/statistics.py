@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 
 from osteo_ray.bench.memory import PeakMemory
 from osteo_ray.compare.comparison import Analysis, analyse
-from osteo_ray.compare.predictions import NAMES
 from osteo_ray.config import ARM_NAMES
 from osteo_ray.errors import InputError
+from osteo_ray.statistics.predictions import NAMES
 
 CLASSES = ("normal", "worn")
 _TESTED = 10  # one image in so many is in the test set of a seed

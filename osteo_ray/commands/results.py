@@ -101,9 +101,9 @@ def check_table_command(arguments: list[str]) -> int:
         check_table, prog="osteo-ray check-table", description=_CHECK_TABLE_HELP, args=arguments
     )
     # Imported here: SciPy takes a second to import, and `--help` does without it.
-    from osteo_ray.compare import table_check
-    from osteo_ray.compare.printed_csv import PrintedTable, read_table
-    from osteo_ray.compare.published import list_printed_rows
+    from osteo_ray.printed import table_check
+    from osteo_ray.printed.published import list_printed_rows
+    from osteo_ray.printed.table_csv import PrintedTable, read_table
     from osteo_ray.report.table_terminal import show_table_check
 
     table = PrintedTable(list_printed_rows(), ()) if path is None else read_table(path)

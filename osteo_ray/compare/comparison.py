@@ -18,16 +18,16 @@ from osteo_ray.compare.arms import (
     list_primary,
     list_secondary,
 )
-from osteo_ray.compare.chance import AboveChance, hold_against_chance
-from osteo_ray.compare.contrasts import Contrast, compare_arms
-from osteo_ray.compare.descriptive import summarize_arms
 from osteo_ray.compare.experiment import Experiment
-from osteo_ray.compare.metrics import compute_results
-from osteo_ray.compare.per_seed import describe_operating_points, describe_pairs
-from osteo_ray.compare.predictions import Predictions, encode_predictions
-from osteo_ray.compare.resampling import Resampled, resample_metric
-from osteo_ray.compare.share import share_explained
 from osteo_ray.compare.verdict import Circumstances, Verdict, judge_model, judge_overall
+from osteo_ray.statistics.chance import AboveChance, hold_against_chance
+from osteo_ray.statistics.contrasts import Contrast, compare_arms
+from osteo_ray.statistics.descriptive import summarize_arms
+from osteo_ray.statistics.metrics import compute_results
+from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs
+from osteo_ray.statistics.predictions import Predictions, encode_predictions
+from osteo_ray.statistics.resampling import Resampled, resample_metric
+from osteo_ray.statistics.share import share_explained
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,6 @@ import ray
 
 from osteo_ray.compare.dataset import Dataset, fingerprint_images, read_pixels
 from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
-from osteo_ray.compare.metrics import compute_results
-from osteo_ray.compare.predictions import encode_predictions
-from osteo_ray.compare.significance import corrected_t_test
 from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.config import AuditConfig, SetupConfig
 from osteo_ray.data.splits import SPLIT_NAMES, assign_splits, check_class_sizes
@@ -21,6 +18,9 @@ from osteo_ray.errors import IncompleteError
 from osteo_ray.observer import Observer
 from osteo_ray.placement import Plan
 from osteo_ray.runs import Run, read_tables
+from osteo_ray.statistics.metrics import compute_results
+from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.significance import corrected_t_test
 from osteo_ray.storage import Place
 
 SPLITS: tuple[Literal["random", "grouped"], ...] = ("random", "grouped")

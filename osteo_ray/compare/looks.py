@@ -8,9 +8,9 @@ import pandas as pd
 
 from osteo_ray.compare.arms import list_primary
 from osteo_ray.compare.comparison import Analysis
-from osteo_ray.compare.pairing import TestValues
-from osteo_ray.compare.sequential import Decision, LookPlan, decide, plan_looks
 from osteo_ray.config import CompareConfig
+from osteo_ray.statistics.pairing import TestValues
+from osteo_ray.statistics.sequential import Decision, LookPlan, decide, plan_looks
 
 
 @dataclass(frozen=True)

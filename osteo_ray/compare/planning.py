@@ -2,7 +2,7 @@
 
 The test is Nadeau and Bengio's corrected t over seeds: the standard error of the mean difference is
 sd · √(1/J + n_test/n_train), so it never falls below sd · √(n_test/n_train), however many seeds J
-run. `compare.power` has the power of that test.
+run. `statistics.power` has the power of that test.
 """
 
 import math
@@ -12,8 +12,8 @@ from typing import Any
 
 from scipy import stats
 
-from osteo_ray.compare.power import detection_power, seeds_needed, smallest_detectable
 from osteo_ray.config import Metric
+from osteo_ray.statistics.power import detection_power, seeds_needed, smallest_detectable
 
 MOST_SEEDS = 1000
 """More are not considered."""

@@ -8,7 +8,7 @@ from typing import Any
 from scipy import stats
 
 from osteo_ray.compare.arms import ORIGINAL
-from osteo_ray.compare.significance import inflate_error
+from osteo_ray.statistics.significance import inflate_error
 
 
 @dataclass(frozen=True)

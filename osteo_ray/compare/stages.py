@@ -22,10 +22,8 @@ from osteo_ray.compare.experiment import (
 )
 from osteo_ray.compare.looks import LookTaken, describe_looks, spend_alpha, take_look
 from osteo_ray.compare.mask_jobs import Explanations, list_explanations
-from osteo_ray.compare.metrics import compute_results
 from osteo_ray.compare.model_check import check_models
 from osteo_ray.compare.plan import state_plan
-from osteo_ray.compare.predictions import NAMES, encode_predictions
 from osteo_ray.compare.prepare import (
     create_run,
     extend_run,
@@ -46,6 +44,8 @@ from osteo_ray.placement import Plan
 from osteo_ray.progress import Clock, JobProgress, Stage
 from osteo_ray.report.page import write_report
 from osteo_ray.runs import Run, read_json, read_tables, write_json, write_table
+from osteo_ray.statistics.metrics import compute_results
+from osteo_ray.statistics.predictions import NAMES, encode_predictions
 from osteo_ray.watchdog import watch
 
 READ, FIRST, EXPLAIN, SECOND = (

@@ -3,16 +3,16 @@
 from typing import Any
 
 from osteo_ray.compare.comparison import Analysis
-from osteo_ray.compare.metrics import compute_results
-from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.compare.prepare import locate_run
 from osteo_ray.compare.stages import Finished, gather_predictions, keep_durations, run_trials
 from osteo_ray.compare.sweeps import Failure
-from osteo_ray.compare.variance import divide_variance
 from osteo_ray.config import VarianceConfig
 from osteo_ray.lock import hold
 from osteo_ray.progress import JobProgress
 from osteo_ray.runs import Run, write_json
+from osteo_ray.statistics.metrics import compute_results
+from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.variance import divide_variance
 
 
 def measure_variance(

@@ -41,8 +41,8 @@ from osteo_ray.compare.arms import (
     ORIGINAL,
     choose_judged,
 )
-from osteo_ray.compare.contrasts import Contrast
 from osteo_ray.config import LOWER_IS_BETTER
+from osteo_ray.statistics.contrasts import Contrast
 
 VerdictName = Literal[
     "real gain",

@@ -16,9 +16,6 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from osteo_ray.compare.arms import ARMS
-from osteo_ray.compare.printed import agrees, recompute
-from osteo_ray.compare.published import PUBLISHED, PublishedRow
-from osteo_ray.compare.thresholds import OPERATING_NAMES
 from osteo_ray.config import (
     LOWER_IS_BETTER,
     METRIC_NAMES,
@@ -29,10 +26,13 @@ from osteo_ray.config import (
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.errors import InputError
 from osteo_ray.events import read_events
+from osteo_ray.printed.matrices import agrees, recompute
+from osteo_ray.printed.published import PUBLISHED, PublishedRow
 from osteo_ray.report import figures
 from osteo_ray.report.reliability import draw_reliability
 from osteo_ray.report.timeline import draw_timeline, make_timeline
 from osteo_ray.runs import FAITHFULNESS, Run, read_json, read_parts, scan_table
+from osteo_ray.statistics.thresholds import OPERATING_NAMES
 from osteo_ray.storage import Place, write_whole
 
 Rows = list[dict[str, Any]]

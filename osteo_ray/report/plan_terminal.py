@@ -8,7 +8,7 @@ from rich.table import Table
 from osteo_ray.compare.costs import Hours
 from osteo_ray.compare.plan import Plan
 from osteo_ray.compare.planning import MOST_SEEDS
-from osteo_ray.compare.sequential import LookPlan
+from osteo_ray.statistics.sequential import LookPlan
 
 
 def show_plan(console: Console, plan: Plan, hours: Hours | None) -> None:

@@ -8,10 +8,10 @@ import numpy as np
 import pyarrow.dataset as ds
 from matplotlib.axes import Axes
 
-from osteo_ray.compare.metrics import bin_probabilities, judge_calibration
-from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.report.figures import ACCENT, ARM_LABELS, INK, MUTED, RULE, draw_grid
 from osteo_ray.runs import Run, scan_table
+from osteo_ray.statistics.metrics import bin_probabilities, judge_calibration
+from osteo_ray.statistics.predictions import encode_predictions
 
 _COLOURS = {"original": MUTED, "lime": ACCENT}
 _RADIUS_PT = 17.0  # of a dot that stands for all images

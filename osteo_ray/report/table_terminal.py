@@ -7,9 +7,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from osteo_ray.compare.mcnemar_bounds import PRange
-from osteo_ray.compare.printed import RowCheck
-from osteo_ray.compare.table_check import (
+from osteo_ray.printed.matrices import RowCheck
+from osteo_ray.printed.mcnemar_bounds import PRange
+from osteo_ray.printed.table_check import (
     PairCheck,
     TableCheck,
     describe_rounding,

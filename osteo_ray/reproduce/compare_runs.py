@@ -8,8 +8,6 @@ import pyarrow.compute as pc
 from osteo_ray.compare.comparison import Analysis
 from osteo_ray.compare.experiment import Experiment, Trial, plan_trials
 from osteo_ray.compare.mask_jobs import Explanations, list_explanations
-from osteo_ray.compare.metrics import compute_results
-from osteo_ray.compare.predictions import encode_predictions
 from osteo_ray.compare.stages import Finished, conclude, gather_predictions
 from osteo_ray.reproduce.config import ToleranceSettings
 from osteo_ray.reproduce.differences import (
@@ -32,6 +30,8 @@ from osteo_ray.reproduce.stored import (
     read_trial,
 )
 from osteo_ray.runs import Run, read_table
+from osteo_ray.statistics.metrics import compute_results
+from osteo_ray.statistics.predictions import encode_predictions
 
 IMAGES, PREDICTIONS, MASKS, METRICS = "images", "predictions", "masks", "metrics"
 EFFECTS, VERDICTS = "effects", "verdicts"

@@ -7,10 +7,10 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from osteo_ray.compare.predictions import choose_classes
-from osteo_ray.compare.significance import inflate_error
 from osteo_ray.reproduce.config import ToleranceSettings
 from osteo_ray.reproduce.drift import Compared
+from osteo_ray.statistics.predictions import choose_classes
+from osteo_ray.statistics.significance import inflate_error
 
 
 def compare_predictions(

@@ -11,11 +11,11 @@ import numpy as np
 import pandas as pd
 import ray
 
-from osteo_ray.compare.contrasts import Contrast, compare_arms
-from osteo_ray.compare.power import detection_power
-from osteo_ray.compare.predictions import encode_predictions
-from osteo_ray.compare.resampling import resample_metric
-from osteo_ray.compare.share import share_explained
+from osteo_ray.statistics.contrasts import Contrast, compare_arms
+from osteo_ray.statistics.power import detection_power
+from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.resampling import resample_metric
+from osteo_ray.statistics.share import share_explained
 from osteo_ray.validate.rates import Rate
 from osteo_ray.validate.simulation import CLASSES, MODEL, Experiment, Setting, draw_experiment
 

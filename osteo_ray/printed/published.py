@@ -1,11 +1,11 @@
-"""The paper's table and confusion matrices, as data; `compare.table_check` says what is in them.
+"""The paper's table and confusion matrices, as data; `printed.table_check` says what is in them.
 
 Positive class: osteoporosis; one run, no interval.
 """
 
 from dataclasses import dataclass
 
-from osteo_ray.compare.printed import Cell, Confusion, PrintedRow, read_cell
+from osteo_ray.printed.matrices import Cell, Confusion, PrintedRow, read_cell
 
 N_POSITIVE = N_NEGATIVE = 37
 """Test images of each class."""
@@ -64,7 +64,7 @@ PUBLISHED: tuple[PublishedRow, ...] = (
 
 
 def list_printed_rows() -> list[PrintedRow]:
-    """Return the paper's table in the form that `compare.table_check` takes."""
+    """Return the paper's table in the form that `printed.table_check` takes."""
     return [
         PrintedRow(
             row.printed_model,

@@ -12,7 +12,8 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import pandas as pd
 
-from osteo_ray.compare.predictions import (
+from osteo_ray.config import METRIC_NAMES
+from osteo_ray.statistics.predictions import (
     Group,
     Key,
     Predictions,
@@ -20,9 +21,8 @@ from osteo_ray.compare.predictions import (
     check_labels,
     check_probabilities,
 )
-from osteo_ray.compare.ranking import Ranking
-from osteo_ray.compare.thresholds import OPERATING_NAMES, choose_threshold, measure_operation
-from osteo_ray.config import METRIC_NAMES
+from osteo_ray.statistics.ranking import Ranking
+from osteo_ray.statistics.thresholds import OPERATING_NAMES, choose_threshold, measure_operation
 
 KEYS = list(Key._fields)
 N_BINS = 10

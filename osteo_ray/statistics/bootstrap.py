@@ -24,7 +24,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from osteo_ray.compare.significance import NEGLIGIBLE
+from osteo_ray.statistics.significance import NEGLIGIBLE
 
 Values = npt.NDArray[np.float64]
 

@@ -10,7 +10,7 @@ information grows as 1/(1/J + r), towards an end: 1/r. And for J₁ < J₂ seeds
 
 estimates at successive looks have the joint distribution of group sequential theory, that of a
 Brownian motion observed at the information fractions (Jennison and Turnbull, "Group Sequential
-Methods", 2000, chapter 11). What a look may spend of the error rate says `compare.spending`.
+Methods", 2000, chapter 11). What a look may spend of the error rate says `statistics.spending`.
 
 **Boundaries of t.** With few seeds the standard error is a guess, and another one at each look.
 The published boundaries are of z; those of t with the same tail probabilities let 5 to 6 % through
@@ -33,9 +33,9 @@ from typing import Literal
 import numpy as np
 from scipy import special, stats
 
-from osteo_ray.compare.significance import corrected_t_test
-from osteo_ray.compare.spending import spend
 from osteo_ray.config import Spending
+from osteo_ray.statistics.significance import corrected_t_test
+from osteo_ray.statistics.spending import spend
 
 FUTILE = 0.1
 """Predictive power below which going on is called futile, unless told otherwise."""

@@ -5,9 +5,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from osteo_ray.compare.bootstrap import estimate_ratio
-from osteo_ray.compare.pairing import TestValues, join_notes
-from osteo_ray.compare.resampling import Resampled
+from osteo_ray.statistics.bootstrap import estimate_ratio
+from osteo_ray.statistics.pairing import TestValues, join_notes
+from osteo_ray.statistics.resampling import Resampled
 
 
 @dataclass(frozen=True)

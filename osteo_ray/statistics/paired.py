@@ -12,8 +12,8 @@ import numpy as np
 from scipy import stats
 from statsmodels.stats.contingency_tables import mcnemar
 
-from osteo_ray.compare.ranking import Ranking
-from osteo_ray.compare.significance import NEGLIGIBLE
+from osteo_ray.statistics.ranking import Ranking
+from osteo_ray.statistics.significance import NEGLIGIBLE
 
 _LEAST_P = sys.float_info.min  # a p value is never 0, whatever a tail is rounded to
 

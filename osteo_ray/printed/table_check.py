@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from osteo_ray.compare.mcnemar_bounds import PRange, bound_by_class, bound_by_totals
-from osteo_ray.compare.printed import (
+from osteo_ray.printed.matrices import (
     Fits,
     PrintedRow,
     RowCheck,
@@ -14,6 +13,7 @@ from osteo_ray.compare.printed import (
     find_matrices,
     recompute,
 )
+from osteo_ray.printed.mcnemar_bounds import PRange, bound_by_class, bound_by_totals
 
 
 @dataclass(frozen=True)

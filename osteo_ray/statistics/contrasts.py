@@ -7,12 +7,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from osteo_ray.compare.bootstrap import estimate_interval
-from osteo_ray.compare.pairing import TestValues, join_notes
-from osteo_ray.compare.posterior import correlated_posterior, improvement_share
-from osteo_ray.compare.power import seeds_needed, smallest_detectable
-from osteo_ray.compare.resampling import Resampled
-from osteo_ray.compare.significance import (
+from osteo_ray.config import LOWER_IS_BETTER
+from osteo_ray.statistics.bootstrap import estimate_interval
+from osteo_ray.statistics.pairing import TestValues, join_notes
+from osteo_ray.statistics.posterior import correlated_posterior, improvement_share
+from osteo_ray.statistics.power import seeds_needed, smallest_detectable
+from osteo_ray.statistics.resampling import Resampled
+from osteo_ray.statistics.significance import (
     adjust_holm,
     corrected_t_test,
     equivalence_p,
@@ -20,7 +21,6 @@ from osteo_ray.compare.significance import (
     sign_flip_p,
     wilcoxon_p,
 )
-from osteo_ray.config import LOWER_IS_BETTER
 
 
 @dataclass(frozen=True)

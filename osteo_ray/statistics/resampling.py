@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from osteo_ray.compare.bootstrap import draw_weights
-from osteo_ray.compare.predictions import Group, Key, Predictions
-from osteo_ray.compare.weighted import measure_weighted
 from osteo_ray.errors import InputError
+from osteo_ray.statistics.bootstrap import draw_weights
+from osteo_ray.statistics.predictions import Group, Key, Predictions
+from osteo_ray.statistics.weighted import measure_weighted
 
 N_DRAWS = 500
 """A variance is estimated, no quantile: the noise of so many draws is that of 500 degrees of

@@ -10,9 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from osteo_ray.compare.significance import corrected_t_test
-from osteo_ray.compare.thresholds import OPERATING_NAMES
 from osteo_ray.config import METRIC_NAMES
+from osteo_ray.statistics.significance import corrected_t_test
+from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
 _LOWEST = {"mcc": -1.0}  # of all others it is 0; the highest is 1
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from osteo_ray.compare.ranking import Ranking
+from osteo_ray.statistics.ranking import Ranking
 
 
 class Operation(NamedTuple):

@@ -13,9 +13,9 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
-from osteo_ray.compare.paired import Placements, compare_aucs, count_discordant, place_scores
-from osteo_ray.compare.predictions import Group, Key, Predictions
-from osteo_ray.compare.thresholds import OPERATING_NAMES
+from osteo_ray.statistics.paired import Placements, compare_aucs, count_discordant, place_scores
+from osteo_ray.statistics.predictions import Group, Key, Predictions
+from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
 _ARGMAX = {"sensitivity": "recall", "specificity": "specificity"}  # names in the results
 

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from scipy import optimize, stats
 
-from osteo_ray.compare.significance import inflate_error
+from osteo_ray.statistics.significance import inflate_error
 
 
 def detection_power(

@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from osteo_ray.compare.printed import (
+from osteo_ray.errors import InputError, suggest
+from osteo_ray.printed.matrices import (
     METRICS,
     MOST_MATRICES,
     Confusion,
@@ -15,7 +16,6 @@ from osteo_ray.compare.printed import (
     count_possible,
     read_cell,
 )
-from osteo_ray.errors import InputError, suggest
 
 SIZES = ("n_positive", "n_negative", "n_test")
 IGNORED = ("auc",)  # no confusion matrix gives it

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from osteo_ray.compare.metrics import N_BINS, find_bins, judge_calibration
-from osteo_ray.compare.predictions import Group
+from osteo_ray.statistics.metrics import N_BINS, find_bins, judge_calibration
+from osteo_ray.statistics.predictions import Group
 
 Values = npt.NDArray[np.float64]
 Weights = npt.NDArray[np.uint8]

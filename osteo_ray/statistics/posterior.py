@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import stats
 
-from osteo_ray.compare.significance import NEGLIGIBLE, corrected_t_test
+from osteo_ray.statistics.significance import NEGLIGIBLE, corrected_t_test
 
 
 @dataclass(frozen=True)

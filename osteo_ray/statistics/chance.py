@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from osteo_ray.compare.predictions import Predictions
-from osteo_ray.compare.significance import corrected_t_test
+from osteo_ray.statistics.predictions import Predictions
+from osteo_ray.statistics.significance import corrected_t_test
 
 
 @dataclass(frozen=True)
