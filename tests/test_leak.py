@@ -2,6 +2,7 @@
 
 import json
 from pathlib import Path
+from unittest.mock import Mock
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,7 @@ import pytest
 from osteo_ray.cli import main
 from osteo_ray.compare.leak import pair_splits
 from osteo_ray.data.splits import SPLIT_NAMES
+from osteo_ray.errors import IncompleteError
 
 
 def count(split: np.ndarray, labels: np.ndarray) -> dict[tuple[str, str], int]:
@@ -45,8 +47,14 @@ FLAGS = [
 
 
 @pytest.mark.ray
-def test_audit_measures_what_copies_are_worth(local_ray: None, tmp_path: Path, capfd) -> None:
+def test_audit_measures_what_copies_are_worth(
+    local_ray: None, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch
+) -> None:
     out = tmp_path / "audit"
+    with monkeypatch.context() as patch:  # cut off in training: what was found is there
+        patch.setattr("osteo_ray.compare.audits.measure_leak", Mock(side_effect=IncompleteError))
+        assert main(["audit", "--out", str(out), *FLAGS]) == 1
+    assert "leak" not in json.loads((out / "audit.json").read_text())
     assert main(["audit", "--out", str(out), *FLAGS]) == 3  # there are copies
     printed = capfd.readouterr().out
     assert "with copies across the split" in printed

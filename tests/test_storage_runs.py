@@ -294,3 +294,26 @@ def test_a_tree_of_a_run_is_removed(there: Outcome, locate_there: Locate, client
     (copy.logs / "x").write_text("x")
     remove_tree(copy.root)
     assert list_objects(client, "copy") == {}
+
+
+def test_audit_equals_that_in_a_folder(
+    local_ray: None, client, locate_there: Locate, tmp_path: Path
+) -> None:
+    flags = ("--phantom.n-images", "48", "--phantom.size-px", "48", "--image-size", "32")
+    leak = ("--measure-leak", "--models", MODEL, "--seeds", "2", "--epochs", "1")
+    there, here = locate(locate_there("audit")), tmp_path / "audit"
+    assert main(["audit", "--out", locate_there("audit"), *flags, *leak]) == 3
+    assert main(["audit", "--out", str(here), *flags]) == 3
+    found = read_json(there / "audit.json")
+    assert [model["seeds"] for model in found.pop("leak")["models"]] == [2]
+    assert found == read_json(here / "audit.json")
+    for name in ("images.parquet", "rejects.parquet"):
+        assert read_table(there / name).equals(read_table(here / name))
+    assert "What the copies are worth" in (there / "audit.html").read_text()
+    names = list_objects(client, "audit")
+    assert sum(name.endswith("predictions.parquet") for name in names) == 4
+    assert {name for name in names if not name.startswith("leak/")} == {
+        *("audit.json", "audit.html", "images.parquet", "rejects.parquet"),
+    }
+    listed = client.list_objects_v2(Bucket=BUCKET, Prefix=".audit").get("Contents", [])
+    assert [entry for entry in listed if not entry["Key"].endswith("/")] == []

@@ -1,7 +1,8 @@
 """The audit job: read a set, find what is wrong with it, and write it down."""
 
-import shutil
-import tempfile
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,15 +17,15 @@ from osteo_ray.compare.sweeps import Failure
 from osteo_ray.config import PHANTOM, AuditConfig, name_source
 from osteo_ray.data.audit import Audit, audit_images, describe_audit
 from osteo_ray.data.images import UnreadableImageError, resize_whole
-from osteo_ray.data.ingest import decode, ingest_images
+from osteo_ray.data.ingest import decode
+from osteo_ray.data.intake import take_in
 from osteo_ray.data.listing import Source
-from osteo_ray.data.phantom_set import write_phantoms
 from osteo_ray.data.sources import open_source
 from osteo_ray.errors import InputError
 from osteo_ray.progress import JobProgress, Stage
 from osteo_ray.report.audit_page import write_audit_page
 from osteo_ray.runs import IMAGES, REJECTS, Run, write_json, write_table
-from osteo_ray.storage import locate, remove_tree
+from osteo_ray.storage import Place, locate, reach, remove_tree
 from osteo_ray.watchdog import watch
 
 _PICTURED_PAIRS = 60
@@ -42,23 +43,18 @@ class AuditOutcome:
         failures: Trainings that are missing.
     """
 
-    out: Path
+    out: Place
     audit: dict[str, Any]
     failures: list[Failure]
 
 
-def locate_audit(config: AuditConfig) -> Path:
+def locate_audit(config: AuditConfig) -> Place:
     """Return the directory of an audit, whether or not it exists yet.
 
     Raises:
-        InputError: `--out` holds something else than an audit.
+        InputError: `--out` holds something else than an audit, or its storage cannot be reached.
     """
-    out = locate(config.out or f"audits/{name_source(config.data)}")
-    if not isinstance(out, Path):
-        raise InputError(
-            f"Expected --out of an audit to be a folder, but got {out}. Give a path; "
-            "the images may lie in object storage."
-        )
+    out = reach(config.out) if config.out else locate(f"audits/{name_source(config.data)}")
     in_use = out.exists() and (not out.is_dir() or any(out.iterdir()))
     if in_use and not (out / "audit.html").is_file():
         raise InputError(
@@ -72,57 +68,60 @@ def audit(config: AuditConfig, progress: JobProgress) -> AuditOutcome:
     """Audit a set of images; with `measure_leak`, train to say what its copies are worth.
 
     Writes audit.json, audit.html, images.parquet and rejects.parquet into the output directory, in
-    place of those of an earlier audit.
+    place of those of an earlier audit: when copies are found, and again when they are weighed.
 
     Raises:
-        InputError: The input cannot be used; nothing was written.
+        InputError: The input cannot be used; nothing was written, or what was found in too small a
+            set to train on.
         IncompleteError: Too few trainings finished to say what copies are worth.
     """
     out = locate_audit(config)
     source = None if config.data == PHANTOM else open_source(config.data)
     progress.say("start Ray")
-    with connect(), _make_scratch(out) as name:
-        scratch = Path(name)
+    with connect(), _make_room(out) as room:
         check = check_models.remote(config) if config.measure_leak else None
-        if source is None:
-            write_phantoms(scratch / "phantom", **config.phantom.model_dump())
-            source = open_source(str(scratch / "phantom" / "images"))
-        leak = out / "leak"
-        run, pixels = Run(leak), scratch / "pixels"
-        stall_timeout_s = config.resources.stall_timeout
         with (
             progress.following() as told,
-            watch("read images and compare them", stall_timeout_s) as beat,
+            watch("read images and compare them", config.resources.stall_timeout) as beat,
         ):
             report = beat.with_reports(told)
-            ingest = ingest_images(
+            with take_in(
+                room,
                 source,
-                scratch,
-                pixels=pixels if config.measure_leak else None,
+                config.phantom,
                 image_size=config.image_size,
+                max_reject_share=1.0,
+                labels_needed=True,
+                keep_pixels=config.measure_leak,
                 report=report,
-            )
-            found = audit_images(ingest, config.conflict_policy, report=report)
-        described = describe_audit(found)
-        failures: list[Failure] = []
+            ) as (ingest, _):
+                found = audit_images(ingest, config.conflict_policy, report=report)
         if check is not None:
             confirm(check)
-            remove_tree(run.pixels)
-            leak.mkdir(parents=True, exist_ok=True)
-            shutil.move(pixels, leak)
-            described["leak"], failures = _measure(config, found, run, progress)
+        source = source or open_source(str(room.phantom / "images"))
+        described = describe_audit(found)
         _write(out, source, found, described)
+        failures: list[Failure] = []
+        if config.measure_leak:
+            described["leak"], failures = _measure(config, found, room, Run(out / "leak"), progress)
+            _write(out, source, found, described)
     return AuditOutcome(out, described, failures)
 
 
-def _make_scratch(out: Path) -> Any:
-    # Beside the results, as both must be where every worker can reach them.
-    out.parent.mkdir(parents=True, exist_ok=True)
-    return tempfile.TemporaryDirectory(prefix=f".{out.name}.", suffix=".tmp", dir=out.parent)
+@contextmanager
+def _make_room(out: Place) -> Iterator[Run]:
+    """Give a place beside the results, which every worker can reach; it goes at the end."""
+    room = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
+    if isinstance(room, Path):
+        room.mkdir(parents=True)
+    try:
+        yield Run(room)
+    finally:
+        remove_tree(room)
 
 
 def _measure(
-    config: AuditConfig, found: Audit, run: Run, progress: JobProgress
+    config: AuditConfig, found: Audit, room: Run, run: Run, progress: JobProgress
 ) -> tuple[dict[str, Any], list[Failure]]:
     plan = plan_resources(config.resources, progress.say)
     total = len(SPLITS) * len(list_trials(config))
@@ -131,6 +130,7 @@ def _measure(
         leaks, failures = measure_leak(
             config,
             found.images[IMAGES.names],
+            room,
             run,
             plan,
             lambda share: progress.advance(_TRAIN, share),
@@ -138,8 +138,7 @@ def _measure(
     return describe_leak(leaks, failures), failures
 
 
-def _write(out: Path, source: Source, found: Audit, described: dict[str, Any]) -> None:
-    out.mkdir(parents=True, exist_ok=True)
+def _write(out: Place, source: Source, found: Audit, described: dict[str, Any]) -> None:
     images = found.images[IMAGES.names]
     write_table(out / "images.parquet", pa.Table.from_pandas(images, IMAGES, preserve_index=False))
     rejects = pa.Table.from_pandas(found.rejects, REJECTS, preserve_index=False)

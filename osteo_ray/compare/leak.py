@@ -99,6 +99,7 @@ def pair_splits(
 def measure_leak(
     config: AuditConfig,
     images: pd.DataFrame,
+    read: Run,
     run: Run,
     plan: Plan,
     on_progress: Callable[[float], None],
@@ -110,7 +111,8 @@ def measure_leak(
     Args:
         config: Models, seeds, training.
         images: Rows of the images table.
-        run: Where trainings are kept; its pixels are there.
+        read: Where the pixels are.
+        run: Where trainings are kept.
         plan: Workers per training, trainings at once.
         on_progress: Called with the share of one training that has been done since the last call.
 
@@ -125,7 +127,7 @@ def measure_leak(
         seed: pair_splits(labels, groups, config.split_ratio, seed=seed)
         for seed in config.seed_numbers
     }
-    pixels = ray.put(read_pixels(run, used["image_id"].tolist(), config.image_size))
+    pixels = ray.put(read_pixels(read, used["image_id"].tolist(), config.image_size))
     experiments: dict[str, Experiment] = {}
     failures: list[Failure] = []
     for kind in SPLITS:

@@ -25,6 +25,7 @@ def take_in(
     image_size: int,
     max_reject_share: float,
     labels_needed: bool,
+    keep_pixels: bool = True,
     report: Report,
 ) -> Iterator[tuple[Ingest, str]]:
     """Read images; give what was found and a fingerprint of the source.
@@ -38,6 +39,7 @@ def take_in(
         image_size: Side to which images are resized, pixels.
         max_reject_share: Share of unreadable images above which reading ends.
         labels_needed: Whether each image must have a label.
+        keep_pixels: Whether pixels are written at all.
         report: Told how far it is.
 
     Raises:
@@ -55,7 +57,7 @@ def take_in(
             ingest_images(
                 source,
                 scratch,
-                pixels=draft.pixels,
+                pixels=draft.pixels if keep_pixels else None,
                 image_size=image_size,
                 max_reject_share=max_reject_share,
                 workers_see_scratch=isinstance(draft.root, Path),

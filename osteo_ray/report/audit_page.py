@@ -1,7 +1,6 @@
 """The page of an audit: findings in words, and pairs of copies side by side."""
 
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,7 +8,7 @@ import numpy as np
 from osteo_ray.data.copies import COPY_LIKENESS
 from osteo_ray.report.figures import encode_picture
 from osteo_ray.report.page import open_template
-from osteo_ray.runs import write_whole
+from osteo_ray.storage import Place, write_whole
 
 SHORTCUT_LABELS = {
     "frame": "file and frame: format, mode, size, aspect ratio, edges",
@@ -19,7 +18,7 @@ SHORTCUT_LABELS = {
 
 
 def write_audit_page(
-    path: Path,
+    path: Place,
     source: str,
     audit: Mapping[str, Any],
     pairs: Sequence[Mapping[str, Any]],
