@@ -100,11 +100,12 @@ def audit(config: AuditConfig, progress: JobProgress) -> AuditOutcome:
             confirm(check)
         source = source or open_source(str(room.phantom / "images"))
         described = describe_audit(found)
-        _write(out, source, found, described)
+        pictures = _read_pictures(source, described)
+        _write(out, source, found, described, pictures)
         failures: list[Failure] = []
         if config.measure_leak:
             described["leak"], failures = _measure(config, found, room, Run(out / "leak"), progress)
-            _write(out, source, found, described)
+            _write(out, source, found, described, pictures)
     return AuditOutcome(out, described, failures)
 
 
@@ -138,20 +139,24 @@ def _measure(
     return describe_leak(leaks, failures), failures
 
 
-def _write(out: Place, source: Source, found: Audit, described: dict[str, Any]) -> None:
+def _write(
+    out: Place,
+    source: Source,
+    found: Audit,
+    described: dict[str, Any],
+    pictures: dict[str, np.ndarray],
+) -> None:
     images = found.images[IMAGES.names]
     write_table(out / "images.parquet", pa.Table.from_pandas(images, IMAGES, preserve_index=False))
     rejects = pa.Table.from_pandas(found.rejects, REJECTS, preserve_index=False)
     write_table(out / "rejects.parquet", rejects)
     write_json(out / "audit.json", described)
-    shown = _choose_pairs(described)
-    paths = {path for pair in shown for path in (pair["first"], pair["second"])}
     write_audit_page(
         out / "audit.html",
         source.uri,
         described,
-        shown,
-        _read_pictures(source, paths | set(described["blank"][:_PICTURED_PAIRS])),
+        _choose_pairs(described),
+        pictures,
         dict(zip(found.images["path"], found.images["given_label"], strict=True)),
     )
 
@@ -170,8 +175,11 @@ def _choose_pairs(described: dict[str, Any]) -> list[dict[str, Any]]:
     )[:_PICTURED_PAIRS]
 
 
-def _read_pictures(source: Source, paths: set[str]) -> dict[str, np.ndarray]:
-    """Read some images again, to show them: uint8 (H, W), no side longer than 240 px."""
+def _read_pictures(source: Source, described: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Read again what the page shows, by path: uint8 (H, W), no side longer than 240 px."""
+    pairs = _choose_pairs(described)
+    paths = {path for pair in pairs for path in (pair["first"], pair["second"])}
+    paths |= set(described["blank"][:_PICTURED_PAIRS])
     rows = source.items[source.items["path"].isin(paths)]
     pictures = {}
     for path, position in zip(rows["path"], rows["position"], strict=True):
