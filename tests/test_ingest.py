@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +13,10 @@ import pandas as pd
 import pyarrow.fs
 import pyarrow.parquet as pq
 import pytest
+import ray
 from corpus import PATIENT_NAME, CorpusFile, make_corpus, make_dicom, make_picture, write_image
 from PIL import Image
+from ray._private.internal_api import memory_summary  # no public call tells it
 
 from osteo_ray.data.images import UnreadableImageError, resize_image
 from osteo_ray.data.ingest import Ingest, decode, ingest_images
@@ -338,6 +341,30 @@ def locate(s3_root: Path, s3_server: str) -> Callable[[str], str]:
     filesystem.create_dir("bucket")
     pyarrow.fs.copy_files(str(s3_root), path, pyarrow.fs.LocalFileSystem(), filesystem)
     return lambda name: f"s3://bucket/{name}{options}"
+
+
+class TestObjectStore:
+    """What was read leaves it: the driver keeps its own copy of what it needs."""
+
+    N_IMAGES = 512
+
+    def test_no_block_stays(self, tmp_path: Path) -> None:
+        rng = np.random.default_rng(5)
+        for number in range(self.N_IMAGES):
+            put_picture(tmp_path / "source" / "ab"[number % 2] / f"{number}.png", rng)
+        used_mib = []
+
+        def note(stage: str, done: int, total: int) -> None:
+            if done == total:
+                time.sleep(1)  # blocks are freed a moment after their last reference is
+                address = ray.get_runtime_context().gcs_address
+                summary = memory_summary(address, stats_only=True)
+                used_mib.extend(map(int, re.findall(r"Plasma memory usage (\d+) MiB", summary)))
+
+        ingest_images(open_source(str(tmp_path / "source")), tmp_path / "thumbnails", report=note)
+        thumbnails_mib = (tmp_path / "thumbnails" / "thumbnails.u8").stat().st_size / 2**20
+        assert thumbnails_mib > 4  # all of which a view of each block would have kept
+        assert used_mib[-1] <= 1
 
 
 class TestObjectStorage:
