@@ -43,12 +43,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         reason = f"{error.filename}: {error.strerror}" if error.filename else str(error)
         kept = "What finished is kept; the same command goes on."
         return _end(errors, f"Failed: storage refused: {reason}. {kept}", FAILED)
+    except KeyboardInterrupt:  # in a command that leaves nothing to say about what is kept
+        return _end(errors, "\nInterrupted.", BAD_INPUT, style="yellow")
     except SystemExit as ended:  # from the parser, which has said why
         return ended.code if isinstance(ended.code, int) else BAD_INPUT
 
 
-def _end(console: Console, message: str, code: int) -> int:
-    console.print(message, style="red", markup=False, highlight=False, soft_wrap=True)
+def _end(console: Console, message: str, code: int, style: str = "red") -> int:
+    console.print(message, style=style, markup=False, highlight=False, soft_wrap=True)
     return code
 
 

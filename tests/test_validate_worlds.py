@@ -142,3 +142,38 @@ def test_bad_words(capfd: pytest.CaptureFixture[str]) -> None:
     assert "Did you mean `gain`?" in " ".join(capfd.readouterr().err.split())
     assert main(["validate", "worlds", "--experiments", "0"]) == 2
     assert "at least one experiment, but got 0" in " ".join(capfd.readouterr().err.split())
+
+
+@pytest.mark.ray
+def test_command_tells_what_is_missed(
+    local_ray: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    for number in range(APART.first_number, APART.first_number + 40):
+        place = place_of(tmp_path / "worlds", APART.name, number)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        write_json(place, _tell("real gain")[0])
+    command = ["validate", "worlds", "--only", APART.name, "--out", str(tmp_path)]
+    assert main(command) == 1
+    assert "Missed: copies apart: 0.0 % right" in " ".join(capfd.readouterr().err.split())
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("kind", "told"),
+    [("worlds", "Verdicts so far are kept; the same command goes on."), ("tables", "Interrupted.")],
+)
+def test_command_that_is_interrupted(
+    local_ray: None,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    kind: str,
+    told: str,
+) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(f"osteo_ray.validate.{kind}.validate_{kind}", interrupt)
+    monkeypatch.chdir(tmp_path)
+    assert main(["validate", kind]) == 2
+    assert told in " ".join(capfd.readouterr().err.split())

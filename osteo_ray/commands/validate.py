@@ -1,12 +1,13 @@
 """`osteo-ray validate`: error rates of the statistics and of the verdict."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import tyro
 
-from osteo_ray.commands.parsing import DONE, FAILED
+from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
 from osteo_ray.errors import InputError, suggest
-from osteo_ray.noise import capture_noise
+from osteo_ray.noise import Capture, capture_noise
 
 
 def validate_command(arguments: list[str]) -> int:
@@ -46,10 +47,7 @@ def _tables(experiments: int = 2000, seed: int = 0) -> int:
             on_finding=lambda done: captured.err.print(f"done: {done.setting.name}"),
         )
         show_rates(captured.out, findings)
-    missed = list_missed(findings)
-    for line in missed:
-        captured.err.print(f"Missed: {line}", style="red", markup=False, soft_wrap=True)
-    return FAILED if missed else DONE
+        return _tell_missed(captured, list_missed(findings))
 
 
 def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...] = ()) -> int:
@@ -85,16 +83,25 @@ def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...
     stage = Stage("worlds", "experiments", len(planned), 1.0, n_there)
     with capture_noise() as captured, connect():
         progress = JobProgress(captured.err)
-        with progress.showing([stage]), progress.stage("worlds"):
-            findings = validate_worlds(
-                chosen,
-                experiments,
-                place,
-                n_actors=plan_resources(ResourceSettings(gpus_per_worker=0)).slots,
-                on_done=lambda: progress.advance("worlds", 1),
+        try:
+            with progress.showing([stage]), progress.stage("worlds"):
+                findings = validate_worlds(
+                    chosen,
+                    experiments,
+                    place,
+                    n_actors=plan_resources(ResourceSettings(gpus_per_worker=0)).slots,
+                    on_done=lambda: progress.advance("worlds", 1),
+                )
+        except KeyboardInterrupt:
+            captured.err.print(
+                "\nInterrupted. Verdicts so far are kept; the same command goes on.", style="yellow"
             )
+            return BAD_INPUT
         show_worlds(captured.out, findings)
-    missed = list_missed_worlds(findings)
+        return _tell_missed(captured, list_missed_worlds(findings))
+
+
+def _tell_missed(captured: Capture, missed: Sequence[str]) -> int:
     for line in missed:
         captured.err.print(f"Missed: {line}", style="red", markup=False, soft_wrap=True)
     return FAILED if missed else DONE
