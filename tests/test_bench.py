@@ -7,11 +7,18 @@ import pytest
 import torch
 
 from osteo_ray.bench.exactness import compare_with_package
-from osteo_ray.bench.lime import _measure_shares, _overlap
+from osteo_ray.bench.fidelity import (
+    Adapted,
+    Fidelity,
+    bench_fidelity,
+    measure_fidelity,
+    weigh,
+)
+from osteo_ray.bench.lime import _measure_shares, open_predict, read_images
 from osteo_ray.bench.overhead import Overhead, bench_overhead, fit_cost
 from osteo_ray.bench.statistics import bench_statistics
 from osteo_ray.bench.sweep import Sweep
-from osteo_ray.config import CompareConfig, build
+from osteo_ray.config import CompareConfig, LimeSettings, build
 from osteo_ray.data.phantom_set import write_phantoms
 from osteo_ray.errors import InputError
 from osteo_ray.models.checkpoint import Checkpoint
@@ -44,11 +51,72 @@ def test_masks_are_those_of_the_package(local_ray: None, tmp_path: Path) -> None
         assert 0 <= one.probability_difference < 1e-5
 
 
-def test_overlap_by_hand() -> None:
-    one, other = np.array([[True, True, False]]), np.array([[False, True, True]])
-    assert _overlap(one, other) == pytest.approx(1 / 3)
-    assert _overlap(one, one) == 1
-    assert _overlap(np.zeros_like(one), np.zeros_like(one)) == 1
+class TestFidelity:
+    """Adaptive masks beside exact ones."""
+
+    IMAGE = np.random.default_rng(4).integers(0, 256, (32, 32), dtype=np.uint8)
+    SETTINGS = LimeSettings(superpixels="grid", n_superpixels=16, samples=200, top_k=3)
+
+    def classify(self, images: torch.Tensor) -> torch.Tensor:
+        """See the class in three corners, less and less; count what is looked at."""
+        self.seen += len(images)
+        corners = images[:, 0, :8, :8], images[:, 0, -8:, -8:], images[:, 0, :8, -8:]
+        signal = sum(
+            weight * (corner - corner.mean((1, 2), keepdim=True)).abs().mean((1, 2))
+            for weight, corner in zip((3.0, 2.0, 1.0), corners, strict=True)
+        )
+        return torch.softmax(torch.stack([signal, torch.zeros_like(signal)], 1), 1)
+
+    def test_what_is_clear_is_found_by_all(self) -> None:
+        self.seen = 0
+        stabilities = (0.5, 0.9, 1.0)
+        found = measure_fidelity(self.classify, self.IMAGE, self.SETTINGS, stabilities, seed=1)
+        assert found.exact == 1
+        assert [mask.overlap for mask in found.adaptive] == [1, 1, 1]
+        assert [mask.stable for mask in found.adaptive[:2]] == [True, True]
+        samples = [mask.n_samples for mask in found.adaptive]
+        assert samples == sorted(samples)
+        assert self.seen == 2 * 200 + max(samples)  # longer draws begin with the shorter ones
+
+    def test_what_is_chance_is_not(self) -> None:
+        def guess(images: torch.Tensor) -> torch.Tensor:
+            p = (images.sum((1, 2, 3)) * 1e3) % 1  # of the picture, but of no part of it
+            return torch.stack([p, 1 - p], 1)
+
+        found = measure_fidelity(guess, self.IMAGE, self.SETTINGS, (0.5, 1.0), seed=1)
+        assert found.exact < 0.6
+        assert all(mask.overlap < 0.6 for mask in found.adaptive)
+        assert (found.adaptive[-1].n_samples, found.adaptive[-1].stable) == (200, False)
+
+    def test_margins_by_hand(self) -> None:
+        images = [
+            Fidelity(0.8, (Adapted(100, True, 0.7), Adapted(200, True, 0.9))),
+            Fidelity(0.6, (Adapted(300, False, 0.7), Adapted(400, True, 0.8))),
+        ]
+        first, second = weigh(images)
+        assert (first.n_samples, first.unstable) == (200, 0.5)
+        assert first.overlap == pytest.approx(0.7)
+        assert first.difference == pytest.approx(0)
+        # Differences of -0.1 and 0.1: spread 0.1414, its error 0.1; t with one degree is 12.706.
+        assert (first.low, first.high) == pytest.approx((-1.2706, 1.2706), abs=1e-4)
+        assert (second.overlap, second.difference) == pytest.approx((0.85, 0.15))
+
+    @pytest.mark.ray
+    def test_same_images_whatever_process(self, local_ray: None, tmp_path: Path) -> None:
+        write_phantoms(tmp_path / "phantoms", n_images=3, size_px=64, duplicate_share=0.0)
+        checkpoint = tmp_path / "model.safetensors"
+        classifier = build_classifier(
+            "test_byobnet", n_classes=2, image_size=64, weights="none", seed=3
+        )
+        save_classifier(classifier, checkpoint, Checkpoint("test_byobnet", ("a", "b"), 64))
+        data, settings = str(tmp_path / "phantoms" / "images"), LimeSettings(samples=60)
+        found = list(bench_fidelity(data, checkpoint, (0.9,), n_images=3, settings=settings))
+        predict = open_predict(checkpoint, 1, tmp_path / "frozen")
+        images = read_images(data, tmp_path / "again", 64, 3)
+        assert found == [
+            measure_fidelity(predict, image, settings, (0.9,), seed=number)
+            for number, image in enumerate(images)
+        ]
 
 
 def test_shares_are_those_of_the_steps() -> None:

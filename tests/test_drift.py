@@ -7,7 +7,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from osteo_ray.data.masks import pack_mask
+from osteo_ray.data.masks import measure_overlap, pack_mask
 from osteo_ray.machine import describe_machine, hash_code, name_cpu
 from osteo_ray.reproduce.config import ReproduceConfig, ToleranceSettings
 from osteo_ray.reproduce.differences import (
@@ -17,7 +17,6 @@ from osteo_ray.reproduce.differences import (
     compare_metrics,
     compare_predictions,
     compare_verdicts,
-    measure_overlap,
 )
 from osteo_ray.reproduce.drift import Compared, judge, summarize
 from osteo_ray.reproduce.environment import compare_environments, expects_equal_bits

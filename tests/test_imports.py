@@ -38,6 +38,7 @@ LAYERS = (
 USES_RAY = {
     "bench.copies",
     "bench.exactness",
+    "bench.fidelity",
     "bench.ingest",
     "bench.lime",
     "cluster",

@@ -15,6 +15,7 @@ import ray
 from osteo_ray.bench.memory import PeakMemory
 from osteo_ray.config import LimeSettings
 from osteo_ray.data.ingest import ingest_images
+from osteo_ray.data.masks import measure_overlap, pack_mask
 from osteo_ray.data.sources import open_source
 from osteo_ray.models.checkpoint import describe_checkpoint
 from osteo_ray.runs import PIXELS, read_parts
@@ -95,7 +96,7 @@ def _time_ways(
         ("osteo_ray, exact", _Ours, cpus, (exact, frozen)),
         ("osteo_ray, adaptive", _Ours, cpus, (adaptive, frozen)),
     ]
-    reference: list[np.ndarray] = []
+    reference: list[bytes] = []
     for seed, (name, kind, n_workers, options) in enumerate(ways):
         n_threads = cpus // n_workers
         workers = [start_worker(kind, n_threads, checkpoint, *options) for _ in range(n_workers)]
@@ -113,7 +114,7 @@ def _time_ways(
         for worker in workers:
             ray.kill(worker)
         found = [parts[row % n_workers][row // n_workers] for row in range(len(images))]
-        masks = [mask for mask, _ in found]
+        masks = [pack_mask(mask) for mask, _ in found]
         samples = float(np.mean([count for _, count in found]))
         reference = reference or masks
         yield LimeTiming(
@@ -122,7 +123,7 @@ def _time_ways(
             samples,
             samples * len(images) / seconds,
             shares,
-            float(np.mean([_overlap(*pair) for pair in zip(masks, reference, strict=True)])),
+            float(np.mean([measure_overlap(*pair) for pair in zip(masks, reference, strict=True)])),
             memory.total_gib,
         )
 
@@ -132,11 +133,6 @@ def start_worker(kind: type, n_threads: int, checkpoint: Path, *options: Any) ->
     environment = {"env_vars": {"OMP_NUM_THREADS": str(n_threads)}}
     worker: Any = ray.remote(kind).options(num_cpus=n_threads, runtime_env=environment)
     return worker.remote(checkpoint, n_threads, *options)
-
-
-def _overlap(one: np.ndarray, other: np.ndarray) -> float:
-    either = int((one | other).sum())
-    return int((one & other).sum()) / either if either else 1.0
 
 
 def _find_batch_size(checkpoint: Path, image: np.ndarray, cpus: int) -> int:

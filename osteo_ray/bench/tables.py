@@ -9,6 +9,7 @@ from rich.table import Table
 from osteo_ray.bench.actors import Speed
 from osteo_ray.bench.copies import Finding
 from osteo_ray.bench.exactness import Exactness
+from osteo_ray.bench.fidelity import Fidelity, weigh
 from osteo_ray.bench.ingest import Timing
 from osteo_ray.bench.lime import LimeTiming
 from osteo_ray.bench.overhead import Overhead, fit_cost
@@ -96,6 +97,36 @@ def show_exactness(console: Console, found: Iterable[Exactness]) -> None:
     table = Table(box=box.SIMPLE, show_header=False)
     for name, value in rows.items():
         table.add_row(name, value)
+    console.print(table)
+
+
+def show_fidelity(
+    console: Console, found: Iterable[Fidelity], stabilities: Sequence[float], n_images: int
+) -> None:
+    """Show how much exact masks overlap with each other, and adaptive ones with them."""
+    images = []
+    for image in found:
+        images.append(image)
+        console.print(f"{len(images)} of {n_images} images", highlight=False)
+    exact = sum(image.exact for image in images) / len(images)
+    console.print(f"Two exact masks of an image overlap by {exact:.3f} (mean).", highlight=False)
+    table = Table(box=box.SIMPLE)
+    for heading in (
+        "stability",
+        "samples",
+        "unstable",
+        "overlap with exact masks",
+        "beyond that of exact ones (95 %)",
+    ):
+        table.add_column(heading, justify="right")
+    for stability, margin in zip(stabilities, weigh(images), strict=True):
+        table.add_row(
+            f"{stability:g}",
+            f"{margin.n_samples:.0f}",
+            f"{margin.unstable:.0%}",
+            f"{margin.overlap:.3f}",
+            f"{margin.difference:+.3f} ({margin.low:+.3f} … {margin.high:+.3f})",
+        )
     console.print(table)
 
 

@@ -29,6 +29,7 @@ def bench_command(arguments: list[str]) -> int:
             "copies": _copies,
             "lime": _lime,
             "exactness": _exactness,
+            "fidelity": _fidelity,
             "statistics": _statistics,
             "actors": _actors,
             "sweep": _sweep,
@@ -97,7 +98,7 @@ def _lime(
 
     with capture_noise() as captured, connect():
         file = Path(checkpoint).expanduser().resolve()
-        settings = LimeSettings(samples=samples)
+        settings = build(LimeSettings, {"samples": samples})
         timings = bench_lime(locate_data(data), file, n_images=images, settings=settings)
         show_masks(captured.out, timings)
 
@@ -124,6 +125,39 @@ def _exactness(
         file = Path(checkpoint).expanduser().resolve()
         found = compare_with_package(locate_data(data), file, n_images=images, n_samples=samples)
         show_exactness(captured.out, found)
+
+
+def _fidelity(
+    data: Annotated[str, tyro.conf.Positional],
+    checkpoint: str,
+    images: int = 100,
+    samples: int = 1000,
+    stabilities: tuple[float, ...] = (0.88, 0.9, 0.92, 0.94, 0.96, 1.0),
+) -> None:
+    """Explain images exactly, twice, and adaptively: does the adaptive mode lose anything?
+
+    Args:
+        data: Where the images are.
+        checkpoint: File of the classifier: a model.safetensors that a training left.
+        images: How many to explain.
+        samples: Perturbed images per explanation; in adaptive mode, at most.
+        stabilities: At which the adaptive mode ends, one after the other (--lime.stability).
+    """
+    from osteo_ray.bench.fidelity import bench_fidelity
+    from osteo_ray.bench.tables import show_fidelity
+    from osteo_ray.cluster import connect
+
+    if images < 2:
+        raise InputError(f"Expected at least 2 --images, but got {images}.")
+    settings = build(LimeSettings, {"samples": samples})
+    for stability in stabilities:
+        build(LimeSettings, {"stability": stability})
+    with capture_noise() as captured, connect():
+        file = Path(checkpoint).expanduser().resolve()
+        found = bench_fidelity(
+            locate_data(data), file, stabilities, n_images=images, settings=settings
+        )
+        show_fidelity(captured.out, found, stabilities, images)
 
 
 def _statistics(
@@ -182,7 +216,7 @@ def _actors(
 
     _expect_positive(actors=actors, images=[images])
     folder, file = (Path(path).expanduser().resolve() for path in (data, checkpoint))
-    settings = LimeSettings(samples=samples, mode="exact")
+    settings = build(LimeSettings, {"samples": samples, "mode": "exact"})
     with capture_noise() as captured:
         speeds = bench_actors(folder, file, actors, n_images=images, settings=settings)
         show_speeds(captured.out, speeds)

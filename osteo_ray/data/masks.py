@@ -45,6 +45,22 @@ def unpack_mask(packed: bytes, size_px: int) -> np.ndarray:
     return bits.reshape(size_px, size_px).astype(bool)
 
 
+def measure_overlap(one: bytes, other: bytes) -> float:
+    """Return the intersection over union of two packed masks; 1 where both are empty.
+
+    Example:
+        >>> measure_overlap(bytes([0b1100]), bytes([0b0110]))
+        0.3333333333333333
+    """
+    if one == other:
+        return 1.0
+    if len(one) != len(other):
+        return 0.0
+    bits, more = np.frombuffer(one, np.uint8), np.frombuffer(other, np.uint8)
+    joint, either = (int(np.bitwise_count(both).sum()) for both in (bits & more, bits | more))
+    return joint / either
+
+
 def apply_view(
     images: "torch.Tensor",
     keep_masks: "torch.Tensor | None",

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
+from osteo_ray.data.masks import measure_overlap
 from osteo_ray.reproduce.config import ToleranceSettings
 from osteo_ray.reproduce.drift import Compared
 from osteo_ray.statistics.predictions import choose_classes
@@ -93,22 +94,6 @@ def compare_masks(
                 f"{least_overlap:.3f} is tolerated"
             )
     return Compared(name, equal, tuple(beyond), figures)
-
-
-def measure_overlap(one: bytes, other: bytes) -> float:
-    """Return the intersection over union of two packed masks; 1 where both are empty.
-
-    Example:
-        >>> measure_overlap(bytes([0b1100]), bytes([0b0110]))
-        0.3333333333333333
-    """
-    if one == other:
-        return 1.0
-    if len(one) != len(other):
-        return 0.0
-    bits, more = np.frombuffer(one, np.uint8), np.frombuffer(other, np.uint8)
-    joint, either = (int(np.bitwise_count(both).sum()) for both in (bits & more, bits | more))
-    return joint / either
 
 
 def compare_metrics(
