@@ -12,6 +12,8 @@ from osteo_ray.cli import main
 from osteo_ray.compare.leak import pair_splits
 from osteo_ray.data.splits import SPLIT_NAMES
 from osteo_ray.errors import IncompleteError
+from osteo_ray.lock import hold
+from osteo_ray.storage import LOCK
 
 
 def count(split: np.ndarray, labels: np.ndarray) -> dict[tuple[str, str], int]:
@@ -83,6 +85,21 @@ def test_audit_is_not_written_over_other_files(tmp_path: Path, capfd) -> None:
     assert main(["audit", "--out", str(tmp_path)]) == 2
     assert "holds something else" in capfd.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+@pytest.mark.ray
+def test_two_audits_do_not_write_to_one_place(local_ray: None, tmp_path: Path, capfd) -> None:
+    out = tmp_path / "audit"
+    command = ["audit", "--out", str(out), "--phantom.n-images", "12", "--phantom.size-px", "64"]
+    with hold(out):
+        assert main(command) == 2
+        assert "no other process works on" in " ".join(capfd.readouterr().err.split())
+        assert [path.name for path in out.iterdir()] == [LOCK]
+    out.mkdir(exist_ok=True)
+    (out / LOCK).write_text("")  # as a process that was killed at the very start leaves it
+    assert main(command) in (0, 3)
+    assert "audit.html" in {path.name for path in out.iterdir()}
+    assert not (out / LOCK).exists()
 
 
 def test_audit_of_nothing(tmp_path: Path, capfd) -> None:

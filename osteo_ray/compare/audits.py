@@ -22,10 +22,11 @@ from osteo_ray.data.intake import take_in
 from osteo_ray.data.listing import Source
 from osteo_ray.data.sources import open_source
 from osteo_ray.errors import InputError
+from osteo_ray.lock import hold
 from osteo_ray.progress import JobProgress, Stage
 from osteo_ray.report.audit_page import write_audit_page
 from osteo_ray.runs import IMAGES, REJECTS, Run, write_json, write_table
-from osteo_ray.storage import Place, locate, reach, remove_tree
+from osteo_ray.storage import LOCK, Place, locate, reach, remove_tree
 from osteo_ray.watchdog import watch
 
 _PICTURED_PAIRS = 60
@@ -55,7 +56,7 @@ def locate_audit(config: AuditConfig) -> Place:
         InputError: `--out` holds something else than an audit, or its storage cannot be reached.
     """
     out = reach(config.out) if config.out else locate(f"audits/{name_source(config.data)}")
-    in_use = out.exists() and (not out.is_dir() or any(out.iterdir()))
+    in_use = out.exists() and (not out.is_dir() or any(one.name != LOCK for one in out.iterdir()))
     if in_use and not (out / "audit.html").is_file():
         raise InputError(
             f"Expected --out to be new, empty or an earlier audit, but {out} holds something else. "
@@ -71,12 +72,19 @@ def audit(config: AuditConfig, progress: JobProgress) -> AuditOutcome:
     place of those of an earlier audit: when copies are found, and again when they are weighed.
 
     Raises:
-        InputError: The input cannot be used; nothing was written, or what was found in too small a
-            set to train on.
+        InputError: The input cannot be used, or another process writes there; nothing was written,
+            or what was found in too small a set to train on.
         IncompleteError: Too few trainings finished to say what copies are worth.
     """
     out = locate_audit(config)
     source = None if config.data == PHANTOM else open_source(config.data)
+    with hold(out, progress.say):
+        return _audit(config, out, source, progress)
+
+
+def _audit(
+    config: AuditConfig, out: Place, source: Source | None, progress: JobProgress
+) -> AuditOutcome:
     progress.say("start Ray")
     with connect(), _make_room(out) as room:
         check = check_models.remote(config) if config.measure_leak else None
