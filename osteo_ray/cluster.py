@@ -14,7 +14,7 @@ import ray
 from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from osteo_ray.config import ResourceSettings
+from osteo_ray.config.groups import ResourceSettings
 from osteo_ray.errors import IncompleteError, InputError
 from osteo_ray.interruption import end_on
 from osteo_ray.machine import describe_machine, hash_code

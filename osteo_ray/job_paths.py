@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from osteo_ray.config import PHANTOM
+from osteo_ray.config.names import PHANTOM
 from osteo_ray.errors import InputError
 from osteo_ray.remote import is_local
 from osteo_ray.storage import locate

@@ -4,7 +4,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from osteo_ray.config import ResourceSettings
+from osteo_ray.config.groups import ResourceSettings
 
 Resources = dict[str, float]
 """What one node has, by Ray's names: `CPU`, `GPU`, and others."""

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_ray.config import ConflictPolicy
+from osteo_ray.config.names import ConflictPolicy
 from osteo_ray.data import audit as audits
 from osteo_ray.data.audit import Audit, audit_images, describe_audit, list_findings
 from osteo_ray.data.ingest import Ingest

@@ -18,7 +18,9 @@ from osteo_ray.bench.lime import _measure_shares, open_predict, read_images
 from osteo_ray.bench.overhead import Overhead, bench_overhead, fit_cost
 from osteo_ray.bench.statistics import bench_statistics
 from osteo_ray.bench.sweep import Sweep
-from osteo_ray.config import CompareConfig, LimeSettings, build
+from osteo_ray.config.build import build
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.groups import LimeSettings
 from osteo_ray.data.phantom_set import write_phantoms
 from osteo_ray.errors import InputError
 from osteo_ray.models.checkpoint import Checkpoint

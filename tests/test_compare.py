@@ -20,7 +20,10 @@ from rich.console import Console
 from osteo_ray.compare.dataset import read_dataset, read_pixels
 from osteo_ray.compare.experiment import describe_experiment, plan_trials
 from osteo_ray.compare.stages import compare
-from osteo_ray.config import ARM_NAMES, CompareConfig, build_config, merge_settings
+from osteo_ray.config.build import build_config
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.mappings import merge_settings
+from osteo_ray.config.names import ARM_NAMES
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.errors import LeakError
 from osteo_ray.events import read_events

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import ray
 
-from osteo_ray.config import COPY_KINDS
+from osteo_ray.config.names import COPY_KINDS
 from osteo_ray.data import duplicates
 from osteo_ray.data.copies import COPY_LIKENESS, fit_codebook, measure_likeness
 from osteo_ray.data.duplicates import find_copies

@@ -16,7 +16,8 @@ from PIL import Image
 
 from osteo_ray.cli import main
 from osteo_ray.commands.explain import parse_explain
-from osteo_ray.config import LimeSettings, hash_settings
+from osteo_ray.config.groups import LimeSettings
+from osteo_ray.config.mappings import hash_settings
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantom_set import write_phantoms
 from osteo_ray.explain import explain_set

@@ -27,7 +27,8 @@ from osteo_ray.compare.experiment import (
 )
 from osteo_ray.compare.mask_jobs import list_explanations
 from osteo_ray.compare.trials import _make_sets
-from osteo_ray.config import ARM_NAMES, build_config
+from osteo_ray.config.build import build_config
+from osteo_ray.config.names import ARM_NAMES
 from osteo_ray.data.ingest import decode
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.data.sources import open_source

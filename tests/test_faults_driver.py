@@ -32,7 +32,8 @@ from namespaces import separate_machines
 from osteo_ray.compare.dataset import read_dataset, read_pixels
 from osteo_ray.compare.experiment import Experiment, describe_experiment, plan_trials
 from osteo_ray.compare.in_process import run_in_process
-from osteo_ray.config import CompareConfig, build, read_yaml
+from osteo_ray.config.build import build, read_yaml
+from osteo_ray.config.compare import CompareConfig
 from osteo_ray.runs import Run
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]

@@ -10,7 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
-from osteo_ray.config import LimeSettings
+from osteo_ray.config.groups import LimeSettings
 from osteo_ray.data.phantom_set import make_phantoms
 from osteo_ray.explain import lime as fast_lime
 from osteo_ray.explain.lime import (

@@ -18,7 +18,7 @@ import pytest
 
 from osteo_ray import lock
 from osteo_ray.cli import main
-from osteo_ray.config import build_config
+from osteo_ray.config.build import build_config
 from osteo_ray.errors import InputError
 from osteo_ray.lock import HeldError, Holder, LockLostError, Timing, hold
 from osteo_ray.storage import LOCK, Place, locate

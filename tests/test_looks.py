@@ -8,7 +8,8 @@ import pytest
 
 from osteo_ray.compare.comparison import Analysis
 from osteo_ray.compare.looks import describe_looks, spend_alpha, take_look
-from osteo_ray.config import CompareConfig, build_config
+from osteo_ray.config.build import build_config
+from osteo_ray.config.compare import CompareConfig
 from osteo_ray.errors import InputError
 
 

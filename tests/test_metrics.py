@@ -10,7 +10,7 @@ import pytest
 from sklearn import metrics as reference
 from sklearn.calibration import calibration_curve
 
-from osteo_ray.config import LOWER_IS_BETTER, METRIC_NAMES
+from osteo_ray.config.names import LOWER_IS_BETTER, METRIC_NAMES
 from osteo_ray.printed.matrices import recompute
 from osteo_ray.printed.published import PUBLISHED
 from osteo_ray.statistics.metrics import compute_metrics, compute_results, count_confusion

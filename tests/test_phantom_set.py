@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from osteo_ray.config import PhantomSettings
+from osteo_ray.config.groups import PhantomSettings
 from osteo_ray.data.phantom import Knee, render_knee
 from osteo_ray.data.phantom_set import (
     CLASSES,

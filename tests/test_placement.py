@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from osteo_ray.config import ResourceSettings, build_config
+from osteo_ray.config.build import build_config
+from osteo_ray.config.groups import ResourceSettings
 from osteo_ray.errors import IncompleteError, InputError
 from osteo_ray.placement import Slot, describe_shortage, lay_out
 
@@ -109,7 +110,7 @@ import threading, time
 import ray
 from clusters import add_node, start_cluster
 from osteo_ray.cluster import plan_resources
-from osteo_ray.config import ResourceSettings
+from osteo_ray.config.groups import ResourceSettings
 from osteo_ray.errors import InputError
 
 with start_cluster() as cluster:

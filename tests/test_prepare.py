@@ -10,7 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from osteo_ray.compare.prepare import describe_plan, extend_run, knows_models, split_images
-from osteo_ray.config import CompareConfig, build_config, name_source, read_yaml
+from osteo_ray.config.build import build_config, read_yaml
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.paths import name_source
 from osteo_ray.errors import InputError, LeakError
 from osteo_ray.runs import IMAGES, Run, read_json, write_json, write_table, write_yaml
 

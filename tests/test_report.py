@@ -16,7 +16,8 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
-from osteo_ray.config import METRIC_NAMES, build_config
+from osteo_ray.config.build import build_config
+from osteo_ray.config.names import METRIC_NAMES
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.errors import InputError
 from osteo_ray.report.figures import PANEL_LABELS, draw_forest, draw_paired, draw_panels

@@ -26,7 +26,7 @@ from osteo_ray.compare.dataset import read_dataset
 from osteo_ray.compare.experiment import Experiment, MaskJob, Trial, describe_experiment
 from osteo_ray.compare.prepare import create_run
 from osteo_ray.compare.stages import Finished, compare
-from osteo_ray.config import build_config
+from osteo_ray.config.build import build_config
 from osteo_ray.data.phantom_set import write_phantoms
 from osteo_ray.data.sources import open_source
 from osteo_ray.errors import InputError

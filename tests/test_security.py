@@ -22,7 +22,7 @@ import yaml
 import osteo_ray
 from osteo_ray.cli import main
 from osteo_ray.compare.dataset import read_dataset, read_pixels
-from osteo_ray.config import build_config, read_yaml
+from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.data.sources import open_source
 from osteo_ray.errors import InputError
 from osteo_ray.report.audit_page import write_audit_page

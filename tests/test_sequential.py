@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from osteo_ray.config import Spending
+from osteo_ray.config.names import Spending
 from osteo_ray.statistics.power import smallest_detectable
 from osteo_ray.statistics.sequential import (
     LookPlan,

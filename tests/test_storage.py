@@ -18,7 +18,7 @@ import pytest
 import torch
 
 from osteo_ray.cli import main
-from osteo_ray.config import TrainingSettings
+from osteo_ray.config.groups import TrainingSettings
 from osteo_ray.errors import InputError, StorageError
 from osteo_ray.job_paths import check_job_paths
 from osteo_ray.models.batches import ImageSet

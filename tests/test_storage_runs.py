@@ -22,7 +22,8 @@ from osteo_ray.cli import main
 from osteo_ray.compare.dataset import read_dataset
 from osteo_ray.compare.experiment import Trial, describe_experiment
 from osteo_ray.compare.stages import Outcome, compare
-from osteo_ray.config import CompareConfig, build_config, read_yaml
+from osteo_ray.config.build import build_config, read_yaml
+from osteo_ray.config.compare import CompareConfig
 from osteo_ray.lock import HeldError, Holder, hold
 from osteo_ray.progress import JobProgress
 from osteo_ray.remote import RemotePath

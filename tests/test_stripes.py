@@ -5,7 +5,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from osteo_ray.config import LimeSettings
+from osteo_ray.config.groups import LimeSettings
 from osteo_ray.data.stripes import (
     CLASSES,
     GRID,

@@ -14,7 +14,7 @@ import torch.distributed
 from torch import nn
 from torch.nn import functional
 
-from osteo_ray.config import NO_AUGMENTATION, AugmentationSettings, TrainingSettings
+from osteo_ray.config.groups import NO_AUGMENTATION, AugmentationSettings, TrainingSettings
 from osteo_ray.models.augmentation import draw_affine, warp_images
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier

@@ -19,7 +19,10 @@ from osteo_ray.compare.arms import ARMS
 from osteo_ray.compare.experiment import Experiment, MaskJob, Trial, plan_trials
 from osteo_ray.compare.mask_jobs import list_explanations
 from osteo_ray.compare.trials import run_trial
-from osteo_ray.config import ARM_NAMES, LimeSettings, build_config, merge_settings
+from osteo_ray.config.build import build_config
+from osteo_ray.config.groups import LimeSettings
+from osteo_ray.config.mappings import merge_settings
+from osteo_ray.config.names import ARM_NAMES
 from osteo_ray.data.images import resize_image
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantom_set import make_phantoms

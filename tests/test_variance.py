@@ -8,7 +8,8 @@ import pytest
 from scipy import stats
 
 from osteo_ray.compare.protocol_gains import join_gains, subtract_gains
-from osteo_ray.config import SOURCES, ProtocolsConfig, VarianceConfig, build
+from osteo_ray.config.build import build
+from osteo_ray.config.compare import SOURCES, ProtocolsConfig, VarianceConfig
 from osteo_ray.statistics.variance import divide_variance, share_variance
 
 

@@ -12,7 +12,7 @@ import pytest
 from osteo_ray.compare.arms import ARMS, CONTROLS, list_primary, list_secondary
 from osteo_ray.compare.comparison import Analysis, build_comparison
 from osteo_ray.compare.verdict import Circumstances, Verdict, judge_model, judge_overall
-from osteo_ray.config import ARM_NAMES, METRIC_NAMES
+from osteo_ray.config.names import ARM_NAMES, METRIC_NAMES
 from osteo_ray.statistics.chance import AboveChance
 from osteo_ray.statistics.contrasts import Contrast, compare_arms
 from osteo_ray.statistics.significance import adjust_holm, corrected_t_test, wilcoxon_p

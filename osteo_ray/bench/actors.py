@@ -10,7 +10,8 @@ import pyarrow as pa
 from osteo_ray.bench.ingest import repeat_files
 from osteo_ray.bench.overhead import quiet
 from osteo_ray.cluster import connect
-from osteo_ray.config import ExplainConfig, LimeSettings
+from osteo_ray.config.explain import ExplainConfig
+from osteo_ray.config.groups import LimeSettings
 from osteo_ray.events import read_events
 from osteo_ray.explain.explain_set import explain_set
 from osteo_ray.runs import MASKS, Run, read_json, read_parts

@@ -14,7 +14,7 @@ import ray.data
 from PIL import Image
 
 from osteo_ray.bench.memory import PeakMemory
-from osteo_ray.config import COPY_KINDS
+from osteo_ray.config.names import COPY_KINDS
 from osteo_ray.data.duplicates import find_copies
 from osteo_ray.data.groups import join_pairs
 from osteo_ray.data.ingest import ingest_images

@@ -10,7 +10,7 @@ import numpy as np
 import ray
 
 from osteo_ray.bench.lime import Package, open_predict, read_images, start_worker
-from osteo_ray.config import LimeSettings
+from osteo_ray.config.groups import LimeSettings
 from osteo_ray.models.checkpoint import describe_checkpoint
 
 

@@ -12,7 +12,7 @@ import ray
 import scipy.stats
 
 from osteo_ray.bench.lime import open_predict, read_images, start_worker
-from osteo_ray.config import LimeSettings
+from osteo_ray.config.groups import LimeSettings
 from osteo_ray.data.masks import measure_overlap, pack_mask
 from osteo_ray.models.checkpoint import describe_checkpoint
 

@@ -13,7 +13,7 @@ import numpy as np
 import ray
 
 from osteo_ray.bench.memory import PeakMemory
-from osteo_ray.config import LimeSettings
+from osteo_ray.config.groups import LimeSettings
 from osteo_ray.data.ingest import ingest_images
 from osteo_ray.data.masks import measure_overlap, pack_mask
 from osteo_ray.data.sources import open_source

@@ -16,7 +16,7 @@ from osteo_ray.compare.dataset import read_dataset, read_pixels
 from osteo_ray.compare.experiment import describe_experiment, plan_trials
 from osteo_ray.compare.mask_jobs import list_explanations
 from osteo_ray.compare.stages import Finished, compare, conclude
-from osteo_ray.config import CompareConfig
+from osteo_ray.config.compare import CompareConfig
 from osteo_ray.progress import Clock, JobProgress
 from osteo_ray.report.page import write_report
 from osteo_ray.runs import Run, read_json, read_table

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from osteo_ray.bench.memory import PeakMemory
 from osteo_ray.compare.comparison import Analysis, analyse
-from osteo_ray.config import ARM_NAMES
+from osteo_ray.config.names import ARM_NAMES
 from osteo_ray.errors import InputError
 from osteo_ray.statistics.predictions import NAMES
 

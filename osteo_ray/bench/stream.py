@@ -10,7 +10,9 @@ from osteo_ray.bench.memory import PeakMemory
 from osteo_ray.bench.overhead import quiet
 from osteo_ray.bench.sweep import TINY
 from osteo_ray.cluster import connect
-from osteo_ray.config import ExplainConfig, ExplainMethod, LimeSettings
+from osteo_ray.config.explain import ExplainConfig
+from osteo_ray.config.groups import LimeSettings
+from osteo_ray.config.names import ExplainMethod
 from osteo_ray.explain.explain_set import explain_set
 from osteo_ray.runs import read_json
 

@@ -16,7 +16,8 @@ from osteo_ray.bench.overhead import quiet, run_loops
 from osteo_ray.cluster import connect
 from osteo_ray.compare.experiment import list_arms
 from osteo_ray.compare.stages import FIRST, SECOND, compare
-from osteo_ray.config import CompareConfig, PhantomSettings, TrainingSettings
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.groups import PhantomSettings, TrainingSettings
 from osteo_ray.events import read_events
 from osteo_ray.runs import Run, read_json
 

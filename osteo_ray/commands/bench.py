@@ -8,15 +8,11 @@ import tyro
 from rich.console import Console
 
 from osteo_ray.commands.parsing import DONE
-from osteo_ray.config import (
-    METRIC_NAMES,
-    CompareConfig,
-    ExplainMethod,
-    LimeSettings,
-    build,
-    locate_data,
-    read_yaml,
-)
+from osteo_ray.config.build import build, read_yaml
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.groups import LimeSettings
+from osteo_ray.config.names import METRIC_NAMES, ExplainMethod
+from osteo_ray.config.paths import locate_data
 from osteo_ray.errors import InputError, suggest
 from osteo_ray.noise import capture_noise
 

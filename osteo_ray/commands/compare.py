@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED, name_data, parse_config
-from osteo_ray.config import CompareConfig, PlanConfig, ProtocolsConfig, VarianceConfig
+from osteo_ray.config.compare import CompareConfig, PlanConfig, ProtocolsConfig, VarianceConfig
 from osteo_ray.noise import Capture, capture_noise
 
 if TYPE_CHECKING:

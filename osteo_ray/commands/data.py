@@ -8,7 +8,8 @@ import tyro
 from rich.console import Console
 
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED, FINDINGS, name_data, parse_config
-from osteo_ray.config import AuditConfig, PhantomSettings
+from osteo_ray.config.audit import AuditConfig
+from osteo_ray.config.groups import PhantomSettings
 from osteo_ray.errors import InputError
 from osteo_ray.noise import Capture, capture_noise
 

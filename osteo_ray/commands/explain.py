@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, name_data, parse_config
-from osteo_ray.config import ExplainConfig
+from osteo_ray.config.explain import ExplainConfig
 from osteo_ray.noise import Capture, capture_noise
 
 _EXPLAIN_HELP = """\

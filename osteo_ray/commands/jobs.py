@@ -9,7 +9,9 @@ from osteo_ray.commands.compare import parse_compare
 from osteo_ray.commands.data import parse_audit
 from osteo_ray.commands.explain import parse_explain
 from osteo_ray.commands.reproduce import parse_reproduce
-from osteo_ray.config import AuditConfig, CompareConfig, ExplainConfig
+from osteo_ray.config.audit import AuditConfig
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.explain import ExplainConfig
 from osteo_ray.errors import InputError, suggest
 from osteo_ray.job_paths import check_job_paths
 from osteo_ray.remote import split_uri

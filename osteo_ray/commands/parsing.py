@@ -7,7 +7,7 @@ from pathlib import Path
 
 import tyro
 
-from osteo_ray.config import Config, build, read_yaml
+from osteo_ray.config.build import Config, build, read_yaml
 from osteo_ray.errors import InputError
 from osteo_ray.trust import refuse_secrets
 

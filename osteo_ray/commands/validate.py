@@ -62,7 +62,7 @@ def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...
         only: Names of worlds; by default all.
     """
     from osteo_ray.cluster import connect, plan_resources
-    from osteo_ray.config import ResourceSettings
+    from osteo_ray.config.groups import ResourceSettings
     from osteo_ray.data.worlds import WORLDS
     from osteo_ray.progress import JobProgress, Stage
     from osteo_ray.validate.show import list_missed_worlds, show_worlds

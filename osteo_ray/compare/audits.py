@@ -14,7 +14,9 @@ from osteo_ray.cluster import confirm, connect, plan_resources
 from osteo_ray.compare.leak import SPLITS, describe_leak, list_trials, measure_leak
 from osteo_ray.compare.model_check import check_models
 from osteo_ray.compare.sweeps import Failure
-from osteo_ray.config import PHANTOM, AuditConfig, name_source
+from osteo_ray.config.audit import AuditConfig
+from osteo_ray.config.names import PHANTOM
+from osteo_ray.config.paths import name_source
 from osteo_ray.data.audit import Audit, audit_images, describe_audit
 from osteo_ray.data.images import UnreadableImageError, resize_whole
 from osteo_ray.data.ingest import decode

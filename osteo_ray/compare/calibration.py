@@ -4,7 +4,7 @@ import time
 
 import ray
 
-from osteo_ray.config import SetupConfig
+from osteo_ray.config.setup import SetupConfig
 from osteo_ray.errors import InputError
 from osteo_ray.placement import Slot
 

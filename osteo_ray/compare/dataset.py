@@ -7,7 +7,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from osteo_ray.config import CompareConfig, hash_settings
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.mappings import hash_settings
 from osteo_ray.runs import PIXELS, Run, read_parts, read_table
 from osteo_ray.trust import refuse_paths
 

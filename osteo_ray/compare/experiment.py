@@ -8,7 +8,8 @@ import numpy as np
 
 from osteo_ray.compare.arms import ARMS, ORIGINAL, Target, Teacher
 from osteo_ray.compare.dataset import Dataset
-from osteo_ray.config import CompareConfig, hash_settings
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.mappings import hash_settings
 from osteo_ray.data.groups import check_groups_whole
 from osteo_ray.data.splits import assign_splits, divide_training, shuffle_labels
 from osteo_ray.remote import RemotePath

@@ -12,7 +12,8 @@ import ray
 from osteo_ray.compare.dataset import Dataset, fingerprint_images, read_pixels
 from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
 from osteo_ray.compare.sweeps import Failure, run_sweep
-from osteo_ray.config import AuditConfig, SetupConfig
+from osteo_ray.config.audit import AuditConfig
+from osteo_ray.config.setup import SetupConfig
 from osteo_ray.data.splits import SPLIT_NAMES, assign_splits, check_class_sizes
 from osteo_ray.errors import IncompleteError
 from osteo_ray.observer import Observer

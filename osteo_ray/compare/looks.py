@@ -8,7 +8,7 @@ import pandas as pd
 
 from osteo_ray.compare.arms import list_primary
 from osteo_ray.compare.comparison import Analysis
-from osteo_ray.config import CompareConfig
+from osteo_ray.config.compare import CompareConfig
 from osteo_ray.statistics.pairing import TestValues
 from osteo_ray.statistics.sequential import Decision, LookPlan, decide, plan_looks
 

@@ -2,7 +2,7 @@
 
 import ray
 
-from osteo_ray.config import SetupConfig
+from osteo_ray.config.setup import SetupConfig
 from osteo_ray.errors import InputError
 
 

@@ -18,7 +18,7 @@ from osteo_ray.compare.planning import (
     read_pilot,
 )
 from osteo_ray.compare.prepare import list_source, locate_run
-from osteo_ray.config import CompareConfig, PlanConfig
+from osteo_ray.config.compare import CompareConfig, PlanConfig
 from osteo_ray.data.listing import Source
 from osteo_ray.errors import InputError
 from osteo_ray.runs import Run, open_run, read_json

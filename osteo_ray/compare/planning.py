@@ -12,7 +12,7 @@ from typing import Any
 
 from scipy import stats
 
-from osteo_ray.config import Metric
+from osteo_ray.config.names import Metric
 from osteo_ray.statistics.power import detection_power, seeds_needed, smallest_detectable
 
 MOST_SEEDS = 1000

@@ -11,16 +11,11 @@ import pyarrow as pa
 from osteo_ray.cluster import describe_environment, plan_resources
 from osteo_ray.compare.arms import list_primary
 from osteo_ray.compare.dataset import fingerprint_images
-from osteo_ray.config import (
-    PHANTOM,
-    PLANNED,
-    CompareConfig,
-    build,
-    hash_settings,
-    list_differences,
-    name_source,
-    read_yaml,
-)
+from osteo_ray.config.build import build, read_yaml
+from osteo_ray.config.compare import PLANNED, CompareConfig
+from osteo_ray.config.mappings import hash_settings, list_differences
+from osteo_ray.config.names import PHANTOM
+from osteo_ray.config.paths import name_source
 from osteo_ray.data.audit import audit_images, describe_audit
 from osteo_ray.data.groups import check_groups_whole
 from osteo_ray.data.intake import take_in

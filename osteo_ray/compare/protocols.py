@@ -6,7 +6,7 @@ from typing import Literal
 from osteo_ray.compare.prepare import locate_run
 from osteo_ray.compare.protocol_gains import ProtocolGain, join_gains
 from osteo_ray.compare.stages import Outcome, compare
-from osteo_ray.config import ProtocolsConfig
+from osteo_ray.config.compare import ProtocolsConfig
 from osteo_ray.progress import JobProgress
 from osteo_ray.runs import write_json
 from osteo_ray.storage import Place, reach

@@ -33,7 +33,7 @@ from osteo_ray.compare.prepare import (
 )
 from osteo_ray.compare.sweeps import Failure, run_sweep
 from osteo_ray.compare.tracking import check_tracking, track_comparison
-from osteo_ray.config import CompareConfig
+from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.splits import SPLIT_NAMES
 from osteo_ray.errors import IncompleteError
 from osteo_ray.events import Explained

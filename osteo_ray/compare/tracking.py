@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from osteo_ray.compare.experiment import LAST, Experiment, Trial
-from osteo_ray.config import hash_settings
+from osteo_ray.config.mappings import hash_settings
 from osteo_ray.errors import InputError
 from osteo_ray.remote import first_line
 from osteo_ray.runs import Run, read_json

@@ -6,7 +6,7 @@ from osteo_ray.compare.comparison import Analysis
 from osteo_ray.compare.prepare import locate_run
 from osteo_ray.compare.stages import Finished, gather_predictions, keep_durations, run_trials
 from osteo_ray.compare.sweeps import Failure
-from osteo_ray.config import VarianceConfig
+from osteo_ray.config.compare import VarianceConfig
 from osteo_ray.lock import hold
 from osteo_ray.progress import JobProgress
 from osteo_ray.runs import Run, write_json

@@ -41,7 +41,7 @@ from osteo_ray.compare.arms import (
     ORIGINAL,
     choose_judged,
 )
-from osteo_ray.config import LOWER_IS_BETTER
+from osteo_ray.config.names import LOWER_IS_BETTER
 from osteo_ray.statistics.contrasts import Contrast
 
 VerdictName = Literal[

@@ -6,7 +6,7 @@ from typing import Any
 
 import pandas as pd
 
-from osteo_ray.config import ConflictPolicy
+from osteo_ray.config.names import ConflictPolicy
 from osteo_ray.data.duplicates import find_copies
 from osteo_ray.data.groups import find_conflicts, join_groups, join_pairs, resolve_conflicts
 from osteo_ray.data.ingest import Ingest

@@ -9,7 +9,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
-from osteo_ray.config import ConflictPolicy
+from osteo_ray.config.names import ConflictPolicy
 from osteo_ray.errors import LeakError
 
 _SHOWN = 3  # groups that the message of a leak names

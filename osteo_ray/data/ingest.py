@@ -17,7 +17,7 @@ import ray.data
 from ray.exceptions import RayError
 
 from osteo_ray.cluster import allow_lost_blocks
-from osteo_ray.config import hash_settings
+from osteo_ray.config.mappings import hash_settings
 from osteo_ray.data.images import (
     Decoded,
     UnreadableImageError,

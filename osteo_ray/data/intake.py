@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from osteo_ray.config import PHANTOM, PhantomSettings
+from osteo_ray.config.groups import PhantomSettings
+from osteo_ray.config.names import PHANTOM
 from osteo_ray.data.ingest import Ingest, ingest_images
 from osteo_ray.data.listing import Source
 from osteo_ray.data.phantom_set import write_phantoms

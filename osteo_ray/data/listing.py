@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from osteo_ray.config import hash_settings
+from osteo_ray.config.mappings import hash_settings
 from osteo_ray.data.readers import Reader
 
 OPTIONAL_COLUMNS = ("patient_id", "side", "site", "split")

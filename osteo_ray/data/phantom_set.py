@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from osteo_ray.config import COPY_KINDS, USUAL_COPY_KINDS
+from osteo_ray.config.names import COPY_KINDS, USUAL_COPY_KINDS
 from osteo_ray.data.phantom import Bools, Bytes, Knee, check_range, render_knee, to_gray
 from osteo_ray.errors import suggest
 

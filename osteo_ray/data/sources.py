@@ -16,7 +16,7 @@ from pathlib import PurePosixPath
 
 import pyarrow.fs
 
-from osteo_ray.config import locate_data
+from osteo_ray.config.paths import locate_data
 from osteo_ray.data.archives import open_archive
 from osteo_ray.data.folders import open_folder
 from osteo_ray.data.listing import Source

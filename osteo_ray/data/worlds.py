@@ -7,7 +7,7 @@ the masks come from, and how small a training suffices to show it.
 from dataclasses import dataclass
 from typing import Literal
 
-from osteo_ray.config import NO_AUGMENTATION, LimeSettings, TrainingSettings
+from osteo_ray.config.groups import NO_AUGMENTATION, LimeSettings, TrainingSettings
 from osteo_ray.data.stripes import GRID, REGION, Drawing
 
 

@@ -2,7 +2,7 @@
 
 import ray
 
-from osteo_ray.config import ExplainMethod
+from osteo_ray.config.names import ExplainMethod
 from osteo_ray.errors import InputError
 from osteo_ray.storage import Place
 

@@ -1,7 +1,8 @@
 """The job of explaining a set of images with one trained classifier, without a comparison."""
 
 from osteo_ray.cluster import confirm, connect, plan_resources
-from osteo_ray.config import ExplainConfig, ResourceSettings
+from osteo_ray.config.explain import ExplainConfig
+from osteo_ray.config.groups import ResourceSettings
 from osteo_ray.errors import IncompleteError
 from osteo_ray.events import Explained
 from osteo_ray.explain.checkpoint_check import check_checkpoint

@@ -9,7 +9,8 @@ import numpy as np
 import pyarrow as pa
 import torch
 
-from osteo_ray.config import LimeSettings, hash_settings
+from osteo_ray.config.groups import LimeSettings
+from osteo_ray.config.mappings import hash_settings
 from osteo_ray.data.masks import cover_area, keep_most, pack_mask
 from osteo_ray.events import Explained
 from osteo_ray.explain.faithfulness import measure_faithfulness

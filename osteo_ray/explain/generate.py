@@ -12,7 +12,8 @@ import ray.data
 from ray.exceptions import RayError
 
 from osteo_ray.cluster import allow_lost_blocks, name_worker
-from osteo_ray.config import LimeSettings, hash_settings
+from osteo_ray.config.groups import LimeSettings
+from osteo_ray.config.mappings import hash_settings
 from osteo_ray.errors import IncompleteError
 from osteo_ray.events import Explained
 from osteo_ray.explain.jobs import Explainable, Slice, make_record, read_done

@@ -6,7 +6,7 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from osteo_ray.config import ExplainMethod
+from osteo_ray.config.names import ExplainMethod
 from osteo_ray.runs import MASKS, Run, count_rows, read_parts, read_table
 from osteo_ray.storage import Place
 

@@ -10,16 +10,12 @@ from typing import Any
 import pyarrow as pa
 
 from osteo_ray.cluster import describe_environment, plan_resources
-from osteo_ray.config import (
-    PHANTOM,
-    ExplainConfig,
-    ResourceSettings,
-    build,
-    hash_settings,
-    list_differences,
-    name_source,
-    read_yaml,
-)
+from osteo_ray.config.build import build, read_yaml
+from osteo_ray.config.explain import ExplainConfig
+from osteo_ray.config.groups import ResourceSettings
+from osteo_ray.config.mappings import hash_settings, list_differences
+from osteo_ray.config.names import PHANTOM
+from osteo_ray.config.paths import name_source
 from osteo_ray.data.intake import take_in
 from osteo_ray.data.listing import Source
 from osteo_ray.data.sources import check_unchanged, open_source

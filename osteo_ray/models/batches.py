@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from osteo_ray.config import Background
+from osteo_ray.config.names import Background
 from osteo_ray.data.masks import View, apply_view, make_background
 
 

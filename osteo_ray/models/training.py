@@ -12,7 +12,7 @@ import torch.distributed
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from osteo_ray.config import NO_AUGMENTATION, TrainingSettings
+from osteo_ray.config.groups import NO_AUGMENTATION, TrainingSettings
 from osteo_ray.models.augmentation import draw_affine, warp_images
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier

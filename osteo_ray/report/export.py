@@ -21,7 +21,10 @@ from osteo_ray.compare.arms import ARMS, CHANGES, TEACHERS
 from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
 from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
 from osteo_ray.compare.keep_masks import KeepMasks, read_keep_masks
-from osteo_ray.config import PHANTOM, CompareConfig, build_config, hash_settings, read_yaml
+from osteo_ray.config.build import build_config, read_yaml
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.mappings import hash_settings
+from osteo_ray.config.names import PHANTOM
 from osteo_ray.data.splits import SPLIT_NAMES
 from osteo_ray.errors import InputError, suggest
 from osteo_ray.explain.jobs import read_done

@@ -16,13 +16,9 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from osteo_ray.compare.arms import ARMS
-from osteo_ray.config import (
-    LOWER_IS_BETTER,
-    METRIC_NAMES,
-    build_config,
-    list_differences,
-    read_yaml,
-)
+from osteo_ray.config.build import build_config, read_yaml
+from osteo_ray.config.mappings import list_differences
+from osteo_ray.config.names import LOWER_IS_BETTER, METRIC_NAMES
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.errors import InputError
 from osteo_ray.events import read_events

@@ -4,7 +4,8 @@ from typing import Literal
 
 from pydantic import Field, field_validator, model_validator
 
-from osteo_ray.config import Settings, locate_data
+from osteo_ray.config.groups import Settings
+from osteo_ray.config.paths import locate_data
 from osteo_ray.trust import refuse_secrets
 
 ImagesFrom = Literal["auto", "source", "stored"]

@@ -11,7 +11,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from osteo_ray.compare.experiment import Experiment, MaskJob, Trial
-from osteo_ray.config import CompareConfig, build_config, read_yaml
+from osteo_ray.config.build import build_config, read_yaml
+from osteo_ray.config.compare import CompareConfig
 from osteo_ray.errors import InputError
 from osteo_ray.runs import (
     MASKS,

@@ -5,7 +5,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from osteo_ray.compare.experiment import Trial
-from osteo_ray.config import PHANTOM, CompareConfig, hash_settings
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.mappings import hash_settings
+from osteo_ray.config.names import PHANTOM
 from osteo_ray.data.listing import Source
 from osteo_ray.data.sources import open_source
 from osteo_ray.errors import InputError

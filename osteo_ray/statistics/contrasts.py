@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from osteo_ray.config import LOWER_IS_BETTER
+from osteo_ray.config.names import LOWER_IS_BETTER
 from osteo_ray.statistics.bootstrap import estimate_interval
 from osteo_ray.statistics.pairing import TestValues, join_notes
 from osteo_ray.statistics.posterior import correlated_posterior, improvement_share

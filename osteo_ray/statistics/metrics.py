@@ -12,7 +12,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import pandas as pd
 
-from osteo_ray.config import METRIC_NAMES
+from osteo_ray.config.names import METRIC_NAMES
 from osteo_ray.statistics.predictions import (
     Group,
     Key,

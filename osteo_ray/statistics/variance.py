@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from osteo_ray.config import SOURCES, VarianceConfig
+from osteo_ray.config.compare import SOURCES, VarianceConfig
 
 _REDRAWS = 10_000
 

@@ -18,7 +18,8 @@ from osteo_ray.compare.dataset import Dataset
 from osteo_ray.compare.experiment import Experiment, describe_experiment, plan_trials
 from osteo_ray.compare.in_process import run_in_process
 from osteo_ray.compare.mask_jobs import list_explanations
-from osteo_ray.config import CompareConfig, StatisticsSettings
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.groups import StatisticsSettings
 from osteo_ray.data.masks import cover_area, pack_mask
 from osteo_ray.data.splits import assign_splits
 from osteo_ray.data.stripes import SIDE_PX, StripedSet, draw_set

@@ -1,0 +1,106 @@
+"""Configurations from what users write: presets, YAML, flags; and what is wrong with it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.groups import Settings
+from osteo_ray.config.mappings import merge_settings
+from osteo_ray.config.names import PHANTOM
+from osteo_ray.errors import InputError, suggest
+
+if TYPE_CHECKING:
+    from osteo_ray.storage import Place
+
+Config = TypeVar("Config", bound=Settings)
+DEMO: dict[str, Any] = {
+    "models": ("test_byobnet", "test_efficientnet"),
+    "weights": ("none",),
+    "arms": ("original", "original_retrained", "lime", "random_mask", "silhouette"),
+    "seeds": 5,
+    "image_size": 64,
+    "training": {
+        "epochs": 8,
+        "per_worker_batch_size": 16,
+        "learning_rate": 3e-3,
+        "augmentation": {"rotation_deg": 10.0, "shift": 0.05, "shear": 0.05, "zoom": 0.1},
+    },
+    "lime": {"samples": 64, "batch_size": 64, "kernel_size": 1.5},
+    "phantom": {"difficulty": 0.2},
+}
+"""What differs from the defaults where the data are phantoms: small enough for two CPU cores."""
+
+
+def read_yaml(path: "Path | Place") -> dict[str, Any]:
+    """Read a YAML file of settings.
+
+    Raises:
+        InputError: The file is missing, is not YAML, or does not hold a mapping.
+    """
+    try:
+        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(
+            f"Expected a readable configuration file, but {path}: {error.strerror}."
+        ) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise InputError(f"Expected YAML in {path}, but found: {error}") from None
+    if settings is None:
+        return {}
+    if not isinstance(settings, dict):
+        raise InputError(
+            f"Expected `key: value` lines in {path}, but found a {type(settings).__name__}."
+        )
+    return settings
+
+
+def build_config(settings: Mapping[str, Any]) -> CompareConfig:
+    """Validate the settings of a comparison: see `build`."""
+    return build(CompareConfig, settings)
+
+
+_ARMS = CompareConfig.model_fields["arms"]
+
+
+def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
+    """Validate settings laid over the defaults, or over the demo preset where data is phantom.
+
+    Raises:
+        InputError: A key is unknown (the nearest is suggested) or a value is out of its range.
+    """
+    if settings.get("data", PHANTOM) == PHANTOM:
+        demo = {key: value for key, value in DEMO.items() if key in kind.model_fields}
+        if kind.model_fields.get("arms", _ARMS).default != _ARMS.default:
+            demo.pop("arms", None)  # it has a choice of its own
+        settings = merge_settings(demo, settings)
+    try:
+        return kind.model_validate(settings)
+    except ValidationError as error:
+        raise InputError(describe_validation_error(error, kind)) from None
+
+
+def describe_validation_error(error: ValidationError, kind: type[Settings] = CompareConfig) -> str:
+    """Return one line per problem: where, what was expected, what was found, nearest name."""
+    lines = []
+    for problem in error.errors(include_url=False):
+        place = ".".join(str(part) for part in problem["loc"])
+        if problem["type"] == "extra_forbidden":
+            known = _known_keys(kind, problem["loc"][:-1])
+            name = str(problem["loc"][-1])
+            lines.append(f"Unknown configuration key `{place}`.{suggest(name, known)}")
+        else:
+            message = problem["msg"].removeprefix("Value error, ")
+            found = "" if "got" in message else f", but got {problem['input']!r}"
+            lines.append(f"{place}: {message}{found}")
+    return "\n".join(lines)
+
+
+def _known_keys(kind: type[Settings], loc: tuple[int | str, ...]) -> list[str]:
+    model: Any = kind
+    for part in loc:
+        model = model.model_fields[str(part)].annotation
+    return list(model.model_fields)

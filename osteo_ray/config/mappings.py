@@ -1,0 +1,53 @@
+"""Settings as plain mappings: laid over one another, compared, hashed."""
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+
+def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with the values of `over` laid on top, group by group.
+
+    Example:
+        >>> merge_settings({"lime": {"samples": 9, "top_k": 5}}, {"lime": {"samples": 2}})
+        {'lime': {'samples': 2, 'top_k': 5}}
+    """
+    merged = dict(base)
+    for key, value in over.items():
+        nested = isinstance(value, Mapping) and isinstance(merged.get(key), Mapping)
+        merged[key] = merge_settings(merged[key], value) if nested else value
+    return merged
+
+
+def list_differences(
+    found: dict[str, Any],
+    wanted: dict[str, Any],
+    at: str = "",
+    words: tuple[str, str] = ("there", "here"),
+) -> list[str]:
+    """Say in which settings a run that is there differs from what is wanted, in words.
+
+    Example:
+        >>> list_differences({"lime": {"samples": 9}, "seeds": 2}, {"lime": {"samples": 5}})
+        ['lime.samples (there 9, here 5)', 'seeds (there 2, here None)']
+    """
+    differences = []
+    for key in sorted(found.keys() | wanted.keys()):
+        ours, theirs = wanted.get(key), found.get(key)
+        if isinstance(ours, dict) and isinstance(theirs, dict):
+            differences += list_differences(theirs, ours, f"{at}{key}.", words)
+        elif ours != theirs:
+            differences.append(f"{at}{key} ({words[0]} {theirs}, {words[1]} {ours})")
+    return differences
+
+
+def hash_settings(settings: Any) -> str:
+    """Return a short content hash of anything that JSON can hold, independent of key order.
+
+    Example:
+        >>> hash_settings({"a": 1, "b": 2}) == hash_settings({"b": 2, "a": 1})
+        True
+    """
+    text = json.dumps(settings, sort_keys=True, ensure_ascii=True, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]

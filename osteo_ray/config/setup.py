@@ -1,0 +1,139 @@
+"""What commands that read images, or train on them, have in common."""
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field, field_validator, model_validator
+
+from osteo_ray.config.groups import PhantomSettings, ResourceSettings, Settings, TrainingSettings
+from osteo_ray.config.names import PHANTOM, ConflictPolicy
+from osteo_ray.config.paths import locate_data, locate_file
+from osteo_ray.errors import suggest
+from osteo_ray.trust import refuse_secrets
+
+DATA_HELP = (
+    "Folder with a subfolder per class; manifest (.csv, .parquet), archive (.npz) or data list "
+    "(.json), as a path or URI; or `phantom`."
+)
+
+
+class SourceConfig(Settings):
+    """What every command that reads images needs to know."""
+
+    data: str = Field(PHANTOM, description=DATA_HELP)
+    out: str | None = Field(
+        None,
+        description="Directory of the results, a path or URI (s3://…); by default named after the "
+        "data.",
+    )
+
+    @field_validator("data")
+    @classmethod
+    def _locate_data(cls, data: str) -> str:
+        return refuse_secrets(locate_data(data))
+
+    @field_validator("out")
+    @classmethod
+    def _check_out(cls, out: str | None) -> str | None:
+        return out and refuse_secrets(out)
+
+
+class SetupConfig(SourceConfig):
+    """What every command that reads images and trains on them needs to know."""
+
+    conflicts: ConflictPolicy | None = Field(
+        None,
+        description="Copies with several labels: drop them, take the majority's label, or keep "
+        "them; by default drop, and keep with --split random.",
+    )
+    models: tuple[str, ...] = Field(
+        ("efficientnet_b0", "mobilenetv3_large_100"), min_length=1, description="timm names."
+    )
+    weights: tuple[str, ...] = Field(
+        (), description="NAME=FILE.safetensors per model, or none; by default from the hub."
+    )
+    split_ratio: tuple[int, int, int] = Field(
+        (7, 2, 1), description="Parts for training, validation, test."
+    )
+    seeds: int = Field(10, ge=1, description="Repeats, each with its own split.")
+    first_seed: int = Field(0, ge=0, description="Number of the first seed.")
+    image_size: int = Field(224, ge=32, description="Side to which images are resized, pixels.")
+    training: TrainingSettings = TrainingSettings()
+    resources: ResourceSettings = ResourceSettings()
+    phantom: PhantomSettings = PhantomSettings()
+
+    @field_validator("models")
+    @classmethod
+    def _check_models(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        for name in models:  # they name folders; timm takes some with `:` from elsewhere
+            if not re.fullmatch(r"\w[\w.-]*", name):
+                raise ValueError(f"Expected timm names of models, but got `{name}`.")
+        return without_repeats(models, "models")
+
+    @field_validator("split_ratio")
+    @classmethod
+    def _check_ratio(cls, ratio: tuple[int, int, int]) -> tuple[int, int, int]:
+        if min(ratio) < 1:
+            raise ValueError(f"Expected three whole parts of at least 1, but got {ratio}.")
+        return ratio
+
+    @field_validator("weights", mode="before")
+    @classmethod
+    def _read_weights(cls, weights: Any) -> Any:
+        if isinstance(weights, str):
+            return (weights,)
+        if isinstance(weights, Mapping):  # the natural form in YAML
+            return tuple(f"{name}={file}" for name, file in weights.items())
+        return weights
+
+    @field_validator("weights")
+    @classmethod
+    def _check_weights(cls, weights: tuple[str, ...]) -> tuple[str, ...]:
+        if "none" in weights and len(weights) > 1:
+            raise ValueError("Expected `none` alone or NAME=FILE pairs, but got both.")
+        absolute = []
+        for entry in weights:
+            name, _, file = entry.partition("=")
+            if entry != "none" and not (name and file):
+                raise ValueError(f"Expected NAME=FILE.safetensors or `none`, but got `{entry}`.")
+            absolute.append(f"{name}={locate_file(file)}" if file else entry)
+        return tuple(absolute)
+
+    @model_validator(mode="after")
+    def _check_weights_names(self) -> "SetupConfig":
+        for entry in self.weights:
+            name = entry.partition("=")[0]
+            if entry != "none" and name not in self.models:
+                raise ValueError(
+                    f"Expected weights for the models {', '.join(self.models)}, but got some for "
+                    f"`{name}`.{suggest(name, self.models)}"
+                )
+        return self
+
+    @property
+    def seed_numbers(self) -> tuple[int, ...]:
+        """Return the seeds of the repeats."""
+        return tuple(range(self.first_seed, self.first_seed + self.seeds))
+
+    @property
+    def conflict_policy(self) -> ConflictPolicy:
+        """Return what becomes of copies that carry several labels."""
+        return self.conflicts or "drop"
+
+    def weights_of(self, model: str) -> str | None:
+        """Return the weights file of a model, `none`, or None where the hub is asked."""
+        if self.weights == ("none",):
+            return "none"
+        return dict(entry.split("=", 1) for entry in self.weights).get(model)
+
+
+def without_repeats(values: tuple[str, ...], name: str) -> tuple[str, ...]:
+    """Return values of which none may be there twice.
+
+    Raises:
+        ValueError: One is; `name` says of what.
+    """
+    if len(set(values)) < len(values):
+        raise ValueError(f"Expected distinct {name}, but got {', '.join(values)}.")
+    return values
