@@ -28,6 +28,7 @@ from osteo_ray.storage import write_whole as write_whole
 from osteo_ray.trust import refuse_objects
 
 SCHEMA_VERSION = b"4"
+_AT_A_TIME = 256  # files; each holds some 80 KiB while it is read
 _READS = 16  # requests at a time, where each is a matter of waiting
 _PIXEL_ROWS = 16  # that are read together; as many as an explaining actor is given
 
@@ -371,16 +372,27 @@ def read_parts(directory: Place, schema: pa.Schema, columns: list[str] | None = 
     Raises:
         InputError: A file was written with other columns than this version has.
     """
-    files = _list_files(directory)
-    filesystem, form = open_place(directory)[0], pyarrow.dataset.ParquetFileFormat()
-    fragments = [
-        form.make_fragment(open_place(file)[1], filesystem, file_size=size)
-        for file, size in files.items()
+    files = list(_list_files(directory).items())
+    tables = [
+        _read_some(files[start : start + _AT_A_TIME], schema, columns)
+        for start in range(0, len(files), _AT_A_TIME)
     ]
-    with ThreadPoolExecutor(_READS if isinstance(directory, RemotePath) else 1) as pool:
+    return (
+        pa.concat_tables(tables) if tables else schema.empty_table().select(columns or schema.names)
+    )
+
+
+def _read_some(
+    files: Sequence[tuple[Place, int | None]], schema: pa.Schema, columns: list[str] | None
+) -> pa.Table:
+    filesystem, form = open_place(files[0][0])[0], pyarrow.dataset.ParquetFileFormat()
+    fragments = [
+        form.make_fragment(open_place(file)[1], filesystem, file_size=size) for file, size in files
+    ]
+    with ThreadPoolExecutor(_READS if isinstance(files[0][0], RemotePath) else 1) as pool:
         # The fragments keep what this reads of them.
         schemas = pool.map(lambda fragment: fragment.physical_schema, fragments)
-        for file, found in zip(files, schemas, strict=True):
+        for (file, _), found in zip(files, schemas, strict=True):
             _check_schema(found, str(file))
     dataset = pyarrow.dataset.FileSystemDataset(fragments, schema, form, filesystem)
     return dataset.to_table(columns=columns)

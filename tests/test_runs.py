@@ -143,6 +143,20 @@ def test_parts_are_read_in_order_of_their_names(tmp_path: Path) -> None:
     assert read_parts(tmp_path, SPLITS)["image_id"].to_pylist() == ["a", "c", "b", "d"]
 
 
+def test_parts_are_read_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(7):
+        write_table(tmp_path / f"{number}.parquet", _tabulate(f"a{number}", f"b{number}"))
+    whole = read_parts(tmp_path, SPLITS), read_parts(tmp_path, SPLITS, ["split", "image_id"])
+    monkeypatch.setattr("osteo_ray.runs._AT_A_TIME", 3)
+    assert read_parts(tmp_path, SPLITS).equals(whole[0], check_metadata=True)
+    some = read_parts(tmp_path, SPLITS, ["split", "image_id"])
+    assert some.equals(whole[1], check_metadata=True)
+    assert some.column_names == ["split", "image_id"]
+    pq.write_table(pa.table({"x": [1]}), tmp_path / "6.parquet")
+    with pytest.raises(InputError, match=r"6\.parquet"):
+        read_parts(tmp_path, SPLITS)
+
+
 def test_unfinished_parts_are_passed_over(tmp_path: Path) -> None:
     write_table(tmp_path / "part-a.parquet", _tabulate("a"))
     (tmp_path / ".part-b.parquet.1234.tmp").write_bytes(b"half")
