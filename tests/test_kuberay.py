@@ -84,13 +84,31 @@ def test_resource_is_valid(resource: dict[str, Any]) -> None:
     _validate(resource)
 
 
+def _validate_by_crd(resource: dict[str, Any], folder: Path) -> None:
+    """Check a resource by a CRD as KubeRay publishes it."""
+    file = folder / f"ray.io_{resource['kind'].lower()}s.yaml"
+    crd = yaml.safe_load(file.read_text(encoding="utf-8"))
+    [version] = [each for each in crd["spec"]["versions"] if each["name"] == "v1"]
+    jsonschema.validate(resource, version["schema"]["openAPIV3Schema"])
+
+
 @pytest.mark.skipif(not CRDS, reason="KUBERAY_CRDS names no folder of KubeRay's CRDs")
 @pytest.mark.parametrize("resource", [each for each in RESOURCES if "ray.io" in str(each.values)])
 def test_resource_is_valid_by_kuberays_own_crd(resource: dict[str, Any]) -> None:
-    name = f"ray.io_{resource['kind'].lower()}s.yaml"
-    crd = yaml.safe_load((Path(str(CRDS)) / name).read_text(encoding="utf-8"))
-    [version] = [each for each in crd["spec"]["versions"] if each["name"] == "v1"]
-    jsonschema.validate(resource, version["schema"]["openAPIV3Schema"])
+    _validate_by_crd(resource, Path(str(CRDS)))
+
+
+def test_a_crd_is_read_as_kuberay_publishes_it(tmp_path: Path) -> None:
+    versions = [
+        {"name": "v1alpha1", "schema": {"openAPIV3Schema": {"not": {}}}},
+        {"name": "v1", "schema": {"openAPIV3Schema": SCHEMAS["RayCluster"]}},
+    ]
+    crd = {"kind": "CustomResourceDefinition", "spec": {"versions": versions}}
+    (tmp_path / "ray.io_rayclusters.yaml").write_text(yaml.safe_dump(crd), encoding="utf-8")
+    [resource] = _load("raycluster.yaml")
+    _validate_by_crd(resource, tmp_path)
+    with pytest.raises(jsonschema.ValidationError, match="tokens"):
+        _validate_by_crd(_break("spec.authOptions.mode", "tokens"), tmp_path)
 
 
 def _break(path: str, value: Any) -> dict[str, Any]:
