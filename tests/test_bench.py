@@ -1,10 +1,12 @@
 """What benchmarks measure, on things whose answer is known."""
 
+import io
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from rich.console import Console
 
 from osteo_ray.bench.exactness import compare_with_package
 from osteo_ray.bench.fidelity import (
@@ -14,10 +16,11 @@ from osteo_ray.bench.fidelity import (
     measure_fidelity,
     weigh,
 )
-from osteo_ray.bench.lime import _measure_shares, open_predict, read_images
+from osteo_ray.bench.lime import LimeTiming, _measure_shares, open_predict, read_images
 from osteo_ray.bench.overhead import Overhead, bench_overhead, fit_cost
 from osteo_ray.bench.statistics import bench_statistics
 from osteo_ray.bench.sweep import Sweep
+from osteo_ray.bench.tables import show_masks
 from osteo_ray.config.build import build
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.groups import LimeSettings
@@ -134,6 +137,22 @@ def test_shares_are_those_of_the_steps() -> None:
     shares = _measure_shares(lambda: (one(), other()), {"one": one, "other": other, "no": spin})
     assert shares["one"] == pytest.approx(0.75, abs=0.1)
     assert shares["one"] + shares["other"] == pytest.approx(shares["no"], abs=0.05)
+
+
+def test_masks_are_shown_way_by_way_on_a_narrow_terminal() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    shares = {"superpixels": 0.04, "forward": 0.93, "fit": 0.001, "assembly and rest": 0.029}
+    names = ("lime, batches of 10", "lime, batches of 100", "lime, 2 processes", "osteo_ray, exact")
+    timings = [LimeTiming(name, 6.283, 1000.0, 159.2, shares, 0.8531, 2.84) for name in names]
+    show_masks(console, timings)
+    shown = console.export_text()
+    assert "osteo_ray, exact: 6.28 s an image" in shown
+    assert "…" not in shown
+    cells = {line[:22].strip(): line[22:].split() for line in shown.splitlines()}
+    assert cells["s/image"] == ["6.28"] * 4
+    assert cells["IoU with the first"] == ["0.853"] * 4
+    assert cells["forward, %"] == ["93"] * 4
+    assert cells["assembly and rest, %"] == ["3"] * 4
 
 
 def test_statistics_are_timed_part_by_part() -> None:

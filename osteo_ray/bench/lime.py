@@ -33,7 +33,8 @@ class LimeTiming:
         seconds: For each image.
         samples: Perturbed images per image, on average.
         samples_per_s: Of all.
-        shares: Of the time, by step: superpixels, assembly, forward, fit; of one image.
+        shares: Of the time, by step: superpixels, forward, fit, assembly and rest; of
+            one image.
         overlap: Mean intersection over union with the masks of the first way.
         memory_gib: Most memory of all processes, in GiB.
     """
@@ -222,7 +223,6 @@ class _Ours:
             "superpixels": find_superpixels,
             "forward": type(self._predict).__call__,
             "fit": lime.fit_local_model,
-            "stability": lime.measure_stability,
         }
         return _measure_shares(lambda: self.explain(image[None], seed), steps)
 

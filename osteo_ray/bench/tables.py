@@ -52,29 +52,25 @@ def show_findings(console: Console, found: Finding) -> None:
 
 def show_masks(console: Console, timings: Iterable[LimeTiming]) -> None:
     """Show how fast masks were made; each way as soon as it is timed, then all in one table."""
-    table = Table(box=box.SIMPLE)
-    table.add_column("explained by", no_wrap=True)
-    for heading in (
-        "s/image",
-        "samples",
-        "samples/s",
-        "IoU with the first",
-        "GiB",
-        "share of time",
-    ):
-        table.add_column(heading, justify="right")
+    found = []
     for timing in timings:
-        shares = ", ".join(f"{step} {share:.0%}" for step, share in timing.shares.items())
-        table.add_row(
-            timing.name,
-            f"{timing.seconds:.2f}",
-            f"{timing.samples:.0f}",
-            f"{timing.samples_per_s:.0f}",
-            f"{timing.overlap:.3f}",
-            f"{timing.memory_gib:.2f}",
-            shares,
-        )
         console.print(f"{timing.name}: {timing.seconds:.2f} s an image", highlight=False)
+        found.append(timing)
+    rows = {
+        "s/image": [f"{timing.seconds:.2f}" for timing in found],
+        "samples": [f"{timing.samples:.0f}" for timing in found],
+        "samples/s": [f"{timing.samples_per_s:.0f}" for timing in found],
+        "IoU with the first": [f"{timing.overlap:.3f}" for timing in found],
+        "memory, GiB": [f"{timing.memory_gib:.2f}" for timing in found],
+    }
+    for step in found[0].shares:
+        rows[f"{step}, %"] = [f"{100 * timing.shares[step]:.0f}" for timing in found]
+    table = Table(box=box.SIMPLE, pad_edge=False, collapse_padding=True)
+    table.add_column("", no_wrap=True)
+    for timing in found:
+        table.add_column(timing.name, justify="right")
+    for name, cells in rows.items():
+        table.add_row(name, *cells)
     console.print(table)
 
 
