@@ -56,7 +56,7 @@ def connect(*, cpus: int | None = None) -> Iterator[None]:
 
 def _tell_terminated() -> IncompleteError:
     return IncompleteError(
-        "Stopped by SIGTERM. What finished is kept; the same command goes on from there."
+        "Stopped by SIGTERM. A run keeps what it finished: the same command goes on from there."
     )
 
 

@@ -179,7 +179,7 @@ def _acquire(path: Place, mine: Holder, say: Callable[[str], None], timing: Timi
         if is_gone is False or (not is_gone and _is_beating(path, text, timing)):
             who = holder or "a process that cannot be told from it"
             raise HeldError(
-                f"Expected a run that no other process works on, but {path.parent} is held by "
+                f"Expected an --out that no other process works on, but {path.parent} is held by "
                 f"{who}. Wait until that ends, or end it and give the same command again; or "
                 f"choose another --out. Only if it is gone for certain, delete {path}."
             )

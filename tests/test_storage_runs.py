@@ -167,7 +167,7 @@ def test_a_rerun_makes_what_was_removed_and_nothing_else(there: Outcome, client)
 
 def test_a_second_run_is_refused(there: Outcome) -> None:
     config = build_config(read_yaml(there.run.config))
-    with hold(there.run.root), pytest.raises(HeldError, match="Expected a run that no other"):
+    with hold(there.run.root), pytest.raises(HeldError, match="Expected an --out that no other"):
         run_quietly(config)
     assert not (there.run.root / LOCK).exists()
 

@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import ray.data
 import torch
 from rich.console import Console
 
@@ -14,6 +15,7 @@ from osteo_ray.compare.experiment import MaskJob, Trial, plan_trials
 from osteo_ray.compare.keep_masks import read_keep_masks
 from osteo_ray.data.stripes import draw_set
 from osteo_ray.data.worlds import WORLDS
+from osteo_ray.errors import IncompleteError
 from osteo_ray.models.classifier import build_classifier
 from osteo_ray.runs import Run, write_json
 from osteo_ray.validate.planted import ARMS, judge_world, open_world, plant_masks
@@ -135,6 +137,16 @@ def test_pool_judges_as_one_process_does(
     assert place_of(place, LOSS.name, LOSS.first_number).read_text() == kept.read_text()
     assert found.verdicts == {"real loss": 1}
     assert pd.Series(found.accuracy)["lime"] < 0.7
+
+
+@pytest.mark.ray
+def test_study_that_gets_nowhere_says_what_is_kept(
+    local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    context = ray.data.DataContext.get_current()
+    monkeypatch.setattr(context, "execution_no_progress_timeout_s", 0.5)
+    with pytest.raises(IncompleteError, match=r"Verdicts so far are kept; .* error: .*progress"):
+        validate_worlds([LOSS], 1, tmp_path, n_actors=1, on_done=lambda: None)
 
 
 def test_bad_words(capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import ray.data
+from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
 from osteo_ray.cluster import allow_lost_blocks
@@ -181,7 +182,7 @@ def _read_blocks(
                 if failures:
                     raise IncompleteError(f"Reading images failed: {failures[0]}")
                 yield batch
-        except RayError as error:
+        except (RayError, ExecutionTimeoutError) as error:
             raise IncompleteError(
                 f"Reading was given up: the processes of more than {_MOST_LOST} blocks died again "
                 f"and again, which single images do not explain. The last error: {error}"

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import ray.data
+from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
 from osteo_ray.cluster import allow_lost_blocks, name_worker
@@ -186,7 +187,7 @@ def _run_pool(
                 found = _unpack(row)
                 n_explained += found.n_images
                 on_explained(found)
-        except RayError as error:
+        except (RayError, ExecutionTimeoutError) as error:
             raise IncompleteError(
                 f"Explaining was given up: actors do not start, or more than {_MOST_LOST} slices "
                 "lost their process again and again, which single images do not explain. If memory "

@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import ray.data
+from ray.data.exceptions import ExecutionTimeoutError
+from ray.exceptions import RayError
 
 from osteo_ray.data.worlds import WORLDS, World
+from osteo_ray.errors import IncompleteError
 from osteo_ray.runs import read_json, write_json
 from osteo_ray.validate.rates import Rate
 
@@ -85,6 +88,9 @@ def validate_worlds(
         out: Where verdicts are kept.
         n_actors: Processes, of one CPU each.
         on_done: Called after each experiment.
+
+    Raises:
+        IncompleteError: An experiment failed, or none came to an end for half an hour.
     """
     planned = plan_experiments(worlds, n_experiments)
     pending = [
@@ -101,8 +107,14 @@ def validate_worlds(
                 compute=ray.data.ActorPoolStrategy(size=min(n_actors, len(pending))),
                 num_cpus=1,
             )
-            for _ in dataset.iter_rows():
-                on_done()
+            try:
+                for _ in dataset.iter_rows():
+                    on_done()
+            except (RayError, ExecutionTimeoutError) as error:
+                raise IncompleteError(
+                    "The study was given up. Verdicts so far are kept; the same command goes on. "
+                    f"The last error: {error}"
+                ) from error
     return [
         summarize_world(
             world,
