@@ -132,7 +132,7 @@ def test_shown_with_bars_and_what_was_planned() -> None:
     console = Console(width=80, file=io.StringIO())
     show_rates(console, [finding])
     text = console.file.getvalue()
-    assert "many seeds, images made up (30 × 120)" in text
+    assert "30 seeds, 120 test images" in text
     assert "power (planned: 50.0)" in text
     assert "MISSED" in text  # three of four false alarms
     assert "…" not in text

@@ -62,7 +62,7 @@ def bench_ingest(data: Path, *, n_images: int, image_size: int) -> list[Timing]:
         repeat_files(data, root / "images", n_images)
         ways: dict[str, Callable[[], Images]] = {
             "osteo_ray": lambda: _read_ours(root, image_size),
-            "torchvision ImageFolder + DataLoader": lambda: _read_torchvision(
+            "torchvision, DataLoader": lambda: _read_torchvision(
                 root / "images", image_size, workers
             ),
             "ray.data.read_images": lambda: _read_ray(root / "images", image_size),

@@ -19,7 +19,8 @@ def show_rates(console: Console, findings: Sequence[Finding]) -> None:
         table.add_column(heading, justify="right", no_wrap=True)
     for finding in findings:
         setting = finding.setting
-        table.add_row(f"{setting.name} ({setting.n_seeds} × {finding.n_test:.0f})")
+        table.add_row(setting.name)
+        table.add_row(f"  {setting.n_seeds} seeds, {finding.n_test:.0f} test images")
         for name, rate in finding.rates.items():
             meaning = name
             if name == "power" and finding.planned_power is not None:
@@ -28,8 +29,7 @@ def show_rates(console: Console, findings: Sequence[Finding]) -> None:
         table.add_section()
     console.print(table)
     console.print(
-        "In brackets: seeds × test images. A bar is missed where the whole interval of a rate lies "
-        "outside it.",
+        "A bar is missed where the whole interval of a rate lies outside it.",
         highlight=False,
     )
 
