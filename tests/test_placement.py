@@ -120,11 +120,13 @@ with start_cluster() as cluster:
             plan_resources(ResourceSettings(wait_for_nodes=wait_s or None))
         except InputError as error:
             print("refused:", error)
-    threading.Timer(2, add_node, (cluster, 1)).start()
+    late = threading.Timer(2, add_node, (cluster, 1))
+    late.start()
     said = []
     plan = plan_resources(ResourceSettings(wait_for_nodes=100), said.append)
     print("plan:", plan.concurrent_trials, plan.explainers, said)
     ray.shutdown()
+    late.join()  # or the cluster does not know its node yet, and leaves it running
 """
 
 
