@@ -21,7 +21,7 @@ Ray counts as a failed job.
 
 import sys
 
-from osteo_ray.job import run_job
+from osteo_ray.commands.job import run_job
 
 if __name__ == "__main__":
     sys.exit(run_job("audit", sys.argv[1:]))

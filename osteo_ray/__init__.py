@@ -1,7 +1,7 @@
 """Does training on explanation-masked radiographs make a classifier better, and is it real?
 
-The public surface: `osteo_ray.config.build.build_config` and `osteo_ray.compare.stages.compare`,
-which the `osteo-ray` command calls.
+The `osteo-ray` command (`osteo_ray.commands.main`) calls `osteo_ray.config.build.build_config` and
+`osteo_ray.pipeline.compare.stages.compare`.
 """
 
 import os

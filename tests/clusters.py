@@ -19,13 +19,13 @@ import ray
 from ray.cluster_utils import Cluster
 from test_trials import make_experiment, make_pixels, read_masks, write_pixels
 
-from osteo_ray.cluster import plan_resources
-from osteo_ray.compare.experiment import Experiment, Trial, plan_trials
-from osteo_ray.compare.in_process import run_in_process
-from osteo_ray.compare.mask_jobs import list_explanations
-from osteo_ray.compare.sweeps import Failure, run_sweep
-from osteo_ray.explain.generate import Pool, explain_images
-from osteo_ray.observer import Observer
+from osteo_ray.cluster.connection import plan_resources
+from osteo_ray.cluster.observer import Observer
+from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
+from osteo_ray.pipeline.compare.in_process import run_in_process
+from osteo_ray.pipeline.compare.mask_jobs import list_explanations
+from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
+from osteo_ray.pipeline.explain.pool import Pool, explain_images
 
 ROOT = Path(__file__).parents[1]
 LIGHT = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}

@@ -123,9 +123,9 @@ def _patch_ingest(module: ModuleType) -> None:
 
 
 _PATCHES: dict[str, Callable[[ModuleType], None]] = {
-    "osteo_ray.compare.trials": _patch_trials,
-    "osteo_ray.data.ingest": _patch_ingest,
-    "osteo_ray.explain.explainer": _patch_explainer,
+    "osteo_ray.pipeline.compare.trials": _patch_trials,
+    "osteo_ray.pipeline.ingest.reading": _patch_ingest,
+    "osteo_ray.pipeline.explain.actor": _patch_explainer,
 }
 
 

@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_ray.config.names import ConflictPolicy
-from osteo_ray.data import audit as audits
-from osteo_ray.data.audit import Audit, audit_images, describe_audit, list_findings
-from osteo_ray.data.ingest import Ingest
-from osteo_ray.data.looks import describe_look, shrink_to_preview
+from osteo_ray.data.decoding.description import describe_look, shrink_to_preview
+from osteo_ray.data.decoding.thumbnails import Thumbnails
+from osteo_ray.data.settings import ConflictPolicy
 from osteo_ray.data.shortcuts import Shortcut
-from osteo_ray.data.thumbnails import Thumbnails
+from osteo_ray.pipeline.ingest import audit as audits
+from osteo_ray.pipeline.ingest.audit import Audit, audit_images, describe_audit, list_findings
+from osteo_ray.pipeline.ingest.reading import Ingest
 
 #         0    1    2    3    4    5    6    7    8    9
 LABELS = ["n", "n", "o", "o", "o", "n", "n", "o", "n", "o"]

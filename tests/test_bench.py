@@ -8,24 +8,18 @@ import pytest
 import torch
 from rich.console import Console
 
-from osteo_ray.bench.exactness import compare_with_package
-from osteo_ray.bench.fidelity import (
-    Adapted,
-    Fidelity,
-    bench_fidelity,
-    measure_fidelity,
-    weigh,
-)
-from osteo_ray.bench.lime import LimeTiming, _measure_shares, open_predict, read_images
-from osteo_ray.bench.overhead import Overhead, bench_overhead, fit_cost
-from osteo_ray.bench.statistics import bench_statistics
-from osteo_ray.bench.sweep import Sweep
-from osteo_ray.bench.tables import show_masks
+from benchmarks.exactness import compare_with_package
+from benchmarks.fidelity import Adapted, Fidelity, bench_fidelity, measure_fidelity, weigh
+from benchmarks.lime import LimeTiming, _measure_shares, open_predict, read_images
+from benchmarks.overhead import Overhead, bench_overhead, fit_cost
+from benchmarks.statistics import bench_statistics
+from benchmarks.sweep import Sweep
+from benchmarks.tables import show_masks
+from osteo_ray.base.errors import InputError
 from osteo_ray.config.build import build
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.config.groups import LimeSettings
-from osteo_ray.data.phantom_set import write_phantoms
-from osteo_ray.errors import InputError
+from osteo_ray.data.phantoms.sets import write_phantoms
+from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.checkpoint import Checkpoint
 from osteo_ray.models.classifier import build_classifier, save_classifier
 

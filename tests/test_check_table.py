@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from osteo_ray.cli import main
-from osteo_ray.printed.matrices import check_row
-from osteo_ray.printed.published import N_NEGATIVE, N_POSITIVE, PUBLISHED, list_printed_rows
-from osteo_ray.printed.table_check import check_table, find_mixed_rounding, list_findings
+from osteo_ray.check_table.matrices import check_row
+from osteo_ray.check_table.published import N_NEGATIVE, N_POSITIVE, PUBLISHED, list_printed_rows
+from osteo_ray.check_table.table_check import check_table, find_mixed_rounding, list_findings
+from osteo_ray.commands.main import main
 
 PAGE = Path(__file__).parents[1] / "docs" / "check-table.md"
 HEADER = "model,data_set,accuracy,n_positive,n_negative\n"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from osteo_ray.cli import main
+from osteo_ray.commands.main import main
 
 COMMON = ["--models", "test_byobnet", "--weights", "none", "--image-size", "32", "--seeds", "1"]
 
@@ -158,8 +158,8 @@ class TestOnRay:
     def test_a_damaged_file_is_rejected_with_a_reason(self, two_classes, tmp_path) -> None:
         import pandas as pd
 
-        from osteo_ray.data.ingest import ingest_images
-        from osteo_ray.data.sources import open_source
+        from osteo_ray.data.sources.opening import open_source
+        from osteo_ray.pipeline.ingest.reading import ingest_images
 
         (two_classes / "normal" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
         source = open_source(str(two_classes))

@@ -17,18 +17,18 @@ import pytest
 import ray
 from rich.console import Console
 
-from osteo_ray.compare.dataset import read_dataset, read_pixels
-from osteo_ray.compare.experiment import describe_experiment, plan_trials
-from osteo_ray.compare.stages import compare
+from osteo_ray.arms.arm import ARM_NAMES
+from osteo_ray.base.errors import LeakError
+from osteo_ray.base.events import read_events
+from osteo_ray.base.mappings import merge_settings
+from osteo_ray.base.progress import JobProgress
+from osteo_ray.base.runs import Run
 from osteo_ray.config.build import build_config
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.config.mappings import merge_settings
-from osteo_ray.config.names import ARM_NAMES
 from osteo_ray.data.masks import unpack_mask
-from osteo_ray.errors import LeakError
-from osteo_ray.events import read_events
-from osteo_ray.progress import JobProgress
-from osteo_ray.runs import Run
+from osteo_ray.experiment.dataset import read_dataset, read_pixels
+from osteo_ray.experiment.trials import describe_experiment, plan_trials
+from osteo_ray.pipeline.compare.stages import compare
 
 pytestmark = pytest.mark.ray
 
@@ -198,7 +198,7 @@ def test_arms_added_later_are_all_that_is_computed_and_equal_plain_loops(
 ) -> None:
     import torch
 
-    from osteo_ray.compare.in_process import run_in_process
+    from osteo_ray.pipeline.compare.in_process import run_in_process
 
     run = Run(tmp_path / "more")
     shutil.copytree(finished.run.root, run.root)
@@ -287,7 +287,15 @@ def test_two_workers_train_through_ray_train(local_ray: None, tmp_path: Path) ->
 
 def start_command(out: Path) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "osteo_ray.cli", "compare", "--out", str(out), *TINY_FLAGS],
+        [
+            sys.executable,
+            "-m",
+            "osteo_ray.commands.main",
+            "compare",
+            "--out",
+            str(out),
+            *TINY_FLAGS,
+        ],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
-from osteo_ray.cli import main
+from osteo_ray.arms.arm import ARM_NAMES, ARM_PRESETS
+from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.mappings import hash_settings, merge_settings
 from osteo_ray.commands.compare import parse_compare
+from osteo_ray.commands.main import main
 from osteo_ray.config.build import DEMO, build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.config.mappings import hash_settings, merge_settings
-from osteo_ray.config.names import ARM_NAMES, ARM_PRESETS
-from osteo_ray.errors import InputError, suggest
 
 Refuse = Callable[..., str]
 

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
-from osteo_ray.errors import InputError
+from osteo_ray.base.errors import InputError
 from osteo_ray.statistics.bootstrap import draw_weights, estimate_interval
 from osteo_ray.statistics.contrasts import LOWER_IS_BETTER, Contrast, compare_arms
 from osteo_ray.statistics.metrics import compute_results

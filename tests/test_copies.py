@@ -6,11 +6,11 @@ import cv2
 import numpy as np
 import pytest
 
-from osteo_ray.data import copies
-from osteo_ray.data.copies import COPY_LIKENESS, Codebook, fit_codebook, measure_likeness
-from osteo_ray.data.phantom import Knee, render_knee
-from osteo_ray.data.phantom_set import COPY_KINDS, copy_knee
-from osteo_ray.data.thumbnails import SIDE, digest_pixels, make_thumbnail, mirror
+from osteo_ray.data.copies import likeness as copies
+from osteo_ray.data.copies.likeness import COPY_LIKENESS, Codebook, fit_codebook, measure_likeness
+from osteo_ray.data.decoding.thumbnails import SIDE, digest_pixels, make_thumbnail, mirror
+from osteo_ray.data.phantoms.knee import Knee, render_knee
+from osteo_ray.data.phantoms.sets import COPY_KINDS, copy_knee
 
 BLANK = np.zeros((SIDE, SIDE), np.uint8)
 

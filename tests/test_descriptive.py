@@ -9,7 +9,7 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from osteo_ray.compare.comparison import Analysis, analyse
+from osteo_ray.experiment.comparison import Analysis, analyse
 from osteo_ray.statistics.descriptive import summarize_arms, summarize_seeds
 from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs

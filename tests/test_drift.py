@@ -7,10 +7,10 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from osteo_ray.base.machine import describe_machine, hash_code, name_cpu
+from osteo_ray.config.reproduce import ReproduceConfig, ToleranceSettings
 from osteo_ray.data.masks import measure_overlap, pack_mask
-from osteo_ray.machine import describe_machine, hash_code, name_cpu
-from osteo_ray.reproduce.config import ReproduceConfig, ToleranceSettings
-from osteo_ray.reproduce.differences import (
+from osteo_ray.pipeline.reproduce.differences import (
     compare_effects,
     compare_images,
     compare_masks,
@@ -18,9 +18,9 @@ from osteo_ray.reproduce.differences import (
     compare_predictions,
     compare_verdicts,
 )
-from osteo_ray.reproduce.drift import Compared, judge, summarize
-from osteo_ray.reproduce.environment import compare_environments, expects_equal_bits
-from osteo_ray.reproduce.sample import draw_sample
+from osteo_ray.pipeline.reproduce.drift import Compared, judge, summarize
+from osteo_ray.pipeline.reproduce.environment import compare_environments, expects_equal_bits
+from osteo_ray.pipeline.reproduce.sample import draw_sample
 
 TOLERANCES = ToleranceSettings(probability=0.05, decisions=0.25)
 CLASSES = ["normal", "worn"]

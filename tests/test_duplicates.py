@@ -10,13 +10,19 @@ import pandas as pd
 import pytest
 import ray
 
-from osteo_ray.config.names import COPY_KINDS
-from osteo_ray.data import duplicates
-from osteo_ray.data.copies import COPY_LIKENESS, fit_codebook, measure_likeness
-from osteo_ray.data.duplicates import find_copies
-from osteo_ray.data.groups import join_pairs
-from osteo_ray.data.phantom_set import Phantom, make_phantoms
-from osteo_ray.data.thumbnails import SIDE, Thumbnails, digest_pixels, make_thumbnail, mirror
+from osteo_ray.data.copies.groups import join_pairs
+from osteo_ray.data.copies.likeness import COPY_LIKENESS, fit_codebook, measure_likeness
+from osteo_ray.data.decoding.thumbnails import (
+    SIDE,
+    Thumbnails,
+    digest_pixels,
+    make_thumbnail,
+    mirror,
+)
+from osteo_ray.data.phantoms.sets import Phantom, make_phantoms
+from osteo_ray.data.settings import COPY_KINDS
+from osteo_ray.pipeline.ingest import duplicates
+from osteo_ray.pipeline.ingest.duplicates import find_copies
 
 
 def store(images: Sequence[np.ndarray], path: Path) -> tuple[list[str], Thumbnails]:

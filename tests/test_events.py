@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-import osteo_ray.events
-from osteo_ray.events import EventLog, read_events
+import osteo_ray.base.events
+from osteo_ray.base.events import EventLog, read_events
 from osteo_ray.report.timeline import Span, draw_timeline, make_timeline
 
 
@@ -27,7 +27,7 @@ def test_lines_are_read_as_they_were_written(tmp_path: Path) -> None:
 def test_lines_are_written_while_a_job_runs(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(osteo_ray.events, "_INTERVAL_S", 0.0)
+    monkeypatch.setattr(osteo_ray.base.events, "_INTERVAL_S", 0.0)
     log = EventLog(tmp_path)
     log.write("job started")
     assert [line["event"] for line in read_events(tmp_path)[0]] == ["job started"]

@@ -14,19 +14,20 @@ import safetensors.torch
 import torch
 from PIL import Image
 
-from osteo_ray.cli import main
+from osteo_ray.base.mappings import hash_settings
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import MASKS, READ_IMAGES, list_parts, read_json, read_parts, write_table
 from osteo_ray.commands.explain import parse_explain
-from osteo_ray.config.groups import LimeSettings
-from osteo_ray.config.mappings import hash_settings
+from osteo_ray.commands.job import run_job
+from osteo_ray.commands.main import main
 from osteo_ray.data.masks import unpack_mask
-from osteo_ray.data.phantom_set import write_phantoms
-from osteo_ray.explain import explain_set
-from osteo_ray.explain.explainer import Explainer
+from osteo_ray.data.phantoms.sets import write_phantoms
 from osteo_ray.explain.jobs import Explainable
-from osteo_ray.job import run_job
+from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.checkpoint import Checkpoint
 from osteo_ray.models.classifier import build_classifier, save_classifier
-from osteo_ray.runs import MASKS, READ_IMAGES, Run, list_parts, read_json, read_parts, write_table
+from osteo_ray.pipeline.explain import explain_set
+from osteo_ray.pipeline.explain.actor import Explainer
 
 MODEL, SIZE_PX, CLASSES = "test_byobnet", 64, ("normal", "osteoporosis")
 N_PHANTOMS = 8

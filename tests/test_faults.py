@@ -35,12 +35,13 @@ from clusters import (
 from fault_hooks import make_moving_clock
 from test_trials import read_masks
 
-from osteo_ray.compare.experiment import Experiment, plan_trials
-from osteo_ray.data.ingest import ingest_images
-from osteo_ray.data.phantom_set import write_phantoms
-from osteo_ray.data.sources import open_source
-from osteo_ray.errors import IncompleteError
-from osteo_ray.runs import PIXELS, Run, read_parts
+from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import PIXELS, read_parts
+from osteo_ray.data.phantoms.sets import write_phantoms
+from osteo_ray.data.sources.opening import open_source
+from osteo_ray.experiment.trials import Experiment, plan_trials
+from osteo_ray.pipeline.ingest.reading import ingest_images
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(600)]
 ARMS = ["original", "lime", "lime_crossfit", "permuted_labels"]

@@ -29,12 +29,12 @@ from clusters import (
 )
 from namespaces import separate_machines
 
-from osteo_ray.compare.dataset import read_dataset, read_pixels
-from osteo_ray.compare.experiment import Experiment, describe_experiment, plan_trials
-from osteo_ray.compare.in_process import run_in_process
+from osteo_ray.base.runs import Run
 from osteo_ray.config.build import build, read_yaml
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.runs import Run
+from osteo_ray.experiment.dataset import read_dataset, read_pixels
+from osteo_ray.experiment.trials import Experiment, describe_experiment, plan_trials
+from osteo_ray.pipeline.compare.in_process import run_in_process
 
 pytestmark = [pytest.mark.faults, pytest.mark.timeout(1500)]
 FLAGS = [
@@ -59,7 +59,15 @@ def make_environment(address: str, log: Log) -> dict[str, str]:
 
 
 def start(out: Path, environment: dict[str, str], *inside: str) -> "subprocess.Popen[str]":
-    command = [*inside, sys.executable, "-m", "osteo_ray.cli", "compare", "--out", str(out)]
+    command = [
+        *inside,
+        sys.executable,
+        "-m",
+        "osteo_ray.commands.main",
+        "compare",
+        "--out",
+        str(out),
+    ]
     return subprocess.Popen(
         [*command, *FLAGS],
         env=environment,

@@ -7,13 +7,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from osteo_ray.data.groups import (
+from osteo_ray.base.errors import InputError, LeakError
+from osteo_ray.data.copies.groups import (
     check_groups_whole,
     find_conflicts,
     join_groups,
     resolve_conflicts,
 )
-from osteo_ray.errors import InputError, LeakError
 
 
 @st.composite

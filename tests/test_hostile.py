@@ -6,8 +6,13 @@ from corpus import CorpusFile, make_compressed_dicoms, make_corpus, make_dicom, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from osteo_ray.data.dicom import decode_dicom, is_dicom
-from osteo_ray.data.images import Decoded, UnreadableImageError, convert_array, decode_image
+from osteo_ray.data.decoding.dicom import decode_dicom, is_dicom
+from osteo_ray.data.decoding.images import (
+    Decoded,
+    UnreadableImageError,
+    convert_array,
+    decode_image,
+)
 
 CORPUS = make_corpus(np.random.default_rng(0))
 STILL = make_still_images(np.random.default_rng(1))

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from osteo_ray.data import images
-from osteo_ray.data.images import (
+from osteo_ray.data.decoding import images
+from osteo_ray.data.decoding.images import (
     UnreadableImageError,
     convert_array,
     decode_image,

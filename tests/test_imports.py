@@ -140,7 +140,7 @@ def test_source_is_read_as_it_should_be(imports: list[Import]) -> None:
     # Guards the tests below against a reader that sees nothing.
     assert Import("compare.trials", "torch", True) in imports
     assert Import("data.masks", "torch", False) in imports
-    assert Import("compare.sweeps", "osteo_ray.compare.trials", False) in imports
+    assert Import("compare.sweeps", "osteo_ray.pipeline.compare.trials", False) in imports
     assert Import("report.page", "osteo_ray.report.figures", True) in imports
 
 
@@ -195,7 +195,7 @@ def test_torch_is_imported_only_by_what_workers_run(imports: list[Import]) -> No
 def test_driver_does_without_torch() -> None:
     # In a process of its own: this one may hold PyTorch already.
     code = (
-        "import osteo_ray.compare.stages, sys\n"
+        "import osteo_ray.pipeline.compare.stages, sys\n"
         "print([name for name in ('torch', 'timm', 'lime') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
@@ -213,7 +213,7 @@ def test_export_does_without_torch_and_ray() -> None:
 
 def test_command_line_does_without_torch_and_ray() -> None:
     code = (
-        "import osteo_ray.cli, sys\n"
+        "import osteo_ray.commands.main, sys\n"
         "print([name for name in ('torch', 'ray', 'timm', 'pandas') if name in sys.modules])"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -18,12 +18,12 @@ from corpus import PATIENT_NAME, CorpusFile, make_corpus, make_dicom, make_pictu
 from PIL import Image
 from ray._private.internal_api import memory_summary  # no public call tells it
 
-from osteo_ray.data.images import UnreadableImageError, resize_image
-from osteo_ray.data.ingest import Ingest, decode, ingest_images
-from osteo_ray.data.listing import Source
-from osteo_ray.data.sources import open_source
-from osteo_ray.data.thumbnails import digest_pixels, make_thumbnail
-from osteo_ray.errors import InputError
+from osteo_ray.base.errors import InputError
+from osteo_ray.data.decoding.images import UnreadableImageError, resize_image
+from osteo_ray.data.decoding.thumbnails import digest_pixels, make_thumbnail
+from osteo_ray.data.sources.listing import Source
+from osteo_ray.data.sources.opening import open_source
+from osteo_ray.pipeline.ingest.reading import Ingest, decode, ingest_images
 
 pytestmark = pytest.mark.ray
 SIZE = 32

@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from ray_heads import ROOT, Head
 
+from osteo_ray.commands.job import run_job
 from osteo_ray.commands.jobs import JOBS, check_job
 from osteo_ray.commands.submit import parse_submit
-from osteo_ray.job import run_job
 
 SMALLEST = (
     *("--models", "test_byobnet", "--arms", "original", "lime"),

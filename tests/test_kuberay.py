@@ -212,7 +212,7 @@ def _list_commands() -> list[list[str]]:
         for resource in _load(name):
             for text in _find(resource, "entrypoint"):
                 words = shlex.split(text)
-                assert words[:3] == ["python", "-m", "osteo_ray.job"]
+                assert words[:3] == ["python", "-m", "osteo_ray.commands.job"]
                 commands.append(words[3:])
             for container in (each for pod in _find(resource, "containers") for each in pod):
                 if "command" in container:

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_ray.cli import main
-from osteo_ray.compare.leak import pair_splits
-from osteo_ray.data.splits import SPLIT_NAMES
-from osteo_ray.errors import IncompleteError
-from osteo_ray.lock import hold
-from osteo_ray.storage import LOCK
+from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.lock import hold
+from osteo_ray.base.storage import LOCK
+from osteo_ray.commands.main import main
+from osteo_ray.data.splits.assignment import SPLIT_NAMES
+from osteo_ray.pipeline.audit.leak import pair_splits
 
 
 def count(split: np.ndarray, labels: np.ndarray) -> dict[tuple[str, str], int]:
@@ -54,7 +54,9 @@ def test_audit_measures_what_copies_are_worth(
 ) -> None:
     out = tmp_path / "audit"
     with monkeypatch.context() as patch:  # cut off in training: what was found is there
-        patch.setattr("osteo_ray.compare.audits.measure_leak", Mock(side_effect=IncompleteError))
+        patch.setattr(
+            "osteo_ray.pipeline.audit.audits.measure_leak", Mock(side_effect=IncompleteError)
+        )
         assert main(["audit", "--out", str(out), *FLAGS]) == 1
     assert "leak" not in json.loads((out / "audit.json").read_text())
     assert main(["audit", "--out", str(out), *FLAGS]) == 3  # there are copies

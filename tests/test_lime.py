@@ -10,8 +10,7 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
-from osteo_ray.config.groups import LimeSettings
-from osteo_ray.data.phantom_set import make_phantoms
+from osteo_ray.data.phantoms.sets import make_phantoms
 from osteo_ray.explain import lime as fast_lime
 from osteo_ray.explain.lime import (
     Explanation,
@@ -25,6 +24,7 @@ from osteo_ray.explain.lime import (
     predict_rows,
 )
 from osteo_ray.explain.sampling import draw_rows
+from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.explain.superpixels import find_superpixels
 
 CPU = torch.device("cpu")

@@ -16,12 +16,12 @@ from urllib.parse import quote
 import boto3
 import pytest
 
-from osteo_ray import lock
-from osteo_ray.cli import main
+from osteo_ray.base import lock
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.lock import HeldError, Holder, LockLostError, Timing, hold
+from osteo_ray.base.storage import LOCK, Place, locate
+from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config
-from osteo_ray.errors import InputError
-from osteo_ray.lock import HeldError, Holder, LockLostError, Timing, hold
-from osteo_ray.storage import LOCK, Place, locate
 
 QUICK = Timing(beat=0.2, patience=1.5, settle=0.4)
 HOLD = """
@@ -293,7 +293,7 @@ def test_commands_refuse_before_they_start_ray(
 
 
 def test_a_lock_alone_is_no_obstacle(tmp_path: Path) -> None:
-    from osteo_ray.compare.prepare import locate_run
+    from osteo_ray.pipeline.compare.prepare import locate_run
 
     write_holder(tmp_path, make_foreign())
     assert locate_run(build_config({"out": str(tmp_path)})).root == tmp_path

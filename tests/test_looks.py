@@ -6,11 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_ray.compare.comparison import Analysis
-from osteo_ray.compare.looks import describe_looks, spend_alpha, take_look
+from osteo_ray.base.errors import InputError
 from osteo_ray.config.build import build_config
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.errors import InputError
+from osteo_ray.experiment.comparison import Analysis
+from osteo_ray.experiment.looks import describe_looks, spend_alpha, take_look
 
 
 def make_config(**statistics: Any) -> CompareConfig:

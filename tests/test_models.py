@@ -11,7 +11,7 @@ import timm
 import torch
 from torch import nn
 
-from osteo_ray.errors import InputError
+from osteo_ray.base.errors import InputError
 from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import (
     Classifier,

@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from osteo_ray.data.phantom import Knee, render_knee
+from osteo_ray.data.phantoms.knee import Knee, render_knee
 
 
 def render(index: int, **settings: Any) -> Knee:

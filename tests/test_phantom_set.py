@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from osteo_ray.config.groups import PhantomSettings
-from osteo_ray.data.phantom import Knee, render_knee
-from osteo_ray.data.phantom_set import (
+from osteo_ray.data.phantoms.knee import Knee, render_knee
+from osteo_ray.data.phantoms.sets import (
     CLASSES,
     COPY_KINDS,
     Phantom,
@@ -21,6 +20,7 @@ from osteo_ray.data.phantom_set import (
     make_phantoms,
     write_phantoms,
 )
+from osteo_ray.data.settings import PhantomSettings
 
 SMALL: dict[str, Any] = {"n_images": 24, "size_px": 40, "seed": 3}
 

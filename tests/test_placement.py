@@ -11,10 +11,10 @@ from typing import Any
 
 import pytest
 
+from osteo_ray.base.errors import IncompleteError, InputError
+from osteo_ray.cluster.placement import Slot, describe_shortage, lay_out
+from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.build import build_config
-from osteo_ray.config.groups import ResourceSettings
-from osteo_ray.errors import IncompleteError, InputError
-from osteo_ray.placement import Slot, describe_shortage, lay_out
 
 CPU_NODE = {"CPU": 16.0, "memory": 1e9}
 GPU_NODE = {"CPU": 8.0, "GPU": 4.0}
@@ -152,7 +152,15 @@ def compare(
     """Run a comparison on this machine as if it had so many CPUs."""
     environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
     environment["RAY_OVERRIDE_RESOURCES"] = json.dumps({"CPU": n_cpus})
-    command = [sys.executable, "-m", "osteo_ray.cli", "compare", "--out", str(out), *SMALLEST]
+    command = [
+        sys.executable,
+        "-m",
+        "osteo_ray.commands.main",
+        "compare",
+        "--out",
+        str(out),
+        *SMALLEST,
+    ]
     return subprocess.run(
         [*command, "--workers", str(workers)],
         env=environment | {"PYTHONPATH": str(ROOT)},
@@ -190,7 +198,7 @@ def test_no_stage_waits_for_ever(tmp_path: Path, n_cpus: int, workers: int) -> N
 
 @pytest.mark.ray
 def test_stage_in_which_nothing_is_computed_ends(local_ray: None) -> None:
-    from osteo_ray.watchdog import watch
+    from osteo_ray.cluster.watchdog import watch
 
     began = time.monotonic()
     with (
@@ -205,7 +213,7 @@ def test_stage_in_which_nothing_is_computed_ends(local_ray: None) -> None:
 def test_stage_that_beats_goes_on(local_ray: None) -> None:
     import ray
 
-    from osteo_ray.watchdog import watch
+    from osteo_ray.cluster.watchdog import watch
 
     @ray.remote(num_cpus=0)
     def work(beat: Any) -> int:
@@ -224,7 +232,7 @@ def test_stage_that_beats_goes_on(local_ray: None) -> None:
 def test_watchdog_leaves_no_thread_and_no_handler(local_ray: None) -> None:
     import signal
 
-    from osteo_ray.watchdog import watch
+    from osteo_ray.cluster.watchdog import watch
 
     before = signal.getsignal(signal.SIGUSR2)
     with pytest.raises(ValueError, match="mine"), watch("what fails", 30):

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from osteo_ray.cli import main
+from osteo_ray.base.errors import InputError
+from osteo_ray.cluster.placement import Slot
 from osteo_ray.commands.compare import parse_compare, parse_plan
-from osteo_ray.compare.calibration import measure_rates
-from osteo_ray.compare.plan import make_plan
-from osteo_ray.compare.prepare import describe_plan
-from osteo_ray.errors import InputError
-from osteo_ray.placement import Slot
+from osteo_ray.commands.main import main
+from osteo_ray.pipeline.compare.calibration import measure_rates
+from osteo_ray.pipeline.compare.plan import make_plan
+from osteo_ray.pipeline.compare.prepare import describe_plan
 
 Run = Callable[..., tuple[int, str]]
 
@@ -190,7 +190,7 @@ class TestOnRay:
     """What is measured on workers."""
 
     def test_hours_are_told(self, local_ray: None, capfd, monkeypatch) -> None:
-        monkeypatch.setattr("osteo_ray.compare.calibration.MOST_S", 0.2)
+        monkeypatch.setattr("osteo_ray.pipeline.compare.calibration.MOST_S", 0.2)
         monkeypatch.setenv("COLUMNS", "250")
         assert main(["plan", "--image-size", "32"]) == 0
         printed = " ".join(capfd.readouterr().out.split())

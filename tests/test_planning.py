@@ -8,21 +8,9 @@ import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
 
-from osteo_ray.compare.costs import (
-    Hours,
-    Parts,
-    Work,
-    count_parts,
-    count_work,
-    estimate_hours,
-)
-from osteo_ray.compare.planning import (
-    Design,
-    assess,
-    assume_sd,
-    read_pilot,
-)
-from osteo_ray.data.splits import SPLIT_NAMES, assign_fold_splits, assign_splits
+from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_fold_splits, assign_splits
+from osteo_ray.experiment.costs import Hours, Parts, Work, count_parts, count_work, estimate_hours
+from osteo_ray.experiment.planning import Design, assess, assume_sd, read_pilot
 
 DESIGN = Design(
     metric="accuracy",

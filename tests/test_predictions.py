@@ -4,7 +4,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from osteo_ray.errors import InputError
+from osteo_ray.base.errors import InputError
 from osteo_ray.statistics.predictions import Group, Key, choose_classes, encode_predictions
 
 CLASSES = ["normal", "worn"]

@@ -9,12 +9,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from osteo_ray.compare.prepare import describe_plan, extend_run, knows_models, split_images
+from osteo_ray.base.errors import InputError, LeakError
+from osteo_ray.base.paths import name_source
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import IMAGES, read_json, write_json, write_table, write_yaml
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.config.paths import name_source
-from osteo_ray.errors import InputError, LeakError
-from osteo_ray.runs import IMAGES, Run, read_json, write_json, write_table, write_yaml
+from osteo_ray.pipeline.compare.prepare import describe_plan, extend_run, knows_models, split_images
 
 
 def make_config(**settings: Any) -> CompareConfig:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from statsmodels.stats.contingency_tables import mcnemar
 
-from osteo_ray.printed.matrices import (
+from osteo_ray.check_table.matrices import (
     METRICS,
     MOST_MATRICES,
     Confusion,
@@ -22,8 +22,8 @@ from osteo_ray.printed.matrices import (
     read_cell,
     recompute,
 )
-from osteo_ray.printed.mcnemar_bounds import bound_by_class, bound_by_totals, mcnemar_p
-from osteo_ray.printed.table_check import describe_rounding, list_readings
+from osteo_ray.check_table.mcnemar_bounds import bound_by_class, bound_by_totals, mcnemar_p
+from osteo_ray.check_table.table_check import describe_rounding, list_readings
 
 counts = st.integers(0, 9)
 
@@ -136,7 +136,7 @@ def test_matrices_are_those_of_brute_force(cells, divisions) -> None:
 def test_blocks_do_not_lose_a_matrix(monkeypatch: pytest.MonkeyPatch) -> None:
     row = make_row({"accuracy": "0.80"}, (23, 17), (20, 20))
     whole = find_matrices(row)
-    monkeypatch.setattr("osteo_ray.printed.matrices._BLOCK", 50)
+    monkeypatch.setattr("osteo_ray.check_table.matrices._BLOCK", 50)
     np.testing.assert_array_equal(find_matrices(row).matrices, whole.matrices)
 
 

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from osteo_ray import progress
-from osteo_ray.progress import JobProgress, Stage
+from osteo_ray.base import progress
+from osteo_ray.base.progress import JobProgress, Stage
 
 
 class Clock:

@@ -16,10 +16,22 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import (
+    HEATMAPS,
+    IMAGES,
+    MASKS,
+    PIXELS,
+    REJECTS,
+    SPLITS,
+    read_json,
+    write_json,
+    write_table,
+)
+from osteo_ray.commands.compare_tables import show_comparison
 from osteo_ray.config.build import build_config
-from osteo_ray.config.names import METRIC_NAMES
 from osteo_ray.data.masks import pack_mask
-from osteo_ray.errors import InputError
 from osteo_ray.report.figures import PANEL_LABELS, draw_forest, draw_paired, draw_panels
 from osteo_ray.report.page import (
     format_duration,
@@ -29,19 +41,7 @@ from osteo_ray.report.page import (
     write_report,
 )
 from osteo_ray.report.reliability import draw_reliability
-from osteo_ray.report.terminal import show_comparison
-from osteo_ray.runs import (
-    HEATMAPS,
-    IMAGES,
-    MASKS,
-    PIXELS,
-    REJECTS,
-    SPLITS,
-    Run,
-    read_json,
-    write_json,
-    write_table,
-)
+from osteo_ray.statistics.settings import METRIC_NAMES
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
 SIZE = 32

@@ -20,32 +20,33 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from osteo_ray.cli import main
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.lock import HeldError, hold
+from osteo_ray.base.machine import describe_machine, hash_code
+from osteo_ray.base.progress import Clock, JobProgress
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import read_json, write_json, write_table
+from osteo_ray.commands.main import main
 from osteo_ray.commands.reproduce import parse_reproduce
-from osteo_ray.compare.dataset import read_dataset
-from osteo_ray.compare.experiment import Experiment, MaskJob, Trial, describe_experiment
-from osteo_ray.compare.prepare import create_run
-from osteo_ray.compare.stages import Finished, compare
+from osteo_ray.commands.reproduce_tables import describe_changes, show_reproduction
 from osteo_ray.config.build import build_config
-from osteo_ray.data.phantom_set import write_phantoms
-from osteo_ray.data.sources import open_source
-from osteo_ray.errors import InputError
-from osteo_ray.lock import HeldError, hold
-from osteo_ray.machine import describe_machine, hash_code
-from osteo_ray.progress import Clock, JobProgress
-from osteo_ray.report.reproduce_terminal import describe_changes, show_reproduction
+from osteo_ray.config.reproduce import ReproduceConfig, ToleranceSettings
+from osteo_ray.data.phantoms.sets import write_phantoms
+from osteo_ray.data.sources.opening import open_source
+from osteo_ray.experiment.dataset import read_dataset
+from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment
+from osteo_ray.pipeline.compare.prepare import create_run
+from osteo_ray.pipeline.compare.stages import Finished, compare
+from osteo_ray.pipeline.reproduce import rerun
+from osteo_ray.pipeline.reproduce.compare_runs import KINDS, compare_runs, compare_sources
+from osteo_ray.pipeline.reproduce.drift import Drift
+from osteo_ray.pipeline.reproduce.environment import compare_environments
+from osteo_ray.pipeline.reproduce.ledger import LEDGER, Entry, append_entry, read_ledger
+from osteo_ray.pipeline.reproduce.rerun import Reproduction, reproduce
+from osteo_ray.pipeline.reproduce.stored import Rerun, StoredRun, open_stored
+from osteo_ray.pipeline.reproduce.task import find_images
+from osteo_ray.pipeline.reproduce.workspace import open_workspace
 from osteo_ray.report.reproductions_page import write_page
-from osteo_ray.reproduce import rerun
-from osteo_ray.reproduce.compare_runs import KINDS, compare_runs, compare_sources
-from osteo_ray.reproduce.config import ReproduceConfig, ToleranceSettings
-from osteo_ray.reproduce.drift import Drift
-from osteo_ray.reproduce.environment import compare_environments
-from osteo_ray.reproduce.ledger import LEDGER, Entry, append_entry, read_ledger
-from osteo_ray.reproduce.rerun import Reproduction, reproduce
-from osteo_ray.reproduce.stored import Rerun, StoredRun, open_stored
-from osteo_ray.reproduce.task import find_images
-from osteo_ray.reproduce.workspace import open_workspace
-from osteo_ray.runs import Run, read_json, write_json, write_table
 
 MODEL, ARMS = "test_byobnet", ("lime", "original", "random_mask")
 TINY: dict[str, Any] = {

@@ -20,23 +20,23 @@ import torch
 import yaml
 
 import osteo_ray
-from osteo_ray.cli import main
-from osteo_ray.compare.dataset import read_dataset, read_pixels
-from osteo_ray.config.build import build_config, read_yaml
-from osteo_ray.data.sources import open_source
-from osteo_ray.errors import InputError
-from osteo_ray.report.audit_page import write_audit_page
-from osteo_ray.report.export_forms import Content, read_export, write_content
-from osteo_ray.runs import (
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import (
     MASKS,
     SCHEMA_VERSION,
-    Run,
     list_parts,
     read_parts,
     read_rows,
     read_table,
     scan_table,
 )
+from osteo_ray.commands.main import main
+from osteo_ray.config.build import build_config, read_yaml
+from osteo_ray.data.sources.opening import open_source
+from osteo_ray.experiment.dataset import read_dataset, read_pixels
+from osteo_ray.report.audit_page import write_audit_page
+from osteo_ray.report.export_forms import Content, read_export, write_content
 
 PACKAGE = Path(osteo_ray.__file__).parent
 
@@ -176,7 +176,7 @@ class TestTables:
     def test_image_changed_into_a_pickle_later_runs_no_code(
         self, tmp_path: Path, trace: Path
     ) -> None:
-        from osteo_ray.data.readers import TableReader
+        from osteo_ray.data.sources.readers import TableReader
 
         _write(tmp_path / "a.parquet", image=_nested([Bomb(trace)]))
         with pytest.raises(InputError, match="Expected plain columns"):

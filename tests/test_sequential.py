@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from scipy import optimize, stats
 
-from osteo_ray.config.names import Spending
 from osteo_ray.statistics.power import smallest_detectable
 from osteo_ray.statistics.sequential import (
     LookPlan,
@@ -19,6 +18,7 @@ from osteo_ray.statistics.sequential import (
     plan_looks,
     predictive_power,
 )
+from osteo_ray.statistics.settings import Spending
 from osteo_ray.statistics.spending import spend
 
 FIFTHS = (0.2, 0.4, 0.6, 0.8, 1.0)

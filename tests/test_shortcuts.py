@@ -8,7 +8,12 @@ import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 
 from osteo_ray.data import shortcuts
-from osteo_ray.data.looks import FRAME_SIZE, HISTOGRAM_BINS, describe_look, shrink_to_preview
+from osteo_ray.data.decoding.description import (
+    FRAME_SIZE,
+    HISTOGRAM_BINS,
+    describe_look,
+    shrink_to_preview,
+)
 from osteo_ray.data.shortcuts import (
     Shortcut,
     describe_exposure,

@@ -18,11 +18,11 @@ import pytest
 from corpus import write_image
 from PIL import Image
 
-from osteo_ray.data.images import UnreadableImageError
-from osteo_ray.data.listing import ITEM_COLUMNS, Source
-from osteo_ray.data.readers import ArrayStream, FileReader
-from osteo_ray.data.sources import open_source
-from osteo_ray.errors import InputError
+from osteo_ray.base.errors import InputError
+from osteo_ray.data.decoding.images import UnreadableImageError
+from osteo_ray.data.sources.listing import ITEM_COLUMNS, Source
+from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.sources.readers import ArrayStream, FileReader
 
 
 def draw(seed: int = 0) -> bytes:

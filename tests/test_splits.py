@@ -9,8 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.model_selection import StratifiedGroupKFold
 
-from osteo_ray.data import allocation
-from osteo_ray.data.splits import (
+from osteo_ray.base.errors import InputError
+from osteo_ray.data.splits import allocation
+from osteo_ray.data.splits.assignment import (
     SPLIT_NAMES,
     assign_fold_splits,
     assign_folds,
@@ -19,7 +20,6 @@ from osteo_ray.data.splits import (
     divide_training,
     shuffle_labels,
 )
-from osteo_ray.errors import InputError
 
 PAPER = (7, 2, 1)
 RATIOS = st.sampled_from([PAPER, (3, 1, 1), (70, 15, 15), (1, 1, 1), (98, 1, 1), (1, 2, 5)])

@@ -17,34 +17,11 @@ import pyarrow as pa
 import pytest
 import torch
 
-from osteo_ray.cli import main
-from osteo_ray.config.groups import TrainingSettings
-from osteo_ray.errors import InputError, StorageError
-from osteo_ray.job_paths import check_job_paths
-from osteo_ray.models.batches import ImageSet
-from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
-from osteo_ray.models.classifier import build_classifier, load_classifier, save_classifier
-from osteo_ray.models.training import train_classifier
-from osteo_ray.noise import capture_noise
-from osteo_ray.remote import RemotePath
-from osteo_ray.runs import (
-    PIXELS,
-    SPLITS,
-    Run,
-    count_rows,
-    list_parts,
-    open_run,
-    read_json,
-    read_parts,
-    read_rows,
-    read_table,
-    read_tables,
-    scan_table,
-    write_json,
-    write_pixels,
-    write_table,
-)
-from osteo_ray.storage import (
+from osteo_ray.base.errors import InputError, StorageError
+from osteo_ray.base.noise import capture_noise
+from osteo_ray.base.remote import RemotePath
+from osteo_ray.base.runs import Run, open_run
+from osteo_ray.base.storage import (
     LOCK,
     UNFINISHED,
     Place,
@@ -58,6 +35,28 @@ from osteo_ray.storage import (
     remove_tree,
     write_whole,
 )
+from osteo_ray.base.tables import (
+    PIXELS,
+    SPLITS,
+    count_rows,
+    list_parts,
+    read_json,
+    read_parts,
+    read_rows,
+    read_table,
+    read_tables,
+    scan_table,
+    write_json,
+    write_pixels,
+    write_table,
+)
+from osteo_ray.commands.job_paths import check_job_paths
+from osteo_ray.commands.main import main
+from osteo_ray.models.batches import ImageSet
+from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
+from osteo_ray.models.classifier import build_classifier, load_classifier, save_classifier
+from osteo_ray.models.settings import TrainingSettings
+from osteo_ray.models.training import train_classifier
 
 BUCKET = "results"
 

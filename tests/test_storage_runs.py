@@ -18,29 +18,28 @@ import pytest
 from PIL import Image
 from rich.console import Console
 
-from osteo_ray.cli import main
-from osteo_ray.compare.dataset import read_dataset
-from osteo_ray.compare.experiment import Trial, describe_experiment
-from osteo_ray.compare.stages import Outcome, compare
-from osteo_ray.config.build import build_config, read_yaml
-from osteo_ray.config.compare import CompareConfig
-from osteo_ray.lock import HeldError, Holder, hold
-from osteo_ray.progress import JobProgress
-from osteo_ray.remote import RemotePath
-from osteo_ray.report.export import export_run
-from osteo_ray.report.export_forms import read_export
-from osteo_ray.runs import (
+from osteo_ray.base.lock import HeldError, Holder, hold
+from osteo_ray.base.progress import JobProgress
+from osteo_ray.base.remote import RemotePath
+from osteo_ray.base.runs import Run, open_run
+from osteo_ray.base.storage import LOCK, UNFINISHED, local_copy, locate, remove_tree
+from osteo_ray.base.tables import (
     FAITHFULNESS,
     IMAGES,
     MASKS,
     PIXELS,
-    Run,
-    open_run,
     read_json,
     read_parts,
     read_table,
 )
-from osteo_ray.storage import LOCK, UNFINISHED, local_copy, locate, remove_tree
+from osteo_ray.commands.main import main
+from osteo_ray.config.build import build_config, read_yaml
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.experiment.dataset import read_dataset
+from osteo_ray.experiment.trials import Trial, describe_experiment
+from osteo_ray.pipeline.compare.stages import Outcome, compare
+from osteo_ray.report.export import export_run
+from osteo_ray.report.export_forms import read_export
 
 pytestmark = pytest.mark.ray
 
@@ -271,7 +270,7 @@ def test_a_run_that_is_taken_over_stops(tmp_path: Path) -> None:
     out = tmp_path / "knees"
     flags = ["--models", MODEL, "--seeds", "2", "--image-size", "32", "--epochs", "300"]
     process = subprocess.Popen(
-        [sys.executable, "-m", "osteo_ray.cli", "compare", "--out", str(out), *flags],
+        [sys.executable, "-m", "osteo_ray.commands.main", "compare", "--out", str(out), *flags],
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

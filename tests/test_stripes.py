@@ -5,8 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from osteo_ray.config.groups import LimeSettings
-from osteo_ray.data.stripes import (
+from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.explain.superpixels import find_superpixels
+from osteo_ray.pipeline.validate.stripes import (
     CLASSES,
     GRID,
     PATCH_PX,
@@ -16,7 +17,6 @@ from osteo_ray.data.stripes import (
     StripedSet,
     draw_set,
 )
-from osteo_ray.explain.superpixels import find_superpixels
 
 
 def by_patch(values: np.ndarray) -> np.ndarray:

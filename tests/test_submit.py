@@ -20,13 +20,13 @@ from typing import Any
 import pytest
 from ray_heads import BIN, Head, Proxy, start_head
 
-import osteo_ray.submission.following as following
-from osteo_ray.cli import main
-from osteo_ray.errors import IncompleteError, InputError
-from osteo_ray.submission.attempts import Submission, run_attempts
-from osteo_ray.submission.head import UnknownJobError, UnreachableError
-from osteo_ray.submission.outcome import Outcome
-from osteo_ray.submission.packing import pack_config, pack_package
+import osteo_ray.pipeline.submit.following as following
+from osteo_ray.base.errors import IncompleteError, InputError
+from osteo_ray.commands.main import main
+from osteo_ray.pipeline.submit.attempts import Submission, run_attempts
+from osteo_ray.pipeline.submit.head import UnknownJobError, UnreachableError
+from osteo_ray.pipeline.submit.outcome import Outcome
+from osteo_ray.pipeline.submit.packing import pack_config, pack_package
 
 SMALLEST = (
     *("--models", "test_byobnet", "--arms", "original", "--seeds", "2"),
@@ -46,8 +46,8 @@ class TestPacking:
     def test_packed_code_is_what_runs_and_names_itself(self, tmp_path: Path) -> None:
         pack_package(tmp_path)
         code = (
-            "import importlib.metadata, osteo_ray.job\n"
-            "print(osteo_ray.job.__file__, importlib.metadata.version('osteo-ray'))"
+            "import importlib.metadata, osteo_ray.commands.job\n"
+            "print(osteo_ray.commands.job.__file__, importlib.metadata.version('osteo-ray'))"
         )
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -169,7 +169,7 @@ class TestAttempts:
         submission = Submission("compare", ("--out", "/a b/run"), "knees", retries, 0.1)
         outcome = run_attempts(head, submission, lambda _: None, told.append)  # type: ignore[arg-type]
         entrypoints = {entrypoint for _, entrypoint in head.submitted}
-        assert entrypoints == {"python -m osteo_ray.job compare --out '/a b/run'"}
+        assert entrypoints == {"python -m osteo_ray.commands.job compare --out '/a b/run'"}
         return outcome, [job for job, _ in head.submitted], "\n".join(told)
 
     @pytest.mark.parametrize("code", [1, -9, 137, None])
@@ -279,7 +279,7 @@ class TestHeadsThatRefuse:
         monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
 
     def connect(self, address: str) -> Any:
-        from osteo_ray.submission.head import Head as Connection
+        from osteo_ray.pipeline.submit.head import Head as Connection
 
         return Connection(address)
 
@@ -338,7 +338,7 @@ def submit(head: Head, *words: str, **settings: Any) -> "subprocess.Popen[str]":
     """Start `osteo-ray submit` in a folder that is not the repository."""
     environment = settings.pop("environment", head.environment)
     return subprocess.Popen(
-        [sys.executable, "-m", "osteo_ray.cli", "submit", "--address", head.url, *words],
+        [sys.executable, "-m", "osteo_ray.commands.main", "submit", "--address", head.url, *words],
         env={**environment, "PYTHONPATH": settings.pop("package", _find_package())},
         cwd="/",
         stdout=subprocess.PIPE,

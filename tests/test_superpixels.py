@@ -5,9 +5,8 @@ from typing import get_args
 import numpy as np
 import pytest
 
-from osteo_ray.config.groups import LimeSettings
-from osteo_ray.config.names import Superpixels
-from osteo_ray.data.phantom_set import make_phantoms
+from osteo_ray.data.phantoms.sets import make_phantoms
+from osteo_ray.explain.settings import LimeSettings, Superpixels
 from osteo_ray.explain.superpixels import find_superpixels
 
 KINDS = get_args(Superpixels)

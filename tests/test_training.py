@@ -14,11 +14,11 @@ import torch.distributed
 from torch import nn
 from torch.nn import functional
 
-from osteo_ray.config.groups import NO_AUGMENTATION, AugmentationSettings, TrainingSettings
 from osteo_ray.models.augmentation import draw_affine, warp_images
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier
 from osteo_ray.models.prediction import predict_logits, predict_probabilities
+from osteo_ray.models.settings import NO_AUGMENTATION, AugmentationSettings, TrainingSettings
 from osteo_ray.models.training import (
     DivergedError,
     Epoch,

@@ -14,23 +14,19 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from osteo_ray.compare import trials
-from osteo_ray.compare.arms import ARMS
-from osteo_ray.compare.experiment import Experiment, MaskJob, Trial, plan_trials
-from osteo_ray.compare.mask_jobs import list_explanations
-from osteo_ray.compare.trials import run_trial
+from osteo_ray.arms.arm import ARM_NAMES, ARMS
+from osteo_ray.base.errors import LeakError
+from osteo_ray.base.events import Explained
+from osteo_ray.base.mappings import merge_settings
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import FAITHFULNESS, HEATMAPS, MASKS, PIXELS, read_parts, write_table
 from osteo_ray.config.build import build_config
-from osteo_ray.config.groups import LimeSettings
-from osteo_ray.config.mappings import merge_settings
-from osteo_ray.config.names import ARM_NAMES
-from osteo_ray.data.images import resize_image
+from osteo_ray.data.decoding.images import resize_image
 from osteo_ray.data.masks import unpack_mask
-from osteo_ray.data.phantom_set import make_phantoms
-from osteo_ray.errors import LeakError
-from osteo_ray.events import Explained
-from osteo_ray.explain import explainer
-from osteo_ray.explain.explainer import Explainer, derive_rng
+from osteo_ray.data.phantoms.sets import make_phantoms
+from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, plan_trials
 from osteo_ray.explain.jobs import Explainable, read_done
+from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.models import forward
 from osteo_ray.models.batches import ImageSet
@@ -38,7 +34,11 @@ from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import Classifier, build_classifier, load_classifier
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import make_deterministic
-from osteo_ray.runs import FAITHFULNESS, HEATMAPS, MASKS, PIXELS, Run, read_parts, write_table
+from osteo_ray.pipeline.compare import trials
+from osteo_ray.pipeline.compare.mask_jobs import list_explanations
+from osteo_ray.pipeline.compare.trials import run_trial
+from osteo_ray.pipeline.explain import actor as explainer
+from osteo_ray.pipeline.explain.actor import Explainer, derive_rng
 
 CPU = torch.device("cpu")
 MODEL = "test_efficientnet"

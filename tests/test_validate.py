@@ -9,12 +9,10 @@ import pytest
 from rich.console import Console
 from scipy import stats
 
-from osteo_ray.cli import main
-from osteo_ray.statistics.metrics import compute_results
-from osteo_ray.statistics.predictions import encode_predictions
-from osteo_ray.validate.show import list_missed, show_rates
-from osteo_ray.validate.simulation import CLASSES, Setting, draw_experiment, list_splits
-from osteo_ray.validate.tables import (
+from osteo_ray.commands.main import main
+from osteo_ray.commands.validate_tables import list_missed, show_rates
+from osteo_ray.pipeline.validate.simulation import CLASSES, Setting, draw_experiment, list_splits
+from osteo_ray.pipeline.validate.tables import (
     BARS,
     SETTINGS,
     Finding,
@@ -23,6 +21,8 @@ from osteo_ray.validate.tables import (
     summarize,
     validate_tables,
 )
+from osteo_ray.statistics.metrics import compute_results
+from osteo_ray.statistics.predictions import encode_predictions
 
 NAMED = {setting.name: setting for setting in SETTINGS}
 

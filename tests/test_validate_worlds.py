@@ -10,17 +10,18 @@ import ray.data
 import torch
 from rich.console import Console
 
-from osteo_ray.cli import main
-from osteo_ray.compare.experiment import MaskJob, Trial, plan_trials
-from osteo_ray.compare.keep_masks import read_keep_masks
-from osteo_ray.data.stripes import draw_set
-from osteo_ray.data.worlds import WORLDS
-from osteo_ray.errors import IncompleteError
+from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import write_json
+from osteo_ray.commands.main import main
+from osteo_ray.commands.validate_tables import list_missed_worlds, show_worlds
+from osteo_ray.experiment.keep_masks import read_keep_masks
+from osteo_ray.experiment.trials import MaskJob, Trial, plan_trials
 from osteo_ray.models.classifier import build_classifier
-from osteo_ray.runs import Run, write_json
-from osteo_ray.validate.planted import ARMS, judge_world, open_world, plant_masks
-from osteo_ray.validate.show import list_missed_worlds, show_worlds
-from osteo_ray.validate.worlds import (
+from osteo_ray.pipeline.validate.planted import ARMS, judge_world, open_world, plant_masks
+from osteo_ray.pipeline.validate.planted_worlds import WORLDS
+from osteo_ray.pipeline.validate.stripes import draw_set
+from osteo_ray.pipeline.validate.worlds import (
     join_false_gains,
     place_of,
     summarize_world,

@@ -7,9 +7,9 @@ import pandas as pd
 import pytest
 from scipy import stats
 
-from osteo_ray.compare.protocol_gains import join_gains, subtract_gains
 from osteo_ray.config.build import build
 from osteo_ray.config.compare import SOURCES, ProtocolsConfig, VarianceConfig
+from osteo_ray.experiment.protocol_gains import join_gains, subtract_gains
 from osteo_ray.statistics.variance import divide_variance, share_variance
 
 

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_ray.compare.arms import ARMS, CONTROLS, list_primary, list_secondary
-from osteo_ray.compare.comparison import Analysis, build_comparison
-from osteo_ray.compare.verdict import Circumstances, Verdict, judge_model, judge_overall
-from osteo_ray.config.names import ARM_NAMES, METRIC_NAMES
+from osteo_ray.arms.arm import ARM_NAMES, ARMS, CONTROLS, list_primary, list_secondary
+from osteo_ray.experiment.comparison import Analysis, build_comparison
+from osteo_ray.experiment.verdict import Circumstances, Verdict, judge_model, judge_overall
 from osteo_ray.statistics.chance import AboveChance
 from osteo_ray.statistics.contrasts import Contrast, compare_arms
+from osteo_ray.statistics.settings import METRIC_NAMES
 from osteo_ray.statistics.significance import adjust_holm, corrected_t_test, wilcoxon_p
 
 PLAN: dict[str, Any] = {

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score, balanced_accuracy_score, matthews_corrcoef
 
-from osteo_ray.config.names import METRIC_NAMES
 from osteo_ray.statistics.metrics import compute_metrics
 from osteo_ray.statistics.predictions import Group
+from osteo_ray.statistics.settings import METRIC_NAMES
 from osteo_ray.statistics.weighted import COUNT_METRICS, SCORE_METRICS, measure_weighted
 
 CLASSES = {2: ["normal", "worn"], 3: ["a", "b", "c"]}

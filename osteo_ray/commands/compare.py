@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from osteo_ray.base.noise import Capture, capture_noise
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED, name_data, parse_config
 from osteo_ray.config.compare import CompareConfig, PlanConfig, ProtocolsConfig, VarianceConfig
-from osteo_ray.noise import Capture, capture_noise
 
 if TYPE_CHECKING:
-    from osteo_ray.compare.sweeps import Failure
-    from osteo_ray.storage import Place
+    from osteo_ray.base.storage import Place
+    from osteo_ray.pipeline.compare.sweeps import Failure
 
 
 _COMPARE_HELP = """\
@@ -43,11 +43,11 @@ def compare_command(arguments: list[str]) -> int:
 def run_compare(config: CompareConfig, captured: Capture) -> int:
     """Run a comparison, show its progress and its result; return the exit code."""
     # Imported here: Ray takes seconds to import, and `--help` does without it.
+    from osteo_ray.base.progress import JobProgress
+    from osteo_ray.commands.compare_tables import show_comparison
     from osteo_ray.commands.logs import keeping_log
-    from osteo_ray.compare.prepare import locate_run
-    from osteo_ray.compare.stages import compare
-    from osteo_ray.progress import JobProgress
-    from osteo_ray.report.terminal import show_comparison
+    from osteo_ray.pipeline.compare.prepare import locate_run
+    from osteo_ray.pipeline.compare.stages import compare
 
     run = locate_run(config)
     captured.err.print(f"Run directory: {run.root}", highlight=False, soft_wrap=True)
@@ -105,8 +105,8 @@ def plan_command(arguments: list[str]) -> int:
     """Run `osteo-ray plan` with these words; return the exit code."""
     config = parse_plan(arguments)
     # Imported here: SciPy and Ray take seconds to import, and `--help` does without them.
-    from osteo_ray.compare.plan import make_plan, measure_hours
-    from osteo_ray.report.plan_terminal import show_plan
+    from osteo_ray.commands.plan_tables import show_plan
+    from osteo_ray.pipeline.compare.plan import make_plan, measure_hours
 
     with capture_noise() as captured:
         plan = make_plan(config)
@@ -132,9 +132,9 @@ def protocols_command(arguments: list[str]) -> int:
     words = name_data(arguments)
     config = parse_config(ProtocolsConfig, words, "osteo-ray protocols", _PROTOCOLS_HELP)
     with capture_noise() as captured:
-        from osteo_ray.compare.protocols import compare_protocols
-        from osteo_ray.progress import JobProgress
-        from osteo_ray.report.terminal import show_protocols
+        from osteo_ray.base.progress import JobProgress
+        from osteo_ray.commands.compare_tables import show_protocols
+        from osteo_ray.pipeline.compare.protocols import compare_protocols
 
         root, gains, outcomes = compare_protocols(config, JobProgress(captured.err))
         captured.keep_log(root / "logs")
@@ -158,9 +158,9 @@ def variance_command(arguments: list[str]) -> int:
     words = name_data(arguments)
     config = parse_config(VarianceConfig, words, "osteo-ray variance", _VARIANCE_HELP)
     with capture_noise() as captured:
-        from osteo_ray.compare.variance_runs import measure_variance
-        from osteo_ray.progress import JobProgress
-        from osteo_ray.report.terminal import show_variance
+        from osteo_ray.base.progress import JobProgress
+        from osteo_ray.commands.compare_tables import show_variance
+        from osteo_ray.pipeline.compare.variance_runs import measure_variance
 
         run, budget, failures = measure_variance(config, JobProgress(captured.err))
         captured.keep_log(run.logs)

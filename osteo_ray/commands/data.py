@@ -7,11 +7,11 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.noise import Capture, capture_noise
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED, FINDINGS, name_data, parse_config
 from osteo_ray.config.audit import AuditConfig
-from osteo_ray.config.groups import PhantomSettings
-from osteo_ray.errors import InputError
-from osteo_ray.noise import Capture, capture_noise
+from osteo_ray.data.settings import PhantomSettings
 
 _AUDIT_HELP = """\
 Find copies, label conflicts, blank images, shortcuts; say what may not be trusted.
@@ -41,9 +41,9 @@ def audit_command(arguments: list[str]) -> int:
 
 def run_audit(config: AuditConfig, captured: Capture) -> int:
     """Run an audit, show its progress and its findings; return the exit code."""
-    from osteo_ray.compare.audits import audit
-    from osteo_ray.progress import JobProgress
-    from osteo_ray.report.terminal import show_audit
+    from osteo_ray.base.progress import JobProgress
+    from osteo_ray.commands.compare_tables import show_audit
+    from osteo_ray.pipeline.audit.audits import audit
 
     outcome = audit(config, JobProgress(captured.err))
     show_audit(captured.out, outcome.audit)
@@ -75,8 +75,8 @@ def phantom_command(arguments: list[str]) -> int:
             out: A new or empty folder.
             settings: Of the set.
         """
-        from osteo_ray.data.phantom_set import write_phantoms
-        from osteo_ray.runs import write_whole
+        from osteo_ray.base.tables import write_whole
+        from osteo_ray.data.phantoms.sets import write_phantoms
 
         path = Path(out).expanduser().resolve()
         if path.exists():

@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from osteo_ray.base.noise import Capture, capture_noise
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, name_data, parse_config
 from osteo_ray.config.explain import ExplainConfig
-from osteo_ray.noise import Capture, capture_noise
 
 _EXPLAIN_HELP = """\
 Explain each image of a set with one trained classifier, by LIME or Grad-CAM; nothing is trained.
@@ -38,9 +38,9 @@ def explain_command(arguments: list[str]) -> int:
 
 def run_explain(config: ExplainConfig, captured: Capture) -> int:
     """Explain a set of images, show progress and what it came to; return the exit code."""
-    from osteo_ray.explain.explain_set import explain_set
-    from osteo_ray.progress import JobProgress
-    from osteo_ray.report.terminal import show_explanations
+    from osteo_ray.base.progress import JobProgress
+    from osteo_ray.commands.compare_tables import show_explanations
+    from osteo_ray.pipeline.explain.explain_set import explain_set
 
     run, summary = explain_set(config, JobProgress(captured.err))
     captured.keep_log(run.logs)

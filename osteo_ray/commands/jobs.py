@@ -5,18 +5,18 @@ from dataclasses import dataclass
 from operator import attrgetter
 from typing import Any
 
+from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.remote import split_uri
+from osteo_ray.base.storage import locate
 from osteo_ray.commands.compare import parse_compare
 from osteo_ray.commands.data import parse_audit
 from osteo_ray.commands.explain import parse_explain
+from osteo_ray.commands.job_paths import check_job_paths
 from osteo_ray.commands.reproduce import parse_reproduce
 from osteo_ray.config.audit import AuditConfig
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.explain import ExplainConfig
-from osteo_ray.errors import InputError, suggest
-from osteo_ray.job_paths import check_job_paths
-from osteo_ray.remote import split_uri
-from osteo_ray.reproduce.config import ReproduceConfig
-from osteo_ray.storage import locate
+from osteo_ray.config.reproduce import ReproduceConfig
 
 
 @dataclass(frozen=True)

@@ -3,9 +3,9 @@
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from osteo_ray.lock import HeldError, LockLostError
-from osteo_ray.noise import Capture
-from osteo_ray.runs import Run
+from osteo_ray.base.lock import HeldError, LockLostError
+from osteo_ray.base.noise import Capture
+from osteo_ray.base.runs import Run
 
 
 @contextmanager

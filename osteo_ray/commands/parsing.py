@@ -7,9 +7,9 @@ from pathlib import Path
 
 import tyro
 
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.trust import refuse_secrets
 from osteo_ray.config.build import Config, build, read_yaml
-from osteo_ray.errors import InputError
-from osteo_ray.trust import refuse_secrets
 
 DONE, FAILED, BAD_INPUT, FINDINGS, DRIFT = 0, 1, 2, 3, 4
 """Exit codes."""

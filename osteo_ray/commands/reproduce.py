@@ -2,9 +2,9 @@
 
 from collections.abc import Sequence
 
+from osteo_ray.base.noise import Capture, capture_noise
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, DRIFT, FAILED, name_data, parse_config
-from osteo_ray.noise import Capture, capture_noise
-from osteo_ray.reproduce.config import ReproduceConfig
+from osteo_ray.config.reproduce import ReproduceConfig
 
 _REPRODUCE_HELP = """\
 Rerun a stored run of osteo-ray compare here and now, and say what has drifted.
@@ -41,10 +41,10 @@ def reproduce_command(arguments: list[str]) -> int:
 def run_reproduce(config: ReproduceConfig, captured: Capture) -> int:
     """Reproduce a run, show progress and what it came to; return the exit code."""
     # Imported here: Ray takes seconds to import, and `--help` does without it.
-    from osteo_ray.progress import JobProgress
-    from osteo_ray.report.reproduce_terminal import show_reproduction
+    from osteo_ray.base.progress import JobProgress
+    from osteo_ray.commands.reproduce_tables import show_reproduction
+    from osteo_ray.pipeline.reproduce.rerun import REPRODUCED, reproduce
     from osteo_ray.report.reproductions_page import write_page
-    from osteo_ray.reproduce.rerun import REPRODUCED, reproduce
 
     found = reproduce(config, JobProgress(captured.err))
     if found.kept is not None:

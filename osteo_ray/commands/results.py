@@ -6,8 +6,8 @@ from typing import Annotated, Literal
 import tyro
 from rich.console import Console
 
+from osteo_ray.base.errors import InputError
 from osteo_ray.commands.parsing import DONE, FINDINGS
-from osteo_ray.errors import InputError
 
 
 def report_command(arguments: list[str]) -> int:
@@ -19,8 +19,8 @@ def report_command(arguments: list[str]) -> int:
         Args:
             run: The run directory, a path or URI.
         """
+        from osteo_ray.base.runs import open_run
         from osteo_ray.report.page import write_report
-        from osteo_ray.runs import open_run
 
         found = open_run(run)
         if not found.comparison.exists():
@@ -55,9 +55,9 @@ def export_command(arguments: list[str]) -> int:
             models: By default all of the run.
             seeds: By default all of the run.
         """
+        from osteo_ray.base.runs import open_run
+        from osteo_ray.base.storage import reach
         from osteo_ray.report.export import export_run
-        from osteo_ray.runs import open_run
-        from osteo_ray.storage import reach
 
         place = None if out is None else reach(out)
         for data_set in export_run(open_run(run), arm, form, out=place, models=models, seeds=seeds):
@@ -101,10 +101,10 @@ def check_table_command(arguments: list[str]) -> int:
         check_table, prog="osteo-ray check-table", description=_CHECK_TABLE_HELP, args=arguments
     )
     # Imported here: SciPy takes a second to import, and `--help` does without it.
-    from osteo_ray.printed import table_check
-    from osteo_ray.printed.published import list_printed_rows
-    from osteo_ray.printed.table_csv import PrintedTable, read_table
-    from osteo_ray.report.table_terminal import show_table_check
+    from osteo_ray.check_table import table_check
+    from osteo_ray.check_table.published import list_printed_rows
+    from osteo_ray.check_table.table_csv import PrintedTable, read_table
+    from osteo_ray.commands.check_table_tables import show_table_check
 
     table = PrintedTable(list_printed_rows(), ()) if path is None else read_table(path)
     found = table_check.check_table(table.rows)

@@ -9,9 +9,9 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from osteo_ray.base.errors import InputError
 from osteo_ray.commands.jobs import JOBS, check_job
 from osteo_ray.commands.parsing import BAD_INPUT
-from osteo_ray.errors import InputError
 
 _SUBMIT_HELP = f"""\
 Run a command as a job on a Ray cluster, follow it, and end as it ends.
@@ -83,11 +83,11 @@ def submit_command(arguments: list[str]) -> int:
     """Run `osteo-ray submit` with these words; return the exit code."""
     options = parse_submit(arguments)
     # Imported here: Ray takes seconds to import, and bad flags need no cluster.
-    from osteo_ray.submission.packing import check_as_packed
+    from osteo_ray.pipeline.submit.packing import check_as_packed
 
     report = check_as_packed(check_job, options.job, options.arguments)
-    from osteo_ray.submission.attempts import Submission, run_attempts
-    from osteo_ray.submission.head import Head
+    from osteo_ray.pipeline.submit.attempts import Submission, run_attempts
+    from osteo_ray.pipeline.submit.head import Head
 
     errors = Console(stderr=True)
 

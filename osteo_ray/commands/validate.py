@@ -5,9 +5,9 @@ from pathlib import Path
 
 import tyro
 
+from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.noise import Capture, capture_noise
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
-from osteo_ray.errors import InputError, suggest
-from osteo_ray.noise import Capture, capture_noise
 
 
 def validate_command(arguments: list[str]) -> int:
@@ -30,9 +30,9 @@ def _tables(experiments: int = 2000, seed: int = 0) -> int:
         experiments: Per setting.
         seed: Of all random numbers.
     """
-    from osteo_ray.cluster import connect
-    from osteo_ray.validate.show import list_missed, show_rates
-    from osteo_ray.validate.tables import SETTINGS, validate_tables
+    from osteo_ray.cluster.connection import connect
+    from osteo_ray.commands.validate_tables import list_missed, show_rates
+    from osteo_ray.pipeline.validate.tables import SETTINGS, validate_tables
 
     if experiments < 1 or seed < 0:
         raise InputError(
@@ -61,12 +61,12 @@ def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...
         out: Folder in which each verdict is kept.
         only: Names of worlds; by default all.
     """
-    from osteo_ray.cluster import connect, plan_resources
-    from osteo_ray.config.groups import ResourceSettings
-    from osteo_ray.data.worlds import WORLDS
-    from osteo_ray.progress import JobProgress, Stage
-    from osteo_ray.validate.show import list_missed_worlds, show_worlds
-    from osteo_ray.validate.worlds import place_of, plan_experiments, validate_worlds
+    from osteo_ray.base.progress import JobProgress, Stage
+    from osteo_ray.cluster.connection import connect, plan_resources
+    from osteo_ray.cluster.settings import ResourceSettings
+    from osteo_ray.commands.validate_tables import list_missed_worlds, show_worlds
+    from osteo_ray.pipeline.validate.planted_worlds import WORLDS
+    from osteo_ray.pipeline.validate.worlds import place_of, plan_experiments, validate_worlds
 
     if experiments < 1:
         raise InputError(f"Expected at least one experiment, but got {experiments}.")

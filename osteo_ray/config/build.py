@@ -7,14 +7,14 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
+from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.mappings import merge_settings
+from osteo_ray.base.paths import PHANTOM
+from osteo_ray.base.settings import Settings
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.config.groups import Settings
-from osteo_ray.config.mappings import merge_settings
-from osteo_ray.config.names import PHANTOM
-from osteo_ray.errors import InputError, suggest
 
 if TYPE_CHECKING:
-    from osteo_ray.storage import Place
+    from osteo_ray.base.storage import Place
 
 Config = TypeVar("Config", bound=Settings)
 DEMO: dict[str, Any] = {

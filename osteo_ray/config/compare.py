@@ -5,19 +5,14 @@ from typing import Any, Literal, NamedTuple
 
 from pydantic import Field, field_validator, model_validator
 
-from osteo_ray.config.groups import LimeSettings, StatisticsSettings
-from osteo_ray.config.mappings import hash_settings
-from osteo_ray.config.names import (
-    ARM_NAMES,
-    ARM_PRESETS,
-    CLEAN,
-    PHANTOM,
-    Background,
-    ConflictPolicy,
-)
-from osteo_ray.config.paths import locate_file
+from osteo_ray.arms.arm import ARM_NAMES, ARM_PRESETS, CLEAN
+from osteo_ray.base.errors import suggest
+from osteo_ray.base.mappings import hash_settings
+from osteo_ray.base.paths import PHANTOM, locate_file
 from osteo_ray.config.setup import SetupConfig, without_repeats
-from osteo_ray.errors import suggest
+from osteo_ray.data.settings import Background, ConflictPolicy
+from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.statistics.settings import StatisticsSettings
 
 
 class Seeds(NamedTuple):

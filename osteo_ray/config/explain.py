@@ -4,10 +4,11 @@ from typing import Any
 
 from pydantic import Field, field_validator
 
-from osteo_ray.config.groups import LimeSettings, PhantomSettings, SlotSettings
-from osteo_ray.config.names import PHANTOM, ExplainMethod
-from osteo_ray.config.paths import locate_file
+from osteo_ray.base.paths import PHANTOM, locate_file
+from osteo_ray.cluster.settings import SlotSettings
 from osteo_ray.config.setup import SourceConfig
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.explain.settings import ExplainMethod, LimeSettings
 
 
 class ExplainConfig(SourceConfig):

@@ -6,11 +6,13 @@ from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
-from osteo_ray.config.groups import PhantomSettings, ResourceSettings, Settings, TrainingSettings
-from osteo_ray.config.names import PHANTOM, ConflictPolicy
-from osteo_ray.config.paths import locate_data, locate_file
-from osteo_ray.errors import suggest
-from osteo_ray.trust import refuse_secrets
+from osteo_ray.base.errors import suggest
+from osteo_ray.base.paths import PHANTOM, locate_data, locate_file
+from osteo_ray.base.settings import Settings
+from osteo_ray.base.trust import refuse_secrets
+from osteo_ray.cluster.settings import ResourceSettings
+from osteo_ray.data.settings import ConflictPolicy, PhantomSettings
+from osteo_ray.models.settings import TrainingSettings
 
 DATA_HELP = (
     "Folder with a subfolder per class; manifest (.csv, .parquet), archive (.npz) or data list "

@@ -3,15 +3,15 @@
 A *keep-mask* is True (1) where the image is kept and False (0) where it is blacked out.
 """
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 
+from osteo_ray.data.settings import View
+
 if TYPE_CHECKING:
     import torch
-
-View = Literal["image", "masked", "silhouette"]
 
 
 def pack_mask(keep_mask: np.ndarray) -> bytes:

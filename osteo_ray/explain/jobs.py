@@ -6,9 +6,10 @@ from typing import Any
 
 import pyarrow.compute as pc
 
-from osteo_ray.config.names import ExplainMethod
-from osteo_ray.runs import MASKS, Run, count_rows, read_parts, read_table
-from osteo_ray.storage import Place
+from osteo_ray.base.runs import Run
+from osteo_ray.base.storage import Place
+from osteo_ray.base.tables import MASKS, count_rows, read_parts, read_table
+from osteo_ray.explain.settings import ExplainMethod
 
 
 @dataclass(frozen=True)

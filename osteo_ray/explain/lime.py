@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from osteo_ray.config.groups import LimeSettings
 from osteo_ray.data.masks import blur_image
 from osteo_ray.explain.sampling import draw_adaptive_rows, draw_rows
+from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.forward import Predict
 
 _FIRST_PER_SUPERPIXEL = 2  # rows before the first look at the stability

@@ -7,8 +7,7 @@ import numpy as np
 from skimage.color import gray2rgb
 from skimage.segmentation import felzenszwalb, quickshift, slic
 
-from osteo_ray.config.groups import LimeSettings
-from osteo_ray.config.names import Superpixels
+from osteo_ray.explain.settings import LimeSettings, Superpixels
 
 
 def find_superpixels(image: np.ndarray, settings: LimeSettings) -> np.ndarray:

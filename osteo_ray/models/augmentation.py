@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from osteo_ray.config.groups import AugmentationSettings
+from osteo_ray.models.settings import AugmentationSettings
 
 
 def draw_affine(

@@ -5,8 +5,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
-from osteo_ray.config.names import Background
-from osteo_ray.data.masks import View, apply_view, make_background
+from osteo_ray.data.masks import apply_view, make_background
+from osteo_ray.data.settings import Background, View
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from dataclasses import asdict, dataclass
 
 import safetensors
 
-from osteo_ray.errors import InputError
-from osteo_ray.storage import Place, local_copy
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.storage import Place, local_copy
 
 _KEY, _VERSION = "osteo_ray", 1
 

@@ -10,10 +10,10 @@ import timm
 import torch
 from torch import nn
 
-import osteo_ray.models.stripe_net  # noqa: F401  # makes its networks known to timm
-from osteo_ray.errors import InputError, suggest
+import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # makes its networks known to timm
+from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.storage import Place, local_copy, locate
 from osteo_ray.models.checkpoint import Checkpoint
-from osteo_ray.storage import Place, local_copy, locate
 
 HIDDEN_UNITS = {"efficientnet": 1024}
 """Families (part of the timm name) whose head has a hidden layer in the paper; others have none."""

@@ -19,8 +19,8 @@ import torch
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from osteo_ray.base.storage import Place, local_copy, write_whole
 from osteo_ray.models.classifier import Classifier
-from osteo_ray.storage import Place, local_copy, write_whole
 
 Backend = Literal["eager", "openvino"]
 Predict = Callable[[torch.Tensor], torch.Tensor]

@@ -12,12 +12,12 @@ import torch.distributed
 from torch.nn import functional
 from torch.nn.parallel import DistributedDataParallel
 
-from osteo_ray.config.groups import NO_AUGMENTATION, TrainingSettings
+from osteo_ray.base.storage import Place, local_copy, write_whole
 from osteo_ray.models.augmentation import draw_affine, warp_images
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier
 from osteo_ray.models.prediction import predict_logits
-from osteo_ray.storage import Place, local_copy, write_whole
+from osteo_ray.models.settings import NO_AUGMENTATION, TrainingSettings
 
 
 class DivergedError(Exception):

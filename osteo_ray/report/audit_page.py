@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from osteo_ray.data.copies import COPY_LIKENESS
+from osteo_ray.base.storage import Place, write_whole
+from osteo_ray.data.copies.likeness import COPY_LIKENESS
 from osteo_ray.report.figures import encode_picture
 from osteo_ray.report.page import open_template
-from osteo_ray.storage import Place, write_whole
 
 SHORTCUT_LABELS = {
     "frame": "file and frame: format, mode, size, aspect ratio, edges",

@@ -17,20 +17,21 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from osteo_ray.compare.arms import ARMS, CHANGES, TEACHERS
-from osteo_ray.compare.dataset import Dataset, read_dataset, read_pixels
-from osteo_ray.compare.experiment import Experiment, Trial, describe_experiment
-from osteo_ray.compare.keep_masks import KeepMasks, read_keep_masks
+from osteo_ray.arms.arm import ARMS, CHANGES, TEACHERS
+from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.mappings import hash_settings
+from osteo_ray.base.paths import PHANTOM
+from osteo_ray.base.runs import Run
+from osteo_ray.base.storage import UNFINISHED, Place, digest_file, lies_in, locate, write_whole
+from osteo_ray.base.tables import count_rows, read_json, write_json
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.config.mappings import hash_settings
-from osteo_ray.config.names import PHANTOM
-from osteo_ray.data.splits import SPLIT_NAMES
-from osteo_ray.errors import InputError, suggest
+from osteo_ray.data.splits.assignment import SPLIT_NAMES
+from osteo_ray.experiment.dataset import Dataset, read_dataset, read_pixels
+from osteo_ray.experiment.keep_masks import KeepMasks, read_keep_masks
+from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment
 from osteo_ray.explain.jobs import read_done
 from osteo_ray.report.export_forms import COLUMNS, CONTENT, Content, Form, write_content
-from osteo_ray.runs import Run, count_rows, read_json, write_json
-from osteo_ray.storage import UNFINISHED, Place, digest_file, lies_in, locate, write_whole
 
 _PASSING = ("created", "osteo_ray", "not_explained")  # what may differ between equal exports
 _BATCH = 64

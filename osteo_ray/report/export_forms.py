@@ -17,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from PIL import Image
 
-from osteo_ray.errors import InputError
-from osteo_ray.runs import read_table
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.tables import read_table
 
 Form = Literal["folder", "npz", "parquet"]
 FORMS: tuple[Form, ...] = get_args(Form)

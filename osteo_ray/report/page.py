@@ -15,21 +15,22 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from osteo_ray.compare.arms import ARMS
+from osteo_ray.arms.arm import ARMS
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.events import read_events
+from osteo_ray.base.mappings import list_differences
+from osteo_ray.base.runs import Run
+from osteo_ray.base.storage import Place, write_whole
+from osteo_ray.base.tables import FAITHFULNESS, read_json, read_parts, scan_table
+from osteo_ray.check_table.matrices import agrees, recompute
+from osteo_ray.check_table.published import PUBLISHED, PublishedRow
 from osteo_ray.config.build import build_config, read_yaml
-from osteo_ray.config.mappings import list_differences
-from osteo_ray.config.names import LOWER_IS_BETTER, METRIC_NAMES
 from osteo_ray.data.masks import unpack_mask
-from osteo_ray.errors import InputError
-from osteo_ray.events import read_events
-from osteo_ray.printed.matrices import agrees, recompute
-from osteo_ray.printed.published import PUBLISHED, PublishedRow
 from osteo_ray.report import figures
 from osteo_ray.report.reliability import draw_reliability
 from osteo_ray.report.timeline import draw_timeline, make_timeline
-from osteo_ray.runs import FAITHFULNESS, Run, read_json, read_parts, scan_table
+from osteo_ray.statistics.settings import LOWER_IS_BETTER, METRIC_NAMES
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
-from osteo_ray.storage import Place, write_whole
 
 Rows = list[dict[str, Any]]
 

@@ -8,8 +8,9 @@ import numpy as np
 import pyarrow.dataset as ds
 from matplotlib.axes import Axes
 
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import scan_table
 from osteo_ray.report.figures import ACCENT, ARM_LABELS, INK, MUTED, RULE, draw_grid
-from osteo_ray.runs import Run, scan_table
 from osteo_ray.statistics.metrics import bin_probabilities, judge_calibration
 from osteo_ray.statistics.predictions import encode_predictions
 

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
 
+from osteo_ray.base.storage import Place, write_whole
+from osteo_ray.pipeline.reproduce.drift import WORST
+from osteo_ray.pipeline.reproduce.ledger import Entry, list_changes
 from osteo_ray.report.drift_figure import draw_drift
 from osteo_ray.report.page import open_template
-from osteo_ray.reproduce.drift import WORST
-from osteo_ray.reproduce.ledger import Entry, list_changes
-from osteo_ray.storage import Place, write_whole
 
 _TOLD = 40  # drifted things of the latest reproduction
 

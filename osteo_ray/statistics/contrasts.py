@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
-from osteo_ray.config.names import LOWER_IS_BETTER
 from osteo_ray.statistics.bootstrap import estimate_interval
 from osteo_ray.statistics.pairing import TestValues, join_notes
 from osteo_ray.statistics.posterior import correlated_posterior, improvement_share
 from osteo_ray.statistics.power import seeds_needed, smallest_detectable
 from osteo_ray.statistics.resampling import Resampled
+from osteo_ray.statistics.settings import LOWER_IS_BETTER
 from osteo_ray.statistics.significance import (
     adjust_holm,
     corrected_t_test,

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from osteo_ray.config.names import METRIC_NAMES
+from osteo_ray.statistics.settings import METRIC_NAMES
 from osteo_ray.statistics.significance import corrected_t_test
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
 

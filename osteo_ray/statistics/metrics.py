@@ -12,7 +12,6 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import pandas as pd
 
-from osteo_ray.config.names import METRIC_NAMES
 from osteo_ray.statistics.predictions import (
     Group,
     Key,
@@ -22,6 +21,7 @@ from osteo_ray.statistics.predictions import (
     check_probabilities,
 )
 from osteo_ray.statistics.ranking import Ranking
+from osteo_ray.statistics.settings import METRIC_NAMES
 from osteo_ray.statistics.thresholds import OPERATING_NAMES, choose_threshold, measure_operation
 
 KEYS = list(Key._fields)

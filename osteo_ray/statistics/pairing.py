@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from osteo_ray.errors import InputError
+from osteo_ray.base.errors import InputError
 
 
 @dataclass(frozen=True)

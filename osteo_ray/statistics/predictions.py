@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from osteo_ray.errors import InputError
+from osteo_ray.base.errors import InputError
 
 NAMES = ("model", "arm", "split", "image_id", "label")
 """Columns of predictions that hold strings. To read them as dictionaries, by `read_table(path,

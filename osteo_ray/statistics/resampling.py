@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from osteo_ray.errors import InputError
+from osteo_ray.base.errors import InputError
 from osteo_ray.statistics.bootstrap import draw_weights
 from osteo_ray.statistics.predictions import Group, Key, Predictions
 from osteo_ray.statistics.weighted import measure_weighted

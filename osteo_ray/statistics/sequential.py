@@ -33,7 +33,7 @@ from typing import Literal
 import numpy as np
 from scipy import special, stats
 
-from osteo_ray.config.names import Spending
+from osteo_ray.statistics.settings import Spending
 from osteo_ray.statistics.significance import corrected_t_test
 from osteo_ray.statistics.spending import spend
 

@@ -8,7 +8,7 @@ import math
 
 from scipy import stats
 
-from osteo_ray.config.names import Spending
+from osteo_ray.statistics.settings import Spending
 
 
 def spend(fraction: float, alpha: float, spending: Spending) -> float:

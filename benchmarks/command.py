@@ -1,0 +1,279 @@
+"""`osteo-ray bench`: speed and quality beside rivals and the truth."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.noise import capture_noise
+from osteo_ray.base.paths import locate_data
+from osteo_ray.commands.parsing import DONE
+from osteo_ray.config.build import build, read_yaml
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.explain.settings import ExplainMethod, LimeSettings
+from osteo_ray.statistics.settings import METRIC_NAMES
+
+
+def bench_command(arguments: list[str]) -> int:
+    """Run `osteo-ray bench` with these words; return the exit code."""
+    tyro.extras.subcommand_cli_from_dict(
+        {
+            "ingest": _ingest,
+            "copies": _copies,
+            "lime": _lime,
+            "exactness": _exactness,
+            "fidelity": _fidelity,
+            "statistics": _statistics,
+            "actors": _actors,
+            "sweep": _sweep,
+            "stream": _stream,
+            "overhead": _overhead,
+        },
+        prog="osteo-ray bench",
+        description="Measure what the product does beside what else could be done.",
+        args=arguments,
+    )
+    return DONE
+
+
+def _ingest(
+    data: Annotated[str, tyro.conf.Positional], images: int = 20_000, image_size: int = 224
+) -> None:
+    """Read class folders with osteo_ray, torchvision and Ray Data, as fast as each can.
+
+    Args:
+        data: A folder with a subfolder per class.
+        images: How many to read; files are read again until there are so many.
+        image_size: Side, in pixels.
+    """
+    from benchmarks.ingest import bench_ingest
+    from benchmarks.tables import show_reading
+    from osteo_ray.cluster.connection import connect
+
+    with capture_noise() as captured, connect():
+        folder = Path(data).expanduser().resolve()
+        show_reading(captured.out, bench_ingest(folder, n_images=images, image_size=image_size))
+
+
+def _copies(sizes: tuple[int, ...] = (1000, 10_000), size_px: int = 96) -> None:
+    """Look for the planted copies in sets of phantoms: time, memory, precision, recall.
+
+    Args:
+        sizes: Images of each set.
+        size_px: Side of the images, in pixels.
+    """
+    from benchmarks.copies import bench_copies
+    from benchmarks.tables import show_findings
+    from osteo_ray.cluster.connection import connect
+
+    with capture_noise() as captured, connect():
+        for found in bench_copies(list(sizes), size_px=size_px):
+            show_findings(captured.out, found)
+
+
+def _lime(
+    data: Annotated[str, tyro.conf.Positional],
+    checkpoint: str,
+    images: int = 8,
+    samples: int = 1000,
+) -> None:
+    """Explain images with the `lime` package and with osteo_ray: time, overlap, memory.
+
+    Args:
+        data: Where the images are.
+        checkpoint: File of the classifier: a model.safetensors that a training left.
+        images: How many to explain.
+        samples: Perturbed images per explanation; in adaptive mode, at most.
+    """
+    from benchmarks.lime import bench_lime
+    from benchmarks.tables import show_masks
+    from osteo_ray.cluster.connection import connect
+
+    with capture_noise() as captured, connect():
+        file = Path(checkpoint).expanduser().resolve()
+        settings = build(LimeSettings, {"samples": samples})
+        timings = bench_lime(locate_data(data), file, n_images=images, settings=settings)
+        show_masks(captured.out, timings)
+
+
+def _exactness(
+    data: Annotated[str, tyro.conf.Positional],
+    checkpoint: str,
+    images: int = 50,
+    samples: int = 200,
+) -> None:
+    """Explain images with the `lime` package, and again from the rows that it drew.
+
+    Args:
+        data: Where the images are.
+        checkpoint: File of the classifier: a model.safetensors that a training left.
+        images: How many to explain.
+        samples: Perturbed images per explanation.
+    """
+    from benchmarks.exactness import compare_with_package
+    from benchmarks.tables import show_exactness
+    from osteo_ray.cluster.connection import connect
+
+    with capture_noise() as captured, connect():
+        file = Path(checkpoint).expanduser().resolve()
+        found = compare_with_package(locate_data(data), file, n_images=images, n_samples=samples)
+        show_exactness(captured.out, found)
+
+
+def _fidelity(
+    data: Annotated[str, tyro.conf.Positional],
+    checkpoint: str,
+    images: int = 100,
+    samples: int = 1000,
+    stabilities: tuple[float, ...] = (0.88, 0.9, 0.92, 0.94, 0.96, 1.0),
+) -> None:
+    """Explain images exactly, twice, and adaptively: does the adaptive mode lose anything?
+
+    Args:
+        data: Where the images are.
+        checkpoint: File of the classifier: a model.safetensors that a training left.
+        images: How many to explain.
+        samples: Perturbed images per explanation; in adaptive mode, at most.
+        stabilities: At which the adaptive mode ends, one after the other (--lime.stability).
+    """
+    from benchmarks.fidelity import bench_fidelity
+    from benchmarks.tables import show_fidelity
+    from osteo_ray.cluster.connection import connect
+
+    if images < 2:
+        raise InputError(f"Expected at least 2 --images, but got {images}.")
+    settings = build(LimeSettings, {"samples": samples})
+    for stability in stabilities:
+        build(LimeSettings, {"stability": stability})
+    with capture_noise() as captured, connect():
+        file = Path(checkpoint).expanduser().resolve()
+        found = bench_fidelity(
+            locate_data(data), file, stabilities, n_images=images, settings=settings
+        )
+        show_fidelity(captured.out, found, stabilities, images)
+
+
+def _statistics(
+    seeds: int = 50,
+    models: int = 2,
+    arms: int = 12,
+    test: int = 10_000,
+    metric: str = "accuracy",
+) -> None:
+    """Time the statistics of a large comparison, part by part, on a made-up table.
+
+    Args:
+        seeds: Trainings per model and arm.
+        models: Networks.
+        arms: At least three.
+        test: Test images per seed; ten times as many in all.
+        metric: The primary endpoint.
+    """
+    from benchmarks.statistics import bench_statistics
+    from benchmarks.tables import show_parts
+
+    if seeds < 2 or models < 1 or arms < 3 or test < 10:
+        raise InputError(
+            "Expected at least 2 seeds, 1 model, 3 arms and 10 test images, but got "
+            f"{seeds}, {models}, {arms} and {test}."
+        )
+    if metric not in METRIC_NAMES:
+        raise InputError(
+            f"Expected a metric among {', '.join(METRIC_NAMES)}, but got `{metric}`."
+            + suggest(metric, METRIC_NAMES)
+        )
+    parts = bench_statistics(
+        n_seeds=seeds, n_models=models, n_arms=arms, n_test=test, metric=metric
+    )
+    show_parts(Console(), parts)
+
+
+def _actors(
+    data: Annotated[str, tyro.conf.Positional],
+    checkpoint: str,
+    actors: tuple[int, ...] = (1, 2, 4),
+    images: int = 32,
+    samples: int = 200,
+) -> None:
+    """Explain the same images with one actor, two, four …, of one thread each.
+
+    Args:
+        data: A folder with a subfolder per class.
+        checkpoint: File of the classifier: a model.safetensors that a training left.
+        actors: How many, one number after the other.
+        images: How many to explain; files are read again until there are so many.
+        samples: Perturbed images per explanation, all of which are drawn.
+    """
+    from benchmarks.actors import bench_actors
+    from benchmarks.tables import show_speeds
+
+    _expect_positive(actors=actors, images=[images])
+    folder, file = (Path(path).expanduser().resolve() for path in (data, checkpoint))
+    settings = build(LimeSettings, {"samples": samples, "mode": "exact"})
+    with capture_noise() as captured:
+        speeds = bench_actors(folder, file, actors, n_images=images, settings=settings)
+        show_speeds(captured.out, speeds)
+
+
+def _sweep(trainings: int = 200) -> None:
+    """Train many tiny networks; then lose one training and see how soon it is there again.
+
+    Args:
+        trainings: How many, an even number.
+    """
+    from benchmarks.sweep import bench_sweep
+    from benchmarks.tables import show_sweep
+
+    if trainings < 4 or trainings % 2:
+        raise InputError(f"Expected --trainings to be even and at least 4, but got {trainings}.")
+    with capture_noise() as captured:
+        show_sweep(captured.out, bench_sweep(trainings))
+
+
+def _stream(
+    sizes: tuple[int, ...] = (1000, 10_000), method: ExplainMethod = "lime", workers: int = 2
+) -> None:
+    """Take sets of phantoms from files to masks by a tiny network: time and memory.
+
+    Args:
+        sizes: Images of each set.
+        method: How they are explained.
+        workers: CPUs of the cluster, of one actor each.
+    """
+    from benchmarks.stream import bench_stream
+    from benchmarks.tables import show_streams
+
+    _expect_positive(sizes=sizes, workers=[workers])
+    with capture_noise() as captured:
+        show_streams(captured.out, bench_stream(sizes, method=method, workers=workers))
+
+
+def _overhead(
+    config: Annotated[str, tyro.conf.Positional],
+    seeds: tuple[int, ...] = (1, 2, 4),
+    workers: int = 2,
+) -> None:
+    """Make a comparison on a cluster, from nothing, and again in plain loops in one process.
+
+    Args:
+        config: YAML file of the comparison, as for `osteo-ray compare --config`.
+        seeds: How many the comparisons have, one number after the other.
+        workers: CPUs of the cluster, of one worker each.
+    """
+    from benchmarks.overhead import bench_overhead
+    from benchmarks.tables import show_overheads
+
+    _expect_positive(seeds=seeds, workers=[workers])
+    comparison = build(CompareConfig, read_yaml(Path(config)))
+    with capture_noise() as captured:
+        show_overheads(captured.out, bench_overhead(comparison, seeds, workers=workers))
+
+
+def _expect_positive(**numbers: Sequence[int]) -> None:
+    for name, values in numbers.items():
+        if min(values, default=0) < 1:
+            given = " ".join(map(str, values)) or "none"
+            raise InputError(f"Expected numbers of at least 1 for --{name}, but got {given}.")

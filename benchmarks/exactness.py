@@ -1,0 +1,113 @@
+"""Whether our LIME is the `lime` package's, image by image: same rows in, same masks out."""
+
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+
+from benchmarks.lime import Package, open_predict, read_images, start_worker
+from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.models.checkpoint import describe_checkpoint
+
+
+@dataclass(frozen=True)
+class Exactness:
+    """How one image was explained by the package and by us.
+
+    Attributes:
+        same_superpixels: Whether both found the same.
+        weight_difference: Largest difference of a weight, from the package's rows and predictions.
+        same_mask: Whether the masks of these weights are identical.
+        probability_difference: Largest difference of a probability, ours by the fast forward pass.
+        same_mask_fast: Whether the masks are identical where ours predicts for itself.
+    """
+
+    same_superpixels: bool
+    weight_difference: float
+    same_mask: bool
+    probability_difference: float
+    same_mask_fast: bool
+
+
+def compare_with_package(
+    data: str, checkpoint: Path, *, n_images: int, n_samples: int
+) -> Iterator[Exactness]:
+    """Explain images with the package, and again with ours from the rows that it drew.
+
+    Args:
+        data: Where the images are.
+        checkpoint: Of the classifier.
+        n_images: How many, taken evenly from the set.
+        n_samples: Perturbed images per explanation.
+    """
+    cpus = int(ray.cluster_resources()["CPU"])
+    settings = LimeSettings(mode="exact", samples=n_samples)
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        images = read_images(data, scratch, describe_checkpoint(checkpoint).image_size, n_images)
+        workers = [
+            start_worker(_Comparer, 1, checkpoint, settings, scratch / "frozen")
+            for _ in range(cpus)
+        ]
+        pool = ray.util.ActorPool(workers)
+        yield from pool.map(lambda worker, image: worker.compare.remote(image), list(images))
+
+
+class _Comparer(Package):
+    """A process that explains with the package, and checks ours against it."""
+
+    def __init__(
+        self, checkpoint: Path, n_threads: int, settings: LimeSettings, frozen: Path
+    ) -> None:
+        super().__init__(checkpoint, n_threads, 10, settings.samples)
+        self._settings = settings
+        self._predict = open_predict(checkpoint, n_threads, frozen)
+
+    def compare(self, image: np.ndarray) -> Exactness:
+        import torch
+        from lime.lime_image import LimeImageExplainer
+
+        from osteo_ray.explain import lime
+        from osteo_ray.explain.superpixels import find_superpixels
+
+        class Recorder(LimeImageExplainer):
+            def data_labels(self, *arguments: Any, **named: Any) -> Any:
+                self.drawn = super().data_labels(*arguments, **named)
+                return self.drawn
+
+        recorder = Recorder(random_state=0)
+        found = recorder.explain_instance(image, self._classify, **self._options)
+        rows, predictions = recorder.drawn
+        rows = rows.astype(np.uint8)
+        label = int(found.top_labels[0])
+        expected = np.zeros(rows.shape[1])
+        for number, weight in found.local_exp[label]:
+            expected[number] = weight
+        mask = found.get_image_and_mask(label, positive_only=True, num_features=5, hide_rest=True)
+        segments = find_superpixels(image, self._settings)
+        fill = lime.fill_superpixels(image, segments, self._settings.fill)
+        perturbable = lime.Perturbable(image, fill, segments, torch.device("cpu"))
+        (ours,) = lime.predict_rows(self._predict, [(perturbable, rows)], 16)
+        masks, weights = [], []
+        for targets in (predictions[:, label], ours[:, label]):
+            model = lime.fit_local_model(
+                rows,
+                targets,
+                kernel_width=self._settings.kernel_width,
+                alpha=self._settings.alpha,
+                paired=False,
+            )
+            weights.append(model.weights)
+            chosen = lime.choose_superpixels(model.weights, self._settings.top_k)
+            masks.append(np.isin(segments, chosen))
+        return Exactness(
+            same_superpixels=bool(np.array_equal(segments, found.segments)),
+            weight_difference=float(np.abs(weights[0] - expected).max()),
+            same_mask=bool(np.array_equal(masks[0], mask[1].astype(bool))),
+            probability_difference=float(np.abs(ours - predictions).max()),
+            same_mask_fast=bool(np.array_equal(masks[1], mask[1].astype(bool))),
+        )

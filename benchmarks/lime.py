@@ -1,0 +1,282 @@
+"""How fast LIME masks are made, beside the `lime` package; one run, one table."""
+
+import cProfile
+import pstats
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import ray
+
+from benchmarks.memory import PeakMemory
+from osteo_ray.base.tables import PIXELS, read_parts
+from osteo_ray.data.masks import measure_overlap, pack_mask
+from osteo_ray.data.sources.opening import open_source
+from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.models.checkpoint import describe_checkpoint
+from osteo_ray.pipeline.ingest.reading import ingest_images
+
+_BATCH_SIZES = (4, 10, 25, 50, 100)  # of the package; its own default is 10
+_TRIED_SAMPLES = 100  # to find the best of them
+
+
+@dataclass(frozen=True)
+class LimeTiming:
+    """One way of making masks.
+
+    Attributes:
+        name: Which.
+        seconds: For each image.
+        samples: Perturbed images per image, on average.
+        samples_per_s: Of all.
+        shares: Of the time, by step: superpixels, forward, fit, assembly and rest; of
+            one image.
+        overlap: Mean intersection over union with the masks of the first way.
+        memory_gib: Most memory of all processes, in GiB.
+    """
+
+    name: str
+    seconds: float
+    samples: float
+    samples_per_s: float
+    shares: dict[str, float]
+    overlap: float
+    memory_gib: float
+
+
+def bench_lime(
+    data: str, checkpoint: Path, *, n_images: int, settings: LimeSettings
+) -> Iterator[LimeTiming]:
+    """Time ways to explain images with one classifier: the package's, ours.
+
+    The package classifies with PyTorch, as its users do; first as it comes, on all CPUs, then with
+    the batch size that is best for it, then in a process per CPU. Ours runs in a process per CPU.
+    All run in Ray's workers, which are warm before the clock starts.
+
+    Args:
+        data: Where the images are.
+        checkpoint: Of the classifier.
+        n_images: How many to explain, taken evenly from the set.
+        settings: Of LIME; `samples` are the package's, too.
+
+    Yields:
+        What each way took, in this order; overlap is with the masks of the first.
+    """
+    with tempfile.TemporaryDirectory() as name:
+        scratch = Path(name)
+        size_px = describe_checkpoint(checkpoint).image_size
+        images = read_images(data, scratch, size_px, n_images)
+        yield from _time_ways(checkpoint, images, scratch / "frozen", settings)
+
+
+def read_images(data: str, scratch: Path, size_px: int, n_images: int) -> np.ndarray:
+    """Read images, taken evenly from a set: uint8, (n, size_px, size_px)."""
+    source = open_source(data, labels_needed=False)
+    ingest_images(source, scratch, pixels=scratch / "pixels", image_size=size_px)
+    table = read_parts(scratch / "pixels", PIXELS).sort_by("image_id")
+    rows = np.linspace(0, len(table) - 1, min(n_images, len(table))).astype(int)
+    chosen = table["pixels"].take(rows).to_pylist()
+    return np.stack([np.frombuffer(cell, np.uint8).reshape(size_px, size_px) for cell in chosen])
+
+
+def _time_ways(
+    checkpoint: Path, images: np.ndarray, frozen: Path, settings: LimeSettings
+) -> Iterator[LimeTiming]:
+    cpus = int(ray.cluster_resources()["CPU"])
+    batch_size = _find_batch_size(checkpoint, images[0], cpus)
+    exact = settings.model_copy(update={"mode": "exact"})
+    adaptive = settings.model_copy(update={"mode": "adaptive"})
+    ways: list[tuple[str, type, int, tuple[Any, ...]]] = [
+        ("lime, batches of 10", Package, 1, (10, settings.samples)),
+        (f"lime, batches of {batch_size}", Package, 1, (batch_size, settings.samples)),
+        (f"lime, {cpus} processes", Package, cpus, (batch_size, settings.samples)),
+        ("osteo_ray, exact", _Ours, cpus, (exact, frozen)),
+        ("osteo_ray, adaptive", _Ours, cpus, (adaptive, frozen)),
+    ]
+    reference: list[bytes] = []
+    for seed, (name, kind, n_workers, options) in enumerate(ways):
+        n_threads = cpus // n_workers
+        workers = [start_worker(kind, n_threads, checkpoint, *options) for _ in range(n_workers)]
+        ray.get([worker.warm_up.remote(images[0]) for worker in workers])
+        with PeakMemory() as memory:
+            started = time.perf_counter()
+            parts = ray.get(
+                [
+                    worker.explain.remote(images[first::n_workers], seed)
+                    for first, worker in enumerate(workers)
+                ]
+            )
+            seconds = time.perf_counter() - started
+        shares = ray.get(workers[0].profile.remote(images[0], seed))
+        for worker in workers:
+            ray.kill(worker)
+        found = [parts[row % n_workers][row // n_workers] for row in range(len(images))]
+        masks = [pack_mask(mask) for mask, _ in found]
+        samples = float(np.mean([count for _, count in found]))
+        reference = reference or masks
+        yield LimeTiming(
+            name,
+            seconds / len(images),
+            samples,
+            samples * len(images) / seconds,
+            shares,
+            float(np.mean([measure_overlap(*pair) for pair in zip(masks, reference, strict=True)])),
+            memory.total_gib,
+        )
+
+
+def start_worker(kind: type, n_threads: int, checkpoint: Path, *options: Any) -> Any:
+    """Start a process for one way, with as many CPUs as threads."""
+    environment = {"env_vars": {"OMP_NUM_THREADS": str(n_threads)}}
+    worker: Any = ray.remote(kind).options(num_cpus=n_threads, runtime_env=environment)
+    return worker.remote(checkpoint, n_threads, *options)
+
+
+def _find_batch_size(checkpoint: Path, image: np.ndarray, cpus: int) -> int:
+    """Find the batch size at which the package is fastest on all CPUs."""
+    seconds = {}
+    for batch_size in _BATCH_SIZES:
+        worker = start_worker(Package, cpus, checkpoint, batch_size, _TRIED_SAMPLES)
+        ray.get(worker.warm_up.remote(image))
+        started = time.perf_counter()
+        ray.get(worker.explain.remote(image[None], 0))
+        seconds[batch_size] = time.perf_counter() - started
+        ray.kill(worker)
+    return min(seconds, key=lambda batch_size: seconds[batch_size])
+
+
+class Package:
+    """A process that explains with the `lime` package."""
+
+    def __init__(self, checkpoint: Path, n_threads: int, batch_size: int, samples: int) -> None:
+        import lime.lime_image
+        import torch
+
+        lime.lime_image.tqdm = lambda rows: rows  # its progress bars cannot be switched off
+        torch.set_num_threads(n_threads)
+        self._classifier = _load(checkpoint).to(memory_format=torch.contiguous_format)
+        self._options = {"batch_size": batch_size, "num_samples": samples}
+
+    def warm_up(self, image: np.ndarray) -> None:
+        self._classify([np.repeat(image[..., None], 3, axis=2)] * 2)
+
+    def explain(self, images: np.ndarray, seed: int) -> list[tuple[np.ndarray, int]]:
+        return [(self._explain(image, seed), self._options["num_samples"]) for image in images]
+
+    def profile(self, image: np.ndarray, seed: int) -> dict[str, float]:
+        from lime.lime_base import LimeBase
+        from lime.wrappers.scikit_image import SegmentationAlgorithm
+
+        steps = {
+            "superpixels": SegmentationAlgorithm.__call__,
+            "forward": self._classify,
+            "fit": LimeBase.explain_instance_with_data,
+        }
+        return _measure_shares(lambda: self._explain(image, seed), steps)
+
+    def _explain(self, image: np.ndarray, seed: int) -> np.ndarray:
+        from lime.lime_image import LimeImageExplainer
+
+        found = LimeImageExplainer(random_state=seed).explain_instance(
+            image, self._classify, **self._options
+        )
+        label = found.top_labels[0]
+        mask = found.get_image_and_mask(label, positive_only=True, num_features=5, hide_rest=True)
+        return np.asarray(mask[1], bool)
+
+    def _classify(self, images: Any) -> np.ndarray:
+        import torch
+
+        with torch.inference_mode():
+            batch = torch.from_numpy(np.stack(images)[..., 0])[:, None].float() / 255
+            return torch.softmax(self._classifier(batch), 1).numpy()
+
+
+class _Ours:
+    """A process that explains with this package."""
+
+    def __init__(
+        self, checkpoint: Path, n_threads: int, settings: LimeSettings, frozen: Path
+    ) -> None:
+        import torch
+
+        torch.set_num_threads(n_threads)
+        self._device = torch.device("cpu")
+        self._predict = open_predict(checkpoint, n_threads, frozen)
+        self._settings = settings
+
+    def warm_up(self, image: np.ndarray) -> None:
+        self._explain(image[None], 0, self._settings.model_copy(update={"samples": 10}))
+
+    def explain(self, images: np.ndarray, seed: int) -> list[tuple[np.ndarray, int]]:
+        return self._explain(images, seed, self._settings)
+
+    def profile(self, image: np.ndarray, seed: int) -> dict[str, float]:
+        from osteo_ray.explain import lime
+        from osteo_ray.explain.superpixels import find_superpixels
+
+        steps = {
+            "superpixels": find_superpixels,
+            "forward": type(self._predict).__call__,
+            "fit": lime.fit_local_model,
+        }
+        return _measure_shares(lambda: self.explain(image[None], seed), steps)
+
+    def _explain(
+        self, images: np.ndarray, seed: int, settings: LimeSettings
+    ) -> list[tuple[np.ndarray, int]]:
+        from osteo_ray.explain.lime import Explanation, explain_images
+        from osteo_ray.explain.superpixels import find_superpixels
+
+        found = explain_images(
+            self._predict,
+            list(images),
+            [find_superpixels(image, settings) for image in images],
+            settings,
+            rngs=[np.random.default_rng((seed, number)) for number in range(len(images))],
+            device=self._device,
+        )
+        results = []
+        for one in found:
+            if not isinstance(one, Explanation):
+                raise one
+            results.append((one.keep_mask, one.n_samples))
+        return results
+
+
+def open_predict(checkpoint: Path, n_threads: int, frozen: Path) -> Any:
+    """Open a checkpoint on the CPU, in the form that is fastest there."""
+    import torch
+
+    from osteo_ray.models.forward import open_classifier
+
+    size_px = describe_checkpoint(checkpoint).image_size
+    return open_classifier(_load(checkpoint), size_px, frozen, torch.device("cpu"), n_threads)
+
+
+def _load(checkpoint: Path) -> Any:
+    from osteo_ray.models.classifier import load_classifier
+
+    about = describe_checkpoint(checkpoint)
+    return load_classifier(
+        checkpoint, about.model, n_classes=len(about.classes), image_size=about.image_size
+    )
+
+
+def _measure_shares(work: Callable[[], Any], steps: dict[str, Any]) -> dict[str, float]:
+    """Run some work under a profiler; return the share of its time that each step took."""
+    profile = cProfile.Profile()
+    profile.runcall(work)
+    stats: Any = pstats.Stats(profile)
+    seconds = dict.fromkeys(steps, 0.0)
+    for step, function in steps.items():
+        code = getattr(function, "__func__", function).__code__
+        key = (code.co_filename, code.co_firstlineno, code.co_name)
+        if key in stats.stats:
+            seconds[step] = stats.stats[key][3]
+    shares = {step: taken / stats.total_tt for step, taken in seconds.items()}
+    return {**shares, "assembly and rest": max(0.0, 1 - sum(shares.values()))}

@@ -1,0 +1,133 @@
+"""What distribution costs: a comparison on a cluster beside the same one in plain loops."""
+
+import io
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.console import Console
+
+from osteo_ray.base.progress import Clock, JobProgress
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import read_json, read_table
+from osteo_ray.cluster.connection import connect
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.experiment.dataset import read_dataset, read_pixels
+from osteo_ray.experiment.trials import describe_experiment, plan_trials
+from osteo_ray.pipeline.compare.mask_jobs import list_explanations
+from osteo_ray.pipeline.compare.stages import Finished, compare, conclude
+from osteo_ray.report.page import write_report
+
+_MADE = ("trials", "masks", "faithfulness", "heatmaps", "logs", "predictions*", "comparison*")
+
+
+@dataclass(frozen=True)
+class Overhead:
+    """One comparison, made twice.
+
+    Attributes:
+        n_seeds: Its seeds.
+        n_trainings: Its trainings.
+        n_explanations: Its explanations, one per image and classifier.
+        loop_s: In one process with one thread, from images that are read to the report.
+        cluster_s: On a cluster, from nothing to the report: start of Ray and reading included.
+        workers: One-thread workers of the cluster.
+        stages: What each part of the latter took, in seconds.
+    """
+
+    n_seeds: int
+    n_trainings: int
+    n_explanations: int
+    loop_s: float
+    cluster_s: float
+    workers: int
+    stages: dict[str, float]
+
+    @property
+    def cost_s(self) -> float:
+        """Return what the cluster took beyond its workers' share of the loops, in seconds."""
+        return self.cluster_s - self.loop_s / self.workers
+
+    @property
+    def cost_share(self) -> float:
+        """Return that as a share of the workers' share."""
+        return self.cost_s * self.workers / self.loop_s
+
+
+def bench_overhead(
+    config: CompareConfig, seeds: Sequence[int], *, workers: int
+) -> Iterator[Overhead]:
+    """Make comparisons on a cluster that is started for each, and again in plain loops.
+
+    All that the cluster needs beyond the loops counts as its cost, reading the images included,
+    which the loops are spared.
+
+    Args:
+        config: Of the comparisons; `out` and `seeds` do not matter.
+        seeds: How many the comparisons have, one after the other.
+        workers: CPUs of the cluster, of one worker each.
+
+    Raises:
+        RuntimeError: The two do not end in the same predictions.
+    """
+    for n_seeds in seeds:
+        with tempfile.TemporaryDirectory() as name:
+            root = Path(name)
+            wanted = {"out": str(root / "cluster"), "seeds": n_seeds}
+            yield _compare_both(config.model_copy(update=wanted), root / "loop", workers)
+
+
+def _compare_both(config: CompareConfig, loop: Path, workers: int) -> Overhead:
+    started = time.perf_counter()
+    with connect(cpus=workers):
+        outcome = compare(config, quiet())
+    cluster_s = time.perf_counter() - started
+    if outcome.failures:
+        raise RuntimeError(f"A training failed: {outcome.failures[0]}")
+    shutil.copytree(str(outcome.run.root), loop, ignore=shutil.ignore_patterns(*_MADE))
+    finished, loop_s = run_loops(config, Run(loop))
+    if not read_table(outcome.run.predictions).equals(read_table(Run(loop).predictions)):
+        raise RuntimeError("The cluster and the loops came to different predictions.")
+    first, second = plan_trials(finished.experiment)
+    jobs = list_explanations(finished.experiment, second)
+    return Overhead(
+        n_seeds=config.seeds,
+        n_trainings=len(first) + len(second),
+        n_explanations=sum(job.n_wanted for job in jobs),
+        loop_s=loop_s,
+        cluster_s=cluster_s,
+        workers=workers,
+        stages=read_json(outcome.run.environment)["durations_s"],
+    )
+
+
+def run_loops(config: CompareConfig, run: Run) -> tuple[Finished, float]:
+    """Run a comparison whose images are read in this process; return how long it took, too."""
+    # PyTorch comes with it, which a driver does without.
+    from osteo_ray.pipeline.compare.in_process import run_in_process
+
+    started = time.perf_counter()
+    dataset = read_dataset(run, config)
+    experiment = describe_experiment(run, config, dataset)
+    run_in_process(experiment, read_pixels(run, experiment.image_ids.tolist(), config.image_size))
+    finished = Finished(experiment, dataset, [], Clock(), ())
+    conclude(finished)
+    write_report(run)
+    return finished, time.perf_counter() - started
+
+
+def quiet() -> JobProgress:
+    """Return a progress that nobody sees."""
+    return JobProgress(Console(file=io.StringIO()))
+
+
+def fit_cost(found: Sequence[Overhead]) -> tuple[float, float] | None:
+    """Return the fixed cost and that per seed, in seconds, by least squares; of one, None."""
+    if len({one.n_seeds for one in found}) < 2:
+        return None
+    slope, fixed = np.polyfit([one.n_seeds for one in found], [one.cost_s for one in found], 1)
+    return float(fixed), float(slope)

@@ -1,0 +1,91 @@
+"""How fast, and in how much memory, images of any number go from files to masks."""
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.copies import draw_files
+from benchmarks.memory import PeakMemory
+from benchmarks.overhead import quiet
+from benchmarks.sweep import TINY
+from osteo_ray.base.tables import read_json
+from osteo_ray.cluster.connection import connect
+from osteo_ray.config.explain import ExplainConfig
+from osteo_ray.explain.settings import ExplainMethod, LimeSettings
+from osteo_ray.pipeline.explain.explain_set import explain_set
+
+_SIZE_PX = 32
+_SAMPLES, _SUPERPIXELS = 16, 16
+_CLASSES = ("normal", "osteoporosis")
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """A set of images that went from files to masks.
+
+    Attributes:
+        n_images: Its size.
+        read_s: To read the files.
+        explain_s: To explain the images, start of the actors included.
+        driver_gib: Most memory of the driver.
+        memory_gib: Most memory of all processes, Ray's included, object store not.
+        store_gib: Most memory of the object store.
+    """
+
+    n_images: int
+    read_s: float
+    explain_s: float
+    driver_gib: float
+    memory_gib: float
+    store_gib: float
+
+
+def bench_stream(
+    sizes: Sequence[int], *, method: ExplainMethod, workers: int
+) -> Iterator[Streamed]:
+    """Explain sets of phantoms by a tiny network, so that what is not the network shows.
+
+    Args:
+        sizes: Images of each set.
+        method: By which they are explained.
+        workers: CPUs of the cluster, of one actor each.
+    """
+    for n_images in sizes:
+        with tempfile.TemporaryDirectory() as name:
+            root = Path(name)
+            _write_stub(root / "model.safetensors")
+            with connect(cpus=workers):
+                draw_files(root / "images", n_images, _SIZE_PX)
+            config = ExplainConfig(
+                data=str(root / "images"),
+                checkpoint=str(root / "model.safetensors"),
+                method=method,
+                lime=LimeSettings(samples=_SAMPLES, superpixels="grid", n_superpixels=_SUPERPIXELS),
+                out=str(root / "explanations"),
+            )
+            with PeakMemory() as memory, connect(cpus=workers):
+                run, summary = explain_set(config, quiet())
+            if (summary.n_images, summary.n_failed) != (n_images, 0):
+                raise RuntimeError(f"Expected {n_images} masks, but got {summary}.")
+            durations = read_json(run.environment)["durations_s"]
+            yield Streamed(
+                n_images,
+                durations["read images"],
+                durations["explain"],
+                memory.driver_gib,
+                memory.total_gib,
+                memory.store_gib,
+            )
+
+
+def _write_stub(path: Path) -> None:
+    """Write a classifier that never was trained."""
+    # PyTorch comes with it, which a driver does without.
+    from osteo_ray.models.checkpoint import Checkpoint
+    from osteo_ray.models.classifier import build_classifier, save_classifier
+
+    classifier = build_classifier(
+        TINY, n_classes=len(_CLASSES), image_size=_SIZE_PX, weights="none", seed=0
+    )
+    save_classifier(classifier, path, Checkpoint(TINY, _CLASSES, _SIZE_PX))

@@ -1,0 +1,321 @@
+"""One writer per run: who works on a directory says so in it, and who finds that stays out.
+
+The lock is a file, `lock.json`. It names its holder, and a count in it grows every few seconds for
+as long as that lives. Whoever finds a lock asks, on the same machine, whether the process is still
+there; elsewhere it watches whether the count grows, by its own monotonic clock, and compares no
+times. A lock whose holder is gone is taken over.
+
+A new lock is made by an exclusive creation on this machine. Object storage has none (PyArrow sends
+no conditional uploads), so there, and where a lock is taken over, it is written, left to settle,
+and read back. Two that do so at the very same moment may both believe to hold it if one of them
+takes longer to write than the other waits: then whose token is not in the file notices at its next
+beat and stops. Until then both write the same artifacts, as those depend on nothing but the
+settings.
+"""
+
+import json
+import os
+import secrets
+import signal
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+
+from osteo_ray.base.errors import IncompleteError, InputError
+from osteo_ray.base.interruption import end_on
+from osteo_ray.base.remote import RemotePath
+from osteo_ray.base.storage import LOCK, Place
+
+
+class HeldError(InputError):
+    """Another process works on the directory."""
+
+
+class LockLostError(IncompleteError):
+    """Another process has taken the directory over."""
+
+
+@dataclass(frozen=True)
+class Timing:
+    """How long things take, in seconds.
+
+    Attributes:
+        beat: Between two beats of a holder.
+        patience: Without a beat after which a holder of another machine counts as gone; several
+            beats, as one may be late.
+        settle: After which a lock that was written without exclusion is read back.
+    """
+
+    beat: float = 5.0
+    patience: float = 30.0
+    settle: float = 2.0
+
+
+@dataclass(frozen=True)
+class Holder:
+    """Who holds a lock.
+
+    Attributes:
+        token: Of this lock; random.
+        host: Name of the machine.
+        machine: One boot of one machine, and one space of process numbers in it; empty if unknown.
+        pid: Of the process.
+        started: When the process was started, in ticks since the boot; empty if unknown.
+        since: Date and time, for people.
+        job: Id of the Ray job; empty if it is none.
+        beats: How often it was renewed.
+    """
+
+    token: str
+    host: str
+    machine: str
+    pid: int
+    started: str
+    since: str
+    job: str
+    beats: int = 0
+
+    @classmethod
+    def describe_self(cls) -> "Holder":
+        """Describe this process."""
+        return cls(
+            token=secrets.token_hex(8),
+            host=socket.gethostname(),
+            machine=_identify_machine(),
+            pid=os.getpid(),
+            started=_find_start(os.getpid()) or "",
+            since=time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            job=_find_job(),
+        )
+
+    @classmethod
+    def parse(cls, text: str) -> "Holder | None":
+        """Read a lock; None where it is not one, as while it is being written."""
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError):
+            return None
+
+    def write(self) -> str:
+        """Return the content of the lock."""
+        return json.dumps(asdict(self), indent=2) + "\n"
+
+    def __str__(self) -> str:
+        job = f", Ray job {self.job}" if self.job else ""
+        return f"process {self.pid} on {self.host} since {self.since}{job}"
+
+
+@contextmanager
+def hold(
+    root: Place, say: Callable[[str], None] = lambda text: None, timing: Timing = Timing()
+) -> Iterator[None]:
+    """Hold a directory for as long as the block runs; it is made if it is not there.
+
+    If another process takes it over meanwhile, the block is interrupted.
+
+    Args:
+        root: The directory.
+        say: Told where a lock is taken over.
+        timing: Of the lock.
+
+    Raises:
+        HeldError: Another process works on it.
+        InputError: The lock cannot be written.
+        LockLostError: Another process has taken it over.
+    """
+    path, mine = root / LOCK, Holder.describe_self()
+    try:
+        made = _make_missing(root)
+        _acquire(path, mine, say, timing)
+    except OSError as error:
+        raise InputError(
+            f"Expected --out where files can be written, but {path}: "
+            f"{error.strerror or type(error).__name__}. Choose another --out, or make it writable."
+        ) from None
+    heart = _Heart(path, mine, timing.beat)
+    try:
+        with end_on(signal.SIGURG, lambda: _tell_lost(root, heart.found)) as end:
+            heart.start_with(end)
+            try:
+                yield
+            finally:
+                heart.stop()
+    finally:
+        if heart.found is None:
+            _release(path, mine, made)
+    if heart.found is not None:  # at the very end, or in another thread than the main one
+        raise _tell_lost(root, heart.found)
+
+
+def _tell_lost(root: Place, holder: Holder | None) -> LockLostError:
+    return LockLostError(
+        f"{root} was taken over by {holder}: this process gave no sign of life for too long (was "
+        "the machine asleep, or storage out of reach?). It has stopped; what it finished is kept."
+    )
+
+
+def _release(path: Place, mine: Holder, made: list[Path]) -> None:
+    with suppress(OSError):  # a lock that stays is taken over by the next
+        if _is_held(path, mine):
+            path.unlink(missing_ok=True)
+    for folder in made:
+        with suppress(OSError):  # not empty
+            folder.rmdir()
+
+
+def _acquire(path: Place, mine: Holder, say: Callable[[str], None], timing: Timing) -> None:
+    while True:
+        text = _read(path)
+        if text is None:
+            if _create(path, mine, timing):
+                return
+            continue
+        holder = Holder.parse(text)
+        is_gone = None if holder is None else _is_gone(holder)
+        if is_gone is False or (not is_gone and _is_beating(path, text, timing)):
+            who = holder or "a process that cannot be told from it"
+            raise HeldError(
+                f"Expected an --out that no other process works on, but {path.parent} is held by "
+                f"{who}. Wait until that ends, or end it and give the same command again; or "
+                f"choose another --out. Only if it is gone for certain, delete {path}."
+            )
+        if _read(path) != text:
+            continue  # another was quicker
+        say(f"take over from {holder or 'a lock that cannot be read'}, which has ended")
+        path.write_text(mine.write())
+        if _has_settled(path, mine, timing):
+            return
+
+
+def _create(path: Place, mine: Holder, timing: Timing) -> bool:
+    """Write a lock where there is none; False where another was quicker."""
+    if isinstance(path, RemotePath):
+        path.write_text(mine.write())
+        return _has_settled(path, mine, timing)
+    try:
+        with path.open("x", encoding="utf-8") as file:
+            file.write(mine.write())
+    except FileExistsError:
+        return False
+    return True
+
+
+def _has_settled(path: Place, mine: Holder, timing: Timing) -> bool:
+    time.sleep(timing.settle)
+    return _is_held(path, mine)
+
+
+def _is_held(path: Place, mine: Holder) -> bool:
+    holder = Holder.parse(_read(path) or "")
+    return holder is not None and holder.token == mine.token
+
+
+def _is_beating(path: Place, text: str, timing: Timing) -> bool:
+    """Watch a lock; True as soon as it changes, False after long enough without a change.
+
+    A lock that vanishes has been given back.
+    """
+    until = time.monotonic() + timing.patience
+    while time.monotonic() < until:
+        time.sleep(min(timing.beat / 2, timing.patience / 4))
+        found = _read(path)
+        if found != text:
+            return found is not None
+    return False
+
+
+def _read(path: Place) -> str | None:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return None
+    except UnicodeDecodeError:
+        return "what is no lock"
+
+
+def _make_missing(root: Place) -> list[Path]:
+    """Make a folder of this machine; return those that were not there, the deepest first."""
+    if isinstance(root, RemotePath):
+        return []
+    missing = [folder for folder in (root, *root.parents) if not folder.exists()]
+    root.mkdir(parents=True, exist_ok=True)
+    return missing
+
+
+class _Heart(threading.Thread):
+    """Renews a lock, and ends the work where it finds another's.
+
+    Attributes:
+        found: Who has taken the lock over; None as long as nobody has.
+    """
+
+    def __init__(self, path: Place, mine: Holder, beat: float) -> None:
+        super().__init__(name="osteo-ray-lock", daemon=True)
+        self.path, self.mine, self.beat = path, mine, beat
+        self.found: Holder | None = None
+        self._ended = threading.Event()
+        self._end_work: Callable[[], None] = lambda: None
+
+    def start_with(self, end_work: Callable[[], None]) -> None:
+        """Begin to beat; call this where the lock is lost."""
+        self._end_work = end_work
+        self.start()
+
+    def run(self) -> None:
+        while not self._ended.wait(self.beat):
+            try:
+                holder = Holder.parse(_read(self.path) or "")
+                if holder is not None and holder.token != self.mine.token:
+                    self.found = holder
+                    self._end_work()
+                    return
+                self.mine = replace(self.mine, beats=self.mine.beats + 1)
+                self.path.write_text(self.mine.write())
+            except OSError:  # storage that is away for a while; who holds the lock then, it tells
+                continue
+
+    def stop(self) -> None:
+        self._ended.set()
+        self.join()
+
+
+# Who is who
+
+
+def _is_gone(holder: Holder) -> bool | None:
+    """Tell whether the process of a holder has ended; None where that cannot be seen from here."""
+    if not holder.machine or holder.machine != _identify_machine():
+        return None
+    return _find_start(holder.pid) != holder.started
+
+
+def _identify_machine() -> str:
+    """Name this boot of this machine, and the space of its process numbers; empty if unknown."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
+    except OSError:
+        return ""
+
+
+def _find_start(pid: int) -> str | None:
+    """Return when a process was started, in ticks since the boot; None if it has ended."""
+    try:
+        status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return None
+    fields = status.rpartition(")")[2].split()  # the name before may hold anything
+    return None if fields[0] in "ZX" else fields[19]
+
+
+def _find_job() -> str:
+    """Return the id of the Ray job that this process is the driver of, or an empty string."""
+    try:
+        config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
+        return str(config["metadata"]["job_submission_id"])
+    except (KeyError, TypeError, ValueError):
+        return ""

@@ -1,0 +1,266 @@
+"""Paths in object storage, with the operations of `pathlib` that runs need, through PyArrow."""
+
+import errno
+import functools
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import quote, unquote, urlsplit
+
+import pyarrow as pa
+import pyarrow.fs
+from pyarrow.fs import FileSelector, FileType
+
+from osteo_ray.base.errors import InputError, StorageError
+
+_ATTEMPTS = 6  # of a request to S3, with growing pauses: about 15 s in all
+_OBJECT_STORES = ("s3", "gcs", "abfs")  # they show an upload at its end only
+_SAFE = "/!$&'()*+,;=:@~"  # what a URI may hold as it is
+_KEYS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role of the machine",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, or the service account of the machine",
+}
+
+
+@functools.lru_cache(maxsize=32)
+def open_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
+    """Return the file system of a URI or local path, and the path within it.
+
+    PyArrow's own file systems (local, S3, GCS, HDFS) come first, fsspec's after them.
+
+    Raises:
+        ValueError, OSError, ImportError: The scheme is unknown or lacks its package.
+    """
+    if is_local(uri):
+        return pyarrow.fs.LocalFileSystem(), uri
+    try:
+        filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
+    except pa.ArrowInvalid:
+        import fsspec
+
+        other, path = fsspec.core.url_to_fs(uri)
+        filesystem = pyarrow.fs.PyFileSystem(pyarrow.fs.FSSpecHandler(other))
+    if isinstance(filesystem, pyarrow.fs.S3FileSystem):
+        filesystem = _be_patient(filesystem)
+    return filesystem, path
+
+
+def _be_patient(filesystem: Any) -> Any:
+    """Return an S3 file system that waits longer for storage, and uploads small files at one go.
+
+    A URI cannot say so; what it does say is kept.
+    """
+    rebuild, (settings,) = filesystem.__reduce__()
+    retries = pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS)
+    patient = {**settings, "allow_delayed_open": True, "retry_strategy": retries}
+    return rebuild(patient)
+
+
+def is_local(uri: str) -> bool:
+    """Tell whether a URI names a path of this machine; such files have links and permissions."""
+    return "://" not in uri
+
+
+def split_uri(uri: str) -> tuple[str, str]:
+    """Split a URI into the place and the options that follow a question mark.
+
+    In a path of this machine, a question mark is part of a name.
+
+    Example:
+        >>> split_uri("s3://bucket/knees.csv?scheme=http"), split_uri("/knees?.csv")
+        (('s3://bucket/knees.csv', '?scheme=http'), ('/knees?.csv', ''))
+    """
+    if is_local(uri):
+        return uri, ""
+    place, mark, options = uri.partition("?")
+    return place, mark + options
+
+
+def first_line(error: BaseException) -> str:
+    """Return the start of an error's message, or its name if it has none; no point at the end."""
+    return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
+
+
+@dataclass(frozen=True)
+class RemotePath:
+    """A path in object storage; small, and the same in every process.
+
+    Attributes:
+        base: Scheme and bucket, such as `s3://bucket`.
+        key: Path within, without slashes at its ends.
+        options: What follows in the URI from the question mark on, or an empty string.
+    """
+
+    base: str
+    key: str = ""
+    options: str = ""
+
+    @classmethod
+    def parse(cls, uri: str) -> "RemotePath":
+        """Read a URI, without asking storage.
+
+        Raises:
+            InputError: It names no bucket, or holds a secret, which would end in the files of the
+                run; keys come from the environment.
+
+        Example:
+            >>> RemotePath.parse("s3://bucket/runs/my%20knees/?region=eu-west-1")
+            RemotePath(base='s3://bucket', key='runs/my knees', options='?region=eu-west-1')
+        """
+        place, mark, options = uri.partition("?")
+        parts = urlsplit(place)
+        shown = f"{parts.scheme}://…@{parts.netloc.rpartition('@')[2]}{parts.path}"
+        if parts.password is not None or (parts.scheme == "s3" and "@" in parts.netloc):
+            keys = _KEYS.get(parts.scheme, "the environment of each node")
+            raise InputError(
+                f"Expected a URI without keys, as it is kept in the files of a run, but got {shown}"
+                f". Give the keys by {keys}, on every node."
+            )
+        if not parts.netloc:
+            raise InputError(
+                f"Expected a URI with a bucket, such as s3://bucket/runs/knees, but got {uri}."
+            )
+        base = f"{parts.scheme}://{parts.netloc}"
+        return cls(base, unquote(parts.path).strip("/"), mark + options)
+
+    def __str__(self) -> str:
+        """Return the URI, which `parse` reads."""
+        return f"{self.base}/{quote(self.key, safe=_SAFE)}".rstrip("/") + self.options
+
+    def __truediv__(self, name: str) -> "RemotePath":
+        return self.join(PurePosixPath(name))
+
+    def join(self, path: Any) -> "RemotePath":
+        """Return the path of something in this directory, by its relative `pathlib` path."""
+        return RemotePath(self.base, f"{self.key}/{path.as_posix()}".lstrip("/"), self.options)
+
+    @property
+    def root(self) -> "RemotePath":
+        """The bucket."""
+        return RemotePath(self.base, "", self.options)
+
+    @property
+    def name(self) -> str:
+        """The last part."""
+        return self.key.rpartition("/")[2]
+
+    @property
+    def parent(self) -> "RemotePath":
+        """The directory that it lies in."""
+        return RemotePath(self.base, self.key.rpartition("/")[0], self.options)
+
+    @property
+    def parents(self) -> "tuple[RemotePath, ...]":
+        """The directories that it lies in, the nearest first."""
+        return (self.parent, *self.parent.parents) if self.key else ()
+
+    def with_name(self, name: str) -> "RemotePath":
+        """Return the path beside it of another name."""
+        return self.parent / name
+
+    @property
+    def filesystem(self) -> pyarrow.fs.FileSystem:
+        """What PyArrow opens it with, under the name `path`."""
+        return open_filesystem(str(self.root))[0]
+
+    @property
+    def path(self) -> str:
+        """Its name in `filesystem`."""
+        start = open_filesystem(str(self.root))[1].rstrip("/")
+        return f"{start}/{self.key}".rstrip("/")
+
+    def exists(self) -> bool:
+        """Tell whether there is a file, or files under it."""
+        return bool(self._type != FileType.NotFound)
+
+    def is_file(self) -> bool:
+        """Tell whether it is a file."""
+        return bool(self._type == FileType.File)
+
+    def is_dir(self) -> bool:
+        """Tell whether there are files under it."""
+        return bool(self._type == FileType.Directory)
+
+    @property
+    def _type(self) -> FileType:
+        with self._saying():
+            return self.filesystem.get_file_info(self.path).type
+
+    def iterdir(self) -> "list[RemotePath]":
+        """List what lies right in it; nothing if it does not exist."""
+        with self._saying():
+            selector = FileSelector(self.path, allow_not_found=True)
+            found = self.filesystem.get_file_info(selector)
+        return [self / info.base_name for info in found]
+
+    def list_files(self) -> "list[tuple[RemotePath, int]]":
+        """List the files in it, at any depth, with their sizes in bytes, in order of their names.
+
+        One request per thousand files.
+        """
+        with self._saying():
+            selector = FileSelector(self.path, allow_not_found=True, recursive=True)
+            found = self.filesystem.get_file_info(selector)
+        start = len(self.path) + 1
+        files = [info for info in found if info.type == FileType.File]
+        return [
+            (self / info.path[start:], info.size)
+            for info in sorted(files, key=lambda info: info.path)
+        ]
+
+    def read_bytes(self) -> bytes:
+        """Read the file."""
+        with self._saying(), self.filesystem.open_input_file(self.path) as file:
+            return bytes(file.read())
+
+    def read_text(self, encoding: str = "utf-8") -> str:
+        """Read the file as text."""
+        return self.read_bytes().decode(encoding)
+
+    def write_bytes(self, content: "bytes | pa.Buffer") -> None:
+        """Write the file whole: readers see all of it or none."""
+        with self._saying():
+            filesystem, path = self.filesystem, self.path
+            is_store = filesystem.type_name in _OBJECT_STORES
+            target = path if is_store else f"{path.rpartition('/')[0]}/.{self.name}.tmp"
+            if not is_store:
+                filesystem.create_dir(self.parent.path, recursive=True)
+            # At one go: closed after a part, it would count as whole.
+            file = filesystem.open_output_stream(target)
+            file.write(content)
+            file.close()
+            if not is_store:
+                filesystem.move(target, path)
+
+    def write_text(self, text: str, encoding: str = "utf-8") -> None:
+        """Write the file whole, as text."""
+        self.write_bytes(text.encode(encoding))
+
+    def unlink(self, missing_ok: bool = False) -> None:
+        """Remove the file."""
+        try:
+            with self._saying():
+                self.filesystem.delete_file(self.path)
+        except FileNotFoundError:
+            if not missing_ok:
+                raise
+
+    def remove(self) -> None:
+        """Remove the file or all files under it, if there are any."""
+        if self.is_dir():
+            with self._saying():
+                self.filesystem.delete_dir(self.path)
+        else:
+            self.unlink(missing_ok=True)
+
+    @contextmanager
+    def _saying(self) -> Iterator[None]:
+        """Have errors name the place, and be of one kind."""
+        try:
+            yield
+        except FileNotFoundError:
+            raise FileNotFoundError(errno.ENOENT, "does not exist", str(self)) from None
+        except (OSError, ValueError, ImportError, pa.ArrowException) as error:
+            raise StorageError(errno.EIO, first_line(error), str(self)) from None

@@ -1,0 +1,121 @@
+"""A run directory: where each artifact lies.
+
+Every artifact is addressed by what determines it, so a rerun finds what is there and makes only
+what is missing.
+"""
+
+import atexit
+import functools
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+
+from osteo_ray.base.storage import Place, reach
+
+
+@dataclass(frozen=True)
+class Run:
+    """The paths of one run.
+
+    Attributes:
+        root: The run directory, absolute: a folder, or a place in object storage.
+    """
+
+    root: Place
+
+    @property
+    def config(self) -> Place:
+        return self.root / "config.yaml"
+
+    @property
+    def environment(self) -> Place:
+        return self.root / "environment.json"
+
+    @property
+    def images(self) -> Place:
+        return self.root / "images.parquet"
+
+    @property
+    def plan(self) -> Place:
+        return self.root / "plan.json"
+
+    @property
+    def rejects(self) -> Place:
+        return self.root / "rejects.parquet"
+
+    @property
+    def audit(self) -> Place:
+        return self.root / "audit.json"
+
+    @property
+    def splits(self) -> Place:
+        return self.root / "splits.parquet"
+
+    @property
+    def pixels(self) -> Place:
+        return self.root / "pixels"
+
+    @property
+    def phantom(self) -> Place:
+        return self.root / "phantom"
+
+    @property
+    def trials(self) -> Place:
+        return self.root / "trials"
+
+    @property
+    def masks(self) -> Place:
+        return self.root / "masks"
+
+    @property
+    def faithfulness(self) -> Place:
+        return self.root / "faithfulness"
+
+    @property
+    def heatmaps(self) -> Place:
+        return self.root / "heatmaps"
+
+    @property
+    def predictions(self) -> Place:
+        return self.root / "predictions.parquet"
+
+    @property
+    def results(self) -> Place:
+        return self.root / "results.parquet"
+
+    @property
+    def comparison(self) -> Place:
+        return self.root / "comparison.json"
+
+    @property
+    def report(self) -> Place:
+        return self.root / "report.html"
+
+    @property
+    def logs(self) -> Place:
+        return self.root / "logs"
+
+
+def open_run(text: str) -> Run:
+    """Return the run that a user names, by path or URI, whether or not it is there.
+
+    Raises:
+        InputError: A URI that cannot be opened.
+    """
+    return Run(reach(text, "a run"))
+
+
+def place_logs(run: Run) -> Path:
+    """Return a folder of this machine for what Ray keeps of a run while it works.
+
+    Nothing in it is needed to resume, so none of it goes to object storage.
+    """
+    return run.logs if isinstance(run.logs, Path) else _make_scratch()
+
+
+@functools.cache
+def _make_scratch() -> Path:
+    folder = Path(tempfile.mkdtemp(prefix="osteo-ray-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    return folder

@@ -1,0 +1,285 @@
+"""Tables and records: their columns, and writes that are whole or do not happen.
+
+README.md explains the columns.
+"""
+
+import itertools
+import json
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.dataset
+import pyarrow.parquet as pq
+import yaml
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.remote import RemotePath
+from osteo_ray.base.storage import Place, locate, open_place
+from osteo_ray.base.storage import write_whole as write_whole
+from osteo_ray.base.trust import refuse_objects
+
+SCHEMA_VERSION = b"4"
+_AT_A_TIME = 256  # files; each holds some 80 KiB while it is read
+_READS = 16  # requests at a time, where each is a matter of waiting
+_PIXEL_ROWS = 16  # that are read together; as many as an explaining actor is given
+
+
+def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
+    return pa.schema(list(fields), metadata={b"osteo_ray": SCHEMA_VERSION})
+
+
+IMAGES = _schema(
+    ("image_id", pa.string()),
+    ("path", pa.string()),
+    ("label", pa.string()),
+    ("given_label", pa.string()),
+    ("copies", pa.int64()),
+    ("patient", pa.int64()),
+    ("group", pa.int64()),
+    ("conflict", pa.bool_()),
+    ("used", pa.bool_()),
+    ("side", pa.string()),
+    ("site", pa.string()),
+    ("given_split", pa.string()),
+    ("width", pa.int32()),
+    ("height", pa.int32()),
+    ("format", pa.string()),
+    ("mode", pa.string()),
+    ("digest", pa.string()),
+)
+READ_IMAGES = _schema(  # where nothing but the images themselves is asked for
+    *(
+        (name, IMAGES.field(name).type)
+        for name in (
+            *("image_id", "path", "label", "patient", "side", "site"),
+            *("width", "height", "format", "mode", "digest"),
+        )
+    )
+)
+REJECTS = _schema(("path", pa.string()), ("reason", pa.string()))
+SPLITS = _schema(("seed", pa.int64()), ("image_id", pa.string()), ("split", pa.string()))
+PIXELS = _schema(("image_id", pa.string()), ("digest", pa.string()), ("pixels", pa.binary()))
+MASKS = _schema(
+    ("model", pa.string()),
+    ("seed", pa.int64()),
+    ("teacher", pa.string()),
+    ("target", pa.string()),
+    ("kind", pa.string()),
+    ("image_id", pa.string()),
+    ("keep_mask", pa.binary()),
+    ("weights", pa.list_(pa.float64())),
+    ("explained_class", pa.int64()),
+    ("n_samples", pa.int64()),
+    ("local_fit", pa.float64()),
+    ("stability", pa.float64()),
+    ("unstable", pa.bool_()),
+    ("error", pa.string()),
+)
+FAITHFULNESS = _schema(
+    ("model", pa.string()),
+    ("seed", pa.int64()),
+    ("kind", pa.string()),
+    ("image_id", pa.string()),
+    ("insertion_auc", pa.float64()),
+    ("deletion_auc", pa.float64()),
+    ("drop", pa.float64()),
+)
+HEATMAPS = _schema(
+    ("model", pa.string()),
+    ("seed", pa.int64()),
+    ("image_id", pa.string()),
+    ("heatmap", pa.binary()),
+)
+
+
+# Tables and records, whole
+
+
+def write_table(path: Place, table: pa.Table) -> None:
+    """Write a Parquet file whole."""
+    with write_whole(path) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd")
+
+
+def write_pixels(path: Place, table: pa.Table) -> None:
+    """Write a Parquet file of pixels whole: plain, as packing them takes longer than decoding."""
+    with write_whole(path) as unfinished:
+        pq.write_table(
+            table,
+            unfinished,
+            compression="none",
+            use_dictionary=False,
+            write_statistics=False,
+            row_group_size=_PIXEL_ROWS,
+        )
+
+
+def write_json(path: Place, content: Any) -> None:
+    """Write a JSON file whole; NaN is refused, as JSON has none."""
+    with write_whole(path) as unfinished:
+        text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+        unfinished.write_text(text + "\n", encoding="utf-8")
+
+
+def write_yaml(path: Place, settings: dict[str, Any]) -> None:
+    """Write settings whole, as YAML."""
+    with write_whole(path) as unfinished:
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
+        unfinished.write_text(text, encoding="utf-8")
+
+
+def read_json(path: Place) -> Any:
+    """Read a JSON file."""
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+def _open_table(path: Place) -> Any:
+    """Return what PyArrow reads a Parquet file from; small ones come at one go."""
+    return path if isinstance(path, Path) else pa.BufferReader(path.read_bytes())
+
+
+def read_table(
+    path: Place, columns: list[str] | None = None, *, as_numbers: Sequence[str] = ()
+) -> pa.Table:
+    """Read a Parquet file.
+
+    Args:
+        path: Of the file.
+        columns: Which; all by default.
+        as_numbers: Columns of text that are to be held as numbers of a dictionary.
+
+    Raises:
+        InputError: A column would run code when it is read.
+    """
+    table = pq.read_table(_open_table(path), columns=columns, read_dictionary=list(as_numbers))
+    refuse_objects(table.schema, path)
+    return table
+
+
+def read_tables(paths: Iterable[Place], *, as_numbers: Sequence[str] = ()) -> list[pa.Table]:
+    """Read Parquet files, several at a time where each is a matter of waiting; in their order."""
+    files = list(paths)
+    if not any(isinstance(path, RemotePath) for path in files):
+        return [read_table(path, as_numbers=as_numbers) for path in files]
+    with ThreadPoolExecutor(_READS) as pool:
+        return list(pool.map(lambda path: read_table(path, as_numbers=as_numbers), files))
+
+
+def count_rows(path: Place) -> int:
+    """Return the number of rows of a Parquet file."""
+    filesystem, name = open_place(path)
+    return int(pq.read_metadata(name, filesystem=filesystem).num_rows)
+
+
+def read_rows(part: str, start: int, stop: int) -> list[dict[str, Any]]:
+    """Read rows start .. stop of a Parquet file, and not much more of it.
+
+    Args:
+        part: As `list_parts` names it.
+        start: The first row.
+        stop: The row after the last.
+    """
+    filesystem, name = open_place(locate(part))
+    with pq.ParquetFile(name, filesystem=filesystem) as file:
+        refuse_objects(file.schema_arrow, part)
+        sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
+        ends = list(itertools.accumulate(sizes))
+        groups = [n for n, end in enumerate(ends) if end > start and end - sizes[n] < stop]
+        first = ends[groups[0]] - sizes[groups[0]] if groups else 0
+        table = file.read_row_groups(groups).slice(start - first, stop - start)
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
+
+
+def check_version(path: Place) -> None:
+    """Refuse a table whose columns are those of another version of this package.
+
+    Raises:
+        InputError: It was written by another version, or by something else.
+    """
+    filesystem, name = open_place(path)
+    _check_schema(pq.read_schema(name, filesystem=filesystem), str(path))
+
+
+# Tables in parts
+
+
+def _check_schema(schema: pa.Schema, part: str) -> None:
+    found = (schema.metadata or {}).get(b"osteo_ray")
+    if found != SCHEMA_VERSION:
+        version = "none" if found is None else f"version {found.decode(errors='replace')}"
+        raise InputError(
+            f"Expected tables of version {SCHEMA_VERSION.decode()}, which this osteo_ray writes, "
+            f"but found {version} in {part}. Go on with the osteo_ray that wrote it, or begin anew "
+            "in another --out."
+        )
+    refuse_objects(schema, part)
+
+
+def _list_files(directory: Place) -> dict[Place, int | None]:
+    """List the finished Parquet files under a directory, with their sizes where that is free."""
+    found: dict[Place, int | None]
+    if isinstance(directory, RemotePath):
+        found = dict(directory.list_files())
+    else:
+        found = dict.fromkeys(sorted(directory.rglob("*.parquet"), key=str))
+    return {
+        path: size
+        for path, size in found.items()
+        if path.name.endswith(".parquet") and not path.name.startswith(".")
+    }
+
+
+def list_parts(directory: Place) -> list[str]:
+    """Return the finished Parquet files under a directory, in order of their names."""
+    return [str(path) for path in _list_files(directory)]
+
+
+def scan_table(
+    path: Place, keep: "pyarrow.dataset.Expression | None" = None, columns: list[str] | None = None
+) -> pa.Table:
+    """Read the rows to keep of a Parquet file or of all under a directory; empty if none exist."""
+    files = list(_list_files(path)) if path.is_dir() else [path] if path.is_file() else []
+    if not files:
+        return pa.table({})
+    names = [open_place(file)[1] for file in files]
+    dataset = pyarrow.dataset.dataset(names, filesystem=open_place(path)[0], format="parquet")
+    refuse_objects(dataset.schema, path)
+    return dataset.to_table(filter=keep, columns=columns)
+
+
+def read_parts(directory: Place, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
+    """Read a table that lies in several Parquet files; empty where there are none.
+
+    In object storage that costs a listing and two requests per file, many of them at a time.
+
+    Raises:
+        InputError: A file was written with other columns than this version has.
+    """
+    files = list(_list_files(directory).items())
+    tables = [
+        _read_some(files[start : start + _AT_A_TIME], schema, columns)
+        for start in range(0, len(files), _AT_A_TIME)
+    ]
+    return (
+        pa.concat_tables(tables) if tables else schema.empty_table().select(columns or schema.names)
+    )
+
+
+def _read_some(
+    files: Sequence[tuple[Place, int | None]], schema: pa.Schema, columns: list[str] | None
+) -> pa.Table:
+    filesystem, form = open_place(files[0][0])[0], pyarrow.dataset.ParquetFileFormat()
+    fragments = [
+        form.make_fragment(open_place(file)[1], filesystem, file_size=size) for file, size in files
+    ]
+    with ThreadPoolExecutor(_READS if isinstance(files[0][0], RemotePath) else 1) as pool:
+        # The fragments keep what this reads of them.
+        schemas = pool.map(lambda fragment: fragment.physical_schema, fragments)
+        for (file, _), found in zip(files, schemas, strict=True):
+            _check_schema(found, str(file))
+    dataset = pyarrow.dataset.FileSystemDataset(fragments, schema, form, filesystem)
+    return dataset.to_table(columns=columns)

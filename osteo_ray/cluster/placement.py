@@ -1,0 +1,171 @@
+"""Which work goes where on a cluster: how much fits at once, on which nodes. Free of Ray."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from osteo_ray.cluster.settings import ResourceSettings
+
+Resources = dict[str, float]
+"""What one node has, by Ray's names: `CPU`, `GPU`, and others."""
+
+
+@dataclass(frozen=True)
+class Slot:
+    """What one worker gets: a trial has one or more, an explaining actor one.
+
+    Attributes:
+        cpus: CPUs, and threads.
+        gpus: GPUs, possibly a fraction; 0 means that the worker computes on the CPU, whatever
+            the node has.
+    """
+
+    cpus: int
+    gpus: float
+
+    @property
+    def device(self) -> str:
+        """Name of the device to compute on."""
+        return "cuda" if self.gpus else "cpu"
+
+    @property
+    def bundle(self) -> Resources:
+        """What Ray is asked for."""
+        return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
+
+    def __str__(self) -> str:
+        cpus = f"{self.cpus} CPU{'s' if self.cpus > 1 else ''}"
+        return f"{cpus}, {self.gpus:g} GPU" if self.gpus else cpus
+
+    def count_on(self, node: Resources) -> int:
+        """Return how many workers fit on a node at once.
+
+        Workers that share a GPU lie on one each: two GPUs take two workers of 0.6, not three.
+
+        Example:
+            >>> Slot(1, 0.6).count_on({"CPU": 8, "GPU": 2}), Slot(3, 0).count_on({"CPU": 8})
+            (2, 2)
+        """
+        by_cpu = _divide(node.get("CPU", 0), self.cpus)
+        gpus = node.get("GPU", 0)
+        if not self.gpus:
+            return by_cpu
+        by_gpu = int(gpus) * _divide(1, self.gpus) if self.gpus < 1 else _divide(gpus, self.gpus)
+        return min(by_cpu, by_gpu)
+
+
+def _divide(whole: float, part: float) -> int:
+    return math.floor(whole / part + 1e-9)  # 1 / 0.1 may come out below 10
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How a run is laid out on the cluster.
+
+    Attributes:
+        slot: What each worker of a training gets.
+        workers: Workers per training.
+        slots: Workers that fit at once.
+        explainer: What each explaining actor gets.
+        explainers: Explaining actors that fit at once.
+        nodes: What each node has.
+    """
+
+    slot: Slot
+    workers: int
+    slots: int
+    explainer: Slot
+    explainers: int
+    nodes: tuple[Resources, ...] = ()
+
+    @property
+    def concurrent_trials(self) -> int:
+        """Trainings that run at once."""
+        return max(1, self.slots // self.workers)
+
+    @property
+    def fits(self) -> bool:
+        """Whether one training and one explaining actor find room."""
+        return self.slots >= self.workers and self.explainers >= 1
+
+    def describe(self) -> str:
+        """Say in one line what runs where, and which nodes are left out.
+
+        Example:
+            >>> nodes = [{"CPU": 4}, {"CPU": 8, "GPU": 2}]
+            >>> lay_out(nodes, ResourceSettings(gpus_per_explainer=0.5)).describe()
+            '2 trainings at a time (1 CPU, 1 GPU each), then 4 explaining actors (1 CPU, 0.5 GPU \
+each), on 1 of 2 nodes; the rest, 4 CPUs, only reads images'
+        """
+        wide = f"{self.workers} workers of " if self.workers > 1 else ""
+        trainings = _count(self.concurrent_trials, "training")
+        explainers = _count(self.explainers, "explaining actor")
+        used = [
+            node for node in self.nodes if self.slot.count_on(node) or self.explainer.count_on(node)
+        ]
+        idle_cpus = sum(node.get("CPU", 0) for node in self.nodes if node not in used)
+        ending = f"; the rest, {idle_cpus:g} CPUs, only reads images" if idle_cpus else ""
+        return (
+            f"{trainings} at a time ({wide}{self.slot} each), then {explainers} "
+            f"({self.explainer} each), on {len(used)} of {_count(len(self.nodes), 'node')}{ending}"
+        )
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def lay_out(
+    nodes: Sequence[Resources], settings: ResourceSettings, *, gpus_to_come: float = 0
+) -> Plan:
+    """Lay a run out on nodes. Whether it finds room at all, `Plan.fits` tells.
+
+    Where the cluster has GPUs, a worker gets one and nodes without are left to reading images:
+    a training on a CPU would hold up the stage that the others have long finished.
+
+    Args:
+        nodes: What each live node has.
+        settings: What each worker is to have, and how many a training has.
+        gpus_to_come: GPUs of nodes that an autoscaler may add.
+    """
+    gpus = settings.gpus_per_worker
+    if gpus is None:
+        gpus = 1.0 if gpus_to_come or any(node.get("GPU", 0) for node in nodes) else 0.0
+    slot = Slot(settings.cpus_per_worker, gpus)
+    share = settings.gpus_per_explainer
+    explainer = Slot(settings.cpus_per_worker, gpus if share is None else share)
+    return Plan(
+        slot=slot,
+        workers=settings.workers,
+        slots=sum(slot.count_on(node) for node in nodes),
+        explainer=explainer,
+        explainers=sum(explainer.count_on(node) for node in nodes),
+        nodes=tuple(nodes),
+    )
+
+
+def describe_shortage(plan: Plan, to_come: Resources | None, waited_s: float) -> str:
+    """Say why a plan does not fit, and what to do.
+
+    Args:
+        plan: That finds no room.
+        to_come: What an autoscaler may add, or None where there is none that says so.
+        waited_s: How long nodes were waited for, in seconds.
+    """
+    has = ", ".join(
+        f"{sum(node.get(name, 0) for node in plan.nodes):g} {name}s" for name in ("CPU", "GPU")
+    )
+    wanted = f"{plan.workers} worker(s) of {plan.slot.cpus} CPU(s) and {plan.slot.gpus:g} GPU(s)"
+    if plan.explainer != plan.slot:
+        wanted += f", and for an explaining actor of {plan.explainer}"
+    waited = f" after waiting {waited_s:g} s for nodes" if waited_s else ""
+    room = f"room for {plan.slots} worker(s) and {plan.explainers} explaining actor(s)"
+    more = "or add nodes"
+    if to_come is not None:
+        offer = ", ".join(f"{to_come.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
+        more = f"or wait longer (--resources.wait-for-nodes) for the autoscaler's nodes ({offer})"
+    return (
+        f"Expected a cluster with room for {wanted} each, but it has {has} on {len(plan.nodes)} "
+        f"node(s){waited}, {room}. Lower {'--workers, ' if plan.workers > 1 else ''}"
+        f"--resources.cpus-per-worker or --resources.gpus-per-worker, {more}."
+    )

@@ -1,0 +1,47 @@
+"""Settings of where the work runs."""
+
+from typing import Annotated
+
+from pydantic import Field, field_validator
+from tyro.conf import arg
+
+from osteo_ray.base.settings import Settings
+
+
+class SlotSettings(Settings):
+    """What each worker gets. Nothing here changes what is measured."""
+
+    gpus_per_worker: float | None = Field(
+        None, ge=0, description="GPUs per worker; by default 1 if the cluster has GPUs, else 0."
+    )
+    cpus_per_worker: int = Field(1, ge=1, description="CPUs, and threads, per worker.")
+    wait_for_nodes: float | None = Field(
+        None,
+        ge=0,
+        description="Seconds to wait for nodes where the cluster has too few; by default 900 if an "
+        "autoscaler may add enough, else 0.",
+    )
+    stall_timeout: float = Field(
+        1800,
+        gt=0,
+        description="Seconds in which a stage must compute something, if only one batch.",
+    )
+
+    @field_validator("gpus_per_worker", "gpus_per_explainer", check_fields=False)
+    @classmethod
+    def _check_gpus(cls, gpus: float | None) -> float | None:
+        if gpus is not None and gpus > 1 and gpus != int(gpus):
+            raise ValueError(f"Expected whole GPUs, or less than one, but got {gpus:g}.")
+        return gpus
+
+
+class ResourceSettings(SlotSettings):
+    """Where the work runs. Nothing here changes what is measured, except the number of workers."""
+
+    workers: Annotated[int, arg(aliases=["--workers"])] = Field(
+        1, ge=1, description="Devices per training; more than one trains data-parallel."
+    )
+    gpus_per_explainer: float | None = Field(
+        None, ge=0, le=1, description="GPUs per explaining actor; by default as per worker."
+    )
+    max_retries: int = Field(3, ge=0, description="Restarts of a training whose process died.")

@@ -1,0 +1,98 @@
+"""The settings of a reproduction."""
+
+from typing import Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from osteo_ray.base.paths import locate_data
+from osteo_ray.base.settings import Settings
+from osteo_ray.base.trust import refuse_secrets
+
+ImagesFrom = Literal["auto", "source", "stored"]
+
+
+class ToleranceSettings(Settings):
+    """How far a rerun may be off where equal bits cannot be expected.
+
+    docs/reproduce.md says why so far.
+    """
+
+    probability: float = Field(
+        0.05, ge=0, description="Mean difference of a training's probabilities."
+    )
+    decisions: float = Field(
+        0.1, ge=0, le=1, description="Share of images that a training classifies differently."
+    )
+    overlap: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="Least mean overlap (IoU) of the masks of a teacher; by default their own "
+        "stability, the overlap that LIME expects with masks from other samples.",
+    )
+    failures: float = Field(
+        0.05,
+        ge=0,
+        le=1,
+        description="Share of images that can be explained in one of the two only.",
+    )
+    metric: float | None = Field(
+        None,
+        ge=0,
+        description="Difference of the primary metric, mean over the seeds of a model and arm; by "
+        "default the margin inside which the run counts differences as equivalent.",
+    )
+    effect: float = Field(
+        0.5, ge=0, description="Shift of a contrast's difference, in its standard errors."
+    )
+
+
+class ReproduceConfig(Settings):
+    """Rerun a stored run, or a sample of it, and say what has drifted."""
+
+    run: str | None = Field(None, description="The run directory.")
+    sample: int | None = Field(
+        None, ge=1, description="Trainings to rerun, of every model and arm; by default all."
+    )
+    share: float | None = Field(
+        None, gt=0, le=1, description="The same as a share of all trainings."
+    )
+    seed: int = Field(0, ge=0, description="Which sample.")
+    ledger: str | None = Field(
+        None,
+        description="Parquet file of reproductions; by default reproductions.parquet beside RUN.",
+    )
+    out: str | None = Field(
+        None, description="Working directory; by default RUN-reproductions, beside RUN."
+    )
+    images: ImagesFrom = Field(
+        "auto",
+        description="source reads the images anew and compares them; stored takes the pixels in "
+        "the run; auto is source as long as that can be opened.",
+    )
+    keep: bool = Field(False, description="Keep the working directory although nothing drifted.")
+    cpus_per_worker: int | None = Field(
+        None, ge=1, description="CPUs, and threads, per worker; by default as in the run."
+    )
+    gpus_per_worker: float | None = Field(
+        None, ge=0, description="GPUs per worker; by default as in the run."
+    )
+    tolerances: ToleranceSettings = ToleranceSettings()
+
+    @field_validator("run", "ledger", "out")
+    @classmethod
+    def _locate(cls, path: str | None) -> str | None:
+        return path and refuse_secrets(locate_data(path))
+
+    @model_validator(mode="after")
+    def _check_sample(self) -> "ReproduceConfig":
+        if self.sample is not None and self.share is not None:
+            raise ValueError("Expected either --sample or --share, but got both.")
+        return self
+
+    def count_sample(self, n_planned: int) -> int | None:
+        """Return how many of the trainings to rerun, at least one; None for all of them."""
+        if self.share is not None:
+            n_wanted = max(1, round(self.share * n_planned))
+            return None if n_wanted == n_planned else n_wanted
+        return None if self.sample == n_planned else self.sample

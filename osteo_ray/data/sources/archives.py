@@ -1,0 +1,89 @@
+"""NPZ archives in the manner of MedMNIST: train_images, train_labels and so on."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.remote import first_line, open_filesystem
+from osteo_ray.data.sources.listing import (
+    SPLIT_SYNONYMS,
+    Source,
+    list_refused,
+    name_class,
+    tabulate_items,
+    write_cell,
+)
+from osteo_ray.data.sources.readers import ArchiveReader, open_array
+
+
+def open_archive(uri: str) -> Source:
+    """List the images of an archive; `classes` and `…_patients` are read where they are there.
+
+    Raises:
+        InputError: It cannot be read, or lacks images or labels.
+    """
+    filesystem, path = open_filesystem(uri)
+    try:
+        with filesystem.open_input_file(path) as file:
+            archive = np.load(file, allow_pickle=False)
+            small = {
+                name: archive[name]
+                for name in archive.files
+                if not name.endswith(("images", "masks"))
+            }
+            members = [name for name in archive.files if name.endswith("images")]
+        shapes = {name: open_array(uri, name).shape for name in members}
+    except Exception as error:  # the errors of zipfile, zlib and NumPy share no other base
+        raise InputError(
+            f"Expected an NPZ archive of plain arrays in {uri}, but: {first_line(error)}. Write it "
+            "with numpy.savez_compressed, and text as arrays of text, not of objects."
+        ) from None
+    if not members:
+        raise InputError(
+            f"Expected arrays named train_images, val_images, test_images or images in {uri}, but "
+            f"found {', '.join(small) or 'none'}. Name them so."
+        )
+    rows = [row for name in members for row in _list_array(uri, name, shapes[name], small)]
+    refused = [(str(row["path"]), "no label") for row in rows if not row["label"]]
+    items = tabulate_items(row for row in rows if row["label"])
+    return Source(uri, "archive", items, list_refused(refused), ArchiveReader(uri))
+
+
+def _list_array(
+    uri: str, name: str, shape: tuple[int, ...], small: dict[str, np.ndarray]
+) -> Iterator[dict[str, Any]]:
+    count = shape[0] if shape else 0
+    prefix = name.removesuffix("images")
+    labels = _get_column(uri, small, f"{prefix}labels", count)
+    if labels is None:
+        raise InputError(
+            f"Expected {prefix}labels in {uri} with one label for each of the {count} images of "
+            f"{name}, but found {', '.join(small) or 'no other array'}. Name the labels so."
+        )
+    patients = _get_column(uri, small, f"{prefix}patients", count)
+    split = SPLIT_SYNONYMS.get(prefix.rstrip("_").lower(), "")
+    classes = small["classes"].ravel().tolist() if "classes" in small else None
+    for row, label in enumerate(labels):
+        yield {
+            "path": f"{name}/{row:07d}",
+            "position": row,
+            "label": name_class(label, classes),
+            "patient_id": "" if patients is None else write_cell(patients[row]),
+            "split": split,
+        }
+
+
+def _get_column(uri: str, small: dict[str, np.ndarray], name: str, count: int) -> list[Any] | None:
+    """Return one value per image, or None where there is no such array."""
+    if name not in small:
+        return None
+    values = small[name]
+    if values.ndim == 0 or values.size != count or len(values) != count:
+        raise InputError(
+            f"Expected {name} in {uri} to hold one value for each of {count} images, but found an "
+            f"array of shape {values.shape}. Of several values per image choose one."
+        )
+    found: list[Any] = values.ravel().tolist()
+    return found

@@ -1,0 +1,108 @@
+"""Class folders, on this machine or at a URI; perhaps below train/, val/ and test/."""
+
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pyarrow.fs
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.remote import first_line, is_local, open_filesystem
+from osteo_ray.data.sources.listing import SPLIT_SYNONYMS, Source, list_refused, tabulate_items
+from osteo_ray.data.sources.readers import FileReader
+
+_IMAGE_SUFFIXES = (
+    *(".avif", ".bmp", ".dcm", ".dicom", ".gif", ".j2k", ".jp2", ".jpeg", ".jpg"),
+    *(".pgm", ".png", ".ppm", ".qoi", ".sgi", ".tif", ".tiff", ".webp"),
+)
+
+
+def open_folder(uri: str, *, labels_needed: bool = True) -> Source:
+    """List a folder that has a subfolder per class.
+
+    Hidden files are passed over; sub-subfolders belong to their class. Image files beside the class
+    folders, and links to folders, are refused, so that none gets lost unseen; where no labels are
+    needed, image files beside them are listed, with an empty label.
+
+    Raises:
+        InputError: The folder cannot be listed.
+    """
+    filesystem, root = open_filesystem(uri)
+    refused: list[tuple[str, str]] = []
+    walk = _walk_local(root, refused) if is_local(uri) else _walk_remote(filesystem, root)
+    try:
+        files = list(walk)
+    except OSError as error:
+        raise InputError(
+            f"Expected --data to be a folder that can be listed, but {uri}: {first_line(error)}. "
+            "Check that this machine may read it."
+        ) from None
+    split_below = _find_split_folders(path for path, _ in files)
+    rows: list[dict[str, Any]] = []
+    for path, size in files:
+        parts = path.split("/")
+        if len(parts) < 2 + split_below:
+            if PurePosixPath(path).suffix.lower() not in _IMAGE_SUFFIXES:
+                continue
+            if labels_needed:
+                refused.append((path, "not in a class folder"))
+            else:
+                rows.append({"path": path, "size": size})
+            continue
+        split = SPLIT_SYNONYMS[parts[0].lower()] if split_below else ""
+        rows.append({"path": path, "label": parts[split_below], "size": size, "split": split})
+    return Source(uri, "folders", tabulate_items(rows), list_refused(refused), FileReader(uri))
+
+
+def _find_split_folders(paths: Iterable[str]) -> bool:
+    """Tell whether the classes lie below folders named train, test and the like."""
+    tops: dict[str, set[str]] = {}
+    for path in paths:
+        top, _, rest = path.partition("/")
+        if rest:
+            tops.setdefault(top.lower(), set()).add(rest.partition("/")[1])
+    return len(tops) >= 2 and all(
+        top in SPLIT_SYNONYMS and "/" in below for top, below in tops.items()
+    )
+
+
+def _walk_local(root: str, refused: list[tuple[str, str]]) -> Iterator[tuple[str, int]]:
+    """List path and size of all files below a folder; odd ones too, which reading will refuse."""
+
+    def note(error: OSError) -> None:
+        path = Path(str(error.filename)).relative_to(root).as_posix()
+        if path == ".":
+            raise error
+        refused.append((_escape(path), f"a folder that cannot be listed: {error.strerror}"))
+
+    for folder, subfolders, names in os.walk(root, onerror=note):
+        subfolders[:] = [name for name in subfolders if not name.startswith(".")]
+        for name in subfolders:
+            if (Path(folder) / name).is_symlink():
+                path = (Path(folder) / name).relative_to(root).as_posix()
+                refused.append((_escape(path), "a link to a folder; such links are not followed"))
+        for name in names:
+            if name.startswith("."):
+                continue
+            path = (Path(folder) / name).relative_to(root).as_posix()
+            if path != _escape(path):
+                refused.append((_escape(path), "a file name that is not valid UTF-8"))
+                continue
+            try:
+                size = (Path(folder) / name).lstat().st_size
+            except OSError:
+                size = 0  # reading it will tell
+            yield path, size
+
+
+def _escape(path: str) -> str:
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _walk_remote(filesystem: pyarrow.fs.FileSystem, root: str) -> Iterator[tuple[str, int]]:
+    for info in filesystem.get_file_info(pyarrow.fs.FileSelector(root, recursive=True)):
+        path = info.path.removeprefix(root).lstrip("/")
+        hidden = any(part.startswith(".") for part in path.split("/"))
+        if info.type == pyarrow.fs.FileType.File and not hidden:
+            yield path, info.size or 0  # some servers do not say

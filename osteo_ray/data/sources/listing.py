@@ -1,0 +1,102 @@
+"""The listing of a source: one row per image, whatever the source is."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from osteo_ray.base.mappings import hash_settings
+from osteo_ray.data.sources.readers import Reader
+
+OPTIONAL_COLUMNS = ("patient_id", "side", "site", "split")
+_UNKNOWN: dict[str, str | int] = {
+    "path": "",
+    "position": -1,
+    "label": "",
+    "size": 0,
+    **dict.fromkeys(OPTIONAL_COLUMNS, ""),
+}
+ITEM_COLUMNS = tuple(_UNKNOWN)
+SPLIT_SYNONYMS = {
+    "train": "train",
+    "training": "train",
+    "val": "validation",
+    "valid": "validation",
+    "validation": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A data set as it was found.
+
+    Attributes:
+        uri: Where; a URI, or an absolute path.
+        kind: One of folders, manifest, table, archive, list.
+        items: A row per image, with `ITEM_COLUMNS`: path (unique within the source), position (in
+            an archive or table, else -1), label, size (bytes, 0 if unknown), and patient_id, side,
+            site, split (empty if unknown).
+        refused: What cannot even be tried: path, reason.
+        reader: Fetches the images.
+    """
+
+    uri: str
+    kind: str
+    items: pd.DataFrame
+    refused: pd.DataFrame
+    reader: Reader
+
+    @property
+    def fingerprint(self) -> str:
+        """Hash of names, sizes, labels and patients, to notice that a source has changed."""
+        return hash_settings(self.items.to_numpy().tolist())
+
+
+def tabulate_items(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
+    """Make the items table of a source: sorted by path, every column there."""
+    known = list(rows)
+    columns = {
+        name: [row.get(name, default) for row in known] for name, default in _UNKNOWN.items()
+    }
+    types = {name: str if default == "" else np.int64 for name, default in _UNKNOWN.items()}
+    table = pd.DataFrame(columns).astype(types)
+    return table.sort_values(["path", "position"], ignore_index=True)
+
+
+def list_refused(rows: Iterable[tuple[str, str]]) -> pd.DataFrame:
+    """Make the table of what cannot even be tried: path, reason."""
+    return pd.DataFrame(list(rows), columns=["path", "reason"]).astype(str)
+
+
+def name_class(label: Any, names: Sequence[Any] | None) -> str:
+    """Write a label, by its name where the source numbers its classes; "" for an unknown number.
+
+    Example:
+        >>> [name_class(label, ["normal", "worn"]) for label in (1, 0.0, -1, None, "worn")]
+        ['worn', 'normal', '', '', 'worn']
+    """
+    if names and isinstance(label, int | float) and write_cell(label):
+        known = label == int(label) and 0 <= label < len(names)
+        return write_cell(names[int(label)]) if known else ""
+    return write_cell(label)
+
+
+def write_cell(value: Any) -> str:
+    """Write a value of a table as text that any file can hold.
+
+    Example:
+        >>> [write_cell(value) for value in (" left ", 17.0, 0.5, None, float("nan"), b"worn")]
+        ['left', '17', '0.5', '', '', 'worn']
+    """
+    if pd.api.types.is_scalar(value) and pd.isna(value):
+        return ""
+    if isinstance(value, float | np.floating) and value.is_integer():  # of numbers with gaps
+        value = int(value)
+    if isinstance(value, bytes):
+        value = value.decode("utf-8", "backslashreplace")
+    return str(value).strip().encode("utf-8", "backslashreplace").decode()

@@ -1,0 +1,193 @@
+"""Fetch one image at a time from wherever a source keeps them: files, an NPZ archive, a table.
+
+A reader is small and travels to the workers; what it opens stays open in the worker's process, so
+that neighbouring items cost one look at the file.
+"""
+
+import functools
+import math
+import os
+import stat
+import zipfile
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from osteo_ray.base.remote import first_line, is_local, open_filesystem
+from osteo_ray.base.trust import refuse_objects
+from osteo_ray.data.decoding.images import UnreadableImageError
+
+LARGEST_FILE = 512 * 2**20
+"""Bytes beyond which a file is not read: no radiograph is that large, and workers share memory."""
+
+
+class Reader(Protocol):
+    """Where the images of a source come from."""
+
+    def read(self, path: str, position: int) -> bytes | np.ndarray:
+        """Fetch one image: the bytes of a file, or its pixels.
+
+        Args:
+            path: Name of the image within the source.
+            position: Its number within an archive or a table; -1 for a file of its own.
+
+        Raises:
+            UnreadableImageError: It cannot be fetched; the message says why.
+        """
+
+
+@dataclass(frozen=True)
+class FileReader:
+    """Images in files of their own.
+
+    Attributes:
+        root: URI or absolute path of the folder that no file may lie outside of.
+    """
+
+    root: str
+
+    def read(self, path: str, position: int) -> bytes:
+        """Fetch the bytes of a file; see `Reader.read`."""
+        if is_local(self.root):
+            return _read_local(self.root, path)
+        try:
+            filesystem, root = open_filesystem(self.root)
+            with filesystem.open_input_file(f"{root}/{path}") as file:
+                if file.size() > LARGEST_FILE:
+                    raise UnreadableImageError(_say_too_large(file.size()))
+                return bytes(file.read())
+        except (OSError, ValueError) as error:  # the latter for names that cannot be
+            raise UnreadableImageError(f"cannot be fetched: {first_line(error)}") from None
+
+
+@functools.lru_cache(maxsize=8)
+def _find_real(root: str) -> str:
+    return os.path.realpath(root)
+
+
+def _read_local(root: str, path: str) -> bytes:
+    try:
+        real = os.path.realpath(f"{root}/{path}", strict=True)
+        if not real.startswith(os.path.join(_find_real(root), "")):
+            raise UnreadableImageError("lies outside the source, or is a link that leads there")
+        found = os.stat(real)
+        if stat.S_ISDIR(found.st_mode):
+            raise UnreadableImageError("a folder, not a file")
+        if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for ever
+            raise UnreadableImageError("not a regular file")
+        if found.st_size > LARGEST_FILE:
+            raise UnreadableImageError(_say_too_large(found.st_size))
+        with open(real, "rb") as file:
+            return file.read()
+    except OSError as error:
+        raise UnreadableImageError(error.strerror or first_line(error)) from None
+    except ValueError as error:  # a null byte in the name
+        raise UnreadableImageError(f"a name that cannot be opened: {error}") from None
+
+
+def _say_too_large(size: int) -> str:
+    return f"a file of {size / 2**20:.0f} MiB; {LARGEST_FILE / 2**20:.0f} MiB at most"
+
+
+@dataclass(frozen=True)
+class ArchiveReader:
+    """Images in the arrays of an NPZ archive, such as MedMNIST's.
+
+    Attributes:
+        uri: Of the archive.
+    """
+
+    uri: str
+
+    def read(self, path: str, position: int) -> np.ndarray:
+        """Fetch the pixels of an image; the path is ARRAY/NUMBER."""
+        try:
+            return open_array(self.uri, path.rpartition("/")[0]).read(position)
+        except Exception as error:  # the errors of zipfile, zlib and lzma share no other base
+            open_array.cache_clear()
+            raise UnreadableImageError(f"cannot be read: {first_line(error)}") from None
+
+
+class ArrayStream:
+    """An array in an NPZ archive, read row by row, forward, without holding more than a row.
+
+    Attributes:
+        shape: Of the array.
+        dtype: Of the array.
+    """
+
+    def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
+        self._file = archive.open(f"{name}.npy")
+        version = np.lib.format.read_magic(self._file)
+        header = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
+        self.shape, fortran, self.dtype = header(self._file)
+        if fortran or self.dtype.hasobject:
+            raise ValueError("arrays of objects, or in Fortran order, are not read")
+        self._start = self._file.tell()
+
+    def read(self, row: int) -> np.ndarray:
+        """Read one row of the array."""
+        shape = self.shape[1:]
+        size = math.prod(shape) * self.dtype.itemsize
+        if size > LARGEST_FILE:
+            raise ValueError(_say_too_large(size))
+        self._file.seek(self._start + row * size)  # forward it skips, backward it starts again
+        data = self._file.read(size)
+        if len(data) < size:
+            raise EOFError("the archive ends early")
+        return np.frombuffer(data, self.dtype).reshape(shape)
+
+
+@functools.lru_cache(maxsize=4)
+def open_array(uri: str, name: str) -> ArrayStream:
+    """Open an array of an NPZ archive.
+
+    Raises:
+        OSError, ValueError, BadZipFile, KeyError: There is no such archive or array.
+    """
+    filesystem, path = open_filesystem(uri)
+    return ArrayStream(zipfile.ZipFile(filesystem.open_input_file(path)), name)
+
+
+@dataclass(frozen=True)
+class TableReader:
+    """Images in a column of a Parquet table, as Hugging Face's data sets keep them.
+
+    Attributes:
+        uri: Of the table.
+        column: A struct with a field `bytes`, or binary.
+        row_groups: First row of each row group.
+    """
+
+    uri: str
+    column: str
+    row_groups: tuple[int, ...]
+
+    def read(self, path: str, position: int) -> bytes:
+        """Fetch the bytes of an image; see `Reader.read`."""
+        number = int(np.searchsorted(self.row_groups, position, side="right")) - 1
+        try:
+            cells = _load_cells(self.uri, self.column, number)
+        except (OSError, pa.ArrowException) as error:
+            raise UnreadableImageError(f"cannot be read: {first_line(error)}") from None
+        cell = cells[position - self.row_groups[number]].as_py()
+        content = cell.get("bytes") if isinstance(cell, dict) else cell
+        if content is None:
+            raise UnreadableImageError("no image in this row")
+        return bytes(content)
+
+
+@functools.lru_cache(maxsize=2)
+def _load_cells(uri: str, column: str, number: int) -> Any:
+    filesystem, path = open_filesystem(uri)
+    with filesystem.open_input_file(path) as opened:
+        table = pq.ParquetFile(opened).read_row_group(number, columns=[column])
+    refuse_objects(table.schema, uri)
+    return table[column]

@@ -1,0 +1,293 @@
+"""The analysis of a comparison: from the table of predictions to `comparison.json`."""
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from osteo_ray.arms.arm import ARMS, CONTROLS, ORIGINAL, choose_judged, list_primary, list_secondary
+from osteo_ray.experiment.trials import Experiment
+from osteo_ray.experiment.verdict import Circumstances, Verdict, judge_model, judge_overall
+from osteo_ray.statistics.chance import AboveChance, hold_against_chance
+from osteo_ray.statistics.contrasts import Contrast, compare_arms
+from osteo_ray.statistics.descriptive import summarize_arms
+from osteo_ray.statistics.metrics import compute_results
+from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs
+from osteo_ray.statistics.predictions import Predictions, encode_predictions
+from osteo_ray.statistics.resampling import Resampled, resample_metric
+from osteo_ray.statistics.share import share_explained
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """What was planned, and what the trials have in common.
+
+    Attributes:
+        models: timm names.
+        arms: Names.
+        seeds: Numbers.
+        metric: The primary endpoint.
+        alpha: Error rate.
+        margin: Differences inside ± margin do not matter.
+        prevalence: Of the positive class, for predictive values; None for that of test images.
+        n_train: Training images per seed.
+        n_test: Test images per seed.
+        classes: All classes, sorted.
+        positive_class: One of them.
+        split: `grouped`, `random` or `given`.
+        protocol: `clean` or `paper`.
+        goes_on: The masked arms start from the weights of the first model.
+        copies_leak: Copies of test images are in training.
+    """
+
+    models: tuple[str, ...]
+    arms: tuple[str, ...]
+    seeds: tuple[int, ...]
+    metric: str
+    alpha: float
+    margin: float
+    n_train: float
+    n_test: float
+    classes: tuple[str, ...]
+    positive_class: str
+    prevalence: float | None = None
+    split: str = "grouped"
+    protocol: str = "clean"
+    goes_on: bool = False
+    copies_leak: bool = False
+
+    @classmethod
+    def of(cls, experiment: Experiment) -> "Analysis":
+        """Return the analysis that an experiment asks for."""
+        config, plan = experiment.config, experiment.config.statistics
+        counts = {
+            name: float(np.mean([np.sum(split == name) for split in experiment.splits.values()]))
+            for name in ("train", "test")
+        }
+        return cls(
+            models=config.models,
+            arms=config.arms,
+            seeds=config.seed_numbers,
+            metric=plan.metric,
+            alpha=plan.alpha,
+            margin=plan.margin,
+            n_train=counts["train"],
+            n_test=counts["test"],
+            classes=experiment.classes,
+            positive_class=config.positive_class or experiment.classes[-1],
+            prevalence=plan.prevalence,
+            split=config.split,
+            protocol=config.protocol,
+            goes_on=config.second_start == "first",
+            copies_leak=any(
+                np.isin(
+                    experiment.groups[split == "test"], experiment.groups[split == "train"]
+                ).any()
+                for split in experiment.splits.values()
+            ),
+        )
+
+
+def analyse(
+    predictions: pa.Table,
+    images: pd.DataFrame,
+    analysis: Analysis,
+    missing: Sequence[Mapping[str, Any]] = (),
+    looks: Sequence[Mapping[str, Any]] = (),
+    timed: Callable[[str], AbstractContextManager[object]] = nullcontext,
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Measure, test and judge.
+
+    Args:
+        predictions: model, seed, arm, split, image_id, label, and `p_<class>` per class.
+        images: image_id and group.
+        analysis: What was planned.
+        missing: model, seed, arm and reason of each planned training that did not finish.
+        looks: What was decided before all seeds had run.
+        timed: Entered with the name of each part while it is done, for measurements.
+
+    Returns:
+        The table of results, and the content of `comparison.json`.
+
+    Raises:
+        InputError: Tables of two runs are mixed.
+    """
+    with timed("predictions as numbers"):
+        coded = encode_predictions(predictions, analysis.classes, analysis.positive_class)
+    with timed("all metrics of every training"):
+        results = compute_results(coded, analysis.prevalence)
+    with timed(f"{analysis.metric} on resampled test images"):
+        # Shuffled labels are no contrast: their images are not labelled as those of other arms.
+        comparable = coded.select(lambda key: key.arm not in _SHUFFLED)
+        resampled = resample_metric(comparable, images, metric=analysis.metric)
+    with timed("arms against chance"):
+        chance = [
+            hold_against_chance(coded, model, arm, n_test=analysis.n_test, n_train=analysis.n_train)
+            for model in analysis.models
+            for arm in _AGAINST_CHANCE
+            if arm in analysis.arms
+        ]
+    with timed("contrasts, shares and descriptions per seed"):
+        comparison = build_comparison(
+            results, analysis, missing=missing, coded=coded, resampled=resampled, chance=chance
+        )
+    return results, {**comparison, "looks": _to_plain(looks)}
+
+
+_AGAINST_CHANCE = (ORIGINAL, "permuted_labels")
+_SHUFFLED = frozenset(name for name, arm in ARMS.items() if arm.shuffled)
+
+
+def build_comparison(
+    results: pd.DataFrame,
+    analysis: Analysis,
+    *,
+    missing: Sequence[Mapping[str, Any]] = (),
+    coded: Predictions | None = None,
+    resampled: Resampled | None = None,
+    chance: Sequence[AboveChance] = (),
+) -> dict[str, Any]:
+    """Build the content of `comparison.json`, of plain types only; NaN becomes None.
+
+    Args:
+        results: As `metrics.compute_results` returns it.
+        analysis: What was planned. A model of which no training finished is judged too:
+            inconclusive.
+        missing: model, seed, arm and reason of each planned training that did not finish.
+        coded: The predictions; without them nothing is said seed by seed.
+        resampled: The primary endpoint on resampled test images; without it there are no bootstrap
+            intervals, and no shares.
+        chance: Arms held against chance.
+    """
+    primary = _compare(results, analysis, list_primary(analysis.arms), resampled)
+    secondary = _compare(results, analysis, list_secondary(analysis.arms), resampled)
+    verdicts = [
+        judge_model(
+            [contrast for contrast in primary if contrast.model == model],
+            model=model,
+            arms=analysis.arms,
+            alpha=analysis.alpha,
+            circumstances=_find_circumstances(analysis, model, chance),
+        )
+        for model in analysis.models
+    ]
+    overall = judge_overall(verdicts)
+    reason = _add_warnings(overall, analysis, missing)
+    sizes = {"n_test": analysis.n_test, "n_train": analysis.n_train}
+    pairs = [*list_primary(analysis.arms), *list_secondary(analysis.arms)]
+    options = {"alpha": analysis.alpha}
+
+    def in_order(summary: Mapping[str, Any]) -> tuple[int, int]:
+        return analysis.models.index(summary["model"]), analysis.arms.index(summary["arm"])
+
+    comparison = {
+        "schema_version": 2,
+        **asdict(analysis),
+        "judged": choose_judged(analysis.arms),
+        "arms": sorted(summarize_arms(results, **sizes, **options), key=in_order),
+        "contrasts": [
+            {"family": family, **asdict(contrast)}
+            for family, contrasts in (("primary", primary), ("secondary", secondary))
+            for contrast in contrasts
+        ],
+        "shares": _share_gain(results, analysis, resampled),
+        "chance": [asdict(one) for one in chance],
+        "verdicts": [asdict(verdict) for verdict in verdicts],
+        "verdict": {"verdict": overall.verdict, "reason": reason},
+        "missing": missing,
+        "operating_points": describe_operating_points(results, coded, **options) if coded else [],
+        "per_seed": describe_pairs(
+            coded, pairs, models=analysis.models, seeds=analysis.seeds, **options
+        )
+        if coded
+        else [],
+    }
+    return {key: _to_plain(value) for key, value in comparison.items()}
+
+
+def _compare(
+    results: pd.DataFrame,
+    analysis: Analysis,
+    pairs: Sequence[tuple[str, str]],
+    resampled: Resampled | None,
+) -> list[Contrast]:
+    """Hold arms against each other; Holm's correction is over all of them together."""
+    return compare_arms(
+        results,
+        models=analysis.models,
+        pairs=pairs,
+        metric=analysis.metric,
+        alpha=analysis.alpha,
+        margin=analysis.margin,
+        n_train=analysis.n_train,
+        n_test=analysis.n_test,
+        resampled=resampled,
+    )
+
+
+def _find_circumstances(
+    analysis: Analysis, model: str, chance: Sequence[AboveChance]
+) -> Circumstances:
+    above = {one.arm: one.is_above(analysis.alpha) for one in chance if one.model == model}
+    return Circumstances(
+        copies_leak=analysis.copies_leak,
+        goes_on=analysis.goes_on,
+        original_above_chance=above.get(ORIGINAL),
+        permuted_above_chance=above.get("permuted_labels"),
+    )
+
+
+def _share_gain(
+    results: pd.DataFrame, analysis: Analysis, resampled: Resampled | None
+) -> list[dict[str, Any]]:
+    """Say what share of the apparent gain each control makes, too."""
+    judged = choose_judged(analysis.arms)
+    if resampled is None or judged not in analysis.arms:
+        return []
+    return [
+        asdict(
+            share_explained(
+                results, resampled, model=model, arm=judged, control=control, alpha=analysis.alpha
+            )
+        )
+        for model in analysis.models
+        for control in CONTROLS
+        if control in analysis.arms
+    ]
+
+
+def _add_warnings(
+    overall: Verdict, analysis: Analysis, missing: Sequence[Mapping[str, Any]]
+) -> str:
+    reason = overall.reason
+    if analysis.copies_leak:
+        reason += (
+            " Copies of test images were in training, as the split was random: all figures measure"
+            " memory too."
+        )
+    if analysis.protocol == "paper":
+        reason += " The masks come from a model that saw other images, test images among them."
+    if analysis.split == "given":
+        reason += (
+            " All seeds share the source's own split, so the intervals leave out what other test"
+            " images would change."
+        )
+    if missing:
+        are = "training is" if len(missing) == 1 else "trainings are"
+        reason += f" {len(missing)} planned {are} missing."
+    return reason
+
+
+def _to_plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _to_plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple, np.ndarray)):
+        return [_to_plain(item) for item in value]
+    if isinstance(value, np.generic):
+        value = value.item()
+    return None if isinstance(value, float) and not math.isfinite(value) else value

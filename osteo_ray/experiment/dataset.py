@@ -1,0 +1,63 @@
+"""The images of a run, their splits and pixels, read from its tables. Free of Ray."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from osteo_ray.base.mappings import hash_settings
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import PIXELS, read_parts, read_table
+from osteo_ray.base.trust import refuse_paths
+from osteo_ray.config.compare import CompareConfig
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The images of a run and how they are split.
+
+    Attributes:
+        images: The images table.
+        splits: Per seed: str, (n,), in the order of the table; empty where set aside.
+        classes: In sorted order.
+        fingerprint: Of content, labels and image size.
+    """
+
+    images: pd.DataFrame
+    splits: dict[int, np.ndarray]
+    classes: tuple[str, ...]
+    fingerprint: str
+
+
+def fingerprint_images(images: pd.DataFrame, config: CompareConfig) -> str:
+    """Return a hash of the content, labels, groups and size of the images."""
+    content = images[["image_id", "label", "digest", "group"]].to_numpy().tolist()
+    return hash_settings([content, config.image_size])
+
+
+def read_dataset(run: Run, config: CompareConfig) -> Dataset:
+    """Read the images and splits of a run.
+
+    Raises:
+        InputError: A name in the tables is none that osteo_ray gives: files are named after them.
+    """
+    images = read_table(run.images).to_pandas()
+    table = read_table(run.splits).to_pandas()
+    refuse_paths(images["image_id"], "ids", run.images)
+    refuse_paths(table["split"].unique(), "names of splits", run.splits)
+    splits = {}
+    for seed, part in table[table["seed"].isin(config.seed_numbers)].groupby("seed"):
+        assigned = part.set_index("image_id")["split"].reindex(images["image_id"]).fillna("")
+        splits[int(seed)] = assigned.to_numpy(dtype="<U10")
+    classes = tuple(sorted(images["label"].unique()))
+    return Dataset(images, splits, classes, fingerprint_images(images, config))
+
+
+def read_pixels(run: Run, image_ids: list[str], image_size: int) -> np.ndarray:
+    """Read the pixels of a run: uint8, (n, image_size, image_size), in the order of the ids."""
+    table = read_parts(run.pixels, PIXELS, ["image_id", "pixels"])
+    order = pc.index_in(pa.array(image_ids), table["image_id"].combine_chunks())
+    joined = b"".join(table["pixels"].take(order).to_pylist())
+    return np.frombuffer(joined, np.uint8).reshape(len(image_ids), image_size, image_size)

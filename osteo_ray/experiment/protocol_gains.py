@@ -1,0 +1,96 @@
+"""What the protocol alone makes of a gain: two comparisons held against each other."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from scipy import stats
+
+from osteo_ray.arms.arm import ORIGINAL
+from osteo_ray.statistics.significance import inflate_error
+
+
+@dataclass(frozen=True)
+class ProtocolGain:
+    """The gain of an arm under both protocols.
+
+    Attributes:
+        model: The timm name.
+        arm: Its metric minus that of `original` is the gain.
+        clean: Mean gain under the clean protocol; None where it could not be measured.
+        paper: Under the paper's.
+        difference: paper - clean: what the protocol alone makes.
+        low: Lower end of its interval, level 1 - alpha; None without spread.
+        high: Upper end.
+        p: Two-sided.
+    """
+
+    model: str
+    arm: str
+    clean: float | None
+    paper: float | None
+    difference: float | None = None
+    low: float | None = None
+    high: float | None = None
+    p: float | None = None
+
+
+def subtract_gains(
+    clean: tuple[float, float, int],
+    paper: tuple[float, float, int],
+    *,
+    n_test: float,
+    n_train: float,
+    alpha: float,
+) -> tuple[float, float, float, float]:
+    """Compare two mean gains that were measured on splits of their own: Welch's t, corrected.
+
+    Each mean has the standard error of the corrected resampled t-test (Nadeau and Bengio 2003);
+    degrees of freedom after Welch and Satterthwaite.
+
+    Args:
+        clean: Mean, standard deviation over seeds, number of seeds.
+        paper: Likewise.
+        n_test: Test images per seed.
+        n_train: Training images per seed.
+        alpha: The interval has the level 1 - alpha.
+
+    Returns:
+        paper - clean, lower and upper end of its interval, two-sided p.
+    """
+    errors = [sd * inflate_error(n, n_test, n_train) for _, sd, n in (clean, paper)]
+    variance = sum(error**2 for error in errors)
+    freedom = variance**2 / sum(
+        error**4 / (n - 1) for error, (_, _, n) in zip(errors, (clean, paper), strict=True)
+    )
+    difference, error = paper[0] - clean[0], math.sqrt(variance)
+    half = error * float(stats.t.isf(alpha / 2, freedom))
+    p = 2 * float(stats.t.sf(abs(difference) / error, freedom))
+    return difference, difference - half, difference + half, p
+
+
+def join_gains(comparisons: Sequence[Mapping[str, Any]]) -> list[ProtocolGain]:
+    """Hold the gains of two comparisons, clean and by the paper's protocol, against each other."""
+    found: list[dict[tuple[str, str], Mapping[str, Any]]] = [
+        {
+            (contrast["model"], contrast["arm"]): contrast
+            for contrast in comparison["contrasts"]
+            if contrast["baseline"] == ORIGINAL
+        }
+        for comparison in comparisons
+    ]
+    first = comparisons[0]
+    gains = []
+    for key, clean in found[0].items():
+        paper = found[1].get(key)
+        if paper is None:
+            continue
+        known = ProtocolGain(*key, clean["difference"], paper["difference"])
+        if clean["sd"] and paper["sd"]:
+            sides = [(one["difference"], one["sd"], one["n_seeds"]) for one in (clean, paper)]
+            sizes = {"n_test": first["n_test"], "n_train": first["n_train"]}
+            values = subtract_gains(sides[0], sides[1], **sizes, alpha=first["alpha"])
+            known = ProtocolGain(*key, known.clean, known.paper, *values)
+        gains.append(known)
+    return gains

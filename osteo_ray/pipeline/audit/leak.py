@@ -1,0 +1,241 @@
+"""What copies are worth: the same training with and without copies across the split."""
+
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import ray
+
+from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.runs import Run
+from osteo_ray.base.storage import Place
+from osteo_ray.base.tables import read_tables
+from osteo_ray.cluster.observer import Observer
+from osteo_ray.cluster.placement import Plan
+from osteo_ray.config.audit import AuditConfig
+from osteo_ray.config.setup import SetupConfig
+from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_splits, check_class_sizes
+from osteo_ray.experiment.dataset import Dataset, fingerprint_images, read_pixels
+from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment
+from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
+from osteo_ray.statistics.metrics import compute_results
+from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.significance import corrected_t_test
+
+SPLITS: tuple[Literal["random", "grouped"], ...] = ("random", "grouped")
+
+
+@dataclass(frozen=True)
+class Leak:
+    """How much better a model seems when copies of test images were in training.
+
+    Attributes:
+        model: Which.
+        random: Mean accuracy on test images, copies where chance puts them.
+        grouped: Mean accuracy on test images, copies kept together.
+        difference: random - grouped.
+        low: Lower end of its 95 % interval, corrected for splits that overlap (Nadeau and Bengio).
+        high: Upper end; both None where the spread is missing.
+        p: Two-sided; None likewise.
+        seeds: How many splits of each kind.
+        n_train: Training images per split, alike for both kinds.
+        n_test: Test images.
+        leaked_share: Of the test images of a random split, how many had a copy, or another image
+            of the patient, in training.
+    """
+
+    model: str
+    random: float
+    grouped: float
+    difference: float
+    low: float | None
+    high: float | None
+    p: float | None
+    seeds: int
+    n_train: float
+    n_test: float
+    leaked_share: float
+
+
+def pair_splits(
+    labels: np.ndarray, groups: np.ndarray, ratio: tuple[int, int, int], *, seed: int
+) -> dict[str, np.ndarray]:
+    """Split images twice, at random and by groups, with as many images of each class in each part.
+
+    The larger part of a class loses images by chance until both are alike.
+
+    Args:
+        labels: str (n,).
+        groups: int (n,).
+        ratio: Parts for training, validation and test.
+        seed: Which of the possible splits.
+
+    Returns:
+        By `random` and `grouped`: str (n,); a split name, or empty for what had to go.
+
+    Example:
+        >>> labels, groups = np.repeat(["a", "b"], 20), np.arange(40) // 3
+        >>> splits = pair_splits(labels, groups, (3, 1, 1), seed=0)
+        >>> int(np.sum(splits["random"] == "train")) == int(np.sum(splits["grouped"] == "train"))
+        True
+    """
+    splits = {
+        "random": assign_splits(labels, np.arange(len(labels)), ratio, seed=seed),
+        "grouped": assign_splits(labels, groups, ratio, seed=seed),
+    }
+    rng = np.random.default_rng((seed, len(labels)))
+    for label in np.unique(labels):
+        for part in SPLIT_NAMES:
+            rows = [
+                np.flatnonzero((split == part) & (labels == label)) for split in splits.values()
+            ]
+            least = min(map(len, rows))
+            for split, of_class in zip(splits.values(), rows, strict=True):
+                split[rng.permutation(of_class)[least:]] = ""
+    return splits
+
+
+def measure_leak(
+    config: AuditConfig,
+    images: pd.DataFrame,
+    read: Run,
+    run: Run,
+    plan: Plan,
+    on_progress: Callable[[float], None],
+) -> tuple[list[Leak], list[Failure]]:
+    """Train every model on both kinds of split, some seeds each, and compare.
+
+    What an earlier call has trained is not trained again.
+
+    Args:
+        config: Models, seeds, training.
+        images: Rows of the images table.
+        read: Where the pixels are.
+        run: Where trainings are kept.
+        plan: Workers per training, trainings at once.
+        on_progress: Called with the share of one training that has been done since the last call.
+
+    Raises:
+        InputError: There are too few images.
+        IncompleteError: Too little was trained to compare anything.
+    """
+    used = images[images["used"]].reset_index(drop=True)
+    labels, groups = used["label"].to_numpy(str), used["group"].to_numpy()
+    check_class_sizes(labels, groups, config.split_ratio)
+    paired = {
+        seed: pair_splits(labels, groups, config.split_ratio, seed=seed)
+        for seed in config.seed_numbers
+    }
+    pixels = ray.put(read_pixels(read, used["image_id"].tolist(), config.image_size))
+    experiments: dict[str, Experiment] = {}
+    failures: list[Failure] = []
+    for kind in SPLITS:
+        settings = config.to_compare(kind)
+        dataset = Dataset(
+            used,
+            {seed: splits[kind] for seed, splits in paired.items()},
+            tuple(sorted(set(labels))),
+            fingerprint_images(used, settings),
+        )
+        experiments[kind] = describe_experiment(run, settings, dataset)
+        failures += _train(experiments[kind], plan, pixels, kind, on_progress)
+    leaked = [_share_leaked(splits["random"], groups) for splits in paired.values()]
+    found = [
+        _compare(model, experiments, float(np.mean(leaked)))
+        for model in config.models
+        if all(len(_list_done(experiment, model)) >= 2 for experiment in experiments.values())
+    ]
+    if not found:
+        raise IncompleteError(
+            f"Too few trainings finished to compare anything. The first failure: "
+            f"{failures[0].trial}: {failures[0].reason}"
+        )
+    return found, failures
+
+
+def _train(
+    experiment: Experiment,
+    plan: Plan,
+    pixels: "ray.ObjectRef[np.ndarray]",
+    kind: str,
+    on_progress: Callable[[float], None],
+) -> list[Failure]:
+    trials = list_trials(experiment.config)
+    missing = [trial for trial in trials if not experiment.is_done(trial)]
+    on_progress(len(trials) - len(missing))
+    if not missing:
+        return []
+    observer = Observer(experiment.run.logs)
+    with observer.job(command="audit", split=kind), observer.stage(kind):
+        return run_sweep(
+            missing,
+            experiment,
+            pixels,
+            plan,
+            name=kind,
+            on_progress=on_progress,
+            observer=observer,
+        )
+
+
+def list_trials(config: SetupConfig) -> list[Trial]:
+    """Return the trainings on one kind of split."""
+    return [Trial(name, seed, "original") for name in config.models for seed in config.seed_numbers]
+
+
+def _share_leaked(split: np.ndarray, groups: np.ndarray) -> float:
+    return float(np.isin(groups[split == "test"], groups[split == "train"]).mean())
+
+
+def _list_done(experiment: Experiment, model: str) -> list[Place]:
+    trials = [Trial(model, seed, "original") for seed in experiment.config.seed_numbers]
+    return [experiment.path_of(trial) for trial in trials if experiment.is_done(trial)]
+
+
+def _compare(model: str, experiments: dict[str, Experiment], leaked_share: float) -> Leak:
+    both = pd.DataFrame(
+        {kind: _read_accuracies(experiment, model) for kind, experiment in experiments.items()}
+    ).dropna()
+    splits = [experiments["grouped"].splits[int(seed)] for seed in both.index]
+    n_train = float(np.mean([np.sum(split == "train") for split in splits]))
+    n_test = float(np.mean([np.sum(split == "test") for split in splits]))
+    test = corrected_t_test(
+        (both["random"] - both["grouped"]).to_numpy(), n_test=n_test, n_train=n_train
+    )
+    return Leak(
+        model=model,
+        random=float(both["random"].mean()),
+        grouped=float(both["grouped"].mean()),
+        difference=test.mean,
+        low=_known(test.low),
+        high=_known(test.high),
+        p=_known(test.p),
+        seeds=len(both),
+        n_train=n_train,
+        n_test=n_test,
+        leaked_share=leaked_share,
+    )
+
+
+def _read_accuracies(experiment: Experiment, model: str) -> "pd.Series[float]":
+    """Read the accuracy on test images by seed."""
+    parts = read_tables(path / "predictions.parquet" for path in _list_done(experiment, model))
+    classes = experiment.classes
+    predictions = encode_predictions(pa.concat_tables(parts), classes, classes[-1])
+    results = compute_results(predictions)
+    return results[results["split"] == "test"].set_index("seed")["accuracy"]
+
+
+def _known(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def describe_leak(leaks: list[Leak], failures: list[Failure]) -> dict[str, object]:
+    """Return what was measured, as audit.json has it."""
+    return {
+        "models": [asdict(leak) for leak in leaks],
+        "missing": [f"{failure.trial}: {failure.reason}" for failure in failures],
+    }

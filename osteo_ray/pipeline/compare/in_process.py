@@ -1,0 +1,54 @@
+"""A whole experiment in plain loops in this process: what the cluster does, without a cluster.
+
+For experiments that are too small to be spread, of which many run beside one another, and to hold
+the distributed run to.
+"""
+
+import numpy as np
+import torch
+
+from osteo_ray.base.storage import Place, locate
+from osteo_ray.base.tables import count_rows, list_parts
+from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
+from osteo_ray.pipeline.compare.mask_jobs import list_explanations
+from osteo_ray.pipeline.compare.trials import run_trial
+from osteo_ray.pipeline.explain.actor import Explainer
+
+_DEVICE = "cpu"
+
+
+def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int = 1) -> None:
+    """Train, explain and train again; what is there already is left as it is.
+
+    Args:
+        experiment: What to run; its pixels lie in the run, too.
+        pixels: uint8, (n, height, width), in the order of `experiment.image_ids`.
+        n_threads: CPU threads.
+    """
+
+    def train(trials: list[Trial]) -> None:
+        for trial in trials:
+            run_trial(trial, experiment, pixels, device=torch.device(_DEVICE), n_threads=n_threads)
+
+    first, second = plan_trials(experiment)
+    train(first)
+    jobs = list_explanations(experiment, second)
+    pending = [job.explainable for job in jobs if job.n_done < job.n_wanted]
+    if pending:
+        explainer = Explainer(
+            pending,
+            experiment.config.lime,
+            len(experiment.classes),
+            experiment.config.image_size,
+            _DEVICE,
+            n_threads,
+        )
+        for _ in explainer(_list_slices(experiment.run.pixels)):
+            pass
+    train(second)
+
+
+def _list_slices(pixels: Place) -> dict[str, np.ndarray]:
+    files = list_parts(pixels)
+    stops = [count_rows(locate(file)) for file in files]
+    return {"file": np.array(files), "start": np.zeros(len(files), int), "stop": np.array(stops)}

@@ -1,0 +1,234 @@
+"""The plan of a comparison: gathered from its settings, its data and an earlier run."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from osteo_ray.arms.arm import list_primary
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.runs import Run, open_run
+from osteo_ray.base.tables import read_json
+from osteo_ray.cluster.connection import connect, plan_resources
+from osteo_ray.config.compare import CompareConfig, PlanConfig
+from osteo_ray.data.sources.listing import Source
+from osteo_ray.experiment.costs import Hours, Parts, Work, count_parts, count_work, estimate_hours
+from osteo_ray.experiment.planning import (
+    AssumedSd,
+    Design,
+    Prospects,
+    assess,
+    assume_sd,
+    read_pilot,
+)
+from osteo_ray.pipeline.compare.calibration import measure_rates
+from osteo_ray.pipeline.compare.prepare import list_source, locate_run
+from osteo_ray.statistics.sequential import LookPlan, crossing_probabilities, plan_looks
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is fixed before a comparison runs, and what follows from it.
+
+    Attributes:
+        hash: Of all settings that are stated before the run, as plan.json has it.
+        design: The primary contrast and the numbers behind its power.
+        sd: Its assumed spread, with its source.
+        prospects: What the design can find.
+        looks: When it is looked at; None with fewer than 2 seeds.
+        finds: Per look, the probability to find the smallest effect of interest there first.
+        parts: Images per seed, if all that are listed are used.
+        work: What is to be computed.
+    """
+
+    hash: str
+    design: Design
+    sd: AssumedSd
+    prospects: Prospects
+    looks: LookPlan | None
+    finds: tuple[float, ...]
+    parts: Parts
+    work: Work
+
+
+@dataclass(frozen=True)
+class _Counts:
+    parts: Parts
+    positive_share: float
+
+
+def make_plan(config: PlanConfig) -> Plan:
+    """Plan a comparison; images are listed, not read.
+
+    Raises:
+        InputError: The data, the earlier run or the settings cannot be used.
+    """
+    compared = config.to_compare()
+    source = list_source(compared, locate_run(compared))
+    counts = _count(compared, source)
+    try:
+        arm, baseline = _name_primary(compared.arms)
+        sd = _find_sd(config, arm, baseline, counts)
+        return plan_comparison(compared, counts.parts, sd)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def plan_comparison(config: CompareConfig, parts: Parts, sd: AssumedSd) -> Plan:
+    """Say what a comparison can find and what is to be computed for it.
+
+    Args:
+        config: Of the comparison.
+        parts: Images per seed.
+        sd: Of the primary difference over seeds, as far as can be known before.
+
+    Raises:
+        ValueError: No LIME arm is planned, or a number is out of its range.
+    """
+    statistics = config.statistics
+    arm, baseline = _name_primary(config.arms)
+    design = Design(
+        metric=statistics.metric,
+        arm=arm,
+        baseline=baseline,
+        effect=statistics.margin,
+        alpha=statistics.alpha,
+        n_contrasts=len(config.models) * len(list_primary(config.arms)),
+        power=statistics.power,
+        n_seeds=config.seeds,
+        n_train=parts.train,
+        n_test=parts.test,
+        sd=sd.value,
+    )
+    looks, finds = _plan_looks(design, config)
+    work = count_work(
+        n_models=len(config.models),
+        n_seeds=config.seeds,
+        arms=config.arms,
+        parts=parts,
+        epochs=config.training.epochs,
+        samples=config.lime.samples,
+        crossfit_folds=config.crossfit_folds,
+        protocol=config.protocol,
+    )
+    return Plan(config.plan_hash(), design, sd, assess(design), looks, finds, parts, work)
+
+
+def state_plan(config: CompareConfig, parts: Parts, positive_share: float) -> str:
+    """Return a plan in two sentences, for the start of a comparison.
+
+    Args:
+        config: Of the comparison.
+        parts: Images per seed.
+        positive_share: Of the images.
+    """
+    statistics = config.statistics
+    try:
+        sd = assume_sd(
+            statistics.disagreement,
+            statistics.metric,
+            n_test=parts.test,
+            positive_share=positive_share,
+        )
+        plan = plan_comparison(config, parts, sd)
+    except ValueError as error:
+        return f"Plan {config.plan_hash()}: no contrast to judge. {error}"
+    design, found, work = plan.design, plan.prospects, plan.work
+    power = "no power" if found.power is None else f"power {found.power:.2f}"
+    reachable = found.smallest is not None and found.smallest < 1
+    smallest = f"{found.smallest:.3f}" if reachable else "nothing that there can be"
+    return (
+        f"Plan {plan.hash}: {design.arm} minus {design.baseline} in {design.metric}, smallest "
+        f"effect of interest {design.effect:g}, {design.n_seeds} seeds: {power}, if arms disagree "
+        f"on {statistics.disagreement:.0%} of test images; found with power {design.power:g}: "
+        f"{smallest}, with any number of seeds {found.smallest_ever:.3f}. "
+        f"{work.n_models * work.n_trainings} trainings, "
+        f"{work.n_models * work.n_explanations} explanations."
+    )
+
+
+def _name_primary(arms: Sequence[str]) -> tuple[str, str]:
+    primary = list_primary(arms)
+    if not primary:
+        raise ValueError(f"Expected lime among the arms, but got {', '.join(arms)}.")
+    return primary[0]
+
+
+def measure_hours(config: PlanConfig, work: Work) -> Hours:
+    """Connect to the cluster, measure how fast its workers are, and turn work into hours.
+
+    Raises:
+        InputError: The cluster is too small, or a model cannot be built.
+    """
+    with connect():
+        layout = plan_resources(config.resources)
+        rates = measure_rates(config, layout.slot)
+    return estimate_hours(
+        work,
+        rates,
+        trainings_at_once=layout.concurrent_trials,
+        workers=layout.workers,
+        explainers=layout.explainers,
+    )
+
+
+def _plan_looks(design: Design, config: CompareConfig) -> tuple[LookPlan | None, tuple[float, ...]]:
+    if design.n_seeds < 2:
+        return None, ()
+    looks = plan_looks(
+        config.statistics.looks,
+        design.n_seeds,
+        n_test=design.n_test,
+        n_train=design.n_train,
+        alpha=design.strictest,
+        spending=config.statistics.spending,
+    )
+    finds = crossing_probabilities(looks, design.effect / design.sd)[:, 0]
+    return looks, tuple(finds.tolist())
+
+
+def _find_sd(config: PlanConfig, arm: str, baseline: str, counts: _Counts) -> AssumedSd:
+    metric = config.statistics.metric
+    if config.pilot is not None:
+        return read_pilot(_read_comparison(open_run(config.pilot)), metric, arm, baseline)
+    return assume_sd(
+        config.statistics.disagreement,
+        metric,
+        n_test=counts.parts.test,
+        positive_share=counts.positive_share,
+    )
+
+
+def _read_comparison(run: Run) -> dict[str, Any]:
+    path = run.comparison
+    try:
+        comparison = read_json(path)
+    except OSError as error:
+        raise InputError(
+            f"Expected --pilot to be a finished run, but {path}: {error.strerror}."
+        ) from None
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"Expected JSON in {path}, but found: {error}.") from None
+    if not isinstance(comparison, dict):
+        raise InputError(f"Expected {path} to be that of a run, but it holds something else.")
+    return comparison
+
+
+def _count(config: CompareConfig, source: Source | None) -> _Counts:
+    """Count the images of each part and class, as if every one that is listed is used."""
+    if source is None:
+        parts = count_parts(config.phantom.n_images, config.split_ratio, config.folds)
+        return _Counts(parts, config.phantom.positive_share)
+    labels = source.items["label"]
+    positive = config.positive_class or max(labels)
+    share = float((labels == positive).mean())
+    if config.split != "given":
+        return _Counts(count_parts(len(labels), config.split_ratio, config.folds), share)
+    given = source.items["split"].value_counts()
+    parts = Parts(*(float(given.get(name, 0)) for name in ("train", "validation", "test")))
+    if not (parts.train and parts.test):
+        raise InputError(
+            f"Expected {config.data} to say which images are for training and test, as --split "
+            f"given asks, but it names {parts.train:g} and {parts.test:g}."
+        )
+    return _Counts(parts, share)

@@ -1,0 +1,44 @@
+"""Run the same comparison by a clean protocol and by the paper's."""
+
+from dataclasses import asdict
+from typing import Literal
+
+from osteo_ray.base.progress import JobProgress
+from osteo_ray.base.storage import Place, reach
+from osteo_ray.base.tables import write_json
+from osteo_ray.config.compare import ProtocolsConfig
+from osteo_ray.experiment.protocol_gains import ProtocolGain, join_gains
+from osteo_ray.pipeline.compare.prepare import locate_run
+from osteo_ray.pipeline.compare.stages import Outcome, compare
+
+PROTOCOLS: tuple[Literal["clean", "paper"], ...] = ("clean", "paper")
+
+
+def compare_protocols(
+    config: ProtocolsConfig, progress: JobProgress
+) -> tuple[Place, list[ProtocolGain], list[Outcome]]:
+    """Run the comparison under both protocols, each in a run of its own, and subtract the gains.
+
+    Returns:
+        Where everything lies, the gains, and both comparisons.
+
+    Raises:
+        InputError: The input cannot be used; nothing was written.
+        IncompleteError: Nothing can be concluded.
+    """
+    root = place_of(config)
+    outcomes = []
+    for protocol in PROTOCOLS:
+        progress.say(f"protocol: {protocol}")
+        outcomes.append(compare(config.to_compare(protocol, str(root / protocol)), progress))
+    gains = join_gains([outcome.comparison for outcome in outcomes])
+    write_json(root / "protocols.json", [asdict(gain) for gain in gains])
+    return root, gains, outcomes
+
+
+def place_of(config: ProtocolsConfig) -> Place:
+    """Return the directory that holds both runs."""
+    if config.out is not None:
+        return reach(config.out)
+    run = locate_run(config.to_compare("clean", "").model_copy(update={"out": None}))
+    return run.root.with_name(f"{run.root.name}-protocols")

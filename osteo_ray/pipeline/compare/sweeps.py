@@ -1,0 +1,287 @@
+"""Run many trials on the cluster: one Ray Tune sweep per stage.
+
+Whatever needs PyTorch is imported in the workers: it takes seconds, and the driver does without.
+"""
+
+import os
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import ray
+import ray.train
+from ray import tune
+from ray.tune import TuneError
+from ray.tune.experiment import Trial as TuneTrial
+
+from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.runs import place_logs
+from osteo_ray.cluster.observer import Observer
+from osteo_ray.cluster.placement import Plan
+from osteo_ray.cluster.watchdog import Beat, watch
+from osteo_ray.experiment.trials import Experiment, Trial
+
+if TYPE_CHECKING:
+    from osteo_ray.models.training import Epoch
+
+_REPORT_INTERVAL_S = 2.0
+_MOST_PENDING = "16"  # trials that wait for room, so that an added node is filled at once
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A trial that did not finish, and why."""
+
+    trial: Trial
+    reason: str
+
+
+def run_sweep(
+    trials: Sequence[Trial],
+    experiment: Experiment,
+    pixels: "ray.ObjectRef[np.ndarray]",
+    plan: Plan,
+    *,
+    name: str,
+    on_progress: Callable[[float], None],
+    observer: Observer,
+) -> list[Failure]:
+    """Run trials as many at a time as the cluster has room for.
+
+    Trials that share a process follow one another in it, so that its start-up is paid once. A
+    trial that fails leaves the others running. One whose process or node died starts again, from
+    its last checkpoint; one whose loss diverged does not, as it would diverge again.
+
+    Args:
+        trials: What to run, at least one; none of them done.
+        experiment: What they share.
+        pixels: uint8, (n, height, width), in the object store.
+        plan: Workers per trial, trials at once.
+        name: Of the sweep, for its log folder.
+        on_progress: Called with the share of one trial that has been done since the last call.
+        observer: Told of each training that ends.
+
+    Returns:
+        The trials that did not finish.
+
+    Raises:
+        IncompleteError: Nothing was computed for too long, or the sweep itself broke off.
+    """
+    resources = experiment.config.resources
+    os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = _MOST_PENDING
+    reasons: dict[Trial, str] = {}
+
+    def tell_end(trial: Trial, result: dict[str, Any], reason: str | None) -> None:
+        if reason:
+            reasons[trial] = reason
+        observer.trained(
+            asdict(trial),
+            experiment.key_of(trial),
+            seconds=float(result.get("time_total_s", 0.0)),
+            worker=f"{result.get('node_ip', 'unknown')}/{result.get('pid', 'unknown')}",
+            reason=reason,
+        )
+
+    with watch(name, resources.stall_timeout) as beat:
+        # In a list, Ray hands on the reference; each worker then maps the array without a copy.
+        run_one = tune.with_parameters(
+            _run_trial, experiment=experiment, pixels=[pixels], plan=plan, beat=beat
+        )
+        sweep = tune.Tuner(
+            tune.with_resources(run_one, _trial_resources(plan)),
+            param_space={"trial": tune.grid_search([asdict(trial) for trial in trials])},
+            tune_config=tune.TuneConfig(
+                reuse_actors=True,
+                # What runs at once, Ray decides by what is free, so that nodes may come and go.
+                # Wide trials hold nothing themselves: more of them than fit would only wait.
+                max_concurrent_trials=plan.concurrent_trials if plan.workers > 1 else None,
+            ),
+            run_config=tune.RunConfig(
+                name=f"{name}-{uuid.uuid4().hex[:8]}",  # never by the clock, which may be moved
+                storage_path=str(place_logs(experiment.run) / "tune"),
+                failure_config=tune.FailureConfig(max_failures=resources.max_retries),
+                callbacks=[_ProgressCallback(on_progress, tell_end)],
+                verbose=0,
+            ),
+        )
+        try:
+            sweep.fit()
+        except (OSError, TuneError) as error:  # its own state can no longer be written, mostly
+            raise IncompleteError(
+                f"The sweep broke off: {error}. What finished is kept; the same command goes on."
+            ) from error
+    done = experiment.list_done(trials)
+    return [
+        Failure(trial, reasons.get(trial, "it ended without a result"))
+        for trial in trials
+        if trial not in done
+    ]
+
+
+def _trial_resources(plan: Plan) -> dict[str, float]:
+    if plan.workers > 1:
+        # The trial only waits for its workers, which ask for CPUs themselves. It must not hold a
+        # part of one: the last worker would wait for it for ever. Tune refuses an empty request.
+        return {"cpu": 0, "memory": 2**26}
+    return {"cpu": plan.slot.cpus, "gpu": plan.slot.gpus}
+
+
+def _run_trial(
+    config: dict[str, Any],
+    experiment: Experiment,
+    pixels: "list[ray.ObjectRef[np.ndarray]]",
+    plan: Plan,
+    beat: Beat,
+) -> None:
+    """Run one trial in this process, or as a group of workers."""
+    trial = Trial(**config["trial"])
+    run = _run_on_workers if plan.workers > 1 else _run_here
+    failed = run(trial, experiment, pixels, plan, beat)
+    tune.report({"failed": failed} if failed else {"share": 1.0})
+
+
+def _run_here(
+    trial: Trial,
+    experiment: Experiment,
+    pixels: "list[ray.ObjectRef[np.ndarray]]",
+    plan: Plan,
+    beat: Beat,
+) -> str:
+    import torch
+
+    n_epochs = experiment.config.training.epochs
+    reported_at = time.monotonic()
+
+    def report(epoch: "Epoch") -> None:
+        nonlocal reported_at
+        if time.monotonic() - reported_at > _REPORT_INTERVAL_S:
+            reported_at = time.monotonic()
+            tune.report({"share": (epoch.number + 1) / n_epochs})
+
+    return _train(
+        trial,
+        experiment,
+        ray.get(pixels[0]),
+        device=torch.device(plan.slot.device),
+        n_threads=plan.slot.cpus,
+        on_epoch=report,
+        on_step=beat,
+    )
+
+
+def _train(trial: Trial, experiment: Experiment, pixels: np.ndarray, **named: Any) -> str:
+    """Run a trial; return an empty string, or why no retry would help."""
+    from osteo_ray.models.training import DivergedError
+    from osteo_ray.pipeline.compare.trials import run_trial
+
+    try:
+        run_trial(trial, experiment, pixels, **named)
+    except DivergedError as error:
+        return str(error)
+    return ""
+
+
+def _run_on_workers(
+    trial: Trial,
+    experiment: Experiment,
+    pixels: "list[ray.ObjectRef[np.ndarray]]",
+    plan: Plan,
+    beat: Beat,
+) -> str:
+    from ray.train.torch import TorchTrainer
+
+    key = experiment.key_of(trial)
+    result = TorchTrainer(
+        _run_rank,  # type: ignore[arg-type]  # hints show V1, which returned nothing
+        train_loop_config={
+            "trial": trial,
+            "experiment": experiment,
+            "pixels": pixels,
+            "slot": plan.slot,
+            "beat": beat,
+        },
+        scaling_config=ray.train.ScalingConfig(
+            num_workers=plan.workers,
+            use_gpu=plan.slot.gpus > 0,
+            resources_per_worker={"CPU": plan.slot.cpus, "GPU": plan.slot.gpus},
+        ),
+        run_config=ray.train.RunConfig(
+            name=f"{trial.arm}-{key}",
+            storage_path=str(place_logs(experiment.run) / "train"),
+            failure_config=ray.train.FailureConfig(  # type: ignore[call-arg]  # hints show V1
+                max_failures=experiment.config.resources.max_retries,
+                controller_failure_limit=experiment.config.resources.max_retries,
+            ),
+        ),
+    ).fit()
+    return str(result.return_value)  # type: ignore[attr-defined]  # hints show V1
+
+
+def _run_rank(config: dict[str, Any]) -> str:
+    """Train as one of the workers of a TorchTrainer, which has set the process group up."""
+    from ray.train.torch import get_device
+
+    from osteo_ray.models.training import Ranks
+
+    context = ray.train.get_context()
+    slot = config["slot"]
+    return _train(
+        config["trial"],
+        config["experiment"],
+        ray.get(config["pixels"][0]),
+        device=get_device(),
+        n_threads=slot.cpus,
+        ranks=Ranks(context.get_world_rank(), context.get_world_size()),
+        on_step=config["beat"],
+    )
+
+
+class _ProgressCallback(tune.Callback):
+    """Turn the results of all trials into one stream of progress, and tell of their ends."""
+
+    def __init__(
+        self,
+        on_progress: Callable[[float], None],
+        on_end: Callable[[Trial, dict[str, Any], str | None], None],
+    ) -> None:
+        self.on_progress = on_progress
+        self.on_end = on_end
+        self.shares: dict[str, float] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the display behind: Tune stores a copy of each callback."""
+        return {"on_progress": None, "on_end": None, "shares": self.shares}
+
+    def on_trial_result(
+        self,
+        iteration: int,
+        trials: list[TuneTrial],
+        trial: TuneTrial,
+        result: dict[str, Any],
+        **info: Any,
+    ) -> None:
+        share = result.get("share", 0.0)
+        before = self.shares.get(trial.trial_id, 0.0)
+        if share > before:
+            self.shares[trial.trial_id] = share
+            self.on_progress(share - before)
+
+    def on_trial_complete(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        result = trial.last_result or {}
+        self.on_end(Trial(**trial.config["trial"]), result, result.get("failed"))
+
+    def on_trial_error(
+        self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
+    ) -> None:
+        # From the driver's own disk: the results of Tune read it where the run lies, and so tell
+        # nothing where that refused to be written.
+        text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
+        reason = lines[-1] if lines else "its process died"
+        self.on_end(Trial(**trial.config["trial"]), trial.last_result or {}, reason)

@@ -1,0 +1,203 @@
+"""Hand a finished comparison to MLflow, whose store one then has: ours stays the run directory."""
+
+import importlib.util
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pandas as pd
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.mappings import hash_settings
+from osteo_ray.base.remote import first_line
+from osteo_ray.base.runs import Run
+from osteo_ray.base.storage import local_copy
+from osteo_ray.base.tables import read_json
+from osteo_ray.experiment.trials import LAST, Experiment, Trial
+
+if TYPE_CHECKING:
+    from mlflow.tracking import MlflowClient
+
+EXPERIMENT = "osteo_ray"
+LOCAL = "local"
+_RUN, _TRIAL, _PARENT = "osteo_ray.run", "osteo_ray.trial", "mlflow.parentRunId"
+_LONGEST = 500  # of a value, in MLflow
+_PAGE = 1000
+
+
+def check_tracking(uri: str, run: Run) -> None:
+    """Refuse, before anything is computed, a store that cannot be used.
+
+    Args:
+        uri: `local`, or MLflow's tracking URI.
+        run: That is to be handed over.
+
+    Raises:
+        InputError: MLflow is not installed, the URI holds a password, or it is `local` and the run
+            is not on this machine.
+    """
+    if importlib.util.find_spec("mlflow") is None:
+        raise InputError(
+            "Expected MLflow to be installed, as --mlflow asks, but it is not. Install it with "
+            '`pip install "osteo-ray[mlflow]"`, or leave --mlflow out.'
+        )
+    if uri == LOCAL and not isinstance(run.root, Path):
+        raise InputError(
+            f"Expected --mlflow with a tracking URI, as the run lies in {run.root} and an SQLite "
+            "file can lie beside a folder only, but got `local`."
+        )
+    if urlsplit(uri).password:
+        raise InputError(
+            "Expected --mlflow without a password, as it is kept in the run's config.yaml. Set "
+            "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
+        )
+
+
+def track_comparison(
+    experiment: Experiment, results: pd.DataFrame, comparison: dict[str, Any]
+) -> str | None:
+    """Write a comparison as an MLflow run, with a child run per training.
+
+    Doing it again adds what is missing and brings the figures of the comparison up to date.
+
+    Args:
+        experiment: That was compared; its `config.mlflow` says where to.
+        results: As results.parquet has them.
+        comparison: What comparison.json holds.
+
+    Returns:
+        Why it could not be done, as a comparison is not to be lost for that; None if it was.
+    """
+    # It would report its use to its makers.
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    try:
+        _track(experiment, results, comparison)
+    except Exception as error:  # MLflow lets those of each store and of the network through
+        return first_line(error) + "."
+    return None
+
+
+def _track(experiment: Experiment, results: pd.DataFrame, comparison: dict[str, Any]) -> None:
+    from mlflow.tracking import MlflowClient
+
+    run = experiment.run
+    store, artifacts = _locate(experiment.config.mlflow or LOCAL, run)
+    client = MlflowClient(tracking_uri=store)
+    group = client.get_experiment_by_name(EXPERIMENT)
+    number = group.experiment_id if group else client.create_experiment(EXPERIMENT, artifacts)
+    parent = _open_parent(client, number, run)
+    _log_comparison(client, parent, experiment, comparison)
+    known = _list_trials(client, number, parent)
+    test = results[results["split"] == "test"].set_index(["model", "seed", "arm"])
+    for key in test.index:
+        trial = Trial(*key)
+        name = f"{trial.model}/seed-{trial.seed}/{trial.arm}-{experiment.key_of(trial)}"
+        if name not in known:
+            metrics = test.loc[key].drop(["split"], errors="ignore").dropna().to_dict()
+            _log_trial(client, number, parent, name, experiment, trial, metrics)
+    for file in (run.report, run.comparison):
+        with local_copy(file) as copy:
+            client.log_artifact(parent, str(copy))
+    client.set_terminated(parent)
+
+
+def _locate(uri: str, run: Run) -> tuple[str, str | None]:
+    """Return the URIs of the store and of its artifacts, where that is not the store's to say."""
+    if uri != LOCAL:
+        return uri, None
+    assert isinstance(run.root, Path)  # as `check_tracking` has seen
+    folder = run.root.parent
+    return f"sqlite:///{folder / 'mlflow.db'}", (folder / "mlflow-artifacts").as_uri()
+
+
+def _open_parent(client: "MlflowClient", number: str, run: Run) -> str:
+    key = hash_settings(str(run.root))  # a path may hold characters that a filter cannot
+    found = client.search_runs([number], filter_string=f"tags.`{_RUN}` = '{key}'")
+    if found:
+        return str(found[0].info.run_id)
+    tags = {_RUN: key, "osteo_ray.directory": str(run.root)}
+    return str(client.create_run(number, run_name=run.root.name, tags=tags).info.run_id)
+
+
+def _list_trials(client: "MlflowClient", number: str, parent: str) -> set[str]:
+    """Return the trainings that are there to their end."""
+    wanted = f"tags.`{_PARENT}` = '{parent}' and attributes.status = 'FINISHED'"
+    names, token = set[str](), None
+    while True:
+        page = client.search_runs([number], wanted, max_results=_PAGE, page_token=token)
+        names |= {one.data.tags[_TRIAL] for one in page}
+        token = page.token
+        if not token:
+            return names
+
+
+def _log_comparison(
+    client: "MlflowClient", parent: str, experiment: Experiment, comparison: dict[str, Any]
+) -> None:
+    from mlflow.entities import Metric, Param, RunTag
+
+    now = int(1000 * time.time())
+    settings = _flatten(experiment.config.model_dump(mode="json", exclude={"out", "mlflow"}))
+    known = client.get_run(parent).data.params  # a parameter cannot change; a plan may be
+    params = [Param(key, value) for key, value in settings.items() if key not in known]
+    verdict = comparison["verdict"]
+    tags = [
+        RunTag("osteo_ray.verdict", verdict["verdict"]),
+        RunTag("osteo_ray.plan_hash", experiment.config.plan_hash()),
+        RunTag("mlflow.note.content", verdict["reason"]),
+    ]
+    metrics = [
+        Metric(
+            f"{contrast['model']}/{contrast['arm']} - {contrast['baseline']}/{name}", value, now, 0
+        )
+        for contrast in comparison["contrasts"]
+        for name in ("difference", "p_holm")
+        if (value := contrast[name]) is not None
+    ]
+    client.log_batch(parent, metrics=metrics, params=params, tags=tags)
+
+
+def _log_trial(
+    client: "MlflowClient",
+    number: str,
+    parent: str,
+    name: str,
+    experiment: Experiment,
+    trial: Trial,
+    metrics: dict[str, float],
+) -> None:
+    from mlflow.entities import Metric, Param
+
+    tags = {_PARENT: parent, _TRIAL: name}
+    run_id = client.create_run(number, run_name=str(trial), tags=tags).info.run_id
+    now = int(1000 * time.time())
+    history = read_json(experiment.path_of(trial) / LAST)
+    logged = [Metric(f"test/{key}", float(value), now, 0) for key, value in metrics.items()]
+    logged += [
+        Metric(key, float(value), now, epoch["number"])
+        for epoch in history
+        for key, value in epoch.items()
+        if key != "number" and isinstance(value, int | float)
+    ]
+    params = [Param(key, str(value)) for key, value in vars(trial).items()]
+    for at in range(0, len(logged), _PAGE):
+        client.log_batch(run_id, metrics=logged[at : at + _PAGE], params=params)
+    client.set_terminated(run_id)
+
+
+def _flatten(settings: dict[str, Any], at: str = "") -> dict[str, str]:
+    """Return settings by dotted names, as MLflow's parameters are.
+
+    Example:
+        >>> _flatten({"lime": {"samples": 9}, "arms": ["lime"]})
+        {'lime.samples': '9', 'arms': "['lime']"}
+    """
+    flat: dict[str, str] = {}
+    for key, value in settings.items():
+        if isinstance(value, dict):
+            flat |= _flatten(value, f"{at}{key}.")
+        else:
+            flat[at + key] = str(value)[:_LONGEST]
+    return flat

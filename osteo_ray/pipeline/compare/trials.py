@@ -1,0 +1,145 @@
+"""One trial: train one model on one arm with one seed, predict, store. Free of Ray."""
+
+import json
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from osteo_ray.arms.arm import ARMS
+from osteo_ray.base.storage import remove_tree, write_whole
+from osteo_ray.base.tables import write_table
+from osteo_ray.data.splits.assignment import SPLIT_NAMES
+from osteo_ray.experiment.keep_masks import read_keep_masks
+from osteo_ray.experiment.trials import LAST, Experiment, Trial
+from osteo_ray.models.batches import ImageSet
+from osteo_ray.models.checkpoint import Checkpoint
+from osteo_ray.models.classifier import (
+    Classifier,
+    build_classifier,
+    load_classifier,
+    save_classifier,
+)
+from osteo_ray.models.prediction import predict_probabilities
+from osteo_ray.models.training import Epoch, Ranks, make_deterministic, train_classifier
+
+
+def run_trial(
+    trial: Trial,
+    experiment: Experiment,
+    pixels: np.ndarray,
+    *,
+    device: torch.device,
+    n_threads: int,
+    ranks: Ranks = Ranks(),
+    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
+    on_step: Callable[[], None] = lambda: None,
+) -> None:
+    """Train, predict the validation and test images, and store it all at once.
+
+    Args:
+        trial: Which training.
+        experiment: What it shares with the others.
+        pixels: uint8, (n, height, width), in the order of `experiment.image_ids`.
+        device: Where to compute.
+        n_threads: CPU threads.
+        ranks: With more than one, every rank calls this; rank 0 stores.
+        on_epoch: Called after each epoch.
+        on_step: Called after each batch.
+
+    Raises:
+        LeakError: The split tears images apart that belong together.
+        DivergedError: The loss became infinite or NaN.
+    """
+    if experiment.is_done(trial):
+        return
+    path = experiment.path_of(trial)
+    config = experiment.config
+    experiment.check_split(trial.seed)
+    make_deterministic(n_threads)
+    sets = _make_sets(trial, experiment, pixels)
+    seeds = config.seeds_of(trial.seed)
+    classifier = _build(trial, experiment)
+    settings = config.training.model_copy(update={"epochs": experiment.epochs_of(trial)})
+    partial = path.with_name(f".{path.name}.partial")
+    epochs = train_classifier(
+        classifier,
+        sets["train"][1],
+        sets["validation"][1],
+        settings,
+        seed=seeds.order,
+        augmentation_seed=seeds.augmentation,
+        device=device,
+        ranks=ranks,
+        checkpoint=partial / "training.pt",
+        on_epoch=on_epoch,
+        on_step=on_step,
+    )
+    if ranks.rank > 0:
+        return
+    tables = []
+    for split in ("validation", "test"):
+        rows, images = sets[split]
+        found = predict_probabilities(
+            classifier, images, batch_size=config.training.per_worker_batch_size, device=device
+        )
+        tables.append(_tabulate_predictions(trial, experiment, split, rows, found))
+    with write_whole(path, last=LAST) as unfinished:
+        unfinished.mkdir(parents=True)
+        checkpoint = Checkpoint(trial.model, experiment.classes, config.image_size)
+        save_classifier(classifier, unfinished / "model.safetensors", checkpoint)
+        write_table(unfinished / "predictions.parquet", pa.concat_tables(tables))
+        history = json.dumps([asdict(epoch) for epoch in epochs], indent=1)
+        (unfinished / LAST).write_text(history + "\n")
+    with suppress(OSError):  # of no use any more, nor any harm
+        remove_tree(partial)
+
+
+def _build(trial: Trial, experiment: Experiment) -> Classifier:
+    config, start = experiment.config, experiment.start_of(trial)
+    n_classes = len(experiment.classes)
+    if start is not None:
+        path = experiment.path_of(start) / "model.safetensors"
+        return load_classifier(path, trial.model, n_classes=n_classes, image_size=config.image_size)
+    return build_classifier(
+        trial.model,
+        n_classes=n_classes,
+        image_size=config.image_size,
+        weights=config.weights_of(trial.model),
+        seed=config.seeds_of(trial.seed).initialisation,
+    )
+
+
+def _make_sets(
+    trial: Trial, experiment: Experiment, pixels: np.ndarray
+) -> dict[str, tuple[np.ndarray, ImageSet]]:
+    view = ARMS[trial.arm].view if trial.arm in ARMS else "image"
+    splits = experiment.split_of(trial)
+    numbers = np.searchsorted(experiment.classes, experiment.labels_of(trial))
+    keep_masks = read_keep_masks(experiment, trial)
+    sets = {}
+    for split in SPLIT_NAMES:
+        rows = np.flatnonzero(splits == split)
+        masks = None if keep_masks is None else keep_masks.masks[rows]
+        images = ImageSet(pixels[rows], numbers[rows], masks, view, experiment.config.background)
+        sets[split] = (rows, images)
+    return sets
+
+
+def _tabulate_predictions(
+    trial: Trial, experiment: Experiment, split: str, rows: np.ndarray, found: np.ndarray
+) -> pa.Table:
+    columns: dict[str, object] = {
+        "model": [trial.model] * len(rows),
+        "seed": [trial.seed] * len(rows),
+        "arm": [trial.arm] * len(rows),
+        "split": [split] * len(rows),
+        "image_id": experiment.image_ids[rows],
+        "label": experiment.labels_of(trial)[rows],
+    }
+    for number, name in enumerate(experiment.classes):
+        columns[f"p_{name}"] = found[:, number]
+    return pa.table(columns)

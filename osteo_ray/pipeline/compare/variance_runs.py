@@ -1,0 +1,54 @@
+"""Train a base and its reruns, each of which changes one source of chance."""
+
+from typing import Any
+
+from osteo_ray.base.lock import hold
+from osteo_ray.base.progress import JobProgress
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import write_json
+from osteo_ray.config.compare import VarianceConfig
+from osteo_ray.experiment.comparison import Analysis
+from osteo_ray.pipeline.compare.prepare import locate_run
+from osteo_ray.pipeline.compare.stages import (
+    Finished,
+    gather_predictions,
+    keep_durations,
+    run_trials,
+)
+from osteo_ray.pipeline.compare.sweeps import Failure
+from osteo_ray.statistics.metrics import compute_results
+from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.variance import divide_variance
+
+
+def measure_variance(
+    config: VarianceConfig, progress: JobProgress
+) -> tuple[Run, list[dict[str, Any]], list[Failure]]:
+    """Train the base and its reruns, and divide the variance of their results.
+
+    Returns:
+        Where everything lies; per model and result (the primary metric of an arm, and the gain of
+        each arm over original) what each source makes; and the trials that are missing.
+
+    Raises:
+        InputError: The input cannot be used; nothing was written.
+        IncompleteError: No training finished.
+    """
+    with hold(locate_run(config).root, progress.say):
+        return _measure(run_trials(config, progress), config)
+
+
+def _measure(
+    finished: Finished, config: VarianceConfig
+) -> tuple[Run, list[dict[str, Any]], list[Failure]]:
+    run, analysis = finished.experiment.run, Analysis.of(finished.experiment)
+    predictions = gather_predictions(finished)
+    coded = encode_predictions(predictions, analysis.classes, analysis.positive_class)
+    budget = divide_variance(compute_results(coded), config)
+    missing = [{**vars(failure.trial), "reason": failure.reason} for failure in finished.failures]
+    write_json(
+        run.root / "variance.json",
+        {"metric": config.statistics.metric, "budget": budget, "missing": missing},
+    )
+    keep_durations(finished)
+    return run, budget, finished.failures

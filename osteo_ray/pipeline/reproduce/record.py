@@ -1,0 +1,88 @@
+"""The row of the ledger that a reproduction leaves."""
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from osteo_ray.experiment.trials import plan_trials
+from osteo_ray.pipeline.compare.stages import Finished
+from osteo_ray.pipeline.reproduce.drift import Drift, judge
+from osteo_ray.pipeline.reproduce.environment import Change, expects_equal_bits
+from osteo_ray.pipeline.reproduce.ledger import Entry
+from osteo_ray.pipeline.reproduce.task import Task
+from osteo_ray.pipeline.reproduce.workspace import Workspace
+
+_MOST_TOLD = 100  # of each kind, so that the ledger stays small
+
+
+def describe_reproduction(
+    task: Task,
+    workspace: Workspace,
+    finished: Finished,
+    drifts: Sequence[Drift],
+    *,
+    present: dict[str, Any],
+    changes: Sequence[Change],
+    duration_s: float,
+) -> Entry:
+    """Return the row of the ledger.
+
+    Args:
+        task: What was asked for.
+        workspace: Where it was done.
+        finished: What was rerun.
+        drifts: What came of comparing each kind of thing.
+        present: The environment, as `cluster.describe_environment` returns it.
+        changes: What of it is not known to be that of the run.
+        duration_s: How long it took, seconds, what an earlier try did not included.
+    """
+    stored, failures = task.stored, finished.failures
+    needed = {one for part in plan_trials(finished.experiment, task.only) for one in part}
+    return Entry(
+        {
+            "id": workspace.id,
+            "date": datetime.fromtimestamp(workspace.begun, UTC),
+            "duration_s": round(duration_s, 1),
+            "run": stored.run.root.name,
+            "path": str(stored.run.root),
+            "run_created": stored.environment.get("created"),
+            "config_hash": stored.config.plan_hash(),
+            "whole": task.only is None,
+            "sample_seed": None if task.only is None else task.settings.seed,
+            "n_planned": len(stored.trials),
+            "n_trials": len(task.planned),
+            "n_recomputed": len(needed - set(task.planned)),
+            "images_from": "source" if task.images.wanted else "stored",
+            "expected": "equal bits" if expects_equal_bits(changes) else "within tolerance",
+            "outcome": judge(drifts, n_failures=len(failures)),
+            "kinds": [_describe_kind(drift) for drift in drifts],
+            "figures": {name: value for drift in drifts for name, value in drift.figures.items()},
+            "drifted": [line for drift in drifts for line in _tell_drifted(drift)],
+            "failures": [f"{one.trial}: {one.reason}" for one in failures],
+            "changes": [str(change) for change in changes if change.is_known],
+            "unknown": [change.name for change in changes if not change.is_known],
+            "versions": _write_texts(present["versions"]),
+            "hardware": _write_texts(present["hardware"]),
+        }
+    )
+
+
+def _describe_kind(drift: Drift) -> dict[str, Any]:
+    return {
+        "kind": drift.kind,
+        "outcome": drift.outcome,
+        "compared": drift.n_compared,
+        "equal": drift.n_equal,
+        "drifted": drift.n_drifted,
+        "missing": drift.n_missing,
+    }
+
+
+def _tell_drifted(drift: Drift) -> list[str]:
+    lines = [f"{drift.kind}: {said}" for said in drift.said[:_MOST_TOLD]]
+    n_more = len(drift.said) - len(lines)
+    return [*lines, *([f"{drift.kind}: and {n_more} more"] if n_more else [])]
+
+
+def _write_texts(values: dict[str, Any]) -> dict[str, str | None]:
+    return {name: None if value is None else str(value) for name, value in values.items()}

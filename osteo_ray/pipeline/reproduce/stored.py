@@ -1,0 +1,200 @@
+"""A finished run that is to be reproduced: what it holds, and where in it everything lies."""
+
+import hashlib
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.runs import Run, open_run
+from osteo_ray.base.storage import Place, locate
+from osteo_ray.base.tables import (
+    MASKS,
+    check_version,
+    list_parts,
+    read_json,
+    read_parts,
+    read_table,
+    scan_table,
+)
+from osteo_ray.config.build import build_config, read_yaml
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
+
+_TOLD = 5  # missing trainings that a message names
+
+
+@dataclass(frozen=True)
+class Rerun(Run):
+    """A run of its own whose images, pixels and splits are those of another.
+
+    Attributes:
+        stored: The other.
+    """
+
+    stored: Run
+
+    @property
+    def images(self) -> Place:
+        return self.stored.images
+
+    @property
+    def pixels(self) -> Place:
+        return self.stored.pixels
+
+    @property
+    def splits(self) -> Place:
+        return self.stored.splits
+
+
+@dataclass(frozen=True)
+class StoredRun:
+    """A finished run.
+
+    Attributes:
+        run: Where it lies.
+        config: Of the comparison.
+        environment: What environment.json holds.
+        comparison: What comparison.json holds.
+    """
+
+    run: Run
+    config: CompareConfig
+    environment: dict[str, Any]
+    comparison: dict[str, Any]
+
+    @property
+    def trials(self) -> list[Trial]:
+        """Return the trainings that are compared; looks may have ended it before all seeds."""
+        return [
+            Trial(model, seed, arm)
+            for seed in self.comparison["seeds"]
+            for model in self.config.models
+            for arm in self.config.arms
+        ]
+
+
+def open_stored(path: str) -> StoredRun:
+    """Open a finished run.
+
+    Raises:
+        InputError: There is no run, it is not finished, or it is one of another version.
+    """
+    run = open_run(path)
+    for needed in (run.config, run.images, run.splits, run.environment):
+        if not needed.exists():
+            raise InputError(
+                f"Expected a run directory of osteo-ray compare, but {run.root} has no "
+                f"{needed.name}. Give the --out of a comparison that has finished."
+            )
+    try:
+        config = build_config(read_yaml(run.config))
+    except InputError as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(
+            "Expected a run directory of osteo-ray compare, but the configuration in "
+            f"{run.config} is not one that this osteo_ray knows: {reason}"
+        ) from None
+    for table in (run.images, run.splits, *map(locate, list_parts(run.pixels))):
+        check_version(table)
+    comparison = read_json(run.comparison) if run.comparison.exists() else None
+    seeds = config.seed_numbers if comparison is None else comparison["seeds"]
+    missing = _list_missing(run, config, seeds)
+    if missing or comparison is None or comparison["missing"]:
+        what = f": {len(missing)} trainings are missing" if missing else ""
+        names = "; ".join(str(trial) for trial in missing[:_TOLD])
+        more = f"; and {len(missing) - _TOLD} more" if len(missing) > _TOLD else ""
+        told = f"{what} ({names}{more})" if missing else ": it has come to no comparison"
+        raise InputError(
+            f"Expected a finished run, but {run.root} is not{told}. The osteo-ray compare that "
+            "began it goes on with it."
+        )
+    return StoredRun(run, config, read_json(run.environment), comparison)
+
+
+def _list_missing(run: Run, config: CompareConfig, seeds: Sequence[int]) -> list[Trial]:
+    trials = [Trial(m, seed, arm) for seed in seeds for m in config.models for arm in config.arms]
+    return [trial for trial in trials if not _find_folders(_folder_of(run, trial), trial.arm)]
+
+
+def _folder_of(run: Run, trial: Trial) -> Place:
+    return run.trials / trial.model / f"seed-{trial.seed}"
+
+
+def _find_folders(folder: Place, name: str) -> list[Place]:
+    """Find the finished artifacts of a name, whatever their keys."""
+    keyed = re.compile(rf"{re.escape(name)}-[0-9a-f]{{12}}")
+    names = {part.rsplit("/", 2)[-2] for part in list_parts(folder)}
+    return [folder / found for found in sorted(names) if keyed.fullmatch(found)]
+
+
+def find_trial(experiment: Experiment, trial: Trial) -> Place | None:
+    """Return where a run holds a training; None if it does not, or holds several.
+
+    Its address has a hash of all that determines it in it. Where that is another now, because first
+    weights or this package have changed, the only training of the name is taken.
+
+    Args:
+        experiment: With the stored run as its run.
+        trial: Which training.
+    """
+    path = experiment.path_of(trial)
+    return _find_one(path, _folder_of(experiment.run, trial), trial.arm)
+
+
+def find_masks(experiment: Experiment, job: MaskJob) -> Place | None:
+    """Return where a run holds the masks of a teacher: see `find_trial`."""
+    path = experiment.masks_of(job)
+    return _find_one(path, path.parent, path.name.rsplit("-", 1)[0])
+
+
+def _find_one(path: Place, folder: Place, name: str) -> Place | None:
+    if path.exists():
+        return path
+    found = _find_folders(folder, name)
+    return found[0] if len(found) == 1 else None
+
+
+def read_image_tables(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Read which images a run has, and how they are split."""
+    return read_table(run.images).to_pandas(), read_table(run.splits).to_pandas()
+
+
+def hash_pixels(run: Run) -> dict[str, bytes]:
+    """Return a hash of the resized pixels of each image of a run, by its id."""
+    hashes = {}
+    for part in list_parts(run.pixels):  # one at a time: together they may be larger than memory
+        table = read_table(locate(part), ["image_id", "pixels"])
+        for row in table.to_pylist():
+            hashes[row["image_id"]] = hashlib.blake2b(row["pixels"], digest_size=16).digest()
+    return hashes
+
+
+def read_trial(path: Place) -> pd.DataFrame:
+    """Read the predictions that a training left in its own folder."""
+    return read_table(path / "predictions.parquet").to_pandas()
+
+
+def read_gathered(run: Run, trials: Sequence[Trial]) -> dict[Trial, pd.DataFrame]:
+    """Read what the table of all predictions holds of some trainings."""
+    wanted = (
+        pc.field("seed").isin(sorted({trial.seed for trial in trials}))
+        & pc.field("model").isin(sorted({trial.model for trial in trials}))
+        & pc.field("arm").isin(sorted({trial.arm for trial in trials}))
+    )
+    table = scan_table(run.predictions, wanted).to_pandas()
+    found = {
+        Trial(str(model), int(seed), str(arm)): part
+        for (model, seed, arm), part in table.groupby(["model", "seed", "arm"], sort=False)
+    }
+    return {trial: found[trial] for trial in trials if trial in found}
+
+
+def read_masks(path: Place) -> pa.Table:
+    """Read the masks of a teacher."""
+    return read_parts(path, MASKS, ["kind", "image_id", "keep_mask", "stability", "error"])

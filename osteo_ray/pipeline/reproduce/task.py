@@ -1,0 +1,150 @@
+"""What a reproduction is asked to do, checked before anything starts."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.mappings import hash_settings
+from osteo_ray.base.paths import PHANTOM
+from osteo_ray.base.storage import Place, reach
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.reproduce import ReproduceConfig
+from osteo_ray.data.sources.listing import Source
+from osteo_ray.data.sources.opening import open_source
+from osteo_ray.experiment.trials import Trial
+from osteo_ray.pipeline.reproduce.environment import flatten_environment
+from osteo_ray.pipeline.reproduce.ledger import read_ledger
+from osteo_ray.pipeline.reproduce.sample import draw_sample
+from osteo_ray.pipeline.reproduce.stored import StoredRun, open_stored
+
+
+@dataclass(frozen=True)
+class Images:
+    """The images as their source has them now.
+
+    Attributes:
+        wanted: Whether they are to be read anew.
+        source: What to read; None for phantoms, or where nothing is read.
+        note: Why nothing is read, where the user should know.
+    """
+
+    wanted: bool
+    source: Source | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Task:
+    """What a reproduction is asked to do.
+
+    Attributes:
+        stored: The run.
+        settings: How it is to be reproduced.
+        config: Of the rerun: that of the run, on other workers where these are asked for.
+        only: The arms to rerun; None for all.
+        images: What becomes of its images.
+        ledger: Where its row goes.
+    """
+
+    stored: StoredRun
+    settings: ReproduceConfig
+    config: CompareConfig
+    only: Sequence[Trial] | None
+    images: Images
+    ledger: Place
+
+    @property
+    def planned(self) -> Sequence[Trial]:
+        """Return the arms to rerun."""
+        return self.stored.trials if self.only is None else self.only
+
+    @property
+    def work(self) -> Place:
+        """Return the directory in which reproductions of the run work."""
+        root = self.stored.run.root
+        out = self.settings.out
+        return reach(out) if out else root.with_name(f"{root.name}-reproductions")
+
+    def make_key(self, environment: dict[str, Any]) -> str:
+        """Return the hash of all that makes two reproductions the same.
+
+        Args:
+            environment: In which it runs, as `cluster.describe_environment` returns it.
+        """
+        same = {
+            "run": str(self.stored.run.root),
+            "plan": self.stored.config.plan_hash(),
+            "created": self.stored.environment.get("created"),
+            "trials": "all" if self.only is None else [str(trial) for trial in self.only],
+            "images": self.settings.images,
+            "environment": flatten_environment(environment),
+        }
+        return hash_settings(same)
+
+
+def plan_task(settings: ReproduceConfig) -> Task:
+    """Open the run and the ledger, draw the sample, and look for the source of the images.
+
+    Raises:
+        InputError: The run, the sample, the ledger or the source cannot be used.
+    """
+    if settings.run is None:
+        raise InputError("Expected the directory of a run: `osteo-ray reproduce RUN`.")
+    stored = open_stored(settings.run)
+    beside = stored.run.root.parent / "reproductions.parquet"
+    ledger = reach(settings.ledger, "--ledger") if settings.ledger else beside
+    read_ledger(ledger)
+    return Task(
+        stored=stored,
+        settings=settings,
+        config=_configure(stored.config, settings),
+        only=_choose_trials(stored, settings),
+        images=find_images(stored, settings),
+        ledger=ledger,
+    )
+
+
+def _choose_trials(stored: StoredRun, settings: ReproduceConfig) -> list[Trial] | None:
+    n_planned = len(stored.trials)
+    if settings.sample is not None and settings.sample > n_planned:
+        raise InputError(
+            f"Expected a sample of at most the {n_planned} trainings of {stored.run.root}, but "
+            f"got --sample {settings.sample}. Leave it out to rerun all of them."
+        )
+    n_wanted = settings.count_sample(n_planned)
+    if n_wanted is None:
+        return None
+    config, seeds = stored.config, stored.comparison["seeds"]
+    return draw_sample(config.models, config.arms, seeds, n_wanted, seed=settings.seed)
+
+
+def _configure(stored: CompareConfig, settings: ReproduceConfig) -> CompareConfig:
+    asked = {
+        "cpus_per_worker": settings.cpus_per_worker,
+        "gpus_per_worker": settings.gpus_per_worker,
+    }
+    given = {name: value for name, value in asked.items() if value is not None}
+    return stored.model_copy(update={"resources": stored.resources.model_copy(update=given)})
+
+
+def find_images(stored: StoredRun, settings: ReproduceConfig) -> Images:
+    """Find out whether the images can be read anew.
+
+    Raises:
+        InputError: They are to be, but cannot.
+    """
+    if settings.images == "stored":
+        return Images(False)
+    if stored.config.data == PHANTOM:
+        return Images(True)
+    try:
+        return Images(True, open_source(stored.config.data))
+    except InputError as error:
+        if settings.images == "source":
+            raise
+        return Images(
+            False,
+            note=f"The source of the images cannot be opened any more ({error}) The rerun works on "
+            "the pixels that the run keeps; whether the source is the same is not known.",
+        )

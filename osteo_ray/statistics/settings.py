@@ -1,0 +1,67 @@
+"""Settings of the analysis."""
+
+import itertools
+from typing import Literal, get_args
+
+from pydantic import Field, field_validator
+
+from osteo_ray.base.settings import Settings
+
+Metric = Literal[
+    "accuracy",
+    "precision",
+    "recall",
+    "specificity",
+    "f1",
+    "auc",
+    "balanced_accuracy",
+    "mcc",
+    "pr_auc",
+    "brier",
+    "calibration_error",
+]
+METRIC_NAMES: tuple[Metric, ...] = get_args(Metric)
+LOWER_IS_BETTER: frozenset[str] = frozenset({"brier", "calibration_error"})
+"""Metrics that are errors: a negative difference is a gain. Of all others more is better."""
+Spending = Literal["obrien_fleming", "pocock"]
+
+
+class StatisticsSettings(Settings):
+    """The plan of the analysis, fixed before the run."""
+
+    metric: Metric = Field("accuracy", description="Primary endpoint.")
+    alpha: float = Field(0.05, gt=0, lt=0.5, description="Error rate after Holm's correction.")
+    margin: float = Field(
+        0.03, gt=0, lt=1, description="Differences inside ± margin count as equivalent."
+    )
+    prevalence: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Share of the positive class at which predictive values are given; by default "
+        "that of the test images.",
+    )
+
+    power: float = Field(
+        0.8, gt=0.5, lt=1, description="Wanted probability to find a true difference of the margin."
+    )
+    looks: tuple[int, ...] = Field(
+        (), description="Numbers of seeds after which the primary contrast is looked at."
+    )
+    spending: Spending = Field(
+        "obrien_fleming", description="How looks spend the error rate (Lan and DeMets)."
+    )
+    disagreement: float = Field(
+        0.2,
+        gt=0,
+        le=1,
+        description="Assumed share of test images that two arms classify differently; only the "
+        "plan needs it, where no earlier run tells.",
+    )
+
+    @field_validator("looks")
+    @classmethod
+    def _check_looks(cls, looks: tuple[int, ...]) -> tuple[int, ...]:
+        if (looks and looks[0] < 2) or any(a >= b for a, b in itertools.pairwise(looks)):
+            raise ValueError(f"Expected increasing looks of at least 2 seeds, but got {looks}.")
+        return looks
