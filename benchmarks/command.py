@@ -1,4 +1,4 @@
-"""`osteo-ray bench`: speed and quality beside rivals and the truth."""
+"""Speed and quality beside rivals and the truth: `python -m benchmarks NAME`, from a clone."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +17,8 @@ from osteo_ray.explain.settings import ExplainMethod, LimeSettings
 from osteo_ray.statistics.settings import METRIC_NAMES
 
 
-def bench_command(arguments: list[str]) -> int:
-    """Run `osteo-ray bench` with these words; return the exit code."""
+def run_benchmark(arguments: list[str]) -> int:
+    """Run `python -m benchmarks` with these words; return the exit code."""
     tyro.extras.subcommand_cli_from_dict(
         {
             "ingest": _ingest,
@@ -32,7 +32,7 @@ def bench_command(arguments: list[str]) -> int:
             "stream": _stream,
             "overhead": _overhead,
         },
-        prog="osteo-ray bench",
+        prog="python -m benchmarks",
         description="Measure what the product does beside what else could be done.",
         args=arguments,
     )

@@ -1,82 +1,47 @@
-"""Which way imports may point, and who may import Ray and PyTorch, read from the source."""
+"""How the code hangs together, read from its source: rooms, floors, and the arrows between them.
+
+A room is a folder of the package (or `jobs`, or `benchmarks`); an arrow runs from a room to one
+that it imports from. `uv run python tests/test_imports.py` prints the plan of the house.
+"""
 
 import ast
+import json
+import statistics
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
-import pytest
-
-import osteo_ray
-
-ROOT = Path(osteo_ray.__file__).parent
-BOTTOM = (
-    *("runs", "remote", "storage", "lock", "config", "errors", "progress", "noise", "cluster"),
-    *("job_paths", "trust", "placement", "watchdog", "interruption", "machine", "events"),
-    "observer",
+ROOT = Path(__file__).parents[1]
+PACKAGE = "osteo_ray"
+FLOORS = (
+    ("jobs", "benchmarks"),
+    ("commands",),
+    ("report",),
+    ("pipeline",),
+    ("experiment",),
+    ("config",),
+    ("arms",),
+    ("explain",),
+    ("models",),
+    ("check_table", "cluster", "data", "statistics"),
+    ("base",),
 )
-LAYERS = (
-    "job",
-    "cli",
-    "commands",
-    "submission",
-    "bench",
-    "validate",
-    "report",
-    "reproduce",
-    "compare",
-    "statistics",
-    "printed",
-    "explain",
-    "models",
-    "data",
-    BOTTOM,
-)  # from the top
-
-USES_RAY = {
-    "bench.copies",
-    "bench.exactness",
-    "bench.fidelity",
-    "bench.ingest",
-    "bench.lime",
-    "cluster",
-    "data.ingest",
-    "data.duplicates",
-    "explain.checkpoint_check",
-    "explain.generate",
-    "observer",
-    "compare.calibration",
-    "compare.leak",
-    "compare.model_check",
-    "compare.sweeps",
-    "compare.stages",
-    "submission.following",
-    "submission.head",
-    "validate.tables",
-    "validate.worlds",
-    "watchdog",
+"""From the top; the rooms of a floor know nothing of each other."""
+DISTRIBUTING = {"cluster", "pipeline", "benchmarks"}
+"""Rooms that may import Ray."""
+COMPUTING = {"models", "explain", "benchmarks"}
+"""Rooms that may import PyTorch when they are imported; elsewhere only what workers run does."""
+RUN_BY_WORKERS = {
+    "osteo_ray.pipeline.compare.in_process",
+    "osteo_ray.pipeline.compare.trials",
+    "osteo_ray.pipeline.explain.actor",
+    "osteo_ray.pipeline.validate.stripe_net",
 }
-USES_TORCH = {  # at import; the others are imported by the driver, which does without
-    "models.augmentation",
-    "models.batches",
-    "models.classifier",
-    "models.forward",
-    "models.prediction",
-    "models.stripe_net",
-    "models.training",
-    "explain.explainer",
-    "explain.faithfulness",
-    "explain.gradcam",
-    "explain.lime",
-    "compare.in_process",
-    "compare.trials",
-}
-UPWARD = {  # a job ends with its report
-    ("compare.stages", "report.page"),
-    ("compare.audits", "report.audit_page"),
-}
+MOST_ROOMS, MOST_FLOORS, MOST_ARROWS = 16, 10, 60
+MOST_LINES, MOST_LINES_MEDIAN = 350, 130
 
 
 class Import(NamedTuple):
@@ -87,77 +52,128 @@ class Import(NamedTuple):
     at_import: bool
 
 
-def _name_module(path: Path) -> str:
-    return ".".join(path.relative_to(ROOT).with_suffix("").parts)
+def list_files() -> list[Path]:
+    folders = (PACKAGE, "jobs", "benchmarks")
+    return sorted(path for folder in folders for path in (ROOT / folder).rglob("*.py"))
 
 
-def _list_imports(path: Path) -> Iterator[Import]:
-    def walk(node: ast.AST, at_import: bool) -> Iterator[Import]:
+def name_module(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def name_room(module: str) -> str:
+    parts = module.split(".")
+    return parts[1] if parts[0] == PACKAGE and len(parts) > 1 else parts[0]
+
+
+@cache
+def list_imports() -> tuple[Import, ...]:
+    known = {name_module(path) for path in list_files()}
+
+    def walk(source: str, node: ast.AST, at_import: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
             inside = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             checking = isinstance(child, ast.If) and "TYPE_CHECKING" in ast.unparse(child.test)
             if isinstance(child, ast.Import):
                 for alias in child.names:
-                    yield Import(_name_module(path), alias.name, at_import)
+                    yield Import(source, alias.name, at_import)
             elif isinstance(child, ast.ImportFrom):
                 assert child.level == 0, "imports are absolute"
                 for alias in child.names:
                     full = f"{child.module}.{alias.name}"
-                    known = (ROOT.parent / Path(*full.split("."))).with_suffix(".py").exists()
-                    yield Import(_name_module(path), full if known else child.module, at_import)
+                    yield Import(source, full if full in known else str(child.module), at_import)
             else:
-                yield from walk(child, at_import and not inside and not checking)
+                yield from walk(source, child, at_import and not inside and not checking)
 
-    yield from walk(ast.parse(path.read_text(encoding="utf-8")), True)
-
-
-@pytest.fixture(scope="module")
-def imports() -> list[Import]:
-    return [found for path in sorted(ROOT.rglob("*.py")) for found in _list_imports(path)]
-
-
-def _rank(module: str) -> int:
-    part = module.split(".")[0]
-    return LAYERS.index(BOTTOM if part in BOTTOM else part)
+    return tuple(
+        found
+        for path in list_files()
+        for found in walk(name_module(path), ast.parse(path.read_text(encoding="utf-8")), True)
+    )
 
 
-def _importers(imports: list[Import], package: str, *, at_import: bool | None = None) -> set[str]:
+@cache
+def list_arrows() -> dict[tuple[str, str], tuple[Import, ...]]:
+    """Return the imports behind each arrow from a room to another."""
+    rooms = {name_room(name_module(path)) for path in list_files()} - {PACKAGE}
+    arrows: dict[tuple[str, str], list[Import]] = {}
+    for found in list_imports():
+        ends = (name_room(found.source), name_room(found.target))
+        if ends[0] != ends[1] and set(ends) <= rooms:
+            arrows.setdefault(ends, []).append(found)
+    return {ends: tuple(found) for ends, found in sorted(arrows.items())}
+
+
+def count_floors() -> dict[str, int]:
+    """Return the floor of each room, from 1: one above the highest room that it uses."""
+    uses: dict[str, set[str]] = {room: set() for floor in FLOORS for room in floor}
+    for source, target in list_arrows():
+        uses[source].add(target)
+    floors: dict[str, int] = {}
+
+    def find(room: str) -> int:
+        if room not in floors:
+            floors[room] = 1 + max((find(other) for other in uses[room]), default=0)
+        return floors[room]
+
+    for room in uses:
+        find(room)
+    return floors
+
+
+def list_importers(package: str, *, at_import: bool | None = None) -> set[str]:
     return {
         found.source
-        for found in imports
-        if found.target.split(".")[0] == package
-        and (at_import is None or found.at_import == at_import)
+        for found in list_imports()
+        if found.target.split(".")[0] == package and at_import in (None, found.at_import)
     }
 
 
-def test_every_module_has_a_layer() -> None:
-    for path in ROOT.rglob("*.py"):
-        if path.name != "__init__.py":
-            assert 0 <= _rank(_name_module(path)) < len(LAYERS)
-
-
-def test_source_is_read_as_it_should_be(imports: list[Import]) -> None:
+def test_source_is_read_as_it_should_be() -> None:
     # Guards the tests below against a reader that sees nothing.
-    assert Import("compare.trials", "torch", True) in imports
-    assert Import("data.masks", "torch", False) in imports
-    assert Import("compare.sweeps", "osteo_ray.pipeline.compare.trials", False) in imports
-    assert Import("report.page", "osteo_ray.report.figures", True) in imports
+    imports = list_imports()
+    assert Import("osteo_ray.pipeline.compare.trials", "torch", True) in imports
+    assert Import("osteo_ray.data.masks", "torch", False) in imports
+    assert Import("osteo_ray.report.page", "osteo_ray.report.figures", True) in imports
+    assert Import("jobs.compare", "osteo_ray.commands.job", True) in imports
 
 
-def test_imports_point_down(imports: list[Import]) -> None:
-    upward = set()
-    for source, target, _ in imports:
-        package, _, inner = target.partition(".")
-        if package == "osteo_ray" and inner and _rank(inner) < _rank(source):
-            upward.add((source, inner))
-    assert upward == UPWARD
+def test_every_room_has_a_floor() -> None:
+    rooms = {name_room(name_module(path)) for path in list_files()} - {PACKAGE}
+    assert rooms == {room for floor in FLOORS for room in floor}
+    assert len(rooms) <= MOST_ROOMS
+    loose = {path.name for path in (ROOT / PACKAGE).glob("*.py")}
+    assert loose == {"__init__.py"}
 
 
-def test_no_module_imports_itself_in_a_circle(imports: list[Import]) -> None:
+def test_arrows_run_downward() -> None:
+    ranks = {room: rank for rank, floor in enumerate(FLOORS) for room in floor}
+    upward = {
+        ends: sorted({f"{found.source} → {found.target}" for found in imports})
+        for ends, imports in list_arrows().items()
+        if ranks[ends[1]] <= ranks[ends[0]]
+    }
+    assert upward == {}
+
+
+def test_house_stays_small() -> None:
+    assert max(count_floors().values()) <= MOST_FLOORS
+    assert len(list_arrows()) <= MOST_ARROWS
+    lines = {
+        str(path.relative_to(ROOT)): len(path.read_text(encoding="utf-8").splitlines())
+        for path in list_files()
+        if path.name != "__init__.py"
+    }
+    assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
+    assert statistics.median(lines.values()) <= MOST_LINES_MEDIAN
+
+
+def test_no_module_imports_itself_in_a_circle() -> None:
     below: dict[str, set[str]] = {}
-    for source, target, at_import in imports:
-        if at_import and target.startswith("osteo_ray."):
-            below.setdefault(source, set()).add(target.removeprefix("osteo_ray."))
+    for source, target, at_import in list_imports():
+        if at_import and target.startswith(f"{PACKAGE}."):
+            below.setdefault(source, set()).add(target)
     done: set[str] = set()
 
     def visit(module: str, path: tuple[str, ...]) -> None:
@@ -169,52 +185,47 @@ def test_no_module_imports_itself_in_a_circle(imports: list[Import]) -> None:
 
     for module in below:
         visit(module, ())
-    assert "config.build" in done
+    assert "osteo_ray.config.build" in done
 
 
-def test_ray_is_imported_only_where_work_is_distributed(imports: list[Import]) -> None:
-    assert _importers(imports, "ray") == USES_RAY
+def test_ray_is_imported_only_where_work_is_distributed() -> None:
+    assert {name_room(module) for module in list_importers("ray")} <= DISTRIBUTING
 
 
-def test_statistics_know_numbers_only(imports: list[Import]) -> None:
-    ours = {
-        target
-        for source, target, _ in imports
-        if source.split(".")[0] in ("statistics", "printed") and target.startswith("osteo_ray.")
+def test_torch_is_imported_only_by_what_workers_run() -> None:
+    found = list_importers("torch", at_import=True) | list_importers("timm", at_import=True)
+    elsewhere = {module for module in found if name_room(module) not in COMPUTING}
+    assert elsewhere == RUN_BY_WORKERS
+
+
+def test_drivers_do_without_torch_and_commands_without_ray() -> None:
+    # In one process of its own, as this one may hold PyTorch already; from least to most.
+    heavy = ("torch", "timm", "lime", "ray", "pandas")
+    modules = {
+        "osteo_ray.commands.main": heavy,
+        "osteo_ray.report.page": ("torch", "timm", "lime", "ray"),
+        "osteo_ray.pipeline.compare.stages": ("torch", "timm", "lime"),
     }
-    assert {target.split(".")[1] for target in ours} == {
-        *("statistics", "printed", "config", "errors"),
-    }
-
-
-def test_torch_is_imported_only_by_what_workers_run(imports: list[Import]) -> None:
-    found = _importers(imports, "torch", at_import=True) | _importers(imports, "timm")
-    assert found == USES_TORCH
-
-
-def test_driver_does_without_torch() -> None:
-    # In a process of its own: this one may hold PyTorch already.
-    code = (
-        "import osteo_ray.pipeline.compare.stages, sys\n"
-        "print([name for name in ('torch', 'timm', 'lime') if name in sys.modules])"
+    code = "import importlib, json, sys\nfound = {}\n"
+    for module, names in modules.items():
+        code += f"importlib.import_module({module!r})\n"
+        code += f"found[{module!r}] = [name for name in {names!r} if name in sys.modules]\n"
+    code += "print(json.dumps(found))"
+    printed = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
     )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+    assert json.loads(printed.stdout) == {module: [] for module in modules}
 
 
-def test_export_does_without_torch_and_ray() -> None:
-    code = (
-        "import osteo_ray.report.export, sys\n"
-        "print([name for name in ('torch', 'ray', 'timm') if name in sys.modules])"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+def describe_house() -> Iterator[str]:
+    floors = count_floors()
+    for room in sorted(floors, key=lambda room: (-floors[room], room)):
+        below = sorted(target for source, target in list_arrows() if source == room)
+        files = [path for path in list_files() if name_room(name_module(path)) == room]
+        lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
+        yield f"floor {floors[room]:>2}  {room:<12} {lines:>6} lines  uses {', '.join(below) or '–'}"
+    yield f"{len(floors)} rooms, {max(floors.values())} floors, {len(list_arrows())} arrows"
 
 
-def test_command_line_does_without_torch_and_ray() -> None:
-    code = (
-        "import osteo_ray.commands.main, sys\n"
-        "print([name for name in ('torch', 'ray', 'timm', 'pandas') if name in sys.modules])"
-    )
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == "[]"
+if __name__ == "__main__":
+    print("\n".join(describe_house()))

@@ -6,7 +6,6 @@ from collections.abc import Callable, Sequence
 
 from rich.console import Console
 
-from benchmarks.command import bench_command
 from osteo_ray.base.errors import IncompleteError, InputError, StorageError, suggest
 from osteo_ray.commands.compare import (
     compare_command,
@@ -31,10 +30,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     0 done, 1 something failed, 2 bad input, 3 an audit or a printed table has findings, 4 a run
     that was reproduced has drifted.
     """
-    arguments = list(sys.argv[1:] if argv is None else argv)
+    return run_safely(_dispatch, list(sys.argv[1:] if argv is None else argv))
+
+
+def run_safely(command: Callable[[list[str]], int], arguments: list[str]) -> int:
+    """Run a command; turn the errors that a user can do something about into messages and codes."""
     errors = Console(stderr=True)
     try:
-        return _dispatch(arguments)
+        return command(arguments)
     except InputError as error:
         return _end(errors, f"Error: {error}", BAD_INPUT)
     except IncompleteError as error:
@@ -84,7 +87,6 @@ _COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "check-table": (check_table_command, "Say which printed figures contradict each other."),
     "phantom": (phantom_command, "Write a set of synthetic knees, with the truth about them."),
     "validate": (validate_command, "Measure the error rates of the product's own statistics."),
-    "bench": (bench_command, "Measure speed and quality beside rivals and the truth."),
 }
 
 
