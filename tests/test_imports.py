@@ -19,8 +19,7 @@ PACKAGE = "osteo_ray"
 FLOORS = (
     ("jobs", "benchmarks"),
     ("commands",),
-    ("report",),
-    ("pipeline",),
+    ("pipeline", "report"),
     ("experiment",),
     ("config",),
     ("arms",),
@@ -223,7 +222,8 @@ def describe_house() -> Iterator[str]:
         below = sorted(target for source, target in list_arrows() if source == room)
         files = [path for path in list_files() if name_room(name_module(path)) == room]
         lines = sum(len(path.read_text(encoding="utf-8").splitlines()) for path in files)
-        yield f"floor {floors[room]:>2}  {room:<12} {lines:>6} lines  uses {', '.join(below) or '–'}"
+        uses = ", ".join(below) or "–"
+        yield f"floor {floors[room]:>2}  {room:<12} {lines:>6} lines  uses {uses}"
     yield f"{len(floors)} rooms, {max(floors.values())} floors, {len(list_arrows())} arrows"
 
 

@@ -184,7 +184,7 @@ def test_old_run_is_reported_and_exported(old: Path) -> None:
     pixels = dict(zip(ids, read_pixels(run, ids, experiment.config.image_size), strict=True))
     for file in files:
         data = np.load(file)
-        for split in ("train", "validation", "test"):
+        for split in ("train", "val", "test"):
             names = (f"{split}_{what}" for what in ("ids", "images", "masks"))
             for image_id, image, keep in zip(*(data[name] for name in names), strict=True):
                 kept = keep.reshape(image.shape).astype(bool)
