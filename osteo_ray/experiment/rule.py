@@ -1,0 +1,526 @@
+"""The rule of the verdict: from the evidence on one model to what may be claimed of it.
+
+The *judged* arm is compared with the *baseline*, in the endpoint, on test images. "Shown" means
+p < alpha (two-sided), by the inference that fits the split (`statistics.inference`): the two-way
+error where every seed tests the same images, else the more cautious of it and the corrected t. The
+p of the gain is corrected by Holm's method over models. The questions are asked in this order, and
+the first that gives an answer ends it:
+
+| # | question | if so, the verdict is |
+|---|---|---|
+| 1 | Does a planned seed of the judged arm or the baseline lack a result? | inconclusive |
+| 2 | With shuffled labels, is AUC shown to be above chance? | leakage |
+| 3 | Is neither the judged arm nor the baseline shown to be above chance in AUC? | nothing learned |
+| 4 | Is the difference shown to lie inside ± the margin, and no guard metric shown to change? | equivalent |
+| 5 | Is a loss shown, the baseline above chance, no guard metric shown to improve? | real loss |
+| 6 | Is no gain shown, but LIME masks made by models that saw the labels gain, and more than those that did not? | leakage |
+| 7 | Is no gain shown? | inconclusive |
+| 8 | Is a guard metric shown to get worse, or the judged arm not above chance, or does it predict one class throughout? | inconclusive |
+| 9 | Were copies of test images in training? | leakage |
+| 10 | Is a control shown to account for at least half of the gain? | what the control stands for |
+| 11 | Does a needed control lack seeds, or was it not planned? | inconclusive |
+| 12 | Is the judged arm not shown to beat a control, or may that control account for half? | inconclusive |
+| 13 | | real gain |
+
+The guard metrics are AUC and balanced accuracy: an endpoint that rises while one of them falls has
+rewarded a classifier that got worse. A control that is beaten and accounts for less than half of
+the gain is named with its share. What else is known (the region outside the masks tells the class,
+an arm predicts one class only) is said as a remark, and overturns nothing.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Literal
+
+from osteo_ray.experiment.evidence import AUC, Evidence
+from osteo_ray.statistics.inference import Estimate
+
+VerdictName = Literal[
+    "real gain",
+    "real loss",
+    "equivalent",
+    "leakage",
+    "second training",
+    "any crop",
+    "shortcut outside the region",
+    "explained by a control",
+    "nothing learned",
+    "inconclusive",
+]
+CHANCE = 0.5
+"""AUC of a classifier that knows nothing."""
+HALF = 0.5
+"""Share of the gain from which on a control is said to account for it."""
+COLLAPSED = 0.5
+"""Share of an arm's seeds with one class predicted throughout, from which on it counts as such."""
+
+
+@dataclass(frozen=True)
+class ControlRole:
+    """A planned control, and what a gain is that it accounts for.
+
+    Attributes:
+        name: Of the arm.
+        verdict: What the gain is called then.
+        meaning: The same as a clause: "a second training without masks does as well".
+    """
+
+    name: str
+    verdict: VerdictName
+    meaning: str
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which arm plays which part.
+
+    Attributes:
+        baseline: Training on the images as they are.
+        judged: Whose gain over the baseline is judged.
+        controls: Those planned, in the order in which they are asked.
+        needed: Names of the controls without which no gain is called real.
+        shuffled: The arm on shuffled labels; None where it was not planned.
+        memorising: The arm whose masks come from models that saw the labels; None likewise.
+    """
+
+    baseline: str
+    judged: str
+    controls: tuple[ControlRole, ...] = ()
+    needed: tuple[str, ...] = ()
+    shuffled: str | None = None
+    memorising: str | None = None
+
+
+@dataclass(frozen=True)
+class Margin:
+    """The smallest difference that matters.
+
+    Attributes:
+        value: In units of the endpoint, above 0.
+        words: "your margin", "the default margin", with what it is relative to.
+    """
+
+    value: float
+    words: str
+
+
+@dataclass(frozen=True)
+class Circumstances:
+    """What else the rule needs to know of a model.
+
+    Attributes:
+        alpha: Error rate of this conclusion.
+        p_gain: Two-sided p of judged minus baseline, after Holm's correction over models.
+        p_shuffled: One-sided p that shuffled labels are above chance, after Holm's correction.
+        margin: The smallest difference that matters.
+        guards: Names of the guard metrics that could be measured.
+        copies_leak: Copies of test images were in training.
+    """
+
+    alpha: float
+    p_gain: float | None
+    margin: Margin
+    p_shuffled: float | None = None
+    guards: tuple[str, ...] = ()
+    copies_leak: bool = False
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """A verdict in words: what it is, why, and what to do next.
+
+    Attributes:
+        model: Its name; None for the verdict on all models.
+        verdict: Its name.
+        reason: Why, with the figures.
+        next: What to do.
+        remarks: What else is known; it overturned nothing.
+    """
+
+    model: str | None
+    verdict: VerdictName
+    reason: str
+    next: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+class _Case:
+    """The evidence on one model beside the circumstances, with the questions as methods."""
+
+    def __init__(self, evidence: Evidence, roles: Roles, known: Circumstances) -> None:
+        self.evidence, self.roles, self.known = evidence, roles, known
+        self.gain = evidence.estimate({roles.judged: 1, roles.baseline: -1})
+
+    # What is shown
+
+    def is_shown(self, p: float | None) -> bool:
+        return p is not None and p < self.known.alpha
+
+    def is_better(self, arm: str, other: str, metric: str | None = None) -> bool:
+        found = self.evidence.estimate({arm: 1, other: -1}, metric)
+        return found is not None and found.mean > 0 and self.is_shown(found.p_other_than())
+
+    def is_above_chance(self, arm: str) -> bool:
+        found = self.evidence.estimate({arm: 1}, AUC, above=CHANCE)
+        return found is not None and found.mean > 0 and self.is_shown(found.p_other_than())
+
+    def accounts_for_half(self, control: str) -> Estimate | None:
+        """Estimate by how much a control exceeds half of the gain."""
+        weights = {control: 1, self.roles.judged: -HALF, self.roles.baseline: -(1 - HALF)}
+        return self.evidence.estimate(weights)
+
+    # The verdict
+
+    def judge(self) -> Verdict:
+        questions: tuple[Callable[[], Verdict | None], ...] = (
+            self._ask_whether_whole,
+            self._ask_whether_pipeline_leaks,
+            self._ask_whether_anything_learned,
+            self._ask_whether_equivalent,
+            self._ask_whether_loss,
+            self._ask_whether_no_gain,
+            self._ask_whether_trustworthy,
+            self._ask_whether_copies_leak,
+            self._ask_whether_a_control_accounts,
+            self._ask_whether_controls_are_missing,
+            self._ask_whether_a_control_is_open,
+        )
+        found = next((answer for ask in questions if (answer := ask()) is not None), None)
+        if found is None:
+            shares = " ".join(self._describe_share(one.name) for one in self.roles.controls)
+            found = self._say(
+                "real gain",
+                f"Training on masked images makes the classifier better, and no control accounts "
+                f"for it. {self._describe_gain()} {shares}",
+                "Confirm it on images from elsewhere before anybody relies on it.",
+            )
+        return replace(found, remarks=tuple(self._list_remarks()))
+
+    def _ask_whether_whole(self) -> Verdict | None:
+        missing = [
+            f"{arm}: {_list_numbers('seed', self.evidence.list_missing(arm))}"
+            for arm in (self.roles.judged, self.roles.baseline)
+            if self.evidence.list_missing(arm)
+        ]
+        if missing:
+            return self._say(
+                "inconclusive",
+                f"The evidence is not whole: planned results are missing ({'; '.join(missing)}).",
+                "Run the same command again to make what is missing.",
+            )
+        if self.gain is None:
+            return self._say(
+                "inconclusive",
+                f"A comparison needs at least 2 seeds, but there are {len(self.evidence.seeds)}"
+                if len(self.evidence.seeds) < 2
+                else f"{self.evidence.endpoint} cannot be tested: most resampled test sets lack a "
+                "class, so the luck of the test images cannot be measured.",
+                "Add seeds, or test images of the rarer class.",
+            )
+        return None
+
+    def _ask_whether_pipeline_leaks(self) -> Verdict | None:
+        if not self.is_shown(self.known.p_shuffled):
+            return None
+        return self._say(
+            "leakage",
+            "With shuffled labels the classifier still does better than chance "
+            f"(p {format_p(self.known.p_shuffled)}): something in the data or the pipeline gives "
+            "the labels of the test images away.",
+            "Look for copies and groups that cross the split (`osteo-ray audit`).",
+        )
+
+    def _ask_whether_anything_learned(self) -> Verdict | None:
+        judged, baseline = self.roles.judged, self.roles.baseline
+        if self.is_above_chance(judged) or self.is_above_chance(baseline):
+            return None
+        found = " and ".join(self._describe_auc(arm) for arm in (baseline, judged))
+        return self._say(
+            "nothing learned",
+            f"Neither {baseline} nor {judged} is shown to do better than chance ({found}), so they "
+            "cannot be compared in any way that matters.",
+            "Train longer, with another learning rate, larger images, pretrained weights or more "
+            "data, until the baseline is above chance; then compare again.",
+        )
+
+    def _ask_whether_equivalent(self) -> Verdict | None:
+        margin = self.known.margin
+        if not self.is_shown(self._gain.p_within(margin.value)) or self._list_guards(0):
+            return None
+        sure = (
+            "A difference is shown, but it is smaller than "
+            if self.is_shown(self.known.p_gain)
+            else "The difference is shown to be smaller than "
+        )
+        return self._say(
+            "equivalent",
+            f"{sure}{margin.words}: masks change nothing that matters. {self._describe_gain()}",
+            "Leave the masks out, or state a smaller margin before the next run if smaller "
+            "differences matter.",
+        )
+
+    def _ask_whether_loss(self) -> Verdict | None:
+        if not (self.is_shown(self.known.p_gain) and self._gain.mean < 0):
+            return None
+        better = self._list_guards(1)
+        if better or not self.is_above_chance(self.roles.baseline):
+            why = (
+                f"{' and '.join(better)} is shown to get better"
+                if better
+                else f"{self.roles.baseline} itself is not shown to be above chance"
+            )
+            return self._say(
+                "inconclusive",
+                f"{self.evidence.endpoint} gets worse, but {why}. {self._describe_gain()}",
+                "Compare in AUC, which no threshold moves.",
+            )
+        return self._say(
+            "real loss",
+            f"Training on masked images makes the classifier worse. {self._describe_gain()}",
+            "Train on the whole images.",
+        )
+
+    def _ask_whether_no_gain(self) -> Verdict | None:
+        if self.is_shown(self.known.p_gain):
+            return None
+        roles = self.roles
+        if (
+            roles.memorising is not None
+            and not self.evidence.list_missing(roles.memorising)
+            and self.is_better(roles.memorising, roles.baseline)
+            and self.is_better(roles.memorising, roles.judged)
+        ):
+            return self._say(
+                "leakage",
+                "Masks gain only if the model that made them saw the labels that they tell: "
+                f"{self._describe({roles.memorising: 1, roles.baseline: -1})} "
+                f"{self._describe_gain()}",
+                "Report the arm whose masks are made out of fold.",
+            )
+        return self._say(
+            "inconclusive",
+            "Neither a gain, nor a loss, nor equivalence is shown. " + self._describe_gain(),
+            "Ask `osteo-ray plan` which design can settle it: more seeds, folds, more images, or "
+            "an external set.",
+        )
+
+    def _ask_whether_trustworthy(self) -> Verdict | None:
+        worse, judged = self._list_guards(-1), self.roles.judged
+        if worse:
+            why = f"but {' and '.join(worse)} is shown to get worse"
+        elif not self.is_above_chance(judged):
+            why = f"but {judged} is not shown to be above chance in AUC"
+        elif self.evidence.endpoint != AUC and self._collapses(judged):
+            why = f"but {judged} predicts one class throughout"
+        else:
+            return None
+        return self._say(
+            "inconclusive",
+            f"{self.evidence.endpoint} gains, {why}: the endpoint rewards a classifier that did "
+            f"not get better. {self._describe_gain()}",
+            "Compare in AUC, or at a threshold that validation images set.",
+        )
+
+    def _ask_whether_copies_leak(self) -> Verdict | None:
+        if not self.known.copies_leak:
+            return None
+        return self._say(
+            "leakage",
+            "Copies of test images were in training, so what looks like a gain may be memory. "
+            + self._describe_gain(),
+            "Keep copies together: --split grouped.",
+        )
+
+    def _ask_whether_a_control_accounts(self) -> Verdict | None:
+        for control in self.roles.controls:
+            found = self.accounts_for_half(control.name)
+            if found is None or self.evidence.list_missing(control.name):
+                continue
+            if found.mean > 0 and self.is_shown(found.p_other_than()):
+                return self._say(
+                    control.verdict,
+                    f"There is a gain, but {control.meaning}. {self._describe_gain()} "
+                    f"{self._describe_share(control.name)}",
+                    f"Do not credit the masks with it: {control.name} does without what they say.",
+                )
+        return None
+
+    def _ask_whether_controls_are_missing(self) -> Verdict | None:
+        planned = {control.name for control in self.roles.controls}
+        missing = [f"{name} was not planned" for name in self.roles.needed if name not in planned]
+        for name in (control.name for control in self.roles.controls):
+            seeds = self.evidence.list_missing(name)
+            if seeds:
+                missing.append(f"{name} lacks {_list_numbers('seed', seeds)}")
+        if not missing:
+            return None
+        return self._say(
+            "inconclusive",
+            f"There is a gain, but it cannot be told what makes it: {'; '.join(missing)}. "
+            + self._describe_gain(),
+            "Run the controls on every seed; what is finished is not repeated.",
+        )
+
+    def _ask_whether_a_control_is_open(self) -> Verdict | None:
+        open_controls = [
+            control.name
+            for control in self.roles.controls
+            if not self.is_better(self.roles.judged, control.name)
+            or (found := self.accounts_for_half(control.name)) is None
+            or found.mean >= 0
+        ]
+        if not open_controls:
+            return None
+        shares = " ".join(self._describe_share(name) for name in open_controls)
+        return self._say(
+            "inconclusive",
+            f"There is a gain, but it is open whether {' and '.join(open_controls)} would account "
+            f"for at least half of it. {self._describe_gain()} {shares}",
+            "Add seeds, folds or test images.",
+        )
+
+    # Words
+
+    @property
+    def _gain(self) -> Estimate:
+        assert self.gain is not None  # asked first
+        return self.gain
+
+    def _say(self, verdict: VerdictName, reason: str, then: str) -> Verdict:
+        return Verdict(self.evidence.model, verdict, " ".join(reason.split()), then)
+
+    def _list_guards(self, direction: int) -> list[str]:
+        """List the guard metrics that are shown to change: better (1), worse (-1), either (0)."""
+        found = []
+        for metric in self.known.guards:
+            if metric == self.evidence.endpoint:
+                continue
+            change = self.evidence.estimate({self.roles.judged: 1, self.roles.baseline: -1}, metric)
+            if change is None or not self.is_shown(change.p_other_than()):
+                continue
+            if direction == 0:
+                # beside an endpoint that stays, only a change beyond the margin counts
+                if abs(change.mean) > self.known.margin.value:
+                    found.append(metric)
+            elif change.mean * direction > 0:
+                found.append(metric)
+        return found
+
+    def _collapses(self, arm: str) -> bool:
+        return self.evidence.collapsed.get(arm, 0.0) >= COLLAPSED
+
+    def _list_remarks(self) -> list[str]:
+        remarks = [
+            f"{arm} predicts one class for all test images on {share:.0%} of its seeds."
+            for arm, share in self.evidence.collapsed.items()
+            if share >= COLLAPSED and arm in (self.roles.judged, self.roles.baseline)
+        ]
+        for control in self.roles.controls:
+            if control.name == "complement" and self._is_no_worse(control.name):
+                remarks.append(
+                    "Signal also lies outside the region: complement does as well as "
+                    f"{self.roles.baseline}."
+                )
+        return remarks
+
+    def _is_no_worse(self, arm: str) -> bool:
+        found = self.evidence.estimate({arm: 1, self.roles.baseline: -1})
+        return found is not None and found.p_above(-self.known.margin.value) < self.known.alpha / 2
+
+    def _describe_gain(self) -> str:
+        p = self.known.p_gain
+        text = self._describe({self.roles.judged: 1, self.roles.baseline: -1}, p)
+        margin = self.known.margin
+        return f"{text} The margin is {margin.value:.3g} ({margin.words})."
+
+    def _describe(self, weights: Mapping[str, float], p: float | None = None) -> str:
+        arm, baseline = weights
+        found = self.evidence.estimate(weights)
+        if found is None:
+            return f"{arm} minus {baseline} cannot be tested."
+        low, high = found.interval(self.known.alpha)
+        level = f"{100 * (1 - self.known.alpha):.4g} %"
+        p = found.p_other_than() if p is None else p
+        return (
+            f"{arm} minus {baseline}: {self.evidence.endpoint} {found.mean:+.3f} over "
+            f"{found.n_seeds} seeds, {level} interval {low:+.3f} to {high:+.3f}, "
+            f"p {format_p(p)}."
+        )
+
+    def _describe_auc(self, arm: str) -> str:
+        found = self.evidence.estimate({arm: 1}, AUC)
+        if found is None:
+            return f"{arm}: AUC unknown"
+        low, high = found.interval(self.known.alpha)
+        return f"{arm}: AUC {found.mean:.3f}, interval {max(low, 0):.3f} to {min(high, 1):.3f}"
+
+    def _describe_share(self, control: str) -> str:
+        roles = self.roles
+        share = self.evidence.estimate_share(
+            control, roles.judged, roles.baseline, self.known.alpha
+        )
+        if share is None:
+            return ""
+        bounds = "" if share.low is None else f" ({share.low:.0%} to {share.high:.0%})"
+        return f"{control} accounts for {share.share:.0%}{bounds} of the gain."
+
+
+def judge_model(evidence: Evidence, roles: Roles, known: Circumstances) -> Verdict:
+    """Apply the rule of this module to one model."""
+    return _Case(evidence, roles, known).judge()
+
+
+_PRECEDENCE: tuple[VerdictName, ...] = (
+    "leakage",
+    "real gain",
+    "real loss",
+    "second training",
+    "any crop",
+    "shortcut outside the region",
+    "explained by a control",
+    "equivalent",
+    "inconclusive",
+    "nothing learned",
+)
+
+
+def judge_overall(verdicts: Sequence[Verdict]) -> Verdict:
+    """Join the verdicts on all models into one; its `model` is None.
+
+    Models that settle nothing stand aside: one more network that learned nothing overturns no
+    verdict. A gain of one model and a loss of another leave the question open.
+    """
+    if not verdicts:
+        return Verdict(None, "inconclusive", "No arm was compared with the baseline.")
+    if len(verdicts) == 1:
+        return replace(verdicts[0], model=None)
+    names = {verdict.verdict for verdict in verdicts}
+    listing = "; ".join(f"{verdict.model}: {verdict.verdict}" for verdict in verdicts)
+    if {"real gain", "real loss"} <= names and "leakage" not in names:
+        return Verdict(
+            None, "inconclusive", f"The models contradict each other ({listing}).",
+            "Judge each model by itself.",
+        )  # fmt: skip
+    chosen = next(name for name in _PRECEDENCE if name in names)
+    of_chosen = [verdict for verdict in verdicts if verdict.verdict == chosen]
+    if len(names) == 1:
+        start = "No model settles it" if chosen == "inconclusive" else "All models agree"
+    else:
+        start = f"So it is for {' and '.join(str(one.model) for one in of_chosen)}"
+    return Verdict(None, chosen, f"{start} ({listing}). {of_chosen[0].reason}", of_chosen[0].next)
+
+
+def format_p(p: float | None) -> str:
+    """Write a p value: "= 0.012", "< 0.001".
+
+    Example:
+        >>> format_p(0.0123), format_p(0.0001)
+        ('= 0.012', '< 0.001')
+    """
+    return "unknown" if p is None else "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _list_numbers(noun: str, numbers: Sequence[int]) -> str:
+    plural = "s" if len(numbers) > 1 else ""
+    shown = ", ".join(map(str, numbers[:10])) + (" …" if len(numbers) > 10 else "")
+    return f"{noun}{plural} {shown}"
