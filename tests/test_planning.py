@@ -123,7 +123,7 @@ def test_recall_and_specificity_are_judged_by_their_class() -> None:
         for metric in ("recall", "specificity", "accuracy")
     }
     assert of == pytest.approx({"recall": 0.2 / 20, "specificity": 0.2 / 60, "accuracy": 0.2 / 80})
-    assert "for auc it is a guess" in assume_sd(0.2, "auc", n_test=9, positive_share=0.5).basis
+    assert "for auc it is only a guess" in assume_sd(0.2, "auc", n_test=9, positive_share=0.5).basis
 
 
 def test_nothing_to_judge_by() -> None:
@@ -156,7 +156,7 @@ def test_pilot_gives_the_largest_spread_of_the_primary_contrast() -> None:
 @pytest.mark.parametrize("sd", [None, 0.0])
 def test_pilots_that_tell_nothing(sd: float | None) -> None:
     comparison = make_comparison(("a", "lime", "original", sd))
-    with pytest.raises(ValueError, match="that vary over at least 2 seeds, but it has none"):
+    with pytest.raises(ValueError, match="vary over at least 2 seeds, but it has none"):
         read_pilot(comparison, "accuracy", "lime", "original")
     with pytest.raises(ValueError, match="its endpoint is accuracy"):
         read_pilot(comparison, "auc", "lime", "original")
