@@ -175,7 +175,27 @@ def test_undecided_control_is_named_with_what_it_takes() -> None:
     judged = _judge(results)
     assert judged.verdict == "inconclusive"
     assert "But random_mask may perform as well: this is undecided." in judged.reason
-    assert "more" in judged.reason
+    assert "takes over 1000 seeds, and possibly no number suffices." in judged.reason
+
+
+@pytest.mark.parametrize(
+    ("smallest", "needed", "words"),
+    [
+        (0.25, 14, "detect a true difference of 0.250 with power 0.8; detecting a difference as"),
+        (0.25, 14, "as large as the observed one takes 14 seeds, 4 more than there are."),
+        (0.25, 10, "as large as the observed one takes no more seeds than there are."),
+        (0.25, None, "takes over 1000 seeds, and possibly no number suffices."),
+        (1.25, None, "no possible difference is detectable with power 0.8"),
+    ],
+)
+def test_power_in_words(smallest: float, needed: int | None, words: str) -> None:
+    gain = Contrast(
+        "m", "lime", "original", "accuracy", 10, tuple(range(10)), (0.1,) * 10, 0.03,
+        difference=0.1, p_holm=0.4, smallest_detectable=smallest, seeds_needed=needed,
+    )  # fmt: skip
+    judged = judge_model([gain], model="m", arms=USUAL, alpha=0.05)
+    assert judged.verdict == "inconclusive"
+    assert words in judged.reason
 
 
 def test_noise_is_inconclusive_and_says_what_it_would_take() -> None:

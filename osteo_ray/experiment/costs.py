@@ -93,12 +93,14 @@ def count_work(
     training += parts.validation + parts.test
     n_all = round(parts.train + parts.validation + parts.test)
     n_train = round(parts.train)
+    first: TeacherName = "resplit" if protocol == "paper" else "original"
     sources = [source for arm in arms if (source := ARMS[arm].masks)]
-    wanted = {one for source in sources for one in _list_explained(source, protocol)}
+    wanted = {one for source in sources for one in _list_explained(source, first)}
     n_explanations = sum(
         n_train if explained.of_training else n_all - n_train for explained in wanted
     )
     teachers = {explained.teacher for explained in wanted}
+    teachers |= {first for arm in arms if ARMS[arm].goes_on}
     per_teacher = {"none": 0, "one": 1, "one per fold": crossfit_folds}
     n_trainings = len(arms) + sum(per_teacher[TEACHERS[name].trainings] for name in teachers)
     return Work(n_models, n_seeds * n_trainings, training, n_seeds * n_explanations, samples)
@@ -112,9 +114,13 @@ class _Explained(NamedTuple):
     of_training: bool
 
 
-def _list_explained(source: MaskSource, protocol: str) -> list[_Explained]:
-    """List whose explanations an arm needs, of training images and of the others."""
-    first: TeacherName = "resplit" if protocol == "paper" else "original"
+def _list_explained(source: MaskSource, first: TeacherName) -> list[_Explained]:
+    """List whose explanations an arm needs, of training images and of the others.
+
+    Args:
+        source: Where its masks come from.
+        first: The teacher that takes the part of `original`.
+    """
     teacher = first if source.teacher == "original" else source.teacher
     others = first if teacher == "fold" else teacher
     return [
