@@ -14,7 +14,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import read_tables
 from osteo_ray.cluster.observer import Observer
-from osteo_ray.cluster.placement import Plan
+from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.audit import AuditConfig
 from osteo_ray.config.setup import SetupConfig
 from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_splits, check_class_sizes
@@ -103,7 +103,7 @@ def measure_leak(
     images: pd.DataFrame,
     read: Run,
     run: Run,
-    plan: Plan,
+    plan: Layout,
     on_progress: Callable[[float], None],
 ) -> tuple[list[Leak], list[Failure]]:
     """Train every model on both kinds of split, some seeds each, and compare.
@@ -158,7 +158,7 @@ def measure_leak(
 
 def _train(
     experiment: Experiment,
-    plan: Plan,
+    plan: Layout,
     pixels: "ray.ObjectRef[np.ndarray]",
     kind: str,
     on_progress: Callable[[float], None],
