@@ -1,6 +1,7 @@
 """What progress says, and the time left by a clock that the test turns."""
 
 import io
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -146,10 +147,7 @@ def test_innermost_listener_hears_and_the_outer_one_is_back_afterwards() -> None
     outer: list[tuple[str, int, int]] = []
     inner: list[tuple[str, int, int]] = []
     with listening(lambda *told: outer.append(told)):
-        with (
-            pytest.raises(ZeroDivisionError),
-            listening(lambda *told: inner.append(told)),
-        ):
+        with suppress(ZeroDivisionError), listening(lambda *told: inner.append(told)):
             tell_progress("read images", 1, 2)
             raise ZeroDivisionError
         tell_progress("read images", 2, 2)
