@@ -145,7 +145,7 @@ class TestLocate:
         assert "hush" not in printed
 
     def test_a_bucket_that_is_not_there(self, client, s3_server: str) -> None:
-        with pytest.raises(InputError, match="bucket that is there, but s3://nowhere"):
+        with pytest.raises(InputError, match="an existing bucket, but s3://nowhere"):
             reach(f"s3://nowhere/x{write_options(s3_server)}")
 
     @pytest.mark.parametrize(

@@ -4,8 +4,8 @@ A `Place` is either of them. Both offer the same few operations under the names 
 same code reads and writes a run wherever it is, and every worker does so itself. Object storage is
 opened through PyArrow, like sources: one client, one set of rules for keys, retries and endpoints.
 
-Whatever exists is complete. A file appears by a rename, or by one upload that the storage shows only
-once it has ended. A directory appears by a rename, or by a last file: it counts as existing as soon
+Whatever exists is complete. A file appears by a rename, or by one upload, which storage shows only
+when it has ended. A directory appears by a rename, or by a last file: it counts as existing as soon
 as that file does. This also holds for a directory that many processes fill (`fill_directory`).
 """
 
