@@ -14,10 +14,11 @@ from osteo_ray.statistics.descriptive import summarize_arms, summarize_seeds
 from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs
 from osteo_ray.statistics.predictions import Predictions, encode_predictions
+from osteo_ray.statistics.sizes import Sizes
 
 CLASSES = ["normal", "worn"]
 ARMS = ("original", "lime")
-SIZES: dict[str, Any] = {"n_test": 20.0, "n_train": 60.0, "alpha": 0.05}
+SIZES: dict[str, Any] = {"sizes": Sizes(n_test=20.0, n_train=60.0), "alpha": 0.05}
 PLAN: dict[str, Any] = {"models": ["m"], "seeds": [0, 1], "alpha": 0.05}
 
 

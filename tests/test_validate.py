@@ -23,6 +23,7 @@ from osteo_ray.pipeline.validate.tables import (
 )
 from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.sizes import Sizes
 
 NAMED = {setting.name: setting for setting in SETTINGS}
 
@@ -34,7 +35,7 @@ def test_results_are_those_of_the_predictions() -> None:
     keys = ["model", "seed", "arm", "split", "n_images", "accuracy"]
     found = experiment.results.sort_values(["model", "seed", "arm"]).reset_index(drop=True)
     pd.testing.assert_frame_equal(found[keys], expected[keys], check_dtype=False)
-    assert (experiment.n_train, experiment.n_test) == (840, 120)
+    assert experiment.sizes == Sizes(n_test=120, n_train=840)
 
 
 def test_experiments_differ_by_number_and_seed_only() -> None:

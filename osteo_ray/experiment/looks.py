@@ -71,8 +71,7 @@ def _lay_out(
     return plan_looks(
         counts[:-1],
         counts[-1],
-        n_test=analysis.n_test,
-        n_train=analysis.n_train,
+        analysis.sizes,
         alpha=alpha,
         spending=config.statistics.spending,
     )

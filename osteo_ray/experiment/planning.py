@@ -14,6 +14,7 @@ from scipy import stats
 
 from osteo_ray.statistics.power import detection_power, seeds_needed, smallest_detectable
 from osteo_ray.statistics.settings import Metric
+from osteo_ray.statistics.sizes import Sizes
 
 MOST_SEEDS = 1000
 """More are not considered."""
@@ -32,8 +33,7 @@ class Design:
         n_contrasts: How many Holm's correction counts.
         power: Wanted probability to find `effect`.
         n_seeds: Planned.
-        n_train: Training images per seed.
-        n_test: Test images per seed.
+        sizes: Images per seed.
         sd: Assumed standard deviation of the difference over seeds.
     """
 
@@ -45,8 +45,7 @@ class Design:
     n_contrasts: int
     power: float
     n_seeds: int
-    n_train: float
-    n_test: float
+    sizes: Sizes
     sd: float
 
     @property
@@ -57,7 +56,7 @@ class Design:
     @property
     def floor(self) -> float:
         """The standard error that no number of seeds falls below."""
-        return self.sd * math.sqrt(self.n_test / self.n_train)
+        return self.sd * math.sqrt(self.sizes.ratio)
 
 
 @dataclass(frozen=True)
@@ -95,15 +94,15 @@ def assess(design: Design) -> Prospects:
     Raises:
         ValueError: A number of the design is out of its range.
     """
-    sizes = (design.n_test, design.n_train)
+    sizes = design.sizes
     options = {"alpha": design.strictest, "power": design.power}
-    needed = seeds_needed(design.effect, design.sd, *sizes, **options, most=MOST_SEEDS)
+    needed = seeds_needed(design.effect, design.sd, sizes, **options, most=MOST_SEEDS)
     critical = float(stats.norm.isf(design.strictest / 2))
     ever = (critical + float(stats.norm.isf(1 - design.power))) * design.floor
     found = power = None
     if design.n_seeds >= 2:
-        found = smallest_detectable(design.sd, design.n_seeds, *sizes, **options)
-        power = detection_power(design.effect, design.sd, design.n_seeds, *sizes, design.strictest)
+        found = smallest_detectable(design.sd, design.n_seeds, sizes, **options)
+        power = detection_power(design.effect, design.sd, design.n_seeds, sizes, design.strictest)
     return Prospects(power, found, ever, critical * design.floor / design.sd, needed)
 
 
