@@ -11,9 +11,9 @@ from scipy import stats
 
 from osteo_ray.experiment.comparison import Analysis, analyse
 from osteo_ray.statistics.descriptive import summarize_arms, summarize_seeds
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs
 from osteo_ray.statistics.predictions import Predictions, encode_predictions
+from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.sizes import Sizes
 
 CLASSES = ["normal", "worn"]
@@ -58,7 +58,7 @@ def test_interval_ends_where_the_metric_ends() -> None:
     values = np.array([0.1, 0.9])
     found = summarize_seeds(values, np.arange(2), **SIZES)
     assert (found.low, found.high) == (0, 1)
-    assert summarize_seeds(values - 1, np.arange(2), **SIZES, least=-1.0).low == -1
+    assert summarize_seeds(values - 1, np.arange(2), **SIZES, lowest=-1.0).low == -1
 
 
 @pytest.mark.parametrize(

@@ -68,7 +68,8 @@ def test_budget_is_found_from_results() -> None:
             lime = config.seeds_of(number).lime if arm == "lime" else 0
             row = {"model": "m", "seed": number, "arm": arm, "split": "test"}
             rows.append({**row, "accuracy": mean + 0.01 * split + 0.02 * lime})
-    budget = divide_variance(pd.DataFrame(rows), config)
+    changed = {number: config.source_of(number) for number in config.seed_numbers}
+    budget = divide_variance(pd.DataFrame(rows), "accuracy", changed)
     assert [entry["result"] for entry in budget] == ["original", "lime", "lime minus original"]
     shares = [{one["source"]: one["share"] for one in entry["sources"]} for entry in budget]
     assert shares[0]["split"] == pytest.approx(1)
@@ -77,7 +78,7 @@ def test_budget_is_found_from_results() -> None:
     assert shares[2]["lime"] == pytest.approx(1)
     assert all(shares[0][source] == pytest.approx(0) for source in SOURCES[1:])
     lost = [row for row in rows if config.source_of(row["seed"]) != "order"]
-    left = divide_variance(pd.DataFrame(lost), config)
+    left = divide_variance(pd.DataFrame(lost), "accuracy", changed)
     assert "order" not in {one["source"] for one in left[0]["sources"]}
 
 

@@ -15,7 +15,7 @@ from osteo_ray.experiment.comparison import Analysis, build_comparison
 from osteo_ray.experiment.verdict import Circumstances, Verdict, judge_model, judge_overall
 from osteo_ray.statistics.chance import AboveChance
 from osteo_ray.statistics.contrasts import Contrast, ContrastPlan, compare_arms
-from osteo_ray.statistics.settings import METRIC_NAMES
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.significance import adjust_holm, corrected_t_test, wilcoxon_p
 from osteo_ray.statistics.sizes import Sizes
 
@@ -31,7 +31,7 @@ def _results(
     rows = []
     for arm, mean in means.items():
         for seed in range(n_seeds):
-            values = dict.fromkeys(METRIC_NAMES, mean + sd * float(rng.normal()))
+            values = dict.fromkeys(METRICS, mean + sd * float(rng.normal()))
             key = {"model": model, "seed": seed, "arm": arm, "split": "test"}
             rows.append({**key, "n_images": 16, **values})
             # rows of the validation set must not count
@@ -349,7 +349,7 @@ def test_comparison_is_plain_json() -> None:
     assert families["lime", "original"] == "primary"
     assert families["random_mask", "original"] == "secondary"
     assert [arm["arm"] for arm in comparison["arms"]] == list(USUAL)
-    assert set(comparison["arms"][0]["metrics"]) == set(METRIC_NAMES)
+    assert set(comparison["arms"][0]["metrics"]) == set(METRICS)
     silhouette = comparison["arms"][-1]["metrics"]
     assert silhouette["auc"]["mean"] is None
     assert silhouette["auc"]["note"] == "Undefined for every seed."

@@ -16,10 +16,10 @@ from osteo_ray.experiment.verdict import Circumstances, Verdict, judge_model, ju
 from osteo_ray.statistics.chance import AboveChance, compare_with_chance
 from osteo_ray.statistics.contrasts import Contrast, ContrastPlan, compare_arms
 from osteo_ray.statistics.descriptive import summarize_arms
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs
 from osteo_ray.statistics.predictions import Predictions, encode_predictions
 from osteo_ray.statistics.resampling import Resampled, resample_metric
+from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.share import share_explained
 from osteo_ray.statistics.sizes import Sizes
 
@@ -153,7 +153,7 @@ def build_comparison(
     """Build the content of `comparison.json`, of plain types only; NaN becomes None.
 
     Args:
-        results: As `metrics.compute_results` returns it.
+        results: As `results_table.compute_results` returns it.
         analysis: What was planned. A model of which no training finished is judged too:
             inconclusive.
         missing: model, seed, arm and reason of each planned training that did not finish.

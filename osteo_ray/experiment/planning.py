@@ -12,8 +12,8 @@ from typing import Any
 
 from scipy import stats
 
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.power import detection_power, seeds_needed, smallest_detectable
-from osteo_ray.statistics.settings import Metric
 from osteo_ray.statistics.sizes import Sizes
 
 MOST_SEEDS = 1000
@@ -37,7 +37,7 @@ class Design:
         sd: Assumed standard deviation of the difference over seeds.
     """
 
-    metric: Metric
+    metric: str
     arm: str
     baseline: str
     effect: float
@@ -107,7 +107,7 @@ def assess(design: Design) -> Prospects:
 
 
 def assume_sd(
-    disagreement: float, metric: Metric, *, n_test: float, positive_share: float
+    disagreement: float, metric: str, *, n_test: float, positive_share: float
 ) -> AssumedSd:
     """Derive a standard deviation from the share of test images on which two arms disagree.
 
@@ -129,8 +129,9 @@ def assume_sd(
         >>> round(assume_sd(0.2, "accuracy", n_test=74, positive_share=0.5).value, 4)
         0.052
     """
-    share = {"recall": positive_share, "specificity": 1 - positive_share}.get(metric, 1.0)
-    n_judged = n_test * share
+    share_of = METRICS[metric].share_of
+    shares = {"positive": positive_share, "negative": 1 - positive_share}
+    n_judged = n_test * shares.get(share_of or "all", 1.0)
     if not (0 < disagreement <= 1 and n_judged > 0):
         raise ValueError(
             "Expected disagreement in (0, 1] and test images to judge by, but got "
@@ -140,7 +141,7 @@ def assume_sd(
         f"assumed: arms disagree on {disagreement:.0%} of {n_judged:.0f} test images, so sd² = "
         f"{disagreement:g}/{n_judged:.0f}; a pilot run would tell"
     )
-    if metric not in ("accuracy", "recall", "specificity"):
+    if share_of is None:
         basis += f". That is the formula for accuracy: for {metric} it is a guess"
     return AssumedSd(math.sqrt(disagreement / n_judged), basis)
 

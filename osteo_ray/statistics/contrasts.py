@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from osteo_ray.statistics.bootstrap import estimate_interval
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.pairing import TestValues, join_notes
 from osteo_ray.statistics.posterior import correlated_posterior, improvement_share
 from osteo_ray.statistics.power import seeds_needed, smallest_detectable
 from osteo_ray.statistics.resampling import Resampled
-from osteo_ray.statistics.settings import LOWER_IS_BETTER
 from osteo_ray.statistics.significance import (
     adjust_holm,
     corrected_t_test,
@@ -34,7 +34,7 @@ class Contrast:
         model: The timm name.
         arm: Its metric minus that of `baseline` is the difference.
         baseline: The other arm.
-        metric: A name in `METRIC_NAMES`.
+        metric: A name in `METRICS`.
         n_seeds: Pairs used.
         seeds: Their numbers, sorted.
         differences: One per seed, to 12 decimals.
@@ -128,7 +128,7 @@ def compare_arms(
     """Hold arms against each other, for each model.
 
     Args:
-        results: As `metrics.compute_results` returns it; only test rows are used.
+        results: As `results_table.compute_results` returns it; only test rows are used.
         plan: How they are compared.
         pairs: Arm and baseline of each contrast. An arm without results gives contrasts of no
             seeds.
@@ -179,7 +179,7 @@ def _test(contrast: Contrast, plan: ContrastPlan) -> Contrast:
         mean = float(differences[0]) if n_seeds else None
         return replace(contrast, difference=mean, note=join_notes([contrast.note, few]))
     alpha, margin, sizes = plan.alpha, plan.margin, plan.sizes
-    sign = -1 if contrast.metric in LOWER_IS_BETTER else 1
+    sign = METRICS[contrast.metric].sign
     gains = sign * differences
     test = corrected_t_test(differences, sizes, confidence=1 - alpha)
     posterior = correlated_posterior(gains, sizes, margin=margin)

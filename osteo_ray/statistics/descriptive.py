@@ -10,12 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from osteo_ray.statistics.settings import METRIC_NAMES
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.significance import corrected_t_test
 from osteo_ray.statistics.sizes import Sizes
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
-
-_LOWEST = {"mcc": -1.0}  # of all others it is 0; the highest is 1
 
 
 @dataclass(frozen=True)
@@ -43,7 +41,7 @@ def summarize_arms(results: pd.DataFrame, sizes: Sizes, *, alpha: float) -> list
     """Summarise each metric over seeds, on test images, per model and arm.
 
     Args:
-        results: As `metrics.compute_results` returns it; metrics that it lacks are left out.
+        results: As `results_table.compute_results` returns it; metrics that it lacks are left out.
         sizes: Images per seed.
         alpha: Intervals have the level 1 - alpha.
 
@@ -52,11 +50,12 @@ def summarize_arms(results: pd.DataFrame, sizes: Sizes, *, alpha: float) -> list
         which holds the fields of `Summary` per metric.
     """
     test = results[results["split"] == "test"]
-    names = [name for name in (*METRIC_NAMES, *OPERATING_NAMES) if name in results]
+    names = [name for name in (*METRICS, *OPERATING_NAMES) if name in results]
 
     def summarize(group: pd.DataFrame, name: str) -> dict[str, Any]:
+        lowest = METRICS[name].lowest if name in METRICS else 0.0
         values, seeds = group[name].to_numpy(np.float64), group["seed"].to_numpy()
-        return asdict(summarize_seeds(values, seeds, sizes, alpha=alpha, least=_LOWEST.get(name)))
+        return asdict(summarize_seeds(values, seeds, sizes, alpha=alpha, lowest=lowest))
 
     return [
         {
@@ -75,7 +74,7 @@ def summarize_seeds(
     sizes: Sizes,
     *,
     alpha: float,
-    least: float | None = None,
+    lowest: float = 0.0,
 ) -> Summary:
     """Summarise a metric over seeds, with the interval of Nadeau and Bengio's corrected t.
 
@@ -84,7 +83,7 @@ def summarize_seeds(
         seeds: int, (n_seeds,); their numbers, for the note.
         sizes: Images per seed.
         alpha: The interval has the level 1 - alpha.
-        least: The lowest value that there is, 0 by default; the highest is 1.
+        lowest: The lowest value that the metric can take; the highest is 1.
 
     Example:
         >>> values = np.array([0.7, 0.8, np.nan])
@@ -105,7 +104,7 @@ def summarize_seeds(
     if test.standard_error == 0:
         note = f"{note} All seeds have the same value: without spread, no interval.".strip()
         return Summary(test.mean, 0.0, None, None, len(kept), note)
-    low, high = max(test.low, least or 0.0), min(test.high, 1.0)
+    low, high = max(test.low, lowest), min(test.high, 1.0)
     return Summary(test.mean, test.sd, low, high, len(kept), note or None)
 
 

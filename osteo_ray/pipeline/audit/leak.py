@@ -21,8 +21,8 @@ from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_splits, check_c
 from osteo_ray.experiment.dataset import Dataset, fingerprint_images, read_pixels
 from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.significance import corrected_t_test
 from osteo_ray.statistics.sizes import Sizes
 

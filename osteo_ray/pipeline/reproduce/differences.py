@@ -103,7 +103,7 @@ def compare_metrics(
     """Compare the metrics of trainings: each for equal bits, the means of arms for tolerance.
 
     Args:
-        stored: As `metrics.compute_results` returns it; of all trainings in `rerun`, or more.
+        stored: As `results_table.compute_results` returns it; of all trainings in `rerun`, or more.
         rerun: The same.
         primary: The metric that the tolerance is about, on test images.
         most: Difference that is tolerated, of the mean over the seeds of a model and arm.

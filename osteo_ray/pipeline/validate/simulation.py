@@ -84,7 +84,7 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class SimulatedExperiment:
     """The tables of one experiment.
 
     Attributes:
@@ -100,7 +100,7 @@ class Experiment:
     sizes: Sizes
 
 
-def draw_experiment(setting: Setting, number: int, seed: int = 0) -> Experiment:
+def draw_experiment(setting: Setting, number: int, seed: int = 0) -> SimulatedExperiment:
     """Draw one experiment of a setting; the same number and seed give the same."""
     rng = np.random.default_rng((seed, number, *setting.name.encode()))
     splits = list_splits(setting)
@@ -126,7 +126,7 @@ def draw_experiment(setting: Setting, number: int, seed: int = 0) -> Experiment:
         n_test=float(np.mean([len(part) for part in tested])),
         n_train=float(np.mean([np.sum(splits[at] == "train") for at in chosen])),
     )
-    return Experiment(predictions, results, _list_images(setting), sizes)
+    return SimulatedExperiment(predictions, results, _list_images(setting), sizes)
 
 
 @lru_cache(maxsize=2)

@@ -15,8 +15,8 @@ from osteo_ray.pipeline.validate.rates import Rate
 from osteo_ray.pipeline.validate.simulation import (
     CLASSES,
     MODEL,
-    Experiment,
     Setting,
+    SimulatedExperiment,
     draw_experiment,
 )
 from osteo_ray.statistics.contrasts import Contrast, ContrastPlan, compare_arms
@@ -60,7 +60,7 @@ SETTINGS = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class SettingFinding:
     """What came of one setting.
 
     Attributes:
@@ -97,8 +97,8 @@ def validate_tables(
     seed: int,
     *,
     settings: Sequence[Setting] = SETTINGS,
-    on_finding: Callable[[Finding], None] = lambda finding: None,
-) -> list[Finding]:
+    on_finding: Callable[[SettingFinding], None] = lambda finding: None,
+) -> list[SettingFinding]:
     """Simulate experiments on the connected cluster and count, setting by setting.
 
     Args:
@@ -112,7 +112,7 @@ def validate_tables(
     pending = [[task.remote(setting, chunk, seed) for chunk in chunks] for setting in settings]
     findings = []
     for setting, parts in zip(settings, pending, strict=True):
-        finding = summarize(setting, pd.concat(ray.get(parts), ignore_index=True))
+        finding = summarize_setting(setting, pd.concat(ray.get(parts), ignore_index=True))
         on_finding(finding)
         findings.append(finding)
     return findings
@@ -130,7 +130,7 @@ def run_experiments(setting: Setting, numbers: Iterable[int], seed: int) -> pd.D
     )
 
 
-def _judge(setting: Setting, experiment: Experiment) -> dict[str, Any]:
+def _judge(setting: Setting, experiment: SimulatedExperiment) -> dict[str, Any]:
     predictions = encode_predictions(experiment.predictions, CLASSES, CLASSES[-1])
     resampled = resample_metric(predictions, experiment.images, metric=METRIC)
     contrasts = compare_arms(
@@ -166,7 +166,7 @@ def _judge(setting: Setting, experiment: Experiment) -> dict[str, Any]:
     return row
 
 
-def summarize(setting: Setting, rows: pd.DataFrame) -> Finding:
+def summarize_setting(setting: Setting, rows: pd.DataFrame) -> SettingFinding:
     """Turn the rows of `run_experiments` into rates, each with its bar."""
     truth = dict(setting.gains)["lime"]
     sizes = Sizes(n_test=float(rows["n_test"].mean()), n_train=float(rows["n_train"].mean()))
@@ -184,7 +184,7 @@ def summarize(setting: Setting, rows: pd.DataFrame) -> Finding:
         for name, bar in bars.items()
         if name in rows and rows[name].notna().any()
     }
-    return Finding(setting, rates, planned, sizes.n_test)
+    return SettingFinding(setting, rates, planned, sizes.n_test)
 
 
 def _list_pairs(setting: Setting) -> list[tuple[str, str]]:
