@@ -36,8 +36,10 @@ from pydicom.uid import (
 )
 
 from osteo_ray.data.decoding import dicom, gdcm_apart
-from osteo_ray.data.decoding.dicom import decode_dicom, is_dicom
-from osteo_ray.data.decoding.images import UnreadableImageError, decode_image
+from osteo_ray.data.decoding.dicom import decode_dicom
+from osteo_ray.data.decoding.images import decode_image
+from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.decoding.signatures import is_dicom
 
 PICTURE = make_picture(np.random.default_rng(3))
 TWELVE = np.linspace(0, 4095, 40 * 56).astype(np.uint16).reshape(40, 56)

@@ -8,7 +8,7 @@ import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 
 from osteo_ray.data import shortcuts
-from osteo_ray.data.decoding.description import (
+from osteo_ray.data.appearance import (
     FRAME_SIZE,
     HISTOGRAM_BINS,
     describe_look,

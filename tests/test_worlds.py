@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from osteo_ray.data.settings import View
-from osteo_ray.data.splits.assignment import assign_splits, check_class_sizes
+from osteo_ray.data.splits.assignment import assign_splits
+from osteo_ray.data.splits.checks import check_class_sizes
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import build_classifier
 from osteo_ray.models.prediction import predict_probabilities

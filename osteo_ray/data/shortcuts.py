@@ -17,8 +17,8 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from osteo_ray.data.appearance import FRAME_SIZE, PREVIEW_SIDE
 from osteo_ray.data.copies.groups import number_groups
-from osteo_ray.data.decoding.description import FRAME_SIZE, PREVIEW_SIDE
 from osteo_ray.data.splits.assignment import assign_folds
 
 N_FOLDS = 5
