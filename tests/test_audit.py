@@ -179,7 +179,8 @@ def test_shortcuts_are_findings() -> None:
     findings = list_findings(audit)
     assert len(findings) == 2
     assert findings[0].startswith(
-        "format, size and edges of the files alone predict the class with a balanced accuracy of 1.00"
+        "format, size and edges of the files alone predict the class with a balanced accuracy "
+        "of 1.00"
     )
     assert "histogram" in findings[1]
     preview = Shortcut("preview", 0.9, 0.8, 0.95, 0.5, 60)  # a preview may show anatomy

@@ -24,6 +24,8 @@ from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import ITEM_COLUMNS, Source
 from osteo_ray.data.sources.readers import ArrayStream, FileReader
 
+OUTSIDE = "lies outside the folder of the manifest; paths must be relative to that folder"
+
 
 def draw(seed: int = 0) -> bytes:
     pixels = np.random.default_rng(seed).integers(0, 256, (16, 16), dtype=np.uint8)
@@ -327,7 +329,6 @@ class TestCsv:
             ("2.png", "b"),
             ("6.png", "b"),
         ]
-        outside = "lies outside the folder of the manifest; paths must be relative to that folder"
         several = "listed with several labels: a, b"
         assert list(source.refused.itertuples(index=False, name=None)) == [
             ("3.png", "no label"),
@@ -337,13 +338,13 @@ class TestCsv:
             ("5.png", several),
             ("5.png", several),
             ("6.png", "no label"),
-            ("/etc/passwd", outside),
-            ("../7.png", outside),
-            ("x/../../8.png", outside),
-            ("..\\9.png", outside),
-            ("s3://bucket/10.png", outside),
-            ("file:///etc/passwd", outside),
-            ("\\\\server\\11.png", outside),
+            ("/etc/passwd", OUTSIDE),
+            ("../7.png", OUTSIDE),
+            ("x/../../8.png", OUTSIDE),
+            ("..\\9.png", OUTSIDE),
+            ("s3://bucket/10.png", OUTSIDE),
+            ("file:///etc/passwd", OUTSIDE),
+            ("\\\\server\\11.png", OUTSIDE),
             ("12.png", "no label"),
         ]
 
@@ -659,7 +660,7 @@ class TestLists:
         assert list_refused(source) == {
             "images/4.png": "no label",
             "images/6.png": "no label",
-            "../5.png": "lies outside the folder of the manifest; paths must be relative to that folder",
+            "../5.png": OUTSIDE,
         }
         assert source.reader.read("images/1.png", -1) == b"any"
 
