@@ -323,6 +323,15 @@ def test_compressed_pixels_cut_short(name: str) -> None:
     assert "truncated pixel data" in _refuse(file.getvalue())
 
 
+@pytest.mark.parametrize("name", ["jpeg-2000", "jpeg-lossless", "jpeg-ls"])
+def test_compressed_pixels_with_more_bits_than_the_header_states(name: str) -> None:
+    header = pydicom.dcmread(io.BytesIO(make_compressed_dicoms(np.random.default_rng(0))[name]))
+    header.BitsAllocated, header.BitsStored, header.HighBit = 8, 8, 7
+    file = io.BytesIO()
+    header.save_as(file)
+    assert _refuse(file.getvalue()) == "compressed pixels with more bits than the header states"
+
+
 def test_decoder_that_breaks_off_costs_one_file(monkeypatch: pytest.MonkeyPatch) -> None:
     good = make_compressed_dicoms(np.random.default_rng(0))["jpeg-lossless"]
     expected = decode_dicom(good).pixels

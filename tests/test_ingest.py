@@ -26,6 +26,7 @@ from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
+from osteo_ray.pipeline.ingest.blocks import veil_patient
 from osteo_ray.pipeline.ingest.reading import Ingest, ingest_images
 
 pytestmark = pytest.mark.ray
@@ -205,6 +206,12 @@ class TestPatients:
                 contents.append(repr(pq.read_schema(path).metadata).encode())
         for secret in (*self.SECRETS, PATIENT_NAME):
             assert not [content for content in contents if secret.encode() in content]
+
+    def test_the_veil_depends_on_the_key(self) -> None:
+        one, same, other = (veil_patient("P-17", key) for key in (b"a", b"a", b"b"))
+        assert one == same != other
+        assert veil_patient("P-18", b"a") != one
+        assert veil_patient("", b"a") == ""
 
     def test_of_dicom_headers_become_numbers(self, root: Path, tmp_path: Path) -> None:
         folders = [tmp_path / "scratch", tmp_path / "pixels"]

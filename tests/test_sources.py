@@ -23,6 +23,7 @@ from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import ITEM_COLUMNS, Source
 from osteo_ray.data.sources.readers import ArrayStream, FileReader
+from osteo_ray.data.sources.unreadable import expecting
 
 OUTSIDE = "lies outside the folder of the manifest; paths must be relative to that folder"
 
@@ -64,6 +65,23 @@ def refuse(data: Path | str, *words: str, advice: str = "") -> str:
     for word in (*words, advice):
         assert word in message
     return message
+
+
+def test_errors_that_say_what_to_do_pass_as_they_are() -> None:
+    with (
+        pytest.raises(InputError, match=r"^Mine\.$"),
+        expecting("a table", "x.csv", "Write it again.", (Exception,)),
+    ):
+        raise InputError("Mine.")
+    with (
+        pytest.raises(
+            InputError, match=r"^Expected a table, but reading x\.csv failed: gone\. Do\.$"
+        ),
+        expecting("a table", "x.csv", "Do.", (ValueError, KeyError)),
+    ):
+        raise ValueError("gone.\nMore of it.")
+    with pytest.raises(KeyError), expecting("a table", "x.csv", "Do.", (ValueError,)):
+        raise KeyError("not expected")
 
 
 class TestFolders:
