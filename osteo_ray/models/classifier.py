@@ -10,7 +10,6 @@ import timm
 import torch
 from torch import nn
 
-import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # makes its networks known to timm
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.storage import Place, local_copy, locate
 from osteo_ray.models.checkpoint import Checkpoint

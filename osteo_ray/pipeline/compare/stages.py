@@ -41,8 +41,8 @@ from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
 from osteo_ray.pipeline.compare.tracking import check_tracking, track_comparison
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
 from osteo_ray.report.page import write_report
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.predictions import NAMES, encode_predictions
+from osteo_ray.statistics.results_table import compute_results
 
 READ, FIRST, EXPLAIN, SECOND = (
     "read images",

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # registers its networks with timm
 from osteo_ray.data.settings import View
 from osteo_ray.data.splits.assignment import assign_splits
 from osteo_ray.data.splits.checks import check_class_sizes
@@ -12,7 +13,7 @@ from osteo_ray.models.classifier import build_classifier
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import train_classifier
 from osteo_ray.pipeline.validate.planted_worlds import WORLDS, World
-from osteo_ray.pipeline.validate.stripes import GRID, REGION, StripedSet, draw_set
+from osteo_ray.pipeline.validate.striped_images import GRID, REGION, StripedSet, draw_set
 
 VERDICTS = {
     "real gain",
