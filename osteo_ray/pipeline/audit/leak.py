@@ -17,7 +17,8 @@ from osteo_ray.cluster.observer import Observer
 from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.audit import AuditConfig
 from osteo_ray.config.setup import SetupConfig
-from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_splits, check_class_sizes
+from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_splits
+from osteo_ray.data.splits.checks import check_class_sizes
 from osteo_ray.experiment.dataset import Dataset, fingerprint_images, read_pixels
 from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
