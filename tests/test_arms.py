@@ -42,8 +42,9 @@ from osteo_ray.experiment.trials import Trial, list_arms
 from osteo_ray.experiment.verdict import VERDICTS, Circumstances, Verdict, judge_model
 from osteo_ray.pipeline.compare.in_process import run_in_process
 from osteo_ray.report.page import write_report
-from osteo_ray.statistics.contrasts import compare_arms
-from osteo_ray.statistics.settings import METRIC_NAMES
+from osteo_ray.statistics.contrasts import ContrastPlan, compare_arms
+from osteo_ray.statistics.metrics.registry import METRICS
+from osteo_ray.statistics.sizes import Sizes
 
 README = Path(__file__).parents[1] / "README.md"
 OWN = Arm(
@@ -260,14 +261,12 @@ def judge(means: dict[str, float], arms: Sequence[str] | None = None, **known: A
     rng = np.random.default_rng(0)
     rows = [
         {"model": "m", "seed": seed, "arm": arm, "split": "test", "n_images": 16}
-        | dict.fromkeys(METRIC_NAMES, mean + 0.01 * float(rng.normal()))
+        | dict.fromkeys(METRICS, mean + 0.01 * float(rng.normal()))
         for arm, mean in means.items()
         for seed in range(10)
     ]
-    contrasts = compare_arms(
-        pd.DataFrame(rows), pairs=list_primary(arms), metric="accuracy", alpha=0.05, margin=0.03,
-        n_train=112.0, n_test=16.0,
-    )  # fmt: skip
+    plan = ContrastPlan("accuracy", 0.05, 0.03, Sizes(n_test=16.0, n_train=112.0))
+    contrasts = compare_arms(pd.DataFrame(rows), plan, pairs=list_primary(arms))
     circumstances = Circumstances(**known)
     return judge_model(contrasts, model="m", arms=arms, alpha=0.05, circumstances=circumstances)
 
@@ -348,8 +347,8 @@ def test_arm_with_shuffled_labels_takes_part_in_no_contrast(shuffled: bool) -> N
     images = pd.DataFrame({"image_id": ids, "group": np.arange(40)})
     analysis = Analysis(
         models=("m",), arms=("original", "lime", OWN.name), seeds=(0, 1, 2), metric="accuracy",
-        alpha=0.05, margin=0.03, n_train=280.0, n_test=40.0, classes=("normal", "worn"),
-        positive_class="worn",
+        alpha=0.05, margin=0.03, sizes=Sizes(n_test=40.0, n_train=280.0),
+        classes=("normal", "worn"), positive_class="worn",
     )  # fmt: skip
     predictions = pa.Table.from_pandas(pd.concat(tables), preserve_index=False)
     with registered(replace(OWN, shuffled=shuffled, role=SanityCheck("It leaks."))):
