@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -14,13 +15,12 @@ from osteo_ray.arms.registry import ARMS
 from osteo_ray.experiment.comparison import Analysis, build_comparison
 from osteo_ray.experiment.verdict import Circumstances, Verdict, judge_model, judge_overall
 from osteo_ray.statistics.chance import AboveChance
-from osteo_ray.statistics.contrasts import Contrast, compare_arms
-from osteo_ray.statistics.settings import METRIC_NAMES
+from osteo_ray.statistics.contrasts import Contrast, ContrastPlan, compare_arms
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.significance import adjust_holm, corrected_t_test, wilcoxon_p
+from osteo_ray.statistics.sizes import Sizes
 
-PLAN: dict[str, Any] = {
-    "metric": "accuracy", "alpha": 0.05, "margin": 0.03, "n_train": 112.0, "n_test": 16.0
-}  # fmt: skip
+PLAN = ContrastPlan("accuracy", 0.05, 0.03, Sizes(n_test=16.0, n_train=112.0))
 REAL = {"original": 0.70, "lime": 0.85, "random_mask": 0.70, "silhouette": 0.60}
 USUAL = tuple(REAL)
 
@@ -32,7 +32,7 @@ def _results(
     rows = []
     for arm, mean in means.items():
         for seed in range(n_seeds):
-            values = dict.fromkeys(METRIC_NAMES, mean + sd * float(rng.normal()))
+            values = dict.fromkeys(METRICS, mean + sd * float(rng.normal()))
             key = {"model": model, "seed": seed, "arm": arm, "split": "test"}
             rows.append({**key, "n_images": 16, **values})
             # rows of the validation set must not count
@@ -41,7 +41,7 @@ def _results(
 
 
 def _compare(results: pd.DataFrame, arms: Sequence[str] = USUAL) -> list[Contrast]:
-    return compare_arms(results, pairs=list_primary(arms), **PLAN)
+    return compare_arms(results, PLAN, pairs=list_primary(arms))
 
 
 def _judge(results: pd.DataFrame, arms: Sequence[str] = USUAL, **known: Any) -> Verdict:
@@ -56,7 +56,7 @@ def _judge(results: pd.DataFrame, arms: Sequence[str] = USUAL, **known: Any) -> 
 
 def _analyse(**changes: Any) -> Analysis:
     settings: dict[str, Any] = {
-        **PLAN, "models": ("m",), "arms": USUAL, "seeds": tuple(range(10)),
+        **vars(PLAN), "models": ("m",), "arms": USUAL, "seeds": tuple(range(10)),
         "classes": ("normal", "worn"), "positive_class": "worn",
     }  # fmt: skip
     return Analysis(**{**settings, **changes})
@@ -129,6 +129,64 @@ def test_label_that_is_read_everywhere_is_a_shortcut(above_chance: Any, verdict:
     assert judged.verdict == verdict
 
 
+# Each condition of the rule by itself, on contrasts whose p values are set by hand.
+
+
+def _set(arm: str, baseline: str, p_holm: float = 0.5, **figures: Any) -> Contrast:
+    nothing = ("accuracy", 10, tuple(range(10)), (0.0,) * 10, 0.03)
+    return Contrast("m", arm, baseline, *nothing, difference=0.1, p_holm=p_holm, **figures)
+
+
+@pytest.mark.parametrize(
+    ("p_lead", "p_worse", "verdict"),
+    [
+        (0.01, 0.01, "shortcut outside the region"),
+        (0.90, 0.01, "inconclusive"),  # the judged arm may lead it by more than the margin
+        (0.01, 0.90, "inconclusive"),  # it may be worse than the baseline by more than the margin
+    ],
+)
+def test_shortcut_is_as_good_as_both(p_lead: float, p_worse: float, verdict: str) -> None:
+    contrasts = [
+        _set("lime", "original"),
+        _set("lime", "complement", p_non_superiority=p_lead),
+        _set("complement", "original", p_non_inferiority=p_worse),
+    ]
+    known = Circumstances(above_chance={"original": True})
+    arms = ("original", "lime", "complement")
+    judged = judge_model(contrasts, model="m", arms=arms, alpha=0.05, circumstances=known)
+    assert judged.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("p_gain", "p_lead", "verdict"),
+    [(0.01, 0.01, "leakage"), (0.9, 0.01, "inconclusive"), (0.01, 0.9, "inconclusive")],
+)
+def test_memory_gains_over_both(p_gain: float, p_lead: float, verdict: str) -> None:
+    contrasts = [
+        _set("lime_crossfit", "original"),
+        _set("lime", "original", p_gain),
+        _set("lime", "lime_crossfit", p_lead),
+    ]
+    arms = ("original", "lime", "lime_crossfit")
+    assert judge_model(contrasts, model="m", arms=arms, alpha=0.05).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("p_gain", "p_worse", "verdict"),
+    [(0.01, 0.01, "leakage"), (0.9, 0.01, "real gain"), (0.01, 0.9, "real gain")],
+)
+def test_oracle_that_gains_and_is_not_better(p_gain: float, p_worse: float, verdict: str) -> None:
+    contrasts = [
+        _set("lime", "original", 0.001),
+        _set("lime", "silhouette", 0.001),
+        _set("lime", "random_mask", 0.001),
+        _set("lime_true_label", "original", p_gain),
+        _set("lime", "lime_true_label", p_non_inferiority=p_worse),
+    ]
+    arms = (*USUAL, "lime_true_label")
+    assert judge_model(contrasts, model="m", arms=arms, alpha=0.05).verdict == verdict
+
+
 def test_loss_comes_before_a_shortcut() -> None:
     means = {**REAL, "lime": 0.5, "complement": 0.7}
     judged = _judge(_results(means, sd=0.01), tuple(means), above_chance={"original": True})
@@ -149,7 +207,7 @@ def test_circumstances_that_take_a_gain_away() -> None:
 
 def test_error_that_falls_is_a_gain() -> None:
     results = _results({arm: 1 - mean for arm, mean in REAL.items()}, sd=0.01)
-    contrasts = compare_arms(results, pairs=list_primary(USUAL), **{**PLAN, "metric": "brier"})
+    contrasts = compare_arms(results, replace(PLAN, metric="brier"), pairs=list_primary(USUAL))
     judged = judge_model(contrasts, model="m", arms=USUAL, alpha=0.05)
     assert judged.verdict == "real gain"
 
@@ -258,7 +316,7 @@ def test_figures_of_a_contrast() -> None:
     differences = (table["lime"] - table["original"]).to_numpy()
     assert first.differences == pytest.approx(differences, abs=1e-12)
     assert first.seeds == tuple(range(10))
-    expected = corrected_t_test(differences, n_test=16, n_train=112)
+    expected = corrected_t_test(differences, PLAN.sizes)
     figures = (first.difference, first.sd, first.low, first.high, first.p_corrected_t)
     assert figures == pytest.approx(
         (expected.mean, expected.sd, expected.low, expected.high, expected.p)
@@ -392,7 +450,7 @@ def test_comparison_is_plain_json() -> None:
     assert families["lime", "original"] == "primary"
     assert families["random_mask", "original"] == "secondary"
     assert [arm["arm"] for arm in comparison["arms"]] == list(USUAL)
-    assert set(comparison["arms"][0]["metrics"]) == set(METRIC_NAMES)
+    assert set(comparison["arms"][0]["metrics"]) == set(METRICS)
     silhouette = comparison["arms"][-1]["metrics"]
     assert silhouette["auc"]["mean"] is None
     assert silhouette["auc"]["note"] == "Undefined for every seed."

@@ -20,14 +20,15 @@ from osteo_ray.arms.pairs import (
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.experiment.trials import Experiment
 from osteo_ray.experiment.verdict import Circumstances, Verdict, judge_model, judge_overall
-from osteo_ray.statistics.chance import AboveChance, hold_against_chance
-from osteo_ray.statistics.contrasts import Contrast, compare_arms
+from osteo_ray.statistics.chance import AboveChance, compare_with_chance
+from osteo_ray.statistics.contrasts import Contrast, ContrastPlan, compare_arms
 from osteo_ray.statistics.descriptive import summarize_arms
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs
 from osteo_ray.statistics.predictions import Predictions, encode_predictions
 from osteo_ray.statistics.resampling import Resampled, resample_metric
+from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.share import share_explained
+from osteo_ray.statistics.sizes import Sizes
 
 
 @dataclass(frozen=True)
@@ -43,8 +44,7 @@ class Analysis:
         margin: Differences inside ± margin do not matter.
         prevalence: Prevalence of the positive class, used for predictive values; None to use that
             of the test images.
-        n_train: Mean number of training images per seed.
-        n_test: Mean number of test images per seed.
+        sizes: Mean numbers of images per seed.
         classes: All classes, sorted.
         positive_class: One of them.
         split: `grouped`, `random` or `given`.
@@ -59,8 +59,7 @@ class Analysis:
     metric: str
     alpha: float
     margin: float
-    n_train: float
-    n_test: float
+    sizes: Sizes
     classes: tuple[str, ...]
     positive_class: str
     prevalence: float | None = None
@@ -84,8 +83,7 @@ class Analysis:
             metric=plan.metric,
             alpha=plan.alpha,
             margin=plan.margin,
-            n_train=counts["train"],
-            n_test=counts["test"],
+            sizes=Sizes(n_test=counts["test"], n_train=counts["train"]),
             classes=experiment.classes,
             positive_class=config.positive_class or experiment.classes[-1],
             prevalence=plan.prevalence,
@@ -137,7 +135,7 @@ def analyse(
         resampled = resample_metric(comparable, images, metric=analysis.metric)
     with timed("arms against chance"):
         chance = [
-            hold_against_chance(coded, model, arm, n_test=analysis.n_test, n_train=analysis.n_train)
+            compare_with_chance(coded, model, arm, analysis.sizes)
             for model in analysis.models
             for arm in list_against_chance(analysis.arms)
         ]
@@ -160,7 +158,7 @@ def build_comparison(
     """Build the content of `comparison.json`, of plain types only; NaN becomes None.
 
     Args:
-        results: As `metrics.compute_results` returns it.
+        results: As `results_table.compute_results` returns it.
         analysis: What was planned. A model without any finished training is judged inconclusive.
         missing: model, seed, arm and reason of each planned training that did not finish.
         coded: The predictions; without them there are no descriptions of single seeds.
@@ -182,7 +180,8 @@ def build_comparison(
     ]
     overall = judge_overall(verdicts)
     reason = _add_warnings(overall, analysis, missing)
-    sizes = {"n_test": analysis.n_test, "n_train": analysis.n_train}
+    planned = asdict(analysis)
+    sizes = planned.pop("sizes")
     pairs = [*list_primary(analysis.arms), *list_secondary(analysis.arms)]
     options = {"alpha": analysis.alpha}
 
@@ -191,9 +190,10 @@ def build_comparison(
 
     comparison = {
         "schema_version": 2,
-        **asdict(analysis),
+        **planned,
+        **sizes,
         "judged": choose_judged(analysis.arms),
-        "arms": sorted(summarize_arms(results, **sizes, **options), key=in_order),
+        "arms": sorted(summarize_arms(results, analysis.sizes, **options), key=in_order),
         "contrasts": [
             {"family": family, **asdict(contrast)}
             for family, contrasts in (("primary", primary), ("secondary", secondary))
@@ -223,13 +223,9 @@ def _compare(
     """Compare arms with each other; Holm's correction is over all of these pairs together."""
     return compare_arms(
         results,
-        models=analysis.models,
+        ContrastPlan(analysis.metric, analysis.alpha, analysis.margin, analysis.sizes),
         pairs=pairs,
-        metric=analysis.metric,
-        alpha=analysis.alpha,
-        margin=analysis.margin,
-        n_train=analysis.n_train,
-        n_test=analysis.n_test,
+        models=analysis.models,
         resampled=resampled,
     )
 

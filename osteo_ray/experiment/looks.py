@@ -48,7 +48,7 @@ def take_look(
     strictest step: alpha divided by the number of primary contrasts of all models.
 
     Args:
-        results: Of the seeds that have run, as `metrics.compute_results` returns it.
+        results: Of the seeds that have run, as `results_table.compute_results` returns it.
         analysis: Of these seeds.
         statistics: The planned looks, and how the error rate is spent on them.
         n_planned: Number of seeds of the final analysis.
@@ -62,8 +62,7 @@ def take_look(
         return plan_looks(
             counts[:-1],
             counts[-1],
-            n_test=analysis.n_test,
-            n_train=analysis.n_train,
+            analysis.sizes,
             alpha=strictest,
             spending=statistics.spending,
         )

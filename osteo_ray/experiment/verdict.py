@@ -48,7 +48,7 @@ from osteo_ray.arms.registry import ARMS, find_roles
 from osteo_ray.arms.roles import Candidate, Control, Explanation, Oracle, SanityCheck
 from osteo_ray.experiment.planning import MOST_SEEDS
 from osteo_ray.statistics.contrasts import Contrast
-from osteo_ray.statistics.settings import LOWER_IS_BETTER
+from osteo_ray.statistics.metrics.registry import METRICS
 
 VerdictName = Explanation | Literal["real gain", "real loss", "equivalent", "inconclusive"]
 VERDICTS: dict[VerdictName, str] = {
@@ -331,9 +331,7 @@ def _is_gain(contrast: Contrast, alpha: float) -> bool:
     significant = contrast.p_holm is not None and contrast.p_holm < alpha
     if not significant or contrast.difference is None:
         return False
-    return (
-        contrast.difference < 0 if contrast.metric in LOWER_IS_BETTER else contrast.difference > 0
-    )
+    return METRICS[contrast.metric].sign * contrast.difference > 0
 
 
 def _format_p(p: float | None) -> str:
