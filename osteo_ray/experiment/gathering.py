@@ -9,11 +9,12 @@ import pandas as pd
 
 from osteo_ray.experiment.evidence import AUC, Evidence, Measured
 from osteo_ray.statistics.inference import TestDesign
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.predictions import Predictions
 from osteo_ray.statistics.resampling import N_DRAWS, resample_metric
-from osteo_ray.statistics.settings import LOWER_IS_BETTER
 
-GUARDS = (AUC, "balanced_accuracy")
+BALANCED_ACCURACY = "balanced_accuracy"
+GUARDS = (AUC, BALANCED_ACCURACY)
 """Metrics that an honest gain does not make worse."""
 
 
@@ -32,7 +33,7 @@ def gather_evidence(
 
     Args:
         predictions: Of all arms that can be compared: those on shuffled labels cannot.
-        results: As `metrics.compute_results` returns it.
+        results: As `results_table.compute_results` returns it.
         images: image_id and group.
         models: Those planned.
         seeds: Those planned.
@@ -43,33 +44,24 @@ def gather_evidence(
     Raises:
         InputError: Arms of one seed were tested on different images.
     """
-    test = results[results["split"] == "test"]
-    values: dict[str, dict[str, dict[str, dict[int, float]]]] = {}
-    draws: dict[str, dict[str, dict[str, dict[int, npt.NDArray[np.float64]]]]] = {}
-    tested: Mapping[int, npt.NDArray[np.int64]] = {}
-    metrics = tuple(dict.fromkeys((endpoint, *GUARDS)))
-    for metric in metrics:
-        values[metric] = defaultdict(lambda: defaultdict(dict))
-        draws[metric] = defaultdict(lambda: defaultdict(dict))
-        columns = (test[name].tolist() for name in ("model", "arm", "seed", metric))
-        for model, arm, seed, value in zip(*columns, strict=True):
-            if np.isfinite(value):
-                values[metric][model][arm][int(seed)] = float(value)
-        resampled = resample_metric(predictions, images, metric=metric, n_draws=n_draws)
-        tested = resampled.tested
-        for (model, arm, seed), found in resampled.draws.items():
-            draws[metric][model][arm][seed] = found
+    guards = choose_guards(predictions, endpoint)
+    at_threshold = _apply_thresholds(predictions)
+    measured = {
+        metric: _measure(
+            at_threshold if metric == BALANCED_ACCURACY and metric != endpoint else predictions,
+            images,
+            metric,
+            n_draws,
+        )
+        for metric in dict.fromkeys((endpoint, *guards))
+    }
+    tested = _list_tested(predictions, images)
     collapsed = _find_collapsed(predictions)
     return {
         model: Evidence(
             model=model,
             endpoint=endpoint,
-            metrics={
-                metric: Measured(
-                    values[metric][model], draws[metric][model], metric not in LOWER_IS_BETTER
-                )
-                for metric in metrics
-            },
+            metrics={metric: found[model] for metric, found in measured.items()},
             design=design,
             seeds=tuple(seeds),
             groups=tested,

@@ -1,338 +1,526 @@
-"""From contrasts to a verdict: is the gain of training on masked images real?
+"""The rule of the verdict: from the evidence on one model to what may be claimed of it.
 
-The rule is applied to each model, on its test images. It goes over the roles of the planned arms
-(`arms.roles`). The *judged* arm is the planned candidate with the highest precedence:
-`lime_crossfit` if it is planned, otherwise `lime`. *Better* means that the corrected t-test gives
-p < alpha after Holm's correction over all models and primary contrasts. A control *explains* a gain
-if the judged arm leads it by less than the margin (one-sided corrected t-test, p < alpha).
+The *judged* arm is compared with the *baseline*, in the endpoint, on test images. *Shown* means
+p < alpha, two-sided, by the inference that fits the split (`statistics.inference`): where every
+seed tests the same images, the two-way error; else the more cautious of it and the corrected t. The
+p of the gain is corrected by Holm's method over models. Questions are asked in this order, and the
+first that has an answer ends it:
 
-1. A sanity check (`permuted_labels`) is better than chance: **leakage**, since the pipeline itself
-   leaks.
-2. The judged arm is better or worse than the baseline, `original`, but by less than the margin (two
-   one-sided tests): **equivalent**. If it is worse by more: **real loss**.
-3. The judged arm is better than the baseline. The first of these that holds decides:
-   - a control whose verdict is *leakage* (`silhouette`) explains the gain, or is itself better than
-     the baseline: **leakage**, by the outline of the mask;
-   - an oracle (`lime_true_label`) is better than the baseline, and the judged arm is no worse than
-     the oracle by the margin: **leakage**, since the masks cannot be distinguished from masks that
-     know the answer;
-   - copies of test images were in the training set: **leakage**;
-   - another control explains the gain. The verdict is the one that the control names, and controls
-     are examined in this order: **second training** (`original_retrained`), **any crop**
-     (`random_mask`, `other_image_mask`, `centre_mask`, `mean_mask`), **shortcut outside the
-     region** (`complement`);
-   - the judged arm is better than every planned control and than every required one (`silhouette`
-     and `random_mask`; also `original_retrained` if training goes on from the first model):
-     **real gain**;
-   - otherwise **inconclusive**.
-4. Neither a gain nor a loss is shown. The first of these that holds decides:
-   - a candidate of lower precedence (`lime`, where `lime_crossfit` is judged) is better than the
-     baseline and than the judged arm: **leakage**, by masks that carry memorised labels;
-   - the baseline is better than chance, and a control that stands for the rest of the image
-     (`complement`) is worse than neither the judged arm nor the baseline by the margin:
-     **shortcut outside the region**;
-   - the difference lies inside ± margin (two one-sided tests): **equivalent**;
-   - otherwise **inconclusive**.
+1. Does a planned seed of the judged arm or of the baseline lack a result? **inconclusive**
+2. Is AUC with shuffled labels shown to be above chance? **leakage**
+3. Is neither the judged arm nor the baseline shown to be above chance in AUC? **nothing learned**
+4. Is the difference shown to lie inside ± margin (two one-sided tests), and no guard metric shown
+   to change by more? **equivalent**
+5. Is a loss shown, with a baseline above chance and no guard metric shown to improve? **real loss**
+   (a loss of which that cannot be said: **inconclusive**)
+6. Is no gain shown, but masks by models that saw the labels are shown to gain, and to gain more?
+   **leakage**
+7. Is no gain shown? **inconclusive**
+8. Is a guard metric shown to get worse, is the judged arm not above chance, or did only the
+   threshold move? **inconclusive**
+9. Were copies of test images in training? **leakage**
+10. Is a control shown to account for at least half of the gain? **what the control stands for**
+11. Was a needed control not planned, or does a planned one lack seeds? **inconclusive**
+12. Is the judged arm not shown to beat a control, or does one seem to account for half of the gain?
+    **inconclusive**
+13. Otherwise: **real gain**
 
-Overall: the verdict on which all models agree; otherwise leakage if any model shows it; otherwise
-inconclusive.
+The guard metrics are AUC and balanced accuracy: an endpoint that rises while one of them falls has
+rewarded a classifier that got worse. A control that is beaten, and accounts for less than half of
+the gain, is named with its share. What else is known (the rest of the image tells the class too, an
+arm predicts one class throughout) is a remark, and overturns nothing.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
-from osteo_ray.arms.arm import ORIGINAL
-from osteo_ray.arms.pairs import choose_judged, list_controls
-from osteo_ray.arms.registry import ARMS, find_roles
-from osteo_ray.arms.roles import Candidate, Control, Explanation, Oracle, SanityCheck
-from osteo_ray.experiment.planning import MOST_SEEDS
-from osteo_ray.statistics.contrasts import Contrast
+from osteo_ray.experiment.evidence import AUC, Evidence
+from osteo_ray.experiment.roles import NAMED_CONTROL, Roles
+from osteo_ray.statistics.inference import Estimate
 from osteo_ray.statistics.metrics.registry import METRICS
 
-VerdictName = Explanation | Literal["real gain", "real loss", "equivalent", "inconclusive"]
-VERDICTS: dict[VerdictName, str] = {
-    "real gain": "the judged arm beats the baseline and every control",
+VERDICTS: dict[str, str] = {
+    "real gain": "the judged arm beats the baseline, and no control accounts for it",
     "leakage": "the label reaches the classifier by a way that is not the image: the outline of "
-    "the mask alone predicts it as well or better than the images do, or masks that know the "
-    "answer do no better, or copies of test images were in the training set, or shuffled labels "
-    "could be learned",
-    "second training": "the judged arm gains, but a second training on the original images gains "
-    "as much",
-    "any crop": "the judged arm gains, but masks that ignore what is in the image gain as much",
-    "shortcut outside the region": "what the masks remove predicts the label as well",
-    "real loss": "the judged arm is worse than the baseline by more than the margin",
-    "equivalent": "the difference is smaller than the margin",
+    "the mask predicts it, or masks remember labels, or copies of test images were in the training "
+    "set, or shuffled labels could be learned",
+    "second training": "there is a gain, but a second training on the original images accounts for "
+    "at least half of it",
+    "any crop": "there is a gain, but masks that ignore what is in the image account for at least "
+    "half of it",
+    "shortcut outside the region": "there is a gain, but what the masks remove accounts for at "
+    "least half of it",
+    NAMED_CONTROL: "there is a gain, but a control accounts for at least half of it",
+    "real loss": "the judged arm is worse than the baseline",
+    "equivalent": "the difference is shown to be smaller than the margin",
+    "nothing learned": "neither the judged arm nor the baseline does better than chance",
     "inconclusive": "nothing of the above is shown",
 }
-"""Every verdict and what it means, in words; ‘as well’ is by less than the margin, tested."""
+"""Every verdict and what it means, in words."""
+SETTLED = frozenset(VERDICTS) - {"inconclusive", "nothing learned"}
+"""Verdicts that further seeds are not needed for."""
+CHANCE = 0.5
+"""AUC of a classifier that knows nothing."""
+HALF = 0.5
+"""Share of the gain from which on a control is said to account for it."""
+_GUARD_MARGIN = 0.03  # of AUC and balanced accuracy, whatever the endpoint
+COLLAPSED = 0.5
+"""Share of an arm's seeds with one class predicted throughout, from which on it counts as such."""
 
 
 @dataclass(frozen=True)
-class Verdict:
-    """A verdict with its reason in words: on one model, or on all models if `model` is None."""
+class Margin:
+    """The smallest difference that matters.
 
-    model: str | None
-    verdict: VerdictName
-    reason: str
+    Attributes:
+        value: In units of the endpoint, above 0.
+        words: "your margin", "the default margin", with what it is relative to.
+    """
+
+    value: float
+    words: str
 
 
 @dataclass(frozen=True)
 class Circumstances:
-    """What else is known about the results of a model.
+    """What else the rule needs to know of a model.
 
     Attributes:
-        copies_leak: Whether copies of test images were in the training set.
-        goes_on: Whether the masked arms start from the weights of the first model.
-        above_chance: Whether an arm that was compared with chance is better than chance, by the
-            name of the arm; None or no entry if that is unknown.
+        alpha: Error rate of this conclusion.
+        p_gain: Two-sided p of judged minus baseline, after Holm's correction over models.
+        p_shuffled: Per arm on shuffled labels, the one-sided p that its AUC is above chance, after
+            Holm's correction over models; None where it cannot be tested.
+        margin: The smallest difference that matters.
+        guards: Names of the guard metrics that could be measured.
+        copies_leak: Copies of test images were in training.
     """
 
+    alpha: float
+    p_gain: float | None
+    margin: Margin
+    p_shuffled: Mapping[str, float | None] = field(default_factory=dict)
+    guards: tuple[str, ...] = ()
     copies_leak: bool = False
-    goes_on: bool = False
-    above_chance: Mapping[str, bool | None] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Evidence:
-    """The contrasts of one model, and what the rule asks of them."""
+class Verdict:
+    """A verdict in words: what it is, why, and what to do next.
 
-    pairs: Mapping[tuple[str, str], Contrast]
-    judged: str
-    alpha: float
-
-    def get(self, arm: str, baseline: str) -> Contrast | None:
-        """Return a contrast, or None if it could not be tested."""
-        contrast = self.pairs.get((arm, baseline))
-        return contrast if contrast is not None and contrast.p_holm is not None else None
-
-    def is_better(self, arm: str, baseline: str) -> bool:
-        contrast = self.get(arm, baseline)
-        return contrast is not None and _is_gain(contrast, self.alpha)
-
-    def explains(self, control: str) -> bool:
-        """Tell whether the judged arm leads a control by less than the margin."""
-        contrast = self.get(self.judged, control)
-        p = None if contrast is None else contrast.p_non_superiority
-        return p is not None and p < self.alpha
-
-    def is_no_worse(self, arm: str, baseline: str) -> bool:
-        contrast = self.get(arm, baseline)
-        p = None if contrast is None else contrast.p_non_inferiority
-        return p is not None and p < self.alpha
-
-    def describe(self, arm: str, baseline: str) -> str:
-        contrast = self.pairs.get((arm, baseline))
-        return "" if contrast is None else " " + _describe(contrast, self.alpha)
-
-
-def judge_model(
-    contrasts: Sequence[Contrast],
-    *,
-    model: str,
-    arms: Sequence[str],
-    alpha: float,
-    circumstances: Circumstances = Circumstances(),
-) -> Verdict:
-    """Apply the rule of this module to the primary contrasts of one model.
-
-    Args:
-        contrasts: Those of `arms.pairs.list_primary`. A pair that is missing is no evidence.
-        model: The timm name.
-        arms: The planned arms.
-        alpha: Error rate.
-        circumstances: What else is known.
+    Attributes:
+        model: Its name; None for the verdict on all models.
+        verdict: Its name.
+        reason: Why, with the figures.
+        next: What to do.
+        remarks: What else is known; it overturned nothing.
     """
-    judged = choose_judged(arms)
-    evidence = _Evidence({(c.arm, c.baseline): c for c in contrasts}, judged, alpha)
-    gain = evidence.pairs.get((judged, ORIGINAL))
-    if gain is None:
-        known = " or ".join(find_roles(ARMS, Candidate))
-        reason = f"There is nothing to judge, since no such arm as {known} was planned."
-        return Verdict(model, "inconclusive", reason)
-    found = " ".join(filter(None, (_describe(gain, alpha), gain.note)))
-    for name, check in find_roles(arms, SanityCheck).items():
-        if circumstances.above_chance.get(name):
-            return Verdict(model, "leakage", f"{check.words} {found}")
-    if gain.p_holm is None or gain.difference is None:
-        return Verdict(model, "inconclusive", f"The gain cannot be tested. {found}")
-    if gain.p_holm >= alpha:
-        return _judge_no_change(evidence, gain, found, circumstances, arms)
-    if gain.equivalent:
-        small = (
-            f"The arms differ, but by less than the margin of {gain.margin:g}, which was declared "
-            "not to matter."
+
+    model: str | None
+    verdict: str
+    reason: str
+    next: str = ""
+    remarks: tuple[str, ...] = ()
+
+
+class _Case:
+    """The evidence on one model beside the circumstances, with the questions as methods."""
+
+    def __init__(self, evidence: Evidence, roles: Roles, known: Circumstances) -> None:
+        self.evidence, self.roles, self.known = evidence, roles, known
+        self.gain = evidence.estimate({roles.judged: 1, roles.baseline: -1})
+
+    # What is shown
+
+    def is_shown(self, p: float | None) -> bool:
+        return p is not None and p < self.known.alpha
+
+    def is_better(self, arm: str, other: str, metric: str | None = None) -> bool:
+        found = self.evidence.estimate({arm: 1, other: -1}, metric)
+        return found is not None and found.mean > 0 and self.is_shown(found.p_other_than())
+
+    def is_above_chance(self, arm: str) -> bool:
+        found = self.evidence.estimate({arm: 1}, AUC, above=CHANCE)
+        return found is not None and found.mean > 0 and self.is_shown(found.p_other_than())
+
+    def accounts_for_half(self, control: str) -> Estimate | None:
+        """Estimate by how much a control exceeds half of the gain."""
+        weights = {control: 1, self.roles.judged: -HALF, self.roles.baseline: -(1 - HALF)}
+        return self.evidence.estimate(weights)
+
+    # The verdict
+
+    def judge(self) -> Verdict:
+        questions: tuple[Callable[[], Verdict | None], ...] = (
+            self._ask_whether_whole,
+            self._ask_whether_pipeline_leaks,
+            self._ask_whether_anything_learned,
+            self._ask_whether_equivalent,
+            self._ask_whether_loss,
+            self._ask_whether_no_gain,
+            self._ask_whether_trustworthy,
+            self._ask_whether_copies_leak,
+            self._ask_whether_a_control_accounts,
+            self._ask_whether_controls_are_missing,
+            self._ask_whether_a_control_is_open,
         )
-        return Verdict(model, "equivalent", f"{small} {found}")
-    noun = _name_masks(judged)
-    if not _is_gain(gain, alpha):
-        return Verdict(model, "real loss", f"Training on {noun} makes the model worse. {found}")
-    found = f"Training on {noun} makes the model better. {found}"
-    return _judge_gain(evidence, gain, found, circumstances, arms)
+        found = next((answer for ask in questions if (answer := ask()) is not None), None)
+        if found is None:
+            shares = " ".join(self._describe_share(one.name) for one in self.roles.controls)
+            found = self._say(
+                "real gain",
+                f"Training on masked images makes the classifier better, and no control accounts "
+                f"for it. {self._describe_gain()} {shares}",
+                "Confirm it on images from elsewhere before anybody relies on it.",
+            )
+        return replace(found, remarks=tuple(self._list_remarks()))
 
+    def _ask_whether_whole(self) -> Verdict | None:
+        missing = [
+            f"{arm}: {_list_numbers('seed', self.evidence.list_missing(arm))}"
+            for arm in (self.roles.judged, self.roles.baseline)
+            if self.evidence.list_missing(arm)
+        ]
+        if missing:
+            return self._say(
+                "inconclusive",
+                f"The evidence is not whole: planned results are missing ({'; '.join(missing)}).",
+                "Run the same command again to make what is missing.",
+            )
+        if self.gain is None:
+            return self._say(
+                "inconclusive",
+                f"A comparison needs at least 2 seeds, but there are {len(self.evidence.seeds)}"
+                if len(self.evidence.seeds) < 2
+                else f"{self._endpoint} cannot be tested: most resampled test sets lack a "
+                "class, so the luck of the test images cannot be measured.",
+                "Add seeds, or test images of the rarer class.",
+            )
+        return None
 
-def _judge_no_change(
-    evidence: _Evidence,
-    gain: Contrast,
-    found: str,
-    circumstances: Circumstances,
-    arms: Sequence[str],
-) -> Verdict:
-    judged, model = evidence.judged, gain.model
-    candidates = find_roles(arms, Candidate)
-    memorised = candidates[judged].if_only_lower_gains
-    for lower in candidates if memorised else ():
-        if evidence.is_better(lower, ORIGINAL) and evidence.is_better(lower, judged):
-            found += evidence.describe(lower, ORIGINAL) + evidence.describe(lower, judged)
-            return Verdict(model, "leakage", f"{memorised} {found}")
-    for name, control in list_controls(arms).items():
+    def _ask_whether_pipeline_leaks(self) -> Verdict | None:
+        for arm, meaning in self.roles.shuffled:
+            p = self.known.p_shuffled.get(arm)
+            if self.is_shown(p):
+                return self._say(
+                    "leakage",
+                    f"{meaning} {arm} is above chance in AUC, p {format_p(p)}.",
+                    "Look for copies and groups that cross the split (`osteo-ray audit`).",
+                )
+        return None
+
+    def _ask_whether_anything_learned(self) -> Verdict | None:
+        judged, baseline = self.roles.judged, self.roles.baseline
+        if self.is_above_chance(judged) or self.is_above_chance(baseline):
+            return None
+        found = " and ".join(self._describe_auc(arm) for arm in (baseline, judged))
+        return self._say(
+            "nothing learned",
+            f"Neither {baseline} nor {judged} is shown to do better than chance ({found}), so they "
+            "cannot be compared in any way that matters.",
+            "Train longer, with another learning rate, larger images, pretrained weights or more "
+            "data, until the baseline is above chance; then compare again.",
+        )
+
+    def _ask_whether_equivalent(self) -> Verdict | None:
+        margin = self.known.margin
+        if not self.is_shown(self._gain.p_within(margin.value)) or self._list_guards(0):
+            return None
+        sure = (
+            "A difference is shown, but it is smaller than "
+            if self.is_shown(self.known.p_gain)
+            else "The difference is shown to be smaller than "
+        )
+        return self._say(
+            "equivalent",
+            f"{sure}{margin.words}: masks change nothing that matters. {self._describe_gain()}",
+            "Leave the masks out, or state a smaller margin before the next run if smaller "
+            "differences matter.",
+        )
+
+    def _ask_whether_loss(self) -> Verdict | None:
+        if not (self.is_shown(self.known.p_gain) and self._gain.mean < 0):
+            return None
+        better = self._list_guards(1)
+        if better or not self.is_above_chance(self.roles.baseline):
+            why = (
+                f"{' and '.join(better)} is shown to get better"
+                if better
+                else f"{self.roles.baseline} itself is not shown to be above chance"
+            )
+            return self._say(
+                "inconclusive",
+                f"{self._endpoint} gets worse, but {why}. {self._describe_gain()}",
+                "Compare in AUC, which no threshold moves.",
+            )
+        return self._say(
+            "real loss",
+            f"Training on masked images makes the classifier worse. {self._describe_gain()}",
+            "Train on the whole images.",
+        )
+
+    def _ask_whether_no_gain(self) -> Verdict | None:
+        if self.is_shown(self.known.p_gain):
+            return None
+        roles = self.roles
         if (
-            control.if_as_good_as_baseline
-            and circumstances.above_chance.get(ORIGINAL)
-            and evidence.explains(name)
-            and evidence.is_no_worse(name, ORIGINAL)
+            roles.memorising is not None
+            and not self.evidence.list_missing(roles.memorising)
+            and self.is_better(roles.memorising, roles.baseline)
+            and self.is_better(roles.memorising, roles.judged)
         ):
-            found += evidence.describe(name, ORIGINAL)
-            return Verdict(model, control.verdict, f"{control.if_as_good_as_baseline} {found}")
-    if gain.equivalent:
-        inside = f"The difference lies inside ± {gain.margin:g} (p {_format_p(gain.p_equivalence)})"
-        reason = f"{inside}: {_name_masks(judged)} make no difference that matters. {found}"
-        return Verdict(model, "equivalent", reason)
-    reason = f"Neither a gain nor a loss nor equivalence is shown. {found}"
-    return Verdict(model, "inconclusive", f"{reason}{_describe_power(gain)}")
-
-
-def _judge_gain(
-    evidence: _Evidence,
-    gain: Contrast,
-    found: str,
-    circumstances: Circumstances,
-    arms: Sequence[str],
-) -> Verdict:
-    judged, model = evidence.judged, gain.model
-    controls = list_controls(arms)
-    for name, control in controls.items():
-        if control.verdict == "leakage":
-            if control.if_better_than_baseline and evidence.is_better(name, ORIGINAL):
-                found += evidence.describe(name, ORIGINAL)
-                reason = f"{found} So {control.if_better_than_baseline}."
-                return Verdict(model, control.verdict, reason)
-            if evidence.explains(name):
-                return _name_explanation(evidence, found, name, control)
-    for name, oracle in find_roles(arms, Oracle).items():
-        if evidence.is_better(name, ORIGINAL) and evidence.is_no_worse(judged, name):
-            found += evidence.describe(judged, name)
-            return Verdict(model, "leakage", f"{found} So {oracle.words}.")
-    if circumstances.copies_leak:
-        reason = (
-            f"{found} But copies of test images were in the training set, and what was memorised "
-            "looks like a gain."
+            return self._say(
+                "leakage",
+                f"{roles.if_only_memorising_gains} "
+                f"{self._describe({roles.memorising: 1, roles.baseline: -1})} "
+                f"{self._describe_gain()}",
+                "Report the arm whose masks are made out of fold.",
+            )
+        return self._say(
+            "inconclusive",
+            "Neither a gain, nor a loss, nor equivalence is shown. " + self._describe_gain(),
+            "Ask `osteo-ray plan` which design can settle it: more seeds, folds, more images, or "
+            "an external set.",
         )
-        return Verdict(model, "leakage", reason)
-    for name, control in controls.items():
-        if evidence.explains(name):
-            return _name_explanation(evidence, found, name, control)
-    return _judge_against_controls(evidence, gain, found, circumstances, arms)
+
+    def _ask_whether_trustworthy(self) -> Verdict | None:
+        worse, judged = self._list_guards(-1), self.roles.judged
+        if worse:
+            why = f"{' and '.join(worse)} is shown to get worse"
+        elif not self.is_above_chance(judged):
+            why = f"{judged} is not shown to be above chance in AUC"
+        elif self._moves_threshold_only():
+            why = "AUC is shown to stay within the margin, so only the threshold moved"
+        else:
+            return None
+        return self._say(
+            "inconclusive",
+            f"{self._endpoint} gains, but {why}: the endpoint rewards a classifier that tells "
+            f"the classes apart no better. {self._describe_gain()}",
+            "Compare in AUC, or at a threshold that validation images set.",
+        )
+
+    def _moves_threshold_only(self) -> bool:
+        if not METRICS[self.evidence.endpoint].has_threshold:
+            return False
+        change = self.evidence.estimate({self.roles.judged: 1, self.roles.baseline: -1}, AUC)
+        return change is not None and self.is_shown(change.p_within(_GUARD_MARGIN))
+
+    def _ask_whether_copies_leak(self) -> Verdict | None:
+        if not self.known.copies_leak:
+            return None
+        return self._say(
+            "leakage",
+            "Copies of test images were in training, so what looks like a gain may be memory. "
+            + self._describe_gain(),
+            "Keep copies together: --split grouped.",
+        )
+
+    def _ask_whether_a_control_accounts(self) -> Verdict | None:
+        for control in self.roles.controls:
+            found = self.accounts_for_half(control.name)
+            if found is None or self.evidence.list_missing(control.name):
+                continue
+            if found.mean > 0 and self.is_shown(found.p_other_than()):
+                return self._say(
+                    control.verdict,
+                    f"There is a gain, but {control.meaning}. {self._describe_gain()} "
+                    f"{self._describe_share(control.name)}",
+                    f"Do not credit the masks with it: {control.name} does without what they say.",
+                )
+        return None
+
+    def _ask_whether_controls_are_missing(self) -> Verdict | None:
+        planned = {control.name for control in self.roles.controls}
+        missing = [f"{name} was not planned" for name in self.roles.needed if name not in planned]
+        for name in (control.name for control in self.roles.controls):
+            seeds = self.evidence.list_missing(name)
+            if seeds:
+                missing.append(f"{name} lacks {_list_numbers('seed', seeds)}")
+        if not missing:
+            return None
+        return self._say(
+            "inconclusive",
+            f"There is a gain, but it cannot be told what makes it: {'; '.join(missing)}. "
+            + self._describe_gain(),
+            "Run the controls on every seed; what is finished is not repeated.",
+        )
+
+    def _ask_whether_a_control_is_open(self) -> Verdict | None:
+        open_controls = [
+            control.name
+            for control in self.roles.controls
+            if not self.is_better(self.roles.judged, control.name)
+            or (found := self.accounts_for_half(control.name)) is None
+            or found.mean >= 0
+        ]
+        if not open_controls:
+            return None
+        shares = " ".join(self._describe_share(name) for name in open_controls)
+        return self._say(
+            "inconclusive",
+            f"There is a gain, but it is open whether {' and '.join(open_controls)} would account "
+            f"for at least half of it. {self._describe_gain()} {shares}",
+            "Add seeds, folds or test images.",
+        )
+
+    # Words
+
+    @property
+    def _endpoint(self) -> str:
+        return METRICS[self.evidence.endpoint].label
+
+    @property
+    def _gain(self) -> Estimate:
+        assert self.gain is not None  # asked first
+        return self.gain
+
+    def _say(self, verdict: str, reason: str, then: str) -> Verdict:
+        return Verdict(self.evidence.model, verdict, " ".join(reason.split()), then)
+
+    def _list_guards(self, direction: int) -> list[str]:
+        """List the guard metrics that are shown to change: better (1), worse (-1), either (0)."""
+        found = []
+        for metric in self.known.guards:
+            if metric == self.evidence.endpoint:
+                continue
+            change = self.evidence.estimate({self.roles.judged: 1, self.roles.baseline: -1}, metric)
+            if change is None or not self.is_shown(change.p_other_than()):
+                continue
+            if direction == 0:
+                # beside an endpoint that stays, only a change beyond the margin counts
+                if abs(change.mean) > _GUARD_MARGIN:
+                    found.append(metric)
+            elif change.mean * direction > 0:
+                found.append(metric)
+        return found
+
+    def _collapses(self, arm: str) -> bool:
+        return self.evidence.collapsed.get(arm, 0.0) >= COLLAPSED
+
+    def _list_remarks(self) -> list[str]:
+        remarks = [
+            f"{arm} predicts one class for all test images on {share:.0%} of its seeds."
+            for arm, share in self.evidence.collapsed.items()
+            if share >= COLLAPSED and arm in (self.roles.judged, self.roles.baseline)
+        ]
+        for control in self.roles.controls:
+            if control.if_as_good_as_baseline and self._is_no_worse(control.name):
+                remarks.append(f"{_capitalise(control.if_as_good_as_baseline)}.")
+        for oracle in self.roles.oracles:
+            found = self.evidence.estimate({self.roles.judged: 1, oracle: -1})
+            if found is not None:
+                remarks.append(
+                    f"{oracle}, whose masks know the label, is no result: "
+                    f"{self._describe({self.roles.judged: 1, oracle: -1})}"
+                )
+        if not self.roles.controls:
+            remarks.append(
+                "No control was given: this says whether there is a gain, not what makes it."
+            )
+        return remarks
+
+    def _is_no_worse(self, arm: str) -> bool:
+        found = self.evidence.estimate({arm: 1, self.roles.baseline: -1})
+        return found is not None and found.p_above(-self.known.margin.value) < self.known.alpha / 2
+
+    def _describe_gain(self) -> str:
+        p = self.known.p_gain
+        text = self._describe({self.roles.judged: 1, self.roles.baseline: -1}, p)
+        margin = self.known.margin
+        return f"{text} The margin is {margin.value:.3g} ({margin.words})."
+
+    def _describe(self, weights: Mapping[str, float], p: float | None = None) -> str:
+        arm, baseline = weights
+        found = self.evidence.estimate(weights)
+        if found is None:
+            return f"{arm} minus {baseline} cannot be tested."
+        low, high = found.interval(self.known.alpha)
+        level = f"{100 * (1 - self.known.alpha):.4g} %"
+        p = found.p_other_than() if p is None else p
+        return (
+            f"{arm} minus {baseline}: {self._endpoint} {found.mean:+.3f} over "
+            f"{found.n_seeds} seeds, {level} interval {low:+.3f} to {high:+.3f}, "
+            f"p {format_p(p)}."
+        )
+
+    def _describe_auc(self, arm: str) -> str:
+        found = self.evidence.estimate({arm: 1}, AUC)
+        if found is None:
+            return f"{arm}: AUC unknown"
+        low, high = found.interval(self.known.alpha)
+        return f"{arm}: AUC {found.mean:.3f}, interval {max(low, 0):.3f} to {min(high, 1):.3f}"
+
+    def _describe_share(self, control: str) -> str:
+        roles = self.roles
+        share = self.evidence.estimate_share(
+            control, roles.judged, roles.baseline, self.known.alpha
+        )
+        if share is None:
+            return ""
+        bounds = "" if share.low is None else f" ({share.low:.0%} to {share.high:.0%})"
+        return f"{control} accounts for {share.share:.0%}{bounds} of the gain."
 
 
-def _judge_against_controls(
-    evidence: _Evidence,
-    gain: Contrast,
-    found: str,
-    circumstances: Circumstances,
-    arms: Sequence[str],
-) -> Verdict:
-    """Tell a real gain from an inconclusive one: every control must be beaten."""
-    judged, model = evidence.judged, gain.model
-    missing, undecided = [], []
-    for name, control in list_controls(tuple(ARMS)).items():
-        if name not in arms and not control.is_required(goes_on=circumstances.goes_on):
-            continue
-        if evidence.get(judged, name) is None:
-            contrast = evidence.pairs.get((judged, name))
-            note = contrast.note if contrast is not None else None
-            missing.append(name + (f" ({note})" if note else ""))
-            continue
-        found += evidence.describe(judged, name)
-        if not evidence.is_better(judged, name):
-            undecided.append(name)
-    if missing:
-        reason = f"{found} But a required control is missing: {', '.join(missing)}."
-        return Verdict(model, "inconclusive", reason)
-    if undecided:
-        weakest = evidence.pairs[judged, undecided[0]]
-        reason = f"{found} But {' and '.join(undecided)} may perform as well: this is undecided."
-        return Verdict(model, "inconclusive", f"{reason}{_describe_power(weakest)}")
-    return Verdict(model, "real gain", f"{found} So no control explains the gain.")
+def judge_model(evidence: Evidence, roles: Roles, known: Circumstances) -> Verdict:
+    """Apply the rule of this module to one model."""
+    return _Case(evidence, roles, known).judge()
 
 
-def _name_explanation(evidence: _Evidence, found: str, name: str, control: Control) -> Verdict:
-    contrast = evidence.pairs[evidence.judged, name]
-    found += evidence.describe(evidence.judged, name)
-    p = _format_p(contrast.p_non_superiority)
-    lead = f"{evidence.judged} leads it by less than {contrast.margin:g} (p {p})"
-    return Verdict(contrast.model, control.verdict, f"{found} So {control.words}: {lead}.")
+_PRECEDENCE: tuple[str, ...] = (
+    "leakage",
+    "real gain",
+    "real loss",
+    "second training",
+    "any crop",
+    "shortcut outside the region",
+    NAMED_CONTROL,
+    "equivalent",
+    "inconclusive",
+    "nothing learned",
+)
 
 
 def judge_overall(verdicts: Sequence[Verdict]) -> Verdict:
-    """Combine the verdicts on all models into one, whose `model` is None."""
-    kinds = {verdict.verdict for verdict in verdicts}
-    listing = "; ".join(f"{verdict.model}: {verdict.verdict}" for verdict in verdicts)
+    """Join the verdicts on all models into one; its `model` is None.
+
+    Models that settle nothing stand aside: one more network that learned nothing overturns no
+    verdict. A gain of one model and a loss of another leave the question open.
+    """
     if not verdicts:
-        return Verdict(None, "inconclusive", f"No arm was compared with {ORIGINAL}.")
+        return Verdict(None, "inconclusive", "No arm was compared with the baseline.")
     if len(verdicts) == 1:
         return replace(verdicts[0], model=None)
-    if len(kinds) == 1:
-        return Verdict(None, verdicts[0].verdict, f"All models agree ({listing}).")
-    if "leakage" in kinds:
-        return Verdict(None, "leakage", f"At least one model shows leakage ({listing}).")
-    return Verdict(None, "inconclusive", f"The models disagree ({listing}).")
-
-
-def _name_masks(judged: str) -> str:
-    """Return what a candidate's classifier is trained on, in words."""
-    return find_roles([judged], Candidate)[judged].noun
-
-
-def _describe(contrast: Contrast, alpha: float) -> str:
-    pair = f"{contrast.arm} minus {contrast.baseline}: "
-    if contrast.difference is None:
-        return f"{pair}no seed has results of both arms."
-    figures = [f"{contrast.metric} {contrast.difference:+.3f} over {contrast.n_seeds} seeds"]
-    if contrast.low is not None and contrast.high is not None:
-        level = f"{100 * (1 - alpha):g} % interval"
-        figures.append(f"{level} {contrast.low:+.3f} to {contrast.high:+.3f}")
-    if contrast.p_holm is not None:
-        figures.append(f"p {_format_p(contrast.p_holm)} after Holm's correction")
-    return f"{pair}{', '.join(figures)}."
-
-
-def _describe_power(contrast: Contrast) -> str:
-    """Say what these seeds could detect, and how many it takes for the observed difference."""
-    if contrast.smallest_detectable is None:
-        return ""
-    smallest = contrast.smallest_detectable
-    could = (
-        f"These seeds detect a true difference of {smallest:.3f} with power 0.8"
-        if smallest < 1
-        else "With so few seeds, no possible difference is detectable with power 0.8"
-    )
-    if contrast.seeds_needed is None:
-        more = f"takes over {MOST_SEEDS} seeds, and possibly no number suffices"
-    elif contrast.seeds_needed > contrast.n_seeds:
-        n_more = contrast.seeds_needed - contrast.n_seeds
-        more = f"takes {contrast.seeds_needed} seeds, {n_more} more than there are"
+    names = {verdict.verdict for verdict in verdicts}
+    listing = "; ".join(f"{verdict.model}: {verdict.verdict}" for verdict in verdicts)
+    if {"real gain", "real loss"} <= names and "leakage" not in names:
+        return Verdict(
+            None, "inconclusive", f"The models contradict each other ({listing}).",
+            "Judge each model by itself.",
+        )  # fmt: skip
+    chosen = next(name for name in _PRECEDENCE if name in names)
+    of_chosen = [verdict for verdict in verdicts if verdict.verdict == chosen]
+    if len(names) == 1:
+        start = "No model settles it" if chosen == "inconclusive" else "All models agree"
     else:
-        more = "takes no more seeds than there are"
-    return f" {could}; detecting a difference as large as the observed one {more}."
+        start = f"So it is for {' and '.join(str(one.model) for one in of_chosen)}"
+    return Verdict(None, chosen, f"{start} ({listing}). {of_chosen[0].reason}", of_chosen[0].next)
 
 
-def _is_gain(contrast: Contrast, alpha: float) -> bool:
-    significant = contrast.p_holm is not None and contrast.p_holm < alpha
-    if not significant or contrast.difference is None:
-        return False
-    return METRICS[contrast.metric].sign * contrast.difference > 0
+def format_p(p: float | None) -> str:
+    """Write a p value: "= 0.012", "< 0.001".
 
-
-def _format_p(p: float | None) -> str:
+    Example:
+        >>> format_p(0.0123), format_p(0.0001)
+        ('= 0.012', '< 0.001')
+    """
     return "unknown" if p is None else "< 0.001" if p < 0.001 else f"= {p:.3f}"
+
+
+def _list_numbers(noun: str, numbers: Sequence[int]) -> str:
+    plural = "s" if len(numbers) > 1 else ""
+    shown = ", ".join(map(str, numbers[:10])) + (" …" if len(numbers) > 10 else "")
+    return f"{noun}{plural} {shown}"
+
+
+def _capitalise(text: str) -> str:
+    return text[:1].upper() + text[1:]

@@ -24,6 +24,7 @@ from scipy import special
 
 from osteo_ray.statistics.bootstrap import estimate_spread
 from osteo_ray.statistics.significance import NEGLIGIBLE, inflate_error
+from osteo_ray.statistics.sizes import Sizes
 
 Values = npt.NDArray[np.float64]
 Method = Literal["corrected t", "two-way"]
@@ -131,7 +132,7 @@ def estimate_mean(
     if "corrected t" in design.methods:
         assert design.n_train is not None  # as `methods` has it
         sd = float(values.std(ddof=1)) if np.ptp(values) > NEGLIGIBLE else least
-        inflated = sd * inflate_error(n_seeds, design.n_test, design.n_train)
+        inflated = sd * inflate_error(n_seeds, Sizes(n_test=design.n_test, n_train=design.n_train))
         errors.append(StandardError("corrected t", inflated, n_seeds - 1))
     two_way = _estimate_two_way(values, draws, n_shared, least)
     if two_way is not None:

@@ -17,11 +17,15 @@ class StatisticsSettings(Settings):
     """The plan of the analysis, fixed before the run."""
 
     metric: Endpoint = Field(
-        "accuracy", description=f"Primary endpoint: {', '.join(list_endpoints())}."
+        "auc", description=f"Primary endpoint: {', '.join(list_endpoints())}."
     )
     alpha: float = Field(0.05, gt=0, lt=0.5, description="Error rate after Holm's correction.")
-    margin: float = Field(
-        0.03, gt=0, lt=1, description="Differences inside ± margin count as equivalent."
+    margin: float | None = Field(
+        None,
+        gt=0,
+        lt=1,
+        description="Differences inside ± margin count as equivalent; by default that of the "
+        "endpoint. A share of the baseline's value where the endpoint is an error (brier).",
     )
     prevalence: float | None = Field(
         None,

@@ -9,4 +9,4 @@ def _measure(sample: Sample) -> Values:
     return divide(sample.hits.sum(-1), sample.n_images)
 
 
-ACCURACY = Metric("accuracy", "Accuracy", _measure, share_of="all")
+ACCURACY = Metric("accuracy", "Accuracy", _measure, share_of="all", has_threshold=True)

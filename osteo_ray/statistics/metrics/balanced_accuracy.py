@@ -12,4 +12,4 @@ def _measure(sample: Sample) -> Values:
     return np.asarray(measure_classes(sample).mean(-1))
 
 
-BALANCED_ACCURACY = Metric("balanced_accuracy", "Balanced accuracy", _measure)
+BALANCED_ACCURACY = Metric("balanced_accuracy", "Balanced accuracy", _measure, has_threshold=True)

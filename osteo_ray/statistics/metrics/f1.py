@@ -10,4 +10,12 @@ def _measure(sample: Sample) -> Values:
     return sample.average(divide(2 * sample.hits, sample.given + sample.called, 0.0))
 
 
-F1 = Metric("f1", "F1", _measure)
+F1 = Metric(
+    "f1",
+    "F1",
+    _measure,
+    refused_because="it rewards a classifier that calls everything positive where that class is "
+    "common; take mcc or balanced_accuracy",
+    has_threshold=True,
+    is_one_sided=True,
+)

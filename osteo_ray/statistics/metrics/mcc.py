@@ -16,4 +16,4 @@ def _measure(sample: Sample) -> Values:
     return np.where(spread_given > 0, correlation, np.nan)
 
 
-MCC = Metric("mcc", "MCC", _measure, lowest=-1.0)
+MCC = Metric("mcc", "MCC", _measure, lowest=-1.0, has_threshold=True, margin=0.06)

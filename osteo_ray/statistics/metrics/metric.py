@@ -21,7 +21,13 @@ class Metric:
         lowest: The lowest value that it can take.
         share_of: Which images it is the share of, if it is the share of images classified
             correctly; None for every other metric.
-        may_be_endpoint: Whether a comparison may rest on it.
+        refused_because: Why no comparison may rest on it, and what to take instead, as a clause;
+            None for a metric that may be an endpoint.
+        margin: The smallest difference that matters, unless the user says another.
+        margin_is_relative: The margin is a share of the baseline's value, as for an error whose
+            size depends on how hard the images are.
+        has_threshold: It depends on a threshold, which can move while scores stay in order.
+        is_one_sided: It looks at one class, so that it matters which one is positive.
         short_label: A label for narrow tables; None for `label`.
     """
 
@@ -31,8 +37,17 @@ class Metric:
     higher_is_better: bool = True
     lowest: float = 0.0
     share_of: Literal["all", "positive", "negative"] | None = None
-    may_be_endpoint: bool = True
+    refused_because: str | None = None
+    margin: float = 0.03
+    margin_is_relative: bool = False
+    has_threshold: bool = False
+    is_one_sided: bool = False
     short_label: str | None = None
+
+    @property
+    def may_be_endpoint(self) -> bool:
+        """Whether a comparison may rest on it."""
+        return self.refused_because is None
 
     @property
     def heading(self) -> str:

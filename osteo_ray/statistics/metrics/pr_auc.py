@@ -24,4 +24,4 @@ def _measure(sample: Sample) -> Values:
     return sample.average_rankings(measure_average_precision)
 
 
-PR_AUC = Metric("pr_auc", "PR-AUC", _measure)
+PR_AUC = Metric("pr_auc", "PR-AUC", _measure, is_one_sided=True)

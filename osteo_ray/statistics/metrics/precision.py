@@ -10,4 +10,12 @@ def _measure(sample: Sample) -> Values:
     return sample.average(divide(sample.hits, sample.called, 0.0))
 
 
-PRECISION = Metric("precision", "Precision", _measure)
+PRECISION = Metric(
+    "precision",
+    "Precision",
+    _measure,
+    refused_because="it rewards a classifier that calls a single sure image positive; take pr_auc, "
+    "or sensitivity_at_specificity_95",
+    has_threshold=True,
+    is_one_sided=True,
+)

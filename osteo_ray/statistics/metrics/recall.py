@@ -14,4 +14,13 @@ def _measure(sample: Sample) -> Values:
     return sample.average(measure_classes(sample))
 
 
-RECALL = Metric("recall", "Recall", _measure, share_of="positive")
+RECALL = Metric(
+    "recall",
+    "Recall",
+    _measure,
+    share_of="positive",
+    refused_because="it rewards a classifier that calls everything positive; take "
+    "sensitivity_at_specificity_90, which fixes the false alarms first",
+    has_threshold=True,
+    is_one_sided=True,
+)

@@ -12,13 +12,23 @@ from osteo_ray.statistics.metrics.metric import Metric
 from osteo_ray.statistics.metrics.pr_auc import PR_AUC
 from osteo_ray.statistics.metrics.precision import PRECISION
 from osteo_ray.statistics.metrics.recall import RECALL
+from osteo_ray.statistics.metrics.sensitivity_at_specificity import (
+    SENSITIVITY_AT_SPECIFICITY_90,
+    SENSITIVITY_AT_SPECIFICITY_95,
+)
 from osteo_ray.statistics.metrics.specificity import SPECIFICITY
+from osteo_ray.statistics.metrics.specificity_at_sensitivity import (
+    SPECIFICITY_AT_SENSITIVITY_90,
+    SPECIFICITY_AT_SENSITIVITY_95,
+)
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
         *(ACCURACY, PRECISION, RECALL, SPECIFICITY, F1, AUC),
         *(BALANCED_ACCURACY, MCC, PR_AUC, BRIER, CALIBRATION_ERROR),
+        *(SENSITIVITY_AT_SPECIFICITY_90, SENSITIVITY_AT_SPECIFICITY_95),
+        *(SPECIFICITY_AT_SENSITIVITY_90, SPECIFICITY_AT_SENSITIVITY_95),
     )
 }
 """By name."""
@@ -36,6 +46,11 @@ def check_endpoint(name: str) -> str:
         ValueError: There is no such metric, or it may not be an endpoint.
     """
     known = list_endpoints()
+    if name in METRICS and name not in known:
+        raise ValueError(
+            f"Expected an endpoint that no degenerate classifier wins, but got `{name}`: "
+            f"{METRICS[name].refused_because}. {METRICS[name].label} is reported in any case."
+        )
     if name not in known:
         raise ValueError(
             f"Expected a metric among {', '.join(known)}, but got `{name}`." + suggest(name, known)

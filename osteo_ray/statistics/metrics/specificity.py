@@ -11,4 +11,13 @@ def _measure(sample: Sample) -> Values:
     return sample.average(divide(negatives - false_positives, negatives))
 
 
-SPECIFICITY = Metric("specificity", "Specificity", _measure, share_of="negative")
+SPECIFICITY = Metric(
+    "specificity",
+    "Specificity",
+    _measure,
+    share_of="negative",
+    refused_because="it rewards a classifier that calls nothing positive; take "
+    "specificity_at_sensitivity_90, which fixes the missed cases first",
+    has_threshold=True,
+    is_one_sided=True,
+)

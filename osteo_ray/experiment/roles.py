@@ -1,0 +1,151 @@
+"""Which arm plays which part in a verdict: by the roles of the arms, or as the user says."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from osteo_ray.arms.arm import ORIGINAL
+from osteo_ray.arms.pairs import choose_judged, list_controls
+from osteo_ray.arms.registry import ARMS, find_roles
+from osteo_ray.arms.roles import Candidate, Control, Oracle, SanityCheck
+from osteo_ray.base.errors import InputError, suggest
+
+NAMED_CONTROL = "explained by a control"
+"""What a gain is called that a control of the user's own accounts for."""
+
+
+@dataclass(frozen=True)
+class ControlRole:
+    """A planned control, and what a gain is that it accounts for.
+
+    Attributes:
+        name: Of the arm.
+        verdict: What the gain is called then.
+        meaning: The same as a clause: "a second training performs as well".
+        if_as_good_as_baseline: What it means if the control is no worse than the baseline, as a
+            clause; None if that means nothing.
+    """
+
+    name: str
+    verdict: str
+    meaning: str
+    if_as_good_as_baseline: str | None = None
+
+
+@dataclass(frozen=True)
+class Roles:
+    """Which arm plays which part.
+
+    Attributes:
+        baseline: Training on the images as they are.
+        judged: Whose gain over the baseline is judged.
+        controls: Those planned, in the order in which they are asked.
+        needed: Names of the controls without which no gain is called real.
+        shuffled: Arms on shuffled labels, which must be at chance, with what it means if not.
+        memorising: The arm whose masks come from models that saw the labels; None without one.
+        if_only_memorising_gains: What it means if that one alone gains.
+        oracles: Arms whose masks know the label.
+    """
+
+    baseline: str
+    judged: str
+    controls: tuple[ControlRole, ...] = ()
+    needed: tuple[str, ...] = ()
+    shuffled: tuple[tuple[str, str], ...] = ()
+    memorising: str | None = None
+    if_only_memorising_gains: str = ""
+    oracles: tuple[str, ...] = ()
+
+
+def assign_roles(arms: Sequence[str], *, goes_on: bool = False) -> Roles:
+    """Assign roles by what the arms say of themselves.
+
+    Args:
+        arms: Names of the planned arms, in any order.
+        goes_on: The masked arms start from the weights of the first model.
+    """
+    known = [name for name in ARMS if name in arms]
+    judged = choose_judged(known)
+    candidate = ARMS[judged].role
+    lower = [name for name in find_roles(known, Candidate) if name != judged]
+    meaning = candidate.if_only_lower_gains if isinstance(candidate, Candidate) else None
+    return Roles(
+        baseline=ORIGINAL,
+        judged=judged,
+        controls=tuple(
+            ControlRole(name, role.verdict, role.words, role.if_as_good_as_baseline)
+            for name, role in list_controls(known).items()
+        ),
+        needed=tuple(
+            name
+            for name, role in find_roles(ARMS, Control).items()
+            if role.is_required(goes_on=goes_on)
+        ),
+        shuffled=tuple(
+            (name, role.words) for name, role in find_roles(known, SanityCheck).items()
+        ),
+        memorising=lower[0] if lower and meaning else None,
+        if_only_memorising_gains=meaning or "",
+        oracles=tuple(find_roles(known, Oracle)),
+    )
+
+
+def name_roles(
+    arms: Sequence[str],
+    *,
+    baseline: str | None = None,
+    judged: str | None = None,
+    controls: Sequence[str] | None = None,
+) -> Roles:
+    """Assign roles as the user says, and else by what the arms say of themselves.
+
+    Args:
+        arms: Names of all arms that there are.
+        baseline: The arm that the others are compared with.
+        judged: The arm whose gain is judged.
+        controls: Arms that a gain must exceed; by default those that are known as controls.
+
+    Raises:
+        InputError: A name is none of the arms, or the arms do not tell which one is judged.
+    """
+    for flag, names in (
+        ("--baseline", [baseline]),
+        ("--judged", [judged]),
+        ("--controls", controls or []),
+    ):
+        for name in names:
+            if name is not None and name not in arms:
+                raise InputError(
+                    f"Expected {flag} to name arms of the table, but got `{name}`; the table has "
+                    f"{', '.join(sorted(arms))}.{suggest(name, arms)}"
+                )
+    found = assign_roles(arms)
+    chosen = judged or (found.judged if found.judged in arms else None)
+    base = baseline or ORIGINAL
+    if chosen is None:
+        others = sorted(set(arms) - {base})
+        if len(others) != 1:
+            raise InputError(
+                "Expected an arm whose gain is judged, but the table has none of the arms of "
+                f"osteo_ray that can be: it has {', '.join(sorted(arms))}. Name it by --judged."
+            )
+        chosen = others[0]
+    own_roles = judged is None and baseline is None
+    if controls is None and own_roles and found.judged in arms:
+        return found
+    known = list_controls([name for name in ARMS if name in arms])
+    wanted = (
+        [name for name in known if name not in (base, chosen)] if controls is None else controls
+    )
+    return Roles(
+        baseline=base,
+        judged=chosen,
+        controls=tuple(
+            ControlRole(name, known[name].verdict, known[name].words)
+            if name in known
+            else ControlRole(name, NAMED_CONTROL, f"{name} performs as well")
+            for name in wanted
+        ),
+        needed=(),
+        shuffled=found.shuffled,
+        oracles=tuple(name for name in found.oracles if name != chosen),
+    )
