@@ -84,7 +84,7 @@ def bench_overhead(
 def _compare_both(config: CompareConfig, loop: Path, workers: int) -> Overhead:
     started = time.perf_counter()
     with connect(cpus=workers):
-        outcome = compare(config, quiet())
+        outcome = compare(config, quiet(), write_report=write_report)
     cluster_s = time.perf_counter() - started
     if outcome.failures:
         raise RuntimeError(f"A training failed: {outcome.failures[0]}")

@@ -29,6 +29,7 @@ from osteo_ray.data.masks import unpack_mask
 from osteo_ray.experiment.dataset import read_dataset, read_pixels
 from osteo_ray.experiment.trials import describe_experiment, plan_trials
 from osteo_ray.pipeline.compare.stages import compare
+from osteo_ray.report.page import write_report
 
 pytestmark = pytest.mark.ray
 
@@ -56,7 +57,7 @@ def tiny_config(out: Path, **settings: object) -> CompareConfig:
 
 
 def run_quietly(config: CompareConfig):
-    return compare(config, JobProgress(Console(file=io.StringIO())))
+    return compare(config, JobProgress(Console(file=io.StringIO())), write_report=write_report)
 
 
 @pytest.fixture(scope="module")

@@ -40,6 +40,7 @@ from osteo_ray.experiment.trials import Trial, describe_experiment
 from osteo_ray.pipeline.compare.stages import Outcome, compare
 from osteo_ray.report.export import export_run
 from osteo_ray.report.export_forms import read_export
+from osteo_ray.report.page import write_report
 
 pytestmark = pytest.mark.ray
 
@@ -72,7 +73,7 @@ def locate_there(client, s3_server: str) -> Locate:
 
 
 def run_quietly(config: CompareConfig) -> Outcome:
-    return compare(config, JobProgress(Console(file=io.StringIO())))
+    return compare(config, JobProgress(Console(file=io.StringIO())), write_report=write_report)
 
 
 @pytest.fixture(scope="module")

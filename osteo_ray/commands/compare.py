@@ -48,11 +48,12 @@ def run_compare(config: CompareConfig, captured: Capture) -> int:
     from osteo_ray.commands.logs import keeping_log
     from osteo_ray.pipeline.compare.prepare import locate_run
     from osteo_ray.pipeline.compare.stages import compare
+    from osteo_ray.report.page import write_report
 
     run = locate_run(config)
     captured.err.print(f"Run directory: {run.root}", highlight=False, soft_wrap=True)
     with keeping_log(captured, run):
-        outcome = compare(config, JobProgress(captured.err))
+        outcome = compare(config, JobProgress(captured.err), write_report=write_report)
     show_comparison(captured.out, outcome.comparison)
     captured.out.print(f"Report: {run.report}", highlight=False, soft_wrap=True)
     code = _tell_failures(outcome.failures, captured, run.logs / "driver.log")
@@ -135,8 +136,11 @@ def protocols_command(arguments: list[str]) -> int:
         from osteo_ray.base.progress import JobProgress
         from osteo_ray.commands.compare_tables import show_protocols
         from osteo_ray.pipeline.compare.protocols import compare_protocols
+        from osteo_ray.report.page import write_report
 
-        root, gains, outcomes = compare_protocols(config, JobProgress(captured.err))
+        root, gains, outcomes = compare_protocols(
+            config, JobProgress(captured.err), write_report=write_report
+        )
         captured.keep_log(root / "logs")
         show_protocols(captured.out, gains)
         for outcome in outcomes:

@@ -44,8 +44,9 @@ def run_audit(config: AuditConfig, captured: Capture) -> int:
     from osteo_ray.base.progress import JobProgress
     from osteo_ray.commands.compare_tables import show_audit
     from osteo_ray.pipeline.audit.audits import audit
+    from osteo_ray.report.audit_page import write_audit_page
 
-    outcome = audit(config, JobProgress(captured.err))
+    outcome = audit(config, JobProgress(captured.err), write_audit_page)
     show_audit(captured.out, outcome.audit)
     captured.out.print(f"Report: {outcome.out / 'audit.html'}", highlight=False, soft_wrap=True)
     if outcome.failures:

@@ -1,11 +1,11 @@
 """The audit job: read a set, find what is wrong with it, and write it down."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -29,11 +29,25 @@ from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.ingest.audit import Audit, audit_images, describe_audit
 from osteo_ray.pipeline.ingest.intake import take_in
 from osteo_ray.pipeline.ingest.reading import decode
-from osteo_ray.report.audit_page import write_audit_page
 
 _PICTURED_PAIRS = 60
 _PICTURE_PX = 240
 _TRAIN = "train"
+
+
+class WritePage(Protocol):
+    """Writes the page of an audit; `osteo_ray.report.audit_page.write_audit_page` is one."""
+
+    def __call__(
+        self,
+        path: Place,
+        source: str,
+        audit: Mapping[str, Any],
+        pairs: Sequence[Mapping[str, Any]],
+        pictures: Mapping[str, np.ndarray],
+        labels: Mapping[str, str],
+    ) -> object:
+        """Write the page."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +81,17 @@ def locate_audit(config: AuditConfig) -> Place:
     return out
 
 
-def audit(config: AuditConfig, progress: JobProgress) -> AuditOutcome:
+def audit(config: AuditConfig, progress: JobProgress, write_page: WritePage) -> AuditOutcome:
     """Audit a set of images; with `measure_leak`, train to say what its copies are worth.
 
     Writes audit.json, audit.html, images.parquet and rejects.parquet into the output directory, in
     place of those of an earlier audit: when copies are found, and again when they are weighed.
+
+    Args:
+        config: Of the audit.
+        progress: Where to say how far it is.
+        write_page: Writes audit.html. Called whenever audit.json has been written, so that the page
+            of a finished audit is there even if measuring the leak is cut off.
 
     Raises:
         InputError: The input cannot be used, or another process writes there; nothing was written,
@@ -81,11 +101,15 @@ def audit(config: AuditConfig, progress: JobProgress) -> AuditOutcome:
     out = locate_audit(config)
     source = None if config.data == PHANTOM else open_source(config.data)
     with hold(out, progress.say):
-        return _audit(config, out, source, progress)
+        return _audit(config, out, source, progress, write_page)
 
 
 def _audit(
-    config: AuditConfig, out: Place, source: Source | None, progress: JobProgress
+    config: AuditConfig,
+    out: Place,
+    source: Source | None,
+    progress: JobProgress,
+    write_page: WritePage,
 ) -> AuditOutcome:
     progress.say("start Ray")
     with connect(), _make_room(out) as room:
@@ -111,11 +135,11 @@ def _audit(
         source = source or open_source(str(room.phantom / "images"))
         described = describe_audit(found)
         pictures = _read_pictures(source, described)
-        _write(out, source, found, described, pictures)
+        _write(out, source, found, described, pictures, write_page)
         failures: list[Failure] = []
         if config.measure_leak:
             described["leak"], failures = _measure(config, found, room, Run(out / "leak"), progress)
-            _write(out, source, found, described, pictures)
+            _write(out, source, found, described, pictures, write_page)
     return AuditOutcome(out, described, failures)
 
 
@@ -155,13 +179,14 @@ def _write(
     found: Audit,
     described: dict[str, Any],
     pictures: dict[str, np.ndarray],
+    write_page: WritePage,
 ) -> None:
     images = found.images[IMAGES.names]
     write_table(out / "images.parquet", pa.Table.from_pandas(images, IMAGES, preserve_index=False))
     rejects = pa.Table.from_pandas(found.rejects, REJECTS, preserve_index=False)
     write_table(out / "rejects.parquet", rejects)
     write_json(out / "audit.json", described)
-    write_audit_page(
+    write_page(
         out / "audit.html",
         source.uri,
         described,

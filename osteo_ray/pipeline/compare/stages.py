@@ -1,6 +1,6 @@
 """The main job: stages that fill the cluster one after the other and end in tables on disk."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
@@ -40,7 +40,6 @@ from osteo_ray.pipeline.compare.prepare import (
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
 from osteo_ray.pipeline.compare.tracking import check_tracking, track_comparison
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
-from osteo_ray.report.page import write_report
 from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.predictions import NAMES, encode_predictions
 
@@ -89,12 +88,19 @@ class Finished:
     looks: tuple[LookTaken, ...]
 
 
-def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
+def compare(
+    config: CompareConfig,
+    progress: JobProgress,
+    *,
+    write_report: Callable[[Run], object] | None = None,
+) -> Outcome:
     """Run a comparison from images to verdict, or what an earlier try left of it.
 
     Args:
         config: Of the comparison.
         progress: Where to say how far it is.
+        write_report: Writes the page of a run whose tables are complete; called while the run is
+            still held, and before it is handed to MLflow.
 
     Raises:
         InputError: The input cannot be used, or another process works on the run; nothing was
@@ -106,7 +112,8 @@ def compare(config: CompareConfig, progress: JobProgress) -> Outcome:
         finished = run_trials(config, progress)
         results, comparison = conclude(finished)
         experiment = finished.experiment
-        write_report(experiment.run)
+        if write_report is not None:
+            write_report(experiment.run)
         untracked = None
         if config.mlflow:
             untracked = track_comparison(experiment, results, comparison)
