@@ -66,12 +66,12 @@ def _copies(sizes: tuple[int, ...] = (1000, 10_000), size_px: int = 96) -> None:
         size_px: Side of the images, in pixels.
     """
     from benchmarks.copies import bench_copies
-    from benchmarks.tables import show_findings
+    from benchmarks.tables import show_copies
     from osteo_ray.cluster.connection import connect
 
     with capture_noise() as captured, connect():
         for found in bench_copies(list(sizes), size_px=size_px):
-            show_findings(captured.out, found)
+            show_copies(captured.out, found)
 
 
 def _lime(

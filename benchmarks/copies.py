@@ -26,7 +26,7 @@ _SLICES = 8  # each plans the whole set anew
 
 
 @dataclass(frozen=True)
-class Finding:
+class FoundCopies:
     """How copies were found in a set of one size.
 
     Attributes:
@@ -50,7 +50,7 @@ class Finding:
     counts: dict[str, int]
 
 
-def bench_copies(sizes: list[int], *, size_px: int, seed: int = 0) -> Iterator[Finding]:
+def bench_copies(sizes: list[int], *, size_px: int, seed: int = 0) -> Iterator[FoundCopies]:
     """Draw phantoms with copies of every kind, a tenth of the set, and look for them.
 
     Args:
@@ -96,7 +96,7 @@ def _write_slice(
         }
 
 
-def _measure(root: Path, truth: pd.DataFrame) -> Finding:
+def _measure(root: Path, truth: pd.DataFrame) -> FoundCopies:
     with PeakMemory() as memory:
         started = time.perf_counter()
         ingest = ingest_images(open_source(str(root / "images")), root / "scratch")
@@ -111,7 +111,7 @@ def _measure(root: Path, truth: pd.DataFrame) -> Finding:
     copies = truth[truth["copy_of"] != ""]
     found = groups.loc[copies["path"]].to_numpy() == groups.loc[copies["copy_of"]].to_numpy()
     by_kind = pd.Series(found).groupby(copies["copy_kind"].to_numpy())
-    return Finding(
+    return FoundCopies(
         n_images=len(paths),
         read_s=read_s,
         find_s=find_s,

@@ -347,5 +347,5 @@ def test_interrupted_by_the_user_says_how_to_go_on(tmp_path: Path) -> None:
     process.send_signal(signal.SIGINT)
     printed, _ = process.communicate(timeout=90)
     assert process.returncode == 2
-    assert "the same command goes on from there" in " ".join(printed.split())
+    assert "Run the same command again to resume" in " ".join(printed.split())
     assert "Traceback" not in printed

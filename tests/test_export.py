@@ -28,9 +28,9 @@ from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment, plan_trials
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.trials import _make_sets
+from osteo_ray.pipeline.export.exports import export_run
+from osteo_ray.pipeline.export.forms import FORMS, Form, read_export
 from osteo_ray.pipeline.ingest.reading import decode
-from osteo_ray.report.export import export_run
-from osteo_ray.report.export_forms import FORMS, Form, read_export
 
 SIZE = 32
 N_IMAGES = 20
@@ -444,7 +444,7 @@ def test_cut_off_export_leaves_nothing_and_is_made_whole(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("osteo_ray.report.export.write_json", fail)
+        patch.setattr("osteo_ray.pipeline.export.exports.write_json", fail)
         with pytest.raises(InputError, match=r"can be written to.*No space left on device"):
             export_one(run, "folder", tmp_path)
     assert list_files(tmp_path) == {}

@@ -38,8 +38,8 @@ from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Trial, describe_experiment
 from osteo_ray.pipeline.compare.stages import Outcome, compare
-from osteo_ray.report.export import export_run
-from osteo_ray.report.export_forms import read_export
+from osteo_ray.pipeline.export.exports import export_run
+from osteo_ray.pipeline.export.forms import read_export
 from osteo_ray.report.page import write_report
 
 pytestmark = pytest.mark.ray

@@ -135,7 +135,7 @@ def describe_rounding(fits: Fits) -> str:
     return " or ".join(either) or "some rounded, some cut off"
 
 
-def list_findings(check: RowCheck) -> list[str]:
+def list_inconsistencies(check: RowCheck) -> list[str]:
     """Say in sentences what is wrong with a row; nothing if it is consistent."""
     row = check.row
     found = []

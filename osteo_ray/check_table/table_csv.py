@@ -50,7 +50,7 @@ class _Line:
         return int(text)
 
 
-def read_table(path: Path) -> PrintedTable:
+def read_printed_table(path: Path) -> PrintedTable:
     """Read a table: a header, then a line per row; columns between commas, semicolons or tabs.
 
     Columns: model, data_set; at least one of `METRICS`; n_positive and n_negative, or n_test alone

@@ -8,8 +8,8 @@ from typing import Any
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.remote import split_uri
 from osteo_ray.base.storage import locate
+from osteo_ray.commands.audit import parse_audit
 from osteo_ray.commands.compare import parse_compare
-from osteo_ray.commands.data import parse_audit
 from osteo_ray.commands.explain import parse_explain
 from osteo_ray.commands.job_paths import check_job_paths
 from osteo_ray.commands.reproduce import parse_reproduce

@@ -57,7 +57,7 @@ def export_command(arguments: list[str]) -> int:
         """
         from osteo_ray.base.runs import open_run
         from osteo_ray.base.storage import reach
-        from osteo_ray.report.export import export_run
+        from osteo_ray.pipeline.export.exports import export_run
 
         place = None if out is None else reach(out)
         for data_set in export_run(open_run(run), arm, form, out=place, models=models, seeds=seeds):
@@ -103,10 +103,10 @@ def check_table_command(arguments: list[str]) -> int:
     # Imported here: SciPy takes a second to import, and `--help` does without it.
     from osteo_ray.check_table import table_check
     from osteo_ray.check_table.published import list_printed_rows
-    from osteo_ray.check_table.table_csv import PrintedTable, read_table
+    from osteo_ray.check_table.table_csv import PrintedTable, read_printed_table
     from osteo_ray.commands.check_table_tables import show_table_check
 
-    table = PrintedTable(list_printed_rows(), ()) if path is None else read_table(path)
+    table = PrintedTable(list_printed_rows(), ()) if path is None else read_printed_table(path)
     found = table_check.check_table(table.rows)
     show_table_check(Console(), found, ignored=table.ignored)
     return DONE if found.is_consistent else FINDINGS

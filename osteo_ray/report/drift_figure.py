@@ -25,8 +25,9 @@ def draw_drift(points: Sequence[Mapping[str, Any]]) -> str:
     """Plot how far each reproduction of a run was off, a panel per figure.
 
     Args:
-        points: Oldest first: date; outcome; figures, by the names in `drift.WORST`; and changes,
-            what changed in the environment since the point before, in words.
+        points: Reproductions, oldest first, each with its `date`, its `outcome`, its `figures` by
+            name, and `changed_since_last`: what changed in the environment since the previous
+            one, in words.
 
     Returns:
         SVG as a data URI. Empty where there is nothing to draw.
@@ -83,11 +84,11 @@ def _draw_panel(axes: Axes, points: Sequence[Mapping[str, Any]], name: str) -> N
 def _mark_changes(panels: Sequence[Axes], points: Sequence[Mapping[str, Any]]) -> None:
     """Draw a line before each point whose environment is another than that of the one before."""
     for number, point in enumerate(points):
-        if not point["changes"]:
+        if not point["changed_since_last"]:
             continue
         for axes in panels:
             axes.axvline(number - 0.5, color=MUTED, lw=0.9, ls=(0, (3, 3)), zorder=0)
-        first, *rest = point["changes"]
+        first, *rest = point["changed_since_last"]
         text = first + (f" + {len(rest)}" if rest else "")
         beside = panels[0].get_xaxis_transform()
         label = panels[0].text(

@@ -6,10 +6,8 @@ It reads tables only: no model, no GPU, no cluster; so it can be made again at a
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -28,6 +26,7 @@ from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.report import figures
 from osteo_ray.report.reliability import draw_reliability
+from osteo_ray.report.templates import open_template
 from osteo_ray.report.timeline import draw_timeline, make_timeline
 from osteo_ray.statistics.settings import LOWER_IS_BETTER, METRIC_NAMES
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
@@ -64,45 +63,6 @@ def write_report(run: Run) -> Place:
     with write_whole(run.report) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
     return run.report
-
-
-def open_template(name: str) -> jinja2.Template:
-    """Open a template of this folder, with the formats that figures are written in."""
-    folder = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(
-        loader=folder, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    environment.filters.update(
-        score=format_score, points=format_points, p=format_p, duration=format_duration
-    )
-    return environment.get_template(name)
-
-
-def format_score(value: float | None, digits: int = 3) -> str:
-    """Return a fraction with fixed digits, a dash if it is missing: `0.250`."""
-    if value is None or not np.isfinite(value):
-        return "\N{EN DASH}"
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def format_points(value: float | None) -> str:
-    """Return a difference of fractions in percentage points, with its sign: `+2.1`."""
-    text = format_score(None if value is None else 100 * value, 1)
-    sign = "+" if value is not None and value > 0 else ""
-    return sign + text
-
-
-def format_p(value: float | None) -> str:
-    """Return a p value: `0.012`, `< 0.001`."""
-    return "< 0.001" if value is not None and value < 0.001 else format_score(value)
-
-
-def format_duration(seconds: float) -> str:
-    """Return a duration in its two largest units: `1 h 2 min`, `4.2 s`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
 
 
 def _collect(run: Run) -> dict[str, Any]:
