@@ -142,7 +142,8 @@ def show_speeds(console: Console, speeds: Iterable[Speed]) -> None:
         ("actors", "images/s", "times the first", "stage, s", "explaining, s"),
         [
             (
-                *(one.n_actors, *_fix(2, one.images_per_s, one.images_per_s / first.images_per_s)),
+                one.n_actors,
+                *_fix(2, one.images_per_s, one.images_per_s / first.images_per_s),
                 *_fix(1, one.stage_s, one.busy_s),
             )
             for one in found

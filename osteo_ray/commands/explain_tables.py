@@ -9,7 +9,7 @@ from osteo_ray.explain.jobs import Summary
 def show_explanations(console: Console, found: Summary) -> None:
     """Show how many images were explained, and why the first that failed did."""
     seconds = found.seconds_per_image
-    counts = {
+    counts: dict[str, str | int] = {
         "images": found.n_images,
         "  explained": found.n_images - found.n_failed,
         "    in this run of the command": found.n_new,

@@ -1,4 +1,4 @@
-"""What is made from a finished run, or from a printed one: report, export, check-table."""
+"""`osteo-ray report`, `export` and `check-table`: what is made of results that are there."""
 
 from pathlib import Path
 from typing import Annotated, Literal
@@ -8,6 +8,7 @@ from rich.console import Console
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.commands.parsing import DONE, FINDINGS
+from osteo_ray.commands.terminal import say
 
 
 def report_command(arguments: list[str]) -> int:
@@ -17,7 +18,7 @@ def report_command(arguments: list[str]) -> int:
         """Write the report of a run again from its tables.
 
         Args:
-            run: The run directory, a path or URI.
+            run: Path or URI of the run directory.
         """
         from osteo_ray.base.runs import open_run
         from osteo_ray.report.page import write_report
@@ -26,9 +27,9 @@ def report_command(arguments: list[str]) -> int:
         if not found.comparison.exists():
             raise InputError(
                 f"Expected a finished run, but {found.root} holds no comparison.json. Run "
-                "osteo-ray compare with that --out first."
+                "osteo-ray compare with this directory as --out first."
             )
-        Console().print(f"Report: {write_report(found)}", highlight=False, soft_wrap=True)
+        say(Console(), f"Report: {write_report(found)}")
 
     tyro.cli(report, prog="osteo-ray report", args=arguments)
     return DONE
@@ -48,12 +49,12 @@ def export_command(arguments: list[str]) -> int:
         """Write the images as an arm saw them, with masks, splits and a datasheet.
 
         Args:
-            run: The run directory, a path or URI.
-            arm: Which arm of the run.
-            form: PNG files, NumPy arrays or a Parquet file.
-            out: By default exports/ARM-FORM in the run directory.
-            models: By default all of the run.
-            seeds: By default all of the run.
+            run: Path or URI of the run directory.
+            arm: An arm of the run.
+            form: A folder of PNG files, NumPy arrays, or a Parquet file.
+            out: Where to write; by default exports/ARM-FORM in the run directory.
+            models: Models to export; by default all models of the run.
+            seeds: Seeds to export; by default all seeds of the run.
         """
         from osteo_ray.base.runs import open_run
         from osteo_ray.base.storage import reach
@@ -61,21 +62,22 @@ def export_command(arguments: list[str]) -> int:
 
         place = None if out is None else reach(out)
         for data_set in export_run(open_run(run), arm, form, out=place, models=models, seeds=seeds):
-            said = "Written" if data_set.is_new else "There already, left as it is"
-            Console().print(f"{said}: {data_set.path}", highlight=False, soft_wrap=True)
+            text = "Written" if data_set.is_new else "Already there, left unchanged"
+            say(Console(), f"{text}: {data_set.path}")
 
     tyro.cli(export, prog="osteo-ray export", args=arguments)
     return DONE
 
 
 _CHECK_TABLE_HELP = """\
-Say, row by row, which confusion matrices a printed table of results allows.
+List, row by row, the confusion matrices that a printed table of results allows.
 
 osteo-ray check-table FILE.csv takes the columns model, data_set, one or more of accuracy,
-precision, recall, specificity, f1 (as printed: the decimals say how exact a figure claims to be),
-n_positive and n_negative (or n_test alone), and, where a matrix is given, tp, fp, fn, tn. It lists
-the matrices that fit, names cells that contradict each other or the matrix, and bounds the p of
-McNemar's exact test between the rows of a model. Exit code 0: all rows are consistent; 3: findings.
+precision, recall, specificity, f1 (as printed: the number of decimals is the precision that a
+figure claims), n_positive and n_negative (or n_test alone), and, if a matrix is printed too, tp,
+fp, fn, tn. It lists the matrices that fit, names cells that contradict each other or the matrix,
+and bounds the p of McNemar's exact test between the rows of a model. Exit code 0: all rows are
+consistent; 3: findings.
 """
 
 
@@ -89,8 +91,8 @@ def check_table_command(arguments: list[str]) -> int:
         """Check a printed table.
 
         Args:
-            file: CSV file; docs/check-table.md has an example.
-            paper: Check the table of the paper that this program repeats.
+            file: A CSV file; docs/check-table.md has an example.
+            paper: Check the table of the paper that osteo_ray repeats.
         """
         if (file is None) != paper:
             got = "both" if paper else "neither"
