@@ -310,7 +310,7 @@ def test_audit_equals_that_in_a_folder(
     assert found == read_json(here / "audit.json")
     for name in ("images.parquet", "rejects.parquet"):
         assert read_table(there / name).equals(read_table(here / name))
-    assert "What the copies are worth" in (there / "audit.html").read_text()
+    assert "How much copies inflate accuracy" in (there / "audit.html").read_text()
     names = list_objects(client, "audit")
     assert sum(name.endswith("predictions.parquet") for name in names) == 4
     assert {name for name in names if not name.startswith("leak/")} == {

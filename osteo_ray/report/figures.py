@@ -6,6 +6,7 @@ masks PNG. Matplotlib is used through `Figure` alone: nothing here touches its g
 
 import base64
 import io
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -14,6 +15,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
+
+from osteo_ray.base.formatting import format_points
 
 ARM_LABELS = {
     "original": "Original",
@@ -92,16 +95,16 @@ def _draw_contrast(axes: Axes, row: float, contrast: Mapping[str, Any], alpha: f
     mean, low, high = (contrast.get(key) for key in ("difference", "low", "high"))
     if mean is None:
         return
-    text = f"{100 * mean:+.1f}"
+    text = format_points(mean)
     if low is not None and high is not None:
         axes.plot([100 * low, 100 * high], [row, row], color=INK, lw=1.7, zorder=3)
-        text += f"  [{100 * low:+.1f}, {100 * high:+.1f}]"
+        text += f"  [{format_points(low)}, {format_points(high)}]"
     p_holm = contrast.get("p_holm")
     filled = p_holm is not None and p_holm < alpha
     axes.plot(
         [100 * mean], [row], "D", ms=6, color=INK, mfc=INK if filled else "white", mew=1.4, zorder=4
     )
-    beside, text = axes.get_yaxis_transform(), text.replace("-", "\N{MINUS SIGN}")
+    beside = axes.get_yaxis_transform()
     axes.text(1.015, row, text, transform=beside, va="center", color=INK)
 
 
@@ -129,7 +132,9 @@ def draw_paired(
     Returns:
         SVG as a data URI.
     """
-    x, names = np.arange(len(arms)), [ARM_LABELS.get(arm, arm).replace(" ", "\n") for arm in arms]
+    x, width = np.arange(len(arms)), max(8, 100 // len(arms))
+    labels = [ARM_LABELS.get(arm, arm) for arm in arms]
+    names = [textwrap.fill(label, width, break_long_words=False) for label in labels]
 
     def draw(axes: Axes, seeds: Mapping[int, Mapping[str, float]]) -> None:
         # (seeds, arms); NaN where a training is missing
