@@ -167,7 +167,7 @@ def test_markup_in_names_is_shown_as_it_is(run) -> None:
     [
         ("", "has no row"),
         (HEADER, "has no row"),
-        (b"\xff\xfe\x00", "not text in it"),
+        (b"\xff\xfe\x00", "in another encoding"),
         ("data_set,accuracy,n_test\nx,0.8,10\n", "Line 1: Expected a column model"),
         ("model,data_set,n_test\na,x,10\n", "Line 1: Expected at least one of the columns acc"),
         ("model,data_set,acuracy\na,x,1\n", "Did you mean `accuracy`?"),

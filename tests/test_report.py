@@ -424,6 +424,7 @@ def test_plots_keep_text_as_text() -> None:
     forest = decode(draw_forest([contrast], margin=0.03, alpha=0.05))
     assert "$a_b$ &lt;i&gt;" in forest
     assert "LIME mask − Original" in forest
+    assert "−2.1  [−30.0, +25.8]" in forest
     paired = decode(draw_paired({"$m$": {0: {"original": 0.5}, 1: {}}}, ARMS, "Accuracy"))
     assert "$m$" in paired
 

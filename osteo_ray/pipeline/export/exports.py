@@ -1,8 +1,8 @@
-"""Hand on the data set that masking makes, for others to train on, without any model in it.
+"""Export the images that an arm showed its classifiers, for others to train on.
 
-One data set per model and seed: the images as an arm showed them to its classifier, the keep-masks,
-the split, what images are copies of one another, where it all comes from, and a datasheet. Three
-forms hold the same: a folder of PNG files, NumPy arrays, a Parquet file.
+There is one data set per model and seed: the images as the arm showed them to its classifier, the
+keep-masks, the split, groups of copies, provenance, and a datasheet; no model is included. It takes
+one of three forms with equal content: a folder of PNG files, NumPy arrays, or a Parquet file.
 """
 
 import shlex
@@ -29,13 +29,13 @@ from osteo_ray.pipeline.export.content import collect_content
 from osteo_ray.pipeline.export.forms import CONTENT, Content, Form, write_content
 from osteo_ray.pipeline.export.provenance import describe_origin, write_datasheet
 
-_PASSING = ("created", "osteo_ray", "not_explained")  # what may differ between equal exports
+_PASSING = ("created", "osteo_ray", "not_explained")  # may differ between equal exports
 _PROVENANCE = "provenance.json"
 
 
 @dataclass(frozen=True)
 class Written:
-    """A data set that was asked for: where it is, and whether it was not there before."""
+    """An exported data set: where it is, and whether it was written just now."""
 
     path: Place
     is_new: bool
@@ -50,20 +50,20 @@ def export_run(
     models: Sequence[str] = (),
     seeds: Sequence[int] = (),
 ) -> list[Written]:
-    """Export what an arm showed its classifiers, per model and seed to OUT/MODEL/seed-N/.
+    """Export what an arm showed its classifiers, for each model and seed to OUT/MODEL/seed-N/.
 
-    Each data set appears whole or not at all; one that is there already is left as it is.
+    Each data set is written whole or not at all; one that is already there is left unchanged.
 
     Args:
-        run: With finished masks, unless the arm needs none.
-        arm: One of the run's.
-        form: In which to write.
-        out: Where; by default `exports/ARM-FORM` in the run directory.
-        models: Of the run; all if empty.
-        seeds: Of the run; all if empty.
+        run: The run; its masks must be finished, unless the arm needs none.
+        arm: An arm of the run.
+        form: The form to write.
+        out: Where to write; by default `exports/ARM-FORM` in the run directory.
+        models: Models to export; all models of the run if empty.
+        seeds: Seeds to export; all seeds of the run if empty.
 
     Raises:
-        InputError: The run, or what is asked of it, is not there; `out` cannot be used.
+        InputError: The run lacks what is asked for, or `out` cannot be used.
     """
     config = read_finished(run)
     check_known("--arm", [arm], config.arms)
@@ -76,8 +76,8 @@ def export_run(
         experiment = describe_experiment(run, config, dataset)
     except OSError as error:
         raise InputError(
-            f"Expected the first weights that {run.config} names, since they tell which masks "
-            f"belong to the run, but {error.filename}: {error.strerror}. Put the file back."
+            f"Expected the first weights that {run.config} names, because they determine which "
+            f"masks belong to the run, but {error.filename}: {error.strerror}. Put the file back."
         ) from None
     trials = [
         Trial(model, seed, arm)
@@ -104,7 +104,7 @@ def export_run(
 
 
 def _is_there(place: Place, origin: Mapping[str, Any]) -> bool:
-    """Tell whether a data set of the same origin is there; refuse if anything else is."""
+    """Return whether a data set of the same origin is there; refuse anything else."""
     if not place.exists() or (place / UNFINISHED).exists():
         return False
     provenance = place / _PROVENANCE
@@ -158,11 +158,11 @@ def _write(
 
 @contextmanager
 def _marked(place: Place) -> Iterator[None]:
-    """Mark what is uploaded file by file, and remove what an upload that was cut off has left."""
+    """Mark an upload while it is unfinished, and remove what an interrupted one has left."""
     if isinstance(place, Path):
         yield
         return
     place.remove()
-    (place / UNFINISHED).write_text("Uploading it has not ended, or was cut off.\n")
+    (place / UNFINISHED).write_text("The upload of this folder is unfinished.\n")
     yield
     (place / UNFINISHED).unlink()
