@@ -120,13 +120,13 @@ class TestFidelity:
 
 def test_shares_are_those_of_the_steps() -> None:
     def spin(rounds: int) -> int:
-        return sum(number % 7 for number in range(rounds))
+        return sum(range(rounds))  # long enough that a busy machine does not matter
 
     def one() -> int:
-        return spin(300_000)
+        return spin(24_000_000)
 
     def other() -> int:
-        return spin(100_000)
+        return spin(8_000_000)
 
     shares = _measure_shares(lambda: (one(), other()), {"one": one, "other": other, "no": spin})
     assert shares["one"] == pytest.approx(0.75, abs=0.1)

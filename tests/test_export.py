@@ -433,7 +433,7 @@ def test_finished_export_is_left_as_it_is(run: Run, tmp_path: Path, capsys) -> N
     command = ["export", str(run.root), "--as", "npz", "--out", str(out)]
     assert main([*command, "--models", MODELS[0], "--seeds", "0", "1"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("There already, left as it is: ") == 2
+    assert printed.count("Already there, left unchanged: ") == 2
     assert list_files(out) == after
 
 

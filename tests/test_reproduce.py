@@ -430,6 +430,18 @@ def test_file_that_is_no_ledger_is_refused(tmp_path: Path, kind: str) -> None:
     assert path.read_bytes() == before
 
 
+def test_history_tells_what_changed_since_the_last_reproduction_of_the_same_run() -> None:
+    entries = [
+        make_entry(0),
+        make_entry(1, path="/runs/other", versions={"torch": "2.13.0"}),
+        make_entry(2, versions={"torch": "2.12.0"}),
+        make_entry(3, path="/runs/other", versions={"torch": "2.13.0"}),
+    ]
+    rows = tabulate_history(entries)
+    assert [row["changed_since_last"] for row in rows] == [[], [], ["torch 2.11.0 → 2.12.0"], []]
+    assert [row["id"] for row in rows] == [entry["id"] for entry in entries]
+
+
 # The page
 
 
