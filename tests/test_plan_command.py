@@ -115,6 +115,7 @@ def test_single_seed(run: Run) -> None:
     code, printed = run("--seeds", "1")
     assert code == 0
     assert "none: a test needs at least 2 seeds" in printed
+    assert "detectable with power 0.8 no possible difference" in printed
 
 
 def test_nothing_is_written(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
