@@ -365,8 +365,8 @@ def test_datasheet_has_every_section(run: Run, tmp_path: Path, arm: str) -> None
     assert "1 image(s) of the source were set aside" in text
     assert "train: 14 (`normal` 7, `worn: 50%/more` 7) - validation: 3 (" in text
     assert "18 groups" in text
-    assert "licence of the source images applies" in text
-    assert "The run had not come to a verdict" in text
+    assert "license of the source images applies" in text
+    assert "The run had no verdict yet" in text
     assert f"osteo-ray export {run.root} --arm {arm} --as npz" in text
     assert "\\" not in text
     assert "\n\n\n" not in (path / "DATASHEET.md").read_text()
@@ -376,7 +376,7 @@ def test_datasheet_says_what_black_is_and_what_leaks(exported: dict[str, Path]) 
     text = flatten(exported["folder"])
     assert "a black pixel (0) was masked out, or was black in the source" in text
     assert "the class that a classifier predicted" in text
-    assert "1 group(s) stand in more than one part" not in text
+    assert "1 group(s) are in more than one part" not in text
     assert "in another split's test set they would leak" in text
 
 
@@ -396,7 +396,7 @@ def test_datasheet_quotes_the_verdict(own_run: Run, tmp_path: Path) -> None:
 def test_datasheet_tells_of_groups_that_stand_in_two_parts(tmp_path: Path) -> None:
     leaky = make_run(tmp_path / "own", split="random", grouped={0: 0, 9: 0})
     text = flatten(export_one(leaky, "npz", tmp_path / "out"))
-    assert "1 group(s) stand in more than one part of this split: it leaks." in text
+    assert "1 group(s) are in more than one part of this split, so it leaks." in text
 
 
 # Where it goes, and doing it again
