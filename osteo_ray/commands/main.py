@@ -8,14 +8,16 @@ from rich.console import Console
 
 from osteo_ray.base.errors import IncompleteError, InputError, StorageError, suggest
 from osteo_ray.commands.audit import audit_command
+from osteo_ray.commands.check_table import check_table_command
 from osteo_ray.commands.compare import compare_command
 from osteo_ray.commands.explain import explain_command
+from osteo_ray.commands.export import export_command
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
 from osteo_ray.commands.phantom import phantom_command
 from osteo_ray.commands.plan import plan_command
 from osteo_ray.commands.protocols import protocols_command
+from osteo_ray.commands.report import report_command
 from osteo_ray.commands.reproduce import reproduce_command
-from osteo_ray.commands.results import check_table_command, export_command, report_command
 from osteo_ray.commands.submit import submit_command
 from osteo_ray.commands.terminal import ERROR, RESUMABLE, WARNING, say
 from osteo_ray.commands.validate import validate_command
