@@ -111,6 +111,13 @@ def test_pilot_gives_the_spread(run: Run, tmp_path: Path) -> None:
     assert "0.040, measured: a in the earlier run, 5 seeds, 12 test images each" in printed
 
 
+def test_difference_that_cannot_be_detected(run: Run) -> None:
+    code, printed = run("--seeds", "2")
+    assert code == 0
+    assert "detectable with power 0.8 no possible difference" in printed
+    assert "any number of seeds a true difference of 0.154" in printed
+
+
 def test_single_seed(run: Run) -> None:
     code, printed = run("--seeds", "1")
     assert code == 0
