@@ -93,25 +93,25 @@ def make_run(root: Path, grouped: dict[int, int] = GROUPED, **settings: Any) -> 
         path = experiment.path_of(trial)
         path.mkdir(parents=True)
         (path / "model.safetensors").write_bytes(WEIGHTS + str(trial).encode())
-    for one in list_explanations(experiment, second):
+    for job, one in list_explanations(experiment, second).items():
         masks = [
             {
-                "model": one.explainable.model,
-                "seed": one.explainable.seed,
-                "teacher": one.explainable.teacher,
-                "target": one.job.target,
+                "model": one.model,
+                "seed": one.seed,
+                "teacher": one.teacher,
+                "target": job.target,
                 "kind": kind,
                 "image_id": image_id,
                 "keep_mask": b"" if failed else pack_mask(rng.random((SIZE, SIZE)) < 0.3),
                 "error": ERROR if failed else None,
             }
-            for image_id in sorted(one.explainable.wanted)
-            for kind in one.explainable.kinds
+            for image_id in sorted(one.wanted)
+            for kind in one.kinds
             for failed in [image_id == IDS[FAILED]]
         ]
         for name, part in (("b", masks[:9]), ("a", masks[9:])):
             table = pa.Table.from_pylist(part, MASKS)
-            write_table(one.explainable.masks / f"{name}.parquet", table)
+            write_table(one.masks / f"{name}.parquet", table)
     return run
 
 
@@ -326,7 +326,7 @@ def test_provenance(run: Run, exported: dict[str, Path]) -> None:
         "seed": 0,
         "mask_models_sha256": {"original": hashlib.sha256(weights).hexdigest()},
         "data_fingerprint": experiment.fingerprint,
-        "lime": experiment.config.lime.model_dump(mode="json"),
+        "lime": experiment.settings.lime.model_dump(mode="json"),
         "split": {"protocol": "clean", "kind": "grouped", "ratio": [7, 2, 1], "folds": None},
         "image_size": SIZE,
         "classes": list(CLASSES),

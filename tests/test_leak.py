@@ -55,7 +55,7 @@ def test_audit_measures_what_copies_are_worth(
     out = tmp_path / "audit"
     with monkeypatch.context() as patch:  # cut off in training: what was found is there
         patch.setattr(
-            "osteo_ray.pipeline.audit.audits.measure_leak", Mock(side_effect=IncompleteError)
+            "osteo_ray.pipeline.audit.audit_set.measure_leak", Mock(side_effect=IncompleteError)
         )
         assert main(["audit", "--out", str(out), *FLAGS]) == 1
     assert "leak" not in json.loads((out / "audit.json").read_text())

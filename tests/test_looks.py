@@ -10,7 +10,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.config.build import build_config
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.comparison import Analysis
-from osteo_ray.experiment.looks import describe_looks, spend_alpha, take_look
+from osteo_ray.experiment.looks import LookTaken, describe_looks, spend_alpha, take_look
 
 
 def make_config(**statistics: Any) -> CompareConfig:
@@ -45,36 +45,42 @@ ANALYSIS = Analysis(
 )  # fmt: skip
 
 
+def look_at(results: pd.DataFrame, config: CompareConfig, number: int) -> LookTaken:
+    counts = [*config.statistics.looks, config.seeds]
+    spending = config.statistics.spending
+    return take_look(results, ANALYSIS, number, counts=counts, spending=spending)
+
+
 def test_a_large_gain_stops_at_the_first_look_and_pays_for_it() -> None:
-    look = take_look(make_results(0.2, 4), ANALYSIS, make_config(), 1)
+    look = look_at(make_results(0.2, 4), make_config(), 1)
     decision = look.decisions["m"]
     assert decision is not None
     assert (look.stop, decision.kind, look.n_seeds) == (True, "efficacy", 4)
     assert 0 < look.alpha_share < 0.5
     assert spend_alpha(ANALYSIS, look).alpha == pytest.approx(0.05 * look.alpha_share)
-    later = take_look(make_results(0.2, 10), ANALYSIS, make_config(), 3)
+    later = look_at(make_results(0.2, 10), make_config(), 3)
     assert look.alpha_share < later.alpha_share < 1
     assert describe_looks([look])[0]["decisions"]["m"]["kind"] == "efficacy"
 
 
 def test_a_middling_gain_goes_on_and_none_is_futile() -> None:
-    on = take_look(make_results(0.02, 4, sd=0.02), ANALYSIS, make_config(), 1)
+    on = look_at(make_results(0.02, 4, sd=0.02), make_config(), 1)
     assert on.stop is False
-    none = take_look(make_results(0.0, 7, sd=0.05), ANALYSIS, make_config(), 2)
+    none = look_at(make_results(0.0, 7, sd=0.05), make_config(), 2)
     decision = none.decisions["m"]
     assert decision is not None
     assert (none.stop, decision.kind) == (True, "futility")
 
 
 def test_without_looks_the_whole_error_rate_is_left() -> None:
-    only = take_look(make_results(0.2, 10), ANALYSIS, make_config(looks=()), 1)
+    only = look_at(make_results(0.2, 10), make_config(looks=()), 1)
     assert only.alpha_share == pytest.approx(1)
 
 
 def test_missing_trainings_do_not_stop_a_look() -> None:
-    few = take_look(make_results(0.2, 3), ANALYSIS, make_config(), 1)  # of 4
+    few = look_at(make_results(0.2, 3), make_config(), 1)  # of 4
     assert few.decisions["m"] is not None
-    one = take_look(make_results(0.2, 1), ANALYSIS, make_config(), 1)
+    one = look_at(make_results(0.2, 1), make_config(), 1)
     assert (one.decisions, one.stop) == ({"m": None}, False)
 
 

@@ -203,7 +203,11 @@ class TestOnRay:
     def test_smaller_images_are_faster(self, local_ray: None) -> None:
         rates = [
             measure_rates(
-                parse_plan(["--image-size", str(size_px)]), Slot(cpus=1, gpus=0), seconds=1.0
+                ("test_byobnet", "test_efficientnet"),
+                Slot(cpus=1, gpus=0),
+                image_size=size_px,
+                batch_size=16,
+                seconds=1.0,
             )
             for size_px in (32, 192)
         ]
@@ -211,6 +215,6 @@ class TestOnRay:
         assert all(rates[0][name] > rates[1][name] > 0 for name in rates[0])
 
     def test_unknown_model(self, local_ray: None) -> None:
-        config = parse_plan(["--models", "efficientnet_bo", "--weights", "none"])
+        slot = Slot(cpus=1, gpus=0)
         with pytest.raises(InputError, match="Did you mean `efficientnet_b"):
-            measure_rates(config, Slot(cpus=1, gpus=0), seconds=0.1)
+            measure_rates(["efficientnet_bo"], slot, image_size=32, batch_size=16, seconds=0.1)

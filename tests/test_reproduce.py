@@ -26,6 +26,7 @@ from osteo_ray.base.machine import describe_machine, hash_code
 from osteo_ray.base.progress import Clock, JobProgress
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, write_json, write_table
+from osteo_ray.cluster.connection import plan_resources
 from osteo_ray.commands.main import main
 from osteo_ray.commands.reproduce import parse_reproduce
 from osteo_ray.commands.reproduce_tables import describe_changes, show_reproduction
@@ -35,8 +36,9 @@ from osteo_ray.data.phantoms.sets import write_phantoms
 from osteo_ray.data.sources.opening import open_source
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment
+from osteo_ray.pipeline.compare.conclusion import Finished
 from osteo_ray.pipeline.compare.prepare import create_run
-from osteo_ray.pipeline.compare.stages import Finished, compare
+from osteo_ray.pipeline.compare.stages import compare
 from osteo_ray.pipeline.reproduce import rerun
 from osteo_ray.pipeline.reproduce.compare_runs import KINDS, compare_runs, compare_sources
 from osteo_ray.pipeline.reproduce.drift import Drift
@@ -105,8 +107,7 @@ def describe(run: Run, whole: Reproduction) -> Experiment:
 def compare_with(run: Run, whole: Reproduction, *, equal: bool = True) -> dict[str, Drift]:
     """Hold the rerun of `whole` against another run."""
     experiment = describe(run, whole)
-    dataset = read_dataset(run, experiment.config)
-    finished = Finished(experiment, dataset, [], Clock(), ())
+    finished = Finished(experiment, [], Clock())
     found = compare_runs(
         open_stored(str(run.root)), finished, None, ToleranceSettings(), equal_expected=equal
     )
@@ -298,10 +299,11 @@ def test_changed_source_is_named(local_ray: None, tmp_path: Path) -> None:
     source = tmp_path / "knees" / "images"
     config = build_config({**TINY, "data": str(source), "weights": "none", "seeds": 1})
     runs = [Run(tmp_path / name) for name in ("stored", "present")]
-    create_run(runs[0], config, open_source(str(source)), lambda: None)
+    layout = plan_resources(config.resources)
+    create_run(runs[0], config, open_source(str(source)), layout)
     victim = min(source.rglob("*.png"))
     Image.fromarray(255 - np.asarray(Image.open(victim))).save(victim)
-    create_run(runs[1], config, open_source(str(source)), lambda: None)
+    create_run(runs[1], config, open_source(str(source)), layout)
     stored = StoredRun(runs[0], config, {}, {})
     drift = compare_sources(stored, runs[1])
     assert drift.outcome == "drifted"

@@ -24,7 +24,15 @@ from osteo_ray.config.build import build_config
 from osteo_ray.data.decoding.images import resize_image
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import make_phantoms
-from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, plan_trials
+from osteo_ray.experiment.dataset import Dataset
+from osteo_ray.experiment.trials import (
+    Experiment,
+    FirstWeights,
+    MaskJob,
+    Trial,
+    describe_experiment,
+    plan_trials,
+)
 from osteo_ray.explain.jobs import Explainable, read_done
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.explain.superpixels import find_superpixels
@@ -69,18 +77,17 @@ def make_pixels() -> np.ndarray:
 
 def make_experiment(root: Path, **changes: Any) -> Experiment:
     settings = merge_settings({**SETTINGS, "out": str(root)}, changes)
-    return Experiment(
-        config=build_config(settings),
-        run=Run(root),
-        image_ids=np.array([f"image-{number:02}" for number in range(N_IMAGES)]),
-        labels=np.array(["normal", "worn"] * (N_IMAGES // 2)),
-        groups=np.arange(N_IMAGES),
-        paths=np.array([f"{number}.png" for number in range(N_IMAGES)]),
-        classes=("normal", "worn"),
-        splits={0: SPLIT, 1: np.roll(SPLIT, 1)},
-        fingerprint="data",
-        weights={MODEL: "none", "resnet18": "none"},
+    images = pd.DataFrame(
+        {
+            "image_id": [f"image-{number:02}" for number in range(N_IMAGES)],
+            "path": [f"{number}.png" for number in range(N_IMAGES)],
+            "label": ["normal", "worn"] * (N_IMAGES // 2),
+            "group": np.arange(N_IMAGES),
+        }
     )
+    splits = {0: SPLIT, 1: np.roll(SPLIT, 1)}
+    dataset = Dataset(images, splits, ("normal", "worn"), "data")
+    return describe_experiment(Run(root), build_config(settings), dataset)
 
 
 def write_pixels(experiment: Experiment, pixels: np.ndarray) -> None:
@@ -117,7 +124,7 @@ def explain(
     slices: tuple[tuple[str, int, int], ...] = (("part-a", 0, 10), ("part-b", 0, 6)),
 ) -> list[Explained]:
     """Call an `Explainer` on slices of the pixel files; return what it tells, call by call."""
-    worker = Explainer(list(explainables), experiment.config.lime, 2, SIZE_PX, "cpu", 1)
+    worker = Explainer(list(explainables), experiment.settings.lime, 2, SIZE_PX, "cpu", 1)
     files, starts, stops = zip(*slices, strict=True)
     batch = {
         "file": np.array([str(experiment.run.pixels / f"{name}.parquet") for name in files]),
@@ -182,7 +189,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory, pixels: np.ndarray) -> 
     first, second = plan_trials(experiment)
     for trial in first:
         run(experiment, trial, pixels)
-    explain(experiment, *(one.explainable for one in list_explanations(experiment, second)))
+    explain(experiment, *list_explanations(experiment, second).values())
     return experiment
 
 
@@ -539,7 +546,7 @@ def test_training_refuses_a_split_that_tears_a_group_apart(tmp_path: Path) -> No
     with pytest.raises(LeakError, match=r"1 group of images .*png \((train|test)\)"):
         run(torn, FIRST, make_pixels())
     assert not torn.is_done(FIRST)
-    random = replace(torn, config=make_experiment(tmp_path, split="random").config)
+    random = replace(torn, settings=make_experiment(tmp_path, split="random").settings)
     random.check_split(0)  # asked for, and reported
 
 
@@ -550,7 +557,7 @@ def test_key_tells_trials_apart() -> None:
     assert experiment.key_of(Trial("resnet18", 0, "lime")) not in keys
     for other in (
         replace(experiment, fingerprint="other data"),
-        replace(experiment, weights={MODEL: "other weights"}),
+        replace(experiment, weights={MODEL: FirstWeights(None, "other weights")}),
     ):
         assert other.key_of(FIRST) != experiment.key_of(FIRST)
 

@@ -43,7 +43,7 @@ def run_audit(config: AuditConfig, captured: Capture) -> int:
     """Run an audit, show its progress and its findings; return the exit code."""
     from osteo_ray.base.progress import JobProgress
     from osteo_ray.commands.compare_tables import show_audit
-    from osteo_ray.pipeline.audit.audits import audit
+    from osteo_ray.pipeline.audit.audit_set import audit
     from osteo_ray.report.audit_page import write_audit_page
 
     outcome = audit(config, JobProgress(captured.err), write_audit_page)

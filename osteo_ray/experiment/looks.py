@@ -7,10 +7,10 @@ from typing import Any
 import pandas as pd
 
 from osteo_ray.arms.arm import list_primary
-from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.comparison import Analysis
 from osteo_ray.statistics.pairing import TestValues
 from osteo_ray.statistics.sequential import Decision, LookPlan, decide, plan_looks
+from osteo_ray.statistics.settings import Spending
 
 
 @dataclass(frozen=True)
@@ -34,24 +34,39 @@ class LookTaken:
 
 
 def take_look(
-    results: pd.DataFrame, analysis: Analysis, config: CompareConfig, number: int
+    results: pd.DataFrame,
+    analysis: Analysis,
+    number: int,
+    *,
+    counts: Sequence[int],
+    spending: Spending,
 ) -> LookTaken:
     """Look at the primary contrast of each model.
 
     Args:
         results: Of the seeds that have run, as `metrics.compute_results` returns it.
         analysis: Of these seeds.
-        config: With all seeds that are planned, and the looks.
-        number: Of the look, from 1; one more than there are looks is the final analysis.
+        number: Number of the look, from 1; that of the last count is the final analysis.
+        counts: After how many seeds each look is planned, the final analysis included.
+        spending: How the error rate is spread over the looks.
     """
-    primary = list_primary(config.arms)
-    strictest = config.statistics.alpha / max(1, len(primary) * len(config.models))
-    counts = [*config.statistics.looks, config.seeds]
-    declared = _lay_out(counts, analysis, config, strictest)
-    share = declared.looks[number - 1].nominal_p / strictest
+    primary = list_primary(analysis.arms)
+    strictest = analysis.alpha / max(1, len(primary) * len(analysis.models))
+
+    def lay_out(counts: Sequence[int]) -> LookPlan:
+        return plan_looks(
+            counts[:-1],
+            counts[-1],
+            n_test=analysis.n_test,
+            n_train=analysis.n_train,
+            alpha=strictest,
+            spending=spending,
+        )
+
+    share = lay_out(counts).looks[number - 1].nominal_p / strictest
     decisions: dict[str, Decision | None] = {}
-    tested = TestValues.of(results, config.statistics.metric)
-    for model in config.models if primary else ():
+    tested = TestValues.of(results, analysis.metric)
+    for model in analysis.models if primary else ():
         seeds, values, _ = tested.pair(model, primary[0])
         before = [count for count in counts[: number - 1] if count < len(seeds)]
         if len(seeds) < 2:
@@ -59,23 +74,10 @@ def take_look(
             continue
         # Where trainings are missing, the looks are laid out by the seeds that there are.
         left = counts[number:] if number < len(counts) else []
-        plan = _lay_out([*before, len(seeds), *left], analysis, config, strictest)
+        plan = lay_out([*before, len(seeds), *left])
         decisions[model] = decide(values[0] - values[1], len(before) + 1, plan)
     stop = bool(decisions) and all(one is not None and one.stop for one in decisions.values())
     return LookTaken(number, counts[number - 1], share, decisions, stop)
-
-
-def _lay_out(
-    counts: Sequence[int], analysis: Analysis, config: CompareConfig, alpha: float
-) -> LookPlan:
-    return plan_looks(
-        counts[:-1],
-        counts[-1],
-        n_test=analysis.n_test,
-        n_train=analysis.n_train,
-        alpha=alpha,
-        spending=config.statistics.spending,
-    )
 
 
 def spend_alpha(analysis: Analysis, look: LookTaken) -> Analysis:

@@ -90,7 +90,7 @@ def export_run(
         for seed in dict.fromkeys(seeds or config.seed_numbers)
     ]
     _check_masks(experiment, trials)
-    origins = {trial: _describe_origin(trial, form, experiment) for trial in trials}
+    origins = {trial: _describe_origin(trial, form, experiment, config) for trial in trials}
     wanted = {
         trial: origin
         for trial, origin in origins.items()
@@ -291,7 +291,7 @@ def _collect(
     # The very batches of training, so that no other reading of an arm can creep in. Bytes / 255 in
     # float32 and back by rounding give the same bytes.
     numbers = np.zeros(len(order), np.int64)
-    background = experiment.config.background
+    background = experiment.settings.background
     seen = ImageSet(pixels[order], numbers, masks, ARMS[trial.arm].view, background)
     images = np.empty_like(seen.pixels)
     for start in range(0, len(order), _BATCH):
@@ -301,9 +301,11 @@ def _collect(
     return Content(rows, images, masks, experiment.classes)
 
 
-def _describe_origin(trial: Trial, form: Form, experiment: Experiment) -> dict[str, Any]:
+def _describe_origin(
+    trial: Trial, form: Form, experiment: Experiment, config: CompareConfig
+) -> dict[str, Any]:
     """Return what determines a data set, and when and by what it was written."""
-    config, arm = experiment.config, ARMS[trial.arm]
+    arm = ARMS[trial.arm]
     model_digests = {}
     for teacher, path in _list_mask_models(experiment, trial).items():
         model_digests[teacher] = digest_file(path)

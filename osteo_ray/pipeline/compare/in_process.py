@@ -1,7 +1,7 @@
 """A whole experiment in plain loops in this process: what the cluster does, without a cluster.
 
-For experiments that are too small to be spread, of which many run beside one another, and to hold
-the distributed run to.
+For experiments that are too small to distribute, many of which run beside one another; and as the
+reference for the distributed run, which must give the same bytes.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ _DEVICE = "cpu"
 
 
 def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int = 1) -> None:
-    """Train, explain and train again; what is there already is left as it is.
+    """Train, explain and train again; leave what exists already as it is.
 
     Args:
         experiment: What to run; its pixels lie in the run, too.
@@ -32,14 +32,14 @@ def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int
 
     first, second = plan_trials(experiment)
     train(first)
-    jobs = list_explanations(experiment, second)
-    pending = [job.explainable for job in jobs if job.n_done < job.n_wanted]
+    explanations = list_explanations(experiment, second)
+    pending = [one for one in explanations.values() if not one.wanted <= one.done]
     if pending:
         explainer = Explainer(
             pending,
-            experiment.config.lime,
+            experiment.settings.lime,
             len(experiment.classes),
-            experiment.config.image_size,
+            experiment.settings.image_size,
             _DEVICE,
             n_threads,
         )

@@ -1,59 +1,34 @@
-"""Which explanations trials need, and of which images. Free of Ray and of PyTorch."""
+"""The explanations that trials need, and the images they need them for. Free of Ray and PyTorch."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
 from osteo_ray.explain.jobs import Explainable, read_done
 
-_SAMPLES_PER_CLASS = 2  # test images of which heat maps are drawn for the report
+_SAMPLES_PER_CLASS = 2  # test images whose heat maps are drawn for the report
 
 
-@dataclass(frozen=True)
-class Explanations:
-    """Explanations by one classifier.
-
-    Attributes:
-        job: Whose, of which class.
-        explainable: What the explaining actors are told.
-    """
-
-    job: MaskJob
-    explainable: Explainable
-
-    @property
-    def n_wanted(self) -> int:
-        """Return how many images are to be explained."""
-        return len(self.explainable.wanted)
-
-    @property
-    def n_done(self) -> int:
-        """Return how many of the wanted images are explained already."""
-        return len(self.explainable.wanted & self.explainable.done)
-
-
-def list_explanations(experiment: Experiment, trials: Iterable[Trial]) -> list[Explanations]:
-    """List the explanations that trials need, each once."""
+def list_explanations(
+    experiment: Experiment, trials: Iterable[Trial]
+) -> dict[MaskJob, Explainable]:
+    """List the explanations that trials need, each once, as the explaining actors take them."""
     wanted: dict[MaskJob, np.ndarray] = {}
     for trial in trials:
         for job, images in experiment.list_jobs(trial).items():
             wanted[job] = wanted.get(job, np.zeros_like(images)) | images
     samples = _choose_samples(experiment)
-    return [
-        Explanations(job, _describe_job(experiment, job, images, samples))
-        for job, images in wanted.items()
-    ]
+    return {job: _describe_job(experiment, job, images, samples) for job, images in wanted.items()}
 
 
 def _describe_job(
     experiment: Experiment, job: MaskJob, images: np.ndarray, samples: frozenset[str]
 ) -> Explainable:
-    run, config = experiment.run, experiment.config
+    run = experiment.run
     model, seed = job.teacher.model, job.teacher.seed
     path = experiment.path_of(job.teacher)
-    # The one whose masks are the paper's; the others only serve a control.
+    # The classifier whose masks are the paper's; all others only serve a control.
     is_main = job == MaskJob(experiment.first_of(Trial(model, seed, "lime")))
     targets = None
     if job.target == "true":
@@ -64,7 +39,7 @@ def _describe_job(
         model=model,
         seed=seed,
         fingerprint=experiment.key_of(job.teacher),
-        lime_seed=config.seeds_of(seed).lime,
+        lime_seed=experiment.seeds[seed].lime,
         checkpoint=path / "model.safetensors",
         frozen=path / "frozen",
         masks=masks,
@@ -72,7 +47,7 @@ def _describe_job(
         faithfulness=run.faithfulness / model / f"seed-{seed}",
         faithfulness_ids=experiment.list_ids(seed, "test") if is_main else frozenset(),
         heatmaps=run.heatmaps / model / f"seed-{seed}",
-        heatmap_ids=samples if is_main and seed == config.first_seed else frozenset(),
+        heatmap_ids=samples if is_main and seed == experiment.first_seed else frozenset(),
         done=read_done(masks),
         teacher=job.teacher.arm,
         targets=targets,
@@ -81,8 +56,8 @@ def _describe_job(
 
 
 def _choose_samples(experiment: Experiment) -> frozenset[str]:
-    """Choose a few test images of the first seed for the report, the same at every rerun."""
-    in_test = experiment.splits[experiment.config.first_seed] == "test"
+    """Choose a few test images of the first seed for the report, the same in every rerun."""
+    in_test = experiment.splits[experiment.first_seed] == "test"
     chosen: list[str] = []
     for label in experiment.classes:
         ids = experiment.image_ids[in_test & (experiment.labels == label)]

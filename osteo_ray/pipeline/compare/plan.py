@@ -22,7 +22,7 @@ from osteo_ray.experiment.planning import (
     read_pilot,
 )
 from osteo_ray.pipeline.compare.calibration import measure_rates
-from osteo_ray.pipeline.compare.prepare import list_source, locate_run
+from osteo_ray.pipeline.compare.prepare import list_images, locate_run
 from osteo_ray.statistics.sequential import LookPlan, crossing_probabilities, plan_looks
 
 
@@ -64,7 +64,7 @@ def make_plan(config: PlanConfig) -> Plan:
         InputError: The data, the earlier run or the settings cannot be used.
     """
     compared = config.to_compare()
-    source = list_source(compared, locate_run(compared))
+    source = list_images(compared, locate_run(compared))
     counts = _count(compared, source)
     try:
         arm, baseline = _name_primary(compared.arms)
@@ -162,7 +162,12 @@ def measure_hours(config: PlanConfig, work: Work) -> Hours:
     """
     with connect():
         layout = plan_resources(config.resources)
-        rates = measure_rates(config, layout.slot)
+        rates = measure_rates(
+            config.models,
+            layout.slot,
+            image_size=config.image_size,
+            batch_size=config.training.per_worker_batch_size,
+        )
     return estimate_hours(
         work,
         rates,

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from osteo_ray.experiment.trials import plan_trials
-from osteo_ray.pipeline.compare.stages import Finished
+from osteo_ray.pipeline.compare.conclusion import Finished
 from osteo_ray.pipeline.reproduce.drift import Drift, judge
 from osteo_ray.pipeline.reproduce.environment import Change, expects_equal_bits
 from osteo_ray.pipeline.reproduce.ledger import Entry
