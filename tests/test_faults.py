@@ -236,7 +236,7 @@ def test_processes_that_hang_end_the_stage(cluster, reference, log: Log, tmp_pat
     with connected(cluster, log, FAULT_PAUSE_S="1"):
         saboteur.start()
         with pytest.raises(IncompleteError) as raised:
-            train(experiment, trials, pixels)
+            train(experiment, trials, pixels, stall_timeout=60)
     said = str(raised.value)
     assert "Nothing was computed for 60 s, during: sweep. The cluster has" in said
     assert "0 of 2 CPUs are free" in said

@@ -530,7 +530,7 @@ def test_key_changes_with_what_changes_a_result(arm: str, changes: dict[str, Any
 
 @pytest.mark.parametrize("arm", ["original", "lime"])
 def test_key_changes_with_the_split(arm: str) -> None:
-    experiment = make_experiment(Path("/nowhere"))
+    experiment = make_experiment(Path("/nowhere"), seeds=2)
     splits = {0: SPLIT, 1: np.roll(SPLIT, 2)}
     moved = replace(experiment, splits=splits)
     for seed, same in ((0, True), (1, False)):
@@ -553,7 +553,7 @@ def test_training_refuses_a_split_that_tears_a_group_apart(tmp_path: Path) -> No
 def test_key_tells_trials_apart() -> None:
     keys = {_key(arm, seed) for arm in ARM_NAMES for seed in (0, 1)}
     assert len(keys) == 2 * len(ARM_NAMES)
-    experiment = make_experiment(Path("/nowhere"))
+    experiment = make_experiment(Path("/nowhere"), models=[MODEL, "resnet18"])
     assert experiment.key_of(Trial("resnet18", 0, "lime")) not in keys
     for other in (
         replace(experiment, fingerprint="other data"),
@@ -590,7 +590,7 @@ def test_lime_settings_belong_to_masked_arms_and_masks_only(changes: dict[str, A
 
 
 def test_arms_of_a_seed_share_masks_of_one_teacher() -> None:
-    experiment = make_experiment(Path("/run"))
+    experiment = make_experiment(Path("/run"), seeds=2)
     arms = ("lime", "random_mask", "silhouette", "complement", "other_image_mask", "mean_mask")
     jobs = {job for arm in arms for job in experiment.list_jobs(Trial(MODEL, 0, arm))}
     assert jobs == {MaskJob(FIRST)}
