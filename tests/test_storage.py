@@ -56,7 +56,7 @@ from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import build_classifier, load_classifier, save_classifier
 from osteo_ray.models.settings import TrainingSettings
-from osteo_ray.models.training import train_classifier
+from osteo_ray.models.training import Recipe, TrainingData, Worker, train_classifier
 
 BUCKET = "results"
 
@@ -587,11 +587,9 @@ class TestModels:
             )
             train_classifier(
                 classifier,
-                images,
-                images,
-                TrainingSettings(epochs=epochs, per_worker_batch_size=4),
-                seed=1,
-                device=torch.device("cpu"),
+                TrainingData(images, images),
+                Recipe(TrainingSettings(epochs=epochs, per_worker_batch_size=4), seed=1),
+                Worker(torch.device("cpu")),
                 checkpoint=checkpoint,
                 checkpoint_interval_s=0,
             )

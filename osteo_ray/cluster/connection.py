@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.base.interruption import end_on
 from osteo_ray.base.machine import describe_machine, hash_code
-from osteo_ray.cluster.placement import Plan, Resources, describe_shortage, lay_out
+from osteo_ray.cluster.placement import Layout, Resources, describe_shortage, lay_out
 from osteo_ray.cluster.settings import ResourceSettings
 
 _PACKAGES = (
@@ -62,7 +62,7 @@ def _tell_terminated() -> IncompleteError:
 
 def plan_resources(
     settings: ResourceSettings, say: Callable[[str], None] = lambda text: None
-) -> Plan:
+) -> Layout:
     """Lay a run out on the cluster that is connected; wait for nodes where some are to come.
 
     Args:
@@ -76,7 +76,7 @@ def plan_resources(
     to_come = _ask_autoscaler()
     gpus_to_come = 0 if to_come is None else to_come.get("GPU", 0)
 
-    def look() -> Plan:
+    def look() -> Layout:
         return lay_out(_list_nodes(), settings, gpus_to_come=gpus_to_come)
 
     plan = look()
@@ -105,12 +105,12 @@ def _ask_autoscaler() -> Resources | None:
     return None if most is None else {name: float(amount) for name, amount in most.items()}
 
 
-def _may_fit(plan: Plan, most: Resources) -> bool:
+def _may_fit(plan: Layout, most: Resources) -> bool:
     bundle = plan.slot.bundle
     return all(most.get(name, 0) >= amount * plan.workers for name, amount in bundle.items())
 
 
-def _wait_for_nodes(plan: Plan, look_again: Callable[[], Plan], wait_s: float) -> Plan:
+def _wait_for_nodes(plan: Layout, look_again: Callable[[], Layout], wait_s: float) -> Layout:
     """Ask an autoscaler, if there is one, for what a plan lacks, and wait for it."""
     until = time.monotonic() + wait_s
     request_resources(bundles=[*[plan.slot.bundle] * plan.workers, plan.explainer.bundle])
@@ -160,7 +160,7 @@ def describe_cluster() -> dict[str, Any]:
     }
 
 
-def describe_environment(plan: Plan) -> dict[str, Any]:
+def describe_environment(plan: Layout) -> dict[str, Any]:
     """Return when, with which versions and on what a run was begun, for its record."""
     return {
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
@@ -173,7 +173,7 @@ def describe_environment(plan: Plan) -> dict[str, Any]:
     }
 
 
-def describe_workers(plan: Plan) -> dict[str, Any]:
+def describe_workers(plan: Layout) -> dict[str, Any]:
     """Return what the work runs on, as far as numbers depend on it.
 
     Returns:

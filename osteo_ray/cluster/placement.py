@@ -59,7 +59,7 @@ def _divide(whole: float, part: float) -> int:
 
 
 @dataclass(frozen=True)
-class Plan:
+class Layout:
     """How a run is laid out on the cluster.
 
     Attributes:
@@ -117,8 +117,8 @@ def _count(number: int, noun: str) -> str:
 
 def lay_out(
     nodes: Sequence[Resources], settings: ResourceSettings, *, gpus_to_come: float = 0
-) -> Plan:
-    """Lay a run out on nodes. Whether it finds room at all, `Plan.fits` tells.
+) -> Layout:
+    """Lay a run out on nodes. Whether it finds room at all, `Layout.fits` tells.
 
     Where the cluster has GPUs, a worker gets one and nodes without are left to reading images:
     a training on a CPU would hold up the stage that the others have long finished.
@@ -134,7 +134,7 @@ def lay_out(
     slot = Slot(settings.cpus_per_worker, gpus)
     share = settings.gpus_per_explainer
     explainer = Slot(settings.cpus_per_worker, gpus if share is None else share)
-    return Plan(
+    return Layout(
         slot=slot,
         workers=settings.workers,
         slots=sum(slot.count_on(node) for node in nodes),
@@ -144,7 +144,7 @@ def lay_out(
     )
 
 
-def describe_shortage(plan: Plan, to_come: Resources | None, waited_s: float) -> str:
+def describe_shortage(plan: Layout, to_come: Resources | None, waited_s: float) -> str:
     """Say why a plan does not fit, and what to do.
 
     Args:

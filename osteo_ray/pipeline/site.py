@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from osteo_ray.base.events import Explained
 from osteo_ray.base.progress import Clock, JobProgress, Report
 from osteo_ray.cluster.observer import Observer
-from osteo_ray.cluster.placement import Plan
+from osteo_ray.cluster.placement import Layout
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.cluster.watchdog import watch
 
@@ -50,7 +50,7 @@ class Site:
         observer: Counts and logs what is done.
     """
 
-    layout: Plan
+    layout: Layout
     resources: ResourceSettings
     progress: JobProgress
     clock: Clock

@@ -24,7 +24,7 @@ from osteo_ray.base.tables import (
     write_yaml,
 )
 from osteo_ray.cluster.connection import describe_environment
-from osteo_ray.cluster.placement import Plan
+from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.build import build, read_yaml
 from osteo_ray.config.compare import PLANNED, CompareConfig
 from osteo_ray.config.parts import SplitSettings
@@ -89,7 +89,7 @@ def create_run(
     run: Run,
     config: CompareConfig,
     source: Source | None,
-    layout: Plan,
+    layout: Layout,
     *,
     confirm: Callable[[], None] = lambda: None,
     report: Report = ignore_progress,

@@ -20,13 +20,14 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.runs import place_logs
-from osteo_ray.cluster.placement import Plan
+from osteo_ray.cluster.placement import Layout
 from osteo_ray.cluster.watchdog import Beat, watch
 from osteo_ray.experiment.trials import Experiment, Trial
+from osteo_ray.models.epochs import Epoch, TrainingListener
 from osteo_ray.pipeline.site import Site, StageListener
 
 if TYPE_CHECKING:
-    from osteo_ray.models.training import Epoch
+    from osteo_ray.models.training import Worker
 
 _REPORT_INTERVAL_S = 2.0
 _MOST_PENDING = "16"  # trials that wait for room, so that an added node is filled at once
@@ -50,7 +51,7 @@ class _Means:
         beat: Tells the watchdog that something was computed.
     """
 
-    layout: Plan
+    layout: Layout
     max_retries: int
     beat: Beat
 
@@ -135,7 +136,7 @@ def run_sweep(
     ]
 
 
-def _trial_resources(layout: Plan) -> dict[str, float]:
+def _trial_resources(layout: Layout) -> dict[str, float]:
     if layout.workers > 1:
         # The trial only waits for its workers, which request CPUs themselves. It must not hold even
         # a part of one, or the last worker might wait forever. Tune refuses an empty request.
@@ -164,34 +165,51 @@ def _run_here(
 ) -> str:
     import torch
 
-    n_epochs = experiment.settings.training.epochs
+    from osteo_ray.models.training import Worker
+
     slot = means.layout.slot
-    reported_at = time.monotonic()
-
-    def report(epoch: "Epoch") -> None:
-        nonlocal reported_at
-        if time.monotonic() - reported_at > _REPORT_INTERVAL_S:
-            reported_at = time.monotonic()
-            tune.report({"share": (epoch.number + 1) / n_epochs})
-
-    return _train(
-        trial,
-        experiment,
-        ray.get(pixels[0]),
-        device=torch.device(slot.device),
-        n_threads=slot.cpus,
-        on_epoch=report,
-        on_step=means.beat,
-    )
+    worker = Worker(torch.device(slot.device), slot.cpus)
+    listener = _TrialListener(means.beat, experiment.settings.training.epochs)
+    return _train(trial, experiment, ray.get(pixels[0]), worker, listener)
 
 
-def _train(trial: Trial, experiment: Experiment, pixels: np.ndarray, **named: Any) -> str:
+class _BeatListener(TrainingListener):
+    """Tells the watchdog of each step."""
+
+    def __init__(self, beat: Beat) -> None:
+        self.beat = beat
+
+    def step_ended(self) -> None:
+        self.beat()
+
+
+class _TrialListener(_BeatListener):
+    """Tells the watchdog of each step, and Tune every few seconds of the epochs that have ended."""
+
+    def __init__(self, beat: Beat, n_epochs: int) -> None:
+        super().__init__(beat)
+        self.n_epochs = n_epochs
+        self.reported_at = time.monotonic()
+
+    def epoch_ended(self, epoch: Epoch) -> None:
+        if time.monotonic() - self.reported_at > _REPORT_INTERVAL_S:
+            self.reported_at = time.monotonic()
+            tune.report({"share": (epoch.number + 1) / self.n_epochs})
+
+
+def _train(
+    trial: Trial,
+    experiment: Experiment,
+    pixels: np.ndarray,
+    worker: "Worker",
+    listener: TrainingListener,
+) -> str:
     """Run a trial; return an empty string, or why no retry would help."""
     from osteo_ray.models.training import DivergedError
     from osteo_ray.pipeline.compare.trials import run_trial
 
     try:
-        run_trial(trial, experiment, pixels, **named)
+        run_trial(trial, experiment, pixels, worker, listener)
     except DivergedError as error:
         return str(error)
     return ""
@@ -236,19 +254,14 @@ def _run_rank(config: dict[str, Any]) -> str:
     """Train as one of the workers of a TorchTrainer, which has set the process group up."""
     from ray.train.torch import get_device
 
-    from osteo_ray.models.training import Ranks
+    from osteo_ray.models.training import Worker
 
     context = ray.train.get_context()
-    slot = config["slot"]
-    return _train(
-        config["trial"],
-        config["experiment"],
-        ray.get(config["pixels"][0]),
-        device=get_device(),
-        n_threads=slot.cpus,
-        ranks=Ranks(context.get_world_rank(), context.get_world_size()),
-        on_step=config["beat"],
+    worker = Worker(
+        get_device(), config["slot"].cpus, context.get_world_rank(), context.get_world_size()
     )
+    pixels, listener = ray.get(config["pixels"][0]), _BeatListener(config["beat"])
+    return _train(config["trial"], config["experiment"], pixels, worker, listener)
 
 
 class _ProgressCallback(tune.Callback):

@@ -13,7 +13,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, digest_file, reach
 from osteo_ray.base.tables import READ_IMAGES, read_json, write_json
 from osteo_ray.cluster.connection import describe_environment
-from osteo_ray.cluster.placement import Plan
+from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.build import build, read_yaml
 from osteo_ray.config.explain import ExplainConfig
 from osteo_ray.data.sources.listing import Source
@@ -106,7 +106,7 @@ def create_set(
     config: ExplainConfig,
     subject: Subject,
     source: Source | None,
-    layout: Plan,
+    layout: Layout,
     *,
     confirm: Callable[[], None] = lambda: None,
     report: Report = ignore_progress,
