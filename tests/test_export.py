@@ -27,7 +27,7 @@ from osteo_ray.data.sources.opening import open_source
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment, plan_trials
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
-from osteo_ray.pipeline.compare.trials import _make_sets
+from osteo_ray.pipeline.compare.one_trial import _make_sets
 from osteo_ray.pipeline.ingest.reading import decode
 from osteo_ray.report.export import export_run
 from osteo_ray.report.export_forms import FORMS, Form, read_export

@@ -43,9 +43,9 @@ from osteo_ray.models.classifier import Classifier, build_classifier, load_class
 from osteo_ray.models.epochs import TrainingListener
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import TrainingData, Worker, make_deterministic
-from osteo_ray.pipeline.compare import trials
+from osteo_ray.pipeline.compare import one_trial
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
-from osteo_ray.pipeline.compare.trials import run_trial
+from osteo_ray.pipeline.compare.one_trial import run_trial
 from osteo_ray.pipeline.explain import actor as explainer
 from osteo_ray.pipeline.explain.actor import Explainer, derive_rng
 
@@ -259,7 +259,7 @@ def test_finished_trial_is_not_run_again(
     def fail(*arguments: Any, **named: Any) -> None:
         raise AssertionError("must not train")
 
-    monkeypatch.setattr(trials, "train_classifier", fail)
+    monkeypatch.setattr(one_trial, "train_classifier", fail)
     assert experiment.is_done(FIRST)
     run(experiment, FIRST, pixels)
     assert {file: file.stat().st_mtime_ns for file in (path, *path.iterdir())} == before
@@ -303,7 +303,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, ImageSet]]:
             run_trial(trial, experiment, pixels, Worker(CPU))
         return dict(zip(("training", "validation"), seen.value.args, strict=True))
 
-    monkeypatch.setattr(trials, "train_classifier", train)
+    monkeypatch.setattr(one_trial, "train_classifier", train)
     return find
 
 
@@ -442,7 +442,7 @@ def test_training_may_go_on_from_the_first_model(
         begun.extend(value.clone() for value in classifier.state_dict().values())
         raise Seen
 
-    monkeypatch.setattr(trials, "train_classifier", keep)
+    monkeypatch.setattr(one_trial, "train_classifier", keep)
     with pytest.raises(Seen):
         run(_copy(experiment, tmp_path), Trial(MODEL, 0, "original_retrained"), pixels)
     file = experiment.path_of(FIRST) / "model.safetensors"
@@ -553,7 +553,7 @@ def test_training_refuses_a_split_that_tears_a_group_apart(tmp_path: Path) -> No
 
 
 def test_key_tells_trials_apart() -> None:
-    keys = {_key(arm, seed) for arm in ARM_NAMES for seed in (0, 1)}
+    keys = {_key(arm, seed, seeds=2) for arm in ARM_NAMES for seed in (0, 1)}
     assert len(keys) == 2 * len(ARM_NAMES)
     experiment = make_experiment(Path("/nowhere"), models=[MODEL, "resnet18"])
     assert experiment.key_of(Trial("resnet18", 0, "lime")) not in keys

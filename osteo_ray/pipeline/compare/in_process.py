@@ -12,7 +12,7 @@ from osteo_ray.base.tables import count_rows, list_parts
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
 from osteo_ray.models.training import Worker
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
-from osteo_ray.pipeline.compare.trials import run_trial
+from osteo_ray.pipeline.compare.one_trial import run_trial
 from osteo_ray.pipeline.explain.actor import Explainer
 
 _DEVICE = "cpu"

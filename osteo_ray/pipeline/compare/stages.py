@@ -99,7 +99,7 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         clock.lap("start Ray")
         layout = plan_resources(config.resources, progress.say)
         if knows_models(run, config):  # an earlier command has checked them
-            check = ray.put([])
+            check: ray.ObjectRef[list[str]] = ray.put([])
         else:
             check = check_models.remote(config.first_weights, config.image_size)
         if not run.config.exists():

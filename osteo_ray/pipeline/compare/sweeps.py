@@ -206,7 +206,7 @@ def _train(
 ) -> str:
     """Run a trial; return an empty string, or why no retry would help."""
     from osteo_ray.models.training import DivergedError
-    from osteo_ray.pipeline.compare.trials import run_trial
+    from osteo_ray.pipeline.compare.one_trial import run_trial
 
     try:
         run_trial(trial, experiment, pixels, worker, listener)

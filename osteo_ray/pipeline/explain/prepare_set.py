@@ -1,7 +1,7 @@
 """Open a set of explanations: read the images of a new one, or resume an old one."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -70,9 +70,7 @@ def locate_set(config: ExplainConfig, subject: Subject) -> Run:
         found, wanted = build(ExplainConfig, read_yaml(run.config)).identity(), config.identity()
         # A setting that only one of two methods has needs no mention beside the method itself.
         shared = found.keys() & wanted.keys()
-        differences = list_differences(
-            *({key: settings[key] for key in shared} for settings in (found, wanted))
-        )
+        differences = list_differences(_pick(found, shared), _pick(wanted, shared))
         if digest != subject.digest:
             differences.append(
                 f"the content of the checkpoint (there SHA-256 {digest[:12]}…, here "
@@ -87,6 +85,10 @@ def locate_set(config: ExplainConfig, subject: Subject) -> Run:
         what="explanations of the same checkpoint",
         list_differences=compare_with,
     )
+
+
+def _pick(settings: dict[str, Any], keys: Set[str]) -> dict[str, Any]:
+    return {key: settings[key] for key in keys}
 
 
 def _read_digest(run: Run) -> str | None:

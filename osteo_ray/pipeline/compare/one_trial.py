@@ -21,11 +21,11 @@ from osteo_ray.models.classifier import (
     load_classifier,
     save_classifier,
 )
+from osteo_ray.models.epochs import TrainingListener
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import (
     Recipe,
     TrainingData,
-    TrainingListener,
     Worker,
     make_deterministic,
     train_classifier,
