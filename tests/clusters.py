@@ -22,6 +22,7 @@ from test_trials import make_experiment, make_pixels, read_masks, write_pixels
 from osteo_ray.cluster.connection import plan_resources
 from osteo_ray.cluster.observer import Observer
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
+from osteo_ray.explain.jobs import plan_job
 from osteo_ray.pipeline.compare.in_process import run_in_process
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
@@ -244,10 +245,12 @@ def explain(experiment: Experiment) -> int:
     told = []
     explain_images(
         experiment.run.pixels,
-        [one.explainable for one in list_explanations(experiment, second)],
-        experiment.config.lime,
-        n_classes=2,
-        image_size=experiment.config.image_size,
+        plan_job(
+            [one.explainable for one in list_explanations(experiment, second)],
+            experiment.config.lime,
+            n_classes=2,
+            image_size=experiment.config.image_size,
+        ),
         pool=Pool(plan.explainer, plan.explainers, experiment.config.resources.stall_timeout),
         on_explained=lambda found: told.append(found.n_images),
     )

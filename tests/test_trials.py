@@ -25,7 +25,8 @@ from osteo_ray.data.decoding.images import resize_image
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import make_phantoms
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, plan_trials
-from osteo_ray.explain.jobs import Explainable, read_done
+from osteo_ray.explain import gradcam, lime, superpixels
+from osteo_ray.explain.jobs import Explainable, find_done, list_kinds, plan_job, read_done
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.models import forward
@@ -37,8 +38,7 @@ from osteo_ray.models.training import make_deterministic
 from osteo_ray.pipeline.compare import trials
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.trials import run_trial
-from osteo_ray.pipeline.explain import actor as explainer
-from osteo_ray.pipeline.explain.actor import Explainer, derive_rng
+from osteo_ray.pipeline.explain.actor import ExplainingActor, derive_rng
 
 CPU = torch.device("cpu")
 MODEL = "test_efficientnet"
@@ -106,7 +106,7 @@ def make_explainable(experiment: Experiment, **changes: Any) -> Explainable:
         masks=experiment.masks_of(MaskJob(FIRST)),
         heatmaps=experiment.run.heatmaps / MODEL / "seed-0",
         wanted=frozenset(experiment.image_ids[SPLIT != ""].tolist()),
-        controls=True,
+        kinds=list_kinds("lime"),
     )
     return replace(explainable, **changes)
 
@@ -116,8 +116,9 @@ def explain(
     *explainables: Explainable,
     slices: tuple[tuple[str, int, int], ...] = (("part-a", 0, 10), ("part-b", 0, 6)),
 ) -> list[Explained]:
-    """Call an `Explainer` on slices of the pixel files; return what it tells, call by call."""
-    worker = Explainer(list(explainables), experiment.config.lime, 2, SIZE_PX, "cpu", 1)
+    """Call an actor on slices of the pixel files; return what it tells, call by call."""
+    job = plan_job(explainables, experiment.config.lime, n_classes=2, image_size=SIZE_PX)
+    worker = ExplainingActor(job)
     files, starts, stops = zip(*slices, strict=True)
     batch = {
         "file": np.array([str(experiment.run.pixels / f"{name}.parquet") for name in files]),
@@ -158,7 +159,7 @@ def _flat_image_is_one_superpixel():
         return find_superpixels(image, settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(explainer, "find_superpixels", find)
+        patch.setattr(superpixels, "find_superpixels", find)
         yield
 
 
@@ -170,7 +171,7 @@ def _heat_maps_have_a_peak():
         return (images[:, 0].numpy() + classes[:, None, None]) / 2
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(explainer, "compute_heatmaps", compute)
+        patch.setattr(gradcam, "compute_heatmaps", compute)
         yield
 
 
@@ -656,7 +657,7 @@ def test_slice_that_is_tried_again_keeps_what_was_stored(
     def fail(*arguments: Any, **named: Any) -> None:
         raise AssertionError("must not explain")
 
-    monkeypatch.setattr(explainer, "explain_images", fail)
+    monkeypatch.setattr(lime, "explain_by_lime", fail)
     again = explain(experiment, explainable)
     assert again == [replace(found, n_samples=0) for found in counts]
     assert all(found.n_samples > 0 for found in counts)
@@ -679,7 +680,7 @@ def test_done_images_are_passed_over(
     folder = tmp_path / "masks"
     first = frozenset({"image-00", "image-01", "image-12"})
     explain(experiment, make_explainable(experiment, masks=folder, wanted=first))
-    assert read_done(folder) == first
+    assert read_done(folder) == dict.fromkeys(("lime", "random", "gradcam"), first)
     files = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     rest = make_explainable(experiment, masks=folder, done=read_done(folder))
     assert sum(found.n_images for found in explain(experiment, rest)) == 15 - 3
@@ -691,7 +692,8 @@ def test_done_images_are_passed_over(
 
 
 def test_nothing_is_done_where_there_are_no_masks(tmp_path: Path) -> None:
-    assert read_done(tmp_path / "none") == frozenset()
+    assert read_done(tmp_path / "none") == {}
+    assert find_done({}, ["lime"]) == frozenset()
 
 
 def test_heat_maps_of_chosen_images_are_drawn_once(experiment: Experiment, tmp_path: Path) -> None:
@@ -700,7 +702,7 @@ def test_heat_maps_of_chosen_images_are_drawn_once(experiment: Experiment, tmp_p
         experiment,
         heatmaps=tmp_path,
         heatmap_ids=chosen,
-        done=frozenset(experiment.image_ids.tolist()),
+        done=dict.fromkeys(list_kinds("lime"), frozenset(experiment.image_ids.tolist())),
     )
     explain(experiment, explainable)
     files = {path.stem: path.stat().st_mtime_ns for path in tmp_path.iterdir()}

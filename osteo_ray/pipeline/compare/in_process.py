@@ -10,9 +10,10 @@ import torch
 from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import count_rows, list_parts
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
+from osteo_ray.explain.jobs import plan_job
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.trials import run_trial
-from osteo_ray.pipeline.explain.actor import Explainer
+from osteo_ray.pipeline.explain.actor import ExplainingActor
 
 _DEVICE = "cpu"
 
@@ -35,15 +36,14 @@ def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int
     jobs = list_explanations(experiment, second)
     pending = [job.explainable for job in jobs if job.n_done < job.n_wanted]
     if pending:
-        explainer = Explainer(
+        job = plan_job(
             pending,
             experiment.config.lime,
-            len(experiment.classes),
-            experiment.config.image_size,
-            _DEVICE,
-            n_threads,
+            n_classes=len(experiment.classes),
+            image_size=experiment.config.image_size,
         )
-        for _ in explainer(_list_slices(experiment.run.pixels)):
+        actor = ExplainingActor(job, device=_DEVICE, n_threads=n_threads)
+        for _ in actor(_list_slices(experiment.run.pixels)):
             pass
     train(second)
 

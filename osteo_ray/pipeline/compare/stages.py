@@ -27,6 +27,7 @@ from osteo_ray.experiment.costs import TRAINING_COST, Parts
 from osteo_ray.experiment.dataset import Dataset, read_dataset, read_pixels
 from osteo_ray.experiment.looks import LookTaken, describe_looks, spend_alpha, take_look
 from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment, plan_trials
+from osteo_ray.explain.jobs import plan_job
 from osteo_ray.pipeline.compare.mask_jobs import Explanations, list_explanations
 from osteo_ray.pipeline.compare.model_check import check_models
 from osteo_ray.pipeline.compare.plan import state_plan
@@ -304,10 +305,12 @@ def _explain(
     if pending:
         explain_images(
             experiment.run.pixels,
-            pending,
-            config.lime,
-            n_classes=len(experiment.classes),
-            image_size=config.image_size,
+            plan_job(
+                pending,
+                config.lime,
+                n_classes=len(experiment.classes),
+                image_size=config.image_size,
+            ),
             pool=Pool(plan.explainer, plan.explainers, config.resources.stall_timeout),
             on_explained=tell,
         )

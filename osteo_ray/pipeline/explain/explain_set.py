@@ -12,7 +12,16 @@ from osteo_ray.cluster.placement import Plan
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.cluster.watchdog import watch
 from osteo_ray.config.explain import ExplainConfig
-from osteo_ray.explain.jobs import Explainable, Summary, read_done, summarize
+from osteo_ray.explain.jobs import (
+    Explainable,
+    ExplanationSummary,
+    find_done,
+    list_kinds,
+    plan_job,
+    read_done,
+    summarize_explanations,
+)
+from osteo_ray.explain.registry import find_explainer
 from osteo_ray.pipeline.explain.checkpoint_check import check_checkpoint
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
 from osteo_ray.pipeline.explain.prepare_set import (
@@ -26,7 +35,7 @@ from osteo_ray.pipeline.explain.prepare_set import (
 EXPLAIN = "explain"
 
 
-def explain_set(config: ExplainConfig, progress: JobProgress) -> tuple[Run, Summary]:
+def explain_set(config: ExplainConfig, progress: JobProgress) -> tuple[Run, ExplanationSummary]:
     """Explain a set of images, or what an earlier try left of it.
 
     Args:
@@ -48,19 +57,21 @@ def explain_set(config: ExplainConfig, progress: JobProgress) -> tuple[Run, Summ
 
 def _explain_set(
     config: ExplainConfig, subject: Subject, progress: JobProgress
-) -> tuple[Run, Summary]:
+) -> tuple[Run, ExplanationSummary]:
     run = locate_set(config, subject)
     source = list_source(config, run)
     clock = Clock()
-    if run.config.exists() and not _list_missing(run):
-        return run, summarize(run, config.method)
+    if run.config.exists() and not _list_missing(run, config):
+        return run, summarize_explanations(run, config.method)
     progress.say("start Ray")
     with connect():
         clock.lap("start Ray")
         resources = ResourceSettings(**config.resources.model_dump())
         plan = plan_resources(resources, progress.say)
         if not run.config.exists():
-            check = check_checkpoint.remote(subject.path, config.method)
+            check = check_checkpoint.remote(
+                subject.path, find_explainer(config.method)(config.lime)
+            )
             with (
                 progress.following() as report,
                 watch("read images", resources.stall_timeout) as beat,
@@ -68,21 +79,21 @@ def _explain_set(
                 told = beat.with_reports(report)
                 create_set(run, config, subject, source, lambda: confirm(check), report=told)
             clock.lap("read images")
-        n_new = len(_list_missing(run))
+        n_new = len(_list_missing(run, config))
         _explain(run, config, subject, plan, progress)
         clock.lap(EXPLAIN)
     environment = {**read_json(run.environment), "durations_s": clock.durations_s}
     write_json(run.environment, environment)
-    missing = _list_missing(run)
+    missing = _list_missing(run, config)
     if missing:
         raise IncompleteError(
             f"{len(missing)} images have no explanation; the same command tries them again."
         )
-    return run, summarize(run, config.method, n_new, clock.durations_s[EXPLAIN])
+    return run, summarize_explanations(run, config.method, n_new, clock.durations_s[EXPLAIN])
 
 
-def _list_missing(run: Run) -> frozenset[str]:
-    return _list_ids(run) - read_done(run.masks)
+def _list_missing(run: Run, config: ExplainConfig) -> frozenset[str]:
+    return _list_ids(run) - find_done(read_done(run.masks), list_kinds(config.method))
 
 
 def _list_ids(run: Run) -> frozenset[str]:
@@ -92,7 +103,7 @@ def _list_ids(run: Run) -> frozenset[str]:
 def _explain(
     run: Run, config: ExplainConfig, subject: Subject, plan: Plan, progress: JobProgress
 ) -> None:
-    ids, done = _list_ids(run), read_done(run.masks)
+    ids = _list_ids(run)
     explainable = Explainable(
         model=subject.checkpoint.model,
         seed=config.seed,
@@ -105,15 +116,14 @@ def _explain(
         faithfulness_ids=ids,
         heatmaps=run.heatmaps,
         wanted=ids,
-        done=done,
-        method=config.method,
+        done=read_done(run.masks),
+        kinds=list_kinds(config.method),
         area=config.area,
-        controls=config.method == "lime",
     )
     progress.say(
         f"{len(ids)} images; {plan.explainers} explaining actors at a time ({plan.explainer} each)"
     )
-    stage = Stage(EXPLAIN, "images", len(ids), 1.0, len(done))
+    stage = Stage(EXPLAIN, "images", len(ids), 1.0, len(ids - explainable.pending))
     observer = Observer(run.logs)
 
     def tell(part: Explained) -> None:
@@ -128,10 +138,12 @@ def _explain(
     ):
         explain_images(
             run.pixels,
-            [explainable],
-            config.lime,
-            n_classes=len(subject.checkpoint.classes),
-            image_size=subject.checkpoint.image_size,
+            plan_job(
+                [explainable],
+                config.lime,
+                n_classes=len(subject.checkpoint.classes),
+                image_size=subject.checkpoint.image_size,
+            ),
             pool=Pool(plan.explainer, plan.explainers, config.resources.stall_timeout),
             on_explained=tell,
         )
