@@ -38,6 +38,7 @@ from osteo_ray.models.training import make_deterministic
 from osteo_ray.pipeline.compare import trials
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.trials import run_trial
+from osteo_ray.pipeline.explain import pool
 from osteo_ray.pipeline.explain.actor import ExplainingActor, derive_rng
 
 CPU = torch.device("cpu")
@@ -610,6 +611,8 @@ def test_masks_table_holds_each_wanted_image_once_a_kind(
     assert lime["explained_class"].isin([0, 1]).all()
     assert (lime["local_fit"] <= 1).all()
     assert (lime["weights"].map(len) >= 2).all()
+    assert lime["unstable"].tolist() == (lime["stability"] < 0.92).tolist()
+    assert lime["unstable"].any()
     random = masks[masks["kind"] != "lime"]
     assert random[["weights", "n_samples", "local_fit", "explained_class"]].isna().all(axis=None)
 
@@ -689,6 +692,78 @@ def test_done_images_are_passed_over(
     whole = make_explainable(experiment, masks=folder, done=read_done(folder))
     assert sum(found.n_images for found in explain(experiment, whole)) == 0
     assert len(read_masks(folder)) == len(masks)
+
+
+def test_done_means_image_and_kind(
+    experiment: Experiment,
+    masks: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "masks"
+    named = {"masks": folder, "faithfulness": tmp_path / "faithfulness"}
+    measured = frozenset({"image-00", "image-11"})
+    first = make_explainable(experiment, kinds=("lime",), faithfulness_ids=measured, **named)
+    explain(experiment, first)
+    done = read_done(folder)
+    assert done == {"lime": first.wanted}
+    wanted = replace(first, kinds=list_kinds("lime"), done=done)
+    assert wanted.pending == first.wanted
+    assert wanted.list_missing("image-00") == ("random", "gradcam")
+    assert wanted.list_missing(f"image-{SET_ASIDE:02}") == ()
+    assert find_done(done, ["lime"]) == first.wanted
+    assert find_done(done, list_kinds("lime")) == frozenset()
+
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise AssertionError("must not explain by LIME again")
+
+    monkeypatch.setattr(lime, "explain_by_lime", fail)
+    counts = explain(experiment, wanted)
+    assert sum(found.n_images for found in counts) == 15
+    assert sum(found.n_errors for found in counts) == 1  # the flat image, which LIME refused
+    assert sum(found.n_samples for found in counts) == 0
+    pd.testing.assert_frame_equal(read_masks(folder), masks, check_exact=True)
+    whole = replace(wanted, done=read_done(folder))
+    assert whole.pending == frozenset()
+    assert sum(found.n_images for found in explain(experiment, whole)) == 0
+    # Figures of all kinds are those that one go gives.
+    monkeypatch.undo()
+    at_once = replace(wanted, masks=tmp_path / "other", faithfulness=tmp_path / "figures", done={})
+    explain(experiment, at_once)
+    found, expected = (
+        sorted(read_parts(one.faithfulness, FAITHFULNESS).to_pylist(), key=str)
+        for one in (wanted, at_once)
+    )
+    assert len(found) == 6
+    assert found == expected
+
+
+def test_images_that_lack_different_kinds_are_each_completed(
+    experiment: Experiment, masks: pd.DataFrame, tmp_path: Path
+) -> None:
+    folder = tmp_path / "masks"
+    explain(experiment, make_explainable(experiment, masks=folder, kinds=("lime",)))
+    some = make_explainable(
+        experiment, masks=folder, kinds=("lime", "gradcam"), wanted=frozenset({"image-00"})
+    )
+    explain(experiment, replace(some, done=read_done(folder)))
+    explain(experiment, make_explainable(experiment, masks=folder, done=read_done(folder)))
+    pd.testing.assert_frame_equal(read_masks(folder), masks, check_exact=True)
+
+
+def test_lost_images_get_an_error_for_each_kind_that_they_lack(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    ids = frozenset({"image-00", "image-01"})
+    first = make_explainable(experiment, masks=tmp_path, wanted=ids, kinds=("lime",))
+    assert pool._quarantine(first, frozenset({"image-00", "image-12"})) == 1
+    assert read_done(tmp_path) == {"lime": {"image-00"}}
+    # Later, other kinds are wanted, and the same image is lost again.
+    more = replace(first, kinds=("lime", "layercam"), done=read_done(tmp_path))
+    assert pool._quarantine(more, frozenset({"image-00"})) == 1
+    found = read_masks(tmp_path)
+    assert found["kind"].tolist() == ["layercam", "lime"]
+    assert found["error"].str.contains("explained this image alone died 3 times").all()
 
 
 def test_nothing_is_done_where_there_are_no_masks(tmp_path: Path) -> None:
