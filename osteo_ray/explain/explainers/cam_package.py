@@ -54,15 +54,21 @@ class PackageCam(CamExplainer):
 def _borrow(module: Any) -> Iterator[Any]:
     """Lend a classifier to the package, which prints, replaces layers and leaves gradients.
 
+    Gradients end at the last feature map, so that none are computed in the backbone.
+
     Raises:
         ValueError: The backbone ends in tokens, or in a feature map with channels last.
     """
     from osteo_ray.explain.gradcam import check_feature_map
 
+    def begin_graph(_: Any, inputs: tuple[Any]) -> tuple[Any]:
+        check_feature_map(module, inputs[0])
+        return (inputs[0].detach().requires_grad_(),)
+
     layer = module.feature_map
-    check = layer.register_forward_pre_hook(lambda _, inputs: check_feature_map(module, inputs[0]))
+    hook = layer.register_forward_pre_hook(begin_graph)
     try:
-        with check, contextlib.redirect_stderr(io.StringIO()):  # from its progress bars
+        with hook, contextlib.redirect_stderr(io.StringIO()):  # from its progress bars
             yield module
     finally:
         module.feature_map = layer

@@ -262,7 +262,7 @@ class ExplainingActor:
                 batch = loaded.to_batch(picture.image)
                 (heatmap,) = gradcam.compute_heatmaps(loaded.module, batch, explained)
             except ValueError:  # there is no heat map; the report does without
-                return
+                continue
             content = np.round(heatmap * 255).astype(np.uint8).tobytes()
             values = (explainable.model, explainable.seed, picture.image_id, content)
             record = dict(zip(HEATMAPS.names, values, strict=True))
