@@ -13,7 +13,7 @@ from osteo_ray.base.paths import locate_data
 from osteo_ray.commands.parsing import DONE
 from osteo_ray.config.build import build, read_yaml
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.explain.settings import ExplainMethod, LimeSettings
+from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.statistics.settings import METRIC_NAMES
 
 
@@ -234,7 +234,7 @@ def _sweep(trainings: int = 200) -> None:
 
 
 def _stream(
-    sizes: tuple[int, ...] = (1000, 10_000), method: ExplainMethod = "lime", workers: int = 2
+    sizes: tuple[int, ...] = (1000, 10_000), method: str = "lime", workers: int = 2
 ) -> None:
     """Take sets of phantoms from files to masks by a tiny network: time and memory.
 

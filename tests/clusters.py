@@ -26,6 +26,7 @@ from osteo_ray.cluster.connection import plan_resources
 from osteo_ray.cluster.observer import Observer
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
+from osteo_ray.explain.jobs import plan_job
 from osteo_ray.pipeline.compare.in_process import run_in_process
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
@@ -253,10 +254,12 @@ def explain(experiment: Experiment, **resources: Any) -> int:
     told = []
     explain_images(
         experiment.run.pixels,
-        list(list_explanations(experiment, second).values()),
-        experiment.settings.lime,
-        n_classes=2,
-        image_size=experiment.settings.image_size,
+        plan_job(
+            list_explanations(experiment, second).values(),
+            experiment.settings.lime,
+            n_classes=2,
+            image_size=experiment.settings.image_size,
+        ),
         pool=Pool(site.layout.explainer, site.layout.explainers, site.resources.stall_timeout),
         on_explained=lambda found: told.append(found.n_images),
     )

@@ -33,7 +33,8 @@ from osteo_ray.experiment.trials import (
     describe_experiment,
     plan_trials,
 )
-from osteo_ray.explain.jobs import Explainable, read_done
+from osteo_ray.explain import gradcam, lime, superpixels
+from osteo_ray.explain.jobs import Explainable, find_done, list_kinds, plan_job, read_done
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.models import forward
@@ -46,8 +47,8 @@ from osteo_ray.models.training import TrainingData, Worker, make_deterministic
 from osteo_ray.pipeline.compare import one_trial
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.one_trial import run_trial
-from osteo_ray.pipeline.explain import actor as explainer
-from osteo_ray.pipeline.explain.actor import Explainer, derive_rng
+from osteo_ray.pipeline.explain import pool
+from osteo_ray.pipeline.explain.actor import ExplainingActor, derive_rng
 
 CPU = torch.device("cpu")
 MODEL = "test_efficientnet"
@@ -114,7 +115,7 @@ def make_explainable(experiment: Experiment, **changes: Any) -> Explainable:
         masks=experiment.masks_of(MaskJob(FIRST)),
         heatmaps=experiment.run.heatmaps / MODEL / "seed-0",
         wanted=frozenset(experiment.image_ids[SPLIT != ""].tolist()),
-        controls=True,
+        kinds=list_kinds("lime"),
     )
     return replace(explainable, **changes)
 
@@ -124,8 +125,9 @@ def explain(
     *explainables: Explainable,
     slices: tuple[tuple[str, int, int], ...] = (("part-a", 0, 10), ("part-b", 0, 6)),
 ) -> list[Explained]:
-    """Call an `Explainer` on slices of the pixel files; return what it tells, call by call."""
-    worker = Explainer(list(explainables), experiment.settings.lime, 2, SIZE_PX, "cpu", 1)
+    """Call an actor on slices of the pixel files; return what it tells, call by call."""
+    job = plan_job(explainables, experiment.settings.lime, n_classes=2, image_size=SIZE_PX)
+    worker = ExplainingActor(job)
     files, starts, stops = zip(*slices, strict=True)
     batch = {
         "file": np.array([str(experiment.run.pixels / f"{name}.parquet") for name in files]),
@@ -166,7 +168,7 @@ def _flat_image_is_one_superpixel():
         return find_superpixels(image, settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(explainer, "find_superpixels", find)
+        patch.setattr(superpixels, "find_superpixels", find)
         yield
 
 
@@ -178,7 +180,7 @@ def _heat_maps_have_a_peak():
         return (images[:, 0].numpy() + classes[:, None, None]) / 2
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(explainer, "compute_heatmaps", compute)
+        patch.setattr(gradcam, "compute_heatmaps", compute)
         yield
 
 
@@ -618,6 +620,8 @@ def test_masks_table_holds_each_wanted_image_once_a_kind(
     assert lime["explained_class"].isin([0, 1]).all()
     assert (lime["local_fit"] <= 1).all()
     assert (lime["weights"].map(len) >= 2).all()
+    assert lime["unstable"].tolist() == (lime["stability"] < 0.92).tolist()
+    assert lime["unstable"].any()
     random = masks[masks["kind"] != "lime"]
     assert random[["weights", "n_samples", "local_fit", "explained_class"]].isna().all(axis=None)
 
@@ -665,7 +669,7 @@ def test_slice_that_is_tried_again_keeps_what_was_stored(
     def fail(*arguments: Any, **named: Any) -> None:
         raise AssertionError("must not explain")
 
-    monkeypatch.setattr(explainer, "explain_images", fail)
+    monkeypatch.setattr(lime, "explain_by_lime", fail)
     again = explain(experiment, explainable)
     assert again == [replace(found, n_samples=0) for found in counts]
     assert all(found.n_samples > 0 for found in counts)
@@ -688,7 +692,7 @@ def test_done_images_are_passed_over(
     folder = tmp_path / "masks"
     first = frozenset({"image-00", "image-01", "image-12"})
     explain(experiment, make_explainable(experiment, masks=folder, wanted=first))
-    assert read_done(folder) == first
+    assert read_done(folder) == dict.fromkeys(("lime", "random", "gradcam"), first)
     files = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     rest = make_explainable(experiment, masks=folder, done=read_done(folder))
     assert sum(found.n_images for found in explain(experiment, rest)) == 15 - 3
@@ -699,8 +703,81 @@ def test_done_images_are_passed_over(
     assert len(read_masks(folder)) == len(masks)
 
 
+def test_done_means_image_and_kind(
+    experiment: Experiment,
+    masks: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "masks"
+    named = {"masks": folder, "faithfulness": tmp_path / "faithfulness"}
+    measured = frozenset({"image-00", "image-11"})
+    first = make_explainable(experiment, kinds=("lime",), faithfulness_ids=measured, **named)
+    explain(experiment, first)
+    done = read_done(folder)
+    assert done == {"lime": first.wanted}
+    wanted = replace(first, kinds=list_kinds("lime"), done=done)
+    assert wanted.pending == first.wanted
+    assert wanted.list_missing("image-00") == ("random", "gradcam")
+    assert wanted.list_missing(f"image-{SET_ASIDE:02}") == ()
+    assert find_done(done, ["lime"]) == first.wanted
+    assert find_done(done, list_kinds("lime")) == frozenset()
+
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise AssertionError("must not explain by LIME again")
+
+    monkeypatch.setattr(lime, "explain_by_lime", fail)
+    counts = explain(experiment, wanted)
+    assert sum(found.n_images for found in counts) == 15
+    assert sum(found.n_errors for found in counts) == 1  # the flat image, which LIME refused
+    assert sum(found.n_samples for found in counts) == 0
+    pd.testing.assert_frame_equal(read_masks(folder), masks, check_exact=True)
+    whole = replace(wanted, done=read_done(folder))
+    assert whole.pending == frozenset()
+    assert sum(found.n_images for found in explain(experiment, whole)) == 0
+    # Figures of all kinds are those that one go gives.
+    monkeypatch.undo()
+    at_once = replace(wanted, masks=tmp_path / "other", faithfulness=tmp_path / "figures", done={})
+    explain(experiment, at_once)
+    found, expected = (
+        sorted(read_parts(one.faithfulness, FAITHFULNESS).to_pylist(), key=str)
+        for one in (wanted, at_once)
+    )
+    assert len(found) == 6
+    assert found == expected
+
+
+def test_images_that_lack_different_kinds_are_each_completed(
+    experiment: Experiment, masks: pd.DataFrame, tmp_path: Path
+) -> None:
+    folder = tmp_path / "masks"
+    explain(experiment, make_explainable(experiment, masks=folder, kinds=("lime",)))
+    some = make_explainable(
+        experiment, masks=folder, kinds=("lime", "gradcam"), wanted=frozenset({"image-00"})
+    )
+    explain(experiment, replace(some, done=read_done(folder)))
+    explain(experiment, make_explainable(experiment, masks=folder, done=read_done(folder)))
+    pd.testing.assert_frame_equal(read_masks(folder), masks, check_exact=True)
+
+
+def test_lost_images_get_an_error_for_each_kind_that_they_lack(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    ids = frozenset({"image-00", "image-01"})
+    first = make_explainable(experiment, masks=tmp_path, wanted=ids, kinds=("lime",))
+    assert pool._quarantine(first, frozenset({"image-00", "image-12"})) == 1
+    assert read_done(tmp_path) == {"lime": {"image-00"}}
+    # Later, other kinds are wanted, and the same image is lost again.
+    more = replace(first, kinds=("lime", "layercam"), done=read_done(tmp_path))
+    assert pool._quarantine(more, frozenset({"image-00"})) == 1
+    found = read_masks(tmp_path)
+    assert found["kind"].tolist() == ["layercam", "lime"]
+    assert found["error"].str.contains("explained this image alone died 3 times").all()
+
+
 def test_nothing_is_done_where_there_are_no_masks(tmp_path: Path) -> None:
-    assert read_done(tmp_path / "none") == frozenset()
+    assert read_done(tmp_path / "none") == {}
+    assert find_done({}, ["lime"]) == frozenset()
 
 
 def test_heat_maps_of_chosen_images_are_drawn_once(experiment: Experiment, tmp_path: Path) -> None:
@@ -709,7 +786,7 @@ def test_heat_maps_of_chosen_images_are_drawn_once(experiment: Experiment, tmp_p
         experiment,
         heatmaps=tmp_path,
         heatmap_ids=chosen,
-        done=frozenset(experiment.image_ids.tolist()),
+        done=dict.fromkeys(list_kinds("lime"), frozenset(experiment.image_ids.tolist())),
     )
     explain(experiment, explainable)
     files = {path.stem: path.stat().st_mtime_ns for path in tmp_path.iterdir()}

@@ -9,7 +9,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from osteo_ray.experiment.protocol_gains import ProtocolGain
-from osteo_ray.explain.jobs import Summary
+from osteo_ray.explain.jobs import ExplanationSummary
 
 
 def show_audit(console: Console, found: dict[str, Any]) -> None:
@@ -141,7 +141,7 @@ def _show_arms(console: Console, comparison: dict[str, Any]) -> None:
         console.print(note, highlight=False)
 
 
-def show_explanations(console: Console, found: Summary) -> None:
+def show_explanations(console: Console, found: ExplanationSummary) -> None:
     """Show what explaining a set of images came to."""
     table = Table(box=box.SIMPLE, show_header=False)
     table.add_column(no_wrap=True)

@@ -211,6 +211,11 @@ class Experiment:
             return {MaskJob(Trial(trial.model, trial.seed, "untrained")): used}
         return {MaskJob(self.first_of(trial), source.target): used}
 
+    def kind_of(self, trial: Trial) -> str:
+        """Return the kind of mask that a trial shows, or an empty string if it shows none."""
+        source = ARMS[trial.arm].masks if trial.arm in ARMS else None
+        return source.kind if source else ""
+
     def list_requirements(self, trial: Trial) -> list[Trial]:
         """Return the trainings that must finish before a trial can begin."""
         needed = [job.teacher for job in self.list_jobs(trial)]

@@ -30,7 +30,7 @@ from osteo_ray.data.splits.assignment import SPLIT_NAMES
 from osteo_ray.experiment.dataset import Dataset, read_dataset, read_pixels
 from osteo_ray.experiment.keep_masks import KeepMasks, read_keep_masks
 from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment
-from osteo_ray.explain.jobs import read_done
+from osteo_ray.explain.jobs import find_done, read_done
 from osteo_ray.report.export_forms import COLUMNS, CONTENT, Content, Form, write_content
 
 _PASSING = ("created", "osteo_ray", "not_explained")  # what may differ between equal exports
@@ -179,7 +179,8 @@ def _check_masks(experiment: Experiment, trials: Sequence[Trial]) -> None:
         for job, images in experiment.list_jobs(trial).items():
             wanted = experiment.image_ids[images].tolist()
             n_wanted += len(wanted)
-            n_missing += len(set(wanted) - read_done(experiment.masks_of(job)))
+            done = find_done(read_done(experiment.masks_of(job)), [experiment.kind_of(trial)])
+            n_missing += len(set(wanted) - done)
         if not all(file.is_file() for file in _list_mask_models(experiment, trial).values()):
             problems.append(f"{trial.model}, seed {trial.seed}: its first model is missing")
         elif n_missing:

@@ -10,10 +10,11 @@ import torch
 from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import count_rows, list_parts
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
+from osteo_ray.explain.jobs import plan_job
 from osteo_ray.models.training import Worker
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.one_trial import run_trial
-from osteo_ray.pipeline.explain.actor import Explainer
+from osteo_ray.pipeline.explain.actor import ExplainingActor
 
 _DEVICE = "cpu"
 
@@ -34,17 +35,16 @@ def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int
     first, second = plan_trials(experiment)
     train(first)
     explanations = list_explanations(experiment, second)
-    pending = [one for one in explanations.values() if not one.wanted <= one.done]
+    pending = [one for one in explanations.values() if one.pending]
     if pending:
-        explainer = Explainer(
+        job = plan_job(
             pending,
             experiment.settings.lime,
-            len(experiment.classes),
-            experiment.settings.image_size,
-            _DEVICE,
-            n_threads,
+            n_classes=len(experiment.classes),
+            image_size=experiment.settings.image_size,
         )
-        for _ in explainer(_list_slices(experiment.run.pixels)):
+        actor = ExplainingActor(job, device=_DEVICE, n_threads=n_threads)
+        for _ in actor(_list_slices(experiment.run.pixels)):
             pass
     train(second)
 

@@ -5,7 +5,8 @@ from collections.abc import Iterable
 import numpy as np
 
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
-from osteo_ray.explain.jobs import Explainable, read_done
+from osteo_ray.explain.jobs import Explainable, list_kinds, read_done
+from osteo_ray.explain.registry import find_explainer
 
 _SAMPLES_PER_CLASS = 2  # test images whose heat maps are drawn for the report
 
@@ -13,17 +14,30 @@ _SAMPLES_PER_CLASS = 2  # test images whose heat maps are drawn for the report
 def list_explanations(
     experiment: Experiment, trials: Iterable[Trial]
 ) -> dict[MaskJob, Explainable]:
-    """List the explanations that trials need, each once, as the explaining actors take them."""
+    """List the explanations that trials need, each once, as the explaining actors take them.
+
+    Raises:
+        InputError: No explainer makes the masks of an arm.
+    """
     wanted: dict[MaskJob, np.ndarray] = {}
+    kinds: dict[MaskJob, list[str]] = {}
     for trial in trials:
         for job, images in experiment.list_jobs(trial).items():
             wanted[job] = wanted.get(job, np.zeros_like(images)) | images
+            kinds.setdefault(job, []).append(find_explainer(experiment.kind_of(trial)).name)
     samples = _choose_samples(experiment)
-    return {job: _describe_job(experiment, job, images, samples) for job, images in wanted.items()}
+    return {
+        job: _describe_job(experiment, job, kinds[job], images, samples)
+        for job, images in wanted.items()
+    }
 
 
 def _describe_job(
-    experiment: Experiment, job: MaskJob, images: np.ndarray, samples: frozenset[str]
+    experiment: Experiment,
+    job: MaskJob,
+    kinds: list[str],
+    images: np.ndarray,
+    samples: frozenset[str],
 ) -> Explainable:
     run = experiment.run
     model, seed = job.teacher.model, job.teacher.seed
@@ -51,7 +65,8 @@ def _describe_job(
         done=read_done(masks),
         teacher=job.teacher.arm,
         targets=targets,
-        controls=is_main,
+        # LIME's masks come first: they set the area and the class of all others.
+        kinds=tuple(dict.fromkeys([*(list_kinds("lime") if is_main else ("lime",)), *kinds])),
     )
 
 

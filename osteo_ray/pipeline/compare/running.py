@@ -13,7 +13,7 @@ from osteo_ray.experiment.costs import TRAINING_COST
 from osteo_ray.experiment.dataset import read_pixels
 from osteo_ray.experiment.looks import take_look
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, plan_trials
-from osteo_ray.explain.jobs import Explainable
+from osteo_ray.explain.jobs import Explainable, plan_job
 from osteo_ray.pipeline.compare.conclusion import Finished, measure_results
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
@@ -118,7 +118,7 @@ def _plan_stages(
     ]
     if explanations:
         total = sum(len(one.wanted) for one in explanations.values())
-        done = sum(len(one.wanted & one.done) for one in explanations.values())
+        done = sum(len(one.wanted - one.pending) for one in explanations.values())
         cost = experiment.settings.lime.samples
         stages.insert(1, Stage(EXPLAIN, "explanations", total, cost, done))
     return stages
@@ -131,20 +131,18 @@ def _explain(
     lost: set[Trial],
 ) -> None:
     """Explain images with all classifiers, except those whose training was lost."""
-    pending = [
-        one
-        for job, one in explanations.items()
-        if job.teacher not in lost and not one.wanted <= one.done
-    ]
+    pending = [one for job, one in explanations.items() if job.teacher not in lost and one.pending]
     layout = site.layout
     with site.stage(EXPLAIN) as listener:
         if pending:
             explain_images(
                 experiment.run.pixels,
-                pending,
-                experiment.settings.lime,
-                n_classes=len(experiment.classes),
-                image_size=experiment.settings.image_size,
+                plan_job(
+                    pending,
+                    experiment.settings.lime,
+                    n_classes=len(experiment.classes),
+                    image_size=experiment.settings.image_size,
+                ),
                 pool=Pool(layout.explainer, layout.explainers, site.resources.stall_timeout),
                 on_explained=listener.explained,
             )

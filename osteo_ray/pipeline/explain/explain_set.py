@@ -9,7 +9,16 @@ from osteo_ray.cluster.connection import confirm, connect, plan_resources
 from osteo_ray.cluster.observer import Observer
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.explain import ExplainConfig
-from osteo_ray.explain.jobs import Explainable, Summary, read_done, summarize
+from osteo_ray.explain.jobs import (
+    Explainable,
+    ExplanationSummary,
+    find_done,
+    list_kinds,
+    plan_job,
+    read_done,
+    summarize_explanations,
+)
+from osteo_ray.explain.registry import find_explainer
 from osteo_ray.pipeline.explain.checkpoint_check import check_checkpoint
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
 from osteo_ray.pipeline.explain.prepare_set import Subject, create_set, find_subject, locate_set
@@ -19,7 +28,7 @@ from osteo_ray.pipeline.site import READ, Site, follow_reading
 EXPLAIN = "explain"
 
 
-def explain_set(config: ExplainConfig, progress: JobProgress) -> tuple[Run, Summary]:
+def explain_set(config: ExplainConfig, progress: JobProgress) -> tuple[Run, ExplanationSummary]:
     """Explain a set of images, or resume explaining it.
 
     Args:
@@ -41,11 +50,11 @@ def explain_set(config: ExplainConfig, progress: JobProgress) -> tuple[Run, Summ
 
 def _explain_set(
     config: ExplainConfig, subject: Subject, progress: JobProgress
-) -> tuple[Run, Summary]:
+) -> tuple[Run, ExplanationSummary]:
     run = locate_set(config, subject)
     source = list_source(config.data, run, labels_needed=False)
-    if run.config.exists() and not _list_missing(run):
-        return run, summarize(run, config.method)
+    if run.config.exists() and not _list_missing(run, config):
+        return run, summarize_explanations(run, config.method)
     resources = ResourceSettings(**config.resources.model_dump())
     clock = Clock()
     progress.say("start Ray")
@@ -53,7 +62,8 @@ def _explain_set(
         clock.lap("start Ray")
         layout = plan_resources(resources, progress.say)
         if not run.config.exists():
-            check = check_checkpoint.remote(subject.path, config.method)
+            explainer = find_explainer(config.method)(config.lime)
+            check = check_checkpoint.remote(subject.path, explainer)
             with follow_reading(progress, resources.stall_timeout) as report:
                 create_set(
                     run,
@@ -65,20 +75,20 @@ def _explain_set(
                     report=report,
                 )
             clock.lap(READ)
-        n_new = len(_list_missing(run))
+        n_new = len(_list_missing(run, config))
         _explain(run, config, subject, Site(layout, resources, progress, clock, Observer(run.logs)))
     environment = {**read_json(run.environment), "durations_s": clock.durations_s}
     write_json(run.environment, environment)
-    missing = _list_missing(run)
+    missing = _list_missing(run, config)
     if missing:
         raise IncompleteError(
             f"{len(missing)} images have no explanation. Run the same command again to retry them."
         )
-    return run, summarize(run, config.method, n_new, clock.durations_s[EXPLAIN])
+    return run, summarize_explanations(run, config.method, n_new, clock.durations_s[EXPLAIN])
 
 
-def _list_missing(run: Run) -> frozenset[str]:
-    return _list_ids(run) - read_done(run.masks)
+def _list_missing(run: Run, config: ExplainConfig) -> frozenset[str]:
+    return _list_ids(run) - find_done(read_done(run.masks), list_kinds(config.method))
 
 
 def _list_ids(run: Run) -> frozenset[str]:
@@ -86,7 +96,7 @@ def _list_ids(run: Run) -> frozenset[str]:
 
 
 def _explain(run: Run, config: ExplainConfig, subject: Subject, site: Site) -> None:
-    ids, done = _list_ids(run), read_done(run.masks)
+    ids = _list_ids(run)
     explainable = Explainable(
         model=subject.checkpoint.model,
         seed=config.seed,
@@ -99,17 +109,16 @@ def _explain(run: Run, config: ExplainConfig, subject: Subject, site: Site) -> N
         faithfulness_ids=ids,
         heatmaps=run.heatmaps,
         wanted=ids,
-        done=done,
-        method=config.method,
+        done=read_done(run.masks),
+        kinds=list_kinds(config.method),
         area=config.area,
-        controls=config.method == "lime",
     )
     layout, slot = site.layout, site.layout.slot
     site.progress.say(
         f"{len(ids)} images; {layout.explainers} explaining actors at a time "
         f"({layout.explainer} each)"
     )
-    stage = Stage(EXPLAIN, "images", len(ids), 1.0, len(done))
+    stage = Stage(EXPLAIN, "images", len(ids), 1.0, len(ids - explainable.pending))
     with (
         site.observer.job(command="explain", slots=layout.slots, cpus=slot.cpus, gpus=slot.gpus),
         site.progress.showing([stage]),
@@ -117,10 +126,12 @@ def _explain(run: Run, config: ExplainConfig, subject: Subject, site: Site) -> N
     ):
         explain_images(
             run.pixels,
-            [explainable],
-            config.lime,
-            n_classes=len(subject.checkpoint.classes),
-            image_size=subject.checkpoint.image_size,
+            plan_job(
+                [explainable],
+                config.lime,
+                n_classes=len(subject.checkpoint.classes),
+                image_size=subject.checkpoint.image_size,
+            ),
             pool=Pool(layout.explainer, layout.explainers, site.resources.stall_timeout),
             on_explained=listener.explained,
         )
