@@ -134,7 +134,7 @@ def test_source_is_read_as_it_should_be() -> None:
     assert Import("osteo_ray.models.training", "torch", True) in imports
     assert Import("osteo_ray.data.masks", "torch", False) in imports
     assert Import("osteo_ray.report.page", "osteo_ray.report.figures", True) in imports
-    assert Import("jobs.compare", "osteo_ray.commands.job", True) in imports
+    assert Import("jobs.compare", "osteo_ray.commands.entrypoint", True) in imports
 
 
 def test_every_room_has_a_floor() -> None:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # makes its networks known to timm
 from osteo_ray.data.settings import View
 from osteo_ray.data.splits.assignment import assign_splits, check_class_sizes
 from osteo_ray.models.batches import ImageSet

@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # makes its networks known to timm
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import MASKS, PIXELS, write_pixels, write_table
 from osteo_ray.config.compare import CompareConfig
