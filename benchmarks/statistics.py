@@ -17,6 +17,7 @@ from osteo_ray.arms.arm import ARM_NAMES
 from osteo_ray.base.errors import InputError
 from osteo_ray.experiment.comparison import Analysis, analyse
 from osteo_ray.statistics.predictions import NAMES
+from osteo_ray.statistics.sizes import Sizes
 
 CLASSES = ("normal", "worn")
 _TESTED = 10  # one image in so many is in the test set of a seed
@@ -65,8 +66,7 @@ def bench_statistics(
         metric=metric,
         alpha=0.05,
         margin=0.03,
-        n_train=7.0 * n_test,
-        n_test=n_test,
+        sizes=Sizes(n_test=n_test, n_train=7.0 * n_test),
         classes=CLASSES,
         positive_class=CLASSES[-1],
     )

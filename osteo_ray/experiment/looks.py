@@ -44,7 +44,7 @@ def take_look(
     """Look at the primary contrast of each model.
 
     Args:
-        results: Of the seeds that have run, as `metrics.compute_results` returns it.
+        results: Of the seeds that have run, as `results_table.compute_results` returns it.
         analysis: Of these seeds.
         number: Number of the look, from 1; that of the last count is the final analysis.
         counts: After how many seeds each look is planned, the final analysis included.
@@ -57,8 +57,7 @@ def take_look(
         return plan_looks(
             counts[:-1],
             counts[-1],
-            n_test=analysis.n_test,
-            n_train=analysis.n_train,
+            analysis.sizes,
             alpha=strictest,
             spending=spending,
         )

@@ -18,9 +18,10 @@ from osteo_ray.experiment.dataset import Dataset, fingerprint_images, read_pixel
 from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment, list_arms
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
 from osteo_ray.pipeline.site import Site, StageListener
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.significance import corrected_t_test
+from osteo_ray.statistics.sizes import Sizes
 
 SPLITS: tuple[Literal["random", "grouped"], ...] = ("random", "grouped")
 
@@ -186,11 +187,11 @@ def _compare(model: str, experiments: dict[str, Experiment], leaked_share: float
         {kind: _read_accuracies(experiment, model) for kind, experiment in experiments.items()}
     ).dropna()
     splits = [experiments["grouped"].splits[int(seed)] for seed in both.index]
-    n_train = float(np.mean([np.sum(split == "train") for split in splits]))
-    n_test = float(np.mean([np.sum(split == "test") for split in splits]))
-    test = corrected_t_test(
-        (both["random"] - both["grouped"]).to_numpy(), n_test=n_test, n_train=n_train
+    sizes = Sizes(
+        n_test=float(np.mean([np.sum(split == "test") for split in splits])),
+        n_train=float(np.mean([np.sum(split == "train") for split in splits])),
     )
+    test = corrected_t_test((both["random"] - both["grouped"]).to_numpy(), sizes)
     return Leak(
         model=model,
         random=float(both["random"].mean()),
@@ -200,8 +201,8 @@ def _compare(model: str, experiments: dict[str, Experiment], leaked_share: float
         high=_known(test.high),
         p=_known(test.p),
         seeds=len(both),
-        n_train=n_train,
-        n_test=n_test,
+        n_train=sizes.n_train,
+        n_test=sizes.n_test,
         leaked_share=leaked_share,
     )
 

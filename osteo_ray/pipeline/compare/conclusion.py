@@ -13,8 +13,8 @@ from osteo_ray.experiment.comparison import Analysis, analyse
 from osteo_ray.experiment.looks import LookTaken, describe_looks, spend_alpha
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.pipeline.compare.sweeps import Failure
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.predictions import NAMES, encode_predictions
+from osteo_ray.statistics.results_table import compute_results
 
 
 @dataclass(frozen=True)

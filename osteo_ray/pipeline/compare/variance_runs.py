@@ -41,7 +41,9 @@ def _measure(
     finished: Finished, config: VarianceConfig
 ) -> tuple[Run, list[dict[str, Any]], list[Failure]]:
     run, analysis = finished.experiment.run, Analysis.of(finished.experiment)
-    budget = divide_variance(measure_results(finished, analysis), config)
+    changed = {number: config.source_of(number) for number in config.seed_numbers}
+    results = measure_results(finished, analysis)
+    budget = divide_variance(results, config.statistics.metric, changed)
     missing = describe_failures(finished.failures)
     write_json(
         run.root / "variance.json",

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # makes its networks known to timm
+import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # registers its networks with timm
 from osteo_ray.data.settings import View
 from osteo_ray.data.splits.assignment import assign_splits, check_class_sizes
 from osteo_ray.models.batches import ImageSet
@@ -12,7 +12,7 @@ from osteo_ray.models.classifier import build_classifier
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import Recipe, TrainingData, Worker, train_classifier
 from osteo_ray.pipeline.validate.planted_worlds import WORLDS, World
-from osteo_ray.pipeline.validate.stripes import GRID, REGION, StripedSet, draw_set
+from osteo_ray.pipeline.validate.striped_images import GRID, REGION, StripedSet, draw_set
 
 VERDICTS = {
     "real gain",

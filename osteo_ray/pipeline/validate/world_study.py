@@ -48,7 +48,7 @@ class _Judge:
     """Runs experiments in a process of the pool; PyTorch is imported there, not in the driver."""
 
     def __init__(self, out: str) -> None:
-        from osteo_ray.pipeline.validate.planted import judge_world
+        from osteo_ray.pipeline.validate.world_experiment import judge_world
 
         self.out = Path(out)
         self.judge = judge_world
@@ -56,11 +56,11 @@ class _Judge:
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         for name, number in zip(batch["world"], batch["number"], strict=True):
             found = self.judge(WORLDS[str(name)], int(number))
-            write_json(place_of(self.out, str(name), int(number)), found)
+            write_json(locate_verdict(self.out, str(name), int(number)), found)
         return {"world": batch["world"]}
 
 
-def place_of(out: Path, world: str, number: int) -> Path:
+def locate_verdict(out: Path, world: str, number: int) -> Path:
     """Return where the verdict of one experiment lies."""
     return out / world.replace(" ", "-") / f"{number:04}.json"
 
@@ -96,7 +96,7 @@ def validate_worlds(
     pending = [
         {"world": name, "number": number}
         for name, number in planned
-        if not place_of(out, name, number).exists()
+        if not locate_verdict(out, name, number).exists()
     ]
     if pending:
         with warnings.catch_warnings():
@@ -119,7 +119,7 @@ def validate_worlds(
         summarize_world(
             world,
             [
-                read_json(place_of(out, name, number))
+                read_json(locate_verdict(out, name, number))
                 for name, number in planned
                 if name == world.name
             ],

@@ -4,7 +4,7 @@ Each experiment goes as tables through the functions that judge a run. Nothing i
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,16 @@ from osteo_ray.pipeline.validate.rates import Rate
 from osteo_ray.pipeline.validate.simulation import (
     CLASSES,
     MODEL,
-    Experiment,
     Setting,
+    SimulatedExperiment,
     draw_experiment,
 )
-from osteo_ray.statistics.contrasts import Contrast, compare_arms
+from osteo_ray.statistics.contrasts import Contrast, ContrastPlan, compare_arms
 from osteo_ray.statistics.power import detection_power
 from osteo_ray.statistics.predictions import encode_predictions
 from osteo_ray.statistics.resampling import resample_metric
 from osteo_ray.statistics.share import share_explained
+from osteo_ray.statistics.sizes import Sizes
 
 ALPHA, MARGIN, METRIC = 0.05, 0.03, "accuracy"
 _CHUNK = 125  # experiments of one task: some seconds of work
@@ -59,7 +60,7 @@ SETTINGS = (
 
 
 @dataclass(frozen=True)
-class Finding:
+class SettingFinding:
     """What came of one setting.
 
     Attributes:
@@ -96,8 +97,8 @@ def validate_tables(
     seed: int,
     *,
     settings: Sequence[Setting] = SETTINGS,
-    on_finding: Callable[[Finding], None] = lambda finding: None,
-) -> list[Finding]:
+    on_finding: Callable[[SettingFinding], None] = lambda finding: None,
+) -> list[SettingFinding]:
     """Simulate experiments on the connected cluster and count, setting by setting.
 
     Args:
@@ -111,7 +112,7 @@ def validate_tables(
     pending = [[task.remote(setting, chunk, seed) for chunk in chunks] for setting in settings]
     findings = []
     for setting, parts in zip(settings, pending, strict=True):
-        finding = summarize(setting, pd.concat(ray.get(parts), ignore_index=True))
+        finding = summarize_setting(setting, pd.concat(ray.get(parts), ignore_index=True))
         on_finding(finding)
         findings.append(finding)
     return findings
@@ -129,17 +130,13 @@ def run_experiments(setting: Setting, numbers: Iterable[int], seed: int) -> pd.D
     )
 
 
-def _judge(setting: Setting, experiment: Experiment) -> dict[str, Any]:
+def _judge(setting: Setting, experiment: SimulatedExperiment) -> dict[str, Any]:
     predictions = encode_predictions(experiment.predictions, CLASSES, CLASSES[-1])
     resampled = resample_metric(predictions, experiment.images, metric=METRIC)
     contrasts = compare_arms(
         experiment.results,
+        ContrastPlan(METRIC, ALPHA, MARGIN, experiment.sizes),
         pairs=_list_pairs(setting),
-        metric=METRIC,
-        alpha=ALPHA,
-        margin=MARGIN,
-        n_train=experiment.n_train,
-        n_test=experiment.n_test,
         resampled=resampled,
     )
     first, truth = contrasts[0], dict(setting.gains)["lime"]
@@ -147,8 +144,7 @@ def _judge(setting: Setting, experiment: Experiment) -> dict[str, Any]:
         "corrected t covers": _covers(first.low, first.high, truth),
         "bootstrap covers": _covers(first.bootstrap_low, first.bootstrap_high, truth),
         "variance": None if first.sd is None else first.sd**2,
-        "n_train": experiment.n_train,
-        "n_test": experiment.n_test,
+        **asdict(experiment.sizes),
     }
     if truth == 0:
         row["false alarms"] = _is_below(first.p_corrected_t)
@@ -170,14 +166,14 @@ def _judge(setting: Setting, experiment: Experiment) -> dict[str, Any]:
     return row
 
 
-def summarize(setting: Setting, rows: pd.DataFrame) -> Finding:
+def summarize_setting(setting: Setting, rows: pd.DataFrame) -> SettingFinding:
     """Turn the rows of `run_experiments` into rates, each with its bar."""
     truth = dict(setting.gains)["lime"]
-    n_train, n_test = (float(rows[name].mean()) for name in ("n_train", "n_test"))
+    sizes = Sizes(n_test=float(rows["n_test"].mean()), n_train=float(rows["n_train"].mean()))
     planned = None
     if truth != 0:
         sd = float(np.sqrt(rows["variance"].mean()))
-        planned = detection_power(truth, sd, setting.n_seeds, n_test, n_train, ALPHA)
+        planned = detection_power(truth, sd, setting.n_seeds, sizes, ALPHA)
     bars = dict(BARS)
     if not setting.bootstrap_covers:
         bars["bootstrap covers"] = None
@@ -188,7 +184,7 @@ def summarize(setting: Setting, rows: pd.DataFrame) -> Finding:
         for name, bar in bars.items()
         if name in rows and rows[name].notna().any()
     }
-    return Finding(setting, rates, planned, n_test)
+    return SettingFinding(setting, rates, planned, sizes.n_test)
 
 
 def _list_pairs(setting: Setting) -> list[tuple[str, str]]:

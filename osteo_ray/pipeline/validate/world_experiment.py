@@ -13,7 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # makes its networks known to timm
+import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # registers its networks with timm
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import MASKS, PIXELS, write_pixels, write_table
 from osteo_ray.config.compare import CompareConfig
@@ -26,7 +26,7 @@ from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.pipeline.compare.in_process import run_in_process
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.validate.planted_worlds import World
-from osteo_ray.pipeline.validate.stripes import SIDE_PX, StripedSet, draw_set
+from osteo_ray.pipeline.validate.striped_images import SIDE_PX, StripedSet, draw_set
 from osteo_ray.statistics.settings import StatisticsSettings
 
 ARMS = (
