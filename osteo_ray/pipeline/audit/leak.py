@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow as pa
 import ray
 
+from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
@@ -178,7 +179,7 @@ def _share_leaked(split: np.ndarray, groups: np.ndarray) -> float:
 
 
 def _list_done(experiment: Experiment, model: str) -> list[Place]:
-    trials = [Trial(model, seed, "original") for seed in experiment.seeds]
+    trials = [Trial(model, seed, ORIGINAL) for seed in experiment.seeds]
     return [experiment.path_of(trial) for trial in trials if experiment.is_done(trial)]
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
+from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
 from osteo_ray.explain.jobs import Explainable, list_kinds, read_done
 from osteo_ray.explain.registry import find_explainer
@@ -43,7 +44,7 @@ def _describe_job(
     model, seed = job.teacher.model, job.teacher.seed
     path = experiment.path_of(job.teacher)
     # The classifier whose masks are the paper's; all others only serve a control.
-    is_main = job == MaskJob(experiment.first_of(Trial(model, seed, "lime")))
+    is_main = job == MaskJob(experiment.first_of(Trial(model, seed, ORIGINAL)))
     targets = None
     if job.target == "true":
         numbers = np.searchsorted(experiment.classes, experiment.labels)

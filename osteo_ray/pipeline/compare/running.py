@@ -55,9 +55,9 @@ def _run_looks(whole: Experiment, site: Site) -> Finished:
         look = take_look(
             measure_results(finished, analysis),
             analysis,
-            number,
-            counts=counts,
-            spending=whole.statistics.spending,
+            whole.statistics,
+            n_planned=len(whole.seeds),
+            number=number,
         )
         finished = replace(finished, looks=(*finished.looks, look))
         for model, decision in look.decisions.items():
