@@ -22,6 +22,7 @@ from osteo_ray.commands.explain import parse_explain
 from osteo_ray.commands.main import main
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import write_phantoms
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.explain.jobs import Explainable, list_kinds, plan_job
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.checkpoint import Checkpoint
@@ -40,7 +41,8 @@ LIME = [part for name, value in BOUNDED.items() for part in (f"--lime.{name}", s
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of images, without subfolders: phantoms, a blank one, and no image at all."""
     root = tmp_path_factory.mktemp("images")
-    write_phantoms(root / "phantoms", n_images=N_PHANTOMS, size_px=80, duplicate_share=0.0)
+    settings = PhantomSettings(n_images=N_PHANTOMS, size_px=80, duplicate_share=0.0)
+    write_phantoms(root / "phantoms", settings)
     flat = root / "flat"
     flat.mkdir()
     for path in (root / "phantoms" / "images").rglob("*.png"):

@@ -21,9 +21,10 @@ from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import FAITHFULNESS, HEATMAPS, MASKS, PIXELS, read_parts, write_table
 from osteo_ray.config.build import build_config
-from osteo_ray.data.decoding.images import resize_image
+from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import make_phantoms
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.experiment.dataset import Dataset
 from osteo_ray.experiment.trials import (
     Experiment,
@@ -71,7 +72,9 @@ FIRST = Trial(MODEL, 0, "original")
 
 
 def make_pixels() -> np.ndarray:
-    phantoms = make_phantoms(n_images=N_IMAGES, size_px=SIZE_PX, duplicate_share=0.0, seed=1)
+    phantoms = make_phantoms(
+        PhantomSettings(n_images=N_IMAGES, size_px=SIZE_PX, duplicate_share=0.0, seed=1)
+    )
     pixels = np.stack([resize_image(phantom.image, SIZE_PX) for phantom in phantoms])
     pixels[FLAT] = 90
     return pixels

@@ -14,8 +14,10 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.settings import Settings
 from osteo_ray.base.storage import fill_directory, is_free, locate, reach
 from osteo_ray.base.tables import REJECTS, write_table, write_yaml
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.data.sources.opening import check_unchanged, open_source
+from osteo_ray.pipeline.ingest.intake import check_unchanged
 
 
 def locate_output(
@@ -78,11 +80,14 @@ def _check_writable(root: Path) -> None:
         )
 
 
-def list_source(data: str, run: Run, *, labels_needed: bool = True) -> Source | None:
-    """List the images of a source; return None if phantoms are to be drawn.
+def list_source(
+    data: str, phantom: PhantomSettings, run: Run, *, labels_needed: bool = True
+) -> Source | PhantomSettings:
+    """List the images of a source, or return the settings of the phantoms to draw.
 
     Args:
         data: What the user gave as `--data`.
+        phantom: Settings of the phantoms that are drawn if the user gave no source.
         run: The output directory; a job that was begun there must find the same files.
         labels_needed: Whether each image must have a class.
 
@@ -90,7 +95,7 @@ def list_source(data: str, run: Run, *, labels_needed: bool = True) -> Source | 
         InputError: The source cannot be used, or has changed since the job began.
     """
     if data == PHANTOM:
-        return None
+        return phantom
     source = open_source(data, labels_needed=labels_needed)
     check_unchanged(source, run)
     return source

@@ -14,7 +14,8 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import read_tables
 from osteo_ray.config.audit import AuditConfig
-from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_splits, check_class_sizes
+from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_splits
+from osteo_ray.data.splits.checks import check_class_sizes
 from osteo_ray.experiment.dataset import Dataset, fingerprint_images, read_pixels
 from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment, list_arms
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep

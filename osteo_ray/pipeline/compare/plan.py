@@ -13,6 +13,7 @@ from osteo_ray.base.runs import Run, open_run
 from osteo_ray.base.tables import read_json
 from osteo_ray.cluster.connection import connect, plan_resources
 from osteo_ray.config.compare import CompareConfig, PlanConfig
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.costs import Hours, Parts, Work, count_parts, count_work, estimate_hours
 from osteo_ray.experiment.planning import (
@@ -221,11 +222,11 @@ def _read_comparison(run: Run) -> dict[str, Any]:
     return comparison
 
 
-def _count(config: CompareConfig, source: Source | None) -> _Counts:
+def _count(config: CompareConfig, source: Source | PhantomSettings) -> _Counts:
     """Count the images of each part and class, as if every one that is listed is used."""
-    if source is None:
-        parts = count_parts(config.phantom.n_images, config.split_ratio, config.folds)
-        return _Counts(parts, config.phantom.positive_share)
+    if isinstance(source, PhantomSettings):
+        parts = count_parts(source.n_images, config.split_ratio, config.folds)
+        return _Counts(parts, source.positive_share)
     labels = source.items["label"]
     positive = config.positive_class or max(labels)
     share = float((labels == positive).mean())

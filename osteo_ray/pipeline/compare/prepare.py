@@ -28,17 +28,14 @@ from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.build import build, read_yaml
 from osteo_ray.config.compare import PLANNED, CompareConfig
 from osteo_ray.config.parts import SplitSettings
-from osteo_ray.data.copies.groups import check_groups_whole
 from osteo_ray.data.phantoms.sets import CLASSES as PHANTOM_CLASSES
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.data.splits.assignment import (
-    SPLIT_NAMES,
-    assign_fold_splits,
-    assign_splits,
-    check_class_sizes,
-)
+from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_fold_splits, assign_splits
+from osteo_ray.data.splits.checks import check_class_sizes, check_groups_whole
 from osteo_ray.experiment.dataset import fingerprint_images
-from osteo_ray.pipeline.ingest.audit import audit_images, describe_audit
+from osteo_ray.pipeline.ingest.auditing import audit_images
+from osteo_ray.pipeline.ingest.findings import describe_audit
 from osteo_ray.pipeline.ingest.intake import take_in
 from osteo_ray.pipeline.output import fill_output, list_source, locate_output, write_images
 
@@ -67,16 +64,19 @@ def knows_models(run: Run, config: CompareConfig) -> bool:
     return config.first_weights.items() <= stored.first_weights.items()
 
 
-def list_images(config: CompareConfig, run: Run) -> Source | None:
-    """List the images to compare on; return None if phantoms are to be drawn.
+def list_images(config: CompareConfig, run: Run) -> Source | PhantomSettings:
+    """List the images to compare on, or return the settings of the phantoms to draw.
 
     Raises:
         InputError: The source cannot be used, has changed since the run began, or lacks the
             positive class.
     """
-    source = list_source(config.data, run)
-    classes = PHANTOM_CLASSES if source is None else source.items["label"].unique()
-    known, positive = sorted(classes), config.positive_class
+    source = list_source(config.data, config.phantom, run)
+    if isinstance(source, PhantomSettings):
+        known = sorted(PHANTOM_CLASSES)
+    else:
+        known = sorted(source.items["label"].unique())
+    positive = config.positive_class
     if positive is not None and positive not in known:
         raise InputError(
             f"Expected --positive-class to be one of {', '.join(known)}, but got `{positive}`."
@@ -88,7 +88,7 @@ def list_images(config: CompareConfig, run: Run) -> Source | None:
 def create_run(
     run: Run,
     config: CompareConfig,
-    source: Source | None,
+    source: Source | PhantomSettings,
     layout: Layout,
     *,
     confirm: Callable[[], None] = lambda: None,
@@ -99,7 +99,7 @@ def create_run(
     Args:
         run: Where.
         config: Configuration of the comparison.
-        source: The images; None if phantoms are to be drawn.
+        source: The images, or the settings of phantoms to draw.
         layout: How the run is laid out on the cluster, for its record.
         confirm: Called when everything is read; if it raises, nothing stays.
         report: Told how far the reading is.
@@ -111,7 +111,6 @@ def create_run(
         with take_in(
             run,
             source,
-            config.phantom,
             image_size=config.image_size,
             max_reject_share=config.max_reject_share,
             labels_needed=True,

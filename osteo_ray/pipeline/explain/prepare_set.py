@@ -16,6 +16,7 @@ from osteo_ray.cluster.connection import describe_environment
 from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.build import build, read_yaml
 from osteo_ray.config.explain import ExplainConfig
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.pipeline.ingest.intake import take_in
@@ -107,7 +108,7 @@ def create_set(
     run: Run,
     config: ExplainConfig,
     subject: Subject,
-    source: Source | None,
+    source: Source | PhantomSettings,
     layout: Layout,
     *,
     confirm: Callable[[], None] = lambda: None,
@@ -119,7 +120,7 @@ def create_set(
         run: Where.
         config: Configuration of the explanations.
         subject: The classifier; images are resized to the size that it was trained on.
-        source: The images; None if phantoms are to be drawn.
+        source: The images, or the settings of phantoms to draw.
         layout: How the work is laid out on the cluster, for the record.
         confirm: Called when everything is read; if it raises, nothing stays.
         report: Told how far the reading is.
@@ -131,7 +132,6 @@ def create_set(
         with take_in(
             run,
             source,
-            config.phantom,
             image_size=subject.checkpoint.image_size,
             max_reject_share=config.max_reject_share,
             labels_needed=False,

@@ -52,7 +52,7 @@ def describe_reproduction(
             "n_planned": len(stored.trials),
             "n_trials": len(task.planned),
             "n_recomputed": len(needed - set(task.planned)),
-            "images_from": "source" if task.images.wanted else "stored",
+            "images_from": "source" if task.images.source else "stored",
             "expected": "equal bits" if expects_equal_bits(changes) else "within tolerance",
             "outcome": judge(drifts, n_failures=len(failures)),
             "kinds": [_describe_kind(drift) for drift in drifts],

@@ -12,6 +12,8 @@ from osteo_ray.base.tables import write_json
 from osteo_ray.cluster.connection import confirm, connect, describe_environment, plan_resources
 from osteo_ray.cluster.observer import Observer
 from osteo_ray.config.reproduce import ReproduceConfig
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Experiment, describe_experiment
 from osteo_ray.pipeline.compare.model_check import check_models
@@ -89,8 +91,9 @@ def _reproduce(task: Task, progress: JobProgress) -> Reproduction:
         if not workspace.is_new:
             progress.say(f"resume what was begun in {workspace.root}")
         run = Rerun(workspace.root / "run", task.stored.run)
+        source = task.images.source
         site = Site(layout, resources, progress, clock, Observer(run.logs))
-        drifts = [_reread(task, workspace, site)] if task.images.wanted else []
+        drifts = [_reread(task, source, workspace, site)] if source else []
         write_json(run.environment, present)
         finished = run_experiment(_open_experiment(task, run), site, task.only)
     progress.say("compare with the run")
@@ -125,13 +128,15 @@ def _reproduce(task: Task, progress: JobProgress) -> Reproduction:
     )
 
 
-def _reread(task: Task, workspace: Workspace, site: Site) -> Drift:
+def _reread(
+    task: Task, source: Source | PhantomSettings, workspace: Workspace, site: Site
+) -> Drift:
     """Read the images of the source again, as a new run would, and compare them."""
     run = Run(workspace.root / "source")
     try:
         if not run.config.exists():
             with follow_reading(site.progress, site.resources.stall_timeout) as report:
-                create_run(run, task.config, task.images.source, site.layout, report=report)
+                create_run(run, task.config, source, site.layout, report=report)
     except InputError as error:  # a new run would not even begin
         unusable = Compared("source", False, (str(error),))
         return summarize_drift(IMAGES, [unusable], equal_expected=True)

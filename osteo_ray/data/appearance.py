@@ -1,4 +1,4 @@
-"""What can be told of an image without seeing its anatomy: frame, exposure, a tiny preview."""
+"""Describe what an image shows apart from its anatomy: its frame, its exposure, a tiny preview."""
 
 import cv2
 import numpy as np
@@ -15,8 +15,9 @@ def describe_look(image: np.ndarray) -> np.ndarray:
         image: uint8 (H, W).
 
     Returns:
-        float32 (24,): mean and standard deviation of the gray of the top, bottom, left and right
-        edge (a fiftieth of the side wide), in 0..1; then the shares of 16 equal bins of gray.
+        float32 (24,): the mean gray of the top, bottom, left and right edge (each a fiftieth of the
+        side wide), then its standard deviation there, all in 0..1; then the shares of 16 equal bins
+        of gray.
 
     Example:
         >>> describe_look(np.full((50, 50), 255, np.uint8))[[0, 4, 8, 23]].tolist()
@@ -24,7 +25,7 @@ def describe_look(image: np.ndarray) -> np.ndarray:
     """
     tall, wide = (max(1, side // 50) for side in image.shape)
     edges = (image[:tall], image[-tall:], image[:, :wide], image[:, -wide:])
-    # OpenCV, as NumPy takes longer to begin than to add up so few pixels.
+    # OpenCV, because for so few pixels NumPy spends more time starting than adding.
     means, deviations = zip(*(cv2.meanStdDev(edge) for edge in edges), strict=True)
     histogram = np.ravel(cv2.calcHist([image], [0], None, [HISTOGRAM_BINS], [0, 256])) / image.size
     frame = np.ravel([*means, *deviations]) / 255
@@ -42,6 +43,6 @@ def measure_contrast(image: np.ndarray) -> float:
 
 
 def shrink_to_preview(image: np.ndarray) -> np.ndarray:
-    """Shrink a whole image, margins and all, to uint8 (16, 16)."""
+    """Shrink a whole image, margins included, to uint8 (16, 16)."""
     size = (PREVIEW_SIDE, PREVIEW_SIDE)
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), np.uint8)

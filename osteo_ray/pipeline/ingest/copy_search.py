@@ -1,8 +1,8 @@
 """Find the copies in a set of any size, on the cluster.
 
-Every image becomes a short vector (`copies.Codebook`); an index of nearest neighbours names the few
-images that may be copies of it, and only those are compared (`copies.measure_likeness`). So the
-work grows with the number of images, not of pairs, and pixels stay in a file that workers map.
+Every image becomes a short vector (`Codebook.encode`). An index of nearest neighbors names the few
+images that may be copies of it, and only those are compared (`measure_likeness`). So the work grows
+with the number of images rather than of pairs, and pixels stay in a file that the workers map.
 """
 
 import functools
@@ -20,13 +20,14 @@ import ray
 import ray.data
 
 from osteo_ray.base.progress import Report, ignore_progress
-from osteo_ray.data.copies.likeness import COPY_LIKENESS, Codebook, fit_codebook, measure_likeness
-from osteo_ray.data.decoding.thumbnails import Thumbnails, mirror
+from osteo_ray.data.copies.codebook import Codebook, fit_codebook
+from osteo_ray.data.copies.likeness import COPY_LIKENESS, measure_likeness
+from osteo_ray.data.copies.thumbnails import Thumbnails, mirror
 
 _TRAINING_IMAGES = 500
-_NEIGHBOURS = 3  # of an image as it is, and of its mirror image, that are compared with it
-_LEAST_ALIKE = 0.4  # product of two vectors from which the images are compared
-_FLAT_UP_TO = 20_000  # images; larger sets are searched by cells
+_NEIGHBOURS = 3  # to compare with an image as it is, and as many with its mirror image
+_LEAST_ALIKE = 0.4  # least product of two vectors for which the images are compared
+_FLAT_UP_TO = 20_000  # images; larger sets are searched in cells
 _CELLS_SEARCHED = 160
 _ROWS_PER_TASK = 256
 _PAIRS_PER_TASK = 512
@@ -39,17 +40,17 @@ def find_copies(
 ) -> pd.DataFrame:
     """Find pairs of images that show one radiograph.
 
-    Exact copies are named with the first of them only, near copies with the first of each exact
-    kind; joined up (`groups.join_pairs`), the pairs give all groups.
+    Exact copies are paired with the first of them only, and near copies with the first of their
+    exact copies. Joined up by `join_pairs`, the pairs give all groups.
 
     Args:
-        digests: n strings of `digest_pixels`.
-        thumbnails: Of the same n images.
-        report: Told how far it is.
+        digests: n digests, as `digest_pixels` returns them.
+        thumbnails: Thumbnails of the same n images.
+        report: Told of progress.
 
     Returns:
         A row per pair, sorted: first, second (int64, first < second), exact, mirrored (bool),
-        likeness (float64; 1 for exact copies).
+        likeness (float64, 1 for exact copies).
     """
     _, first, same = np.unique(np.asarray(digests), return_index=True, return_inverse=True)
     exact = np.flatnonzero(first[same] != np.arange(len(digests)))
@@ -64,9 +65,9 @@ def find_copies(
 
 @dataclass(frozen=True)
 class _Shared:
-    """Thumbnails in the object store, for workers that do not see the file that they are in."""
+    """Thumbnails in the object store, for workers that cannot read their file."""
 
-    stored: "list[ray.ObjectRef[npt.NDArray[np.uint8]]]"  # in a list, Ray hands on the reference
+    stored: "list[ray.ObjectRef[npt.NDArray[np.uint8]]]"  # in a list: Ray passes it on
     rows: Ints
 
     def read(self, images: Ints) -> npt.NDArray[np.uint8]:
@@ -81,28 +82,11 @@ def _share(thumbnails: Thumbnails) -> Thumbnails | _Shared:
 
 
 def _find_near(thumbnails: Thumbnails, report: Report) -> pd.DataFrame:
-    n_images = len(thumbnails.rows)
     seen = _share(thumbnails)
-    sample = np.linspace(0, n_images - 1, min(n_images, _TRAINING_IMAGES)).astype(np.int64)
-    codebook = fit_codebook(thumbnails.read(sample))
-    shared = ray.put(codebook)
-    found = _run("describe images", n_images, _ROWS_PER_TASK, report, _encode, seen, shared)
-    vectors = np.zeros((n_images, 2, codebook.projection.shape[1]), np.float16)
-    for part in found:
-        rows = np.frombuffer(part["found"], np.float16)
-        vectors[part["start"] : part["stop"]] = rows.reshape(-1, *vectors.shape[1:])
-    index = ray.put(faiss.serialize_index(_build_index(vectors[:, 0])))
-    stored = ray.put(vectors)
-    del vectors
-    found = _run("look for copies", n_images, 8 * _ROWS_PER_TASK, report, _search, index, stored)
-    named = np.frombuffer(b"".join(part["found"] for part in found), np.int64)
-    candidates = np.unique(named.reshape(-1, 3), axis=0)
-    named_pairs = ray.put(candidates)
-    found = _run(
-        "compare pairs", len(candidates), _PAIRS_PER_TASK, report, _compare, seen, named_pairs
-    )
+    candidates = _name_candidates(thumbnails, seen, report)
     likeness = np.full(len(candidates), -1.0)
-    for part in found:
+    compare = functools.partial(_compare, thumbnails=seen, pairs=ray.put(candidates))
+    for part in _run("compare pairs", len(candidates), _PAIRS_PER_TASK, compare, report):
         likeness[part["start"] : part["stop"]] = np.frombuffer(part["found"])
     table = pd.DataFrame(candidates, columns=["first", "second", "mirrored"])
     table["mirrored"] = table["mirrored"].astype(bool)
@@ -111,40 +95,51 @@ def _find_near(thumbnails: Thumbnails, report: Report) -> pd.DataFrame:
     return best.drop_duplicates(["first", "second"])
 
 
+def _name_candidates(thumbnails: Thumbnails, seen: Thumbnails | _Shared, report: Report) -> Ints:
+    """Name the pairs that may be copies: int64 (p, 3) of first, second, mirrored."""
+    n_images = len(thumbnails.rows)
+    sample = np.linspace(0, n_images - 1, min(n_images, _TRAINING_IMAGES)).astype(np.int64)
+    codebook = fit_codebook(thumbnails.read(sample))
+    encode = functools.partial(_encode, thumbnails=seen, codebook=ray.put(codebook))
+    vectors = np.zeros((n_images, 2, codebook.projection.shape[1]), np.float16)
+    for part in _run("describe images", n_images, _ROWS_PER_TASK, encode, report):
+        rows = np.frombuffer(part["found"], np.float16)
+        vectors[part["start"] : part["stop"]] = rows.reshape(-1, *vectors.shape[1:])
+    index = ray.put(faiss.serialize_index(_build_index(vectors[:, 0])))
+    search = functools.partial(_search, index=index, vectors=ray.put(vectors))
+    del vectors
+    found = _run("look for copies", n_images, 8 * _ROWS_PER_TASK, search, report)
+    named = np.frombuffer(b"".join(part["found"] for part in found), np.int64)
+    return np.unique(named.reshape(-1, 3), axis=0)
+
+
 def _run(
-    what: str,
-    total: int,
-    step: int,
-    report: Report,
-    work: Callable[..., npt.NDArray[Any]],
-    *arguments: Any,
+    what: str, total: int, step: int, work: Callable[[int, int], npt.NDArray[Any]], report: Report
 ) -> Iterator[dict[str, Any]]:
-    """Run `work(start, stop, *arguments)` over 0 .. total in slices, on the cluster."""
+    """Run `work(start, stop)` over 0 .. total in slices, on the cluster."""
     slices = [{"start": at, "stop": min(at + step, total)} for at in range(0, total, step)]
     if not slices:
         return
+    report(what, 0, total)
     if len(slices) == 1:  # not worth waking workers for
-        report(what, 0, total)
-        yield {"start": 0, "stop": total, "found": work(0, total, *arguments).tobytes()}
+        yield {"start": 0, "stop": total, "found": work(0, total).tobytes()}
         report(what, total, total)
         return
-    # In a list, so that Ray hands over references instead of fetching what they stand for.
     dataset = ray.data.from_items(slices, override_num_blocks=len(slices)).map(
-        functools.partial(_do_slice, work=work, arguments=list(arguments))
+        functools.partial(_do_slice, work=work)
     )
     done = 0
-    report(what, 0, total)
     for part in dataset.iter_rows():
         done += part["stop"] - part["start"]
         report(what, done, total)
         yield part
 
 
-def _do_slice(row: dict[str, Any], work: Callable[..., Any], arguments: list[Any]) -> Any:
+def _do_slice(row: dict[str, Any], work: Callable[[int, int], npt.NDArray[Any]]) -> Any:
     cv2.setNumThreads(1)  # one task, one CPU
     faiss.omp_set_num_threads(1)
     start, stop = int(row["start"]), int(row["stop"])
-    return {"start": start, "stop": stop, "found": work(start, stop, *arguments).tobytes()}
+    return {"start": start, "stop": stop, "found": work(start, stop).tobytes()}
 
 
 def _encode(
@@ -170,7 +165,7 @@ def _build_index(vectors: npt.NDArray[np.float16]) -> Any:
         index.nprobe = _CELLS_SEARCHED
         sample = np.linspace(0, n_images - 1, min(n_images, 50 * n_cells)).astype(np.int64)
         index.train(vectors[sample].astype(np.float32))
-    for start in range(0, n_images, 65_536):  # converted bit by bit, to keep memory flat
+    for start in range(0, n_images, 65_536):  # converted piece by piece to save memory
         index.add(vectors[start : start + 65_536].astype(np.float32))
     return index
 
@@ -202,12 +197,12 @@ def _search(
 
 
 def _compare(
-    start: int, stop: int, thumbnails: Thumbnails, pairs: "ray.ObjectRef[Ints]"
+    start: int, stop: int, thumbnails: Thumbnails | _Shared, pairs: "ray.ObjectRef[Ints]"
 ) -> npt.NDArray[np.float64]:
     return np.array(list(_measure(ray.get(pairs)[start:stop], thumbnails)))
 
 
-def _measure(pairs: Iterable[Any], thumbnails: Thumbnails) -> Iterator[float]:
+def _measure(pairs: Iterable[Any], thumbnails: Thumbnails | _Shared) -> Iterator[float]:
     for first, second, mirrored in pairs:
         fixed, moving = thumbnails.read(np.array([first, second]))
         yield measure_likeness(fixed, mirror(moving) if mirrored else moving)
