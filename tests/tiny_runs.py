@@ -1,0 +1,54 @@
+"""Comparisons that are as small as they can be and still hold everything, in one set of settings.
+
+The fixtures `finished` and `finished_copy` of conftest.py give a run with these settings, which is
+made once for all tests.
+"""
+
+import io
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from osteo_ray.base.mappings import merge_settings
+from osteo_ray.base.progress import JobProgress
+from osteo_ray.config.build import build_config
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.pipeline.compare.stages import Outcome, compare
+
+MODEL = "test_byobnet"
+ARMS = ("lime", "original", "random_mask", "silhouette")
+SEEDS = (0, 1)
+SIZE_PX = 32
+N_IMAGES = 48
+TINY: dict[str, Any] = {
+    "models": [MODEL],
+    "arms": list(ARMS),
+    "crossfit_folds": 2,
+    "seeds": len(SEEDS),
+    "image_size": SIZE_PX,
+    "training": {"epochs": 2},
+    "lime": {"samples": 12, "top_k": 2},
+    "phantom": {"n_images": N_IMAGES, "size_px": 48},
+}
+TINY_FLAGS = (
+    *("--models", MODEL, "--seeds", "2", "--image-size", "32", "--epochs", "2"),
+    *("--arms", *ARMS, "--crossfit-folds", "2"),
+    *("--lime-samples", "12", "--lime.top-k", "2"),
+    *("--phantom.n-images", "48", "--phantom.size-px", "48"),
+)
+
+
+def configure(out: Path | str, **changes: object) -> CompareConfig:
+    """Return the settings of a tiny comparison in `out`, with some of them changed."""
+    return build_config(merge_settings({**TINY, "out": str(out)}, changes))
+
+
+def stay_quiet() -> JobProgress:
+    """Return a display of progress that nobody sees."""
+    return JobProgress(Console(file=io.StringIO()))
+
+
+def run_quietly(config: CompareConfig) -> Outcome:
+    """Run a comparison without showing its progress."""
+    return compare(config, stay_quiet())
