@@ -77,11 +77,14 @@ def head() -> Iterator[Head]:
 
 
 @pytest.fixture(scope="session")
-def finished(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> "Outcome":
+def finished(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Outcome]":
     """A finished comparison with the settings `tiny_runs.TINY`, for tests that only read it."""
-    from tiny_runs import configure, run_quietly
+    from tiny_runs import configure, list_times, run_quietly
 
-    return run_quietly(configure(tmp_path_factory.mktemp("finished") / "tiny"))
+    outcome = run_quietly(configure(tmp_path_factory.mktemp("finished") / "tiny"))
+    before = list_times(outcome.run.root)
+    yield outcome
+    assert list_times(outcome.run.root) == before, "a test changed the run that all tests share"
 
 
 @pytest.fixture

@@ -186,7 +186,7 @@ def test_command_that_is_interrupted(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"osteo_ray.validate.{kind}.validate_{kind}", interrupt)
+    monkeypatch.setattr(f"osteo_ray.pipeline.validate.{kind}.validate_{kind}", interrupt)
     monkeypatch.chdir(tmp_path)
     assert main(["validate", kind]) == 2
     assert told in " ".join(capfd.readouterr().err.split())

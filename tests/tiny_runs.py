@@ -12,6 +12,7 @@ from rich.console import Console
 
 from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.progress import JobProgress
+from osteo_ray.base.storage import Place
 from osteo_ray.config.build import build_config
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.pipeline.compare.stages import Outcome, compare
@@ -52,3 +53,9 @@ def stay_quiet() -> JobProgress:
 def run_quietly(config: CompareConfig) -> Outcome:
     """Run a comparison without showing its progress."""
     return compare(config, stay_quiet())
+
+
+def list_times(root: Place) -> dict[Path, int]:
+    """Return when each file below a folder was last written, in nanoseconds."""
+    files = (path for path in Path(str(root)).rglob("*") if path.is_file())
+    return {path: path.stat().st_mtime_ns for path in files}
