@@ -106,7 +106,10 @@ def test_mlflow_holds_the_comparison_and_each_training(finished, tmp_path: Path)
     assert files == {"report.html", "comparison.json"}
 
 
-def test_without_its_store_mlflow_is_told_and_nothing_lost(finished, finished_copy: Run) -> None:
+def test_without_its_store_mlflow_is_told_and_nothing_lost(
+    finished, finished_copy: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)  # of 10, which take 100 s
     run = finished_copy
     (run.root.parent / "mlflow.db").mkdir()  # no database can be there
     outcome = run_quietly(configure(run.root, mlflow="local"))

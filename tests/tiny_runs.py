@@ -1,21 +1,34 @@
 """Comparisons that are as small as they can be and still hold everything, in one set of settings.
 
 The fixtures `finished` and `finished_copy` of conftest.py give a run with these settings, which is
-made once for all tests.
+made once for all tests. `compute_here` spares the other tests the processes of a sweep and a pool.
 """
 
 import io
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
+import ray
+import torch
 from rich.console import Console
 
+from osteo_ray.base.events import Explained
 from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.progress import JobProgress
 from osteo_ray.base.storage import Place
 from osteo_ray.config.build import build_config
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.experiment.trials import Experiment, Trial
+from osteo_ray.explain.jobs import Explainable
+from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.pipeline.compare import stages
+from osteo_ray.pipeline.compare.in_process import list_slices
 from osteo_ray.pipeline.compare.stages import Outcome, compare
+from osteo_ray.pipeline.compare.sweeps import Failure
+from osteo_ray.pipeline.compare.trials import run_trial
+from osteo_ray.pipeline.explain.actor import Explainer
 
 MODEL = "test_byobnet"
 ARMS = ("lime", "original", "random_mask", "silhouette")
@@ -59,3 +72,36 @@ def list_times(root: Place) -> dict[Path, int]:
     """Return when each file below a folder was last written, in nanoseconds."""
     files = (path for path in Path(str(root)).rglob("*") if path.is_file())
     return {path: path.stat().st_mtime_ns for path in files}
+
+
+def compute_here(patch: pytest.MonkeyPatch) -> None:
+    """Have comparisons train and explain in this process, for tests that look at tables only.
+
+    Ray still reads the images. That both ways give the same bits is tested in test_compare.py.
+    """
+    patch.setattr(stages, "run_sweep", _train_here)
+    patch.setattr(stages, "explain_images", _explain_here)
+
+
+def _train_here(
+    trials: Sequence[Trial], experiment: Experiment, pixels: Any, plan: object, **_: object
+) -> list[Failure]:
+    for trial in trials:
+        run_trial(trial, experiment, ray.get(pixels), device=torch.device("cpu"), n_threads=1)
+    return []
+
+
+def _explain_here(
+    pixels: Place,
+    explainables: Sequence[Explainable],
+    lime: LimeSettings,
+    *,
+    n_classes: int,
+    image_size: int,
+    pool: object,
+    on_explained: Callable[[Explained], None],
+) -> None:
+    for found in Explainer(list(explainables), lime, n_classes, image_size, "cpu", 1)(
+        list_slices(pixels)
+    ):
+        on_explained(found)
