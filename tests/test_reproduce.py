@@ -19,11 +19,12 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
+from tiny_runs import MODEL, TINY, stay_quiet
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.lock import HeldError, hold
 from osteo_ray.base.machine import describe_machine, hash_code
-from osteo_ray.base.progress import Clock, JobProgress
+from osteo_ray.base.progress import Clock
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, write_json, write_table
 from osteo_ray.cluster.connection import plan_resources
@@ -39,7 +40,7 @@ from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment
 from osteo_ray.pipeline.compare.conclusion import Finished
 from osteo_ray.pipeline.compare.prepare import create_run
-from osteo_ray.pipeline.compare.stages import compare
+from osteo_ray.pipeline.compare.stages import Outcome
 from osteo_ray.pipeline.reproduce import rerun
 from osteo_ray.pipeline.reproduce.compare_runs import KINDS, compare_runs, compare_sources
 from osteo_ray.pipeline.reproduce.drift import Drift
@@ -51,28 +52,14 @@ from osteo_ray.pipeline.reproduce.task import find_images
 from osteo_ray.pipeline.reproduce.workspace import open_workspace
 from osteo_ray.report.reproductions_page import write_page
 
-MODEL, ARMS = "test_byobnet", ("lime", "original", "random_mask")
-TINY: dict[str, Any] = {
-    "models": [MODEL],
-    "arms": list(ARMS),
-    "seeds": 2,
-    "image_size": 32,
-    "training": {"epochs": 2},
-    "lime": {"samples": 12, "top_k": 2},
-    "phantom": {"n_images": 48, "size_px": 48},
-}
 FIRST = Trial(MODEL, 0, "original")
 
 
-def stay_quiet() -> JobProgress:
-    return JobProgress(Console(file=io.StringIO()))
-
-
 @pytest.fixture(scope="module")
-def stored(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run."""
-    config = build_config({**TINY, "out": str(tmp_path_factory.mktemp("runs") / "tiny")})
-    return compare(config, stay_quiet()).run
+def stored(finished: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy of the finished run, beside which reproductions are kept."""
+    root = tmp_path_factory.mktemp("runs") / "tiny"
+    return Run(Path(shutil.copytree(str(finished.run.root), root)))
 
 
 @pytest.fixture(scope="module")
@@ -91,10 +78,9 @@ def whole(stored: Run) -> Reproduction:
 
 
 @pytest.fixture
-def tampered(stored: Run, tmp_path: Path) -> Run:
+def tampered(finished_copy: Run) -> Run:
     """A copy of the run, to be changed by hand."""
-    shutil.copytree(stored.root, tmp_path / "runs" / "tampered")
-    return Run(tmp_path / "runs" / "tampered")
+    return finished_copy
 
 
 def describe(run: Run, whole: Reproduction) -> Experiment:
@@ -135,8 +121,8 @@ def test_run_that_is_as_it_was_is_identical(whole: Reproduction, stored: Run) ->
     assert [drift.kind for drift in whole.drifts] == list(KINDS)
     assert {drift.outcome for drift in whole.drifts} == {"identical"}
     counts = {drift.kind: drift.n_compared for drift in whole.drifts}
-    # 3 arms and 2 seeds; 2 teachers with 3 kinds of mask; a model with 3 arms.
-    assert (counts["predictions"], counts["masks"], counts["metrics"]) == (6, 6, 3)
+    # 4 arms and 2 seeds; 2 teachers with 3 kinds of mask; a model with 4 arms.
+    assert (counts["predictions"], counts["masks"], counts["metrics"]) == (8, 6, 4)
     assert counts["verdicts"] == 2
     assert whole.ledger == stored.root.parent / "reproductions.parquet"
     assert len(read_ledger(whole.ledger)) == 1
@@ -233,13 +219,12 @@ def test_artifacts_under_another_key_are_found(whole: Reproduction, tampered: Ru
 def test_sample_of_a_run_that_was_changed_ends_with_4(
     tampered: Run, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    for arm in ("lime", "original"):
-        for path in (tampered.trials / MODEL).glob(f"seed-*/{arm}-*/predictions.parquet"):
-            change_table(path, "p_normal", lambda p: abs(p - 0.2))
+    for path in (tampered.trials / MODEL).glob("seed-*/*/predictions.parquet"):
+        change_table(path, "p_normal", lambda p: abs(p - 0.2))
     command = ["reproduce", str(tampered.root), "--sample", "3", "--images", "stored"]
     assert main(command) == 4
     printed = " ".join("".join(capfd.readouterr()).split())
-    assert "Rerun: 3 of 6 trainings" in printed
+    assert "Rerun: 3 of 8 trainings" in printed
     assert f"{MODEL}, seed" in printed
     assert "Nothing that is recorded changed in the environment: look at" in printed
     assert "Outcome: drifted" in printed
@@ -251,7 +236,7 @@ def test_sample_of_a_run_that_was_changed_ends_with_4(
     page = (tampered.root.parent / "reproductions.html").read_text(encoding="utf-8")
     assert "Drifted" in page
     assert "data:image/svg" in page
-    (kept,) = (tampered.root.parent / "tampered-reproductions").iterdir()
+    (kept,) = (tampered.root.parent / "copy-reproductions").iterdir()
     assert (kept / "run" / "trials").is_dir()
 
 
@@ -275,7 +260,7 @@ def test_changed_version_is_named_and_the_sample_still_comes_out_equal(
     assert entry["changes"] == [f"torch 2.0.0 → {now}"]
     assert entry["unknown"] == ["isa"]
     assert entry["versions"]["torch"] == now
-    assert not (tampered.root.parent / "tampered-reproductions").exists()  # left as it was found
+    assert not (tampered.root.parent / "copy-reproductions").exists()  # left as it was found
 
 
 @pytest.mark.ray
@@ -524,7 +509,7 @@ def test_run_of_another_version_is_refused(refuse: Callable[..., str], tampered:
 
 @pytest.mark.ray
 def test_sample_larger_than_the_run_is_refused(refuse: Callable[..., str], tampered: Run) -> None:
-    assert "at most the 6 trainings" in refuse(str(tampered.root), "--sample", "7")
+    assert "at most the 8 trainings" in refuse(str(tampered.root), "--sample", "9")
 
 
 @pytest.mark.ray

@@ -128,9 +128,7 @@ def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
-def test_pool_judges_as_one_process_does(
-    local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pool_judges_as_one_process_does(local_ray: None, tmp_path: Path) -> None:
     place = tmp_path / "out"
     kept = tmp_path / "kept"
     (found,) = validate_worlds([LOSS], 1, place, n_actors=1, on_done=lambda: None)
@@ -186,7 +184,7 @@ def test_command_that_is_interrupted(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"osteo_ray.validate.{kind}.validate_{kind}", interrupt)
+    monkeypatch.setattr(f"osteo_ray.pipeline.validate.{kind}.validate_{kind}", interrupt)
     monkeypatch.chdir(tmp_path)
     assert main(["validate", kind]) == 2
     assert told in " ".join(capfd.readouterr().err.split())
