@@ -340,7 +340,7 @@ def test_own_arm_is_run_judged_and_reported(own: Arm, tmp_path: Path) -> None:
     stored = read_json(run.comparison)
     arms = [*dict.fromkeys(row["arm"] for row in stored["arms"]), OWN.name]
     experiment = open_old(run, arms=arms)
-    pixels = read_pixels(run, experiment.image_ids.tolist(), experiment.config.image_size)
+    pixels = read_pixels(run, experiment.image_ids.tolist(), experiment.settings.image_size)
     run_in_process(experiment, pixels)
 
     # It shows the random masks of other images of the same part of the split.
@@ -370,7 +370,7 @@ def test_own_arm_is_run_judged_and_reported(own: Arm, tmp_path: Path) -> None:
 
     write_json(run.comparison, comparison)
     write_table(run.results, type(known).from_pandas(results, preserve_index=False))
-    run.config.write_text(yaml.safe_dump(experiment.config.model_dump(mode="json")))
+    run.config.write_text(yaml.safe_dump({**read_yaml(run.config), "arms": arms}))
     page = write_report(run).read_text(encoding="utf-8")
     assert f"<b>{OWN.label}</b>: {OWN.meaning}." in page
     assert page.count(OWN.label) > 2
