@@ -111,12 +111,12 @@ def watch(what: str, timeout_s: float) -> Iterator[Beat]:
 
 
 def _find_counter() -> Any:
-    """Return the counter of this driver: a process for each stage would take seconds to start."""
+    """Return the counter of this driver; a new process for each stage would take seconds."""
     context = ray.get_runtime_context()
     driver = (context.gcs_address, context.get_job_id())
     if driver not in _counters:
-        _counters.clear()  # those of clusters that this process has left
-        # On this very node: one that is lost must not take the counter along.
+        _counters.clear()  # counters of clusters that this process has left
+        # On the node of the driver, so that no lost node takes the counter with it.
         here = NodeAffinitySchedulingStrategy(context.get_node_id(), soft=False)
         _counters[driver] = _Counter.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
     return _counters[driver]
@@ -138,7 +138,7 @@ def _wait_for_stall(
 
 
 def _describe_cluster() -> str:
-    """Say what the cluster has, what of it is free, what died, and what waits for room."""
+    """Describe what the cluster has, what is free, what died, and what waits for room."""
     nodes = ray.nodes()
     alive = [node for node in nodes if node["Alive"]]
     total, free = ray.cluster_resources(), ray.available_resources()
