@@ -364,12 +364,18 @@ class TestObjectStore:
             put_picture(tmp_path / "source" / "ab"[number % 2] / f"{number}.png", rng)
         used_mib = []
 
+        def measure_mib() -> int:
+            summary = memory_summary(ray.get_runtime_context().gcs_address, stats_only=True)
+            return int(re.findall(r"Plasma memory usage (\d+) MiB", summary)[-1])
+
         def note(stage: str, done: int, total: int) -> None:
             if done == total:
-                time.sleep(1)  # blocks are freed a moment after their last reference is
-                address = ray.get_runtime_context().gcs_address
-                summary = memory_summary(address, stats_only=True)
-                used_mib.extend(map(int, re.findall(r"Plasma memory usage (\d+) MiB", summary)))
+                deadline = time.monotonic() + 10
+                used_mib.append(measure_mib())
+                # Blocks are freed a moment after their last reference is.
+                while used_mib[-1] > 1 and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                    used_mib.append(measure_mib())
 
         ingest_images(open_source(str(tmp_path / "source")), tmp_path / "thumbnails", report=note)
         thumbnails_mib = (tmp_path / "thumbnails" / "thumbnails.u8").stat().st_size / 2**20

@@ -19,10 +19,13 @@ from pydicom.uid import (
 
 from osteo_ray.data.decoding.refusals import check_size
 from osteo_ray.data.decoding.result import UnreadableImageError
-from osteo_ray.data.decoding.signatures import has_end_of_codestream
+from osteo_ray.data.decoding.signatures import (
+    DICOM_MARK,
+    DICOM_MARK_AT,
+    has_end_of_codestream,
+)
 
 PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
-_PREAMBLE = 128  # bytes, before the mark of four
 _MAX_INFLATED = 2**29  # bytes; the largest image that is read has 2**28
 _BOMB_INFLATED, _BOMB_RATIO = 2**26, 200  # radiographs of this size never shrink that much
 _MAX_PADDING = 1024  # bytes after the pixels; one is usual, a few hundred occur
@@ -46,7 +49,7 @@ def check_inflated_size(content: bytes) -> None:
         UnreadableImageError: The file grows too large, or ends early.
     """
     file = io.BytesIO(content)
-    file.seek(_PREAMBLE + 4)
+    file.seek(DICOM_MARK_AT + len(DICOM_MARK))
     meta = read_dataset(file, False, True, stop_when=lambda tag, vr, length: tag.group != 2)
     if meta.get("TransferSyntaxUID") != DeflatedExplicitVRLittleEndian:
         return

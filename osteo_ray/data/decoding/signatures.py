@@ -1,6 +1,7 @@
 """Recognize a file by its bytes, whatever its name."""
 
-_PREAMBLE = 128  # bytes before the mark of a DICOM file
+DICOM_MARK, DICOM_MARK_AT = b"DICM", 128
+"""The mark of a DICOM file, and the number of bytes before it."""
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "not an image but a PDF document"),
     (b"PK\x03\x04", "not an image but a ZIP archive"),
@@ -22,7 +23,7 @@ def is_dicom(content: bytes) -> bool:
         >>> is_dicom(bytes(128) + b"DICM"), is_dicom(b"DICM")
         (True, False)
     """
-    return content[_PREAMBLE : _PREAMBLE + 4] == b"DICM"
+    return content.startswith(DICOM_MARK, DICOM_MARK_AT)
 
 
 def has_end_of_codestream(content: bytes) -> bool:
