@@ -32,7 +32,7 @@ from osteo_ray.arms.roles import Baseline, Candidate, Control, Oracle, SanityChe
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, read_table, write_json, write_table
-from osteo_ray.config.build import build_config
+from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.experiment.comparison import Analysis, analyse
 from osteo_ray.experiment.costs import Parts, count_work
 from osteo_ray.experiment.dataset import read_pixels
@@ -41,8 +41,9 @@ from osteo_ray.experiment.trials import Trial, list_arms
 from osteo_ray.experiment.verdict import VERDICTS, Circumstances, Verdict, judge_model
 from osteo_ray.pipeline.compare.in_process import run_in_process
 from osteo_ray.report.page import write_report
-from osteo_ray.statistics.contrasts import compare_arms
-from osteo_ray.statistics.settings import METRIC_NAMES
+from osteo_ray.statistics.contrasts import ContrastPlan, compare_arms
+from osteo_ray.statistics.metrics.registry import METRICS
+from osteo_ray.statistics.sizes import Sizes
 
 README = Path(__file__).parents[1] / "README.md"
 OWN = Arm(
@@ -259,14 +260,12 @@ def judge(means: dict[str, float], arms: Sequence[str] | None = None, **known: A
     rng = np.random.default_rng(0)
     rows = [
         {"model": "m", "seed": seed, "arm": arm, "split": "test", "n_images": 16}
-        | dict.fromkeys(METRIC_NAMES, mean + 0.01 * float(rng.normal()))
+        | dict.fromkeys(METRICS, mean + 0.01 * float(rng.normal()))
         for arm, mean in means.items()
         for seed in range(10)
     ]
-    contrasts = compare_arms(
-        pd.DataFrame(rows), pairs=list_primary(arms), metric="accuracy", alpha=0.05, margin=0.03,
-        n_train=112.0, n_test=16.0,
-    )  # fmt: skip
+    plan = ContrastPlan("accuracy", alpha=0.05, margin=0.03, sizes=Sizes(n_test=16, n_train=112))
+    contrasts = compare_arms(pd.DataFrame(rows), plan, pairs=list_primary(arms))
     circumstances = Circumstances(**known)
     return judge_model(contrasts, model="m", arms=arms, alpha=0.05, circumstances=circumstances)
 

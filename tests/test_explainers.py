@@ -19,7 +19,8 @@ from test_gradcam import _build, _draw_images
 from test_trials import MODEL, SPLIT, make_experiment, make_pixels, write_pixels
 from torch.nn import functional
 
-from osteo_ray.arms.arm import ARMS, Arm, MaskSource
+from osteo_ray.arms.arm import Arm, MaskSource
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import list_parts
