@@ -10,7 +10,7 @@ import pytest
 from osteo_ray.base.machine import describe_machine, hash_code, name_cpu
 from osteo_ray.config.reproduce import ReproduceConfig, ToleranceSettings
 from osteo_ray.data.masks import measure_overlap, pack_mask
-from osteo_ray.pipeline.reproduce.differences import (
+from osteo_ray.experiment.reproduction.differences import (
     compare_effects,
     compare_images,
     compare_masks,
@@ -18,9 +18,9 @@ from osteo_ray.pipeline.reproduce.differences import (
     compare_predictions,
     compare_verdicts,
 )
-from osteo_ray.pipeline.reproduce.drift import Compared, judge, summarize_drift
-from osteo_ray.pipeline.reproduce.environment import compare_environments, expects_equal_bits
-from osteo_ray.pipeline.reproduce.sample import draw_sample
+from osteo_ray.experiment.reproduction.drift import Compared, judge, summarize_drift
+from osteo_ray.experiment.reproduction.environment import compare_environments, expects_equal_bits
+from osteo_ray.experiment.reproduction.sample import draw_sample
 
 TOLERANCES = ToleranceSettings(probability=0.05, decisions=0.25)
 CLASSES = ["normal", "worn"]

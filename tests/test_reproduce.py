@@ -37,15 +37,15 @@ from osteo_ray.data.phantoms.sets import write_phantoms
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import read_dataset
+from osteo_ray.experiment.reproduction.drift import Drift
+from osteo_ray.experiment.reproduction.environment import compare_environments
+from osteo_ray.experiment.reproduction.ledger import LEDGER, Entry, append_entry, read_ledger
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment
 from osteo_ray.pipeline.compare.conclusion import Finished
 from osteo_ray.pipeline.compare.prepare import create_run
 from osteo_ray.pipeline.compare.stages import Outcome
 from osteo_ray.pipeline.reproduce import rerun
 from osteo_ray.pipeline.reproduce.compare_runs import KINDS, compare_runs, compare_sources
-from osteo_ray.pipeline.reproduce.drift import Drift
-from osteo_ray.pipeline.reproduce.environment import compare_environments
-from osteo_ray.pipeline.reproduce.ledger import LEDGER, Entry, append_entry, read_ledger
 from osteo_ray.pipeline.reproduce.rerun import Reproduction, reproduce
 from osteo_ray.pipeline.reproduce.stored import Rerun, StoredRun, open_stored
 from osteo_ray.pipeline.reproduce.task import find_images

@@ -8,9 +8,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from osteo_ray.pipeline.reproduce.drift import Drift
-from osteo_ray.pipeline.reproduce.environment import Change
-from osteo_ray.pipeline.reproduce.ledger import Entry, list_changes
+from osteo_ray.experiment.reproduction.drift import Drift
+from osteo_ray.experiment.reproduction.environment import Change
+from osteo_ray.experiment.reproduction.ledger import Entry, list_changes
 from osteo_ray.pipeline.reproduce.rerun import REPRODUCED, Reproduction
 
 _TOLD, _LATEST = 5, 10  # drifted things per kind, reproductions

@@ -113,9 +113,7 @@ class Experiment:
         return {seed: hash_settings(split.tolist()) for seed, split in self.splits.items()}
 
     def check_split(self, seed: int) -> None:
-        """Refuse to train on a split that separates a group, wherever the split comes from.
-
-        Only `--split random` asks for such a split, and its report explains what that means.
+        """Refuse to train on a split that separates a group, unless it was asked to be random.
 
         Raises:
             LeakError: A group has images in more than one part.
@@ -270,10 +268,7 @@ class Experiment:
         return frozenset(self.image_ids[self.splits[seed] == split].tolist())
 
     def is_done(self, trial: Trial) -> bool:
-        """Tell whether the artifacts of a trial exist.
-
-        A folder appears all at once, by a rename. In object storage, its last file decides.
-        """
+        """Tell whether all artifacts of a trial exist; a folder appears as a whole, by a rename."""
         path = self.path_of(trial)
         return (path / LAST).is_file() if isinstance(path, RemotePath) else path.exists()
 

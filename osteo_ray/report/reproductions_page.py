@@ -5,8 +5,8 @@ from itertools import pairwise
 from typing import Any
 
 from osteo_ray.base.storage import Place, write_whole
-from osteo_ray.pipeline.reproduce.drift import WORST
-from osteo_ray.pipeline.reproduce.ledger import Entry, list_changes
+from osteo_ray.experiment.reproduction.drift import WORST
+from osteo_ray.experiment.reproduction.ledger import Entry, list_changes
 from osteo_ray.report.drift_figure import draw_drift
 from osteo_ray.report.page import open_template
 

@@ -9,10 +9,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_table
 from osteo_ray.config.reproduce import ToleranceSettings
 from osteo_ray.experiment.comparison import Analysis
-from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
-from osteo_ray.pipeline.compare.conclusion import Finished, conclude, measure_results
-from osteo_ray.pipeline.compare.mask_jobs import list_explanations
-from osteo_ray.pipeline.reproduce.differences import (
+from osteo_ray.experiment.reproduction.differences import (
     compare_effects,
     compare_images,
     compare_masks,
@@ -20,7 +17,10 @@ from osteo_ray.pipeline.reproduce.differences import (
     compare_predictions,
     compare_verdicts,
 )
-from osteo_ray.pipeline.reproduce.drift import Compared, Drift, summarize_drift
+from osteo_ray.experiment.reproduction.drift import Compared, Drift, summarize_drift
+from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
+from osteo_ray.pipeline.compare.conclusion import Finished, conclude, measure_results
+from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.reproduce.stored import (
     StoredRun,
     find_masks,

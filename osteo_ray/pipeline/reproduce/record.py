@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from osteo_ray.experiment.reproduction.drift import Drift, judge
+from osteo_ray.experiment.reproduction.environment import Change, expects_equal_bits
+from osteo_ray.experiment.reproduction.ledger import Entry
 from osteo_ray.experiment.trials import plan_trials
 from osteo_ray.pipeline.compare.conclusion import Finished
-from osteo_ray.pipeline.reproduce.drift import Drift, judge
-from osteo_ray.pipeline.reproduce.environment import Change, expects_equal_bits
-from osteo_ray.pipeline.reproduce.ledger import Entry
 from osteo_ray.pipeline.reproduce.task import Task
 from osteo_ray.pipeline.reproduce.workspace import Workspace
 

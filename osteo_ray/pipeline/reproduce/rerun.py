@@ -15,18 +15,18 @@ from osteo_ray.config.reproduce import ReproduceConfig
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.dataset import read_dataset
+from osteo_ray.experiment.reproduction.drift import Compared, Drift, summarize_drift
+from osteo_ray.experiment.reproduction.environment import (
+    Change,
+    compare_environments,
+    expects_equal_bits,
+)
+from osteo_ray.experiment.reproduction.ledger import Entry, append_entry
 from osteo_ray.experiment.trials import Experiment, describe_experiment
 from osteo_ray.pipeline.compare.model_check import check_models
 from osteo_ray.pipeline.compare.prepare import create_run
 from osteo_ray.pipeline.compare.running import run_experiment
 from osteo_ray.pipeline.reproduce.compare_runs import IMAGES, compare_runs, compare_sources
-from osteo_ray.pipeline.reproduce.drift import Compared, Drift, summarize_drift
-from osteo_ray.pipeline.reproduce.environment import (
-    Change,
-    compare_environments,
-    expects_equal_bits,
-)
-from osteo_ray.pipeline.reproduce.ledger import Entry, append_entry
 from osteo_ray.pipeline.reproduce.record import describe_reproduction
 from osteo_ray.pipeline.reproduce.stored import Rerun
 from osteo_ray.pipeline.reproduce.task import Task, plan_task

@@ -13,10 +13,10 @@ from osteo_ray.config.reproduce import ReproduceConfig
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
+from osteo_ray.experiment.reproduction.environment import flatten_environment
+from osteo_ray.experiment.reproduction.ledger import read_ledger
+from osteo_ray.experiment.reproduction.sample import draw_sample
 from osteo_ray.experiment.trials import Trial
-from osteo_ray.pipeline.reproduce.environment import flatten_environment
-from osteo_ray.pipeline.reproduce.ledger import read_ledger
-from osteo_ray.pipeline.reproduce.sample import draw_sample
 from osteo_ray.pipeline.reproduce.stored import StoredRun, open_stored
 
 

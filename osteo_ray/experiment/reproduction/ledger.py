@@ -9,7 +9,7 @@ import pyarrow as pa
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import read_table, write_table
-from osteo_ray.pipeline.reproduce.environment import compare_environments
+from osteo_ray.experiment.reproduction.environment import compare_environments
 
 LEDGER_VERSION = b"1"
 _KEY = b"osteo_ray_reproductions"
