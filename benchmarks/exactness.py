@@ -73,7 +73,7 @@ class _Comparer(Package):
         import torch
         from lime.lime_image import LimeImageExplainer
 
-        from osteo_ray.explain import lime
+        from osteo_ray.explain import lime, perturbation
         from osteo_ray.explain.superpixels import find_superpixels
 
         class Recorder(LimeImageExplainer):
@@ -91,9 +91,9 @@ class _Comparer(Package):
             expected[number] = weight
         mask = found.get_image_and_mask(label, positive_only=True, num_features=5, hide_rest=True)
         segments = find_superpixels(image, self._settings)
-        fill = lime.fill_superpixels(image, segments, self._settings.fill)
-        perturbable = lime.Perturbable(image, fill, segments, torch.device("cpu"))
-        (ours,) = lime.predict_rows(self._predict, [(perturbable, rows)], 16)
+        fill = perturbation.fill_superpixels(image, segments, self._settings.fill)
+        perturbable = perturbation.Perturbable(image, fill, segments, torch.device("cpu"))
+        (ours,) = perturbation.predict_rows(self._predict, [(perturbable, rows)], 16)
         masks, weights = [], []
         for targets in (predictions[:, label], ours[:, label]):
             model = lime.fit_local_model(

@@ -103,13 +103,13 @@ def measure_fidelity(
     """
     import torch
 
-    from osteo_ray.explain.lime import Explanation, explain_images
+    from osteo_ray.explain.lime import LimeExplanation, explain_by_lime
     from osteo_ray.explain.superpixels import find_superpixels
 
     segments = find_superpixels(image, settings)
 
-    def explain(predict: "Predict", stream: int, **changes: object) -> Explanation:
-        (found,) = explain_images(
+    def explain(predict: "Predict", stream: int, **changes: object) -> LimeExplanation:
+        (found,) = explain_by_lime(
             predict,
             [image],
             [segments],
@@ -117,7 +117,7 @@ def measure_fidelity(
             rngs=[np.random.default_rng((seed, stream))],
             device=torch.device("cpu"),
         )
-        if not isinstance(found, Explanation):
+        if not isinstance(found, LimeExplanation):
             raise found
         return found
 

@@ -15,7 +15,7 @@ import ray.data
 
 from benchmarks.memory import PeakMemory
 from osteo_ray.base.tables import list_parts
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.pipeline.ingest.reading import ingest_images
 
 _BATCH = 64

@@ -15,7 +15,7 @@ import ray
 from benchmarks.memory import PeakMemory
 from osteo_ray.base.tables import PIXELS, read_parts
 from osteo_ray.data.masks import measure_overlap, pack_mask
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.checkpoint import describe_checkpoint
 from osteo_ray.pipeline.ingest.reading import ingest_images
@@ -229,10 +229,10 @@ class _Ours:
     def _explain(
         self, images: np.ndarray, seed: int, settings: LimeSettings
     ) -> list[tuple[np.ndarray, int]]:
-        from osteo_ray.explain.lime import Explanation, explain_images
+        from osteo_ray.explain.lime import LimeExplanation, explain_by_lime
         from osteo_ray.explain.superpixels import find_superpixels
 
-        found = explain_images(
+        found = explain_by_lime(
             self._predict,
             list(images),
             [find_superpixels(image, settings) for image in images],
@@ -242,7 +242,7 @@ class _Ours:
         )
         results = []
         for one in found:
-            if not isinstance(one, Explanation):
+            if not isinstance(one, LimeExplanation):
                 raise one
             results.append((one.keep_mask, one.n_samples))
         return results

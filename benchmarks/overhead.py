@@ -18,8 +18,9 @@ from osteo_ray.cluster.connection import connect
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.dataset import read_dataset, read_pixels
 from osteo_ray.experiment.trials import describe_experiment, plan_trials
+from osteo_ray.pipeline.compare.conclusion import Finished, conclude
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
-from osteo_ray.pipeline.compare.stages import Finished, compare, conclude
+from osteo_ray.pipeline.compare.stages import compare
 from osteo_ray.report.page import write_report
 
 _MADE = ("trials", "masks", "faithfulness", "heatmaps", "logs", "predictions*", "comparison*")
@@ -93,11 +94,11 @@ def _compare_both(config: CompareConfig, loop: Path, workers: int) -> Overhead:
     if not read_table(outcome.run.predictions).equals(read_table(Run(loop).predictions)):
         raise RuntimeError("The predictions of the cluster and the loops differ.")
     first, second = plan_trials(finished.experiment)
-    jobs = list_explanations(finished.experiment, second)
+    explanations = list_explanations(finished.experiment, second)
     return Overhead(
         n_seeds=config.seeds,
         n_trainings=len(first) + len(second),
-        n_explanations=sum(job.n_wanted for job in jobs),
+        n_explanations=sum(len(one.wanted) for one in explanations.values()),
         loop_s=loop_s,
         cluster_s=cluster_s,
         workers=workers,
@@ -111,10 +112,9 @@ def run_loops(config: CompareConfig, run: Run) -> tuple[Finished, float]:
     from osteo_ray.pipeline.compare.in_process import run_in_process
 
     started = time.perf_counter()
-    dataset = read_dataset(run, config)
-    experiment = describe_experiment(run, config, dataset)
+    experiment = describe_experiment(run, config, read_dataset(run, config))
     run_in_process(experiment, read_pixels(run, experiment.image_ids.tolist(), config.image_size))
-    finished = Finished(experiment, dataset, [], Clock(), ())
+    finished = Finished(experiment, [], Clock())
     conclude(finished)
     write_report(run)
     return finished, time.perf_counter() - started

@@ -12,7 +12,7 @@ from benchmarks.sweep import TINY
 from osteo_ray.base.tables import read_json
 from osteo_ray.cluster.connection import connect
 from osteo_ray.config.explain import ExplainConfig
-from osteo_ray.explain.settings import ExplainMethod, LimeSettings
+from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.pipeline.explain.explain_set import explain_set
 
 _SIZE_PX = 32
@@ -41,9 +41,7 @@ class Streamed:
     store_gib: float
 
 
-def bench_stream(
-    sizes: Sequence[int], *, method: ExplainMethod, workers: int
-) -> Iterator[Streamed]:
+def bench_stream(sizes: Sequence[int], *, method: str, workers: int) -> Iterator[Streamed]:
     """Explain sets of phantoms with a tiny network, so that everything but the network counts.
 
     Args:

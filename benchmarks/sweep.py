@@ -21,7 +21,8 @@ from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.experiment.trials import list_arms
 from osteo_ray.models.settings import TrainingSettings
-from osteo_ray.pipeline.compare.stages import FIRST, SECOND, compare
+from osteo_ray.pipeline.compare.running import FIRST, SECOND
+from osteo_ray.pipeline.compare.stages import compare
 
 TINY = "test_byobnet"
 """A network of 50,000 parameters that timm has for tests."""

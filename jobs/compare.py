@@ -21,7 +21,7 @@ again goes on from there; 2 bad input.
 
 import sys
 
-from osteo_ray.commands.job import run_job
+from osteo_ray.commands.entrypoint import run_entrypoint
 
 if __name__ == "__main__":
-    sys.exit(run_job("compare", sys.argv[1:]))
+    sys.exit(run_entrypoint("compare", sys.argv[1:]))

@@ -21,7 +21,7 @@ again goes on from there; 2 bad input; 4 drift, which Ray counts as a failed job
 
 import sys
 
-from osteo_ray.commands.job import run_job
+from osteo_ray.commands.entrypoint import run_entrypoint
 
 if __name__ == "__main__":
-    sys.exit(run_job("reproduce", sys.argv[1:]))
+    sys.exit(run_entrypoint("reproduce", sys.argv[1:]))

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_ray.data.decoding.description import describe_look, shrink_to_preview
-from osteo_ray.data.decoding.thumbnails import Thumbnails
+from osteo_ray.data.appearance import describe_look, shrink_to_preview
+from osteo_ray.data.copies.thumbnails import Thumbnails
 from osteo_ray.data.settings import ConflictPolicy
 from osteo_ray.data.shortcuts import Shortcut
-from osteo_ray.pipeline.ingest import audit as audits
-from osteo_ray.pipeline.ingest.audit import Audit, audit_images, describe_audit, list_findings
+from osteo_ray.pipeline.ingest import auditing as audits
+from osteo_ray.pipeline.ingest.auditing import Audit, audit_images
+from osteo_ray.pipeline.ingest.findings import describe_audit, list_findings
 from osteo_ray.pipeline.ingest.reading import Ingest
 
 #         0    1    2    3    4    5    6    7    8    9
@@ -139,9 +140,9 @@ def test_description_counts_and_lists() -> None:
     }
     assert described["pairs"][2]["likeness"] == 0.9543
     assert described["findings"] == [
-        "4 of 10 images are copies: 3 radiographs stand in the set more than once, up to 3 times",
-        "2 radiographs stand in several classes, as 5 images",
-        "1 images are blank",
+        "4 of 10 images are copies: 3 radiographs occur more than once, up to 3 times",
+        "2 radiographs occur in several classes, as 5 images in all",
+        "1 image is blank",
         "3 of 13 files cannot be used",
     ]
 
@@ -166,7 +167,7 @@ def test_a_clean_set_has_no_findings() -> None:
 def test_imbalance(n_large: int, found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audits, "find_shortcuts", lambda *_: [])
     findings = list_findings(audit_images(make_ingest(["n"] * n_large + ["o"] * 10), "drop"))
-    expected = ["class n has 3.1 times as many images as o"]
+    expected = ["class n has 3.1 times as many images as class o"]
     assert findings == (expected if found else [])
 
 
@@ -178,7 +179,8 @@ def test_shortcuts_are_findings() -> None:
     findings = list_findings(audit)
     assert len(findings) == 2
     assert findings[0].startswith(
-        "format, size and edges of the files alone tell the class with a balanced accuracy of 1.00"
+        "format, size and edges of the files alone predict the class with a balanced accuracy "
+        "of 1.00"
     )
     assert "histogram" in findings[1]
     preview = Shortcut("preview", 0.9, 0.8, 0.95, 0.5, 60)  # a preview may show anatomy

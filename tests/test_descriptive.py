@@ -11,13 +11,14 @@ from scipy import stats
 
 from osteo_ray.experiment.comparison import Analysis, analyse
 from osteo_ray.statistics.descriptive import summarize_arms, summarize_seeds
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs
 from osteo_ray.statistics.predictions import Predictions, encode_predictions
+from osteo_ray.statistics.results_table import compute_results
+from osteo_ray.statistics.sizes import Sizes
 
 CLASSES = ["normal", "worn"]
 ARMS = ("original", "lime")
-SIZES: dict[str, Any] = {"n_test": 20.0, "n_train": 60.0, "alpha": 0.05}
+SIZES: dict[str, Any] = {"sizes": Sizes(n_test=20.0, n_train=60.0), "alpha": 0.05}
 PLAN: dict[str, Any] = {"models": ["m"], "seeds": [0, 1], "alpha": 0.05}
 
 
@@ -57,7 +58,7 @@ def test_interval_ends_where_the_metric_ends() -> None:
     values = np.array([0.1, 0.9])
     found = summarize_seeds(values, np.arange(2), **SIZES)
     assert (found.low, found.high) == (0, 1)
-    assert summarize_seeds(values - 1, np.arange(2), **SIZES, least=-1.0).low == -1
+    assert summarize_seeds(values - 1, np.arange(2), **SIZES, lowest=-1.0).low == -1
 
 
 @pytest.mark.parametrize(

@@ -1,18 +1,21 @@
-"""`ray job submit` against a real head with token authentication, in processes of its own."""
+"""`ray job submit` to a real head that requires a token and runs in processes of its own."""
 
 import itertools
 import json
 import re
 import shlex
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
 from ray_heads import ROOT, Head
 
-from osteo_ray.commands.job import run_job
-from osteo_ray.commands.jobs import JOBS, check_job
+from osteo_ray.commands.entrypoint import run_entrypoint
 from osteo_ray.commands.submit import parse_submit
+from osteo_ray.commands.submittable import SUBMITTABLE, check_submittable
 
 SMALLEST = (
     *("--models", "test_byobnet", "--arms", "original", "lime"),
@@ -20,10 +23,32 @@ SMALLEST = (
 )
 
 
+@dataclass(frozen=True)
+class Jobs:
+    """Two jobs that ran beside each other: one that can finish, and one with an unknown arm."""
+
+    run: Path
+    good: "subprocess.CompletedProcess[str]"
+    mistaken_run: Path
+    mistaken: "subprocess.CompletedProcess[str]"
+
+
+@pytest.fixture(scope="module")
+def jobs(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
+    runs = [tmp_path_factory.mktemp("jobs") / "run" for _ in range(2)]
+    flags = (("--seeds", "2", *SMALLEST), ("--arms", "original", "lmie"))
+    with ThreadPoolExecutor() as pool:
+        ended = [
+            pool.submit(head.submit, "--out", str(run), *words)
+            for run, words in zip(runs, flags, strict=True)
+        ]
+        good, mistaken = (one.result() for one in ended)
+    return Jobs(runs[0], good, runs[1], mistaken)
+
+
 @pytest.mark.ray
-def test_job_finishes_and_holds_every_planned_trial(head: Head, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    job = head.submit("--out", str(run), "--seeds", "2", *SMALLEST)
+def test_job_finishes_and_holds_every_planned_trial(jobs: Jobs) -> None:
+    job, run = jobs.good, jobs.run
     assert job.returncode == 0, job.stdout
     assert f"Report: {run / 'report.html'}" in job.stdout.replace("\n", "")
     assert (run / "report.html").stat().st_size > 0
@@ -34,14 +59,14 @@ def test_job_finishes_and_holds_every_planned_trial(head: Head, tmp_path: Path) 
 
 
 @pytest.mark.ray
-def test_job_with_an_unknown_arm_fails_and_says_so(head: Head, tmp_path: Path) -> None:
-    job = head.submit("--out", str(tmp_path / "run"), "--arms", "original", "lmie")
+def test_job_with_an_unknown_arm_fails_and_says_so(jobs: Jobs) -> None:
+    job = jobs.mistaken
     assert job.returncode == 1
     assert "failed with exit code 2" in job.stdout
     said = " ".join(job.stdout.replace("│", " ").split())  # out of the box that the parser draws
     assert "got `lmie`" in said
     assert "Did you mean `lime`?" in said
-    assert not (tmp_path / "run").exists()
+    assert not jobs.mistaken_run.exists()
 
 
 @pytest.mark.parametrize(
@@ -60,23 +85,25 @@ def test_job_with_an_unknown_arm_fails_and_says_so(head: Head, tmp_path: Path) -
 def test_job_refuses_paths_in_its_own_folder(
     flags: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_job("compare", flags) == 2
+    assert run_entrypoint("compare", flags) == 2
     assert expected in capsys.readouterr().err
 
 
 def test_other_jobs_refuse_them_too(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_job("audit", ["knees", "--out", "/shared/audit"]) == 2
+    assert run_entrypoint("audit", ["knees", "--out", "/shared/audit"]) == 2
     assert "Expected an absolute --data" in capsys.readouterr().err
-    assert run_job("explain", ["--checkpoint", "a.safetensors", "--out", "/shared/masks"]) == 2
+    assert (
+        run_entrypoint("explain", ["--checkpoint", "a.safetensors", "--out", "/shared/masks"]) == 2
+    )
     assert "Expected an absolute --checkpoint" in capsys.readouterr().err
-    assert run_job("reproduce", ["runs/knees"]) == 2
+    assert run_entrypoint("reproduce", ["runs/knees"]) == 2
     assert "Expected an absolute --run" in capsys.readouterr().err
-    assert run_job("reproduce", ["/shared/knees", "--out", "work"]) == 2
+    assert run_entrypoint("reproduce", ["/shared/knees", "--out", "work"]) == 2
     assert "Expected an absolute --out" in capsys.readouterr().err
-    assert run_job("reproduce", []) == 2
+    assert run_entrypoint("reproduce", []) == 2
     assert "Expected a run directory" in capsys.readouterr().err
-    assert run_job("phantom", ["/shared/knees"]) == 2
-    assert "Expected a job among compare, " in capsys.readouterr().err
+    assert run_entrypoint("phantom", ["/shared/knees"]) == 2
+    assert "Expected a command that can run as a job (compare, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -91,15 +118,15 @@ def test_other_jobs_refuse_them_too(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_report_is_named(words: tuple[str, ...], report: str) -> None:
-    assert check_job(words[0], words[1:]) == report
+    assert check_submittable(words[0], words[1:]) == report
 
 
 def test_job_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_job("compare", ["--help"]) == 0
+    assert run_entrypoint("compare", ["--help"]) == 0
     assert "--lime-samples" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", SUBMITTABLE)
 def test_commands_of_the_docstring_are_whole_and_parse(name: str) -> None:
     text = (ROOT / "jobs" / f"{name}.py").read_text(encoding="utf-8").split('"""')[1]
     blocks = re.findall(r"\n((?:    .*\n)+)", text)
@@ -113,11 +140,11 @@ def test_commands_of_the_docstring_are_whole_and_parse(name: str) -> None:
     for words in commands:
         assert words[:6] == ["ray", "job", "submit", "--working-dir", ".", "--"]
         assert words[6:8] == ["python", f"jobs/{name}.py"]
-        assert check_job(name, words[8:]).startswith("/")
+        assert check_submittable(name, words[8:]).startswith("/")
 
 
 def test_every_job_has_a_script() -> None:
-    assert {path.stem for path in (ROOT / "jobs").glob("*.py")} == set(JOBS)
+    assert {path.stem for path in (ROOT / "jobs").glob("*.py")} == set(SUBMITTABLE)
 
 
 @pytest.mark.parametrize(("page", "n"), [("cluster.md", 6), ("reproduce.md", 3)])
@@ -128,4 +155,4 @@ def test_submit_commands_of_the_pages_parse(page: str, n: int) -> None:
     assert len(commands) == n
     for command in commands:
         options = parse_submit(shlex.split(re.split(r" >>|\"\]", command)[0]))
-        assert check_job(options.job, options.arguments)
+        assert check_submittable(options.command, options.arguments)

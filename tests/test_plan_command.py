@@ -160,7 +160,7 @@ def test_plan_is_of_what_compare_would_do() -> None:
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (("--arms", "original"), "Expected lime among the arms"),
+        (("--arms", "original"), "Expected lime or lime_crossfit among the arms"),
         (("nowhere",), "does not exist"),
         (("--pilot", "nowhere"), "Expected --pilot to be a finished run"),
         (("--statistics.looks", "3", "3"), "Expected increasing looks of at least 2 seeds"),
@@ -168,7 +168,7 @@ def test_plan_is_of_what_compare_would_do() -> None:
         (("--statistics.looks", "5"), "before the last of 5 seeds, but got one after 5"),
         (
             ("--seeds", "10", "--folds", "5", "--statistics.looks", "4"),
-            "looks at multiples of 5 folds",
+            "looks after multiples of 5 seeds",
         ),
         (("--statistics.power", "0.3"), "greater than 0.5"),
         (("--statistics.disagreement", "0"), "greater than 0"),
@@ -212,7 +212,11 @@ class TestOnRay:
     def test_smaller_images_are_faster(self, local_ray: None) -> None:
         rates = [
             measure_rates(
-                parse_plan(["--image-size", str(size_px)]), Slot(cpus=1, gpus=0), seconds=1.0
+                ("test_byobnet", "test_efficientnet"),
+                Slot(cpus=1, gpus=0),
+                image_size=size_px,
+                batch_size=16,
+                seconds=1.0,
             )
             for size_px in (32, 192)
         ]
@@ -220,6 +224,6 @@ class TestOnRay:
         assert all(rates[0][name] > rates[1][name] > 0 for name in rates[0])
 
     def test_unknown_model(self, local_ray: None) -> None:
-        config = parse_plan(["--models", "efficientnet_bo", "--weights", "none"])
+        slot = Slot(cpus=1, gpus=0)
         with pytest.raises(InputError, match="Did you mean `efficientnet_b"):
-            measure_rates(config, Slot(cpus=1, gpus=0), seconds=0.1)
+            measure_rates(["efficientnet_bo"], slot, image_size=32, batch_size=16, seconds=0.1)

@@ -19,6 +19,7 @@ from rich.console import Console
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import (
+    FAITHFULNESS,
     HEATMAPS,
     IMAGES,
     MASKS,
@@ -26,6 +27,7 @@ from osteo_ray.base.tables import (
     REJECTS,
     SPLITS,
     read_json,
+    read_parts,
     write_json,
     write_table,
 )
@@ -35,7 +37,7 @@ from osteo_ray.data.masks import pack_mask
 from osteo_ray.report.figures import PANEL_LABELS, draw_forest, draw_paired, draw_panels
 from osteo_ray.report.page import write_report
 from osteo_ray.report.reliability import draw_reliability
-from osteo_ray.statistics.settings import METRIC_NAMES
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
 SIZE = 32
@@ -43,7 +45,7 @@ HOSTILE = "<script>alert('x')</script>"
 CLASSES = ["a & b", HOSTILE]
 MODELS = ["efficientnet_b0", "test_byobnet"]
 ARMS = ["original", "lime", "random_mask", "silhouette"]
-SCORES = dict.fromkeys(METRIC_NAMES, 0.75)
+SCORES = dict.fromkeys(METRICS, 0.75)
 
 
 def make_comparison() -> dict[str, Any]:
@@ -456,7 +458,7 @@ def _read_picture(uri: str | None) -> np.ndarray:
 def test_shares_chance_and_contrasts_beside_the_verdict_are_shown(page: "Reader") -> None:
     assert "33 % [11 %, 56 %]" in page.text
     assert "No share: no gain." in page.text
-    assert "with shuffled labels: accuracy +1.8 points above chance (p 0.432" in page.text
+    assert "Shuffled labels: accuracy +1.8 points above chance (p 0.432" in page.text
     assert "[\N{MINUS SIGN}4.4, +6.7]" in page.text  # the bootstrap's interval
     assert "0.52, 0.38" in page.text
     assert page.text.count("not used for the verdict") >= len(MODELS)
@@ -488,3 +490,36 @@ def test_looks_are_told(run: Run) -> None:
         in text
     )
     assert "too few trainings were complete" in text
+
+
+def test_masks_are_counted_and_averaged_over_images(run: Run) -> None:
+    part = run.masks / "model" / "part.parquet"
+    rows = read_parts(part.parent, MASKS).to_pylist()
+    for row in rows:
+        if row["kind"] == "lime" and row["error"] is None:
+            row["n_samples"], row["unstable"] = 100 * int(row["image_id"]), row["image_id"] == "2"
+    write_table(part, pa.Table.from_pylist(rows, MASKS))
+    figures = [
+        {"model": MODELS[0], "seed": seed, "kind": kind, "image_id": str(image), **values}
+        for kind, share in (("lime", 1.0), ("random", 0.4))
+        for seed in (0, 1)
+        for image in (1, 2)
+        for values in (
+            {
+                "insertion_auc": share * (0.5 + 0.1 * seed + 0.2 * image),
+                "deletion_auc": share * 0.05 * (image + seed),
+                "drop": share * (0.4 - 0.2 * image),
+            },
+        )
+    ]
+    table = pa.Table.from_pylist(figures, FAITHFULNESS)
+    write_table(run.faithfulness / "model" / "part.parquet", table)
+    cells = re.findall(
+        rf"<tr><td[^>]*>{re.escape(MODELS[0])}</td><td[^>]*>(LIME|random)</td>(.*?)</tr>",
+        read_page(run).page,
+    )
+    found = {kind: re.findall("<td[^>]*>(.*?)</td>", row) for kind, row in cells}
+    # 2 seeds × 4 images, of which one has an error; the figures of 2 images run from 0.7 to 1.0,
+    # from 0.05 to 0.15 and from 0.0 to 0.2, and those of random masks are 40 % of that.
+    assert found["LIME"] == ["8", "2", "200", "2", "0.50", "0.85", "0.10", "0.10"]
+    assert found["random"] == ["8", "2", "–", "–", "–", "0.34", "0.04", "0.04"]

@@ -1,15 +1,20 @@
 """The budget of the variance, and the gain that a protocol makes: against known values."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from tiny_runs import compute_here
 
+from osteo_ray.base.tables import read_json
+from osteo_ray.commands.main import main
 from osteo_ray.config.build import build
 from osteo_ray.config.compare import SOURCES, ProtocolsConfig, VarianceConfig
 from osteo_ray.experiment.protocol_gains import join_gains, subtract_gains
+from osteo_ray.statistics.sizes import Sizes
 from osteo_ray.statistics.variance import divide_variance, share_variance
 
 
@@ -67,7 +72,8 @@ def test_budget_is_found_from_results() -> None:
             lime = config.seeds_of(number).lime if arm == "lime" else 0
             row = {"model": "m", "seed": number, "arm": arm, "split": "test"}
             rows.append({**row, "accuracy": mean + 0.01 * split + 0.02 * lime})
-    budget = divide_variance(pd.DataFrame(rows), config)
+    changed = {number: config.source_of(number) for number in config.seed_numbers}
+    budget = divide_variance(pd.DataFrame(rows), "accuracy", changed)
     assert [entry["result"] for entry in budget] == ["original", "lime", "lime minus original"]
     shares = [{one["source"]: one["share"] for one in entry["sources"]} for entry in budget]
     assert shares[0]["split"] == pytest.approx(1)
@@ -76,7 +82,7 @@ def test_budget_is_found_from_results() -> None:
     assert shares[2]["lime"] == pytest.approx(1)
     assert all(shares[0][source] == pytest.approx(0) for source in SOURCES[1:])
     lost = [row for row in rows if config.source_of(row["seed"]) != "order"]
-    left = divide_variance(pd.DataFrame(lost), config)
+    left = divide_variance(pd.DataFrame(lost), "accuracy", changed)
     assert "order" not in {one["source"] for one in left[0]["sources"]}
 
 
@@ -84,13 +90,13 @@ def test_gains_on_splits_of_their_own_are_subtracted_by_welch() -> None:
     rng = np.random.default_rng(0)
     clean, paper = rng.normal(0.01, 0.02, 8), rng.normal(0.1, 0.05, 6)
     sides = [(float(x.mean()), float(x.std(ddof=1)), len(x)) for x in (clean, paper)]
-    found = subtract_gains(*sides, n_test=0, n_train=1, alpha=0.05)
+    found = subtract_gains(*sides, sizes=Sizes(n_test=0, n_train=1), alpha=0.05)
     expected = stats.ttest_ind(paper, clean, equal_var=False)
     interval = expected.confidence_interval(0.95)
     assert found == pytest.approx(
         (paper.mean() - clean.mean(), interval.low, interval.high, expected.pvalue)
     )
-    wider = subtract_gains(*sides, n_test=1, n_train=7, alpha=0.05)
+    wider = subtract_gains(*sides, sizes=Sizes(n_test=1, n_train=7), alpha=0.05)
     assert wider[1] < found[1]
     assert wider[2] > found[2]
 
@@ -121,3 +127,79 @@ def test_both_protocols_see_the_same_images() -> None:
     assert (clean.split, paper.split) == ("grouped", "random")
     assert clean.conflict_policy == paper.conflict_policy == "drop"
     assert (clean.seeds, clean.arms) == (paper.seeds, paper.arms) == (3, ("original", "lime"))
+
+
+# Both commands, whole
+
+FLAGS = (
+    *("--models", "test_byobnet", "--weights", "none", "--image-size", "32", "--epochs", "1"),
+    *("--lime-samples", "12", "--lime.top-k", "2"),
+    *("--phantom.n-images", "48", "--phantom.size-px", "48", "--statistics.metric", "auc"),
+)
+
+
+def test_variance_command(
+    local_ray: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    compute_here(monkeypatch)
+    out = tmp_path / "run"
+    assert main(["variance", "--out", str(out), "--repeats", "2", *FLAGS]) == 0
+    assert f"Written: {out / 'variance.json'}" in capfd.readouterr().out
+    written = read_json(out / "variance.json")
+    assert (written["metric"], written["missing"]) == ("auc", [])
+    table = pd.read_parquet(out / "predictions.parquet")
+    config = make_config(repeats=2)
+    assert set(zip(table["seed"], table["arm"], strict=True)) == {
+        (number, arm) for number in config.seed_numbers for arm in ("original", "lime")
+    }
+
+    def predict(number: int, arm: str) -> pd.DataFrame:
+        rows = table[(table["seed"] == number) & (table["arm"] == arm)]
+        return rows.drop(columns="seed").reset_index(drop=True)
+
+    # The original arm does not depend on the samples of LIME; every other source changes it.
+    for number in config.seed_numbers[1:]:
+        same = predict(number, "original").equals(predict(0, "original"))
+        assert same == (config.source_of(number) == "lime"), number
+    test = table[table["split"] == "test"]
+    positive = test["label"] == "osteoporosis"
+    auc = test.groupby(["seed", "arm"]).apply(
+        lambda rows: (
+            stats.mannwhitneyu(
+                rows.loc[positive, "p_osteoporosis"], rows.loc[~positive, "p_osteoporosis"]
+            ).statistic
+            / (positive[rows.index].sum() * (~positive[rows.index]).sum())
+        )
+    )
+    budget = {row["result"]: row for row in written["budget"]}
+    assert set(budget) == {"original", "lime", "lime minus original"}
+    for arm in ("original", "lime"):
+        found = {share["source"]: share["sd"] for share in budget[arm]["sources"]}
+        assert set(found) == set(SOURCES)
+        for source, sd in found.items():
+            numbers = [n for n in config.seed_numbers if config.source_of(n) in (None, source)]
+            expected = np.std([auc[number, arm] for number in numbers], ddof=1)
+            assert sd == pytest.approx(expected, abs=1e-12), (arm, source)
+
+
+def test_protocols_command(
+    local_ray: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    compute_here(monkeypatch)
+    assert main(["protocols", "--out", str(tmp_path), "--seeds", "2", *FLAGS]) == 0
+    printed = capfd.readouterr().out
+    gains = {}
+    for name, split in (("clean", "grouped"), ("paper", "random")):
+        run = tmp_path / name
+        assert f"Report: {run / 'report.html'}" in printed
+        assert (run / "report.html").is_file()
+        results = pd.read_parquet(run / "results.parquet").query("split == 'test'")
+        means = results.groupby("arm")["auc"].mean()
+        gains[name] = means["lime"] - means["original"]
+        images, splits = (pd.read_parquet(run / f"{it}.parquet") for it in ("images", "splits"))
+        torn = splits.merge(images, on="image_id").groupby(["seed", "group"])["split"].nunique()
+        assert (torn.max() > 1) == (split == "random")
+    (gain,) = read_json(tmp_path / "protocols.json")
+    assert (gain["model"], gain["arm"]) == ("test_byobnet", "lime")
+    assert (gain["clean"], gain["paper"]) == pytest.approx((gains["clean"], gains["paper"]))
+    assert gain["difference"] == pytest.approx(gains["paper"] - gains["clean"])

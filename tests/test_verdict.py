@@ -3,23 +3,24 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_ray.arms.arm import ARM_NAMES, ARMS, CONTROLS, list_primary, list_secondary
+from osteo_ray.arms.pairs import list_controls, list_primary, list_secondary
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.experiment.comparison import Analysis, build_comparison
 from osteo_ray.experiment.verdict import Circumstances, Verdict, judge_model, judge_overall
 from osteo_ray.statistics.chance import AboveChance
-from osteo_ray.statistics.contrasts import Contrast, compare_arms
-from osteo_ray.statistics.settings import METRIC_NAMES
+from osteo_ray.statistics.contrasts import Contrast, ContrastPlan, compare_arms
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.significance import adjust_holm, corrected_t_test, wilcoxon_p
+from osteo_ray.statistics.sizes import Sizes
 
-PLAN: dict[str, Any] = {
-    "metric": "accuracy", "alpha": 0.05, "margin": 0.03, "n_train": 112.0, "n_test": 16.0
-}  # fmt: skip
+PLAN = ContrastPlan("accuracy", 0.05, 0.03, Sizes(n_test=16.0, n_train=112.0))
 REAL = {"original": 0.70, "lime": 0.85, "random_mask": 0.70, "silhouette": 0.60}
 USUAL = tuple(REAL)
 
@@ -31,7 +32,7 @@ def _results(
     rows = []
     for arm, mean in means.items():
         for seed in range(n_seeds):
-            values = dict.fromkeys(METRIC_NAMES, mean + sd * float(rng.normal()))
+            values = dict.fromkeys(METRICS, mean + sd * float(rng.normal()))
             key = {"model": model, "seed": seed, "arm": arm, "split": "test"}
             rows.append({**key, "n_images": 16, **values})
             # rows of the validation set must not count
@@ -40,7 +41,7 @@ def _results(
 
 
 def _compare(results: pd.DataFrame, arms: Sequence[str] = USUAL) -> list[Contrast]:
-    return compare_arms(results, pairs=list_primary(arms), **PLAN)
+    return compare_arms(results, PLAN, pairs=list_primary(arms))
 
 
 def _judge(results: pd.DataFrame, arms: Sequence[str] = USUAL, **known: Any) -> Verdict:
@@ -55,7 +56,7 @@ def _judge(results: pd.DataFrame, arms: Sequence[str] = USUAL, **known: Any) -> 
 
 def _analyse(**changes: Any) -> Analysis:
     settings: dict[str, Any] = {
-        **PLAN, "models": ("m",), "arms": USUAL, "seeds": tuple(range(10)),
+        **vars(PLAN), "models": ("m",), "arms": USUAL, "seeds": tuple(range(10)),
         "classes": ("normal", "worn"), "positive_class": "worn",
     }  # fmt: skip
     return Analysis(**{**settings, **changes})
@@ -69,12 +70,16 @@ def _build(results: pd.DataFrame, missing: Sequence[Any] = (), **changes: Any) -
     ("changes", "verdict", "words"),
     [
         ({}, "real gain", "So no control explains the gain"),
-        ({"silhouette": 0.85}, "leakage", "it beats the images"),
-        ({"silhouette": 0.95}, "leakage", "it beats the images"),
+        ({"silhouette": 0.85}, "leakage", "does better than the images"),
+        ({"silhouette": 0.95}, "leakage", "does better than the images"),
         ({"silhouette": 0.85, "original": 0.80, "random_mask": 0.7}, "leakage", "outline"),
-        ({"random_mask": 0.85}, "any crop", "masks that know nothing of the image do as well"),
+        (
+            {"random_mask": 0.85},
+            "any crop",
+            "masks that ignore what is in the image perform as well",
+        ),
         ({"random_mask": 0.85, "silhouette": 0.85}, "leakage", "outline"),
-        ({"lime": 0.55}, "real loss", "loses"),
+        ({"lime": 0.55}, "real loss", "makes the model worse"),
         ({"lime": 0.70}, "equivalent", "inside ± 0.03"),
         ({"original_retrained": 0.85}, "second training", "a second training without masks"),
         ({"original_retrained": 0.71}, "real gain", "lime minus original_retrained"),
@@ -82,10 +87,18 @@ def _build(results: pd.DataFrame, missing: Sequence[Any] = (), **changes: Any) -
         ({"other_image_mask": 0.85}, "any crop", "lime minus other_image_mask"),
         ({"centre_mask": 0.85}, "any crop", "lime minus centre_mask"),
         ({"mean_mask": 0.85}, "any crop", "lime minus mean_mask"),
-        ({"complement": 0.85}, "shortcut outside the region", "what LIME removed tells as much"),
+        (
+            {"complement": 0.85},
+            "shortcut outside the region",
+            "LIME removed predicts the label as well",
+        ),
         ({"complement": 0.60}, "real gain", "lime minus complement"),
         ({"lime_crossfit": 0.85}, "real gain", "lime_crossfit minus original"),
-        ({"lime_crossfit": 0.70}, "leakage", "only if their model saw the labels"),
+        (
+            {"lime_crossfit": 0.70},
+            "leakage",
+            "only if the model that made them was trained on the labels",
+        ),
         ({"lime_true_label": 0.85}, "leakage", "masks that know the answer"),
         ({"lime_true_label": 0.99}, "real gain", "no control explains"),
     ],
@@ -100,29 +113,33 @@ def test_rule(changes: dict[str, float], verdict: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "verdict"),
+    ("above_chance", "verdict"),
     [
-        ({"original_above_chance": True}, "shortcut outside the region"),
-        ({"original_above_chance": False}, "equivalent"),
-        ({"original_above_chance": None}, "equivalent"),
-        ({"original_above_chance": True, "permuted_above_chance": True}, "leakage"),
+        ({"original": True}, "shortcut outside the region"),
+        ({"original": False}, "equivalent"),
+        ({"original": None}, "equivalent"),
+        ({}, "equivalent"),
+        ({"original": True, "permuted_labels": True}, "leakage"),
     ],
 )
-def test_label_that_is_read_everywhere_is_a_shortcut(known: Any, verdict: str) -> None:
+def test_label_that_is_read_everywhere_is_a_shortcut(above_chance: Any, verdict: str) -> None:
     means = {**REAL, "lime": 0.7, "complement": 0.7}
-    assert _judge(_results(means, sd=0.01), tuple(means), **known).verdict == verdict
+    arms = (*means, "permuted_labels")
+    judged = _judge(_results(means, sd=0.01), arms, above_chance=above_chance)
+    assert judged.verdict == verdict
 
 
 def test_loss_comes_before_a_shortcut() -> None:
     means = {**REAL, "lime": 0.5, "complement": 0.7}
-    judged = _judge(_results(means, sd=0.01), tuple(means), original_above_chance=True)
+    judged = _judge(_results(means, sd=0.01), tuple(means), above_chance={"original": True})
     assert judged.verdict == "real loss"
 
 
 def test_circumstances_that_take_a_gain_away() -> None:
     results = _results(REAL, sd=0.01)
     assert _judge(results, copies_leak=True).verdict == "leakage"
-    assert "With shuffled labels" in _judge(results, permuted_above_chance=True).reason
+    shuffled = _judge(results, (*USUAL, "permuted_labels"), above_chance={"permuted_labels": True})
+    assert (shuffled.verdict, "With shuffled labels" in shuffled.reason) == ("leakage", True)
     on = _judge(results, goes_on=True)
     assert (on.verdict, on.reason.endswith("missing: original_retrained.")) == (
         "inconclusive",
@@ -132,17 +149,20 @@ def test_circumstances_that_take_a_gain_away() -> None:
 
 def test_error_that_falls_is_a_gain() -> None:
     results = _results({arm: 1 - mean for arm, mean in REAL.items()}, sd=0.01)
-    contrasts = compare_arms(results, pairs=list_primary(USUAL), **{**PLAN, "metric": "brier"})
+    contrasts = compare_arms(results, replace(PLAN, metric="brier"), pairs=list_primary(USUAL))
     judged = judge_model(contrasts, model="m", arms=USUAL, alpha=0.05)
     assert judged.verdict == "real gain"
 
 
-def test_every_arm_is_held_against_something() -> None:
-    pairs = [*list_primary(ARM_NAMES), *list_secondary(ARM_NAMES)]
+def test_every_arm_is_compared_with_something() -> None:
+    names = tuple(ARMS)
+    pairs = [*list_primary(names), *list_secondary(names)]
     assert len(set(pairs)) == len(pairs)
     against = {arm for arm, baseline in pairs if baseline == "original"}
-    assert against == set(ARM_NAMES) - {"original", "permuted_labels"}
-    assert {baseline for arm, baseline in pairs if arm == "lime_crossfit"} >= set(CONTROLS)
+    assert against == set(names) - {"original", "permuted_labels"}
+    assert {baseline for arm, baseline in pairs if arm == "lime_crossfit"} >= set(
+        list_controls(names)
+    )
     assert ARMS["permuted_labels"].shuffled
     assert list_primary(["original", "silhouette"]) == []
     assert list_secondary(["original", "silhouette"]) == [("silhouette", "original")]
@@ -154,15 +174,35 @@ def test_undecided_control_is_named_with_what_it_takes() -> None:
     results.loc[noisy, "accuracy"] += np.random.default_rng(3).normal(0, 0.1, noisy.sum())
     judged = _judge(results)
     assert judged.verdict == "inconclusive"
-    assert "it is open whether random_mask would do as well" in judged.reason
-    assert "more" in judged.reason
+    assert "But random_mask may perform as well: this is undecided." in judged.reason
+    assert "takes over 1000 seeds, and possibly no number suffices." in judged.reason
+
+
+@pytest.mark.parametrize(
+    ("smallest", "needed", "words"),
+    [
+        (0.25, 14, "detect a true difference of 0.250 with power 0.8; detecting a difference as"),
+        (0.25, 14, "as large as the observed one takes 14 seeds, 4 more than there are."),
+        (0.25, 10, "as large as the observed one takes no more seeds than there are."),
+        (0.25, None, "takes over 1000 seeds, and possibly no number suffices."),
+        (1.25, None, "no possible difference is detectable with power 0.8"),
+    ],
+)
+def test_power_in_words(smallest: float, needed: int | None, words: str) -> None:
+    gain = Contrast(
+        "m", "lime", "original", "accuracy", 10, tuple(range(10)), (0.1,) * 10, 0.03,
+        difference=0.1, p_holm=0.4, smallest_detectable=smallest, seeds_needed=needed,
+    )  # fmt: skip
+    judged = judge_model([gain], model="m", arms=USUAL, alpha=0.05)
+    assert judged.verdict == "inconclusive"
+    assert words in judged.reason
 
 
 def test_noise_is_inconclusive_and_says_what_it_would_take() -> None:
     judged = _judge(_results({**REAL, "lime": 0.72}, sd=0.1))
     assert judged.verdict == "inconclusive"
-    assert "would be found with power 0.8" in judged.reason
-    assert "for the observed one it takes" in judged.reason
+    assert "These seeds detect a true difference of" in judged.reason
+    assert "as large as the observed one takes" in judged.reason
 
 
 @pytest.mark.parametrize("control", ["silhouette", "random_mask"])
@@ -171,11 +211,11 @@ def test_missing_control_is_never_a_real_gain(control: str) -> None:
     results = _results(REAL)
     judged = _judge(results, arms)
     assert judged.verdict == "inconclusive"
-    assert judged.reason.endswith(f"But a control is missing: {control}.")
+    assert judged.reason.endswith(f"But a required control is missing: {control}.")
     # planned, but no training of it finished
     judged = _judge(results[results["arm"] != control])
     assert judged.verdict == "inconclusive"
-    assert f"But a control is missing: {control} (" in judged.reason
+    assert f"But a required control is missing: {control} (" in judged.reason
 
 
 def test_one_failed_control_decides_without_the_other() -> None:
@@ -185,7 +225,10 @@ def test_one_failed_control_decides_without_the_other() -> None:
 
 def test_without_lime_there_is_nothing_to_judge() -> None:
     judged = _judge(_results(REAL), ["original", "silhouette"])
-    assert (judged.verdict, "lime was not planned" in judged.reason) == ("inconclusive", True)
+    assert (
+        judged.verdict,
+        "no such arm as lime or lime_crossfit was planned" in judged.reason,
+    ) == ("inconclusive", True)
 
 
 def test_small_but_sure_gain_does_not_matter() -> None:
@@ -193,7 +236,7 @@ def test_small_but_sure_gain_does_not_matter() -> None:
         means = {"original": 0.70, "lime": lime, "random_mask": 0.5, "silhouette": 0.5}
         judged = _judge(_results(means, sd=0.001))
         assert judged.verdict == "equivalent"
-        assert "A difference is sure, but it lies inside ± 0.03" in judged.reason
+        assert "The arms differ, but by less than the margin of 0.03" in judged.reason
 
 
 def test_figures_of_a_contrast() -> None:
@@ -215,7 +258,7 @@ def test_figures_of_a_contrast() -> None:
     differences = (table["lime"] - table["original"]).to_numpy()
     assert first.differences == pytest.approx(differences, abs=1e-12)
     assert first.seeds == tuple(range(10))
-    expected = corrected_t_test(differences, n_test=16, n_train=112)
+    expected = corrected_t_test(differences, PLAN.sizes)
     figures = (first.difference, first.sd, first.low, first.high, first.p_corrected_t)
     assert figures == pytest.approx(
         (expected.mean, expected.sd, expected.low, expected.high, expected.p)
@@ -349,7 +392,7 @@ def test_comparison_is_plain_json() -> None:
     assert families["lime", "original"] == "primary"
     assert families["random_mask", "original"] == "secondary"
     assert [arm["arm"] for arm in comparison["arms"]] == list(USUAL)
-    assert set(comparison["arms"][0]["metrics"]) == set(METRIC_NAMES)
+    assert set(comparison["arms"][0]["metrics"]) == set(METRICS)
     silhouette = comparison["arms"][-1]["metrics"]
     assert silhouette["auc"]["mean"] is None
     assert silhouette["auc"]["note"] == "Undefined for every seed."
@@ -379,12 +422,13 @@ def test_warnings_and_missing_trainings_are_said() -> None:
     known = {"split": "random", "protocol": "paper", "copies_leak": True}
     comparison = _build(_results(REAL), missing, models=("m", "gone"), **known)
     reason = comparison["verdict"]["reason"]
-    assert "Copies of test images were in training" in reason
-    assert "saw other images, test images among them" in reason
+    assert "Copies of test images were in the training set" in reason
+    assert "a model trained on another split, which includes test images" in reason
     assert "1 planned training is missing" in reason
     assert comparison["missing"] == missing
     assert (
-        "share the source's own split" in _build(_results(REAL), split="given")["verdict"]["reason"]
+        "share the split that the source gives"
+        in _build(_results(REAL), split="given")["verdict"]["reason"]
     )
 
 
@@ -399,5 +443,6 @@ def test_nothing_but_the_originals() -> None:
     assert comparison["contrasts"] == []
     assert comparison["verdict"] == {
         "verdict": "inconclusive",
-        "reason": "The arm lime was not planned: nothing to judge.",
+        "reason": "There is nothing to judge, since no such arm as lime or lime_crossfit was "
+        "planned.",
     }

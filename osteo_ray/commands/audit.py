@@ -33,7 +33,7 @@ def run_audit(config: AuditConfig, captured: Capture) -> int:
     # Imported here: Ray takes seconds to import, and `--help` does without it.
     from osteo_ray.base.progress import JobProgress
     from osteo_ray.commands.audit_tables import show_audit
-    from osteo_ray.pipeline.audit.audits import audit
+    from osteo_ray.pipeline.audit.audit_set import audit
     from osteo_ray.report.audit_page import write_audit_page
 
     outcome = audit(config, JobProgress(captured.err), write_audit_page)

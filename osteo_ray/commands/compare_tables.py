@@ -13,13 +13,12 @@ from osteo_ray.base.formatting import (
     format_score,
 )
 from osteo_ray.commands.terminal import print_table, say
+from osteo_ray.statistics.metrics.registry import METRICS
 
 _COLUMNS = {
     "sensitivity_at_threshold": "sens.",
     "specificity_at_threshold": "spec.",
-    "auc": "AUC",
-    "brier": "Brier",
-    "calibration_error": "calib.",
+    **{name: METRICS[name].heading for name in ("auc", "brier", "calibration_error")},
 }
 
 

@@ -8,18 +8,18 @@ from osteo_ray.commands.terminal import run_captured, say
 from osteo_ray.config.explain import ExplainConfig
 
 _EXPLAIN_HELP = """\
-Explain each image of a set with one trained classifier; nothing is trained.
+Explain each image of a set with one trained classifier, by LIME, Grad-CAM or another method.
 
-osteo-ray explain DATA --checkpoint FILE reads the images of DATA (a folder of images, with or
-without a subfolder per class) at the size on which the classifier was trained, and writes a mask of
-each to masks/ in --out. FILE is the model.safetensors of a training of osteo-ray compare. Run the
-same command again to resume it. The exit code is 0 even if some images could not be explained: they
-are counted, and their rows give the reason.
+osteo-ray explain DATA --checkpoint FILE reads the images of DATA (a folder of images is enough,
+with or without a subfolder per class) at the size that the classifier was trained on, and writes
+their masks to masks/ in --out. FILE is the model.safetensors that a training of osteo-ray compare
+wrote. Nothing is trained. Run the same command again to resume it. The exit code is 0 even if
+single images cannot be explained: they are counted, and their rows say why.
 """
 
 
 def parse_explain(arguments: Sequence[str]) -> ExplainConfig:
-    """Build the configuration of `explain`, whose first word may be the data."""
+    """Build the configuration of `explain`; the first word may name the data."""
     return parse_config(ExplainConfig, name_data(arguments), "osteo-ray explain", _EXPLAIN_HELP)
 
 

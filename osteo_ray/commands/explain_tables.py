@@ -3,10 +3,10 @@
 from rich.console import Console
 
 from osteo_ray.commands.terminal import WARNING, print_table, say
-from osteo_ray.explain.jobs import Summary
+from osteo_ray.explain.jobs import ExplanationSummary
 
 
-def show_explanations(console: Console, found: Summary) -> None:
+def show_explanations(console: Console, found: ExplanationSummary) -> None:
     """Show how many images were explained, and why the first that failed did."""
     seconds = found.seconds_per_image
     counts: dict[str, str | int] = {

@@ -1,4 +1,4 @@
-"""How flags and files become a configuration, and the exit codes of commands."""
+"""Turn flags and files into a configuration; exit codes."""
 
 import argparse
 from collections import Counter
@@ -12,17 +12,17 @@ from osteo_ray.base.trust import refuse_secrets
 from osteo_ray.config.build import Config, build, read_yaml
 
 DONE, FAILED, BAD_INPUT, FINDINGS, DRIFT = 0, 1, 2, 3, 4
-"""Exit codes; see `osteo_ray.commands.main.main`."""
+"""Exit codes of all commands."""
 
 
 def parse_config(
     kind: type[Config], arguments: Sequence[str], command: str, description: str
 ) -> Config:
-    """Build a configuration: flags override a YAML file, which overrides the defaults.
+    """Build a configuration: flags take precedence over a YAML file, and that over defaults.
 
     Raises:
         InputError: A value, a key or the file cannot be used.
-        SystemExit: With code 2, after the parser has printed what is wrong with the flags.
+        SystemExit: The parser has printed help (code 0), or what is wrong with the flags (code 2).
     """
     _refuse_repeats(arguments)
     _refuse_secrets(arguments)
@@ -40,7 +40,7 @@ def parse_config(
 
 
 def _refuse_secrets(arguments: Sequence[str]) -> None:
-    """Refuse secrets before the parser sees them, whose messages quote what it was given."""
+    """Refuse keys before the parser sees them, because its messages quote what it was given."""
     for word in arguments:
         _, _, value = word.partition("=")  # of --flag=URI, or NAME=URI
         try:
@@ -55,8 +55,8 @@ def _refuse_repeats(arguments: Sequence[str]) -> None:
     for flag, count in flags.items():
         if count > 1:
             raise InputError(
-                f"Expected {flag} once, but got it {count} times. Give all its values after a "
-                f"single {flag}."
+                f"Expected {flag} once, but got it {count} times. Put all its values after one "
+                f"{flag}."
             )
 
 

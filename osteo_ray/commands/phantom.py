@@ -36,7 +36,7 @@ def phantom_command(arguments: list[str]) -> int:
                 )
             path.rmdir()
         with write_whole(path) as unfinished:
-            write_phantoms(unfinished, **settings.model_dump())
+            write_phantoms(unfinished, settings)
         say(Console(), f"Images: {path / 'images'}")
 
     tyro.cli(phantom, prog="osteo-ray phantom", args=arguments)

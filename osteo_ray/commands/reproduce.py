@@ -35,7 +35,7 @@ def run_reproduce(config: ReproduceConfig, captured: Capture) -> int:
     # Imported here: Ray takes seconds to import, and `--help` does without it.
     from osteo_ray.base.progress import JobProgress
     from osteo_ray.commands.reproduce_tables import show_reproduction
-    from osteo_ray.pipeline.reproduce.ledger import tabulate_history
+    from osteo_ray.experiment.reproduction.ledger import tabulate_history
     from osteo_ray.pipeline.reproduce.rerun import REPRODUCED, reproduce
     from osteo_ray.report.reproductions_page import write_reproductions_page
 

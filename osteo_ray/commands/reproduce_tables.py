@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from rich.console import Console
 
 from osteo_ray.commands.terminal import ERROR, GOOD, WARNING, print_table, say
-from osteo_ray.pipeline.reproduce.drift import Drift
-from osteo_ray.pipeline.reproduce.environment import Change
-from osteo_ray.pipeline.reproduce.ledger import Entry, tabulate_history
+from osteo_ray.experiment.reproduction.drift import Drift
+from osteo_ray.experiment.reproduction.environment import Change
+from osteo_ray.experiment.reproduction.ledger import Entry, tabulate_history
 from osteo_ray.pipeline.reproduce.rerun import REPRODUCED, Reproduction
 
 _MOST_DRIFTED, _LATEST = 5, 10  # things that drifted, of each kind; reproductions

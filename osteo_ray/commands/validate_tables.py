@@ -7,11 +7,11 @@ from rich.console import Console
 from osteo_ray.base.formatting import format_percent, format_score
 from osteo_ray.commands.terminal import print_table, say
 from osteo_ray.pipeline.validate.rates import Rate
-from osteo_ray.pipeline.validate.tables import Finding
-from osteo_ray.pipeline.validate.worlds import WorldFinding, join_false_gains
+from osteo_ray.pipeline.validate.simulation_study import SettingFinding
+from osteo_ray.pipeline.validate.world_study import WorldFinding, join_false_gains
 
 
-def show_rates(console: Console, findings: Sequence[Finding]) -> None:
+def show_rates(console: Console, findings: Sequence[SettingFinding]) -> None:
     """Show every rate with its interval, and which bars are missed; fits 80 columns."""
     rows: list[tuple[str, ...]] = []
     for finding in findings:
@@ -35,7 +35,7 @@ def _describe_interval(rate: Rate) -> str:
     return f"{100 * rate.low:.1f} to {100 * rate.high:.1f}"
 
 
-def list_missed(findings: Sequence[Finding]) -> list[str]:
+def list_missed(findings: Sequence[SettingFinding]) -> list[str]:
     """Name the rates that miss their bars."""
     return [
         f"{finding.setting.name}: {name} {format_percent(rate.value, 1)}"

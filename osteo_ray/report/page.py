@@ -13,7 +13,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from osteo_ray.arms.arm import ARMS
+from osteo_ray.arms.arm import ORIGINAL
+from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.events import read_events
 from osteo_ray.base.mappings import list_differences
@@ -24,18 +25,18 @@ from osteo_ray.check_table.matrices import agrees, recompute
 from osteo_ray.check_table.published import PUBLISHED, PublishedRow
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.data.masks import unpack_mask
+from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report import figures
 from osteo_ray.report.reliability import draw_reliability
 from osteo_ray.report.templates import open_template
 from osteo_ray.report.timeline import draw_timeline, make_timeline
-from osteo_ray.statistics.settings import LOWER_IS_BETTER, METRIC_NAMES
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
 Rows = list[dict[str, Any]]
 
-METRIC_LABELS = {
-    **{name: name.replace("_", " ").capitalize() for name in (*METRIC_NAMES, *OPERATING_NAMES)},
-    **{"auc": "AUC", "mcc": "MCC", "pr_auc": "PR-AUC", "brier": "Brier score"},
+_OPERATING_LABELS = {
+    **{name: name.replace("_", " ").capitalize() for name in OPERATING_NAMES},
     **{"ppv_at_threshold": "PPV at threshold", "npv_at_threshold": "NPV at threshold"},
 }
 _SHOWN = ("accuracy", "precision", "recall", "f1", "specificity", "auc")  # the paper's first
@@ -70,7 +71,8 @@ def _collect(run: Run) -> dict[str, Any]:
     config = build_config(read_yaml(run.config))
     comparison = read_json(run.comparison)
     classes, metric = comparison["classes"], comparison["metric"]
-    label = METRIC_LABELS[metric]
+    labels = {name: one.label for name, one in METRICS.items()} | _OPERATING_LABELS
+    label = labels[metric]
     contrasts = [row for row in comparison["contrasts"] if row["metric"] == metric]
     margin, alpha = comparison["margin"], comparison["alpha"]
     images = scan_table(run.images).to_pylist()
@@ -85,13 +87,15 @@ def _collect(run: Run) -> dict[str, Any]:
         "arm_notes": _list_notes(comparison["arms"]),
         "metric": label,
         "metric_in_words": label if label[1:2].isupper() or label == "F1" else label.lower(),
-        "metric_labels": {name: METRIC_LABELS[name] for name in _SHOWN},
-        "all_labels": METRIC_LABELS,
+        "metric_labels": {name: labels[name] for name in _SHOWN},
+        "all_labels": labels,
         "operating_names": OPERATING_NAMES,
-        "lower_is_better": LOWER_IS_BETTER,
+        "lower_is_better": {n for n, metric in METRICS.items() if not metric.higher_is_better},
         "shares": [row for row in comparison["shares"] if row["share"] is not None or row["note"]],
         **_read_plan(run),
-        "arm_labels": figures.ARM_LABELS,
+        "arm_labels": {name: arm.label for name, arm in ARMS.items()},
+        "baseline": ORIGINAL,
+        "verdicts": VERDICTS,
         "label_contrast": figures.label_contrast,
         "arms": {name: ARMS[name] for name in config.arms},
         "summaries": arms,
@@ -157,7 +161,7 @@ def _list_paper() -> list[dict[str, Any]]:
 
 def _find_printed(model: str, arm: str) -> PublishedRow | None:
     """Find the row of the paper's table that a model and an arm repeat, if any."""
-    data_set = {"original": "original", "lime": "new"}.get(arm)
+    data_set = dict(zip(list_presets()["paper"], ("original", "new"), strict=True)).get(arm)
     name = model.partition(".")[0].removeprefix("tf_")  # timm's tags of weights and ports
     return next((row for row in PUBLISHED if (row.data_set, row.model) == (data_set, name)), None)
 
@@ -182,7 +186,7 @@ def _pair_results(run: Run, metric: str) -> dict[str, dict[int, dict[str, float]
 
 def _count_confusions(run: Run, classes: Sequence[str], models: Sequence[str]) -> Rows:
     """Sum confusion matrices over seeds; a row per true class, of (count, share of the row)."""
-    shown = ("original", "lime")
+    shown = list_presets()["paper"]
     table = scan_table(run.predictions, _TEST & ds.field("arm").isin(shown))
     if table.num_rows == 0:
         return []
@@ -254,7 +258,7 @@ def _draw_samples(
         for row in scan_table(run.masks, of_seed & of_images & _MAIN).to_pylist()
         if row["keep_mask"]
     }
-    first = of_seed & of_images & _TEST & (ds.field("arm") == "original")
+    first = of_seed & of_images & _TEST & (ds.field("arm") == ORIGINAL)
     predicted = {
         (row["model"], row["image_id"]): max((row[f"p_{c}"], c) for c in comparison["classes"])
         for row in scan_table(run.predictions, first).to_pylist()

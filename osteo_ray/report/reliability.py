@@ -8,13 +8,15 @@ import numpy as np
 import pyarrow.dataset as ds
 from matplotlib.axes import Axes
 
+from osteo_ray.arms.registry import label_arm, list_presets
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import scan_table
-from osteo_ray.report.figures import ACCENT, ARM_LABELS, INK, MUTED, RULE, draw_grid
-from osteo_ray.statistics.metrics import bin_probabilities, judge_calibration
+from osteo_ray.report.figures import ACCENT, INK, MUTED, RULE, draw_grid
+from osteo_ray.statistics.metrics.calibration_error import bin_probabilities
 from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.sample import Sample
 
-_COLOURS = {"original": MUTED, "lime": ACCENT}
+_COLOURS = dict(zip(list_presets()["paper"], (MUTED, ACCENT), strict=True))
 _RADIUS_PT = 17.0  # radius of a dot that represents all images
 
 Bins = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -38,7 +40,7 @@ def draw_reliability(run: Run, comparison: Mapping[str, Any], models: Sequence[s
     coded = encode_predictions(table, comparison["classes"], comparison["positive_class"])
     found: dict[str, dict[str, list[Bins]]] = defaultdict(lambda: defaultdict(list))
     for key, group in coded.groups.items():
-        bins = bin_probabilities(*judge_calibration(group, coded.positive))
+        bins = bin_probabilities(Sample.of(group, coded.positive))
         found[key.model][key.arm].append(bins)
     panels = {model: found[model] for model in models if model in found}
     if not panels:
@@ -60,7 +62,7 @@ def _draw_arms(axes: Axes, arms: Mapping[str, Sequence[Bins]]) -> None:
         if arm in arms:
             together = tuple(np.sum(part, axis=0) for part in zip(*arms[arm], strict=True))
             means, shares, weights = _locate((together[0], together[1], together[2]))
-            axes.plot(means, shares, color=colour, lw=1.8, zorder=3, label=ARM_LABELS[arm])
+            axes.plot(means, shares, color=colour, lw=1.8, zorder=3, label=label_arm(arm))
             area = (2 * _RADIUS_PT) ** 2 * weights
             axes.scatter(means, shares, s=area, color=colour, alpha=0.55, linewidths=0, zorder=4)
     axes.set_xlim(-0.04, 1.04)

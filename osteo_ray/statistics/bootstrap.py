@@ -21,12 +21,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
+from osteo_ray.statistics.arrays import Values, Weights
 from osteo_ray.statistics.significance import NEGLIGIBLE
-
-Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Interval:
 
 
 @lru_cache(maxsize=1)
-def draw_weights(n_groups: int, n_draws: int, seed: int) -> npt.NDArray[np.uint8]:
+def draw_weights(n_groups: int, n_draws: int, seed: int) -> Weights:
     """Draw how often each group occurs in bootstrap samples of as many groups.
 
     Returns:

@@ -6,6 +6,7 @@ import numpy as np
 
 from osteo_ray.statistics.predictions import Predictions
 from osteo_ray.statistics.significance import corrected_t_test
+from osteo_ray.statistics.sizes import Sizes
 
 
 @dataclass(frozen=True)
@@ -46,8 +47,8 @@ def measure_chance(labels: np.ndarray, predicted: np.ndarray) -> float:
     return float(shares[0] @ shares[1])
 
 
-def hold_against_chance(
-    predictions: Predictions, model: str, arm: str, *, n_test: float, n_train: float
+def compare_with_chance(
+    predictions: Predictions, model: str, arm: str, sizes: Sizes
 ) -> AboveChance:
     """Test whether an arm is better than chance on test images.
 
@@ -55,8 +56,7 @@ def hold_against_chance(
         predictions: Of all trained models; labels are those that the arm took for true.
         model: The timm name.
         arm: Which.
-        n_test: Test images per seed.
-        n_train: Training images per seed.
+        sizes: Images per seed.
     """
     groups = [
         group
@@ -73,7 +73,7 @@ def hold_against_chance(
         return AboveChance(
             model, arm, mean, None, f"A test needs 2 seeds; {arm} has {len(excess)}."
         )
-    test = corrected_t_test(np.array(excess), n_test=n_test, n_train=n_train)
+    test = corrected_t_test(np.array(excess), sizes)
     p = test.p / 2 if test.mean > 0 else 1 - test.p / 2
     if test.sd == 0:  # no spread for a t-test, but signs can be flipped
         p = 2.0 ** -len(excess) if test.mean > 0 else 1.0

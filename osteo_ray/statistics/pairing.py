@@ -17,7 +17,7 @@ class TestValues:
     """A metric of every trained model on its test images.
 
     Attributes:
-        metric: A name in `METRIC_NAMES`.
+        metric: A name in `METRICS`.
         values: Per model and arm, by seed; NaN where the metric is undefined.
     """
 

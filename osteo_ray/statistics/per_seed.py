@@ -65,7 +65,7 @@ def describe_operating_points(
     taken as independent.
 
     Args:
-        results: As `metrics.compute_results` returns it.
+        results: As `results_table.compute_results` returns it.
         predictions: Of which the results are.
         alpha: Intervals have the level 1 - alpha.
 

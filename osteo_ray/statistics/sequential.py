@@ -35,6 +35,7 @@ from scipy import special, stats
 
 from osteo_ray.statistics.settings import Spending
 from osteo_ray.statistics.significance import corrected_t_test
+from osteo_ray.statistics.sizes import Sizes
 from osteo_ray.statistics.spending import spend
 
 FUTILE = 0.1
@@ -69,16 +70,14 @@ class LookPlan:
 
     Attributes:
         looks: In order; the last is the final analysis.
-        n_test: Test images per seed.
-        n_train: Training images per seed.
+        sizes: Images per seed.
         alpha: Two-sided error rate of all looks together.
         spending: How it is spent.
         futile: Predictive power below which going on is called futile; 0 for never.
     """
 
     looks: tuple[Look, ...]
-    n_test: float
-    n_train: float
+    sizes: Sizes
     alpha: float
     spending: Spending
     futile: float
@@ -114,25 +113,23 @@ class Decision:
     predictive_power: float | None
 
 
-def information_fraction(n_seeds: int, planned: int, *, n_test: float, n_train: float) -> float:
+def information_fraction(n_seeds: int, planned: int, sizes: Sizes) -> float:
     """Return which share of the information of all planned seeds some of them give.
 
     Example:
-        >>> round(information_fraction(5, 10, n_test=74, n_train=520), 3)
+        >>> round(information_fraction(5, 10, Sizes(n_test=74, n_train=520)), 3)
         0.708
-        >>> information_fraction(5, 10, n_test=0, n_train=520)
+        >>> information_fraction(5, 10, Sizes(n_test=0, n_train=520))
         0.5
     """
-    ratio = n_test / n_train
-    return (1 / planned + ratio) / (1 / n_seeds + ratio)
+    return (1 / planned + sizes.ratio) / (1 / n_seeds + sizes.ratio)
 
 
 def plan_looks(
     looks: Sequence[int],
     n_seeds: int,
+    sizes: Sizes,
     *,
-    n_test: float,
-    n_train: float,
     alpha: float,
     spending: Spending,
     futile: float = FUTILE,
@@ -145,8 +142,7 @@ def plan_looks(
     Args:
         looks: Numbers of seeds, increasing, at least 2 and below `n_seeds`; empty for none.
         n_seeds: Seeds of the final analysis.
-        n_test: Test images per seed.
-        n_train: Training images per seed.
+        sizes: Images per seed.
         alpha: Two-sided error rate of all looks; that of Holm's strictest step, if there are
             several contrasts.
         spending: How it is spent.
@@ -158,19 +154,16 @@ def plan_looks(
     counts = [*looks, n_seeds]
     if counts[0] < 2 or any(sooner >= later for sooner, later in pairwise(counts)):
         raise ValueError(f"Expected looks increasing from 2 to below {n_seeds}, but got {looks}.")
-    if not (0 < alpha < 1 and 0 <= futile < 1 and n_test >= 0 and n_train > 0):
+    if not (0 < alpha < 1 and 0 <= futile < 1):
         raise ValueError(
-            "Expected alpha in (0, 1), futile in [0, 1), n_test of at least 0 and n_train above 0, "
-            f"but got {alpha}, {futile}, {n_test}, {n_train}."
+            f"Expected alpha in (0, 1) and futile in [0, 1), but got {alpha} and {futile}."
         )
-    fractions = [
-        information_fraction(count, n_seeds, n_test=n_test, n_train=n_train) for count in counts
-    ]
+    fractions = [information_fraction(count, n_seeds, sizes) for count in counts]
     spent = [spend(fraction, alpha, spending) for fraction in fractions]
-    t = _find_t_bounds(counts, spent, n_test / n_train)
+    t = _find_t_bounds(counts, spent, sizes.ratio)
     nominal = [2 * float(stats.t.sf(bound, n - 1)) for bound, n in zip(t, counts, strict=True)]
     planned = map(Look, counts, fractions, spent, t, nominal)
-    return LookPlan(tuple(planned), n_test, n_train, alpha, spending, futile)
+    return LookPlan(tuple(planned), sizes, alpha, spending, futile)
 
 
 def crossing_probabilities(plan: LookPlan, effect: float) -> np.ndarray:
@@ -184,7 +177,7 @@ def crossing_probabilities(plan: LookPlan, effect: float) -> np.ndarray:
         float64, (n_looks, 2): above, and below. Without an effect all sum to alpha, up to 0.0005.
     """
     counts = [look.n_seeds for look in plan.looks]
-    paths = _draw_statistics(counts, plan.n_test / plan.n_train, effect)
+    paths = _draw_statistics(counts, plan.sizes.ratio, effect)
     inside = np.ones(len(paths[0]), bool)
     found = np.empty((len(counts), 2))
     for number, (look, statistic) in enumerate(zip(plan.looks, paths, strict=True)):
@@ -214,7 +207,7 @@ def decide(differences: np.ndarray, look: int, plan: LookPlan) -> Decision:
             f"Expected {here.n_seeds} differences at look {look}, but got {len(differences)}. Lay "
             "the looks out anew with the numbers of seeds that there are."
         )
-    test = corrected_t_test(differences, n_test=plan.n_test, n_train=plan.n_train)
+    test = corrected_t_test(differences, plan.sizes)
     if test.sd == 0:
         reason = "All differences are the same: without spread, nothing can be tested."
         return Decision(is_final, "untestable", reason, None, None, None)

@@ -19,7 +19,7 @@ class Share:
         arm: Whose gain over `baseline` is meant.
         control: Its gain over `baseline` is the part.
         baseline: Mostly original.
-        metric: A name in `METRIC_NAMES`.
+        metric: A name in `METRICS`.
         n_seeds: Seeds that have all three arms.
         share: Control's gain by arm's gain: 0 explains nothing, 1 all. Below 0 the control does the
             opposite, above 1 more than the arm. None where it cannot be computed.
@@ -57,7 +57,7 @@ def share_explained(
     the ratio has a denominator that may be 0, any share fits the data, and none is given.
 
     Args:
-        results: As `metrics.compute_results` returns it; only test rows are used.
+        results: As `results_table.compute_results` returns it; only test rows are used.
         resampled: As `resampling.resample_metric` returns it; its metric is the one that counts.
         model: The timm name.
         arm: Whose gain, or loss, is to be explained.

@@ -1,4 +1,4 @@
-"""Run the same comparison by a clean protocol and by the paper's."""
+"""Run the same comparison under a clean protocol and under the paper's."""
 
 from collections.abc import Callable
 from dataclasses import asdict
@@ -30,13 +30,13 @@ def compare_protocols(
         write_report: Writes the page of a run; see `compare`.
 
     Returns:
-        Where everything lies, the gains, and both comparisons.
+        The directory of both runs, the gains, and both comparisons.
 
     Raises:
         InputError: The input cannot be used; nothing was written.
         IncompleteError: Nothing can be concluded.
     """
-    root = place_of(config)
+    root = locate_protocols(config)
     outcomes = []
     for protocol in PROTOCOLS:
         progress.say(f"protocol: {protocol}")
@@ -47,7 +47,7 @@ def compare_protocols(
     return root, gains, outcomes
 
 
-def place_of(config: ProtocolsConfig) -> Place:
+def locate_protocols(config: ProtocolsConfig) -> Place:
     """Return the directory that holds both runs."""
     if config.out is not None:
         return reach(config.out)

@@ -20,13 +20,14 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.runs import place_logs
-from osteo_ray.cluster.observer import Observer
-from osteo_ray.cluster.placement import Plan
+from osteo_ray.cluster.placement import Layout
 from osteo_ray.cluster.watchdog import Beat, watch
 from osteo_ray.experiment.trials import Experiment, Trial
+from osteo_ray.models.epochs import Epoch, TrainingListener
+from osteo_ray.pipeline.site import Site, StageListener
 
 if TYPE_CHECKING:
-    from osteo_ray.models.training import Epoch
+    from osteo_ray.models.training import Worker
 
 _REPORT_INTERVAL_S = 2.0
 _MOST_PENDING = "16"  # trials that wait for room, so that an added node is filled at once
@@ -40,45 +41,56 @@ class Failure:
     reason: str
 
 
+@dataclass(frozen=True)
+class _Means:
+    """How the processes of a sweep run their trials.
+
+    Attributes:
+        layout: Workers per trial, and what each of them gets.
+        max_retries: How often a trial whose workers died starts again.
+        beat: Tells the watchdog that something was computed.
+    """
+
+    layout: Layout
+    max_retries: int
+    beat: Beat
+
+
 def run_sweep(
     trials: Sequence[Trial],
     experiment: Experiment,
     pixels: "ray.ObjectRef[np.ndarray]",
-    plan: Plan,
-    *,
-    name: str,
-    on_progress: Callable[[float], None],
-    observer: Observer,
+    site: Site,
+    listener: StageListener,
 ) -> list[Failure]:
-    """Run trials as many at a time as the cluster has room for.
+    """Run trials, as many at a time as the cluster has room for.
 
-    Trials that share a process follow one another in it, so that its start-up is paid once. A
-    trial that fails leaves the others running. One whose process or node died starts again, from
-    its last checkpoint; one whose loss diverged does not, as it would diverge again.
+    Trials take turns in the same processes, so that each process starts up only once. A trial that
+    fails leaves the others running. One whose process or node died resumes from its last
+    checkpoint; one whose loss diverged does not, as it would diverge again.
 
     Args:
         trials: What to run, at least one; none of them done.
         experiment: What they share.
         pixels: uint8, (n, height, width), in the object store.
-        plan: Workers per trial, trials at once.
-        name: Of the sweep, for its log folder.
-        on_progress: Called with the share of one trial that has been done since the last call.
-        observer: Told of each training that ends.
+        site: Where to run them.
+        listener: Told of progress, and of each training that ends.
 
     Returns:
         The trials that did not finish.
 
     Raises:
-        IncompleteError: Nothing was computed for too long, or the sweep itself broke off.
+        IncompleteError: Nothing was computed for too long, or the sweep itself failed.
     """
-    resources = experiment.config.resources
+    layout, resources = site.layout, site.resources
+    name = listener.name.replace(" ", "-")
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = _MOST_PENDING
     reasons: dict[Trial, str] = {}
 
     def tell_end(trial: Trial, result: dict[str, Any], reason: str | None) -> None:
         if reason:
             reasons[trial] = reason
-        observer.trained(
+        site.observer.trained(
             asdict(trial),
             experiment.key_of(trial),
             seconds=float(result.get("time_total_s", 0.0)),
@@ -87,24 +99,25 @@ def run_sweep(
         )
 
     with watch(name, resources.stall_timeout) as beat:
-        # In a list, Ray hands on the reference; each worker then maps the array without a copy.
+        # Inside a list, Ray passes the reference on, so that workers map the array without a copy.
+        means = _Means(layout, resources.max_retries, beat)
         run_one = tune.with_parameters(
-            _run_trial, experiment=experiment, pixels=[pixels], plan=plan, beat=beat
+            _run_trial, experiment=experiment, pixels=[pixels], means=means
         )
         sweep = tune.Tuner(
-            tune.with_resources(run_one, _trial_resources(plan)),
+            tune.with_resources(run_one, _trial_resources(layout)),
             param_space={"trial": tune.grid_search([asdict(trial) for trial in trials])},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
                 # What runs at once, Ray decides by what is free, so that nodes may come and go.
                 # Wide trials hold nothing themselves: more of them than fit would only wait.
-                max_concurrent_trials=plan.concurrent_trials if plan.workers > 1 else None,
+                max_concurrent_trials=layout.concurrent_trials if layout.workers > 1 else None,
             ),
             run_config=tune.RunConfig(
                 name=f"{name}-{uuid.uuid4().hex[:8]}",  # never by the clock, which may be moved
                 storage_path=str(place_logs(experiment.run) / "tune"),
                 failure_config=tune.FailureConfig(max_failures=resources.max_retries),
-                callbacks=[_ProgressCallback(on_progress, tell_end)],
+                callbacks=[_ProgressCallback(listener.advanced, tell_end)],
                 verbose=0,
             ),
         )
@@ -112,7 +125,8 @@ def run_sweep(
             sweep.fit()
         except (OSError, TuneError) as error:  # its own state can no longer be written, mostly
             raise IncompleteError(
-                f"The sweep broke off: {error}. What finished is kept; the same command goes on."
+                f"The sweep failed: {error}. What finished is kept. Run the same command again to "
+                "resume."
             ) from error
     done = experiment.list_done(trials)
     return [
@@ -122,25 +136,24 @@ def run_sweep(
     ]
 
 
-def _trial_resources(plan: Plan) -> dict[str, float]:
-    if plan.workers > 1:
-        # The trial only waits for its workers, which ask for CPUs themselves. It must not hold a
-        # part of one: the last worker would wait for it for ever. Tune refuses an empty request.
+def _trial_resources(layout: Layout) -> dict[str, float]:
+    if layout.workers > 1:
+        # The trial only waits for its workers, which request CPUs themselves. It must not hold even
+        # a part of one, or the last worker might wait forever. Tune refuses an empty request.
         return {"cpu": 0, "memory": 2**26}
-    return {"cpu": plan.slot.cpus, "gpu": plan.slot.gpus}
+    return {"cpu": layout.slot.cpus, "gpu": layout.slot.gpus}
 
 
 def _run_trial(
     config: dict[str, Any],
     experiment: Experiment,
     pixels: "list[ray.ObjectRef[np.ndarray]]",
-    plan: Plan,
-    beat: Beat,
+    means: _Means,
 ) -> None:
     """Run one trial in this process, or as a group of workers."""
     trial = Trial(**config["trial"])
-    run = _run_on_workers if plan.workers > 1 else _run_here
-    failed = run(trial, experiment, pixels, plan, beat)
+    run = _run_on_workers if means.layout.workers > 1 else _run_here
+    failed = run(trial, experiment, pixels, means)
     tune.report({"failed": failed} if failed else {"share": 1.0})
 
 
@@ -148,38 +161,55 @@ def _run_here(
     trial: Trial,
     experiment: Experiment,
     pixels: "list[ray.ObjectRef[np.ndarray]]",
-    plan: Plan,
-    beat: Beat,
+    means: _Means,
 ) -> str:
     import torch
 
-    n_epochs = experiment.config.training.epochs
-    reported_at = time.monotonic()
+    from osteo_ray.models.training import Worker
 
-    def report(epoch: "Epoch") -> None:
-        nonlocal reported_at
-        if time.monotonic() - reported_at > _REPORT_INTERVAL_S:
-            reported_at = time.monotonic()
-            tune.report({"share": (epoch.number + 1) / n_epochs})
-
-    return _train(
-        trial,
-        experiment,
-        ray.get(pixels[0]),
-        device=torch.device(plan.slot.device),
-        n_threads=plan.slot.cpus,
-        on_epoch=report,
-        on_step=beat,
-    )
+    slot = means.layout.slot
+    worker = Worker(torch.device(slot.device), slot.cpus)
+    listener = _TrialListener(means.beat, experiment.settings.training.epochs)
+    return _train(trial, experiment, ray.get(pixels[0]), worker, listener)
 
 
-def _train(trial: Trial, experiment: Experiment, pixels: np.ndarray, **named: Any) -> str:
+class _BeatListener(TrainingListener):
+    """Tells the watchdog of each step."""
+
+    def __init__(self, beat: Beat) -> None:
+        self.beat = beat
+
+    def step_ended(self) -> None:
+        self.beat()
+
+
+class _TrialListener(_BeatListener):
+    """Tells the watchdog of each step, and Tune every few seconds of the epochs that have ended."""
+
+    def __init__(self, beat: Beat, n_epochs: int) -> None:
+        super().__init__(beat)
+        self.n_epochs = n_epochs
+        self.reported_at = time.monotonic()
+
+    def epoch_ended(self, epoch: Epoch) -> None:
+        if time.monotonic() - self.reported_at > _REPORT_INTERVAL_S:
+            self.reported_at = time.monotonic()
+            tune.report({"share": (epoch.number + 1) / self.n_epochs})
+
+
+def _train(
+    trial: Trial,
+    experiment: Experiment,
+    pixels: np.ndarray,
+    worker: "Worker",
+    listener: TrainingListener,
+) -> str:
     """Run a trial; return an empty string, or why no retry would help."""
     from osteo_ray.models.training import DivergedError
-    from osteo_ray.pipeline.compare.trials import run_trial
+    from osteo_ray.pipeline.compare.one_trial import run_trial
 
     try:
-        run_trial(trial, experiment, pixels, **named)
+        run_trial(trial, experiment, pixels, worker, listener)
     except DivergedError as error:
         return str(error)
     return ""
@@ -189,32 +219,31 @@ def _run_on_workers(
     trial: Trial,
     experiment: Experiment,
     pixels: "list[ray.ObjectRef[np.ndarray]]",
-    plan: Plan,
-    beat: Beat,
+    means: _Means,
 ) -> str:
     from ray.train.torch import TorchTrainer
 
-    key = experiment.key_of(trial)
+    layout, key = means.layout, experiment.key_of(trial)
     result = TorchTrainer(
         _run_rank,  # type: ignore[arg-type]  # hints show V1, which returned nothing
         train_loop_config={
             "trial": trial,
             "experiment": experiment,
             "pixels": pixels,
-            "slot": plan.slot,
-            "beat": beat,
+            "slot": layout.slot,
+            "beat": means.beat,
         },
         scaling_config=ray.train.ScalingConfig(
-            num_workers=plan.workers,
-            use_gpu=plan.slot.gpus > 0,
-            resources_per_worker={"CPU": plan.slot.cpus, "GPU": plan.slot.gpus},
+            num_workers=layout.workers,
+            use_gpu=layout.slot.gpus > 0,
+            resources_per_worker={"CPU": layout.slot.cpus, "GPU": layout.slot.gpus},
         ),
         run_config=ray.train.RunConfig(
             name=f"{trial.arm}-{key}",
             storage_path=str(place_logs(experiment.run) / "train"),
             failure_config=ray.train.FailureConfig(  # type: ignore[call-arg]  # hints show V1
-                max_failures=experiment.config.resources.max_retries,
-                controller_failure_limit=experiment.config.resources.max_retries,
+                max_failures=means.max_retries,
+                controller_failure_limit=means.max_retries,
             ),
         ),
     ).fit()
@@ -225,19 +254,14 @@ def _run_rank(config: dict[str, Any]) -> str:
     """Train as one of the workers of a TorchTrainer, which has set the process group up."""
     from ray.train.torch import get_device
 
-    from osteo_ray.models.training import Ranks
+    from osteo_ray.models.training import Worker
 
     context = ray.train.get_context()
-    slot = config["slot"]
-    return _train(
-        config["trial"],
-        config["experiment"],
-        ray.get(config["pixels"][0]),
-        device=get_device(),
-        n_threads=slot.cpus,
-        ranks=Ranks(context.get_world_rank(), context.get_world_size()),
-        on_step=config["beat"],
+    worker = Worker(
+        get_device(), config["slot"].cpus, context.get_world_rank(), context.get_world_size()
     )
+    pixels, listener = ray.get(config["pixels"][0]), _BeatListener(config["beat"])
+    return _train(config["trial"], config["experiment"], pixels, worker, listener)
 
 
 class _ProgressCallback(tune.Callback):

@@ -10,7 +10,7 @@ from osteo_ray.base.storage import Place, lies_in, locate
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.trials import Experiment, Trial
-from osteo_ray.explain.jobs import read_done
+from osteo_ray.explain.jobs import find_done, read_done
 from osteo_ray.pipeline.export.provenance import list_mask_models
 
 
@@ -87,7 +87,8 @@ def check_masks(experiment: Experiment, trials: Sequence[Trial]) -> None:
         for job, images in experiment.list_jobs(trial).items():
             wanted = experiment.image_ids[images].tolist()
             n_wanted += len(wanted)
-            n_missing += len(set(wanted) - read_done(experiment.masks_of(job)))
+            done = find_done(read_done(experiment.masks_of(job)), [experiment.kind_of(trial)])
+            n_missing += len(set(wanted) - done)
         if not all(file.is_file() for file in list_mask_models(experiment, trial).values()):
             problems.append(f"{trial.model}, seed {trial.seed}: its first model is missing")
         elif n_missing:

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from osteo_ray.arms.arm import ARMS
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.experiment.dataset import Dataset
 from osteo_ray.experiment.keep_masks import KeepMasks, read_keep_masks
@@ -58,7 +58,7 @@ def collect_content(
     # These are the batches of training, so what is exported is what training saw. Bytes / 255 in
     # float32 and back by rounding give the same bytes.
     numbers = np.zeros(len(order), np.int64)
-    background = experiment.config.background
+    background = experiment.settings.background
     seen = ImageSet(pixels[order], numbers, masks, ARMS[trial.arm].view, background)
     images = np.empty_like(seen.pixels)
     for start in range(0, len(order), _BATCH):

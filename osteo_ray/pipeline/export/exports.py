@@ -85,7 +85,7 @@ def export_run(
         for seed in dict.fromkeys(seeds or config.seed_numbers)
     ]
     check_masks(experiment, trials)
-    origins = {trial: describe_origin(trial, form, experiment) for trial in trials}
+    origins = {trial: describe_origin(trial, form, experiment, config) for trial in trials}
     wanted = {
         trial: origin
         for trial, origin in origins.items()

@@ -11,7 +11,8 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from osteo_ray.arms.arm import ARMS, CHANGES, TEACHERS
+from osteo_ray.arms.arm import CHANGES, TEACHERS
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.runs import Run
@@ -29,9 +30,11 @@ def list_mask_models(experiment: Experiment, trial: Trial) -> dict[str, Place]:
     return {one.arm: experiment.path_of(one) / "model.safetensors" for one in teachers}
 
 
-def describe_origin(trial: Trial, form: Form, experiment: Experiment) -> dict[str, Any]:
+def describe_origin(
+    trial: Trial, form: Form, experiment: Experiment, config: CompareConfig
+) -> dict[str, Any]:
     """Return what determines a data set, and when and by what it was written."""
-    config, arm = experiment.config, ARMS[trial.arm]
+    arm = ARMS[trial.arm]
     model_digests = {}
     for teacher, path in list_mask_models(experiment, trial).items():
         model_digests[teacher] = digest_file(path)
@@ -90,7 +93,7 @@ def write_datasheet(
     text = environment.get_template("datasheet.md").render(
         provenance=provenance,
         arm=ARMS[provenance["arm"]],
-        teachers=TEACHERS,
+        teachers={name: teacher.meaning for name, teacher in TEACHERS.items()},
         changes=CHANGES,
         source=None if config.data == PHANTOM else Path(config.data).name,
         n_images=len(content.rows),

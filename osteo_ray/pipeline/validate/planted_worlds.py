@@ -9,7 +9,7 @@ from typing import Literal
 
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.settings import NO_AUGMENTATION, TrainingSettings
-from osteo_ray.pipeline.validate.stripes import GRID, REGION, Drawing
+from osteo_ray.pipeline.validate.striped_images import GRID, REGION, Drawing
 
 
 def _plan_training(epochs: int, batch_size: int, learning_rate: float) -> TrainingSettings:

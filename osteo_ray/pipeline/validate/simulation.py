@@ -22,6 +22,7 @@ import pyarrow as pa
 from scipy import stats
 
 from osteo_ray.data.splits.assignment import assign_fold_splits, assign_splits
+from osteo_ray.statistics.sizes import Sizes
 
 CLASSES = ("normal", "worn")
 MODEL = "simulated"
@@ -83,25 +84,23 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class SimulatedExperiment:
     """The tables of one experiment.
 
     Attributes:
         predictions: As `predictions.parquet` has them, test images only.
         results: model, seed, arm, split, n_images and accuracy, as in `results.parquet`.
         images: image_id and group.
-        n_train: Training images per seed, on average.
-        n_test: Test images per seed, on average.
+        sizes: Images per seed, on average.
     """
 
     predictions: pa.Table
     results: pd.DataFrame
     images: pd.DataFrame
-    n_train: float
-    n_test: float
+    sizes: Sizes
 
 
-def draw_experiment(setting: Setting, number: int, seed: int = 0) -> Experiment:
+def draw_experiment(setting: Setting, number: int, seed: int = 0) -> SimulatedExperiment:
     """Draw one experiment of a setting; the same number and seed give the same."""
     rng = np.random.default_rng((seed, number, *setting.name.encode()))
     splits = list_splits(setting)
@@ -123,9 +122,11 @@ def draw_experiment(setting: Setting, number: int, seed: int = 0) -> Experiment:
             "accuracy": [(part > 0).mean() for of_arm in margins for part in of_arm],
         }
     )
-    n_train = float(np.mean([np.sum(splits[at] == "train") for at in chosen]))
-    n_test = float(np.mean([len(part) for part in tested]))
-    return Experiment(predictions, results, _list_images(setting), n_train, n_test)
+    sizes = Sizes(
+        n_test=float(np.mean([len(part) for part in tested])),
+        n_train=float(np.mean([np.sum(splits[at] == "train") for at in chosen])),
+    )
+    return SimulatedExperiment(predictions, results, _list_images(setting), sizes)
 
 
 @lru_cache(maxsize=2)
