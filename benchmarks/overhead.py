@@ -89,9 +89,27 @@ def _compare_both(config: CompareConfig, loop: Path, workers: int) -> Overhead:
     cluster_s = time.perf_counter() - started
     if outcome.failures:
         raise RuntimeError(f"A training failed: {outcome.failures[0]}")
-    shutil.copytree(str(outcome.run.root), loop, ignore=shutil.ignore_patterns(*_MADE))
+    return repeat_in_loops(config, outcome.run, loop, cluster_s=cluster_s, workers=workers)
+
+
+def repeat_in_loops(
+    config: CompareConfig, run: Run, loop: Path, *, cluster_s: float, workers: int
+) -> Overhead:
+    """Repeat a comparison in plain loops, on the decoded images of its run.
+
+    Args:
+        config: Configuration of the comparison.
+        run: The comparison on the cluster.
+        loop: New directory for the repetition.
+        cluster_s: Time that the cluster took, in seconds.
+        workers: Number of workers of the cluster.
+
+    Raises:
+        RuntimeError: The predictions of the cluster and the loops differ.
+    """
+    shutil.copytree(str(run.root), loop, ignore=shutil.ignore_patterns(*_MADE))
     finished, loop_s = run_loops(config, Run(loop))
-    if not read_table(outcome.run.predictions).equals(read_table(Run(loop).predictions)):
+    if not read_table(run.predictions).equals(read_table(Run(loop).predictions)):
         raise RuntimeError("The predictions of the cluster and the loops differ.")
     first, second = plan_trials(finished.experiment)
     explanations = list_explanations(finished.experiment, second)
@@ -102,7 +120,7 @@ def _compare_both(config: CompareConfig, loop: Path, workers: int) -> Overhead:
         loop_s=loop_s,
         cluster_s=cluster_s,
         workers=workers,
-        stages=read_json(outcome.run.environment)["durations_s"],
+        stages=read_json(run.environment)["durations_s"],
     )
 
 
