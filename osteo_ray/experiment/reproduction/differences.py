@@ -9,7 +9,7 @@ import pyarrow as pa
 
 from osteo_ray.config.reproduce import ToleranceSettings
 from osteo_ray.data.masks import measure_overlap
-from osteo_ray.pipeline.reproduce.drift import Compared
+from osteo_ray.experiment.reproduction.drift import Compared
 from osteo_ray.statistics.predictions import choose_classes
 from osteo_ray.statistics.significance import inflate_error
 from osteo_ray.statistics.sizes import Sizes
