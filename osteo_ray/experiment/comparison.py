@@ -3,31 +3,36 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from osteo_ray.arms.pairs import (
-    choose_judged,
-    list_against_chance,
-    list_controls,
-    list_primary,
-    list_secondary,
-)
-from osteo_ray.arms.registry import ARMS
+from osteo_ray.base.formatting import format_percent
+from osteo_ray.experiment.evidence import AUC, Evidence
+from osteo_ray.experiment.gathering import gather_evidence, is_fixed
+from osteo_ray.experiment.roles import Roles, assign_roles
 from osteo_ray.experiment.trials import Experiment
-from osteo_ray.experiment.verdict import Circumstances, Verdict, judge_model, judge_overall
-from osteo_ray.statistics.chance import AboveChance, compare_with_chance
-from osteo_ray.statistics.contrasts import Contrast, ContrastPlan, compare_arms
+from osteo_ray.experiment.verdict import (
+    CHANCE,
+    Circumstances,
+    Margin,
+    Verdict,
+    judge_model,
+    judge_overall,
+)
+from osteo_ray.statistics.contrasts import ContrastPlan, compare_arms
 from osteo_ray.statistics.descriptive import summarize_arms
+from osteo_ray.statistics.inference import TestDesign
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs
 from osteo_ray.statistics.predictions import Predictions, encode_predictions
-from osteo_ray.statistics.resampling import Resampled, resample_metric
+from osteo_ray.statistics.resampling import N_DRAWS, Resampled
 from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.share import share_explained
+from osteo_ray.statistics.significance import NEGLIGIBLE, adjust_holm
 from osteo_ray.statistics.sizes import Sizes
 
 
@@ -41,16 +46,19 @@ class Analysis:
         seeds: The numbers of the planned seeds.
         metric: The primary endpoint.
         alpha: Error rate over all primary contrasts.
-        margin: Differences inside ± margin do not matter.
+        margin: Differences inside ± margin do not matter, as the user states it; None for the
+            endpoint's default.
         prevalence: Prevalence of the positive class, used for predictive values; None to use that
             of the test images.
-        sizes: Mean numbers of images per seed.
+        sizes: Mean numbers of images per seed; an infinite `n_train` where it is unknown.
         classes: All classes, sorted.
         positive_class: One of them.
         split: `grouped`, `random` or `given`.
         protocol: `clean` or `paper`.
         goes_on: Whether the masked arms start from the weights of the first model.
         copies_leak: Whether copies of test images are in the training set.
+        roles: Which arm plays which part; None to go by the arms.
+        seeds_of_model: Planned seeds of models that do not have all of `seeds`.
     """
 
     models: tuple[str, ...]
@@ -58,7 +66,7 @@ class Analysis:
     seeds: tuple[int, ...]
     metric: str
     alpha: float
-    margin: float
+    margin: float | None
     sizes: Sizes
     classes: tuple[str, ...]
     positive_class: str
@@ -67,6 +75,12 @@ class Analysis:
     protocol: str = "clean"
     goes_on: bool = False
     copies_leak: bool = False
+    roles: Roles | None = None
+    seeds_of_model: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+
+    def list_seeds(self, model: str) -> tuple[int, ...]:
+        """Return the planned seeds of a model."""
+        return self.seeds_of_model.get(model, self.seeds)
 
     @classmethod
     def of(cls, experiment: Experiment) -> "Analysis":
@@ -119,7 +133,7 @@ def analyse(
             that benchmarks can measure it.
 
     Returns:
-        The table of results, and the content of `comparison.json`.
+        The table of results, and the content of `comparison.json`: plain types only, NaN as None.
 
     Raises:
         InputError: The tables of two runs are mixed.
@@ -129,134 +143,292 @@ def analyse(
     with timed("all metrics of every training"):
         results = compute_results(coded, analysis.prevalence)
     with timed(f"{analysis.metric} on resampled test images"):
-        # An arm with shuffled labels takes part in no contrast: its images are labelled otherwise.
-        shuffled = {name for name, arm in ARMS.items() if arm.shuffled}
-        comparable = coded.select(lambda key: key.arm not in shuffled)
-        resampled = resample_metric(comparable, images, metric=analysis.metric)
-    with timed("arms against chance"):
-        chance = [
-            compare_with_chance(coded, model, arm, analysis.sizes)
-            for model in analysis.models
-            for arm in list_against_chance(analysis.arms)
-        ]
+        judged = judge_predictions(coded, images, analysis)
     with timed("contrasts, shares and descriptions per seed"):
-        comparison = build_comparison(
-            results, analysis, missing=missing, coded=coded, resampled=resampled, chance=chance
-        )
+        comparison = _describe(results, coded, analysis, judged, missing)
     return results, {**comparison, "looks": _to_plain(looks)}
 
 
-def build_comparison(
-    results: pd.DataFrame,
+@dataclass(frozen=True)
+class Judged:
+    """The verdicts, and what they rest on.
+
+    Attributes:
+        roles: Which arm plays which part.
+        evidence: Per model that has any.
+        p_gain: Per model, the two-sided p of the gain after Holm's correction over models.
+        p_shuffled: Per model and arm on shuffled labels, the one-sided p that it is above chance.
+        verdicts: On each planned model.
+        overall: On all of them.
+        resampled: The endpoint on resampled test images.
+    """
+
+    roles: Roles
+    evidence: Mapping[str, Evidence]
+    p_gain: Mapping[str, float | None]
+    p_shuffled: Mapping[str, Mapping[str, float | None]]
+    verdicts: tuple[Verdict, ...]
+    overall: Verdict
+    resampled: Resampled | None
+
+
+def judge_predictions(
+    coded: Predictions,
+    images: pd.DataFrame,
     analysis: Analysis,
     *,
-    missing: Sequence[Mapping[str, Any]] = (),
-    coded: Predictions | None = None,
-    resampled: Resampled | None = None,
-    chance: Sequence[AboveChance] = (),
-) -> dict[str, Any]:
-    """Build the content of `comparison.json`, of plain types only; NaN becomes None.
+    n_draws: int = N_DRAWS,
+) -> Judged:
+    """Apply the rule of the verdict to predictions.
 
     Args:
-        results: As `results_table.compute_results` returns it.
-        analysis: What was planned. A model without any finished training is judged inconclusive.
-        missing: model, seed, arm and reason of each planned training that did not finish.
-        coded: The predictions; without them there are no descriptions of single seeds.
-        resampled: The primary endpoint on resampled test images; without it there are neither
-            bootstrap intervals nor shares.
-        chance: The comparisons of arms with chance.
+        coded: Of all arms.
+        images: image_id and group.
+        analysis: What was planned.
+        n_draws: Bootstrap samples of the test images.
+
+    Raises:
+        InputError: Arms of one seed were tested on different images.
     """
-    primary = _compare(results, analysis, list_primary(analysis.arms), resampled)
-    secondary = _compare(results, analysis, list_secondary(analysis.arms), resampled)
-    verdicts = [
+    roles = analysis.roles or assign_roles(analysis.arms, goes_on=analysis.goes_on)
+    seeds = {model: analysis.list_seeds(model) for model in analysis.models}
+    shuffled = {name for name, _ in roles.shuffled}
+    comparable = coded.select(lambda key: key.arm not in shuffled)
+    design = TestDesign(
+        n_test=analysis.sizes.n_test,
+        n_train=analysis.sizes.n_train if math.isfinite(analysis.sizes.n_train) else None,
+        fixed=is_fixed(comparable),
+    )
+    evidence: dict[str, Evidence] = {}
+    resampled = None
+    if any(key.split == "test" for key in comparable.groups):
+        evidence, resampled = gather_evidence(
+            comparable, images, design, endpoint=analysis.metric, seeds=seeds, n_draws=n_draws
+        )
+    gains = {
+        model: found.estimate({roles.judged: 1, roles.baseline: -1})
+        for model, found in evidence.items()
+    }
+    p_gain = _correct(
+        {model: None if g is None else g.p_other_than() for model, g in gains.items()}
+    )
+    p_shuffled = _test_shuffled(coded, images, analysis, roles, design, n_draws)
+    verdicts = tuple(
         judge_model(
-            [contrast for contrast in primary if contrast.model == model],
-            model=model,
-            arms=analysis.arms,
-            alpha=analysis.alpha,
-            circumstances=_find_circumstances(analysis, model, chance),
+            evidence[model],
+            roles,
+            Circumstances(
+                alpha=analysis.alpha,
+                p_gain=p_gain[model],
+                margin=_find_margin(analysis, evidence[model], roles),
+                p_shuffled={arm: found.get(model) for arm, found in p_shuffled.items()},
+                copies_leak=analysis.copies_leak,
+            ),
+        )
+        if model in evidence
+        else Verdict(
+            model, "inconclusive", "No training of it finished, so there is nothing to compare.",
+            "Run the same command again to make what is missing.",
         )
         for model in analysis.models
-    ]
-    overall = judge_overall(verdicts)
-    reason = _add_warnings(overall, analysis, missing)
-    planned = asdict(analysis)
+    )  # fmt: skip
+    return Judged(roles, evidence, p_gain, p_shuffled, verdicts, judge_overall(verdicts), resampled)
+
+
+def _correct(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
+    """Correct the p of the same question asked of each model, by Holm's method."""
+    return dict(zip(p_values, adjust_holm(list(p_values.values())), strict=True))
+
+
+def _test_shuffled(
+    coded: Predictions,
+    images: pd.DataFrame,
+    analysis: Analysis,
+    roles: Roles,
+    design: TestDesign,
+    n_draws: int,
+) -> dict[str, dict[str, float | None]]:
+    """Test whether arms on shuffled labels are above chance in AUC, of each model."""
+    found: dict[str, dict[str, float | None]] = {}
+    for arm, _ in roles.shuffled:
+        of_arm = coded.select(lambda key, arm=arm: key.arm == arm)  # type: ignore[misc]
+        if not any(key.split == "test" for key in of_arm.groups):
+            continue
+        seeds = {model: analysis.list_seeds(model) for model in analysis.models}
+        evidence, _ = gather_evidence(
+            of_arm, images, design, endpoint=AUC, seeds=seeds, n_draws=n_draws
+        )
+        tests = {model: one.estimate({arm: 1}, above=CHANCE) for model, one in evidence.items()}
+        found[arm] = _correct(
+            {m: None if test is None else test.p_above() for m, test in tests.items()}
+        )
+    return found
+
+
+def _find_margin(analysis: Analysis, evidence: Evidence, roles: Roles) -> Margin:
+    """Return the margin in units of the endpoint, with its source in words."""
+    metric = METRICS[analysis.metric]
+    stated = metric.margin if analysis.margin is None else analysis.margin
+    whose = "the default margin" if analysis.margin is None else "your margin"
+    if not metric.margin_is_relative:
+        return Margin(stated, whose)
+    of_baseline = evidence.metrics[analysis.metric].values.get(roles.baseline, {}).values()
+    base = float(np.mean(list(of_baseline))) if of_baseline else 1.0
+    return Margin(
+        max(stated * base, NEGLIGIBLE),
+        f"{whose} of {format_percent(stated)} of the {metric.label} of {roles.baseline}",
+    )
+
+
+def _describe(
+    results: pd.DataFrame,
+    coded: Predictions,
+    analysis: Analysis,
+    judged: Judged,
+    missing: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    """Build the content of `comparison.json`."""
+    families = {
+        "primary": _pair_roles(judged.roles, analysis.arms),
+        "secondary": _pair_others(judged.roles, analysis.arms),
+    }
+    pairs = [pair for family in families.values() for pair in family]
+    planned = {key: value for key, value in asdict(analysis).items() if key != "roles"}
     sizes = planned.pop("sizes")
-    pairs = [*list_primary(analysis.arms), *list_secondary(analysis.arms)]
     options = {"alpha": analysis.alpha}
+    overall = judged.overall
 
     def in_order(summary: Mapping[str, Any]) -> tuple[int, int]:
         return analysis.models.index(summary["model"]), analysis.arms.index(summary["arm"])
 
     comparison = {
-        "schema_version": 2,
+        "schema_version": 3,
         **planned,
         **sizes,
-        "judged": choose_judged(analysis.arms),
+        "baseline": judged.roles.baseline,
+        "judged": judged.roles.judged,
         "arms": sorted(summarize_arms(results, analysis.sizes, **options), key=in_order),
         "contrasts": [
-            {"family": family, **asdict(contrast)}
-            for family, contrasts in (("primary", primary), ("secondary", secondary))
-            for contrast in contrasts
+            {"family": family, **contrast}
+            for family, of_family in families.items()
+            for contrast in _contrast(results, analysis, judged, of_family)
         ],
-        "shares": _share_gain(results, analysis, resampled),
-        "chance": [asdict(one) for one in chance],
-        "verdicts": [asdict(verdict) for verdict in verdicts],
-        "verdict": {"verdict": overall.verdict, "reason": reason},
+        "shares": _share_gain(results, analysis, judged),
+        "shuffled": judged.p_shuffled,
+        "verdicts": [asdict(verdict) for verdict in judged.verdicts],
+        "verdict": {
+            "verdict": overall.verdict,
+            "reason": _add_warnings(overall, analysis, missing),
+            "next": overall.next,
+            "remarks": overall.remarks,
+        },
         "missing": missing,
-        "operating_points": describe_operating_points(results, coded, **options) if coded else [],
+        "operating_points": describe_operating_points(results, coded, **options),
         "per_seed": describe_pairs(
             coded, pairs, models=analysis.models, seeds=analysis.seeds, **options
-        )
-        if coded
-        else [],
+        ),
     }
     return {key: _to_plain(value) for key, value in comparison.items()}
 
 
-def _compare(
-    results: pd.DataFrame,
-    analysis: Analysis,
-    pairs: Sequence[tuple[str, str]],
-    resampled: Resampled | None,
-) -> list[Contrast]:
-    """Compare arms with each other; Holm's correction is over all of these pairs together."""
-    return compare_arms(
+def _pair_roles(roles: Roles, arms: Sequence[str]) -> list[tuple[str, str]]:
+    """List the contrasts that the verdict rests on, the primary one first."""
+    pairs = [(roles.judged, roles.baseline)]
+    if roles.memorising is not None:
+        pairs += [(roles.memorising, roles.baseline), (roles.memorising, roles.judged)]
+    for control in roles.controls:
+        pairs += [(roles.judged, control.name), (control.name, roles.baseline)]
+    return [pair for pair in pairs if set(pair) <= set(arms)]
+
+
+def _pair_others(roles: Roles, arms: Sequence[str]) -> list[tuple[str, str]]:
+    """List the contrasts that are shown beside them: every other arm with the baseline."""
+    shuffled = {name for name, _ in roles.shuffled}
+    others = [(arm, roles.baseline) for arm in arms if arm not in shuffled | {roles.baseline}]
+    primary = _pair_roles(roles, arms)
+    return [pair for pair in others if pair not in primary and roles.baseline in arms]
+
+
+def _contrast(
+    results: pd.DataFrame, analysis: Analysis, judged: Judged, pairs: Sequence[tuple[str, str]]
+) -> list[dict[str, Any]]:
+    """Compare arms: what each test says, and what decides.
+
+    Of each contrast, `decisive_low`, `decisive_high` and `p_decisive` are those of the inference
+    that fits the split (`inference` names the error that was wider), and `p_holm` is `p_decisive`
+    after Holm's correction over models.
+    """
+    if not pairs:
+        return []
+    contrasts = compare_arms(
         results,
-        ContrastPlan(analysis.metric, analysis.alpha, analysis.margin, analysis.sizes),
+        ContrastPlan(
+            analysis.metric,
+            analysis.alpha,
+            analysis.margin or METRICS[analysis.metric].margin,
+            analysis.sizes,
+        ),
         pairs=pairs,
         models=analysis.models,
-        resampled=resampled,
+        resampled=judged.resampled,
     )
-
-
-def _find_circumstances(
-    analysis: Analysis, model: str, chance: Sequence[AboveChance]
-) -> Circumstances:
-    above = {one.arm: one.is_above(analysis.alpha) for one in chance if one.model == model}
-    return Circumstances(
-        copies_leak=analysis.copies_leak,
-        goes_on=analysis.goes_on,
-        above_chance=above,
-    )
-
-
-def _share_gain(
-    results: pd.DataFrame, analysis: Analysis, resampled: Resampled | None
-) -> list[dict[str, Any]]:
-    """Estimate which share of the apparent gain each control accounts for."""
-    judged = choose_judged(analysis.arms)
-    if resampled is None or judged not in analysis.arms:
-        return []
-    return [
-        asdict(
-            share_explained(
-                results, resampled, model=model, arm=judged, control=control, alpha=analysis.alpha
-            )
+    estimates = {
+        (model, *pair): one.estimate({pair[0]: 1, pair[1]: -1})
+        for model, one in judged.evidence.items()
+        for pair in pairs
+    }
+    corrected: dict[tuple[str, str, str], float | None] = {}
+    for pair in pairs:
+        found = {model: estimates.get((model, *pair)) for model in analysis.models}
+        p_values = _correct({m: None if e is None else e.p_other_than() for m, e in found.items()})
+        corrected |= {(model, *pair): p for model, p in p_values.items()}
+    described = []
+    for contrast in contrasts:
+        key = (contrast.model, contrast.arm, contrast.baseline)
+        estimate = estimates.get(key)
+        low = high = p = inference = None
+        if estimate is not None:
+            p, inference = estimate.p_other_than(), estimate.decisive.method
+            low, high = estimate.interval(analysis.alpha)
+            if not METRICS[analysis.metric].higher_is_better:
+                low, high = -high, -low
+        described.append(
+            {
+                **asdict(contrast),
+                "p_holm": corrected.get(key),
+                "decisive_low": low,
+                "decisive_high": high,
+                "p_decisive": p,
+                "inference": inference,
+            }
         )
-        for model in analysis.models
-        for control in list_controls(analysis.arms)
-    ]
+    return described
+
+
+def _share_gain(results: pd.DataFrame, analysis: Analysis, judged: Judged) -> list[dict[str, Any]]:
+    """Estimate which share of the gain each control accounts for, where a gain is shown."""
+    roles, shares = judged.roles, []
+    for model, one in judged.evidence.items():
+        gain, p = one.estimate({roles.judged: 1, roles.baseline: -1}), judged.p_gain[model]
+        if judged.resampled is None or gain is None or p is None:
+            continue
+        if gain.mean <= 0 or p >= analysis.alpha:
+            continue
+        shares += [
+            asdict(
+                share_explained(
+                    results,
+                    judged.resampled,
+                    model=model,
+                    arm=roles.judged,
+                    control=control.name,
+                    baseline=roles.baseline,
+                    alpha=analysis.alpha,
+                )
+            )
+            for control in roles.controls
+        ]
+    return shares
 
 
 def _add_warnings(
@@ -271,11 +443,6 @@ def _add_warnings(
     if analysis.protocol == "paper":
         reason += (
             " The masks come from a model trained on another split, which includes test images."
-        )
-    if analysis.split == "given":
-        reason += (
-            " All seeds share the split that the source gives, so the intervals do not cover the"
-            " variation that other test images would add."
         )
     if missing:
         are = "training is" if len(missing) == 1 else "trainings are"

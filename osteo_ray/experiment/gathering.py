@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -10,71 +11,110 @@ import pandas as pd
 from osteo_ray.experiment.evidence import AUC, Evidence, Measured
 from osteo_ray.statistics.inference import TestDesign
 from osteo_ray.statistics.metrics.registry import METRICS
-from osteo_ray.statistics.predictions import Predictions
-from osteo_ray.statistics.resampling import N_DRAWS, resample_metric
+from osteo_ray.statistics.predictions import Group, Key, Predictions
+from osteo_ray.statistics.resampling import N_DRAWS, Resampled, resample_metric
+from osteo_ray.statistics.results_table import choose_thresholds
+from osteo_ray.statistics.sample import Sample
 
 BALANCED_ACCURACY = "balanced_accuracy"
-GUARDS = (AUC, BALANCED_ACCURACY)
-"""Metrics that an honest gain does not make worse."""
 
 
 def gather_evidence(
     predictions: Predictions,
-    results: pd.DataFrame,
     images: pd.DataFrame,
-    *,
-    models: Sequence[str],
-    seeds: Sequence[int],
-    endpoint: str,
     design: TestDesign,
+    *,
+    endpoint: str,
+    seeds: Mapping[str, Sequence[int]],
     n_draws: int = N_DRAWS,
-) -> dict[str, Evidence]:
+) -> tuple[dict[str, Evidence], Resampled]:
     """Measure the endpoint and the guard metrics of each model, on resampled test images too.
+
+    The guard metrics are AUC and balanced accuracy at the threshold that validation images set.
+    Where there are none, the more probable class is predicted, and that is no guard of an endpoint
+    which no threshold moves.
 
     Args:
         predictions: Of all arms that can be compared: those on shuffled labels cannot.
-        results: As `results_table.compute_results` returns it.
         images: image_id and group.
-        models: Those planned.
-        seeds: Those planned.
-        endpoint: Name of the metric that decides.
         design: How the seeds relate.
+        endpoint: Name of the metric that decides.
+        seeds: Those planned, per model.
         n_draws: Bootstrap samples of the test images.
+
+    Returns:
+        The evidence per model, and the endpoint on resampled test images.
 
     Raises:
         InputError: Arms of one seed were tested on different images.
     """
-    guards = choose_guards(predictions, endpoint)
     at_threshold = _apply_thresholds(predictions)
-    measured = {
-        metric: _measure(
-            at_threshold if metric == BALANCED_ACCURACY and metric != endpoint else predictions,
-            images,
-            metric,
-            n_draws,
-        )
-        for metric in dict.fromkeys((endpoint, *guards))
+    guarded = at_threshold is not None or METRICS[endpoint].has_threshold
+    of_metric = {endpoint: predictions, AUC: predictions}
+    if guarded and endpoint != BALANCED_ACCURACY:
+        of_metric[BALANCED_ACCURACY] = at_threshold or predictions
+    resampled = {
+        metric: resample_metric(part, images, metric=metric, n_draws=n_draws)
+        for metric, part in of_metric.items()
     }
-    tested = _list_tested(predictions, images)
+    measured = {metric: _measure(part, resampled[metric]) for metric, part in of_metric.items()}
     collapsed = _find_collapsed(predictions)
-    return {
+    evidence = {
         model: Evidence(
             model=model,
             endpoint=endpoint,
-            metrics={metric: found[model] for metric, found in measured.items()},
+            metrics={metric: found[model] for metric, found in measured.items() if model in found},
             design=design,
-            seeds=tuple(seeds),
-            groups=tested,
+            seeds=tuple(of_model),
+            groups=resampled[endpoint].tested,
             collapsed=collapsed.get(model, {}),
         )
-        for model in models
+        for model, of_model in seeds.items()
+        if model in measured[endpoint]
     }
+    return evidence, resampled[endpoint]
 
 
 def is_fixed(predictions: Predictions) -> bool:
-    """Tell whether all seeds test the same images."""
-    tested = [group.images for key, group in predictions.groups.items() if key.split == "test"]
-    return all(np.array_equal(images, tested[0]) for images in tested)
+    """Tell whether all of two or more seeds test the same images."""
+    of_seed = {
+        key.seed: group.images for key, group in predictions.groups.items() if key.split == "test"
+    }
+    first, *others = of_seed.values() or [np.zeros(0)]
+    return bool(others) and all(np.array_equal(images, first) for images in others)
+
+
+def _measure(predictions: Predictions, resampled: Resampled) -> dict[str, Measured]:
+    metric = METRICS[resampled.metric]
+    values: dict[str, dict[str, dict[int, float]]] = defaultdict(lambda: defaultdict(dict))
+    draws: dict[str, dict[str, dict[int, npt.NDArray[np.float64]]]]
+    draws = defaultdict(lambda: defaultdict(dict))
+    for key, group in predictions.groups.items():
+        if key.split != "test":
+            continue
+        value = float(metric.measure(Sample.of(group, predictions.positive)))
+        if np.isfinite(value):
+            values[key.model][key.arm][key.seed] = value
+        draws[key.model][key.arm][key.seed] = resampled.draws[key.model, key.arm, key.seed]
+    return {
+        model: Measured(values[model], draws[model], metric.higher_is_better) for model in draws
+    }
+
+
+def _apply_thresholds(predictions: Predictions) -> Predictions | None:
+    """Return hard calls at the threshold of each trained model; None where one has none."""
+    thresholds = choose_thresholds(predictions)
+    positive, groups = predictions.positive, dict[Key, Group]()
+    for key, group in predictions.groups.items():
+        if key.split != "test":
+            continue
+        threshold = thresholds.get(key[:3], np.nan)
+        if np.isnan(threshold):
+            return None
+        called = (group.probabilities[:, positive] >= threshold).astype(np.float64)
+        columns = (1 - called, called) if positive == 1 else (called, 1 - called)
+        groups[key] = replace(group, probabilities=np.stack(columns, axis=1))
+    return replace(predictions, groups=groups)
 
 
 def _find_collapsed(predictions: Predictions) -> dict[str, dict[str, float]]:

@@ -36,11 +36,44 @@ _HEALTHY = frozenset(
 )
 _ZERO = re.compile(r"(?:grade|class|stage|level|kl|birads|label|score|g|c|k)?0+(?:[.,]0+)?")
 _NOT = frozenset(
-    "no non not without un sans kein keine ohne sin sem senza ingen geen bez нет без 无 無".split()
+    [
+        "no",
+        "non",
+        "not",
+        "without",
+        "un",
+        "sans",
+        "kein",
+        "keine",
+        "ohne",
+        "sin",
+        "sem",
+        "senza",
+        "ingen",
+        "geen",
+        "bez",
+        "нет",
+        "без",
+        "无",
+        "無",
+    ]
 )
 _DISEASED = frozenset(
-    "abnormal positive pos disease diseased pathological pathology affected case cases sick "
-    "malignant present".split()
+    [
+        "abnormal",
+        "positive",
+        "pos",
+        "disease",
+        "diseased",
+        "pathological",
+        "pathology",
+        "affected",
+        "case",
+        "cases",
+        "sick",
+        "malignant",
+        "present",
+    ]
 )
 
 

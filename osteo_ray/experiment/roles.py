@@ -80,9 +80,7 @@ def assign_roles(arms: Sequence[str], *, goes_on: bool = False) -> Roles:
             for name, role in find_roles(ARMS, Control).items()
             if role.is_required(goes_on=goes_on)
         ),
-        shuffled=tuple(
-            (name, role.words) for name, role in find_roles(known, SanityCheck).items()
-        ),
+        shuffled=tuple((name, role.words) for name, role in find_roles(known, SanityCheck).items()),
         memorising=lower[0] if lower and meaning else None,
         if_only_memorising_gains=meaning or "",
         oracles=tuple(find_roles(known, Oracle)),

@@ -34,6 +34,7 @@ arm predicts one class throughout) is a remark, and overturns nothing.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
+from osteo_ray.base.formatting import format_p
 from osteo_ray.experiment.evidence import AUC, Evidence
 from osteo_ray.experiment.roles import NAMED_CONTROL, Roles
 from osteo_ray.statistics.inference import Estimate
@@ -91,7 +92,6 @@ class Circumstances:
         p_shuffled: Per arm on shuffled labels, the one-sided p that its AUC is above chance, after
             Holm's correction over models; None where it cannot be tested.
         margin: The smallest difference that matters.
-        guards: Names of the guard metrics that could be measured.
         copies_leak: Copies of test images were in training.
     """
 
@@ -99,7 +99,6 @@ class Circumstances:
     p_gain: float | None
     margin: Margin
     p_shuffled: Mapping[str, float | None] = field(default_factory=dict)
-    guards: tuple[str, ...] = ()
     copies_leak: bool = False
 
 
@@ -380,7 +379,7 @@ class _Case:
     def _list_guards(self, direction: int) -> list[str]:
         """List the guard metrics that are shown to change: better (1), worse (-1), either (0)."""
         found = []
-        for metric in self.known.guards:
+        for metric in self.evidence.metrics:
             if metric == self.evidence.endpoint:
                 continue
             change = self.evidence.estimate({self.roles.judged: 1, self.roles.baseline: -1}, metric)
@@ -504,16 +503,6 @@ def judge_overall(verdicts: Sequence[Verdict]) -> Verdict:
     else:
         start = f"So it is for {' and '.join(str(one.model) for one in of_chosen)}"
     return Verdict(None, chosen, f"{start} ({listing}). {of_chosen[0].reason}", of_chosen[0].next)
-
-
-def format_p(p: float | None) -> str:
-    """Write a p value: "= 0.012", "< 0.001".
-
-    Example:
-        >>> format_p(0.0123), format_p(0.0001)
-        ('= 0.012', '< 0.001')
-    """
-    return "unknown" if p is None else "< 0.001" if p < 0.001 else f"= {p:.3f}"
 
 
 def _list_numbers(noun: str, numbers: Sequence[int]) -> str:

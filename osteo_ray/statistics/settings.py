@@ -16,9 +16,7 @@ Spending = Literal["obrien_fleming", "pocock"]
 class StatisticsSettings(Settings):
     """The plan of the analysis, fixed before the run."""
 
-    metric: Endpoint = Field(
-        "auc", description=f"Primary endpoint: {', '.join(list_endpoints())}."
-    )
+    metric: Endpoint = Field("auc", description=f"Primary endpoint: {', '.join(list_endpoints())}.")
     alpha: float = Field(0.05, gt=0, lt=0.5, description="Error rate after Holm's correction.")
     margin: float | None = Field(
         None,

@@ -13,4 +13,12 @@ def _measure(sample: Sample) -> Values:
     return sample.average_classes(measure_class)
 
 
-BRIER = Metric("brier", "Brier score", _measure, higher_is_better=False, short_label="Brier", margin=0.1, margin_is_relative=True)
+BRIER = Metric(
+    "brier",
+    "Brier score",
+    _measure,
+    higher_is_better=False,
+    short_label="Brier",
+    margin=0.1,
+    margin_is_relative=True,
+)

@@ -40,6 +40,10 @@ def _measure(sample: Sample) -> Values:
 
 
 CALIBRATION_ERROR = Metric(
-    "calibration_error", "Calibration error", _measure, higher_is_better=False, short_label="calib.",
+    "calibration_error",
+    "Calibration error",
+    _measure,
+    higher_is_better=False,
+    short_label="calib.",
     refused_because="it rewards a coin that knows the base rate; take brier, which a coin does not win",
 )
