@@ -293,7 +293,7 @@ def test_changed_source_is_named(local_ray: None, tmp_path: Path) -> None:
     stored = StoredRun(runs[0], config, {}, {})
     drift = compare_sources(stored, runs[1])
     assert drift.outcome == "drifted"
-    assert f"{victim.relative_to(source)} of other pixels" in drift.said[0]
+    assert f"{victim.relative_to(source)} with other pixels" in drift.said[0]
     assert compare_sources(stored, runs[0]).outcome == "identical"
 
 
@@ -497,7 +497,7 @@ def test_unfinished_run_is_refused_and_what_is_missing_named(
 @pytest.mark.ray
 def test_run_without_a_comparison_is_refused(refuse: Callable[..., str], tampered: Run) -> None:
     tampered.comparison.unlink()
-    assert "it has come to no comparison" in refuse(str(tampered.root))
+    assert "its comparison is not complete" in refuse(str(tampered.root))
 
 
 @pytest.mark.ray
