@@ -79,7 +79,7 @@ def test_too_many_changed_decisions() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"label": ["worn", "normal"]}, "2 images, parts of the split or labels differ"),
+        ({"label": ["worn", "normal"]}, "2 images, splits or labels differ"),
         ({"p_worn": [np.nan, 0.2]}, "not finite"),
     ],
 )
