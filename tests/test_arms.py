@@ -13,6 +13,7 @@ from typing import Any, get_args
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
@@ -327,6 +328,40 @@ def test_own_candidate_of_higher_precedence_is_judged() -> None:
     assert (only_lime.verdict, gain.verdict) == ("leakage", "real gain")
     assert only_lime.reason.startswith("Only LIME gains.")
     assert gain.reason.startswith("Training on other masks makes the model better.")
+
+
+@pytest.mark.parametrize("shuffled", [True, False])
+def test_arm_with_shuffled_labels_takes_part_in_no_contrast(shuffled: bool) -> None:
+    rng = np.random.default_rng(1)
+    ids = [f"i{number}" for number in range(40)]
+    labels = np.array(["normal", "worn"] * 20)
+    tables = []
+    for arm in ("original", "lime", OWN.name):
+        for seed in range(3):
+            own = np.roll(labels, 1) if arm == OWN.name else labels
+            p_worn = np.clip(0.5 + 0.4 * (own == "worn") - 0.3 * rng.random(40), 0, 1)
+            columns = {"model": "m", "seed": seed, "arm": arm, "split": "test", "image_id": ids}
+            tables.append(
+                pd.DataFrame({**columns, "label": own, "p_normal": 1 - p_worn, "p_worn": p_worn})
+            )
+    images = pd.DataFrame({"image_id": ids, "group": np.arange(40)})
+    analysis = Analysis(
+        models=("m",), arms=("original", "lime", OWN.name), seeds=(0, 1, 2), metric="accuracy",
+        alpha=0.05, margin=0.03, n_train=280.0, n_test=40.0, classes=("normal", "worn"),
+        positive_class="worn",
+    )  # fmt: skip
+    predictions = pa.Table.from_pandas(pd.concat(tables), preserve_index=False)
+    with registered(replace(OWN, shuffled=shuffled, role=SanityCheck("It leaks."))):
+        if not shuffled:  # then its images would have to be labelled as in the other arms
+            with pytest.raises(InputError, match="was tested on others"):
+                analyse(predictions, images, analysis)
+            return
+        results, comparison = analyse(predictions, images, analysis)
+    assert set(results["arm"]) == {"original", "lime", OWN.name}
+    assert [(one["arm"], one["baseline"]) for one in comparison["contrasts"]] == [
+        ("lime", "original")
+    ]
+    assert [one["arm"] for one in comparison["chance"]] == ["original", OWN.name]
 
 
 # A run, in this process

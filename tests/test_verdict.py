@@ -129,6 +129,64 @@ def test_label_that_is_read_everywhere_is_a_shortcut(above_chance: Any, verdict:
     assert judged.verdict == verdict
 
 
+# Each condition of the rule by itself, on contrasts whose p values are set by hand.
+
+
+def _set(arm: str, baseline: str, p_holm: float = 0.5, **figures: Any) -> Contrast:
+    nothing = ("accuracy", 10, tuple(range(10)), (0.0,) * 10, 0.03)
+    return Contrast("m", arm, baseline, *nothing, difference=0.1, p_holm=p_holm, **figures)
+
+
+@pytest.mark.parametrize(
+    ("p_lead", "p_worse", "verdict"),
+    [
+        (0.01, 0.01, "shortcut outside the region"),
+        (0.90, 0.01, "inconclusive"),  # the judged arm may lead it by more than the margin
+        (0.01, 0.90, "inconclusive"),  # it may be worse than the baseline by more than the margin
+    ],
+)
+def test_shortcut_is_as_good_as_both(p_lead: float, p_worse: float, verdict: str) -> None:
+    contrasts = [
+        _set("lime", "original"),
+        _set("lime", "complement", p_non_superiority=p_lead),
+        _set("complement", "original", p_non_inferiority=p_worse),
+    ]
+    known = Circumstances(above_chance={"original": True})
+    arms = ("original", "lime", "complement")
+    judged = judge_model(contrasts, model="m", arms=arms, alpha=0.05, circumstances=known)
+    assert judged.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("p_gain", "p_lead", "verdict"),
+    [(0.01, 0.01, "leakage"), (0.9, 0.01, "inconclusive"), (0.01, 0.9, "inconclusive")],
+)
+def test_memory_gains_over_both(p_gain: float, p_lead: float, verdict: str) -> None:
+    contrasts = [
+        _set("lime_crossfit", "original"),
+        _set("lime", "original", p_gain),
+        _set("lime", "lime_crossfit", p_lead),
+    ]
+    arms = ("original", "lime", "lime_crossfit")
+    assert judge_model(contrasts, model="m", arms=arms, alpha=0.05).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("p_gain", "p_worse", "verdict"),
+    [(0.01, 0.01, "leakage"), (0.9, 0.01, "real gain"), (0.01, 0.9, "real gain")],
+)
+def test_oracle_that_gains_and_is_not_better(p_gain: float, p_worse: float, verdict: str) -> None:
+    contrasts = [
+        _set("lime", "original", 0.001),
+        _set("lime", "silhouette", 0.001),
+        _set("lime", "random_mask", 0.001),
+        _set("lime_true_label", "original", p_gain),
+        _set("lime", "lime_true_label", p_non_inferiority=p_worse),
+    ]
+    arms = (*USUAL, "lime_true_label")
+    assert judge_model(contrasts, model="m", arms=arms, alpha=0.05).verdict == verdict
+
+
 def test_loss_comes_before_a_shortcut() -> None:
     means = {**REAL, "lime": 0.5, "complement": 0.7}
     judged = _judge(_results(means, sd=0.01), tuple(means), above_chance={"original": True})
