@@ -181,7 +181,7 @@ def test_image_that_kills_the_process_that_reads_it_is_refused(
     (refused,) = found.rejects.to_dict("records")
     assert refused == {
         "path": poison,
-        "reason": "the process that read this image alone died 3 times",
+        "reason": "the process that read only this image died 3 times",
     }
     assert sorted([*found.images["path"], poison]) == sorted(source.items["path"])
     assert len(read_parts(tmp_path / "pixels", PIXELS)) == len(found.images)

@@ -87,18 +87,7 @@ def ingest_images(
     )
     scratch.mkdir(parents=True, exist_ok=True)
     path = scratch / "thumbnails.u8"
-    parts, done = [], 0
-    report("read images", 0, len(rows))
-    with path.open("wb") as file:
-        for batch in _read(rows, per_block, decode):
-            for thumbnail in batch["thumbnail"].drop_null():
-                file.write(thumbnail.as_py())
-            small = batch.drop_columns(["thumbnail", "failure"])
-            # Copy the rows: a view would keep the whole block, thumbnails included, in Ray's store.
-            parts.append(small.take(np.arange(len(small))))
-            done += len(batch)
-            report("read images", done, len(rows))
-    table = pa.concat_tables(parts)
+    table = _collect(_read(rows, per_block, decode), path, len(rows), report)
     good = pc.equal(table["reason"], "")
     images = table.filter(good).drop_columns(["reason"]).to_pandas()
     images["row"] = np.arange(len(images))
@@ -107,9 +96,24 @@ def ingest_images(
     rejects = pd.concat([rejects, source.refused]).sort_values("path", ignore_index=True)
     _check_rejects(source, len(images), rejects, max_reject_share)
     images["patient"] = _number(images["patient"])
-    rows = images.pop("row").to_numpy(np.int64)
-    thumbnails = Thumbnails(path, rows, workers_see_scratch)
-    return Ingest(images, thumbnails, rejects)
+    stored = images.pop("row").to_numpy(np.int64)
+    return Ingest(images, Thumbnails(path, stored, workers_see_scratch), rejects)
+
+
+def _collect(batches: Iterator[pa.Table], thumbnails: Path, total: int, report: Report) -> pa.Table:
+    """Write the thumbnails of all batches to a file, and join the small columns."""
+    parts, done = [], 0
+    report("read images", 0, total)
+    with thumbnails.open("wb") as file:
+        for batch in batches:
+            for thumbnail in batch["thumbnail"].drop_null():
+                file.write(thumbnail.as_py())
+            small = batch.drop_columns(["thumbnail", "failure"])
+            # Copy the rows: a view would keep the whole block, thumbnails included, in Ray's store.
+            parts.append(small.take(np.arange(len(small))))
+            done += len(batch)
+            report("read images", done, total)
+    return pa.concat_tables(parts)
 
 
 Rows = list[dict[str, Any]]
