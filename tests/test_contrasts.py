@@ -280,7 +280,7 @@ def test_refuses_results_of_two_runs() -> None:
     results = _results(_predict())
     mixed = results.copy()
     mixed.loc[(mixed["arm"] == "lime") & (mixed["seed"] == 1), "n_images"] = 99
-    with pytest.raises(InputError, match="speak of 99 and of 16 images"):
+    with pytest.raises(InputError, match="results have 99 and 16 images"):
         compare_arms(mixed, PLAN, pairs=PAIRS)
     with pytest.raises(ValueError, match="one row per model, seed and arm"):
         compare_arms(pd.concat([results, results]), PLAN, pairs=PAIRS)
@@ -321,7 +321,7 @@ def test_no_gain_has_no_share() -> None:
         _results(predictions), _resample(predictions), model="m", arm="lime", control="random_mask"
     )
     assert (share.share, share.low, share.high) == (None, None, None)
-    assert share.note == "No share: the gain is not sure to differ from 0, so any share would fit."
+    assert share.note == "No share: the gain may be 0, and then any share would fit."
 
 
 @pytest.mark.parametrize("n_seeds", [0, 1])

@@ -70,8 +70,8 @@ def test_interval_ends_where_the_metric_ends() -> None:
             [0.5, np.nan],
             "Undefined for seed 8. An interval needs at least 2 seeds, but there is 1.",
         ),
-        ([0.5, 0.5], "All seeds have the same value: without spread, no interval."),
-        ([0.0, 0.0], "All seeds have the same value: without spread, no interval."),
+        ([0.5, 0.5], "All seeds have the same value, so there is no interval."),
+        ([0.0, 0.0], "All seeds have the same value, so there is no interval."),
         ([np.nan, 0.5, np.nan, 0.6], "Undefined for seeds 7, 9."),
     ],
 )
@@ -149,7 +149,7 @@ def test_operating_points_say_what_is_missing() -> None:
     assert found["threshold"] is found["sensitivity_at_threshold"] is None
     assert describe(rows[test])["note"] == "No threshold: there are no validation images."
     found = describe(rows.assign(p_worn=0.7, p_normal=0.3))
-    assert found["note"] == "At the threshold all test images are called the same."
+    assert found["note"] == "At the threshold, all test images are called the same class."
     assert found["npv_at_threshold"] is None
 
 

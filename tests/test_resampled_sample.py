@@ -2,7 +2,12 @@
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, matthews_corrcoef
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    matthews_corrcoef,
+    roc_auc_score,
+)
 
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.predictions import Group
@@ -84,3 +89,18 @@ def test_large_weights_do_not_overflow(metric: str) -> None:
     weights = np.repeat(np.array([[1, 255]], np.uint8), 1000, axis=0)
     values = measure_resampled(metric, [group], weights, positive=1)
     assert values[1, 0] == pytest.approx(values[0, 0], abs=1e-12)
+
+
+def test_areas_of_many_images_are_those_of_repeated_rows() -> None:
+    """The images fill several of the bands in which pairs are counted."""
+    rng = np.random.default_rng(2)
+    labels = rng.integers(2, size=7000)
+    positive = np.round(rng.beta(2 + labels, 3 - labels), 4)  # some ties
+    group = Group(np.arange(7000), labels, np.stack([1 - positive, positive], axis=1))
+    weights = rng.poisson(1, (7000, 2)).astype(np.uint8)
+    for draw, times in enumerate(weights.T):
+        repeated = np.repeat(labels, times), np.repeat(positive, times)
+        expected = {"auc": roc_auc_score, "pr_auc": average_precision_score}
+        for metric, measure in expected.items():
+            found = measure_resampled(metric, [group], weights, positive=1)[draw, 0]
+            assert found == pytest.approx(measure(*repeated), abs=1e-12)

@@ -294,7 +294,7 @@ def test_no_spread_cannot_be_tested(look: int, stop: bool) -> None:
     decision = decide(np.full(plan.looks[look - 1].n_seeds, 0.02), look, plan)
     assert (decision.stop, decision.kind) == (stop, "untestable")
     assert decision.low is decision.high is decision.predictive_power is None
-    assert "without spread" in decision.reason
+    assert "Without a spread" in decision.reason
 
 
 def test_bad_calls_of_decide() -> None:

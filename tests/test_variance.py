@@ -75,6 +75,7 @@ def test_budget_is_found_from_results() -> None:
     changed = {number: config.source_of(number) for number in config.seed_numbers}
     budget = divide_variance(pd.DataFrame(rows), "accuracy", changed)
     assert [entry["result"] for entry in budget] == ["original", "lime", "lime minus original"]
+    assert {one["n_runs"] for entry in budget for one in entry["sources"]} == {1 + config.repeats}
     shares = [{one["source"]: one["share"] for one in entry["sources"]} for entry in budget]
     assert shares[0]["split"] == pytest.approx(1)
     assert shares[1]["split"] == pytest.approx(0.2)

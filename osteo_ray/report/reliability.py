@@ -12,7 +12,7 @@ from osteo_ray.arms.registry import label_arm, list_presets
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import scan_table
 from osteo_ray.report.figures import ACCENT, INK, MUTED, RULE, draw_grid
-from osteo_ray.statistics.metrics.calibration_error import bin_probabilities
+from osteo_ray.statistics.metrics.calibration_error import N_BINS, bin_probabilities
 from osteo_ray.statistics.predictions import encode_predictions
 from osteo_ray.statistics.sample import Sample
 
@@ -40,8 +40,12 @@ def draw_reliability(run: Run, comparison: Mapping[str, Any], models: Sequence[s
     coded = encode_predictions(table, comparison["classes"], comparison["positive_class"])
     found: dict[str, dict[str, list[Bins]]] = defaultdict(lambda: defaultdict(list))
     for key, group in coded.groups.items():
-        bins = bin_probabilities(Sample.of(group, coded.positive))
-        found[key.model][key.arm].append(bins)
+        bins, probabilities, occurred = bin_probabilities(Sample.of(group, coded.positive))
+        sums = [
+            np.bincount(bins, weights, minlength=N_BINS)
+            for weights in (None, probabilities, occurred)
+        ]
+        found[key.model][key.arm].append((sums[0], sums[1], sums[2]))
     panels = {model: found[model] for model in models if model in found}
     if not panels:
         return None

@@ -1,4 +1,4 @@
-"""Is an arm better than chance? And do copies of test images stand in training?"""
+"""Is an arm better than chance on test images?"""
 
 from dataclasses import dataclass
 
@@ -11,15 +11,15 @@ from osteo_ray.statistics.sizes import Sizes
 
 @dataclass(frozen=True)
 class AboveChance:
-    """Accuracy of an arm beyond what its predictions would hit by chance.
+    """How far the accuracy of an arm exceeds the agreement expected by chance.
 
     Attributes:
         model: The timm name.
-        arm: Which.
-        excess: Mean over seeds of accuracy minus agreement by chance; None for no seed.
-        p: One-sided p of the corrected t-test that it is above 0, or where all seeds are alike,
-            of the sign-flip test; None where it cannot be tested.
-        note: Why not.
+        arm: Its name.
+        excess: Mean over seeds of accuracy minus agreement by chance; None without a seed.
+        p: One-sided p of the corrected t-test that the excess is above 0. Where all seeds have the
+            same excess, it is that of the sign-flip test. None where nothing can be tested.
+        note: Why nothing can be tested.
     """
 
     model: str
@@ -29,14 +29,15 @@ class AboveChance:
     note: str | None = None
 
     def is_above(self, alpha: float) -> bool | None:
-        """Tell whether the arm is better than chance; None if that cannot be told."""
+        """Return whether the arm is better than chance; None if that cannot be tested."""
         return None if self.p is None else self.p < alpha
 
 
 def measure_chance(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the share of images that would be right if predictions were dealt out by chance.
+    """Return the accuracy that the same labels and predictions would reach in random order.
 
-    As in Cohen's kappa: the sum over classes of their share among labels times among predictions.
+    As in Cohen's kappa, it is the sum over classes of their share among the labels times their
+    share among the predictions.
 
     Example:
         >>> measure_chance(np.array(["a", "a", "a", "b"]), np.array(["a", "a", "b", "b"]))
@@ -53,9 +54,9 @@ def compare_with_chance(
     """Test whether an arm is better than chance on test images.
 
     Args:
-        predictions: Of all trained models; labels are those that the arm took for true.
+        predictions: Of all trained models. An arm with shuffled labels is judged by those.
         model: The timm name.
-        arm: Which.
+        arm: Its name.
         sizes: Images per seed.
     """
     groups = [

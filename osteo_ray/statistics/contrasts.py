@@ -1,4 +1,4 @@
-"""Hold one arm against another, over the seeds that both have."""
+"""Compare one arm with another, over the seeds that both have."""
 
 import math
 from collections.abc import Sequence
@@ -26,28 +26,29 @@ from osteo_ray.statistics.sizes import Sizes
 
 @dataclass(frozen=True)
 class Contrast:
-    """One arm held against another, over the seeds that both have.
+    """One arm compared with another, over the seeds that both have.
 
-    *Better* means a larger metric, or a smaller one where less is better.
+    *Better* means a larger metric, or a smaller one if the metric is an error.
 
     Attributes:
         model: The timm name.
         arm: Its metric minus that of `baseline` is the difference.
         baseline: The other arm.
         metric: A name in `METRICS`.
-        n_seeds: Pairs used.
+        n_seeds: Seeds used.
         seeds: Their numbers, sorted.
         differences: One per seed, to 12 decimals.
         margin: Differences inside ± margin do not matter.
-        difference: Their mean. Here and below, None where it cannot be computed.
-        sd: Their standard deviation.
+        difference: Mean of the differences. This and all that follow are None where they cannot be
+            computed.
+        sd: Standard deviation of the differences over seeds.
         low: Lower end of the corrected interval of the mean, level 1 - alpha.
         high: Upper end.
         bootstrap_low: Lower end of the two-way bootstrap's interval (seeds and groups of test
             images), level 1 - alpha.
         bootstrap_high: Upper end.
-        variance_from_images: Share of the bootstrap's variance that is due to test images which
-            seeds have in common, and that more seeds therefore do not lessen.
+        variance_from_images: Share of the bootstrap's variance that comes from test images which
+            seeds have in common. More seeds do not reduce it.
         p_corrected_t: Two-sided p of the corrected resampled t-test.
         p_wilcoxon: Two-sided exact p of the signed-rank test.
         p_sign_flip: Two-sided p of the sign-flip permutation test of the mean.
@@ -56,15 +57,18 @@ class Contrast:
         equivalent: `p_equivalence` is below alpha.
         p_non_inferiority: p of a one-sided corrected t-test that the arm is not worse by `margin`
             or more.
-        p_non_superiority: Likewise that it is not better by `margin` or more.
-        improvement: Probability of improvement: share of seeds on which the arm is better, ties
-            counting half.
+        p_non_superiority: p of a one-sided corrected t-test that the arm is not better by `margin`
+            or more.
+        improvement: Probability of improvement: the share of seeds on which the arm is better; ties
+            count half.
         probability_worse: Posterior probability (correlated t) of a loss beyond the margin.
-        probability_equivalent: Of a difference inside ± margin.
-        probability_better: Of a gain beyond the margin.
-        smallest_detectable: True difference found with power .8, in Holm's strictest step.
-        seeds_needed: Seeds that find the observed difference so; None if 1000 do not.
-        note: What was left out or cannot be said, and why.
+        probability_equivalent: Posterior probability of a difference inside ± margin.
+        probability_better: Posterior probability of a gain beyond the margin.
+        smallest_detectable: Smallest true difference that Holm's strictest step detects with power
+            0.8.
+        seeds_needed: Seeds with which Holm's strictest step detects the observed difference with
+            power 0.8; None if even 1000 are too few.
+        note: What was left out or cannot be computed, and why.
     """
 
     model: str
@@ -125,12 +129,12 @@ def compare_arms(
     models: Sequence[str] | None = None,
     resampled: Resampled | None = None,
 ) -> list[Contrast]:
-    """Hold arms against each other, for each model.
+    """Compare arms with each other, for each model.
 
     Args:
         results: As `results_table.compute_results` returns it; only test rows are used.
         plan: How they are compared.
-        pairs: Arm and baseline of each contrast. An arm without results gives contrasts of no
+        pairs: Arm and baseline of each contrast. The contrasts of an arm without results have no
             seeds.
         models: Those planned; by default those in the test rows.
         resampled: As `resampling.resample_metric` returns it, of the same metric; None leaves the
@@ -187,12 +191,13 @@ def _test(contrast: Contrast, plan: ContrastPlan) -> Contrast:
     if test.sd == 0 and test.mean == 0:
         gains = _differ_once(gains, sizes.n_test)
         notes.append(
-            "The arms are alike on every seed; whether they are equivalent is tested as if they "
+            "The arms have the same results on every seed. Equivalence is tested as if they "
             "differed on one image of one seed."
         )
     elif test.sd == 0:
         notes.append(
-            "All differences are the same: without spread, no t-test of a gain or equivalence."
+            "All differences are the same. Without a spread, a t-test can show neither a gain nor "
+            "equivalence."
         )
     equivalence = equivalence_p(gains, margin, sizes)
     smallest = 2.0 ** (1 - n_seeds)
@@ -222,7 +227,7 @@ def _test(contrast: Contrast, plan: ContrastPlan) -> Contrast:
 
 
 def _differ_once(differences: np.ndarray, n_test: float) -> np.ndarray:
-    """Return differences as if one test image of one seed were judged otherwise."""
+    """Return the differences as if one test image of one seed were classified differently."""
     changed = differences.copy()
     changed[0] += 1 / max(n_test, 1.0)
     return changed

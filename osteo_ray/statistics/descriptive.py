@@ -1,7 +1,7 @@
-"""Each arm of a comparison described over seeds.
+"""Each arm of a comparison, summarised over seeds.
 
-Seeds share images, so their results are not independent: an interval is the corrected one. It is
-of one arm alone; whether arms differ is asked of paired differences, in `contrasts`.
+Seeds share images, so their results are not independent, and intervals are the corrected ones. They
+describe one arm alone; `contrasts` tests whether arms differ, on paired differences.
 """
 
 from dataclasses import asdict, dataclass
@@ -23,8 +23,8 @@ class Summary:
     Attributes:
         mean: Over the seeds that have it.
         sd: Their standard deviation.
-        low: Lower end of the corrected interval of the mean, cut off where the metric ends.
-        high: Upper end.
+        low: Lower end of the corrected interval of the mean, cut off at the metric's lowest value.
+        high: Upper end, at most 1.
         n_seeds: Seeds that have it.
         note: What is missing, and why.
     """
@@ -102,7 +102,7 @@ def summarize_seeds(
         return Summary(float(kept[0]), None, None, None, 1, note)
     test = corrected_t_test(kept, sizes, confidence=1 - alpha)
     if test.standard_error == 0:
-        note = f"{note} All seeds have the same value: without spread, no interval.".strip()
+        note = f"{note} All seeds have the same value, so there is no interval.".strip()
         return Summary(test.mean, 0.0, None, None, len(kept), note)
     low, high = max(test.low, lowest), min(test.high, 1.0)
     return Summary(test.mean, test.sd, low, high, len(kept), note or None)

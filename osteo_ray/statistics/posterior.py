@@ -37,7 +37,7 @@ def correlated_posterior(
         margin: Largest difference that does not matter, positive.
 
     Returns:
-        None where all differences are the same: a certainty that has not been earned.
+        None where all differences are the same, which would give unwarranted certainty.
 
     Example:
         >>> sizes = Sizes(n_test=20, n_train=60)

@@ -1,4 +1,4 @@
-"""What the corrected t-test can find: power, the smallest detectable difference, seeds needed.
+"""What the corrected t-test can detect: power, the smallest detectable difference, seeds needed.
 
 The correction is that of `Sizes`.
 """
@@ -16,8 +16,8 @@ from osteo_ray.statistics.sizes import Sizes
 def detection_power(effect: float, sd: float, n_seeds: int, sizes: Sizes, alpha: float) -> float:
     """Return the probability that the corrected t-test finds a true difference, with its sign.
 
-    It holds where differences are as correlated over seeds as the test assumes; `osteo-ray validate
-    tables` measures how far it holds elsewhere.
+    It is exact where differences are as correlated over seeds as the test assumes; `osteo-ray
+    validate tables` measures how close it is elsewhere.
 
     Args:
         effect: True difference, of either sign.
@@ -78,7 +78,8 @@ def seeds_needed(
 def _needed_shift(n_seeds: int, alpha: float, power: float) -> float:
     """Return the true difference, in standard errors, that is found with a given power.
 
-    Kept, since the noncentral t distribution takes milliseconds and a run asks for the same again.
+    It is cached: the noncentral t distribution takes milliseconds, and a run asks for the same
+    values again.
     """
     most = _largest_shift(n_seeds, alpha)
     found = optimize.brentq(lambda shift: _power_at(shift, n_seeds, alpha) - power, 0.0, most)
@@ -93,7 +94,7 @@ def _power_at(shift: float, n_seeds: int, alpha: float) -> float:
 
 
 def _largest_shift(n_seeds: int, alpha: float) -> float:
-    """Return a number of standard errors at which power is 1 for every purpose."""
+    """Return a number of standard errors at which power is practically 1."""
     return 10 + 10 * float(stats.t.isf(alpha / 2, n_seeds - 1))
 
 

@@ -73,8 +73,8 @@ def resample_metric(
     """Measure every trained model on bootstrap samples of the groups of test images.
 
     Args:
-        predictions: Of all trained models that are to be held against each other; other splits
-            than test play no role.
+        predictions: Of all trained models that are to be compared; only those on test images
+            count.
         images: image_id and group; images of one group (copies of a radiograph, one patient) are
             drawn together. One row per image that the splits deal.
         metric: The primary endpoint.

@@ -76,15 +76,15 @@ def compute_results(predictions: Predictions, prevalence: float | None = None) -
 
     Args:
         predictions: Of all trained models.
-        prevalence: Share of the positive class where PPV and NPV shall hold; by default that of
-            the images measured.
+        prevalence: Share of the positive class for which PPV and NPV are given; by default that
+            of the images measured.
 
     Returns:
         model, seed, arm, split, n_images, a column per metric, and a column per name in
-        `OPERATING_NAMES`, what `thresholds.measure_operation` finds at the threshold that the
-        validation images of the same trained model set. These are NaN with more than two classes,
-        and where the validation images lack a class. Of validation images they are too good: they
-        set the threshold. Sorted by the first four.
+        `OPERATING_NAMES`: what `thresholds.measure_operation` finds at the threshold that was
+        chosen on the validation images of the same trained model. These are NaN with more than two
+        classes, and where the validation images lack a class. On the validation images themselves
+        they are too good, since the threshold was chosen there. Sorted by the first four.
     """
     positive, thresholds = predictions.positive, choose_thresholds(predictions)
     rows = []

@@ -32,10 +32,13 @@ class StatisticsSettings(Settings):
     )
 
     power: float = Field(
-        0.8, gt=0.5, lt=1, description="Wanted probability to find a true difference of the margin."
+        0.8,
+        gt=0.5,
+        lt=1,
+        description="Wanted probability to detect a true difference of the margin.",
     )
     looks: tuple[int, ...] = Field(
-        (), description="Numbers of seeds after which the primary contrast is looked at."
+        (), description="Numbers of seeds after which the primary contrast is tested early."
     )
     spending: Spending = Field(
         "obrien_fleming", description="How looks spend the error rate (Lan and DeMets)."
@@ -44,8 +47,8 @@ class StatisticsSettings(Settings):
         0.2,
         gt=0,
         le=1,
-        description="Assumed share of test images that two arms classify differently; only the "
-        "plan needs it, where no earlier run tells.",
+        description="Assumed share of test images that two arms classify differently. Only the "
+        "plan needs it, and only without an earlier run.",
     )
 
     @field_validator("looks")

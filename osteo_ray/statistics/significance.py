@@ -1,4 +1,4 @@
-"""Is a difference between two arms more than chance? Tests over seeds.
+"""Is the difference between two arms more than chance? Tests over seeds.
 
 Everywhere `differences` is float, (n_seeds,): one arm's metric minus the other's, a value per
 seed, both arms on the same split. Splits of different seeds share images, so the differences are
@@ -48,8 +48,8 @@ def corrected_t_test(
 
     The variance of the mean is var(d) · (1/J + n_test/n_train), with J - 1 degrees of freedom.
 
-    Where all differences are the same, the spread that a t-test needs is missing. Then p is 1 and
-    the interval is the point 0 if that difference is 0; otherwise p and both ends are NaN.
+    Where all differences are the same, a t-test lacks the spread that it needs. If they are all 0,
+    p is 1 and the interval is the point 0; otherwise p and both ends are NaN.
 
     Args:
         differences: float, (n_seeds,).
@@ -153,8 +153,8 @@ def sign_flip_p(differences: np.ndarray) -> float:
     """Return the two-sided p of the sign-flip permutation test of the mean.
 
     With up to 16 seeds all sign patterns are counted; with more, 9999 are drawn, always the same.
-    The test takes differences of seeds as independent, which splits that overlap are not: it stands
-    beside the corrected t-test, as Wilcoxon's does, and decides nothing.
+    The test takes differences of seeds as independent, which they are not where splits overlap.
+    Like Wilcoxon's, it is reported beside the corrected t-test and decides nothing.
 
     Args:
         differences: float, (n_seeds,). Sums equal to 12 decimals are ties.
@@ -222,7 +222,7 @@ def inflate_error(n_seeds: int, sizes: Sizes) -> float:
 
 
 def _exceed(t: float, freedom: int) -> float:
-    """Return the probability of a larger t; `stats.t.sf` gives the same in twenty times as long."""
+    """Return the probability of a larger t, as `stats.t.sf` does, in a twentieth of its time."""
     return float(special.stdtr(freedom, -t))
 
 

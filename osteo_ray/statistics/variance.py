@@ -1,4 +1,4 @@
-"""How much of the variance of a result each source of chance makes, from reruns that change one."""
+"""How much variance each source of randomness contributes, from reruns that change one source."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -12,7 +12,7 @@ _REDRAWS = 10_000
 
 @dataclass(frozen=True)
 class SourceShare:
-    """What one source of chance makes of the variance of a result.
+    """How much one source of randomness contributes to the variance of a result.
 
     Attributes:
         source: What was changed from rerun to rerun.
@@ -32,10 +32,10 @@ class SourceShare:
 
 
 def share_variance(values: Mapping[str, np.ndarray], *, seed: int = 0) -> list[SourceShare]:
-    """Divide the variance of a result among the sources of chance (Bouthillier et al. 2021).
+    """Divide the variance of a result among the sources of randomness (Bouthillier et al. 2021).
 
-    Each source is varied alone, around a common base. The intervals take results as normal: the
-    variances are redrawn from the chi-square distribution that so few reruns leave them.
+    Each source is varied alone, around a common base. The intervals assume normal results: the
+    variances are redrawn from the chi-square distribution of so few reruns.
 
     Args:
         values: Per source float, (n_runs,); the results of the base and of its reruns, at least 2.

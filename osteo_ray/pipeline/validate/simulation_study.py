@@ -1,6 +1,6 @@
 """How often tests and intervals are right, on simulated experiments whose truth is known.
 
-Each experiment goes as tables through the functions that judge a run. Nothing is trained.
+Each experiment is a set of tables, analysed by the functions that judge a run. Nothing is trained.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -56,17 +56,17 @@ SETTINGS = (
     ),
     Setting("the data set's luck", skill=0.2, common=0.08, bootstrap_covers=False),
 )
-"""Accuracies of .8 and arms that are mostly right about the same images, as in real comparisons."""
+"""Accuracies are .8, and arms are mostly right about the same images, as in real comparisons."""
 
 
 @dataclass(frozen=True)
 class SettingFinding:
-    """What came of one setting.
+    """What was found in one setting.
 
     Attributes:
-        setting: Which.
-        rates: By what they are rates of.
-        planned_power: What `power.detection_power` says beforehand; None without a difference.
+        setting: The setting.
+        rates: By name, as in `BARS`.
+        planned_power: What `power.detection_power` predicts; None without a true difference.
         n_test: Test images per seed.
     """
 
@@ -89,7 +89,7 @@ BARS: dict[str, tuple[float, float] | None] = {
     "wrongly equivalent": _AT_MOST_ALPHA,
     "share covers": _COVERS_OR_MORE,
 }
-"""What is measured, and between what it has to lie."""
+"""The rates that are measured, with the range in which each must lie."""
 
 
 def validate_tables(
@@ -102,10 +102,10 @@ def validate_tables(
     """Simulate experiments on the connected cluster and count, setting by setting.
 
     Args:
-        n_experiments: Per setting.
-        seed: Of all random numbers.
-        settings: Which.
-        on_finding: Called with each as soon as it is there, in their order.
+        n_experiments: Experiments per setting.
+        seed: Seed of all random numbers.
+        settings: The settings to simulate.
+        on_finding: Called with each finding as soon as it is complete, in the order of settings.
     """
     task = ray.remote(num_cpus=1)(run_experiments)
     chunks = [range(at, min(at + _CHUNK, n_experiments)) for at in range(0, n_experiments, _CHUNK)]
@@ -122,8 +122,8 @@ def run_experiments(setting: Setting, numbers: Iterable[int], seed: int) -> pd.D
     """Judge experiments of a setting.
 
     Returns:
-        A row per experiment: a column per name in `BARS`, bool, missing where it has no meaning
-        there; `variance` of the differences over seeds; `n_train` and `n_test`.
+        A row per experiment: a column per name in `BARS`, bool, missing where it does not apply;
+        `variance` of the differences over seeds; `n_train` and `n_test`.
     """
     return pd.DataFrame(
         [_judge(setting, draw_experiment(setting, number, seed)) for number in numbers]
@@ -204,5 +204,5 @@ def _is_below(p: float | None) -> bool:
 
 
 def _covers(low: float | None, high: float | None, truth: float) -> bool:
-    """Say whether an interval holds the truth; one that could not be given does not."""
+    """Return whether an interval covers the truth; a missing interval does not."""
     return low is not None and high is not None and low <= truth <= high

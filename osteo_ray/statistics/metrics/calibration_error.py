@@ -16,30 +16,26 @@ N_BINS = 10
 _EDGES = np.linspace(0, 1, N_BINS + 1)[1:-1]
 
 
-def bin_probabilities(sample: Sample) -> tuple[Values, Values, Values]:
-    """Sum probabilities, and what happened, in `N_BINS` bins of equal width, closed on the right.
+def bin_probabilities(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Find the probability of each image whose calibration is measured, and its bin.
 
-    A probability of 0 falls into the first bin.
+    Bins are closed on the right; a probability of 0 falls into the first.
 
     Returns:
-        Three arrays of float64, (..., N_BINS): counts of images, sums of probabilities, and counts
-        of images for which the event of that probability occurred.
+        int64, (n,), below `N_BINS`: the bin; float64, (n,): the probability; bool, (n,): whether
+        the event of that probability occurred.
     """
     if sample.n_classes == 2:
         probabilities = sample.probabilities[:, sample.positive]
         occurred = sample.labels == sample.positive
     else:
         probabilities, occurred = sample.probabilities.max(1), sample.labels == sample.predicted
-    bins = np.searchsorted(_EDGES, probabilities)
-    counts, expected, observed = (
-        sample.add_up_bins(values, bins, N_BINS)
-        for values in (np.ones(len(bins)), probabilities, occurred)
-    )
-    return counts, expected, observed
+    return np.searchsorted(_EDGES, probabilities), probabilities, occurred
 
 
 def measure(sample: Sample) -> Values:
-    _, expected, observed = bin_probabilities(sample)
+    bins, *values = bin_probabilities(sample)
+    expected, observed = (sample.add_up_bins(part, bins, N_BINS) for part in values)
     return divide(np.abs(expected - observed).sum(-1), sample.n_images)
 
 
