@@ -355,7 +355,7 @@ def test_classifier_that_gives_nan_is_the_error_of_its_image(images: torch.Tenso
     def predict(images: torch.Tensor) -> torch.Tensor:
         return torch.full((len(images), 2), float("nan"))
 
-    broken = LoadedClassifier(torch.nn.Identity(), predict, CPU)  # type: ignore[arg-type]
+    broken = LoadedClassifier(torch.nn.Identity(), predict, CPU)
     for explainer in (GradCam, Lime, RandomSuperpixels):
         (found,) = explainer(SETTINGS).explain(broken, [make_request(0, images)])
         assert isinstance(found, ValueError)
@@ -463,7 +463,7 @@ def test_rise_finds_what_the_classifier_looks_at(monkeypatch: pytest.MonkeyPatch
 
     quarter = np.zeros((SIZE_PX, SIZE_PX), bool)
     quarter[:32, :32] = True
-    loaded = LoadedClassifier(torch.nn.Identity(), predict, CPU)  # type: ignore[arg-type]
+    loaded = LoadedClassifier(torch.nn.Identity(), predict, CPU)
     white = Picture("", "", np.full((SIZE_PX, SIZE_PX), 255, np.uint8))
     request = Request(white, np.random.default_rng(0), 32 * 32, explained_class=1)
     found = explain_one(Rise, loaded, request)
