@@ -749,6 +749,49 @@ def test_done_means_image_and_kind(
     assert found == expected
 
 
+def test_later_kinds_follow_the_class_that_lime_explained(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    folder, ids = tmp_path / "masks", ("image-00", "image-01")
+    for chosen in (0, 1):  # one of them is not the predicted class
+        targets = dict.fromkeys(ids, chosen)
+        first = make_explainable(
+            experiment,
+            masks=folder / str(chosen),
+            faithfulness=tmp_path / f"figures-{chosen}",
+            faithfulness_ids=frozenset(ids),
+            wanted=frozenset(ids),
+            kinds=("lime",),
+            targets=targets,
+        )
+        explain(experiment, first)
+        more = replace(first, kinds=("lime", "gradcam"), done=read_done(first.masks))
+        explain(experiment, more)
+        at_once = replace(
+            more, masks=folder / f"{chosen}-whole", faithfulness=tmp_path / f"all-{chosen}", done={}
+        )
+        explain(experiment, at_once)
+        pd.testing.assert_frame_equal(read_masks(more.masks), read_masks(at_once.masks))
+        found, expected = (
+            sorted(read_parts(one.faithfulness, FAITHFULNESS).to_pylist(), key=str)
+            for one in (more, at_once)
+        )
+        assert len(found) == 4
+        assert found == expected
+
+
+@pytest.mark.parametrize(("area", "area_px"), [(0.2, 205), (0.1, 102), (0.0001, 1)])
+def test_leading_masks_keep_the_share_that_is_asked_for(
+    experiment: Experiment, tmp_path: Path, area: float, area_px: int
+) -> None:
+    explainable = make_explainable(
+        experiment, masks=tmp_path, wanted=frozenset({"image-00"}), kinds=("gradcam",), area=area
+    )
+    explain(experiment, explainable)
+    (packed,) = read_masks(tmp_path)["keep_mask"]
+    assert unpack_mask(packed, SIZE_PX).sum() == area_px  # of 1024 pixels
+
+
 def test_images_that_lack_different_kinds_are_each_completed(
     experiment: Experiment, masks: pd.DataFrame, tmp_path: Path
 ) -> None:
