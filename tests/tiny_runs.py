@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 import torch
@@ -17,14 +18,14 @@ from rich.console import Console
 from osteo_ray.base.events import Explained
 from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.progress import JobProgress
-from osteo_ray.base.storage import Place
+from osteo_ray.base.storage import Place, locate
+from osteo_ray.base.tables import count_rows, list_parts
 from osteo_ray.config.build import build_config
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.explain.jobs import Explainable
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.pipeline.compare import stages
-from osteo_ray.pipeline.compare.in_process import list_slices
 from osteo_ray.pipeline.compare.stages import Outcome, compare
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.compare.trials import run_trial
@@ -101,7 +102,9 @@ def _explain_here(
     pool: object,
     on_explained: Callable[[Explained], None],
 ) -> None:
-    for found in Explainer(list(explainables), lime, n_classes, image_size, "cpu", 1)(
-        list_slices(pixels)
-    ):
+    explainer = Explainer(list(explainables), lime, n_classes, image_size, "cpu", 1)
+    files = list_parts(pixels)
+    stops = [count_rows(locate(file)) for file in files]
+    batch = {"file": files, "start": [0] * len(files), "stop": stops}
+    for found in explainer({name: np.array(values) for name, values in batch.items()}):
         on_explained(found)
