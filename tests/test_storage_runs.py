@@ -31,6 +31,7 @@ from osteo_ray.base.tables import (
     read_json,
     read_parts,
     read_table,
+    write_yaml,
 )
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config, read_yaml
@@ -213,7 +214,7 @@ def test_exports_equal_those_of_a_folder(here: Run, there: Outcome, tmp_path, fo
 
 
 def test_explanations_in_storage_equal_those_of_the_comparison(
-    finished: Outcome, there: Outcome, locate_there: Locate, client
+    finished: Outcome, there: Outcome, locate_there: Locate, client, tmp_path: Path
 ) -> None:
     """Read the images and the classifier from storage, and write the masks there."""
     config = build_config(read_yaml(finished.run.config))
@@ -221,7 +222,9 @@ def test_explanations_in_storage_equal_those_of_the_comparison(
     checkpoint = experiment.path_of(FIRST) / "model.safetensors"
     out = locate_there("explained")
     words = ["explain", str(there.run.phantom / "images"), "--checkpoint", str(checkpoint)]
-    words += ["--lime-samples", "12", "--lime.top-k", "2", "--out", out]
+    settings = tmp_path / "lime.yaml"
+    write_yaml(settings, {"lime": config.lime.model_dump(mode="json")})
+    words += ["--config", str(settings), "--out", out]
     assert main(words) == 0
     found = open_run(out)
     masks = sort_rows(read_parts(found.masks, MASKS))

@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 import torch
@@ -17,14 +18,14 @@ from rich.console import Console
 from osteo_ray.base.events import Explained
 from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.progress import JobProgress
-from osteo_ray.base.storage import Place
+from osteo_ray.base.storage import Place, locate
+from osteo_ray.base.tables import count_rows, list_parts
 from osteo_ray.config.build import build_config
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.explain.jobs import ExplainJob
 from osteo_ray.models.training import Worker
 from osteo_ray.pipeline.compare import running
-from osteo_ray.pipeline.compare.in_process import list_slices
 from osteo_ray.pipeline.compare.one_trial import run_trial
 from osteo_ray.pipeline.compare.stages import Outcome, compare
 from osteo_ray.pipeline.compare.sweeps import Failure
@@ -95,5 +96,8 @@ def _train_here(
 def _explain_here(
     pixels: Place, job: ExplainJob, *, pool: object, on_explained: Callable[[Explained], None]
 ) -> None:
-    for found in ExplainingActor(job)(list_slices(pixels)):
+    files = list_parts(pixels)
+    stops = [count_rows(locate(file)) for file in files]
+    batch = {"file": files, "start": [0] * len(files), "stop": stops}
+    for found in ExplainingActor(job)({name: np.array(values) for name, values in batch.items()}):
         on_explained(found)
