@@ -397,7 +397,7 @@ def test_file_that_is_no_ledger_is_refused(tmp_path: Path, kind: str) -> None:
         expected = "cannot be read as Parquet"
     elif kind == "other Parquet":
         write_table(path, pa.table({"a": [1]}))
-        expected = "is another Parquet file"
+        expected = "is another kind of Parquet file"
     elif kind == "lacks":
         write_table(path, pa.table({"id": ["a"]}).replace_schema_metadata(LEDGER.metadata))
         expected = "lacks the columns date"
