@@ -28,9 +28,9 @@ class Part:
     """One part of the statistics.
 
     Attributes:
-        name: Which.
+        name: What it does, in words.
         seconds: From call to return.
-        memory_gib: Most memory of the process meanwhile.
+        memory_gib: Peak memory of the process meanwhile.
     """
 
     name: str
@@ -41,7 +41,7 @@ class Part:
 def bench_statistics(
     *, n_seeds: int, n_models: int, n_arms: int, n_test: int, metric: str
 ) -> Iterator[Part]:
-    """Write a table of predictions, then time all that lies between it and the verdict.
+    """Write a table of predictions, then time every step from it to the verdict.
 
     Args:
         n_seeds: Trainings per model and arm.

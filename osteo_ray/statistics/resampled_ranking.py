@@ -88,7 +88,7 @@ def _win_pairs(
 
     Args:
         positives: Scores, (n_positives,), ascending.
-        negatives: Likewise, (n_negatives,).
+        negatives: Scores, (n_negatives,), ascending.
         weights: uint8, (n_positives, n_draws).
         below: uint32, (n_negatives + 1, n_draws); weights of the negatives, accumulated.
     """

@@ -5,8 +5,8 @@ from osteo_ray.statistics.metrics.metric import Metric
 from osteo_ray.statistics.sample import Sample, divide
 
 
-def measure(sample: Sample) -> Values:
+def _measure(sample: Sample) -> Values:
     return divide(sample.hits.sum(-1), sample.n_images)
 
 
-ACCURACY = Metric("accuracy", "Accuracy", measure, share_of="all")
+ACCURACY = Metric("accuracy", "Accuracy", _measure, share_of="all")

@@ -16,8 +16,8 @@ def measure_area(ranking: Ranking | ResampledRanking) -> Values:
     return divide(ranking.count_pairs(), ranking.n_class * ranking.n_rest)
 
 
-def measure(sample: Sample) -> Values:
+def _measure(sample: Sample) -> Values:
     return sample.average_rankings(measure_area)
 
 
-AUC = Metric("auc", "AUC", measure)
+AUC = Metric("auc", "AUC", _measure)

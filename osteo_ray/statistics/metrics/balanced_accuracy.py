@@ -8,8 +8,8 @@ from osteo_ray.statistics.metrics.recall import measure_classes
 from osteo_ray.statistics.sample import Sample
 
 
-def measure(sample: Sample) -> Values:
+def _measure(sample: Sample) -> Values:
     return np.asarray(measure_classes(sample).mean(-1))
 
 
-BALANCED_ACCURACY = Metric("balanced_accuracy", "Balanced accuracy", measure)
+BALANCED_ACCURACY = Metric("balanced_accuracy", "Balanced accuracy", _measure)

@@ -5,7 +5,7 @@ from osteo_ray.statistics.metrics.metric import Metric
 from osteo_ray.statistics.sample import Sample, divide
 
 
-def measure(sample: Sample) -> Values:
+def _measure(sample: Sample) -> Values:
     def measure_class(index: int) -> Values:
         errors = (sample.probabilities[:, index] - (sample.labels == index)) ** 2
         return divide(sample.add_up(errors), sample.n_images)
@@ -13,4 +13,4 @@ def measure(sample: Sample) -> Values:
     return sample.average_classes(measure_class)
 
 
-BRIER = Metric("brier", "Brier score", measure, higher_is_better=False, short_label="Brier")
+BRIER = Metric("brier", "Brier score", _measure, higher_is_better=False, short_label="Brier")

@@ -33,12 +33,12 @@ def bin_probabilities(sample: Sample) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return np.searchsorted(_EDGES, probabilities), probabilities, occurred
 
 
-def measure(sample: Sample) -> Values:
+def _measure(sample: Sample) -> Values:
     bins, *values = bin_probabilities(sample)
     expected, observed = (sample.add_up_bins(part, bins, N_BINS) for part in values)
     return divide(np.abs(expected - observed).sum(-1), sample.n_images)
 
 
 CALIBRATION_ERROR = Metric(
-    "calibration_error", "Calibration error", measure, higher_is_better=False, short_label="calib."
+    "calibration_error", "Calibration error", _measure, higher_is_better=False, short_label="calib."
 )

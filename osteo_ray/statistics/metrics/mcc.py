@@ -7,7 +7,7 @@ from osteo_ray.statistics.metrics.metric import Metric
 from osteo_ray.statistics.sample import Sample, divide
 
 
-def measure(sample: Sample) -> Values:
+def _measure(sample: Sample) -> Values:
     """Return 0 where all images are called the same, and NaN where all are of one class."""
     n, given, called = sample.n_images, sample.given, sample.called
     covariance = n * sample.hits.sum(-1) - (given * called).sum(-1)
@@ -16,4 +16,4 @@ def measure(sample: Sample) -> Values:
     return np.where(spread_given > 0, correlation, np.nan)
 
 
-MCC = Metric("mcc", "MCC", measure, lowest=-1.0)
+MCC = Metric("mcc", "MCC", _measure, lowest=-1.0)

@@ -20,8 +20,8 @@ def measure_average_precision(ranking: Ranking | ResampledRanking) -> Values:
     return np.where(np.asarray(ranking.n_rest) > 0, area, np.nan)
 
 
-def measure(sample: Sample) -> Values:
+def _measure(sample: Sample) -> Values:
     return sample.average_rankings(measure_average_precision)
 
 
-PR_AUC = Metric("pr_auc", "PR-AUC", measure)
+PR_AUC = Metric("pr_auc", "PR-AUC", _measure)

@@ -10,8 +10,8 @@ def measure_classes(sample: Sample) -> Values:
     return divide(sample.hits, sample.given)
 
 
-def measure(sample: Sample) -> Values:
+def _measure(sample: Sample) -> Values:
     return sample.average(measure_classes(sample))
 
 
-RECALL = Metric("recall", "Recall", measure, share_of="positive")
+RECALL = Metric("recall", "Recall", _measure, share_of="positive")

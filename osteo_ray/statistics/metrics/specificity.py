@@ -5,10 +5,10 @@ from osteo_ray.statistics.metrics.metric import Metric
 from osteo_ray.statistics.sample import Sample, divide
 
 
-def measure(sample: Sample) -> Values:
+def _measure(sample: Sample) -> Values:
     negatives = sample.n_images[..., None] - sample.given
     false_positives = sample.called - sample.hits
     return sample.average(divide(negatives - false_positives, negatives))
 
 
-SPECIFICITY = Metric("specificity", "Specificity", measure, share_of="negative")
+SPECIFICITY = Metric("specificity", "Specificity", _measure, share_of="negative")
