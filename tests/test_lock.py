@@ -304,3 +304,9 @@ def test_a_lock_alone_is_no_obstacle(tmp_path: Path) -> None:
     write_holder(tmp_path, make_foreign())
     assert locate_run(build_config({"out": str(tmp_path)})).root == tmp_path
     assert asdict(read_holder(tmp_path))["host"] == "elsewhere"
+
+
+def test_a_lock_that_another_creates_first_is_left_alone(tmp_path: Path) -> None:
+    write_holder(tmp_path, make_foreign(token="first"))
+    assert lock._create(tmp_path / LOCK, Holder.describe_self(), QUICK) is False
+    assert read_holder(tmp_path).token == "first"

@@ -402,8 +402,13 @@ def test_augmentation_of_an_image_does_not_depend_on_its_batch() -> None:
 # Several ranks
 
 
+SHARED = ((TRAINING, 5), (TRAINING.select(np.arange(21)), 2))
+"""Images, and how many of a step one of two ranks gets: 5 and 5; 2 and 2, or 2 and 1."""
+
+
 def train_rank(rank: int, meeting: str, answer: Any) -> None:
-    """Train one of two ranks; the answer is history and weights."""
+    """Train one of two ranks on each set; the answer is history and weights of each."""
+    answers = []
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo",
@@ -413,17 +418,19 @@ def train_rank(rank: int, meeting: str, answer: Any) -> None:
         timeout=datetime.timedelta(seconds=60),
     )
     try:
-        # Rank 1 starts from other weights: those of rank 0 must win.
-        classifier = make_classifier(seed=rank, steady=True)
-        epochs = train(classifier, per_worker_batch_size=5, ranks=(rank, 2))
+        for training, size in SHARED:
+            # Rank 1 starts from other weights: those of rank 0 must win.
+            classifier = make_classifier(seed=rank, steady=True)
+            epochs = train(
+                classifier, training=training, per_worker_batch_size=size, ranks=(rank, 2)
+            )
+            answers.append((epochs, flatten(classifier).tolist()))
     finally:
         torch.distributed.destroy_process_group()
-    answer.put((epochs, flatten(classifier).tolist()))
+    answer.put(answers)
 
 
 def test_two_ranks_equal_one(tmp_path: Path) -> None:
-    alone = make_classifier(steady=True)
-    history = train(alone, per_worker_batch_size=10)
     context = multiprocessing.get_context("spawn")
     answers = [context.SimpleQueue(), context.SimpleQueue()]
     meeting = f"file://{tmp_path / 'meeting'}"
@@ -432,13 +439,15 @@ def test_two_ranks_equal_one(tmp_path: Path) -> None:
     train_rank(0, meeting, answers[0])
     process.join()
     assert process.exitcode == 0
-    (epochs, weights), (other_epochs, other_weights) = (answer.get() for answer in answers)
-    assert epochs == other_epochs
-    assert weights == other_weights
-    np.testing.assert_allclose(weights, flatten(alone).tolist(), atol=1e-4)
-    for one, two in zip(history, epochs, strict=True):
-        assert two.training_loss == pytest.approx(one.training_loss, abs=1e-4)
-        assert two.validation_loss == pytest.approx(one.validation_loss, abs=1e-4)
+    first, second = (answer.get() for answer in answers)
+    assert first == second
+    for (training, size), (epochs, weights) in zip(SHARED, first, strict=True):
+        alone = make_classifier(steady=True)
+        history = train(alone, training=training, per_worker_batch_size=2 * size)
+        np.testing.assert_allclose(weights, flatten(alone).tolist(), atol=1e-4)
+        for one, two in zip(history, epochs, strict=True):
+            assert two.training_loss == pytest.approx(one.training_loss, abs=1e-4)
+            assert two.validation_loss == pytest.approx(one.validation_loss, abs=1e-4)
 
 
 # Prediction

@@ -79,7 +79,7 @@ def run_submission(head: Head, submission: Submission, write: Write, tell: Write
                 outcome = asyncio.run(follow_job(head, job, write, submission.lost_after_s))
             except KeyboardInterrupt:
                 tell(
-                    f"\nNo longer following job {job}, which goes on. `ray job logs --follow "
+                    f"\nNo longer following job {job}; it keeps running. `ray job logs --follow "
                     f"{job}` shows it, `ray job stop {job}` ends it (both with --address "
                     f"{head.address})."
                 )
