@@ -102,6 +102,8 @@ def test_patients_join_with_copies() -> None:
     audit = audit_images(make_ingest(patient=patients), "keep")
     assert audit.images["group"].tolist() == [0, 0, 0, 0, 1, 0, 2, 2, 1, 3]
     assert audit.images["copies"].tolist() == [0, 0, 1, 1, 2, 1, 3, 3, 4, 5]
+    # One patient's radiographs may well have several labels: only copies conflict.
+    assert np.flatnonzero(audit.images["conflict"]).tolist() == [2, 3, 5, 6, 7]
     described = describe_audit(audit)
     assert (described["n_patients"], described["n_groups"]) == (2, 4)
 
