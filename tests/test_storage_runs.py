@@ -17,7 +17,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from PIL import Image
-from tiny_runs import MODEL, N_IMAGES, configure, run_quietly
+from tiny_runs import MODEL, N_IMAGES, compute_here, configure, run_quietly
 
 from osteo_ray.base.lock import HeldError, Holder, hold
 from osteo_ray.base.remote import RemotePath
@@ -285,8 +285,9 @@ def test_a_tree_of_a_run_is_removed(there: Outcome, locate_there: Locate, client
 
 
 def test_audit_equals_that_in_a_folder(
-    local_ray: None, client, locate_there: Locate, tmp_path: Path
+    local_ray: None, client, locate_there: Locate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    compute_here(monkeypatch)
     flags = ("--phantom.n-images", "48", "--phantom.size-px", "48", "--image-size", "32")
     leak = ("--measure-leak", "--models", MODEL, "--seeds", "2", "--epochs", "1")
     there, here = locate(locate_there("audit")), tmp_path / "audit"

@@ -25,6 +25,7 @@ from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.explain.jobs import Explainable
 from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.pipeline.audit import leak
 from osteo_ray.pipeline.compare import stages
 from osteo_ray.pipeline.compare.stages import Outcome, compare
 from osteo_ray.pipeline.compare.sweeps import Failure
@@ -76,11 +77,12 @@ def list_times(root: Place) -> dict[Path, int]:
 
 
 def compute_here(patch: pytest.MonkeyPatch) -> None:
-    """Have comparisons train and explain in this process, for tests that look at tables only.
+    """Have comparisons and audits train and explain in this process, for tests of what they write.
 
     Ray still reads the images. That both ways give the same bits is tested in test_compare.py.
     """
     patch.setattr(stages, "run_sweep", _train_here)
+    patch.setattr(leak, "run_sweep", _train_here)
     patch.setattr(stages, "explain_images", _explain_here)
 
 
