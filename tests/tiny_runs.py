@@ -30,6 +30,7 @@ from osteo_ray.pipeline.compare import stages
 from osteo_ray.pipeline.compare.stages import Outcome, compare
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.compare.trials import run_trial
+from osteo_ray.pipeline.explain import explain_set
 from osteo_ray.pipeline.explain.actor import Explainer
 
 MODEL = "test_byobnet"
@@ -77,13 +78,14 @@ def list_times(root: Place) -> dict[Path, int]:
 
 
 def compute_here(patch: pytest.MonkeyPatch) -> None:
-    """Have comparisons and audits train and explain in this process, for tests of what they write.
+    """Have the commands train and explain in this process, for tests of what they write.
 
     Ray still reads the images. That both ways give the same bits is tested in test_compare.py.
     """
     patch.setattr(stages, "run_sweep", _train_here)
     patch.setattr(leak, "run_sweep", _train_here)
     patch.setattr(stages, "explain_images", _explain_here)
+    patch.setattr(explain_set, "explain_images", _explain_here)
 
 
 def _train_here(
