@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
-from tiny_runs import MODEL, TINY, stay_quiet
+from tiny_runs import MODEL, TINY, compute_here, stay_quiet
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.lock import HeldError, hold
@@ -217,8 +217,9 @@ def test_artifacts_under_another_key_are_found(whole: Reproduction, tampered: Ru
 
 @pytest.mark.ray
 def test_sample_of_a_run_that_was_changed_ends_with_4(
-    tampered: Run, capfd: pytest.CaptureFixture[str]
+    tampered: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    compute_here(monkeypatch)
     for path in (tampered.trials / MODEL).glob("seed-*/*/predictions.parquet"):
         change_table(path, "p_normal", lambda p: abs(p - 0.2))
     command = ["reproduce", str(tampered.root), "--sample", "3", "--images", "stored"]
@@ -242,8 +243,9 @@ def test_sample_of_a_run_that_was_changed_ends_with_4(
 
 @pytest.mark.ray
 def test_changed_version_is_named_and_the_sample_still_comes_out_equal(
-    tampered: Run, capfd: pytest.CaptureFixture[str]
+    tampered: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    compute_here(monkeypatch)
     environment = read_json(tampered.environment)
     now = environment["versions"]["torch"]
     environment["versions"]["torch"] = "2.0.0"

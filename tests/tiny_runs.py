@@ -25,10 +25,12 @@ from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.explain.jobs import ExplainJob
 from osteo_ray.models.training import Worker
+from osteo_ray.pipeline.audit import leak
 from osteo_ray.pipeline.compare import running
 from osteo_ray.pipeline.compare.one_trial import run_trial
 from osteo_ray.pipeline.compare.stages import Outcome, compare
 from osteo_ray.pipeline.compare.sweeps import Failure
+from osteo_ray.pipeline.explain import explain_set
 from osteo_ray.pipeline.explain.actor import ExplainingActor
 from osteo_ray.report.page import write_report
 
@@ -77,12 +79,14 @@ def list_times(root: Place) -> dict[Path, int]:
 
 
 def compute_here(patch: pytest.MonkeyPatch) -> None:
-    """Have comparisons train and explain in this process, for tests that look at tables only.
+    """Have the commands train and explain in this process, for tests of what they write.
 
     Ray still reads the images. That both ways give the same bits is tested in test_compare.py.
     """
     patch.setattr(running, "run_sweep", _train_here)
+    patch.setattr(leak, "run_sweep", _train_here)
     patch.setattr(running, "explain_images", _explain_here)
+    patch.setattr(explain_set, "explain_images", _explain_here)
 
 
 def _train_here(
