@@ -20,7 +20,7 @@ from osteo_ray.experiment.reproduction.differences import (
 )
 from osteo_ray.experiment.reproduction.drift import Compared, judge, summarize_drift
 from osteo_ray.experiment.reproduction.environment import compare_environments, expects_equal_bits
-from osteo_ray.experiment.reproduction.sample import draw_sample
+from osteo_ray.experiment.reproduction.trial_sample import draw_sample
 
 TOLERANCES = ToleranceSettings(probability=0.05, decisions=0.25)
 CLASSES = ["normal", "worn"]

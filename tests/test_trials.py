@@ -595,6 +595,17 @@ def test_lime_settings_belong_to_masked_arms_and_masks_only(changes: dict[str, A
     assert one.masks_of(MaskJob(FIRST)) != other.masks_of(MaskJob(FIRST))
 
 
+def test_background_and_folds_belong_to_the_trainings_that_they_change() -> None:
+    for arm in ("original", "fold-0"):
+        assert _key(arm, background="mean") == _key(arm)
+    for arm in ("lime", "lime_crossfit", "random_mask"):
+        assert _key(arm, background="mean") != _key(arm)
+    for arm in ("original", "lime", "untrained"):
+        assert _key(arm, crossfit_folds=3) == _key(arm)
+    for arm in ("fold-0", "lime_crossfit"):
+        assert _key(arm, crossfit_folds=3) != _key(arm)
+
+
 def test_arms_of_a_seed_share_masks_of_one_teacher() -> None:
     experiment = make_experiment(Path("/run"), seeds=2)
     arms = ("lime", "random_mask", "silhouette", "complement", "other_image_mask", "mean_mask")

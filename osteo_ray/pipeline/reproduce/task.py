@@ -15,7 +15,7 @@ from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.reproduction.environment import flatten_environment
 from osteo_ray.experiment.reproduction.ledger import read_ledger
-from osteo_ray.experiment.reproduction.sample import draw_sample
+from osteo_ray.experiment.reproduction.trial_sample import draw_sample
 from osteo_ray.experiment.trials import Trial
 from osteo_ray.pipeline.reproduce.stored import StoredRun, open_stored
 
