@@ -21,6 +21,7 @@ from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import FAITHFULNESS, HEATMAPS, MASKS, PIXELS, read_parts, write_table
 from osteo_ray.config.build import build_config
+from osteo_ray.config.compare import Seeds
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import make_phantoms
@@ -44,7 +45,7 @@ from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import Classifier, build_classifier, load_classifier
 from osteo_ray.models.epochs import TrainingListener
 from osteo_ray.models.prediction import predict_probabilities
-from osteo_ray.models.training import TrainingData, Worker, make_deterministic
+from osteo_ray.models.training import Recipe, TrainingData, Worker, make_deterministic
 from osteo_ray.pipeline.compare import one_trial
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.one_trial import run_trial
@@ -463,6 +464,31 @@ def test_untrained_model_is_as_it_was_drawn(experiment: Experiment) -> None:
     found = load_classifier(path / "model.safetensors", MODEL, n_classes=2, image_size=SIZE_PX)
     for one, other in zip(drawn.state_dict().values(), found.state_dict().values(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_each_source_of_chance_has_a_seed_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    seeds = Seeds(split=21, initialisation=22, order=23, augmentation=24, lime=25)
+    experiment = replace(make_experiment(tmp_path), seeds={0: seeds})
+    given: list[Any] = []
+
+    def keep(classifier: Classifier, data: TrainingData, recipe: Recipe, *rest, **named) -> None:
+        given.extend([classifier, recipe])
+        raise Seen
+
+    monkeypatch.setattr(one_trial, "train_classifier", keep)
+    with pytest.raises(Seen):
+        run(experiment, FIRST, pixels)
+    classifier, recipe = given
+    assert (recipe.seed, recipe.augmentation_seed) == (23, 24)
+    drawn = build_classifier(MODEL, n_classes=2, image_size=SIZE_PX, weights="none", seed=22)
+    for one, other in zip(
+        drawn.state_dict().values(), classifier.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other)
+    masks = list_explanations(experiment, [Trial(MODEL, 0, "lime")])
+    assert masks[MaskJob(FIRST)].lime_seed == 25
 
 
 def test_shuffled_labels_stay_with_groups_and_sets_aside_are_left(tmp_path: Path) -> None:
