@@ -17,8 +17,8 @@ from PIL import Image
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import MASKS, READ_IMAGES, list_parts, read_json, read_parts, write_table
+from osteo_ray.commands.entrypoint import run_entrypoint
 from osteo_ray.commands.explain import parse_explain
-from osteo_ray.commands.job import run_job
 from osteo_ray.commands.main import main
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import write_phantoms
@@ -420,5 +420,5 @@ class TestSettings:
 def test_job_refuses_what_it_cannot_use(
     flags: list[str], expected: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_job("explain", flags) == 2
+    assert run_entrypoint("explain", flags) == 2
     assert expected in capfd.readouterr().err

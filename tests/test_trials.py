@@ -32,8 +32,9 @@ from osteo_ray.models import forward
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import Classifier, build_classifier, load_classifier
+from osteo_ray.models.epochs import TrainingListener
 from osteo_ray.models.prediction import predict_probabilities
-from osteo_ray.models.training import make_deterministic
+from osteo_ray.models.training import TrainingData, Worker, make_deterministic
 from osteo_ray.pipeline.compare import trials
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.trials import run_trial
@@ -134,7 +135,7 @@ def read_masks(directory: Path) -> pd.DataFrame:
 
 
 def run(experiment: Experiment, trial: Trial, pixels: np.ndarray, **named: Any) -> Path:
-    run_trial(trial, experiment, pixels, device=CPU, n_threads=1, **named)
+    run_trial(trial, experiment, pixels, Worker(CPU), **named)
     return experiment.path_of(trial)
 
 
@@ -262,11 +263,12 @@ def test_cut_off_trial_leaves_nothing_that_counts_and_ends_the_same(
 ) -> None:
     other = replace(experiment, run=Run(tmp_path))
 
-    def stop(epoch: object) -> None:
-        raise KeyboardInterrupt
+    class Stop(TrainingListener):
+        def epoch_ended(self, epoch: object) -> None:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(other, FIRST, pixels, on_epoch=stop)
+        run(other, FIRST, pixels, listener=Stop())
     assert not other.is_done(FIRST)
     path = run(other, FIRST, pixels)
     for name in ("model.safetensors", "predictions.parquet", "history.json"):
@@ -286,12 +288,12 @@ class Seen(Exception):
 def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, ImageSet]]:
     """Return the sets with which a trial would train, without training."""
 
-    def train(classifier: object, training: ImageSet, validation: ImageSet, *rest, **named):
-        raise Seen(training, validation)
+    def train(classifier: object, data: TrainingData, *rest, **named):
+        raise Seen(data.training, data.validation)
 
     def find(trial: Trial, experiment: Experiment, pixels: np.ndarray) -> dict[str, ImageSet]:
         with pytest.raises(Seen) as seen:
-            run_trial(trial, experiment, pixels, device=CPU, n_threads=1)
+            run_trial(trial, experiment, pixels, Worker(CPU))
         return dict(zip(("training", "validation"), seen.value.args, strict=True))
 
     monkeypatch.setattr(trials, "train_classifier", train)

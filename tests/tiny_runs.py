@@ -25,6 +25,7 @@ from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.explain.jobs import Explainable
 from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.models.training import Worker
 from osteo_ray.pipeline.audit import leak
 from osteo_ray.pipeline.compare import stages
 from osteo_ray.pipeline.compare.stages import Outcome, compare
@@ -92,7 +93,7 @@ def _train_here(
     trials: Sequence[Trial], experiment: Experiment, pixels: Any, plan: object, **_: object
 ) -> list[Failure]:
     for trial in trials:
-        run_trial(trial, experiment, ray.get(pixels), device=torch.device("cpu"), n_threads=1)
+        run_trial(trial, experiment, ray.get(pixels), Worker(torch.device("cpu"), 1))
     return []
 
 

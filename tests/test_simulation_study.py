@@ -12,17 +12,18 @@ from scipy import stats
 from osteo_ray.commands.main import main
 from osteo_ray.commands.validate_tables import list_missed, show_rates
 from osteo_ray.pipeline.validate.simulation import CLASSES, Setting, draw_experiment, list_splits
-from osteo_ray.pipeline.validate.tables import (
+from osteo_ray.pipeline.validate.simulation_study import (
     BARS,
     SETTINGS,
-    Finding,
     Rate,
+    SettingFinding,
     run_experiments,
-    summarize,
+    summarize_setting,
     validate_tables,
 )
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.results_table import compute_results
+from osteo_ray.statistics.sizes import Sizes
 
 NAMED = {setting.name: setting for setting in SETTINGS}
 
@@ -34,7 +35,7 @@ def test_results_are_those_of_the_predictions() -> None:
     keys = ["model", "seed", "arm", "split", "n_images", "accuracy"]
     found = experiment.results.sort_values(["model", "seed", "arm"]).reset_index(drop=True)
     pd.testing.assert_frame_equal(found[keys], expected[keys], check_dtype=False)
-    assert (experiment.n_train, experiment.n_test) == (840, 120)
+    assert experiment.sizes == Sizes(n_test=120, n_train=840)
 
 
 def test_experiments_differ_by_number_and_seed_only() -> None:
@@ -86,7 +87,7 @@ def test_small_simulation_keeps_its_bars() -> None:
     """Wide bars for few experiments; `osteo-ray validate tables` has narrow ones."""
     for name in ("no difference", "few seeds, images alone", "a gain, half by chance"):
         setting = dataclasses.replace(NAMED[name], n_images=400)
-        finding = summarize(setting, run_experiments(setting, range(40), seed=5))
+        finding = summarize_setting(setting, run_experiments(setting, range(40), seed=5))
         assert list_missed([finding]) == []
         rates = finding.rates
         assert 0.88 <= rates["bootstrap covers"].value <= 1
@@ -103,30 +104,30 @@ def test_wrong_intervals_are_caught() -> None:
     luck = dataclasses.replace(
         NAMED["the data set's luck"], common=0.5, n_images=400, bootstrap_covers=True
     )
-    finding = summarize(luck, run_experiments(luck, range(30), seed=0))
+    finding = summarize_setting(luck, run_experiments(luck, range(30), seed=0))
     assert "the data set's luck: bootstrap covers" in " ".join(list_missed([finding]))
     spared = dataclasses.replace(luck, bootstrap_covers=False)
     rows = run_experiments(spared, range(4), seed=0)
-    assert summarize(spared, rows).rates["bootstrap covers"].bar is None
+    assert summarize_setting(spared, rows).rates["bootstrap covers"].bar is None
 
 
 def test_power_is_held_to_the_plan_where_its_assumption_holds() -> None:
     setting = NAMED["a gain, seeds alike as assumed"]
     rows = run_experiments(setting, range(60), seed=0)
-    finding = summarize(setting, rows)
+    finding = summarize_setting(setting, rows)
     assert finding.planned_power is not None
     assert finding.rates["power"].bar == pytest.approx(
         (finding.planned_power - 0.03, finding.planned_power + 0.03)
     )
     assert not finding.rates["power"].is_missed
-    wrong = summarize(setting, rows.assign(power=[False] * 30 + [True] * 30))
+    wrong = summarize_setting(setting, rows.assign(power=[False] * 30 + [True] * 30))
     assert "seeds alike as assumed: power 50.0 %" in " ".join(list_missed([wrong]))
 
 
 def test_shown_with_bars_and_what_was_planned() -> None:
     rates = {name: Rate.of(pd.Series([True] * 3 + [False]), bar) for name, bar in BARS.items()}
     rates["power"] = Rate.of(pd.Series([True] * 400))  # the widest figures
-    finding = Finding(
+    finding = SettingFinding(
         Setting("many seeds, images made up", n_seeds=30), rates, planned_power=0.5, n_test=120
     )
     console = Console(width=80, file=io.StringIO())
@@ -141,9 +142,9 @@ def test_shown_with_bars_and_what_was_planned() -> None:
 @pytest.mark.ray
 def test_cluster_and_plain_loop_agree(local_ray: None) -> None:
     setting = dataclasses.replace(SETTINGS[0], n_images=200, n_seeds=3)
-    done: list[Finding] = []
+    done: list[SettingFinding] = []
     findings = validate_tables(4, 7, settings=[setting], on_finding=done.append)
-    assert findings == done == [summarize(setting, run_experiments(setting, range(4), 7))]
+    assert findings == done == [summarize_setting(setting, run_experiments(setting, range(4), 7))]
 
 
 def test_command_refuses_nonsense(capsys: pytest.CaptureFixture[str]) -> None:

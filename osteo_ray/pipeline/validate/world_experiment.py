@@ -1,6 +1,6 @@
-"""One experiment in a planted world: drawn, trained, explained, analysed, judged, in plain loops.
+"""One experiment in a planted world: its images are drawn, then everything runs in one process.
 
-What a comparison on a cluster does goes on here in one process, by the same functions.
+Training, explaining, analysis and verdict are the functions that a comparison on a cluster uses.
 """
 
 import hashlib
@@ -13,6 +13,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # registers its networks with timm
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import MASKS, PIXELS, write_pixels, write_table
 from osteo_ray.config.compare import CompareConfig
@@ -25,22 +26,22 @@ from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.pipeline.compare.in_process import run_in_process
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.validate.planted_worlds import World
-from osteo_ray.pipeline.validate.stripes import SIDE_PX, StripedSet, draw_set
+from osteo_ray.pipeline.validate.striped_images import SIDE_PX, StripedSet, draw_set
 from osteo_ray.statistics.settings import StatisticsSettings
 
 ARMS = (
     *("original", "original_retrained", "lime", "random_mask", "other_image_mask"),
     *("centre_mask", "silhouette", "complement"),
 )
-_SEEDS_APART = 1000  # of the seeds of one experiment and those of the next
+_SEEDS_APART = 1000  # between the seeds of one experiment and those of the next
 
 
 def judge_world(world: World, number: int) -> dict[str, Any]:
     """Run one experiment in a world.
 
     Args:
-        world: In which.
-        number: Of the experiment; the same number gives the same verdict.
+        world: The world to run it in.
+        number: Number of the experiment; the same number gives the same verdict.
 
     Returns:
         Verdict and reason, the mean accuracy on test images per arm, and of each primary contrast
@@ -75,7 +76,7 @@ def judge_world(world: World, number: int) -> dict[str, Any]:
 
 
 def open_world(world: World, drawn: StripedSet, number: int, run: Run) -> Experiment:
-    """Lay out the experiment of a world, and write its pixels into a run."""
+    """Prepare the experiment of a world, and write its pixels into a run."""
     config = CompareConfig(
         models=(world.model,),
         weights=("none",),
@@ -109,7 +110,7 @@ def open_world(world: World, drawn: StripedSet, number: int, run: Run) -> Experi
 
 
 def plant_masks(experiment: Experiment, drawn: StripedSet) -> None:
-    """Write the masks of the drawing where those of LIME would be, with their random controls."""
+    """Write the planted masks in place of those of LIME, together with their random controls."""
     for one in list_explanations(experiment, plan_trials(experiment)[1]):
         told = one.explainable
         rng = np.random.default_rng((told.lime_seed, len(drawn.images)))

@@ -7,7 +7,7 @@ import pytest
 
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.explain.superpixels import find_superpixels
-from osteo_ray.pipeline.validate.stripes import (
+from osteo_ray.pipeline.validate.striped_images import (
     CLASSES,
     GRID,
     PATCH_PX,

@@ -4,14 +4,15 @@ import numpy as np
 import pytest
 import torch
 
+import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # registers its networks with timm
 from osteo_ray.data.settings import View
 from osteo_ray.data.splits.assignment import assign_splits, check_class_sizes
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import build_classifier
 from osteo_ray.models.prediction import predict_probabilities
-from osteo_ray.models.training import train_classifier
+from osteo_ray.models.training import Recipe, TrainingData, Worker, train_classifier
 from osteo_ray.pipeline.validate.planted_worlds import WORLDS, World
-from osteo_ray.pipeline.validate.stripes import GRID, REGION, StripedSet, draw_set
+from osteo_ray.pipeline.validate.striped_images import GRID, REGION, StripedSet, draw_set
 
 VERDICTS = {
     "real gain",
@@ -78,7 +79,8 @@ def score(world: World, drawn: StripedSet, view: View) -> float:
     )
     classifier = build_classifier(world.model, n_classes=2, image_size=32, weights="none", seed=0)
     device = torch.device("cpu")
-    train_classifier(classifier, train, validation, world.training, seed=0, device=device)
+    data, recipe = TrainingData(train, validation), Recipe(world.training, seed=0)
+    train_classifier(classifier, data, recipe, Worker(device))
     found = predict_probabilities(classifier, test, batch_size=64, device=device)
     return float(np.mean(found.argmax(1) == test.labels))
 

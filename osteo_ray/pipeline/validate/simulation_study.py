@@ -1,10 +1,10 @@
 """How often tests and intervals are right, on simulated experiments whose truth is known.
 
-Each experiment goes as tables through the functions that judge a run. Nothing is trained.
+Each experiment is a set of tables, analysed by the functions that judge a run. Nothing is trained.
 """
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import numpy as np
@@ -15,15 +15,16 @@ from osteo_ray.pipeline.validate.rates import Rate
 from osteo_ray.pipeline.validate.simulation import (
     CLASSES,
     MODEL,
-    Experiment,
     Setting,
+    SimulatedExperiment,
     draw_experiment,
 )
-from osteo_ray.statistics.contrasts import Contrast, compare_arms
+from osteo_ray.statistics.contrasts import Contrast, ContrastPlan, compare_arms
 from osteo_ray.statistics.power import detection_power
 from osteo_ray.statistics.predictions import encode_predictions
 from osteo_ray.statistics.resampling import resample_metric
 from osteo_ray.statistics.share import share_explained
+from osteo_ray.statistics.sizes import Sizes
 
 ALPHA, MARGIN, METRIC = 0.05, 0.03, "accuracy"
 _CHUNK = 125  # experiments of one task: some seconds of work
@@ -55,17 +56,17 @@ SETTINGS = (
     ),
     Setting("the data set's luck", skill=0.2, common=0.08, bootstrap_covers=False),
 )
-"""Accuracies of .8 and arms that are mostly right about the same images, as in real comparisons."""
+"""Accuracies are .8, and arms are mostly right about the same images, as in real comparisons."""
 
 
 @dataclass(frozen=True)
-class Finding:
-    """What came of one setting.
+class SettingFinding:
+    """What was found in one setting.
 
     Attributes:
-        setting: Which.
-        rates: By what they are rates of.
-        planned_power: What `power.detection_power` says beforehand; None without a difference.
+        setting: The setting.
+        rates: By name, as in `BARS`.
+        planned_power: What `power.detection_power` predicts; None without a true difference.
         n_test: Test images per seed.
     """
 
@@ -88,7 +89,7 @@ BARS: dict[str, tuple[float, float] | None] = {
     "wrongly equivalent": _AT_MOST_ALPHA,
     "share covers": _COVERS_OR_MORE,
 }
-"""What is measured, and between what it has to lie."""
+"""The rates that are measured, with the range in which each must lie."""
 
 
 def validate_tables(
@@ -96,22 +97,22 @@ def validate_tables(
     seed: int,
     *,
     settings: Sequence[Setting] = SETTINGS,
-    on_finding: Callable[[Finding], None] = lambda finding: None,
-) -> list[Finding]:
+    on_finding: Callable[[SettingFinding], None] = lambda finding: None,
+) -> list[SettingFinding]:
     """Simulate experiments on the connected cluster and count, setting by setting.
 
     Args:
-        n_experiments: Per setting.
-        seed: Of all random numbers.
-        settings: Which.
-        on_finding: Called with each as soon as it is there, in their order.
+        n_experiments: Experiments per setting.
+        seed: Seed of all random numbers.
+        settings: The settings to simulate.
+        on_finding: Called with each finding as soon as it is complete, in the order of settings.
     """
     task = ray.remote(num_cpus=1)(run_experiments)
     chunks = [range(at, min(at + _CHUNK, n_experiments)) for at in range(0, n_experiments, _CHUNK)]
     pending = [[task.remote(setting, chunk, seed) for chunk in chunks] for setting in settings]
     findings = []
     for setting, parts in zip(settings, pending, strict=True):
-        finding = summarize(setting, pd.concat(ray.get(parts), ignore_index=True))
+        finding = summarize_setting(setting, pd.concat(ray.get(parts), ignore_index=True))
         on_finding(finding)
         findings.append(finding)
     return findings
@@ -121,25 +122,21 @@ def run_experiments(setting: Setting, numbers: Iterable[int], seed: int) -> pd.D
     """Judge experiments of a setting.
 
     Returns:
-        A row per experiment: a column per name in `BARS`, bool, missing where it has no meaning
-        there; `variance` of the differences over seeds; `n_train` and `n_test`.
+        A row per experiment: a column per name in `BARS`, bool, missing where it does not apply;
+        `variance` of the differences over seeds; `n_train` and `n_test`.
     """
     return pd.DataFrame(
         [_judge(setting, draw_experiment(setting, number, seed)) for number in numbers]
     )
 
 
-def _judge(setting: Setting, experiment: Experiment) -> dict[str, Any]:
+def _judge(setting: Setting, experiment: SimulatedExperiment) -> dict[str, Any]:
     predictions = encode_predictions(experiment.predictions, CLASSES, CLASSES[-1])
     resampled = resample_metric(predictions, experiment.images, metric=METRIC)
     contrasts = compare_arms(
         experiment.results,
+        ContrastPlan(METRIC, ALPHA, MARGIN, experiment.sizes),
         pairs=_list_pairs(setting),
-        metric=METRIC,
-        alpha=ALPHA,
-        margin=MARGIN,
-        n_train=experiment.n_train,
-        n_test=experiment.n_test,
         resampled=resampled,
     )
     first, truth = contrasts[0], dict(setting.gains)["lime"]
@@ -147,8 +144,7 @@ def _judge(setting: Setting, experiment: Experiment) -> dict[str, Any]:
         "corrected t covers": _covers(first.low, first.high, truth),
         "bootstrap covers": _covers(first.bootstrap_low, first.bootstrap_high, truth),
         "variance": None if first.sd is None else first.sd**2,
-        "n_train": experiment.n_train,
-        "n_test": experiment.n_test,
+        **asdict(experiment.sizes),
     }
     if truth == 0:
         row["false alarms"] = _is_below(first.p_corrected_t)
@@ -170,14 +166,14 @@ def _judge(setting: Setting, experiment: Experiment) -> dict[str, Any]:
     return row
 
 
-def summarize(setting: Setting, rows: pd.DataFrame) -> Finding:
+def summarize_setting(setting: Setting, rows: pd.DataFrame) -> SettingFinding:
     """Turn the rows of `run_experiments` into rates, each with its bar."""
     truth = dict(setting.gains)["lime"]
-    n_train, n_test = (float(rows[name].mean()) for name in ("n_train", "n_test"))
+    sizes = Sizes(n_test=float(rows["n_test"].mean()), n_train=float(rows["n_train"].mean()))
     planned = None
     if truth != 0:
         sd = float(np.sqrt(rows["variance"].mean()))
-        planned = detection_power(truth, sd, setting.n_seeds, n_test, n_train, ALPHA)
+        planned = detection_power(truth, sd, setting.n_seeds, sizes, ALPHA)
     bars = dict(BARS)
     if not setting.bootstrap_covers:
         bars["bootstrap covers"] = None
@@ -188,7 +184,7 @@ def summarize(setting: Setting, rows: pd.DataFrame) -> Finding:
         for name, bar in bars.items()
         if name in rows and rows[name].notna().any()
     }
-    return Finding(setting, rates, planned, n_test)
+    return SettingFinding(setting, rates, planned, sizes.n_test)
 
 
 def _list_pairs(setting: Setting) -> list[tuple[str, str]]:
@@ -208,5 +204,5 @@ def _is_below(p: float | None) -> bool:
 
 
 def _covers(low: float | None, high: float | None, truth: float) -> bool:
-    """Say whether an interval holds the truth; one that could not be given does not."""
+    """Return whether an interval covers the truth; a missing interval does not."""
     return low is not None and high is not None and low <= truth <= high

@@ -18,12 +18,12 @@ from osteo_ray.commands.validate_tables import list_missed_worlds, show_worlds
 from osteo_ray.experiment.keep_masks import read_keep_masks
 from osteo_ray.experiment.trials import MaskJob, Trial, plan_trials
 from osteo_ray.models.classifier import build_classifier
-from osteo_ray.pipeline.validate.planted import ARMS, judge_world, open_world, plant_masks
 from osteo_ray.pipeline.validate.planted_worlds import WORLDS
-from osteo_ray.pipeline.validate.stripes import draw_set
-from osteo_ray.pipeline.validate.worlds import (
+from osteo_ray.pipeline.validate.striped_images import draw_set
+from osteo_ray.pipeline.validate.world_experiment import ARMS, judge_world, open_world, plant_masks
+from osteo_ray.pipeline.validate.world_study import (
     join_false_gains,
-    place_of,
+    locate_verdict,
     summarize_world,
     validate_worlds,
 )
@@ -120,7 +120,7 @@ def test_verdicts_are_counted_with_exact_intervals() -> None:
 
 def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
     for number in range(APART.first_number, APART.first_number + 3):
-        place = place_of(tmp_path, APART.name, number)
+        place = locate_verdict(tmp_path, APART.name, number)
         place.parent.mkdir(parents=True, exist_ok=True)
         write_json(place, _tell("equivalent")[0])
     (found,) = validate_worlds([APART], 3, tmp_path, n_actors=1, on_done=pytest.fail)
@@ -133,7 +133,7 @@ def test_pool_judges_as_one_process_does(local_ray: None, tmp_path: Path) -> Non
     kept = tmp_path / "kept"
     (found,) = validate_worlds([LOSS], 1, place, n_actors=1, on_done=lambda: None)
     write_json(kept, judge_world(LOSS, LOSS.first_number))
-    assert place_of(place, LOSS.name, LOSS.first_number).read_text() == kept.read_text()
+    assert locate_verdict(place, LOSS.name, LOSS.first_number).read_text() == kept.read_text()
     assert found.verdicts == {"real loss": 1}
     assert pd.Series(found.accuracy)["lime"] < 0.7
 
@@ -160,7 +160,7 @@ def test_command_tells_what_is_missed(
     local_ray: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     for number in range(APART.first_number, APART.first_number + 40):
-        place = place_of(tmp_path / "worlds", APART.name, number)
+        place = locate_verdict(tmp_path / "worlds", APART.name, number)
         place.parent.mkdir(parents=True, exist_ok=True)
         write_json(place, _tell("real gain")[0])
     command = ["validate", "worlds", "--only", APART.name, "--out", str(tmp_path)]

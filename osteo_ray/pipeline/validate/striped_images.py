@@ -1,10 +1,10 @@
-"""Images of stripes in which it is known what tells the classes apart, and where.
+"""Images of stripes for which it is known what distinguishes the classes, and where.
 
-An image is a grid of square patches of noise, some of them striped. A *region*, a block of patches,
-stands at a place of its own in each image. What the stripes inside and outside of it go by (the
-class, chance, or the group of copies), and where the keep-masks lie, is up to the `Drawing`. A
-network that averages over places, as those with global average pooling do, sees how many patches
-are striped which way, but not which of them count: that, only a mask can tell it.
+An image is a grid of square patches of noise, some of them striped. Each image has a *region*, a
+block of patches, at a random place. The `Drawing` decides what determines the stripes inside and
+outside of the region (the class, chance, or the group of copies), and where the keep-masks lie. A
+network with global average pooling sees how many patches are striped in which direction, but not
+which of them matter: only a mask can tell it that.
 """
 
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ Ints = NDArray[np.int64]
 _Value = TypeVar("_Value", bound=np.generic)
 
 CLASSES = ("lying", "upright")
-"""Labels: how the stripes run that go by the class."""
+"""Labels: the direction of the stripes that the class determines."""
 
 GRID = 4
 """Patches per side; superpixels by a grid of 4 × 4 are these patches."""
@@ -40,30 +40,31 @@ _PERIODS_PX = (3.0, 8.0)  # of others
 class Drawing:
     """What a set of images shows.
 
-    Stripes go by
-    - `class`: lying for the one, upright for the other;
-    - `chance`: lying or upright, for each patch anew;
-    - `group`: at an angle and with a period that copies share, and that say nothing of the class;
-    - `any`: at any angle and with any period, for each patch anew;
-    - `nothing`: there are none.
+    Stripes are determined by
+    - `class`: lying for one class, upright for the other;
+    - `chance`: lying or upright at random, patch by patch;
+    - `group`: copies share an angle and a period, which are unrelated to the class;
+    - `any`: any angle and any period at random, patch by patch;
+    - `nothing`: there are no stripes.
 
     A planted mask keeps
     - `region`: the region;
     - `part`: all patches of the region but one;
     - `elsewhere`: as many patches as the region has, all outside of it;
     - `nearly_all`: all patches but one outside the region;
-    - `outline`: a row of patches in the images of the one class, a column in those of the other.
+    - `outline`: a row of patches in images of one class, a column in images of the other.
 
     Attributes:
-        inside: What stripes in the region go by.
-        outside: What the others go by.
+        inside: What determines the stripes in the region.
+        outside: What determines all other stripes.
         mask: What a planted mask keeps.
-        n_images: Half of the groups are of each class.
-        n_copies: Images per group: they share the class and stripes by group, and nothing else.
-        moving: Whether the region is at a place of its own in each image, or always in the middle.
-        signal: Amplitude of stripes by class or group, gray levels.
-        nuisance: Amplitude of stripes by chance or of any kind, gray levels.
-        unreadable: Share of images in which stripes by class go by chance: nobody can tell there.
+        n_images: Number of images; half of the groups are of each class.
+        n_copies: Images per group. They share the class and the stripes of the group, nothing else.
+        moving: Whether the region is at a random place in each image, or always in the middle.
+        signal: Amplitude of stripes that the class or group determines, gray levels.
+        nuisance: Amplitude of all other stripes, gray levels.
+        unreadable: Share of images in which stripes of the class are replaced by random ones, so
+            that their class cannot be seen.
     """
 
     inside: Content = "class"
@@ -79,7 +80,7 @@ class Drawing:
 
 @dataclass(frozen=True)
 class StripedSet:
-    """A set of images, and what is known of it.
+    """A set of images, and what is known about them.
 
     Attributes:
         images: uint8, (n, SIDE_PX, SIDE_PX).
@@ -114,8 +115,8 @@ def draw_set(drawing: Drawing, *, seed: int) -> StripedSet:
     """Draw a set of images.
 
     Args:
-        drawing: What it shows.
-        seed: Of everything random; at least 0.
+        drawing: What they show.
+        seed: Seed of everything random, at least 0.
 
     Raises:
         ValueError: There are fewer than two groups, or the last one is not full.
@@ -175,7 +176,7 @@ def _draw_stripes(
         amplitude = drawing.signal if content == "class" else drawing.nuisance
     elif content == "group":
         n_groups = int(groups[-1]) + 1
-        # Angles as far apart as can be: how well groups can be told apart is no matter of luck.
+        # Angles are as far apart as possible, so that how well groups differ is not up to luck.
         turn = (rng.permutation(n_groups) + rng.random()) / n_groups
         angle = np.pi * turn[groups, None, None]
         period = rng.uniform(*_PERIODS_PX, n_groups)[groups, None, None]

@@ -1,4 +1,4 @@
-"""How often the verdict is right in planted worlds: many experiments, side by side on a cluster."""
+"""How often the verdict is right in planted worlds: many experiments in parallel on a cluster."""
 
 import warnings
 from collections import Counter
@@ -21,7 +21,7 @@ from osteo_ray.pipeline.validate.rates import Rate
 RIGHT = (0.95, 1.0)
 """Share of right verdicts that is promised in every world."""
 FALSE_GAIN = (0.0, 0.05)
-"""Share of verdicts `real gain` that is allowed where there is none."""
+"""Share of verdicts `real gain` that is allowed where there is no real gain."""
 _REAL_GAIN = "real gain"
 
 
@@ -30,10 +30,10 @@ class WorldFinding:
     """Verdicts in one world.
 
     Attributes:
-        world: Which.
-        verdicts: How often each was given, the most frequent first.
-        right: How often one of those that are right was given.
-        false_gain: How often a real gain was found where there is none; None where there is one.
+        world: The world.
+        verdicts: How often each verdict was given, the most frequent first.
+        right: How often one of the right verdicts was given.
+        false_gain: How often a real gain was found; None in a world that has one.
         accuracy: Mean accuracy on test images per arm.
     """
 
@@ -48,7 +48,7 @@ class _Judge:
     """Runs experiments in a process of the pool; PyTorch is imported there, not in the driver."""
 
     def __init__(self, out: str) -> None:
-        from osteo_ray.pipeline.validate.planted import judge_world
+        from osteo_ray.pipeline.validate.world_experiment import judge_world
 
         self.out = Path(out)
         self.judge = judge_world
@@ -56,17 +56,17 @@ class _Judge:
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
         for name, number in zip(batch["world"], batch["number"], strict=True):
             found = self.judge(WORLDS[str(name)], int(number))
-            write_json(place_of(self.out, str(name), int(number)), found)
+            write_json(locate_verdict(self.out, str(name), int(number)), found)
         return {"world": batch["world"]}
 
 
-def place_of(out: Path, world: str, number: int) -> Path:
-    """Return where the verdict of one experiment lies."""
+def locate_verdict(out: Path, world: str, number: int) -> Path:
+    """Return the path of the verdict of one experiment."""
     return out / world.replace(" ", "-") / f"{number:04}.json"
 
 
 def plan_experiments(worlds: Sequence[World], n_experiments: int) -> list[tuple[str, int]]:
-    """List the world and number of each experiment, worlds by turns."""
+    """List the world and number of each experiment, alternating between worlds."""
     return [
         (world.name, world.first_number + nth) for nth in range(n_experiments) for world in worlds
     ]
@@ -80,23 +80,23 @@ def validate_worlds(
     n_actors: int,
     on_done: Callable[[], None],
 ) -> list[WorldFinding]:
-    """Run experiments in worlds, but for those whose verdict lies in `out` already.
+    """Run experiments in worlds, except those whose verdict is already in `out`.
 
     Args:
-        worlds: In which.
-        n_experiments: In each.
-        out: Where verdicts are kept.
-        n_actors: Processes, of one CPU each.
+        worlds: The worlds to run.
+        n_experiments: Experiments per world.
+        out: Folder in which verdicts are kept.
+        n_actors: Number of processes, each with one CPU.
         on_done: Called after each experiment.
 
     Raises:
-        IncompleteError: An experiment failed, or none came to an end for half an hour.
+        IncompleteError: An experiment failed, or none finished for half an hour.
     """
     planned = plan_experiments(worlds, n_experiments)
     pending = [
         {"world": name, "number": number}
         for name, number in planned
-        if not place_of(out, name, number).exists()
+        if not locate_verdict(out, name, number).exists()
     ]
     if pending:
         with warnings.catch_warnings():
@@ -112,14 +112,14 @@ def validate_worlds(
                     on_done()
             except (RayError, ExecutionTimeoutError) as error:
                 raise IncompleteError(
-                    "The study was given up. Verdicts so far are kept; the same command goes on. "
-                    f"The last error: {error}"
+                    "The study stopped. Verdicts so far are kept; run the same command again to "
+                    f"resume. The last error: {error}"
                 ) from error
     return [
         summarize_world(
             world,
             [
-                read_json(place_of(out, name, number))
+                read_json(locate_verdict(out, name, number))
                 for name, number in planned
                 if name == world.name
             ],
@@ -132,8 +132,8 @@ def summarize_world(world: World, found: Sequence[dict[str, Any]]) -> WorldFindi
     """Count the verdicts in one world.
 
     Args:
-        world: Which.
-        found: As `planted.judge_world` returns them.
+        world: The world.
+        found: As `world_experiment.judge_world` returns them.
     """
     verdicts = pd.Series([one["verdict"] for one in found])
     accuracy = pd.DataFrame([one["accuracy"] for one in found]).mean()

@@ -1,13 +1,18 @@
-"""Weighted metrics against the plain ones on rows that are repeated, and against scikit-learn."""
+"""Resampled metrics against plain ones on rows that are repeated, and against scikit-learn."""
 
 import numpy as np
 import pytest
-from sklearn.metrics import average_precision_score, balanced_accuracy_score, matthews_corrcoef
+from sklearn.metrics import (
+    average_precision_score,
+    balanced_accuracy_score,
+    matthews_corrcoef,
+    roc_auc_score,
+)
 
-from osteo_ray.statistics.metrics import compute_metrics
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.predictions import Group
-from osteo_ray.statistics.settings import METRIC_NAMES
-from osteo_ray.statistics.weighted import COUNT_METRICS, SCORE_METRICS, measure_weighted
+from osteo_ray.statistics.resampling import measure_resampled
+from osteo_ray.statistics.results_table import compute_metrics
 
 CLASSES = {2: ["normal", "worn"], 3: ["a", "b", "c"]}
 
@@ -22,12 +27,12 @@ def _draw(n_classes: int, n_groups: int = 3, n_images: int = 90, n_draws: int = 
     return [Group(np.arange(n_images), labels, scores) for scores in probabilities], weights
 
 
-@pytest.mark.parametrize("metric", METRIC_NAMES)
+@pytest.mark.parametrize("metric", list(METRICS))
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_weight_repeats_a_row(metric: str, n_classes: int) -> None:
     groups, weights = _draw(n_classes)
     classes = CLASSES[n_classes]
-    values = measure_weighted(metric, groups, weights, positive=1)
+    values = measure_resampled(metric, groups, weights, positive=1)
     assert values.shape == (7, 3)
     for draw, times in enumerate(weights.T):
         for run, group in enumerate(groups):
@@ -55,30 +60,24 @@ def test_against_scikit_learn(n_classes: int) -> None:
                 ),
             }
             for metric, value in expected.items():
-                found = measure_weighted(metric, groups, weights, positive=1)
+                found = measure_resampled(metric, groups, weights, positive=1)
                 assert found[draw, run] == pytest.approx(value, abs=1e-12)
 
 
 @pytest.mark.parametrize(
     ("metric", "expected"),
     [("accuracy", 0.5), ("recall", np.nan), ("specificity", 0.5), ("precision", 0.0),
-     ("f1", 0.0), ("auc", np.nan), ("pr_auc", np.nan), ("mcc", 0.0), ("balanced_accuracy", np.nan),
-     ("brier", (0.2**2 + 0.9**2) / 2), ("calibration_error", (0.2 + 0.9) / 2)],
+     ("f1", 0.0), ("auc", np.nan), ("pr_auc", np.nan), ("mcc", np.nan),
+     ("balanced_accuracy", np.nan), ("brier", (0.2**2 + 0.9**2) / 2),
+     ("calibration_error", (0.2 + 0.9) / 2)],
 )  # fmt: skip
 def test_a_draw_without_positives(metric: str, expected: float) -> None:
     labels = np.array([0, 0, 1])
     positive = np.array([0.2, 0.9, 0.8])
     group = Group(np.arange(3), labels, np.stack([1 - positive, positive], axis=1))
     weights = np.array([[1], [1], [0]], np.uint8)
-    values = measure_weighted(metric, [group], weights, positive=1)
+    values = measure_resampled(metric, [group], weights, positive=1)
     assert values[0, 0] == pytest.approx(expected, nan_ok=True)
-
-
-def test_every_metric_has_a_weighted_form_and_no_other() -> None:
-    assert set(COUNT_METRICS) | set(SCORE_METRICS) == set(METRIC_NAMES)
-    groups, weights = _draw(2)
-    with pytest.raises(ValueError, match="weighted form, but got beauty"):
-        measure_weighted("beauty", groups, weights, positive=1)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "auc", "pr_auc"])
@@ -88,5 +87,20 @@ def test_large_weights_do_not_overflow(metric: str) -> None:
     labels, positive = np.arange(1000) % 2, rng.uniform(size=1000)
     group = Group(np.arange(1000), labels, np.stack([1 - positive, positive], axis=1))
     weights = np.repeat(np.array([[1, 255]], np.uint8), 1000, axis=0)
-    values = measure_weighted(metric, [group], weights, positive=1)
+    values = measure_resampled(metric, [group], weights, positive=1)
     assert values[1, 0] == pytest.approx(values[0, 0], abs=1e-12)
+
+
+def test_areas_of_many_images_are_those_of_repeated_rows() -> None:
+    """The images fill several of the bands in which pairs are counted."""
+    rng = np.random.default_rng(2)
+    labels = rng.integers(2, size=7000)
+    positive = np.round(rng.beta(2 + labels, 3 - labels), 4)  # some ties
+    group = Group(np.arange(7000), labels, np.stack([1 - positive, positive], axis=1))
+    weights = rng.poisson(1, (7000, 2)).astype(np.uint8)
+    for draw, times in enumerate(weights.T):
+        repeated = np.repeat(labels, times), np.repeat(positive, times)
+        expected = {"auc": roc_auc_score, "pr_auc": average_precision_score}
+        for metric, measure in expected.items():
+            found = measure_resampled(metric, [group], weights, positive=1)[draw, 0]
+            assert found == pytest.approx(measure(*repeated), abs=1e-12)
