@@ -7,14 +7,14 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.errors import InputError
 from osteo_ray.base.noise import capture_noise
 from osteo_ray.base.paths import locate_data
 from osteo_ray.commands.parsing import DONE
 from osteo_ray.config.build import build, read_yaml
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.explain.settings import LimeSettings
-from osteo_ray.statistics.settings import METRIC_NAMES
+from osteo_ray.statistics.metrics.registry import check_endpoint
 
 
 def run_benchmark(arguments: list[str]) -> int:
@@ -180,11 +180,10 @@ def _statistics(
             "Expected at least 2 seeds, 1 model, 3 arms and 10 test images, but got "
             f"{seeds}, {models}, {arms} and {test}."
         )
-    if metric not in METRIC_NAMES:
-        raise InputError(
-            f"Expected a metric among {', '.join(METRIC_NAMES)}, but got `{metric}`."
-            + suggest(metric, METRIC_NAMES)
-        )
+    try:
+        check_endpoint(metric)
+    except ValueError as error:
+        raise InputError(str(error)) from None
     parts = bench_statistics(
         n_seeds=seeds, n_models=models, n_arms=arms, n_test=test, metric=metric
     )

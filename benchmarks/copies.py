@@ -16,9 +16,9 @@ from PIL import Image
 from benchmarks.memory import PeakMemory
 from osteo_ray.data.copies.groups import join_pairs
 from osteo_ray.data.phantoms.sets import make_phantoms
-from osteo_ray.data.settings import COPY_KINDS
-from osteo_ray.data.sources.opening import open_source
-from osteo_ray.pipeline.ingest.duplicates import find_copies
+from osteo_ray.data.settings import COPY_KINDS, PhantomSettings
+from osteo_ray.data.sources.kinds import open_source
+from osteo_ray.pipeline.ingest.copy_search import find_copies
 from osteo_ray.pipeline.ingest.reading import ingest_images
 
 COPY_SHARE = 0.1
@@ -67,13 +67,13 @@ def bench_copies(sizes: list[int], *, size_px: int, seed: int = 0) -> Iterator[F
 
 def draw_files(root: Path, n_images: int, size_px: int, seed: int = 0) -> pd.DataFrame:
     """Write phantoms on the cluster; return name, copy_of and copy_kind of each."""
-    settings = {
-        "n_images": n_images,
-        "size_px": size_px,
-        "duplicate_share": COPY_SHARE,
-        "copy_kinds": COPY_KINDS,
-        "seed": seed,
-    }
+    settings = PhantomSettings(
+        n_images=n_images,
+        size_px=size_px,
+        duplicate_share=COPY_SHARE,
+        copy_kinds=COPY_KINDS,
+        seed=seed,
+    )
     slices = np.array_split(np.arange(n_images), min(_SLICES, n_images))
     rows = [{"start": int(part[0]), "stop": int(part[-1]) + 1} for part in slices]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).flat_map(
@@ -83,9 +83,9 @@ def draw_files(root: Path, n_images: int, size_px: int, seed: int = 0) -> pd.Dat
 
 
 def _write_slice(
-    row: dict[str, Any], root: Path, settings: dict[str, Any]
+    row: dict[str, Any], root: Path, settings: PhantomSettings
 ) -> Iterator[dict[str, str]]:
-    for phantom in make_phantoms(**settings, indices=range(row["start"], row["stop"])):
+    for phantom in make_phantoms(settings, range(row["start"], row["stop"])):
         path = root / phantom.name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(phantom.image).save(path)

@@ -15,7 +15,7 @@ import ray.data
 
 from benchmarks.memory import PeakMemory
 from osteo_ray.base.tables import list_parts
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.pipeline.ingest.reading import ingest_images
 
 _BATCH = 64
@@ -25,7 +25,7 @@ Images = Iterator[tuple[str, np.ndarray]]
 
 
 @dataclass(frozen=True)
-class Timing:
+class ReadTiming:
     """One way of reading.
 
     Attributes:
@@ -44,7 +44,7 @@ class Timing:
     difference: float
 
 
-def bench_ingest(data: Path, *, n_images: int, image_size: int) -> list[Timing]:
+def bench_ingest(data: Path, *, n_images: int, image_size: int) -> list[ReadTiming]:
     """Time ways to read class folders into gray squares: ours, torchvision's, Ray Data's.
 
     All decode with Pillow, in a process per CPU of the cluster, and deliver uint8 (n, size, size).
@@ -70,7 +70,7 @@ def bench_ingest(data: Path, *, n_images: int, image_size: int) -> list[Timing]:
         return list(_time(ways, n_images))
 
 
-def _time(ways: dict[str, Callable[[], Images]], n_images: int) -> Iterator[Timing]:
+def _time(ways: dict[str, Callable[[], Images]], n_images: int) -> Iterator[ReadTiming]:
     reference: dict[str, np.ndarray] = {}
     for name, read in ways.items():
         sample, count = {}, 0
@@ -85,7 +85,7 @@ def _time(ways: dict[str, Callable[[], Images]], n_images: int) -> Iterator[Timi
             raise RuntimeError(f"Expected {n_images} images from {name}, but got {count}.")
         reference = reference or sample
         differences = [np.abs(pixels - reference[path]).mean() for path, pixels in sample.items()]
-        yield Timing(
+        yield ReadTiming(
             name, seconds, n_images / seconds, memory.total_gib, float(max(differences, default=0))
         )
 

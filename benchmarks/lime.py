@@ -15,7 +15,7 @@ import ray
 from benchmarks.memory import PeakMemory
 from osteo_ray.base.tables import PIXELS, read_parts
 from osteo_ray.data.masks import measure_overlap, pack_mask
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.checkpoint import describe_checkpoint
 from osteo_ray.pipeline.ingest.reading import ingest_images

@@ -17,6 +17,7 @@ from osteo_ray.arms.arm import ARM_NAMES
 from osteo_ray.base.errors import InputError
 from osteo_ray.experiment.comparison import Analysis, analyse
 from osteo_ray.statistics.predictions import NAMES
+from osteo_ray.statistics.sizes import Sizes
 
 CLASSES = ("normal", "worn")
 _TESTED = 10  # one image in so many is in the test set of a seed
@@ -27,9 +28,9 @@ class Part:
     """One part of the statistics.
 
     Attributes:
-        name: Which.
+        name: What it does, in words.
         seconds: From call to return.
-        memory_gib: Most memory of the process meanwhile.
+        memory_gib: Peak memory of the process meanwhile.
     """
 
     name: str
@@ -40,7 +41,7 @@ class Part:
 def bench_statistics(
     *, n_seeds: int, n_models: int, n_arms: int, n_test: int, metric: str
 ) -> Iterator[Part]:
-    """Write a table of predictions, then time all that lies between it and the verdict.
+    """Write a table of predictions, then time every step from it to the verdict.
 
     Args:
         n_seeds: Trainings per model and arm.
@@ -65,8 +66,7 @@ def bench_statistics(
         metric=metric,
         alpha=0.05,
         margin=0.03,
-        n_train=7.0 * n_test,
-        n_test=n_test,
+        sizes=Sizes(n_test=n_test, n_train=7.0 * n_test),
         classes=CLASSES,
         positive_class=CLASSES[-1],
     )

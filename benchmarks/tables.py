@@ -10,7 +10,7 @@ from benchmarks.actors import Speed
 from benchmarks.copies import Finding
 from benchmarks.exactness import Exactness
 from benchmarks.fidelity import Fidelity, weigh
-from benchmarks.ingest import Timing
+from benchmarks.ingest import ReadTiming
 from benchmarks.lime import LimeTiming
 from benchmarks.overhead import Overhead, fit_cost
 from benchmarks.statistics import Part
@@ -18,7 +18,7 @@ from benchmarks.stream import Streamed
 from benchmarks.sweep import Sweep
 
 
-def show_reading(console: Console, timings: Sequence[Timing]) -> None:
+def show_reading(console: Console, timings: Sequence[ReadTiming]) -> None:
     """Show how fast images were read; the first way is ours."""
     table = Table(box=box.SIMPLE)
     table.add_column("read by", no_wrap=True)

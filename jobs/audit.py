@@ -21,7 +21,7 @@ Ray counts as a failed job.
 
 import sys
 
-from osteo_ray.commands.job import run_job
+from osteo_ray.commands.entrypoint import run_entrypoint
 
 if __name__ == "__main__":
-    sys.exit(run_job("audit", sys.argv[1:]))
+    sys.exit(run_entrypoint("audit", sys.argv[1:]))

@@ -16,13 +16,13 @@ From anywhere, with retries and the driver's exit code: `osteo-ray submit explai
 
 The flags are those of `osteo-ray explain`. A job runs in a copy of the submitted folder that Ray
 deletes later, so --out is required and absolute, on storage that every node sees; the same holds
-for --data and --checkpoint. Exit codes: 0 done; 1 something failed, and submitting the same command
-again goes on from there; 2 bad input.
+for --data and --checkpoint. Exit codes: 0 done; 1 something failed; submit the same command
+again to resume; 2 bad input.
 """
 
 import sys
 
-from osteo_ray.commands.job import run_job
+from osteo_ray.commands.entrypoint import run_entrypoint
 
 if __name__ == "__main__":
-    sys.exit(run_job("explain", sys.argv[1:]))
+    sys.exit(run_entrypoint("explain", sys.argv[1:]))

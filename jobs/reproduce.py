@@ -15,13 +15,13 @@ From anywhere, with retries and the driver's exit code: `osteo-ray submit reprod
 
 The flags are those of `osteo-ray reproduce`. A job runs in a copy of the submitted folder that Ray
 deletes later, so the run is an absolute path, on storage that every node sees; the same holds for
---ledger and --out. Exit codes: 0 reproduced; 1 something failed, and submitting the same command
-again goes on from there; 2 bad input; 4 drift, which Ray counts as a failed job.
+--ledger and --out. Exit codes: 0 reproduced; 1 something failed; submit the same command
+again to resume; 2 bad input; 4 drift, which Ray counts as a failed job.
 """
 
 import sys
 
-from osteo_ray.commands.job import run_job
+from osteo_ray.commands.entrypoint import run_entrypoint
 
 if __name__ == "__main__":
-    sys.exit(run_job("reproduce", sys.argv[1:]))
+    sys.exit(run_entrypoint("reproduce", sys.argv[1:]))

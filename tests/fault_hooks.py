@@ -53,21 +53,25 @@ def _pause() -> None:
 
 
 def _patch_trials(module: ModuleType) -> None:
+    from osteo_ray.models.epochs import TrainingListener
+
     run_trial = module.run_trial
     train = module.train_classifier
 
-    def logged(trial: Any, experiment: Any, *rest: Any, **named: Any) -> None:
-        on_epoch = named.pop("on_epoch", lambda epoch: None)
-        rank = named["ranks"].rank if "ranks" in named else 0
-        unit = f"{trial}, rank {rank}" if "ranks" in named else str(trial)
+    def logged(trial: Any, experiment: Any, pixels: Any, worker: Any, listener: Any) -> None:
+        unit = f"{trial}, rank {worker.rank}" if worker.n_workers > 1 else str(trial)
 
-        def pause(epoch: Any) -> None:
-            log("epoch", f"{unit}, epoch {epoch.number}", "end")
-            _pause()
-            on_epoch(epoch)
+        class Pausing(TrainingListener):
+            def step_ended(self) -> None:
+                listener.step_ended()
+
+            def epoch_ended(self, epoch: Any) -> None:
+                log("epoch", f"{unit}, epoch {epoch.number}", "end")
+                _pause()
+                listener.epoch_ended(epoch)
 
         log("train", unit, "start")
-        run_trial(trial, experiment, *rest, on_epoch=pause, **named)
+        run_trial(trial, experiment, pixels, worker, Pausing())
         log("train", unit, "end")
 
     def diverging(classifier: Any, *rest: Any, **named: Any) -> Any:
@@ -77,10 +81,10 @@ def _patch_trials(module: ModuleType) -> None:
             next(classifier.parameters()).fill_(float("nan"))
         return train(classifier, *rest, **named)
 
-    def chosen(trial: Any, *rest: Any, **named: Any) -> None:
+    def chosen(trial: Any, *rest: Any) -> None:
         nan = trial.arm == os.environ.get("FAULT_NAN")
         module.train_classifier = diverging if nan else train
-        logged(trial, *rest, **named)
+        logged(trial, *rest)
 
     module.run_trial = chosen
 
@@ -125,7 +129,7 @@ def _patch_ingest(module: ModuleType) -> None:
 
 _PATCHES: dict[str, Callable[[ModuleType], None]] = {
     "osteo_ray.pipeline.compare.trials": _patch_trials,
-    "osteo_ray.pipeline.ingest.reading": _patch_ingest,
+    "osteo_ray.pipeline.ingest.blocks": _patch_ingest,
     "osteo_ray.pipeline.explain.actor": _patch_explainer,
 }
 

@@ -49,7 +49,7 @@ class Head:
         for pid in _list_descendants(self.process.pid):
             with contextlib.suppress(OSError):
                 words = Path(f"/proc/{pid}/cmdline").read_bytes().decode().split("\0")
-                if "osteo_ray.commands.job" in words and str(run) in words:
+                if "osteo_ray.commands.entrypoint" in words and str(run) in words:
                     found.append(pid)
         return found
 

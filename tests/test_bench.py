@@ -19,14 +19,17 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.config.build import build
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.phantoms.sets import write_phantoms
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.checkpoint import Checkpoint
 from osteo_ray.models.classifier import build_classifier, save_classifier
 
+PHANTOMS = PhantomSettings(n_images=4, size_px=64, duplicate_share=0.0)
+
 
 @pytest.mark.ray
 def test_masks_are_those_of_the_package(local_ray: None, tmp_path: Path) -> None:
-    write_phantoms(tmp_path / "phantoms", n_images=3, size_px=64, duplicate_share=0.0)
+    write_phantoms(tmp_path / "phantoms", PHANTOMS)
     classifier = build_classifier(
         "test_byobnet", n_classes=2, image_size=64, weights="none", seed=3
     )
@@ -102,7 +105,7 @@ class TestFidelity:
 
     @pytest.mark.ray
     def test_same_images_whatever_process(self, local_ray: None, tmp_path: Path) -> None:
-        write_phantoms(tmp_path / "phantoms", n_images=3, size_px=64, duplicate_share=0.0)
+        write_phantoms(tmp_path / "phantoms", PHANTOMS)
         checkpoint = tmp_path / "model.safetensors"
         classifier = build_classifier(
             "test_byobnet", n_classes=2, image_size=64, weights="none", seed=3

@@ -6,8 +6,9 @@ import pytest
 from scipy import stats
 from sklearn.metrics import cohen_kappa_score
 
-from osteo_ray.statistics.chance import hold_against_chance, measure_chance
+from osteo_ray.statistics.chance import compare_with_chance, measure_chance
 from osteo_ray.statistics.predictions import Predictions, encode_predictions
+from osteo_ray.statistics.sizes import Sizes
 
 
 def test_chance_is_that_of_kappa() -> None:
@@ -35,28 +36,34 @@ def _predict(hits: list[list[bool]]) -> Predictions:
 
 def test_arm_is_held_against_chance_seed_by_seed() -> None:
     hits = [[True] * 8, [True] * 6 + [False] * 2, [True] * 4 + [False] * 4]
-    found = hold_against_chance(_predict(hits), "m", "a", n_test=0, n_train=1)
+    found = compare_with_chance(_predict(hits), "m", "a", sizes=Sizes(n_test=0, n_train=1))
     assert found.excess == pytest.approx(np.mean([0.5, 0.25, 0.0]))
     expected = stats.ttest_1samp([0.5, 0.25, 0.0], 0, alternative="greater")
     assert found.p == pytest.approx(expected.pvalue)
     assert found.is_above(0.2) is True
     assert found.is_above(0.01) is False
     worse = [[not hit for hit in of_seed] for of_seed in hits]
-    below = hold_against_chance(_predict(worse), "m", "a", n_test=0, n_train=1)
+    below = compare_with_chance(_predict(worse), "m", "a", sizes=Sizes(n_test=0, n_train=1))
     assert below.p is not None
     assert below.p > 0.5
 
 
 def test_seeds_that_are_alike_are_told_by_their_signs() -> None:
-    found = hold_against_chance(_predict([[True] * 4] * 3), "m", "a", n_test=1, n_train=9)
+    found = compare_with_chance(
+        _predict([[True] * 4] * 3), "m", "a", sizes=Sizes(n_test=1, n_train=9)
+    )
     assert (found.excess, found.p) == (0.5, 1 / 8)
-    never = hold_against_chance(_predict([[False] * 4] * 3), "m", "a", n_test=1, n_train=9)
+    never = compare_with_chance(
+        _predict([[False] * 4] * 3), "m", "a", sizes=Sizes(n_test=1, n_train=9)
+    )
     assert never.p == 1.0
 
 
 def test_what_cannot_be_told_is_said() -> None:
-    one = hold_against_chance(_predict([[True] * 4]), "m", "a", n_test=1, n_train=9)
+    one = compare_with_chance(_predict([[True] * 4]), "m", "a", sizes=Sizes(n_test=1, n_train=9))
     assert (one.excess, one.p, one.note) == (0.5, None, "A test needs 2 seeds; a has 1.")
     assert one.is_above(0.05) is None
-    none = hold_against_chance(_predict([[True] * 4]), "m", "other", n_test=1, n_train=9)
+    none = compare_with_chance(
+        _predict([[True] * 4]), "m", "other", sizes=Sizes(n_test=1, n_train=9)
+    )
     assert (none.excess, none.p) == (None, None)

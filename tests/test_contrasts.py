@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import fields, replace
 from typing import Any
 
 import numpy as np
@@ -11,18 +12,18 @@ import pytest
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.statistics.bootstrap import draw_weights, estimate_interval
-from osteo_ray.statistics.contrasts import LOWER_IS_BETTER, Contrast, compare_arms
-from osteo_ray.statistics.metrics import compute_results
+from osteo_ray.statistics.contrasts import Contrast, ContrastPlan, compare_arms
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.posterior import correlated_posterior
 from osteo_ray.statistics.predictions import NAMES, encode_predictions
 from osteo_ray.statistics.resampling import Resampled, resample_metric
+from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.share import share_explained
 from osteo_ray.statistics.significance import equivalence_p, non_inferiority_p, sign_flip_p
+from osteo_ray.statistics.sizes import Sizes
 
 CLASSES = ["normal", "worn"]
-PLAN: dict[str, Any] = {
-    "metric": "accuracy", "alpha": 0.05, "margin": 0.03, "n_train": 112.0, "n_test": 16.0
-}  # fmt: skip
+PLAN = ContrastPlan("accuracy", 0.05, 0.03, Sizes(n_test=16.0, n_train=112.0))
 PAIRS = [("lime", "original"), ("random_mask", "original"), ("lime", "random_mask")]
 SKILLS = {"original": 0.3, "lime": 2.0, "random_mask": 1.2}
 
@@ -70,9 +71,10 @@ def _results(predictions: pa.Table) -> pd.DataFrame:
 
 
 def _compare(predictions: pa.Table, **changes: Any) -> list[Contrast]:
-    settings = {**PLAN, "pairs": PAIRS, **changes}
-    resampled = _resample(predictions, settings["metric"])
-    return compare_arms(_results(predictions), **{"resampled": resampled, **settings})
+    named = {field.name for field in fields(ContrastPlan)} & set(changes)
+    plan = replace(PLAN, **{name: changes.pop(name) for name in named})
+    settings = {"pairs": PAIRS, "resampled": _resample(predictions, plan.metric), **changes}
+    return compare_arms(_results(predictions), plan, **settings)
 
 
 @pytest.mark.parametrize("metric", ["accuracy", "f1", "auc", "brier", "calibration_error"])
@@ -136,9 +138,9 @@ def test_figures_of_a_contrast() -> None:
     variance = interval.from_images + interval.from_seeds
     assert first.variance_from_images == pytest.approx(interval.from_images / variance)
     assert first.p_sign_flip == sign_flip_p(differences)
-    assert first.p_non_inferiority == non_inferiority_p(differences, 0.03, 16, 112)
+    assert first.p_non_inferiority == non_inferiority_p(differences, 0.03, PLAN.sizes)
     assert first.improvement == np.mean(np.sign(differences) / 2 + 0.5)
-    posterior = correlated_posterior(differences, margin=0.03, n_test=16, n_train=112)
+    posterior = correlated_posterior(differences, PLAN.sizes, margin=0.03)
     assert posterior is not None
     assert (
         first.probability_worse, first.probability_equivalent, first.probability_better
@@ -153,11 +155,11 @@ def test_contrasts_are_those_asked_for() -> None:
 
 
 def test_where_less_is_better_a_fall_is_a_gain() -> None:
-    assert "brier" in LOWER_IS_BETTER
+    assert not METRICS["brier"].higher_is_better
     results = _results(_predict())
     results["brier"] = 1 - results["accuracy"]
     up, down = (
-        compare_arms(results, **{**PLAN, "pairs": PAIRS, "metric": metric})[0]
+        compare_arms(results, replace(PLAN, metric=metric), pairs=PAIRS)[0]
         for metric in ("accuracy", "brier")
     )
     assert down.difference == pytest.approx(-(up.difference or 0))
@@ -202,10 +204,10 @@ def test_identical_arms_are_no_tiny_p() -> None:
     assert (first.p_corrected_t, first.p_sign_flip, first.improvement) == (1.0, 1.0, 0.5)
     assert (first.probability_better, first.variance_from_images) == (None, None)
     assert "tested as if they differed on one image of one seed" in (first.note or "")
-    once = np.array([1 / PLAN["n_test"], 0, 0, 0, 0, 0])
-    sizes = (PLAN["margin"], PLAN["n_test"], PLAN["n_train"])
-    assert first.p_non_inferiority == pytest.approx(non_inferiority_p(once, *sizes))
-    assert first.p_equivalence == pytest.approx(equivalence_p(once, *sizes))
+    once = np.array([1 / PLAN.sizes.n_test, 0, 0, 0, 0, 0])
+    bound = (PLAN.margin, PLAN.sizes)
+    assert first.p_non_inferiority == pytest.approx(non_inferiority_p(once, *bound))
+    assert first.p_equivalence == pytest.approx(equivalence_p(once, *bound))
     assert first.p_non_superiority == first.p_equivalence > 0
 
 
@@ -215,7 +217,7 @@ def test_left_out_seeds_are_named() -> None:
     results.loc[(results["arm"] == "lime") & (results["seed"] == 4), "accuracy"] = math.nan
     results = results[~((results["arm"] == "original") & results["seed"].isin([0, 6]))]
     resampled = _resample(predictions)
-    contrasts = compare_arms(results, **PLAN, pairs=PAIRS, resampled=resampled)
+    contrasts = compare_arms(results, PLAN, pairs=PAIRS, resampled=resampled)
     assert contrasts[0].seeds == (1, 2, 3, 5, 7)
     assert (contrasts[0].note or "").startswith(
         "Left out, as an arm is missing: seeds 0, 6. "
@@ -278,10 +280,10 @@ def test_refuses_results_of_two_runs() -> None:
     results = _results(_predict())
     mixed = results.copy()
     mixed.loc[(mixed["arm"] == "lime") & (mixed["seed"] == 1), "n_images"] = 99
-    with pytest.raises(InputError, match="speak of 99 and of 16 images"):
-        compare_arms(mixed, **PLAN, pairs=PAIRS)
+    with pytest.raises(InputError, match="results have 99 and 16 images"):
+        compare_arms(mixed, PLAN, pairs=PAIRS)
     with pytest.raises(ValueError, match="one row per model, seed and arm"):
-        compare_arms(pd.concat([results, results]), **PLAN, pairs=PAIRS)
+        compare_arms(pd.concat([results, results]), PLAN, pairs=PAIRS)
 
 
 def test_refuses_draws_of_another_metric() -> None:
@@ -298,7 +300,7 @@ def test_no_predictions_at_all() -> None:
 def test_share_is_the_ratio_of_the_gains() -> None:
     predictions = _predict(n_seeds=12)
     results, resampled = _results(predictions), _resample(predictions)
-    lime, random, _ = compare_arms(results, **PLAN, pairs=PAIRS)
+    lime, random, _ = compare_arms(results, PLAN, pairs=PAIRS)
     share = share_explained(results, resampled, model="m", arm="lime", control="random_mask")
     assert lime.difference is not None
     assert random.difference is not None
@@ -319,7 +321,7 @@ def test_no_gain_has_no_share() -> None:
         _results(predictions), _resample(predictions), model="m", arm="lime", control="random_mask"
     )
     assert (share.share, share.low, share.high) == (None, None, None)
-    assert share.note == "No share: the gain is not sure to differ from 0, so any share would fit."
+    assert share.note == "No share: the gain may be 0, and then any share would fit."
 
 
 @pytest.mark.parametrize("n_seeds", [0, 1])

@@ -11,13 +11,14 @@ from scipy import stats
 
 from osteo_ray.experiment.comparison import Analysis, analyse
 from osteo_ray.statistics.descriptive import summarize_arms, summarize_seeds
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs
 from osteo_ray.statistics.predictions import Predictions, encode_predictions
+from osteo_ray.statistics.results_table import compute_results
+from osteo_ray.statistics.sizes import Sizes
 
 CLASSES = ["normal", "worn"]
 ARMS = ("original", "lime")
-SIZES: dict[str, Any] = {"n_test": 20.0, "n_train": 60.0, "alpha": 0.05}
+SIZES: dict[str, Any] = {"sizes": Sizes(n_test=20.0, n_train=60.0), "alpha": 0.05}
 PLAN: dict[str, Any] = {"models": ["m"], "seeds": [0, 1], "alpha": 0.05}
 
 
@@ -57,7 +58,7 @@ def test_interval_ends_where_the_metric_ends() -> None:
     values = np.array([0.1, 0.9])
     found = summarize_seeds(values, np.arange(2), **SIZES)
     assert (found.low, found.high) == (0, 1)
-    assert summarize_seeds(values - 1, np.arange(2), **SIZES, least=-1.0).low == -1
+    assert summarize_seeds(values - 1, np.arange(2), **SIZES, lowest=-1.0).low == -1
 
 
 @pytest.mark.parametrize(
@@ -69,8 +70,8 @@ def test_interval_ends_where_the_metric_ends() -> None:
             [0.5, np.nan],
             "Undefined for seed 8. An interval needs at least 2 seeds, but there is 1.",
         ),
-        ([0.5, 0.5], "All seeds have the same value: without spread, no interval."),
-        ([0.0, 0.0], "All seeds have the same value: without spread, no interval."),
+        ([0.5, 0.5], "All seeds have the same value, so there is no interval."),
+        ([0.0, 0.0], "All seeds have the same value, so there is no interval."),
         ([np.nan, 0.5, np.nan, 0.6], "Undefined for seeds 7, 9."),
     ],
 )
@@ -148,7 +149,7 @@ def test_operating_points_say_what_is_missing() -> None:
     assert found["threshold"] is found["sensitivity_at_threshold"] is None
     assert describe(rows[test])["note"] == "No threshold: there are no validation images."
     found = describe(rows.assign(p_worn=0.7, p_normal=0.3))
-    assert found["note"] == "At the threshold all test images are called the same."
+    assert found["note"] == "At the threshold, all test images are called the same class."
     assert found["npv_at_threshold"] is None
 
 

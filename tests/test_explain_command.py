@@ -17,11 +17,12 @@ from PIL import Image
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import MASKS, READ_IMAGES, list_parts, read_json, read_parts, write_table
+from osteo_ray.commands.entrypoint import run_entrypoint
 from osteo_ray.commands.explain import parse_explain
-from osteo_ray.commands.job import run_job
 from osteo_ray.commands.main import main
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import write_phantoms
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.explain.jobs import Explainable, list_kinds, plan_job
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.checkpoint import Checkpoint
@@ -40,7 +41,8 @@ LIME = [part for name, value in BOUNDED.items() for part in (f"--lime.{name}", s
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of images, without subfolders: phantoms, a blank one, and no image at all."""
     root = tmp_path_factory.mktemp("images")
-    write_phantoms(root / "phantoms", n_images=N_PHANTOMS, size_px=80, duplicate_share=0.0)
+    settings = PhantomSettings(n_images=N_PHANTOMS, size_px=80, duplicate_share=0.0)
+    write_phantoms(root / "phantoms", settings)
     flat = root / "flat"
     flat.mkdir()
     for path in (root / "phantoms" / "images").rglob("*.png"):
@@ -423,5 +425,5 @@ class TestSettings:
 def test_job_refuses_what_it_cannot_use(
     flags: list[str], expected: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_job("explain", flags) == 2
+    assert run_entrypoint("explain", flags) == 2
     assert expected in capfd.readouterr().err

@@ -23,13 +23,13 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import IMAGES, MASKS, PIXELS, SPLITS, read_json, write_json, write_table
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config
+from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.masks import pack_mask
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment, plan_trials
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.trials import _make_sets
-from osteo_ray.pipeline.ingest.reading import decode
 from osteo_ray.report.export import export_run
 from osteo_ray.report.export_forms import FORMS, Form, read_export
 

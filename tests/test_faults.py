@@ -39,7 +39,8 @@ from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import PIXELS, read_parts
 from osteo_ray.data.phantoms.sets import write_phantoms
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.trials import Experiment, plan_trials
 from osteo_ray.pipeline.ingest.reading import ingest_images
 
@@ -174,7 +175,7 @@ def test_image_that_kills_its_process_is_set_aside(
 def test_image_that_kills_the_process_that_reads_it_is_refused(
     cluster, log: Log, tmp_path: Path
 ) -> None:
-    write_phantoms(tmp_path / "knees", n_images=40, size_px=48, seed=1)
+    write_phantoms(tmp_path / "knees", PhantomSettings(n_images=40, size_px=48, seed=1))
     source = open_source(str(tmp_path / "knees" / "images"))
     poison = sorted(source.items["path"])[7]
     with connected(cluster, log, FAULT_POISON=poison):
@@ -182,7 +183,7 @@ def test_image_that_kills_the_process_that_reads_it_is_refused(
     (refused,) = found.rejects.to_dict("records")
     assert refused == {
         "path": poison,
-        "reason": "the process that read this image alone died 3 times",
+        "reason": "the process that read only this image died 3 times",
     }
     assert sorted([*found.images["path"], poison]) == sorted(source.items["path"])
     assert len(read_parts(tmp_path / "pixels", PIXELS)) == len(found.images)

@@ -165,7 +165,7 @@ def test_driver_killed_in_every_stage(log: Log, tmp_path: Path) -> None:
             kept = {} if stage == "read" else list_artifacts(out)
             if number == signal.SIGTERM:
                 assert driver.returncode == 1
-                assert "Failed: Stopped by SIGTERM. A run keeps what it finished" in printed
+                assert "Failed: Stopped by SIGTERM. What finished is kept" in printed
                 assert time.monotonic() - sent < 20
             assert (out / "config.yaml").exists() == (stage != "read")
         finish(out, environment)

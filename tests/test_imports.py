@@ -35,7 +35,6 @@ COMPUTING = {"models", "explain", "benchmarks"}
 """Rooms that may import PyTorch when they are imported; elsewhere only what workers run does."""
 RUN_BY_WORKERS = {
     "osteo_ray.pipeline.compare.in_process",
-    "osteo_ray.pipeline.compare.trials",
     "osteo_ray.pipeline.explain.actor",
     "osteo_ray.pipeline.validate.stripe_net",
 }
@@ -132,10 +131,10 @@ def list_importers(package: str, *, at_import: bool | None = None) -> set[str]:
 def test_source_is_read_as_it_should_be() -> None:
     # Guards the tests below against a reader that sees nothing.
     imports = list_imports()
-    assert Import("osteo_ray.pipeline.compare.trials", "torch", True) in imports
+    assert Import("osteo_ray.models.training", "torch", True) in imports
     assert Import("osteo_ray.data.masks", "torch", False) in imports
     assert Import("osteo_ray.report.page", "osteo_ray.report.figures", True) in imports
-    assert Import("jobs.compare", "osteo_ray.commands.job", True) in imports
+    assert Import("jobs.compare", "osteo_ray.commands.entrypoint", True) in imports
 
 
 def test_every_room_has_a_floor() -> None:

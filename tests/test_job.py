@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 from ray_heads import ROOT, Head
 
-from osteo_ray.commands.job import run_job
-from osteo_ray.commands.jobs import JOBS, check_job
+from osteo_ray.commands.entrypoint import run_entrypoint
 from osteo_ray.commands.submit import parse_submit
+from osteo_ray.commands.submittable import SUBMITTABLE, check_submittable
 
 SMALLEST = (
     *("--models", "test_byobnet", "--arms", "original", "lime"),
@@ -60,23 +60,25 @@ def test_job_with_an_unknown_arm_fails_and_says_so(head: Head, tmp_path: Path) -
 def test_job_refuses_paths_in_its_own_folder(
     flags: list[str], expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert run_job("compare", flags) == 2
+    assert run_entrypoint("compare", flags) == 2
     assert expected in capsys.readouterr().err
 
 
 def test_other_jobs_refuse_them_too(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_job("audit", ["knees", "--out", "/shared/audit"]) == 2
+    assert run_entrypoint("audit", ["knees", "--out", "/shared/audit"]) == 2
     assert "Expected an absolute --data" in capsys.readouterr().err
-    assert run_job("explain", ["--checkpoint", "a.safetensors", "--out", "/shared/masks"]) == 2
+    assert (
+        run_entrypoint("explain", ["--checkpoint", "a.safetensors", "--out", "/shared/masks"]) == 2
+    )
     assert "Expected an absolute --checkpoint" in capsys.readouterr().err
-    assert run_job("reproduce", ["runs/knees"]) == 2
+    assert run_entrypoint("reproduce", ["runs/knees"]) == 2
     assert "Expected an absolute --run" in capsys.readouterr().err
-    assert run_job("reproduce", ["/shared/knees", "--out", "work"]) == 2
+    assert run_entrypoint("reproduce", ["/shared/knees", "--out", "work"]) == 2
     assert "Expected an absolute --out" in capsys.readouterr().err
-    assert run_job("reproduce", []) == 2
+    assert run_entrypoint("reproduce", []) == 2
     assert "Expected a run directory" in capsys.readouterr().err
-    assert run_job("phantom", ["/shared/knees"]) == 2
-    assert "Expected a job among compare, " in capsys.readouterr().err
+    assert run_entrypoint("phantom", ["/shared/knees"]) == 2
+    assert "Expected a command that can run as a job (compare, " in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(
@@ -91,15 +93,15 @@ def test_other_jobs_refuse_them_too(capsys: pytest.CaptureFixture[str]) -> None:
     ],
 )
 def test_report_is_named(words: tuple[str, ...], report: str) -> None:
-    assert check_job(words[0], words[1:]) == report
+    assert check_submittable(words[0], words[1:]) == report
 
 
 def test_job_shows_its_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_job("compare", ["--help"]) == 0
+    assert run_entrypoint("compare", ["--help"]) == 0
     assert "--lime-samples" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", JOBS)
+@pytest.mark.parametrize("name", SUBMITTABLE)
 def test_commands_of_the_docstring_are_whole_and_parse(name: str) -> None:
     text = (ROOT / "jobs" / f"{name}.py").read_text(encoding="utf-8").split('"""')[1]
     blocks = re.findall(r"\n((?:    .*\n)+)", text)
@@ -113,11 +115,11 @@ def test_commands_of_the_docstring_are_whole_and_parse(name: str) -> None:
     for words in commands:
         assert words[:6] == ["ray", "job", "submit", "--working-dir", ".", "--"]
         assert words[6:8] == ["python", f"jobs/{name}.py"]
-        assert check_job(name, words[8:]).startswith("/")
+        assert check_submittable(name, words[8:]).startswith("/")
 
 
 def test_every_job_has_a_script() -> None:
-    assert {path.stem for path in (ROOT / "jobs").glob("*.py")} == set(JOBS)
+    assert {path.stem for path in (ROOT / "jobs").glob("*.py")} == set(SUBMITTABLE)
 
 
 @pytest.mark.parametrize(("page", "n"), [("cluster.md", 6), ("reproduce.md", 3)])
@@ -128,4 +130,4 @@ def test_submit_commands_of_the_pages_parse(page: str, n: int) -> None:
     assert len(commands) == n
     for command in commands:
         options = parse_submit(shlex.split(re.split(r" >>|\"\]", command)[0]))
-        assert check_job(options.job, options.arguments)
+        assert check_submittable(options.command, options.arguments)

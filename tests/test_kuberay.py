@@ -15,7 +15,7 @@ import ray
 import yaml
 from kuberay_schema import SCHEMAS
 
-from osteo_ray.commands.jobs import JOBS, check_job
+from osteo_ray.commands.submittable import SUBMITTABLE, check_submittable
 
 ROOT = Path(__file__).parents[1]
 FOLDER = ROOT / "jobs" / "kuberay"
@@ -212,7 +212,7 @@ def _list_commands() -> list[list[str]]:
         for resource in _load(name):
             for text in _find(resource, "entrypoint"):
                 words = shlex.split(text)
-                assert words[:3] == ["python", "-m", "osteo_ray.commands.job"]
+                assert words[:3] == ["python", "-m", "osteo_ray.commands.entrypoint"]
                 commands.append(words[3:])
             for container in (each for pod in _find(resource, "containers") for each in pod):
                 if "command" in container:
@@ -227,8 +227,8 @@ def test_commands_parse() -> None:
     commands = _list_commands()
     assert sorted(words[0] for words in commands) == ["compare", "reproduce", "reproduce"]
     for name, *flags in commands:
-        if name in JOBS:
-            assert check_job(name, flags).startswith("/shared/")
+        if name in SUBMITTABLE:
+            assert check_submittable(name, flags).startswith("/shared/")
 
 
 def test_schedules_reach_the_cluster_that_stays() -> None:

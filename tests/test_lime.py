@@ -11,6 +11,7 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
 from osteo_ray.data.phantoms.sets import make_phantoms
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.explain import lime as fast_lime
 from osteo_ray.explain.lime import (
     LimeExplanation,
@@ -56,7 +57,9 @@ def predict_texture(images: torch.Tensor) -> torch.Tensor:
 
 
 def render_phantom(number: int, size_px: int) -> np.ndarray:
-    return list(make_phantoms(n_images=4, size_px=size_px, duplicate_share=0.0))[number].image
+    return list(make_phantoms(PhantomSettings(n_images=4, size_px=size_px, duplicate_share=0.0)))[
+        number
+    ].image
 
 
 class RecordingExplainer(lime.lime_image.LimeImageExplainer):

@@ -24,13 +24,15 @@ from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config
 
 QUICK = Timing(beat=0.2, patience=1.5, settle=0.4)
+IMPATIENT = Timing(beat=0.1, patience=0.4, settle=0.1)
+"""For a lock that nobody renews."""
 HOLD = """
-import sys, time
-from osteo_ray.lock import Timing, hold
-from osteo_ray.storage import locate
+import sys
+from osteo_ray.base.lock import Timing, hold
+from osteo_ray.base.storage import locate
 with hold(locate(sys.argv[1]), timing=Timing(beat=0.2, patience=1.5, settle=0.4)):
     print("held", flush=True)
-    time.sleep(600)
+    sys.stdin.read()
 """
 
 
@@ -56,7 +58,8 @@ def start() -> Iterator[Start]:
 
     def run(place: Place) -> "subprocess.Popen[str]":
         command = [sys.executable, "-c", HOLD, str(place)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
+        pipe = subprocess.PIPE
+        process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         started.append(process)
         assert process.stdout is not None
         assert process.stdout.readline() == "held\n"
@@ -142,8 +145,8 @@ def test_elsewhere_and_silent_is_taken_over_after_a_while(place: Place) -> None:
     write_holder(place, make_foreign(beats=7, since="2099-01-01T00:00:00+0000"))
     started = time.monotonic()
     said: list[str] = []
-    with hold(place, said.append, QUICK):
-        assert time.monotonic() - started >= QUICK.patience
+    with hold(place, said.append, IMPATIENT):
+        assert time.monotonic() - started >= IMPATIENT.patience
         assert read_holder(place).pid == os.getpid()
     assert "on elsewhere since 2099" in said[0]
 
@@ -182,9 +185,9 @@ def test_given_back_while_it_is_watched(tmp_path: Path) -> None:
 def test_a_lock_that_cannot_be_read_counts_as_silent(tmp_path: Path, content: str) -> None:
     (tmp_path / LOCK).write_text(content)
     said: list[str] = []
-    with hold(tmp_path, said.append, QUICK):
+    with hold(tmp_path, said.append, IMPATIENT):
         pass
-    assert "a lock that cannot be read" in said[0]
+    assert "a process that left an unreadable lock" in said[0]
 
 
 def test_taken_over_stops_the_work(place: Place) -> None:
@@ -230,7 +233,7 @@ def test_a_stopped_process_that_wakes_finds_its_place_taken(place: Place, start:
     stopped = read_holder(place)
     # Seen from elsewhere: here, the process is still there.
     write_holder(place, replace(stopped, machine="other boot"))
-    with hold(place, timing=QUICK):
+    with hold(place, timing=IMPATIENT):
         process.send_signal(signal.SIGCONT)
         assert process.wait(60) == 1
         assert read_holder(place).pid == os.getpid()
@@ -252,12 +255,15 @@ def test_storage_that_is_away_for_a_while_is_no_loss(
 
 
 def test_of_several_at_once_one_wins(place: Place) -> None:
-    code = HOLD.replace("time.sleep(600)", "time.sleep(8)")
-    command = [sys.executable, "-c", code, str(place)]
+    command = [sys.executable, "-c", HOLD, str(place)]
+    pipe = subprocess.PIPE
     several = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-        for _ in range(3)
+        subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(3)
     ]
+    until = time.monotonic() + 60
+    while sum(process.poll() is None for process in several) > 1 and time.monotonic() < until:
+        time.sleep(0.05)
+    # Only now may the winner end: so the others met a lock that was held all along.
     printed = [process.communicate() for process in several]
     codes = sorted(process.returncode for process in several)
     assert codes.count(0) == 1, printed
@@ -298,3 +304,9 @@ def test_a_lock_alone_is_no_obstacle(tmp_path: Path) -> None:
     write_holder(tmp_path, make_foreign())
     assert locate_run(build_config({"out": str(tmp_path)})).root == tmp_path
     assert asdict(read_holder(tmp_path))["host"] == "elsewhere"
+
+
+def test_a_lock_that_another_creates_first_is_left_alone(tmp_path: Path) -> None:
+    write_holder(tmp_path, make_foreign(token="first"))
+    assert lock._create(tmp_path / LOCK, Holder.describe_self(), QUICK) is False
+    assert read_holder(tmp_path).token == "first"

@@ -11,6 +11,7 @@ from osteo_ray.config.build import build_config
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.comparison import Analysis
 from osteo_ray.experiment.looks import describe_looks, spend_alpha, take_look
+from osteo_ray.statistics.sizes import Sizes
 
 
 def make_config(**statistics: Any) -> CompareConfig:
@@ -41,7 +42,7 @@ def make_results(gain: float, n_seeds: int, sd: float = 0.01) -> pd.DataFrame:
 
 ANALYSIS = Analysis(
     models=("m",), arms=("original", "lime"), seeds=tuple(range(4)), metric="accuracy", alpha=0.05,
-    margin=0.03, n_train=70.0, n_test=10.0, classes=("n", "w"), positive_class="w",
+    margin=0.03, sizes=Sizes(n_test=10.0, n_train=70.0), classes=("n", "w"), positive_class="w",
 )  # fmt: skip
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from osteo_ray.base.errors import IncompleteError, InputError
+from osteo_ray.base.progress import listening, tell_progress
 from osteo_ray.cluster.placement import Slot, describe_shortage, lay_out
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.build import build_config
@@ -111,7 +112,7 @@ import ray
 from clusters import add_node, start_cluster
 from osteo_ray.cluster import plan_resources
 from osteo_ray.config.groups import ResourceSettings
-from osteo_ray.errors import InputError
+from osteo_ray.base.errors import InputError
 
 with start_cluster() as cluster:
     ray.init(address=cluster.address, log_to_driver=False)
@@ -226,6 +227,19 @@ def test_stage_that_beats_goes_on(local_ray: None) -> None:
         ray.get(ray.remote(num_cpus=0)(lambda: None).remote())  # a process is there
         beat()
         assert ray.get(work.remote(beat)) == 30
+
+
+@pytest.mark.ray
+def test_what_a_watched_block_tells_is_a_beat_and_is_heard(local_ray: None) -> None:
+    from osteo_ray.cluster.watchdog import watch
+
+    told: list[tuple[str, int, int]] = []
+    with listening(lambda *what: told.append(what)), watch("the reading", 60) as beat:
+        assert beat.told_at == float("-inf")
+        tell_progress("read images", 1, 2)
+        assert beat.told_at > float("-inf")
+    tell_progress("read images", 2, 2)
+    assert told == [("read images", 1, 2)]
 
 
 @pytest.mark.ray

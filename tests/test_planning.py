@@ -11,6 +11,7 @@ from statsmodels.stats.power import TTestPower
 from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_fold_splits, assign_splits
 from osteo_ray.experiment.costs import Hours, Parts, Work, count_parts, count_work, estimate_hours
 from osteo_ray.experiment.planning import Design, assess, assume_sd, read_pilot
+from osteo_ray.statistics.sizes import Sizes
 
 DESIGN = Design(
     metric="accuracy",
@@ -21,8 +22,7 @@ DESIGN = Design(
     n_contrasts=1,
     power=0.8,
     n_seeds=10,
-    n_train=520,
-    n_test=74,
+    sizes=Sizes(n_test=74, n_train=520),
     sd=0.04,
 )
 PARTS = Parts(train=70, validation=20, test=10)
@@ -33,7 +33,9 @@ PARTS = Parts(train=70, validation=20, test=10)
 
 @pytest.mark.parametrize("n_seeds", [2, 10, 34])
 def test_without_test_images_power_is_that_of_statsmodels(n_seeds: int) -> None:
-    design = replace(DESIGN, n_test=0, n_seeds=n_seeds, effect=0.02)  # d_z 0.5
+    design = replace(
+        DESIGN, sizes=Sizes(n_test=0, n_train=520), n_seeds=n_seeds, effect=0.02
+    )  # d_z 0.5
     reference = TTestPower().power(0.5, n_seeds, 0.05, alternative="larger")
     one_sided = replace(design, alpha=0.1)  # statsmodels adds the other tail to two-sided tests
     assert _find_power(one_sided) == pytest.approx(reference, abs=1e-6)

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from osteo_ray.statistics.posterior import correlated_posterior, improvement_share
+from osteo_ray.statistics.sizes import Sizes
 
 
 @pytest.mark.parametrize(("folds", "runs"), [(5, 1), (10, 1), (5, 4), (10, 3)])
@@ -13,7 +14,9 @@ def test_cross_validation_is_baycomp(folds: int, runs: int, margin: float) -> No
     rng = np.random.default_rng(folds * runs)
     baseline, arm = rng.normal(0.80, 0.03, folds * runs), rng.normal(0.82, 0.03, folds * runs)
     worse, equivalent, better = baycomp.two_on_single(baseline, arm, rope=margin, runs=runs)
-    found = correlated_posterior(arm - baseline, margin=margin, n_test=1, n_train=folds - 1)
+    found = correlated_posterior(
+        arm - baseline, margin=margin, sizes=Sizes(n_test=1, n_train=folds - 1)
+    )
     assert found is not None
     assert (found.worse, found.equivalent, found.better) == pytest.approx(
         (worse, equivalent, better), abs=1e-12
@@ -22,8 +25,8 @@ def test_cross_validation_is_baycomp(folds: int, runs: int, margin: float) -> No
 
 def test_sign_swaps_worse_and_better() -> None:
     differences = np.array([0.02, 0.01, 0.05, -0.01])
-    gain = correlated_posterior(differences, margin=0.01, n_test=1, n_train=7)
-    loss = correlated_posterior(-differences, margin=0.01, n_test=1, n_train=7)
+    gain = correlated_posterior(differences, margin=0.01, sizes=Sizes(n_test=1, n_train=7))
+    loss = correlated_posterior(-differences, margin=0.01, sizes=Sizes(n_test=1, n_train=7))
     assert gain is not None
     assert loss is not None
     assert (gain.worse, gain.better) == pytest.approx((loss.better, loss.worse))
@@ -32,13 +35,16 @@ def test_sign_swaps_worse_and_better() -> None:
 
 @pytest.mark.parametrize("value", [0.0, 0.02])
 def test_no_spread_is_no_certainty(value: float) -> None:
-    assert correlated_posterior(np.full(6, value), margin=0.01, n_test=1, n_train=7) is None
+    assert (
+        correlated_posterior(np.full(6, value), margin=0.01, sizes=Sizes(n_test=1, n_train=7))
+        is None
+    )
 
 
 @pytest.mark.parametrize("margin", [0.0, -0.1, float("nan")])
 def test_refuses_margin(margin: float) -> None:
     with pytest.raises(ValueError, match="positive `margin`"):
-        correlated_posterior(np.array([0.1, 0.2]), margin=margin, n_test=1, n_train=7)
+        correlated_posterior(np.array([0.1, 0.2]), margin=margin, sizes=Sizes(n_test=1, n_train=7))
 
 
 @pytest.mark.parametrize(

@@ -1,13 +1,14 @@
 """What progress says, and the time left by a clock that the test turns."""
 
 import io
+from contextlib import suppress
 from typing import Any
 
 import pytest
 from rich.console import Console
 
 from osteo_ray.base import progress
-from osteo_ray.base.progress import JobProgress, Stage
+from osteo_ray.base.progress import JobProgress, Stage, listening, tell_progress
 
 
 class Clock:
@@ -133,6 +134,47 @@ def test_stage_that_is_done_already_gets_one_line(job: JobProgress, text: io.Str
     with job.showing(_make_stages(done=4.0)), job.stage("Train"):
         pass
     assert text.getvalue().splitlines() == ["[12:00:00] Train: 4/4 trials done in 0 s"]
+
+
+# What is told from wherever the work is done
+
+
+def test_what_is_told_without_a_listener_goes_nowhere() -> None:
+    tell_progress("read images", 1, 2)
+
+
+def test_innermost_listener_hears_and_the_outer_one_is_back_afterwards() -> None:
+    outer: list[tuple[str, int, int]] = []
+    inner: list[tuple[str, int, int]] = []
+    with listening(lambda *told: outer.append(told)):
+        with suppress(ZeroDivisionError), listening(lambda *told: inner.append(told)):
+            tell_progress("read images", 1, 2)
+            raise ZeroDivisionError
+        tell_progress("read images", 2, 2)
+    assert inner == [("read images", 1, 2)]
+    assert outer == [("read images", 2, 2)]
+
+
+def test_what_is_told_is_shown_at_its_end_and_now_and_then(
+    job: JobProgress, clock: Clock, text: io.StringIO
+) -> None:
+    with job.following() as report:
+        for done in range(40):
+            clock.now_s += 1
+            tell_progress("read images", done, 40)
+        tell_progress("read images", 40, 40)
+        report("look for copies", 7, 7)
+    tell_progress("afterwards", 1, 1)
+    lines = [line.removeprefix("[12:00:00] ") for line in text.getvalue().splitlines()]
+    assert lines[-2:] == ["read images: 40/40", "look for copies: 7/7"]
+    assert len(lines) == 5  # at once, after 16 s and 32 s, and at the two ends
+
+
+def test_terminal_shows_what_is_told_as_a_bar(text: io.StringIO) -> None:
+    with JobProgress(Console(file=text, width=120, force_terminal=True)).following():
+        tell_progress("read images", 3, 5)
+    assert "read images" in text.getvalue()
+    assert "3/5" in text.getvalue()
 
 
 def test_unknown_stage_is_an_error(job: JobProgress) -> None:

@@ -7,6 +7,8 @@ import pytest
 from scipy import stats
 from sklearn.metrics import average_precision_score, roc_auc_score, roc_curve
 
+from osteo_ray.statistics.metrics.auc import measure_area
+from osteo_ray.statistics.metrics.pr_auc import measure_average_precision
 from osteo_ray.statistics.paired import place_scores
 from osteo_ray.statistics.ranking import Ranking
 
@@ -23,9 +25,9 @@ TIES = pytest.mark.parametrize("n_values", [1, 2, 7, 100, 10**9])
 def test_areas_are_those_of_scikit_learn(n_values: int) -> None:
     scores, is_class = _draw(n_values)
     ranking = Ranking.of(scores, is_class)
-    assert ranking.measure_auc() == pytest.approx(roc_auc_score(is_class, scores), abs=1e-13)
+    assert measure_area(ranking) == pytest.approx(roc_auc_score(is_class, scores), abs=1e-13)
     expected = average_precision_score(is_class, scores)
-    assert ranking.measure_average_precision() == pytest.approx(expected, abs=1e-13)
+    assert measure_average_precision(ranking) == pytest.approx(expected, abs=1e-13)
 
 
 @TIES
@@ -54,5 +56,5 @@ def test_components_are_differences_of_midranks(n_values: int) -> None:
 @pytest.mark.parametrize("kind", [True, False])
 def test_areas_of_one_class_are_undefined(kind: bool) -> None:
     ranking = Ranking.of(np.array([0.2, 0.7]), np.array([kind, kind]))
-    assert math.isnan(ranking.measure_auc())
-    assert math.isnan(ranking.measure_average_precision())
+    assert math.isnan(measure_area(ranking))
+    assert math.isnan(measure_average_precision(ranking))

@@ -43,7 +43,7 @@ from osteo_ray.report.page import (
     write_report,
 )
 from osteo_ray.report.reliability import draw_reliability
-from osteo_ray.statistics.settings import METRIC_NAMES
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
 SIZE = 32
@@ -51,7 +51,7 @@ HOSTILE = "<script>alert('x')</script>"
 CLASSES = ["a & b", HOSTILE]
 MODELS = ["efficientnet_b0", "test_byobnet"]
 ARMS = ["original", "lime", "random_mask", "silhouette"]
-SCORES = dict.fromkeys(METRIC_NAMES, 0.75)
+SCORES = dict.fromkeys(METRICS, 0.75)
 
 
 def make_comparison() -> dict[str, Any]:

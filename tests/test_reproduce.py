@@ -32,7 +32,8 @@ from osteo_ray.commands.reproduce_tables import describe_changes, show_reproduct
 from osteo_ray.config.build import build_config
 from osteo_ray.config.reproduce import ReproduceConfig, ToleranceSettings
 from osteo_ray.data.phantoms.sets import write_phantoms
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment
 from osteo_ray.pipeline.compare.prepare import create_run
@@ -294,7 +295,7 @@ def test_one_process_at_a_time_reproduces_a_run(tampered: Run) -> None:
 
 
 def test_changed_source_is_named(local_ray: None, tmp_path: Path) -> None:
-    write_phantoms(tmp_path / "knees", n_images=40, size_px=48)
+    write_phantoms(tmp_path / "knees", PhantomSettings(n_images=40, size_px=48))
     source = tmp_path / "knees" / "images"
     config = build_config({**TINY, "data": str(source), "weights": "none", "seeds": 1})
     runs = [Run(tmp_path / name) for name in ("stored", "present")]

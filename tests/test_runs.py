@@ -147,7 +147,7 @@ def test_parts_are_read_some_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
     for number in range(7):
         write_table(tmp_path / f"{number}.parquet", _tabulate(f"a{number}", f"b{number}"))
     whole = read_parts(tmp_path, SPLITS), read_parts(tmp_path, SPLITS, ["split", "image_id"])
-    monkeypatch.setattr("osteo_ray.base.runs._AT_A_TIME", 3)
+    monkeypatch.setattr("osteo_ray.base.tables._AT_A_TIME", 3)
     assert read_parts(tmp_path, SPLITS).equals(whole[0], check_metadata=True)
     some = read_parts(tmp_path, SPLITS, ["split", "image_id"])
     assert some.equals(whole[1], check_metadata=True)

@@ -33,7 +33,7 @@ from osteo_ray.base.tables import (
 )
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config, read_yaml
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import read_dataset, read_pixels
 from osteo_ray.report.audit_page import write_audit_page
 from osteo_ray.report.export_forms import Content, read_export, write_content

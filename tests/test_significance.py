@@ -21,6 +21,7 @@ from osteo_ray.statistics.significance import (
     sign_flip_p,
     wilcoxon_p,
 )
+from osteo_ray.statistics.sizes import Sizes
 
 
 def _draw(seed: int, n: int = 10) -> np.ndarray:
@@ -30,7 +31,7 @@ def _draw(seed: int, n: int = 10) -> np.ndarray:
 @pytest.mark.parametrize("seed", range(3))
 def test_without_test_images_it_is_the_paired_t_test(seed: int) -> None:
     differences = _draw(seed)
-    test = corrected_t_test(differences, n_test=0, n_train=520, confidence=0.9)
+    test = corrected_t_test(differences, sizes=Sizes(n_test=0, n_train=520), confidence=0.9)
     reference = stats.ttest_1samp(differences, 0)
     interval = reference.confidence_interval(0.9)
     assert test.p == pytest.approx(reference.pvalue, abs=1e-12)
@@ -44,13 +45,13 @@ def test_cross_validation_is_the_correlated_t_test(folds: int) -> None:
     rho = 1 / folds
     variance = statistics.variance(differences) * (1 / folds + rho / (1 - rho))
     reference = stats.t(folds - 1, statistics.mean(differences), math.sqrt(variance))
-    test = corrected_t_test(np.array(differences), n_test=1, n_train=folds - 1)
+    test = corrected_t_test(np.array(differences), sizes=Sizes(n_test=1, n_train=folds - 1))
     assert (test.low, test.high) == pytest.approx(reference.interval(0.95), abs=1e-12)
     assert test.p == pytest.approx(2 * min(reference.cdf(0), reference.sf(0)), abs=1e-12)
 
 
 def test_corrected_t_by_hand() -> None:
-    test = corrected_t_test(np.array([0.0, 0.02, 0.04]), n_test=74, n_train=520)
+    test = corrected_t_test(np.array([0.0, 0.02, 0.04]), sizes=Sizes(n_test=74, n_train=520))
     error = 0.02 * math.sqrt(1 / 3 + 74 / 520)
     t = 0.02 / error
     assert (test.mean, test.sd) == pytest.approx((0.02, 0.02))
@@ -63,22 +64,22 @@ def test_corrected_t_by_hand() -> None:
 
 
 def test_two_seeds_and_signs() -> None:
-    gain = corrected_t_test(np.array([0.01, 0.03]), n_test=1, n_train=7)
-    loss = corrected_t_test(np.array([-0.01, -0.03]), n_test=1, n_train=7)
+    gain = corrected_t_test(np.array([0.01, 0.03]), sizes=Sizes(n_test=1, n_train=7))
+    loss = corrected_t_test(np.array([-0.01, -0.03]), sizes=Sizes(n_test=1, n_train=7))
     assert (gain.p, gain.low) == pytest.approx((loss.p, -loss.high))
 
 
 def test_no_spread_is_never_a_tiny_p() -> None:
-    same = corrected_t_test(np.zeros(10), n_test=74, n_train=520)
+    same = corrected_t_test(np.zeros(10), sizes=Sizes(n_test=74, n_train=520))
     assert (same.mean, same.low, same.high, same.p) == (0.0, 0.0, 0.0, 1.0)
     noise = np.array([0.77 - 0.75, 0.32 - 0.30, 0.12 - 0.10])  # 0.02, but for the last bits
     assert np.ptp(noise) > 0
-    constant = corrected_t_test(noise, n_test=74, n_train=520)
+    constant = corrected_t_test(noise, sizes=Sizes(n_test=74, n_train=520))
     assert constant.mean == pytest.approx(0.02)
     assert constant.sd == constant.standard_error == 0.0
     assert all(math.isnan(value) for value in (constant.p, constant.low, constant.high))
-    assert math.isnan(equivalence_p(noise, 0.03, n_test=74, n_train=520))
-    assert math.isnan(equivalence_p(np.zeros(4), 0.03, n_test=74, n_train=520))
+    assert math.isnan(equivalence_p(noise, 0.03, sizes=Sizes(n_test=74, n_train=520)))
+    assert math.isnan(equivalence_p(np.zeros(4), 0.03, sizes=Sizes(n_test=74, n_train=520)))
 
 
 @pytest.mark.parametrize(
@@ -96,7 +97,7 @@ def test_no_spread_is_never_a_tiny_p() -> None:
 )
 def test_corrected_t_refuses(differences, sizes, message) -> None:
     with pytest.raises(ValueError, match=message):
-        corrected_t_test(np.array(differences), n_test=sizes[0], n_train=sizes[1])
+        corrected_t_test(np.array(differences), Sizes(n_test=sizes[0], n_train=sizes[1]))
 
 
 def _enumerate_signs(differences: np.ndarray) -> float:
@@ -148,33 +149,35 @@ def test_equivalence_is_tost(seed: int) -> None:
     rng = np.random.default_rng(seed)
     first, second = rng.normal(0.80, 0.02, 10), rng.normal(0.79, 0.02, 10)
     reference = ttost_paired(first, second, -0.03, 0.03)[0]
-    p = equivalence_p(first - second, 0.03, n_test=0, n_train=520)
+    p = equivalence_p(first - second, 0.03, sizes=Sizes(n_test=0, n_train=520))
     assert p == pytest.approx(reference, abs=1e-12)
-    assert equivalence_p(first - second, 0.03, n_test=74, n_train=520) > p
+    assert equivalence_p(first - second, 0.03, sizes=Sizes(n_test=74, n_train=520)) > p
 
 
 @pytest.mark.parametrize("margin", [0.0, -0.1, math.nan])
 def test_equivalence_refuses_margin(margin: float) -> None:
     with pytest.raises(ValueError, match="positive `margin`"):
-        equivalence_p(_draw(0), margin, n_test=74, n_train=520)
+        equivalence_p(_draw(0), margin, sizes=Sizes(n_test=74, n_train=520))
 
 
 @pytest.mark.parametrize("seed", range(4))
 def test_non_inferiority_without_test_images_is_a_one_sided_t_test(seed: int) -> None:
     differences = _draw(seed) - 0.02
     reference = stats.ttest_1samp(differences, -0.03, alternative="greater").pvalue
-    assert non_inferiority_p(differences, 0.03, 0, 520) == pytest.approx(reference, abs=1e-12)
-    both = (
-        non_inferiority_p(differences, 0.03, 74, 520),
-        non_inferiority_p(-differences, 0.03, 74, 520),
+    assert non_inferiority_p(differences, 0.03, Sizes(n_test=0, n_train=520)) == pytest.approx(
+        reference, abs=1e-12
     )
-    assert equivalence_p(differences, 0.03, 74, 520) == max(both)
+    both = (
+        non_inferiority_p(differences, 0.03, Sizes(n_test=74, n_train=520)),
+        non_inferiority_p(-differences, 0.03, Sizes(n_test=74, n_train=520)),
+    )
+    assert equivalence_p(differences, 0.03, Sizes(n_test=74, n_train=520)) == max(both)
 
 
 def test_non_inferiority_without_spread_and_margin() -> None:
-    assert math.isnan(non_inferiority_p(np.full(5, 0.1), 0.03, 74, 520))
+    assert math.isnan(non_inferiority_p(np.full(5, 0.1), 0.03, Sizes(n_test=74, n_train=520)))
     with pytest.raises(ValueError, match="positive `margin`"):
-        non_inferiority_p(_draw(0), 0.0, 74, 520)
+        non_inferiority_p(_draw(0), 0.0, Sizes(n_test=74, n_train=520))
 
 
 @pytest.mark.parametrize("n", [2, 5, 9, 12])
@@ -226,15 +229,15 @@ def test_holm_by_hand() -> None:
 @pytest.mark.parametrize("n_seeds", [2, 3, 5, 10, 30])
 @pytest.mark.parametrize("alpha", [0.05, 0.005])
 def test_smallest_detectable_is_the_power_of_t(n_seeds: int, alpha: float) -> None:
-    effect = smallest_detectable(2.0, n_seeds, n_test=0, n_train=520, alpha=alpha)
+    effect = smallest_detectable(2.0, n_seeds, sizes=Sizes(n_test=0, n_train=520), alpha=alpha)
     power = TTestPower().power(effect / 2.0, n_seeds, alpha / 2, alternative="larger")
     assert power == pytest.approx(0.8, abs=1e-5)
 
 
 @pytest.mark.parametrize(("effect", "seeds"), [(0.3, 90), (0.5, 34), (0.8, 15), (1.0, 10)])
 def test_seeds_needed_is_the_power_of_t(effect: float, seeds: int) -> None:
-    assert seeds_needed(effect, 1.0, n_test=0, n_train=520, alpha=0.05) == seeds
-    assert seeds_needed(-effect, 1.0, n_test=0, n_train=520, alpha=0.05) == seeds
+    assert seeds_needed(effect, 1.0, sizes=Sizes(n_test=0, n_train=520), alpha=0.05) == seeds
+    assert seeds_needed(-effect, 1.0, sizes=Sizes(n_test=0, n_train=520), alpha=0.05) == seeds
     solved = TTestPower().solve_power(effect, power=0.8, alpha=0.05)
     assert seeds == math.ceil(solved)
 
@@ -242,53 +245,53 @@ def test_seeds_needed_is_the_power_of_t(effect: float, seeds: int) -> None:
 @pytest.mark.parametrize("n_seeds", [2, 5, 30])
 def test_power_is_that_of_t(n_seeds: int) -> None:
     power = TTestPower().power(0.6, n_seeds, 0.025, alternative="larger")
-    assert detection_power(-1.2, 2.0, n_seeds, 0, 520, 0.05) == pytest.approx(power, abs=1e-6)
-    effect = smallest_detectable(2.0, n_seeds, 74, 520, 0.05)
-    assert detection_power(effect, 2.0, n_seeds, 74, 520, 0.05) == pytest.approx(0.8)
+    assert detection_power(-1.2, 2.0, n_seeds, Sizes(n_test=0, n_train=520), 0.05) == pytest.approx(
+        power, abs=1e-6
+    )
+    sizes = Sizes(n_test=74, n_train=520)
+    effect = smallest_detectable(2.0, n_seeds, sizes, 0.05)
+    assert detection_power(effect, 2.0, n_seeds, sizes, 0.05) == pytest.approx(0.8)
 
 
 def test_detectable_and_needed_agree() -> None:
-    sizes = {"n_test": 74, "n_train": 520}
-    effect = smallest_detectable(0.04, 12, **sizes, alpha=0.01)
-    assert seeds_needed(effect * 1.0001, 0.04, **sizes, alpha=0.01) == 12
-    assert seeds_needed(effect * 0.9999, 0.04, **sizes, alpha=0.01) == 13
+    sizes = Sizes(n_test=74, n_train=520)
+    effect = smallest_detectable(0.04, 12, sizes, alpha=0.01)
+    assert seeds_needed(effect * 1.0001, 0.04, sizes, alpha=0.01) == 12
+    assert seeds_needed(effect * 0.9999, 0.04, sizes, alpha=0.01) == 13
 
 
 def test_power_by_simulation() -> None:
     """Correlated splits, as the correction assumes: rho = n_test / (n_test + n_train)."""
-    n_seeds, n_test, n_train = 10, 74, 520
-    effect = smallest_detectable(1.0, n_seeds, n_test=n_test, n_train=n_train, alpha=0.05)
+    n_seeds, sizes = 10, Sizes(n_test=74, n_train=520)
+    effect = smallest_detectable(1.0, n_seeds, sizes, alpha=0.05)
     rng = np.random.default_rng(0)
-    shared = math.sqrt(n_test / n_train) * rng.normal(size=(2000, 1))
+    shared = math.sqrt(74 / 520) * rng.normal(size=(2000, 1))
     differences = effect + shared + rng.normal(size=(2000, n_seeds))
-    found = [
-        corrected_t_test(row, n_test=n_test, n_train=n_train, confidence=0.95).p < 0.05
-        for row in differences
-    ]
+    found = [corrected_t_test(row, sizes, confidence=0.95).p < 0.05 for row in differences]
     assert np.mean(found) == pytest.approx(0.8, abs=0.03)
 
 
 def test_below_the_ceiling_no_number_of_seeds_is_enough() -> None:
-    sizes = {"n_test": 74, "n_train": 520, "alpha": 0.05}
+    plan = {"sizes": Sizes(n_test=74, n_train=520), "alpha": 0.05}
     floor = (stats.norm.isf(0.025) + stats.norm.isf(0.2)) * math.sqrt(74 / 520)
-    assert seeds_needed(floor * 0.99, 1.0, **sizes, most=100_000) is None
-    assert seeds_needed(floor * 1.05, 1.0, **sizes) is not None
-    assert seeds_needed(0.0, 1.0, **sizes) is None
-    assert seeds_needed(1e6, 1.0, **sizes) == 2
+    assert seeds_needed(floor * 0.99, 1.0, **plan, most=100_000) is None
+    assert seeds_needed(floor * 1.05, 1.0, **plan) is not None
+    assert seeds_needed(0.0, 1.0, **plan) is None
+    assert seeds_needed(1e6, 1.0, **plan) == 2
 
 
 @pytest.mark.parametrize("alpha", [0.05, 0.01, 0.001, 1e-4])
 @pytest.mark.parametrize("n_seeds", [2, 3, 4, 6, 11, 51, 1000])
 def test_smallest_detectable_is_always_found(alpha: float, n_seeds: int) -> None:
-    effect = smallest_detectable(0.03, n_seeds, n_test=16, n_train=112, alpha=alpha)
+    effect = smallest_detectable(0.03, n_seeds, sizes=Sizes(n_test=16, n_train=112), alpha=alpha)
     assert math.isfinite(effect)
     assert effect > 0
 
 
 def test_power_refuses() -> None:
     with pytest.raises(ValueError, match="positive `sd`"):
-        smallest_detectable(0.0, 5, n_test=1, n_train=7, alpha=0.05)
+        smallest_detectable(0.0, 5, sizes=Sizes(n_test=1, n_train=7), alpha=0.05)
     with pytest.raises(ValueError, match="at least 2 seeds, but got 1"):
-        smallest_detectable(1.0, 1, n_test=1, n_train=7, alpha=0.05)
+        smallest_detectable(1.0, 1, sizes=Sizes(n_test=1, n_train=7), alpha=0.05)
     with pytest.raises(ValueError, match="alpha < power"):
-        seeds_needed(1.0, 1.0, n_test=1, n_train=7, alpha=0.05, power=1.0)
+        seeds_needed(1.0, 1.0, sizes=Sizes(n_test=1, n_train=7), alpha=0.05, power=1.0)

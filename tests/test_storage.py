@@ -7,7 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from urllib.parse import quote
 
@@ -50,13 +51,13 @@ from osteo_ray.base.tables import (
     write_pixels,
     write_table,
 )
-from osteo_ray.commands.job_paths import check_job_paths
 from osteo_ray.commands.main import main
+from osteo_ray.commands.submittable import check_paths
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import build_classifier, load_classifier, save_classifier
 from osteo_ray.models.settings import TrainingSettings
-from osteo_ray.models.training import train_classifier
+from osteo_ray.models.training import Recipe, TrainingData, Worker, train_classifier
 
 BUCKET = "results"
 
@@ -145,7 +146,7 @@ class TestLocate:
         assert "hush" not in printed
 
     def test_a_bucket_that_is_not_there(self, client, s3_server: str) -> None:
-        with pytest.raises(InputError, match="bucket that is there, but s3://nowhere"):
+        with pytest.raises(InputError, match="an existing bucket, but s3://nowhere"):
             reach(f"s3://nowhere/x{write_options(s3_server)}")
 
     @pytest.mark.parametrize(
@@ -159,11 +160,11 @@ class TestLocate:
             open_run(uri)
 
     def test_a_job_may_write_to_a_uri_but_not_beside_itself(self) -> None:
-        check_job_paths("s3://bucket/runs", [("--data", "s3://b/x"), ("--weights", "gs://b/w")])
+        check_paths("s3://bucket/runs", [("--data", "s3://b/x"), ("--weights", "gs://b/w")])
         with pytest.raises(InputError, match="or a URI, but got `runs`"):
-            check_job_paths("runs", [])
+            check_paths("runs", [])
         with pytest.raises(InputError, match="without keys"):
-            check_job_paths("s3://a:b@bucket/runs", [])
+            check_paths("s3://a:b@bucket/runs", [])
 
 
 class TestFiles:
@@ -294,7 +295,7 @@ class TestWholeWrites:
 
 WRITER = """
 import sys
-from osteo_ray.storage import locate, write_whole
+from osteo_ray.base.storage import locate, write_whole
 with write_whole(locate(sys.argv[1]), last="history.json") as unfinished:
     unfinished.mkdir()
     (unfinished / "history.json").write_text("done")
@@ -370,12 +371,20 @@ class Gate:
         self.limit, self.is_open = None, True
 
 
+@contextmanager
+def build_gate(server: str) -> Iterator[Gate]:
+    found = Gate(server)
+    try:
+        yield found
+    finally:
+        found.shut()
+        found.listener.close()
+
+
 @pytest.fixture
 def gate(client, s3_server: str) -> Iterator[Gate]:
-    found = Gate(s3_server)
-    yield found
-    found.shut()
-    found.listener.close()
+    with build_gate(s3_server) as found:
+        yield found
 
 
 def through(gate: Gate, there: RemotePath) -> RemotePath:
@@ -392,17 +401,56 @@ def write_trial(place: Place, model: bytes) -> None:
 
 
 class TestStorageThatFails:
-    def test_cut_off_in_the_middle_of_an_upload(
-        self, there: RemotePath, gate: Gate, client
+    def test_storage_that_stays_away_is_given_up_in_time(
+        self, there: RemotePath, s3_server: str, client
     ) -> None:
-        far = through(gate, there)
-        gate.limit = 20 * 2**20
-        with pytest.raises(StorageError, match="model"):
-            write_trial(far / "trial", bytes(40 * 2**20))
-        assert list_keys(client, there) == []
-        gate.open()
-        (far / "x").write_text("back")
-        assert (there / "x").read_text() == "back"
+        # Each case waits half a minute for its retries, so all of them wait at the same time.
+        cases = (
+            lambda: self.check_upload_that_is_cut_off(there, s3_server, client),
+            lambda: self.check_command_that_reaches_nothing(there, s3_server),
+            self.check_server_that_never_answers,
+        )
+        with ThreadPoolExecutor(len(cases)) as pool:
+            for case in [pool.submit(case) for case in cases]:
+                case.result()
+
+    def check_upload_that_is_cut_off(self, there: RemotePath, server: str, client) -> None:
+        with build_gate(server) as gate:
+            far = through(gate, there)
+            gate.limit = 20 * 2**20
+            with pytest.raises(StorageError, match="model"):
+                write_trial(far / "trial", bytes(40 * 2**20))
+            assert list_keys(client, there) == []
+            gate.open()
+            (far / "x").write_text("back")
+            assert (there / "x").read_text() == "back"
+
+    def check_command_that_reaches_nothing(self, there: RemotePath, server: str) -> None:
+        with build_gate(server) as gate:
+            far = through(gate, there)
+            gate.shut()
+            started = time.monotonic()
+            command = [sys.executable, "-m", "osteo_ray.commands.main"]
+            done = subprocess.run(
+                [*command, "compare", "--out", str(far / "run")],
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                text=True,
+            )
+            assert done.returncode == 2
+            assert time.monotonic() - started < 60
+        printed = " ".join(done.stdout.split())
+        assert "Expected --out on storage that can be reached" in printed
+        assert "keys in the environment" in printed
+        assert "Traceback" not in printed
+
+    def check_server_that_never_answers(self) -> None:
+        with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
+            address = f"http://127.0.0.1:{silent.getsockname()[1]}"
+            started = time.monotonic()
+            with pytest.raises(InputError, match="can be reached"):
+                reach(f"s3://{BUCKET}/x{write_options(address)}")
+            assert time.monotonic() - started < 120
 
     def test_refusing_for_a_while_is_waited_for(self, there: RemotePath, gate: Gate) -> None:
         far = through(gate, there)
@@ -411,27 +459,6 @@ class TestStorageThatFails:
         threading.Timer(2.0, gate.open).start()
         (far / "after").write_text("y")
         assert (there / "after").read_text() == "y"
-
-    def test_unreachable_is_said_in_time(
-        self, there: RemotePath, gate: Gate, capfd: pytest.CaptureFixture[str]
-    ) -> None:
-        far = through(gate, there)
-        gate.shut()
-        started = time.monotonic()
-        assert main(["compare", "--out", str(far / "run")]) == 2
-        assert time.monotonic() - started < 60
-        printed = " ".join("".join(capfd.readouterr()).split())
-        assert "Expected --out on storage that can be reached" in printed
-        assert "keys in the environment" in printed
-        assert "Traceback" not in printed
-
-    def test_a_silent_server_is_given_up(self, client) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as silent:  # accepts, and never answers
-            address = f"http://127.0.0.1:{silent.getsockname()[1]}"
-            started = time.monotonic()
-            with pytest.raises(InputError, match="can be reached"):
-                reach(f"s3://{BUCKET}/x{write_options(address)}")
-            assert time.monotonic() - started < 120
 
     def test_full_disk(self, tmp_path: Path) -> None:
         def write() -> None:
@@ -587,11 +614,9 @@ class TestModels:
             )
             train_classifier(
                 classifier,
-                images,
-                images,
-                TrainingSettings(epochs=epochs, per_worker_batch_size=4),
-                seed=1,
-                device=torch.device("cpu"),
+                TrainingData(images, images),
+                Recipe(TrainingSettings(epochs=epochs, per_worker_batch_size=4), seed=1),
+                Worker(torch.device("cpu")),
                 checkpoint=checkpoint,
                 checkpoint_interval_s=0,
             )

@@ -20,13 +20,13 @@ from typing import Any
 import pytest
 from ray_heads import BIN, Head, Proxy, start_head
 
-import osteo_ray.pipeline.submit.following as following
+import osteo_ray.pipeline.submit.submission as submission
 from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.commands.main import main
-from osteo_ray.pipeline.submit.attempts import Submission, run_attempts
 from osteo_ray.pipeline.submit.head import UnknownJobError, UnreachableError
-from osteo_ray.pipeline.submit.outcome import Outcome
+from osteo_ray.pipeline.submit.outcome import JobOutcome
 from osteo_ray.pipeline.submit.packing import pack_config, pack_package
+from osteo_ray.pipeline.submit.submission import Submission, run_submission
 
 SMALLEST = (
     *("--models", "test_byobnet", "--arms", "original", "--seeds", "2"),
@@ -46,8 +46,8 @@ class TestPacking:
     def test_packed_code_is_what_runs_and_names_itself(self, tmp_path: Path) -> None:
         pack_package(tmp_path)
         code = (
-            "import importlib.metadata, osteo_ray.commands.job\n"
-            "print(osteo_ray.commands.job.__file__, importlib.metadata.version('osteo-ray'))"
+            "import importlib.metadata, osteo_ray.commands.entrypoint\n"
+            "print(osteo_ray.commands.entrypoint.__file__, importlib.metadata.version('osteo-ray'))"
         )
         done = subprocess.run(
             [sys.executable, "-c", code],
@@ -57,7 +57,10 @@ class TestPacking:
             text=True,
             check=True,
         )
-        assert done.stdout.split() == [str(tmp_path / "osteo_ray" / "job.py"), _version()]
+        assert done.stdout.split() == [
+            str(tmp_path / "osteo_ray" / "commands" / "entrypoint.py"),
+            _version(),
+        ]
 
     def test_configuration_file_travels(self, tmp_path: Path) -> None:
         file = tmp_path / "knees.yaml"
@@ -123,25 +126,25 @@ def state(status: str, code: int | None = None, message: str = "") -> SimpleName
 @pytest.fixture(autouse=True)
 def _quick(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if "ray" not in request.keywords:
-        monkeypatch.setattr(following, "_POLL_S", 0.01)
+        monkeypatch.setattr(submission, "_POLL_S", 0.01)
 
 
 class TestFollowing:
-    def follow(self, head: FakeHead, lost_after_s: float = 0.2) -> tuple[Outcome, str]:
+    def follow(self, head: FakeHead, lost_after_s: float = 0.2) -> tuple[JobOutcome, str]:
         written: list[str] = []
-        outcome = asyncio.run(following.follow(head, "job", written.append, lost_after_s))  # type: ignore[arg-type]
+        outcome = asyncio.run(submission.follow_job(head, "job", written.append, lost_after_s))  # type: ignore[arg-type]
         return outcome, "".join(written)
 
     def test_log_over_broken_connections_is_whole_and_comes_once(self) -> None:
         log = "".join(f"line {number}\n" for number in range(50))
         running = [state("RUNNING")] * 8
         head = FakeHead([*running, state("SUCCEEDED", 0)], log, breaks=(100, 30, 250))
-        assert self.follow(head) == (Outcome("succeeded", 0), log)
+        assert self.follow(head) == (JobOutcome("succeeded", 0), log)
         assert head.breaks == []
 
     def test_end_of_the_log_is_not_the_end_of_the_job(self) -> None:
         head = FakeHead([*[state("RUNNING")] * 5, state("FAILED", 1, "why")], "log\n")
-        assert self.follow(head) == (Outcome("failed", 1, "why"), "log\n")
+        assert self.follow(head) == (JobOutcome("failed", 1, "why"), "log\n")
 
     def test_job_that_was_stopped(self) -> None:
         assert self.follow(FakeHead([state("STOPPED")]))[0].status == "stopped"
@@ -163,13 +166,13 @@ class TestFollowing:
 
 
 class TestAttempts:
-    def run(self, ends: list[Any], retries: int = 2) -> tuple[Outcome, list[str], str]:
+    def run(self, ends: list[Any], retries: int = 2) -> tuple[JobOutcome, list[str], str]:
         head = FakeHead(ends)
         told: list[str] = []
-        submission = Submission("compare", ("--out", "/a b/run"), "knees", retries, 0.1)
-        outcome = run_attempts(head, submission, lambda _: None, told.append)  # type: ignore[arg-type]
+        wanted = Submission("compare", ("--out", "/a b/run"), "knees", retries, 0.1)
+        outcome = run_submission(head, wanted, lambda _: None, told.append)  # type: ignore[arg-type]
         entrypoints = {entrypoint for _, entrypoint in head.submitted}
-        assert entrypoints == {"python -m osteo_ray.commands.job compare --out '/a b/run'"}
+        assert entrypoints == {"python -m osteo_ray.commands.entrypoint compare --out '/a b/run'"}
         return outcome, [job for job, _ in head.submitted], "\n".join(told)
 
     @pytest.mark.parametrize("code", [1, -9, 137, None])
@@ -211,14 +214,14 @@ class TestFlags:
         ("words", "expected"),
         [
             (["comapre"], "Did you mean `compare`?"),
-            ([], "JOB"),
+            ([], "COMMAND"),
             (["--retries", "-1", "compare"], "whole number from 0, but got `-1`"),
             (["--lost-after", "nan", "compare"], "seconds, more than 0"),
             (["--id", "a b", "compare"], "Expected an --id of letters"),
             (["--retry", "1", "compare"], "--retry"),
             (["compare"], "Expected an absolute --out"),
             (["compare", "--out", "run"], "got `run`"),
-            (["compare", "--out", "/run", "--data", "knees"], "but got knees, which lies in"),
+            (["compare", "--out", "/run", "--data", "knees"], "but got knees, which is in"),
             (["compare", "--out", "/run", "--arms", "original", "lmie"], "got `lmie`"),
             (["compare", "--out", "/run", "--config", "nowhere.yaml"], "nowhere.yaml"),
         ],
@@ -303,7 +306,7 @@ class TestHeadsThatRefuse:
         ("said", "error", "expected"),
         [
             ("No available agent to submit job, please try again", IncompleteError, "no agent"),
-            ("Job with submission_id j already exists.", InputError, "has a job j already"),
+            ("Job with submission_id j already exists.", InputError, "already has a job j"),
             ("Traceback\nOSError: No space left", IncompleteError, "No space left"),
         ],
     )
@@ -372,8 +375,10 @@ class TestOnARealHead:
     ) -> None:
         # An altered package, as from a wheel elsewhere: what runs on the cluster must be this one.
         pack_package(tmp_path / "site")
-        with (tmp_path / "site" / "osteo_ray" / "job.py").open("r+") as job:
-            text = job.read().replace("def run_job(", 'print("packed here")\n\n\ndef run_job(')
+        with (tmp_path / "site" / "osteo_ray" / "commands" / "entrypoint.py").open("r+") as job:
+            text = job.read().replace(
+                "def run_entrypoint(", 'print("packed here")\n\n\ndef run_entrypoint('
+            )
             job.seek(0)
             job.write(text)
         run = tmp_path / "run"
@@ -432,7 +437,7 @@ class TestOnARealHead:
         for environment, expected in (
             (wrong, f"refuses the token from {tmp_path / 'token'}"),
             (absent, f"Expected the cluster's token in {tmp_path / 'nowhere'}"),
-            (off, "wants a token. Set RAY_AUTH_MODE=token"),
+            (off, "requires a token. Set RAY_AUTH_MODE=token"),
         ):
             words = ("compare", "--out", str(tmp_path / "run"))
             process = submit(head, *words, environment=environment)

@@ -3,6 +3,7 @@
 import datetime
 import math
 import multiprocessing
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -17,12 +18,14 @@ from torch.nn import functional
 from osteo_ray.models.augmentation import draw_affine, warp_images
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier
+from osteo_ray.models.epochs import Epoch, TrainingListener
 from osteo_ray.models.prediction import predict_logits, predict_probabilities
 from osteo_ray.models.settings import NO_AUGMENTATION, AugmentationSettings, TrainingSettings
 from osteo_ray.models.training import (
     DivergedError,
-    Epoch,
-    Ranks,
+    Recipe,
+    TrainingData,
+    Worker,
     make_deterministic,
     train_classifier,
 )
@@ -73,18 +76,33 @@ def make_settings(**changes: Any) -> TrainingSettings:
 TRAINING, VALIDATION = make_set(40, 1), make_set(12, 2)
 
 
+class Told(TrainingListener):
+    """Hands each epoch to a function and counts the steps."""
+
+    def __init__(self, on_epoch: Callable[[Epoch], object] = lambda epoch: None) -> None:
+        self.on_epoch = on_epoch
+        self.n_steps = 0
+
+    def step_ended(self) -> None:
+        self.n_steps += 1
+
+    def epoch_ended(self, epoch: Epoch) -> None:
+        self.on_epoch(epoch)
+
+
 def train(classifier: Classifier, **changes: Any) -> list[Epoch]:
     named = {
         name: changes.pop(name)
-        for name in ("ranks", "checkpoint", "checkpoint_interval_s", "on_epoch")
+        for name in ("checkpoint", "checkpoint_interval_s", "listener")
         if name in changes
     }
-    seed = changes.pop("seed", 0)
-    training, validation = changes.pop("training", TRAINING), changes.pop("validation", VALIDATION)
-    settings = make_settings(**changes)
-    return train_classifier(
-        classifier, training, validation, settings, seed=seed, device=CPU, **named
-    )
+    if "on_epoch" in changes:
+        named["listener"] = Told(changes.pop("on_epoch"))
+    data = TrainingData(changes.pop("training", TRAINING), changes.pop("validation", VALIDATION))
+    worker = Worker(CPU, 1, *changes.pop("ranks", (0, 1)))
+    seeds = changes.pop("seed", 0), changes.pop("augmentation_seed", None)
+    recipe = Recipe(make_settings(**changes), *seeds)
+    return train_classifier(classifier, data, recipe, worker, **named)
 
 
 def flatten(classifier: nn.Module) -> torch.Tensor:
@@ -324,6 +342,23 @@ def test_learning_rate_that_explodes_ends_the_training() -> None:
         train(make_classifier(steady=True), learning_rate=1e30)
 
 
+def test_listener_hears_of_every_step_and_epoch() -> None:
+    seen: list[Epoch] = []
+    listener = Told(seen.append)
+    history = train(make_classifier(), epochs=3, per_worker_batch_size=16, listener=listener)
+    assert seen == history
+    assert listener.n_steps == 3 * 3  # 40 images in batches of at most 16
+
+
+def test_augmentation_has_a_seed_of_its_own() -> None:
+    one, same, other = make_classifier(), make_classifier(), make_classifier()
+    train(one, seed=3)
+    train(same, seed=3, augmentation_seed=3)
+    train(other, seed=3, augmentation_seed=4)
+    assert torch.equal(flatten(one), flatten(same))
+    assert not torch.allclose(flatten(one), flatten(other))
+
+
 def _watch_batches(training: ImageSet, **changes: Any) -> list[list[torch.Tensor]]:
     """Return the batches shown in training mode, epoch by epoch."""
     classifier, batches, epochs = make_classifier(), [], []
@@ -367,8 +402,13 @@ def test_augmentation_of_an_image_does_not_depend_on_its_batch() -> None:
 # Several ranks
 
 
+SHARED = ((TRAINING, 5), (TRAINING.select(np.arange(21)), 2))
+"""Images, and how many of a step one of two ranks gets: 5 and 5; 2 and 2, or 2 and 1."""
+
+
 def train_rank(rank: int, meeting: str, answer: Any) -> None:
-    """Train one of two ranks; the answer is history and weights."""
+    """Train one of two ranks on each set; the answer is history and weights of each."""
+    answers = []
     torch.set_num_threads(1)
     torch.distributed.init_process_group(
         "gloo",
@@ -378,17 +418,19 @@ def train_rank(rank: int, meeting: str, answer: Any) -> None:
         timeout=datetime.timedelta(seconds=60),
     )
     try:
-        # Rank 1 starts from other weights: those of rank 0 must win.
-        classifier = make_classifier(seed=rank, steady=True)
-        epochs = train(classifier, per_worker_batch_size=5, ranks=Ranks(rank, 2))
+        for training, size in SHARED:
+            # Rank 1 starts from other weights: those of rank 0 must win.
+            classifier = make_classifier(seed=rank, steady=True)
+            epochs = train(
+                classifier, training=training, per_worker_batch_size=size, ranks=(rank, 2)
+            )
+            answers.append((epochs, flatten(classifier).tolist()))
     finally:
         torch.distributed.destroy_process_group()
-    answer.put((epochs, flatten(classifier).tolist()))
+    answer.put(answers)
 
 
 def test_two_ranks_equal_one(tmp_path: Path) -> None:
-    alone = make_classifier(steady=True)
-    history = train(alone, per_worker_batch_size=10)
     context = multiprocessing.get_context("spawn")
     answers = [context.SimpleQueue(), context.SimpleQueue()]
     meeting = f"file://{tmp_path / 'meeting'}"
@@ -397,13 +439,15 @@ def test_two_ranks_equal_one(tmp_path: Path) -> None:
     train_rank(0, meeting, answers[0])
     process.join()
     assert process.exitcode == 0
-    (epochs, weights), (other_epochs, other_weights) = (answer.get() for answer in answers)
-    assert epochs == other_epochs
-    assert weights == other_weights
-    np.testing.assert_allclose(weights, flatten(alone).tolist(), atol=1e-4)
-    for one, two in zip(history, epochs, strict=True):
-        assert two.training_loss == pytest.approx(one.training_loss, abs=1e-4)
-        assert two.validation_loss == pytest.approx(one.validation_loss, abs=1e-4)
+    first, second = (answer.get() for answer in answers)
+    assert first == second
+    for (training, size), (epochs, weights) in zip(SHARED, first, strict=True):
+        alone = make_classifier(steady=True)
+        history = train(alone, training=training, per_worker_batch_size=2 * size)
+        np.testing.assert_allclose(weights, flatten(alone).tolist(), atol=1e-4)
+        for one, two in zip(history, epochs, strict=True):
+            assert two.training_loss == pytest.approx(one.training_loss, abs=1e-4)
+            assert two.validation_loss == pytest.approx(one.validation_loss, abs=1e-4)
 
 
 # Prediction

@@ -21,9 +21,10 @@ from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import FAITHFULNESS, HEATMAPS, MASKS, PIXELS, read_parts, write_table
 from osteo_ray.config.build import build_config
-from osteo_ray.data.decoding.images import resize_image
+from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import make_phantoms
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, plan_trials
 from osteo_ray.explain import gradcam, lime, superpixels
 from osteo_ray.explain.jobs import Explainable, find_done, list_kinds, plan_job, read_done
@@ -33,8 +34,9 @@ from osteo_ray.models import forward
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import Classifier, build_classifier, load_classifier
+from osteo_ray.models.epochs import TrainingListener
 from osteo_ray.models.prediction import predict_probabilities
-from osteo_ray.models.training import make_deterministic
+from osteo_ray.models.training import TrainingData, Worker, make_deterministic
 from osteo_ray.pipeline.compare import trials
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.trials import run_trial
@@ -62,7 +64,9 @@ FIRST = Trial(MODEL, 0, "original")
 
 
 def make_pixels() -> np.ndarray:
-    phantoms = make_phantoms(n_images=N_IMAGES, size_px=SIZE_PX, duplicate_share=0.0, seed=1)
+    phantoms = make_phantoms(
+        PhantomSettings(n_images=N_IMAGES, size_px=SIZE_PX, duplicate_share=0.0, seed=1)
+    )
     pixels = np.stack([resize_image(phantom.image, SIZE_PX) for phantom in phantoms])
     pixels[FLAT] = 90
     return pixels
@@ -136,7 +140,7 @@ def read_masks(directory: Path) -> pd.DataFrame:
 
 
 def run(experiment: Experiment, trial: Trial, pixels: np.ndarray, **named: Any) -> Path:
-    run_trial(trial, experiment, pixels, device=CPU, n_threads=1, **named)
+    run_trial(trial, experiment, pixels, Worker(CPU), **named)
     return experiment.path_of(trial)
 
 
@@ -264,11 +268,12 @@ def test_cut_off_trial_leaves_nothing_that_counts_and_ends_the_same(
 ) -> None:
     other = replace(experiment, run=Run(tmp_path))
 
-    def stop(epoch: object) -> None:
-        raise KeyboardInterrupt
+    class Stop(TrainingListener):
+        def epoch_ended(self, epoch: object) -> None:
+            raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        run(other, FIRST, pixels, on_epoch=stop)
+        run(other, FIRST, pixels, listener=Stop())
     assert not other.is_done(FIRST)
     path = run(other, FIRST, pixels)
     for name in ("model.safetensors", "predictions.parquet", "history.json"):
@@ -288,12 +293,12 @@ class Seen(Exception):
 def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, ImageSet]]:
     """Return the sets with which a trial would train, without training."""
 
-    def train(classifier: object, training: ImageSet, validation: ImageSet, *rest, **named):
-        raise Seen(training, validation)
+    def train(classifier: object, data: TrainingData, *rest, **named):
+        raise Seen(data.training, data.validation)
 
     def find(trial: Trial, experiment: Experiment, pixels: np.ndarray) -> dict[str, ImageSet]:
         with pytest.raises(Seen) as seen:
-            run_trial(trial, experiment, pixels, device=CPU, n_threads=1)
+            run_trial(trial, experiment, pixels, Worker(CPU))
         return dict(zip(("training", "validation"), seen.value.args, strict=True))
 
     monkeypatch.setattr(trials, "train_classifier", train)

@@ -10,6 +10,7 @@ from scipy import stats
 from osteo_ray.config.build import build
 from osteo_ray.config.compare import SOURCES, ProtocolsConfig, VarianceConfig
 from osteo_ray.experiment.protocol_gains import join_gains, subtract_gains
+from osteo_ray.statistics.sizes import Sizes
 from osteo_ray.statistics.variance import divide_variance, share_variance
 
 
@@ -67,8 +68,10 @@ def test_budget_is_found_from_results() -> None:
             lime = config.seeds_of(number).lime if arm == "lime" else 0
             row = {"model": "m", "seed": number, "arm": arm, "split": "test"}
             rows.append({**row, "accuracy": mean + 0.01 * split + 0.02 * lime})
-    budget = divide_variance(pd.DataFrame(rows), config)
+    changed = {number: config.source_of(number) for number in config.seed_numbers}
+    budget = divide_variance(pd.DataFrame(rows), "accuracy", changed)
     assert [entry["result"] for entry in budget] == ["original", "lime", "lime minus original"]
+    assert {one["n_runs"] for entry in budget for one in entry["sources"]} == {1 + config.repeats}
     shares = [{one["source"]: one["share"] for one in entry["sources"]} for entry in budget]
     assert shares[0]["split"] == pytest.approx(1)
     assert shares[1]["split"] == pytest.approx(0.2)
@@ -76,7 +79,7 @@ def test_budget_is_found_from_results() -> None:
     assert shares[2]["lime"] == pytest.approx(1)
     assert all(shares[0][source] == pytest.approx(0) for source in SOURCES[1:])
     lost = [row for row in rows if config.source_of(row["seed"]) != "order"]
-    left = divide_variance(pd.DataFrame(lost), config)
+    left = divide_variance(pd.DataFrame(lost), "accuracy", changed)
     assert "order" not in {one["source"] for one in left[0]["sources"]}
 
 
@@ -84,13 +87,13 @@ def test_gains_on_splits_of_their_own_are_subtracted_by_welch() -> None:
     rng = np.random.default_rng(0)
     clean, paper = rng.normal(0.01, 0.02, 8), rng.normal(0.1, 0.05, 6)
     sides = [(float(x.mean()), float(x.std(ddof=1)), len(x)) for x in (clean, paper)]
-    found = subtract_gains(*sides, n_test=0, n_train=1, alpha=0.05)
+    found = subtract_gains(*sides, sizes=Sizes(n_test=0, n_train=1), alpha=0.05)
     expected = stats.ttest_ind(paper, clean, equal_var=False)
     interval = expected.confidence_interval(0.95)
     assert found == pytest.approx(
         (paper.mean() - clean.mean(), interval.low, interval.high, expected.pvalue)
     )
-    wider = subtract_gains(*sides, n_test=1, n_train=7, alpha=0.05)
+    wider = subtract_gains(*sides, sizes=Sizes(n_test=1, n_train=7), alpha=0.05)
     assert wider[1] < found[1]
     assert wider[2] > found[2]
 

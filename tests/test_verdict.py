@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,13 +14,12 @@ from osteo_ray.arms.arm import ARM_NAMES, ARMS, CONTROLS, list_primary, list_sec
 from osteo_ray.experiment.comparison import Analysis, build_comparison
 from osteo_ray.experiment.verdict import Circumstances, Verdict, judge_model, judge_overall
 from osteo_ray.statistics.chance import AboveChance
-from osteo_ray.statistics.contrasts import Contrast, compare_arms
-from osteo_ray.statistics.settings import METRIC_NAMES
+from osteo_ray.statistics.contrasts import Contrast, ContrastPlan, compare_arms
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.significance import adjust_holm, corrected_t_test, wilcoxon_p
+from osteo_ray.statistics.sizes import Sizes
 
-PLAN: dict[str, Any] = {
-    "metric": "accuracy", "alpha": 0.05, "margin": 0.03, "n_train": 112.0, "n_test": 16.0
-}  # fmt: skip
+PLAN = ContrastPlan("accuracy", 0.05, 0.03, Sizes(n_test=16.0, n_train=112.0))
 REAL = {"original": 0.70, "lime": 0.85, "random_mask": 0.70, "silhouette": 0.60}
 USUAL = tuple(REAL)
 
@@ -31,7 +31,7 @@ def _results(
     rows = []
     for arm, mean in means.items():
         for seed in range(n_seeds):
-            values = dict.fromkeys(METRIC_NAMES, mean + sd * float(rng.normal()))
+            values = dict.fromkeys(METRICS, mean + sd * float(rng.normal()))
             key = {"model": model, "seed": seed, "arm": arm, "split": "test"}
             rows.append({**key, "n_images": 16, **values})
             # rows of the validation set must not count
@@ -40,7 +40,7 @@ def _results(
 
 
 def _compare(results: pd.DataFrame, arms: Sequence[str] = USUAL) -> list[Contrast]:
-    return compare_arms(results, pairs=list_primary(arms), **PLAN)
+    return compare_arms(results, PLAN, pairs=list_primary(arms))
 
 
 def _judge(results: pd.DataFrame, arms: Sequence[str] = USUAL, **known: Any) -> Verdict:
@@ -55,7 +55,7 @@ def _judge(results: pd.DataFrame, arms: Sequence[str] = USUAL, **known: Any) -> 
 
 def _analyse(**changes: Any) -> Analysis:
     settings: dict[str, Any] = {
-        **PLAN, "models": ("m",), "arms": USUAL, "seeds": tuple(range(10)),
+        **vars(PLAN), "models": ("m",), "arms": USUAL, "seeds": tuple(range(10)),
         "classes": ("normal", "worn"), "positive_class": "worn",
     }  # fmt: skip
     return Analysis(**{**settings, **changes})
@@ -132,7 +132,7 @@ def test_circumstances_that_take_a_gain_away() -> None:
 
 def test_error_that_falls_is_a_gain() -> None:
     results = _results({arm: 1 - mean for arm, mean in REAL.items()}, sd=0.01)
-    contrasts = compare_arms(results, pairs=list_primary(USUAL), **{**PLAN, "metric": "brier"})
+    contrasts = compare_arms(results, replace(PLAN, metric="brier"), pairs=list_primary(USUAL))
     judged = judge_model(contrasts, model="m", arms=USUAL, alpha=0.05)
     assert judged.verdict == "real gain"
 
@@ -215,7 +215,7 @@ def test_figures_of_a_contrast() -> None:
     differences = (table["lime"] - table["original"]).to_numpy()
     assert first.differences == pytest.approx(differences, abs=1e-12)
     assert first.seeds == tuple(range(10))
-    expected = corrected_t_test(differences, n_test=16, n_train=112)
+    expected = corrected_t_test(differences, PLAN.sizes)
     figures = (first.difference, first.sd, first.low, first.high, first.p_corrected_t)
     assert figures == pytest.approx(
         (expected.mean, expected.sd, expected.low, expected.high, expected.p)
@@ -349,7 +349,7 @@ def test_comparison_is_plain_json() -> None:
     assert families["lime", "original"] == "primary"
     assert families["random_mask", "original"] == "secondary"
     assert [arm["arm"] for arm in comparison["arms"]] == list(USUAL)
-    assert set(comparison["arms"][0]["metrics"]) == set(METRIC_NAMES)
+    assert set(comparison["arms"][0]["metrics"]) == set(METRICS)
     silhouette = comparison["arms"][-1]["metrics"]
     assert silhouette["auc"]["mean"] is None
     assert silhouette["auc"]["note"] == "Undefined for every seed."

@@ -1,30 +1,30 @@
-"""The ways a command ends badly."""
+"""The errors with which a command can end."""
 
 import difflib
 from collections.abc import Iterable
 
 
 class InputError(Exception):
-    """What the user gave cannot be used; the command ends with exit code 2 and no traceback.
+    """The user's input cannot be used; the command ends with exit code 2 and no traceback.
 
     The message says what was expected, what was found, where, and what to do.
     """
 
 
 class LeakError(InputError):
-    """A split has images that belong together in more than one part."""
+    """Images that belong together are in more than one part of a split."""
 
 
 class IncompleteError(Exception):
-    """Something planned did not finish; exit code 1. What finished is kept for the next run."""
+    """Something planned did not finish; exit code 1. What finished is kept for the next attempt."""
 
 
 class StorageError(OSError):
-    """Storage did not do as it was asked; `filename` names the place, `strerror` the reason."""
+    """Storage failed; `filename` names the place, and `strerror` the reason."""
 
 
 def suggest(word: str, known: Iterable[str]) -> str:
-    """Return `` Did you mean `x`?`` for the nearest known word, or an empty string.
+    """Return `` Did you mean `x`?`` for the most similar known word, or an empty string.
 
     Example:
         >>> suggest("lmie", ["lime", "original"])

@@ -1,8 +1,9 @@
-"""What the jobs of a run did, and when: structured log lines, one JSON object each.
+"""Logs of what was done for a run, and when: one JSON object per line.
 
-Every job has a file of its own. A line holds `event`, `time` (the clock of the driver's machine,
-for people), `elapsed_s` (since the job began, by a clock that nobody sets: what intervals are made
-of), and whatever the event is about: `trial`, `stage`, `worker`, `seconds`, `reason`.
+Each command that works on a run writes a file of its own, called a job in the log. A line contains
+`event`, `time` (by the clock of the driver's machine, for people), `elapsed_s` (since the command
+began, by a monotonic clock, from which intervals are computed), and what the event is about:
+`trial`, `stage`, `worker`, `seconds`, `reason`.
 """
 
 import json
@@ -22,15 +23,15 @@ _NAME = re.compile(r"events-.*\.jsonl")
 
 @dataclass(frozen=True)
 class Explained:
-    """Some images that one worker explained with one classifier.
+    """Images that one worker has explained with one classifier.
 
     Attributes:
-        explainable: Which classifier, in words.
-        n_images: How many.
-        n_errors: Of these could not be explained.
-        n_samples: Perturbed images that were classified.
-        seconds: It took.
-        worker: Which worker, as node and process.
+        explainable: Name of the classifier.
+        n_images: Number of images.
+        n_errors: How many of these could not be explained.
+        n_samples: Number of perturbed images that were classified.
+        seconds: How long it took.
+        worker: The worker, as the address of its node and its process id.
     """
 
     explainable: str
@@ -42,13 +43,13 @@ class Explained:
 
 
 class EventLog:
-    """The lines of one job.
+    """The log of one command.
 
-    The file is written anew as a whole, at most every ten seconds, as not all storage can append:
-    a job that is killed loses the lines since.
+    Not every storage can append to a file, so the whole file is rewritten at most every ten
+    seconds. A command that is killed loses the lines of the last seconds.
 
     Args:
-        folder: Of the logs of all jobs of the run.
+        folder: Folder for the logs of all commands that work on the run.
     """
 
     def __init__(self, folder: Place) -> None:
@@ -58,7 +59,7 @@ class EventLog:
         self._began = self._written = time.monotonic()
 
     def write(self, event: str, **facts: Any) -> None:
-        """Add a line; facts are what JSON can hold, and those that are None are left out."""
+        """Add a line; facts must be JSON values, and those that are None are left out."""
         now = time.monotonic()
         line = {
             "event": event,
@@ -71,14 +72,14 @@ class EventLog:
             self.flush()
 
     def flush(self) -> None:
-        """Write the lines there are, if storage allows: a log must not hold up the work."""
+        """Write the file if storage allows; a failing log must not stop the work."""
         self._written = time.monotonic()
         with suppress(OSError), write_whole(self.path) as unfinished:
             unfinished.write_text("".join(f"{line}\n" for line in self._lines), encoding="utf-8")
 
 
 def read_events(folder: Place) -> list[list[dict[str, Any]]]:
-    """Read the lines of every job, the first job first; a line that is none is passed over."""
+    """Read the logs of all commands, the earliest first; invalid lines are skipped."""
     jobs = []
     files: list[Place] = list(folder.iterdir()) if folder.is_dir() else []
     logs = [path for path in files if _NAME.fullmatch(path.name)]

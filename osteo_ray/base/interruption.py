@@ -1,4 +1,4 @@
-"""End a block of the main thread by a signal, and say why."""
+"""End a block of code in the main thread by a signal, and say why."""
 
 import contextlib
 import signal
@@ -15,17 +15,18 @@ class _Interruption(BaseException):
 def end_on(
     number: signal.Signals, make_error: Callable[[], Exception]
 ) -> Iterator[Callable[[], None]]:
-    """Have a signal end the block with an error, whatever the process did at that signal before.
+    """Let a signal end the block with an error, whatever handler the signal had before.
 
-    It need not be one that someone else may send or ignore: a script's `command &` ignores SIGINT.
-    Blocks for the same signal do not nest. In another thread than the main one, none is ended.
+    Choose a signal that nobody else sends and that is not ignored: a script's `command &`, for
+    example, ignores SIGINT. Blocks for the same signal cannot be nested. Only a block in the main
+    thread can be ended.
 
     Args:
-        number: The signal. Tune takes SIGUSR1 for itself, and pytest's time limits SIGALRM.
-        make_error: Called where the signal ended the block.
+        number: The signal. Ray Tune uses SIGUSR1, and pytest's time limits use SIGALRM.
+        make_error: Returns the error that is raised if the signal has ended the block.
 
     Yields:
-        A function that any thread may call, while the block runs, to end it.
+        A function that any thread may call to end the block while it runs.
     """
     thread = threading.main_thread()
     if threading.current_thread() is not thread:
@@ -43,7 +44,7 @@ def end_on(
     before = signal.signal(number, interrupt)
     try:
         yield lambda: signal.pthread_kill(main, number)
-    except BaseException:  # Ray makes a KeyboardInterrupt or a SystemError of what is raised in it
+    except BaseException:  # Ray turns what is raised in it into a KeyboardInterrupt or SystemError
         ended.set()
         if not told.is_set():
             raise

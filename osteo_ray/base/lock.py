@@ -1,16 +1,17 @@
-"""One writer per run: who works on a directory says so in it, and who finds that stays out.
+"""One writer per run: a process that works on a directory locks it, and all others stay out.
 
-The lock is a file, `lock.json`. It names its holder, and a count in it grows every few seconds for
-as long as that lives. Whoever finds a lock asks, on the same machine, whether the process is still
-there; elsewhere it watches whether the count grows, by its own monotonic clock, and compares no
-times. A lock whose holder is gone is taken over.
+The lock is a file, `lock.json`. It names its holder and contains a count that the holder increases
+every few seconds. A process that finds a lock checks whether the holder is still alive: on the same
+machine by looking for its process, elsewhere by watching whether the count grows. It measures the
+wait with its own monotonic clock, so clocks of different machines are never compared. If the holder
+is gone, the lock is taken over.
 
-A new lock is made by an exclusive creation on this machine. Object storage has none (PyArrow sends
-no conditional uploads), so there, and where a lock is taken over, it is written, left to settle,
-and read back. Two that do so at the very same moment may both believe to hold it if one of them
-takes longer to write than the other waits: then whose token is not in the file notices at its next
-beat and stops. Until then both write the same artifacts, as those depend on nothing but the
-settings.
+In a folder, a new lock is created exclusively. Object storage has no such operation (PyArrow sends
+no conditional uploads). There, and when a lock is taken over, a process writes the lock, waits a
+moment, and reads it back. Two processes that do so at the same time may both believe that they hold
+the lock, if one takes longer to write than the other waits. The one whose token is no longer in the
+file notices at its next beat and stops. Until then both write the same artifacts, because artifacts
+depend on nothing but the settings.
 """
 
 import json
@@ -41,13 +42,13 @@ class LockLostError(IncompleteError):
 
 @dataclass(frozen=True)
 class Timing:
-    """How long things take, in seconds.
+    """Intervals, in seconds.
 
     Attributes:
         beat: Between two beats of a holder.
-        patience: Without a beat after which a holder of another machine counts as gone; several
-            beats, as one may be late.
-        settle: After which a lock that was written without exclusion is read back.
+        patience: Time without a beat after which a holder on another machine counts as gone; long
+            enough for several beats, because one may be late.
+        settle: Wait before a lock that was not created exclusively is read back.
     """
 
     beat: float = 5.0
@@ -57,17 +58,18 @@ class Timing:
 
 @dataclass(frozen=True)
 class Holder:
-    """Who holds a lock.
+    """The process that holds a lock, as the lock file describes it.
 
     Attributes:
-        token: Of this lock; random.
+        token: Random text that tells this lock from all others.
         host: Name of the machine.
-        machine: One boot of one machine, and one space of process numbers in it; empty if unknown.
-        pid: Of the process.
-        started: When the process was started, in ticks since the boot; empty if unknown.
-        since: Date and time, for people.
-        job: Id of the Ray job; empty if it is none.
-        beats: How often it was renewed.
+        machine: Identifies one boot of one machine and one namespace of process ids; empty if
+            unknown.
+        pid: Process id.
+        started: When the process was started, in clock ticks since the boot; empty if unknown.
+        since: Date and time at which it took the lock, for people.
+        job: Id of its Ray job; empty if it does not run as one.
+        beats: How often it has renewed the lock.
     """
 
     token: str
@@ -94,14 +96,14 @@ class Holder:
 
     @classmethod
     def parse(cls, text: str) -> "Holder | None":
-        """Read a lock; None where it is not one, as while it is being written."""
+        """Read a lock file; return None if it is not valid, for example half written."""
         try:
             return cls(**json.loads(text))
         except (TypeError, ValueError):
             return None
 
     def write(self) -> str:
-        """Return the content of the lock."""
+        """Return the content of the lock file."""
         return json.dumps(asdict(self), indent=2) + "\n"
 
     def __str__(self) -> str:
@@ -113,19 +115,19 @@ class Holder:
 def hold(
     root: Place, say: Callable[[str], None] = lambda text: None, timing: Timing = Timing()
 ) -> Iterator[None]:
-    """Hold a directory for as long as the block runs; it is made if it is not there.
+    """Hold the lock of a directory while the block runs; create the directory if necessary.
 
-    If another process takes it over meanwhile, the block is interrupted.
+    If another process takes the lock over meanwhile, the block is interrupted.
 
     Args:
         root: The directory.
-        say: Told where a lock is taken over.
-        timing: Of the lock.
+        say: Receives a message if the lock is taken over from a process that has ended.
+        timing: Intervals of the lock.
 
     Raises:
-        HeldError: Another process works on it.
+        HeldError: Another process works on the directory.
         InputError: The lock cannot be written.
-        LockLostError: Another process has taken it over.
+        LockLostError: Another process has taken the lock over.
     """
     path, mine = root / LOCK, Holder.describe_self()
     try:
@@ -153,13 +155,14 @@ def hold(
 
 def _tell_lost(root: Place, holder: Holder | None) -> LockLostError:
     return LockLostError(
-        f"{root} was taken over by {holder}: this process gave no sign of life for too long (was "
-        "the machine asleep, or storage out of reach?). It has stopped; what it finished is kept."
+        f"{root} was taken over by {holder}, because this process gave no sign of life for too "
+        "long (was the machine asleep, or the storage unreachable?). This process has stopped; "
+        "what it finished is kept."
     )
 
 
 def _release(path: Place, mine: Holder, made: list[Path]) -> None:
-    with suppress(OSError):  # a lock that stays is taken over by the next
+    with suppress(OSError):  # a lock that stays behind is taken over by the next process
         if _is_held(path, mine):
             path.unlink(missing_ok=True)
     for folder in made:
@@ -177,22 +180,23 @@ def _acquire(path: Place, mine: Holder, say: Callable[[str], None], timing: Timi
         holder = Holder.parse(text)
         is_gone = None if holder is None else _is_gone(holder)
         if is_gone is False or (not is_gone and _is_beating(path, text, timing)):
-            who = holder or "a process that cannot be told from it"
+            who = holder or "a process that its lock file does not identify"
             raise HeldError(
                 f"Expected an --out that no other process works on, but {path.parent} is held by "
-                f"{who}. Wait until that ends, or end it and give the same command again; or "
-                f"choose another --out. Only if it is gone for certain, delete {path}."
+                f"{who}. Wait for that process or stop it, then run the same command again; or "
+                f"choose another --out. Delete {path} only if you are sure that the process is "
+                "gone."
             )
         if _read(path) != text:
-            continue  # another was quicker
-        say(f"take over from {holder or 'a lock that cannot be read'}, which has ended")
+            continue  # another process was faster
+        say(f"take over from {holder or 'a process that left an unreadable lock'}, which has ended")
         path.write_text(mine.write())
         if _has_settled(path, mine, timing):
             return
 
 
 def _create(path: Place, mine: Holder, timing: Timing) -> bool:
-    """Write a lock where there is none; False where another was quicker."""
+    """Write a lock where there is none; return False if another process was faster."""
     if isinstance(path, RemotePath):
         path.write_text(mine.write())
         return _has_settled(path, mine, timing)
@@ -215,9 +219,9 @@ def _is_held(path: Place, mine: Holder) -> bool:
 
 
 def _is_beating(path: Place, text: str, timing: Timing) -> bool:
-    """Watch a lock; True as soon as it changes, False after long enough without a change.
+    """Watch a lock: return True as soon as it changes, and False if it does not for long enough.
 
-    A lock that vanishes has been given back.
+    A lock that disappears has been released, so then the answer is False as well.
     """
     until = time.monotonic() + timing.patience
     while time.monotonic() < until:
@@ -234,11 +238,11 @@ def _read(path: Place) -> str | None:
     except FileNotFoundError:
         return None
     except UnicodeDecodeError:
-        return "what is no lock"
+        return "not a lock"
 
 
 def _make_missing(root: Place) -> list[Path]:
-    """Make a folder of this machine; return those that were not there, the deepest first."""
+    """Create a local folder; return the folders that did not exist before, the deepest first."""
     if isinstance(root, RemotePath):
         return []
     missing = [folder for folder in (root, *root.parents) if not folder.exists()]
@@ -247,10 +251,10 @@ def _make_missing(root: Place) -> list[Path]:
 
 
 class _Heart(threading.Thread):
-    """Renews a lock, and ends the work where it finds another's.
+    """Renews a lock, and ends the work if another process has taken the lock over.
 
     Attributes:
-        found: Who has taken the lock over; None as long as nobody has.
+        found: The process that has taken the lock over; None as long as none has.
     """
 
     def __init__(self, path: Place, mine: Holder, beat: float) -> None:
@@ -261,7 +265,7 @@ class _Heart(threading.Thread):
         self._end_work: Callable[[], None] = lambda: None
 
     def start_with(self, end_work: Callable[[], None]) -> None:
-        """Begin to beat; call this where the lock is lost."""
+        """Begin to beat; call `end_work` if the lock is lost."""
         self._end_work = end_work
         self.start()
 
@@ -275,7 +279,7 @@ class _Heart(threading.Thread):
                     return
                 self.mine = replace(self.mine, beats=self.mine.beats + 1)
                 self.path.write_text(self.mine.write())
-            except OSError:  # storage that is away for a while; who holds the lock then, it tells
+            except OSError:  # storage is unreachable for a while; afterwards it says who holds it
                 continue
 
     def stop(self) -> None:
@@ -283,18 +287,18 @@ class _Heart(threading.Thread):
         self.join()
 
 
-# Who is who
+# Who holds it, and whether it is alive
 
 
 def _is_gone(holder: Holder) -> bool | None:
-    """Tell whether the process of a holder has ended; None where that cannot be seen from here."""
+    """Return whether the holder's process has ended; None if this machine cannot tell."""
     if not holder.machine or holder.machine != _identify_machine():
         return None
     return _find_start(holder.pid) != holder.started
 
 
 def _identify_machine() -> str:
-    """Name this boot of this machine, and the space of its process numbers; empty if unknown."""
+    """Identify this boot of this machine and its process-id namespace; empty if unknown."""
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{socket.gethostname()} {boot} {os.readlink('/proc/self/ns/pid')}"
@@ -303,7 +307,7 @@ def _identify_machine() -> str:
 
 
 def _find_start(pid: int) -> str | None:
-    """Return when a process was started, in ticks since the boot; None if it has ended."""
+    """Return when a process was started, in clock ticks since the boot; None if it has ended."""
     try:
         status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except OSError:
@@ -313,7 +317,7 @@ def _find_start(pid: int) -> str | None:
 
 
 def _find_job() -> str:
-    """Return the id of the Ray job that this process is the driver of, or an empty string."""
+    """Return the id of the Ray job whose driver this process is, or an empty string."""
     try:
         config = json.loads(os.environ.get("RAY_JOB_CONFIG_JSON_ENV_VAR", "{}"))
         return str(config["metadata"]["job_submission_id"])

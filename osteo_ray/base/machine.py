@@ -1,4 +1,4 @@
-"""What a machine is, as far as numbers depend on it. Free of Ray and of PyTorch."""
+"""Describe a machine as far as results may depend on it. Free of Ray and PyTorch."""
 
 import hashlib
 import os
@@ -18,11 +18,11 @@ _SETTINGS = re.compile(
 
 
 def describe_machine() -> dict[str, str]:
-    """Return what of this machine, and of this process's settings, numbers may depend on.
+    """Return the properties of this machine and process that results may depend on.
 
     Returns:
-        cpu (model), isa (vector instructions), gpu_driver (empty where there is none), libc, and
-        settings (environment variables that choose how libraries compute).
+        `cpu` (its model), `isa` (its vector instructions), `gpu_driver` (empty if there is none),
+        `libc`, and `settings` (environment variables that affect how libraries compute).
     """
     text = _read(_CPUINFO)
     return {
@@ -35,10 +35,10 @@ def describe_machine() -> dict[str, str]:
 
 
 def name_cpu(cpuinfo: str) -> str:
-    """Return the model of a CPU, with its family: marketing names alone may hide a generation.
+    """Return the model of a CPU with its family, as marketing names may hide the generation.
 
     Args:
-        cpuinfo: Content of /proc/cpuinfo; of several CPUs the first is described.
+        cpuinfo: Content of /proc/cpuinfo; if it has several CPUs, the first one counts.
 
     Example:
         >>> name_cpu("cpu family : 25\\nmodel : 17\\nmodel name : AMD EPYC\\nstepping : 1\\n")
@@ -52,7 +52,7 @@ def name_cpu(cpuinfo: str) -> str:
 
 
 def list_instructions(cpuinfo: str) -> str:
-    """Return the vector instructions of a CPU, by which libraries choose what they run.
+    """Return the vector instructions of a CPU, which decide what code libraries run.
 
     Example:
         >>> list_instructions("flags : fpu avx2 fma avx512f\\n")
@@ -86,7 +86,7 @@ def list_settings(environment: Mapping[str, str]) -> str:
 
 
 def hash_code() -> str:
-    """Return a hash of the source of this package: versions stay, code changes."""
+    """Return a hash of the source of this package, which changes more often than its version."""
     root = Path(__file__).parents[1]
     digest = hashlib.sha256()
     for path in sorted(root.rglob("*.py")):

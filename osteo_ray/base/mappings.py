@@ -1,4 +1,4 @@
-"""Settings as plain mappings: laid over one another, compared, hashed."""
+"""Merge, compare and hash settings in the form of plain mappings."""
 
 import hashlib
 import json
@@ -26,7 +26,16 @@ def list_differences(
     at: str = "",
     words: tuple[str, str] = ("there", "here"),
 ) -> list[str]:
-    """Say in which settings a run that is there differs from what is wanted, in words.
+    """Describe in which settings an existing run differs from what is wanted.
+
+    Args:
+        found: Settings of the existing run.
+        wanted: Settings that are wanted.
+        at: Prefix of all names.
+        words: What to call the existing run and what is wanted.
+
+    Returns:
+        One text per setting that differs, in alphabetical order.
 
     Example:
         >>> list_differences({"lime": {"samples": 9}, "seeds": 2}, {"lime": {"samples": 5}})
@@ -43,7 +52,7 @@ def list_differences(
 
 
 def hash_settings(settings: Any) -> str:
-    """Return a short content hash of anything that JSON can hold, independent of key order.
+    """Return a short hash of a JSON value that does not depend on the order of its keys.
 
     Example:
         >>> hash_settings({"a": 1, "b": 2}) == hash_settings({"b": 2, "a": 1})

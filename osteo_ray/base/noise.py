@@ -1,4 +1,4 @@
-"""Keep what libraries print out of sight, in a log file."""
+"""Redirect what libraries print to a log file."""
 
 import os
 import shutil
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 class Capture:
-    """Consoles that reach the user while everything else goes to a log.
+    """Consoles that reach the user, while all other output goes to a log.
 
     Attributes:
-        out: Standard output, for results.
-        err: Standard error, for progress and messages.
+        out: Writes to standard output, for results.
+        err: Writes to standard error, for progress and messages.
         log: The log file.
     """
 
@@ -30,7 +30,7 @@ class Capture:
         self.log = log
 
     def keep_log(self, directory: "Place") -> None:
-        """Copy the log, as it is now, into a run's log folder, after what earlier tries left."""
+        """Append the log, as it is now, to `driver.log` in the log folder of a run."""
         sys.stdout.flush()
         sys.stderr.flush()
         if not isinstance(directory, Path):
@@ -45,7 +45,7 @@ class Capture:
 
 @contextmanager
 def capture_noise() -> Iterator[Capture]:
-    """Send standard output and error, also those of C++ code and child processes, to a log."""
+    """Send all output to a log, including that of C++ code and of child processes."""
     sys.stdout.flush()
     sys.stderr.flush()
     saved = os.dup(1), os.dup(2)

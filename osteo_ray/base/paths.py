@@ -1,4 +1,4 @@
-"""Where settings say that files are."""
+"""Interpret the paths that settings contain."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ from urllib.parse import unquote
 from osteo_ray.base.trust import refuse_secrets
 
 PHANTOM = "phantom"
-"""Where settings name no source of images: synthetic knees."""
+"""Stands for a source of synthetic knees instead of the path of a set of images."""
 
 
 def locate_data(data: str) -> str:
@@ -18,7 +18,7 @@ def locate_data(data: str) -> str:
 
 
 def name_source(data: str) -> str:
-    """Return a short name of a source, fit for a folder."""
+    """Return a short name of a source that can name a folder."""
     return Path(data.partition("?")[0]).stem or "data"
 
 
@@ -26,11 +26,11 @@ def locate_file(file: str) -> str:
     """Make the path of a file absolute; leave URIs as they are.
 
     Raises:
-        ValueError: A URI carries a secret.
+        ValueError: The URI contains a secret.
     """
     return refuse_secrets(file) if "://" in file else _make_absolute(file)
 
 
 def _make_absolute(path: str) -> str:
-    """Workers have working directories of their own, so no relative path may reach them."""
-    return os.path.realpath(os.path.expanduser(path))  # unlike pathlib's, it bears link loops
+    """Make a path absolute, because each worker has a working directory of its own."""
+    return os.path.realpath(os.path.expanduser(path))  # unlike pathlib, it tolerates link loops

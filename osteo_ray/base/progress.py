@@ -1,8 +1,9 @@
-"""Say how far a long job is: a live display on a terminal, plain lines elsewhere."""
+"""Show how far a long job has come: live bars on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 
 from rich.console import Console
@@ -18,22 +19,54 @@ from rich.progress import (
 _PLAIN_INTERVAL_S = 15.0
 
 Report = Callable[[str, int, int], None]
-"""Told what is being done, how much of it is done, and how much there is."""
+"""Hears what is being done, how much of it is done, and how much there is in all."""
 
 
 def ignore_progress(what: str, done: int, total: int) -> None:
     """Take a report and do nothing with it."""
 
 
+_listener: ContextVar[Report] = ContextVar("listener", default=ignore_progress)
+
+
+def tell_progress(what: str, done: int, total: int) -> None:
+    """Tell whoever listens how much of something is done; without a listener, nothing happens.
+
+    Code that works through many items calls this wherever it stands, so that no function on the
+    way there has to pass a listener on. A thread has no listener unless it sets its own.
+
+    Example:
+        >>> with listening(print):
+        ...     tell_progress("read images", 3, 10)
+        read images 3 10
+    """
+    _listener.get()(what, done, total)
+
+
+def find_listener() -> Report:
+    """Return the function that hears what `tell_progress` tells now."""
+    return _listener.get()
+
+
+@contextmanager
+def listening(listener: Report) -> Iterator[None]:
+    """Have a function hear what `tell_progress` tells for as long as the block runs."""
+    token = _listener.set(listener)
+    try:
+        yield
+    finally:
+        _listener.reset(token)
+
+
 class Clock:
-    """Seconds that each part of the job took."""
+    """Measures how many seconds each part of a job takes."""
 
     def __init__(self) -> None:
         self.durations_s: dict[str, float] = {}
         self._last = time.monotonic()
 
     def lap(self, name: str) -> None:
-        """Book the time since the last lap to a part of the job."""
+        """Count the time since the last lap towards a part of the job."""
         now = time.monotonic()
         self.durations_s[name] = round(now - self._last, 2)
         self._last = now
@@ -47,8 +80,9 @@ class Stage:
         name: Shown to the user.
         unit: What is counted.
         total: How many there are.
-        cost_each: Work in one, in forward passes of one image, to weigh stages against each other.
-        done: How many are done; a fraction while one is under way.
+        cost_each: Work that one of them takes, in forward passes of one image; it weighs the
+            stages against each other.
+        done: How many are done; fractional while one is under way.
     """
 
     name: str
@@ -59,7 +93,7 @@ class Stage:
 
 
 class JobProgress:
-    """Progress of a job in stages, with the time left for all of it.
+    """Shows the progress of a job in stages, and the time that is left for all of it.
 
     Args:
         console: Where to show it.
@@ -106,12 +140,14 @@ class JobProgress:
 
     @contextmanager
     def following(self) -> Iterator[Report]:
-        """Show work of which the amount is known only once it begins.
+        """Show what `tell_progress` tells in the block, of whose amount nobody knows beforehand.
 
-        Gives a function to call with what is being done, how much is done, and of how much.
+        Yields:
+            The function that shows it, for whoever wants to call it directly.
         """
         if not self.console.is_terminal:
-            yield self._follow_plainly
+            with listening(self._follow_plainly):
+                yield self._follow_plainly
             return
         with Progress(
             TextColumn("{task.description:<24}"),
@@ -129,7 +165,8 @@ class JobProgress:
                     bars[what] = live.add_task(what, total=total)
                 live.update(bars[what], completed=done, total=total)
 
-            yield follow
+            with listening(follow):
+                yield follow
 
     def _follow_plainly(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
@@ -138,12 +175,12 @@ class JobProgress:
             self.say(f"{what}: {done}/{total}")
 
     def say(self, text: str) -> None:
-        """Tell what is being done where nothing can be counted."""
+        """Print a line, for work in which nothing can be counted."""
         self.console.print(f"[{time.strftime('%H:%M:%S')}] {text}", highlight=False, markup=False)
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Mark a stage as the one under way."""
+        """Mark a stage as under way for as long as the block runs."""
         stage = self._find(name)
         if self.live:
             self.live.start_task(self.bars[name])
@@ -160,7 +197,7 @@ class JobProgress:
         self.shown_at = time.monotonic()
 
     def advance(self, name: str, amount: float) -> None:
-        """Count work of a stage that is done: how many of its units, or a fraction of one."""
+        """Count units of a stage, or a fraction of one, as done."""
         stage = self._find(name)
         stage.done = min(stage.total, stage.done + amount)
         now = time.monotonic()

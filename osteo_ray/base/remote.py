@@ -1,4 +1,4 @@
-"""Paths in object storage, with the operations of `pathlib` that runs need, through PyArrow."""
+"""Paths in object storage that offer the `pathlib` operations that runs need, through PyArrow."""
 
 import errno
 import functools
@@ -15,9 +15,9 @@ from pyarrow.fs import FileSelector, FileType
 
 from osteo_ray.base.errors import InputError, StorageError
 
-_ATTEMPTS = 6  # of a request to S3, with growing pauses: about 15 s in all
-_OBJECT_STORES = ("s3", "gcs", "abfs")  # they show an upload at its end only
-_SAFE = "/!$&'()*+,;=:@~"  # what a URI may hold as it is
+_ATTEMPTS = 6  # to send a request to S3, with growing pauses: about 15 s in all
+_OBJECT_STORES = ("s3", "gcs", "abfs")  # they show an upload only once it is complete
+_SAFE = "/!$&'()*+,;=:@~"  # characters that stay as they are in a URI
 _KEYS = {
     "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role of the machine",
     "gs": "GOOGLE_APPLICATION_CREDENTIALS, or the service account of the machine",
@@ -28,10 +28,10 @@ _KEYS = {
 def open_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
     """Return the file system of a URI or local path, and the path within it.
 
-    PyArrow's own file systems (local, S3, GCS, HDFS) come first, fsspec's after them.
+    PyArrow opens what it knows itself (local, S3, GCS, HDFS); fsspec opens the rest.
 
     Raises:
-        ValueError, OSError, ImportError: The scheme is unknown or lacks its package.
+        ValueError, OSError, ImportError: The scheme is unknown, or its package is not installed.
     """
     if is_local(uri):
         return pyarrow.fs.LocalFileSystem(), uri
@@ -48,9 +48,9 @@ def open_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
 
 
 def _be_patient(filesystem: Any) -> Any:
-    """Return an S3 file system that waits longer for storage, and uploads small files at one go.
+    """Return an S3 file system that retries for longer, and uploads a small file in one request.
 
-    A URI cannot say so; what it does say is kept.
+    A URI has no options for this; those that it does have are kept.
     """
     rebuild, (settings,) = filesystem.__reduce__()
     retries = pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS)
@@ -59,14 +59,14 @@ def _be_patient(filesystem: Any) -> Any:
 
 
 def is_local(uri: str) -> bool:
-    """Tell whether a URI names a path of this machine; such files have links and permissions."""
+    """Return whether a URI is a local path; local files have links and permissions."""
     return "://" not in uri
 
 
 def split_uri(uri: str) -> tuple[str, str]:
-    """Split a URI into the place and the options that follow a question mark.
+    """Split a URI at the question mark, into the place and its options.
 
-    In a path of this machine, a question mark is part of a name.
+    In a local path, a question mark is part of the name.
 
     Example:
         >>> split_uri("s3://bucket/knees.csv?scheme=http"), split_uri("/knees?.csv")
@@ -79,18 +79,18 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 
 def first_line(error: BaseException) -> str:
-    """Return the start of an error's message, or its name if it has none; no point at the end."""
+    """Return the first line of an error's message without a final period; else the error's name."""
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
 @dataclass(frozen=True)
 class RemotePath:
-    """A path in object storage; small, and the same in every process.
+    """A path in object storage. It is small, can be pickled, and means the same in every process.
 
     Attributes:
         base: Scheme and bucket, such as `s3://bucket`.
-        key: Path within, without slashes at its ends.
-        options: What follows in the URI from the question mark on, or an empty string.
+        key: Path within the bucket, without a slash at either end.
+        options: Rest of the URI from the question mark on, or an empty string.
     """
 
     base: str
@@ -99,11 +99,11 @@ class RemotePath:
 
     @classmethod
     def parse(cls, uri: str) -> "RemotePath":
-        """Read a URI, without asking storage.
+        """Parse a URI, without contacting the storage.
 
         Raises:
-            InputError: It names no bucket, or holds a secret, which would end in the files of the
-                run; keys come from the environment.
+            InputError: The URI names no bucket, or contains a secret, which would end up in the
+                files of the run. Keys come from the environment.
 
         Example:
             >>> RemotePath.parse("s3://bucket/runs/my%20knees/?region=eu-west-1")
@@ -115,8 +115,8 @@ class RemotePath:
         if parts.password is not None or (parts.scheme == "s3" and "@" in parts.netloc):
             keys = _KEYS.get(parts.scheme, "the environment of each node")
             raise InputError(
-                f"Expected a URI without keys, as it is kept in the files of a run, but got {shown}"
-                f". Give the keys by {keys}, on every node."
+                "Expected a URI without keys, because a run keeps it in its files, but got "
+                f"{shown}. Provide the keys through {keys}, on every node."
             )
         if not parts.netloc:
             raise InputError(
@@ -126,14 +126,14 @@ class RemotePath:
         return cls(base, unquote(parts.path).strip("/"), mark + options)
 
     def __str__(self) -> str:
-        """Return the URI, which `parse` reads."""
+        """Return the URI that `parse` turns into this path."""
         return f"{self.base}/{quote(self.key, safe=_SAFE)}".rstrip("/") + self.options
 
     def __truediv__(self, name: str) -> "RemotePath":
         return self.join(PurePosixPath(name))
 
     def join(self, path: Any) -> "RemotePath":
-        """Return the path of something in this directory, by its relative `pathlib` path."""
+        """Append a relative `pathlib` path."""
         return RemotePath(self.base, f"{self.key}/{path.as_posix()}".lstrip("/"), self.options)
 
     @property
@@ -148,21 +148,21 @@ class RemotePath:
 
     @property
     def parent(self) -> "RemotePath":
-        """The directory that it lies in."""
+        """The directory that contains it."""
         return RemotePath(self.base, self.key.rpartition("/")[0], self.options)
 
     @property
     def parents(self) -> "tuple[RemotePath, ...]":
-        """The directories that it lies in, the nearest first."""
+        """All directories that contain it, the nearest first."""
         return (self.parent, *self.parent.parents) if self.key else ()
 
     def with_name(self, name: str) -> "RemotePath":
-        """Return the path beside it of another name."""
+        """Return the path with another last part."""
         return self.parent / name
 
     @property
     def filesystem(self) -> pyarrow.fs.FileSystem:
-        """What PyArrow opens it with, under the name `path`."""
+        """The PyArrow file system in which `path` names this place."""
         return open_filesystem(str(self.root))[0]
 
     @property
@@ -172,15 +172,15 @@ class RemotePath:
         return f"{start}/{self.key}".rstrip("/")
 
     def exists(self) -> bool:
-        """Tell whether there is a file, or files under it."""
+        """Return whether it is a file, or there are files below it."""
         return bool(self._type != FileType.NotFound)
 
     def is_file(self) -> bool:
-        """Tell whether it is a file."""
+        """Return whether it is a file."""
         return bool(self._type == FileType.File)
 
     def is_dir(self) -> bool:
-        """Tell whether there are files under it."""
+        """Return whether there are files below it."""
         return bool(self._type == FileType.Directory)
 
     @property
@@ -189,16 +189,16 @@ class RemotePath:
             return self.filesystem.get_file_info(self.path).type
 
     def iterdir(self) -> "list[RemotePath]":
-        """List what lies right in it; nothing if it does not exist."""
+        """List its direct children; none if it does not exist."""
         with self._saying():
             selector = FileSelector(self.path, allow_not_found=True)
             found = self.filesystem.get_file_info(selector)
         return [self / info.base_name for info in found]
 
     def list_files(self) -> "list[tuple[RemotePath, int]]":
-        """List the files in it, at any depth, with their sizes in bytes, in order of their names.
+        """List the files below it at any depth, with their sizes in bytes, sorted by name.
 
-        One request per thousand files.
+        This takes one request per thousand files.
         """
         with self._saying():
             selector = FileSelector(self.path, allow_not_found=True, recursive=True)
@@ -220,14 +220,14 @@ class RemotePath:
         return self.read_bytes().decode(encoding)
 
     def write_bytes(self, content: "bytes | pa.Buffer") -> None:
-        """Write the file whole: readers see all of it or none."""
+        """Write the file atomically: readers see all of it or nothing."""
         with self._saying():
             filesystem, path = self.filesystem, self.path
             is_store = filesystem.type_name in _OBJECT_STORES
             target = path if is_store else f"{path.rpartition('/')[0]}/.{self.name}.tmp"
             if not is_store:
                 filesystem.create_dir(self.parent.path, recursive=True)
-            # At one go: closed after a part, it would count as whole.
+            # No `with`: it would close the stream after an error, and commit a part of the file.
             file = filesystem.open_output_stream(target)
             file.write(content)
             file.close()
@@ -235,7 +235,7 @@ class RemotePath:
                 filesystem.move(target, path)
 
     def write_text(self, text: str, encoding: str = "utf-8") -> None:
-        """Write the file whole, as text."""
+        """Write the file atomically, as text."""
         self.write_bytes(text.encode(encoding))
 
     def unlink(self, missing_ok: bool = False) -> None:
@@ -248,7 +248,7 @@ class RemotePath:
                 raise
 
     def remove(self) -> None:
-        """Remove the file or all files under it, if there are any."""
+        """Remove the file, or all files below it, if there are any."""
         if self.is_dir():
             with self._saying():
                 self.filesystem.delete_dir(self.path)
@@ -257,7 +257,7 @@ class RemotePath:
 
     @contextmanager
     def _saying(self) -> Iterator[None]:
-        """Have errors name the place, and be of one kind."""
+        """Turn errors of the storage into one kind, which names the place."""
         try:
             yield
         except FileNotFoundError:

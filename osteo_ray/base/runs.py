@@ -1,6 +1,6 @@
-"""A run directory: where each artifact lies.
+"""The layout of a run directory: where each artifact is.
 
-Every artifact is addressed by what determines it, so a rerun finds what is there and makes only
+Every artifact is addressed by what determines it, so a rerun finds what exists and computes only
 what is missing.
 """
 
@@ -19,7 +19,7 @@ class Run:
     """The paths of one run.
 
     Attributes:
-        root: The run directory, absolute: a folder, or a place in object storage.
+        root: The run directory: an absolute local path, or a place in object storage.
     """
 
     root: Place
@@ -98,18 +98,18 @@ class Run:
 
 
 def open_run(text: str) -> Run:
-    """Return the run that a user names, by path or URI, whether or not it is there.
+    """Return the run that a user names by a path or URI, whether or not it exists.
 
     Raises:
-        InputError: A URI that cannot be opened.
+        InputError: The URI cannot be opened.
     """
     return Run(reach(text, "a run"))
 
 
 def place_logs(run: Run) -> Path:
-    """Return a folder of this machine for what Ray keeps of a run while it works.
+    """Return a local folder for the files that Ray itself writes while it works on a run.
 
-    Nothing in it is needed to resume, so none of it goes to object storage.
+    They are not needed to resume, so they never go to object storage.
     """
     return run.logs if isinstance(run.logs, Path) else _make_scratch()
 

@@ -1,12 +1,12 @@
-"""Where results lie: a folder of this machine, or a prefix in object storage.
+"""Where results are stored: in a local folder, or below a prefix in object storage.
 
-`Place` is either. Both have the same few operations under the names of `pathlib`, so that a run is
-read and written by the same code wherever it lies, by every worker itself. Object storage is opened
-through PyArrow, as sources are: one client, one set of rules for keys, retries and endpoints.
+A `Place` is either of them. Both offer the same few operations under the names of `pathlib`, so the
+same code reads and writes a run wherever it is, and every worker does so itself. Object storage is
+opened through PyArrow, like sources: one client, one set of rules for keys, retries and endpoints.
 
-What is there is whole. A file takes its place by a rename, or by one upload that storage shows at
-its end; a directory by a rename, or by uploading last the file by which it counts as there; and one
-that many processes fill (`fill_directory`) counts as there by its last file, too.
+Whatever exists is complete. A file appears by a rename, or by one upload, which storage shows only
+when it has ended. A directory appears by a rename, or by a last file: it counts as existing as soon
+as that file does. This also holds for a directory that many processes fill (`fill_directory`).
 """
 
 import hashlib
@@ -29,17 +29,17 @@ from osteo_ray.base.remote import RemotePath, is_local
 Place = Path | RemotePath
 
 LOCK = "lock.json"
-"""In a directory that is worked on: who does (`osteo_ray.base.lock`)."""
+"""File that names the process working on its directory (see `osteo_ray.base.lock`)."""
 UNFINISHED = ".unfinished"
-"""In a directory that is being filled."""
+"""File that marks a directory as being filled."""
 _UPLOADS = 8  # at a time
 
 
 def locate(text: str) -> Place:
-    """Return the place that a user names, absolute.
+    """Return the absolute place that a user names by a path or URI.
 
     Raises:
-        InputError: A URI that holds a secret, or names no bucket.
+        InputError: The URI contains a secret, or names no bucket.
     """
     if text.startswith("file://"):
         text = unquote(text.removeprefix("file://").removeprefix("localhost"))
@@ -49,14 +49,15 @@ def locate(text: str) -> Place:
 
 
 def reach(text: str, what: str = "--out") -> Place:
-    """Return the place that a user names, after a look at whether its storage can be reached.
+    """Return the place that a user names, after checking that its storage can be reached.
 
     Args:
         text: Path or URI.
-        what: What it is to be, for messages.
+        what: Its name in messages, such as the flag that it was given by.
 
     Raises:
-        InputError: As `locate`; or storage does not answer, or the bucket is not there.
+        InputError: The URI contains a secret or names no bucket, the storage does not answer, or
+            the bucket does not exist.
     """
     place = locate(text)
     if isinstance(place, RemotePath):
@@ -65,25 +66,25 @@ def reach(text: str, what: str = "--out") -> Place:
         except OSError as error:
             raise InputError(
                 f"Expected {what} on storage that can be reached, but {place}: {error.strerror}. "
-                "Check the URI, the keys in the environment, and that this machine may reach it."
+                "Check the URI, the keys in the environment, and the network of this machine."
             ) from None
         if not is_there:
             raise InputError(
-                f"Expected {what} in a bucket that is there, but {place.root} does not exist. Make "
+                f"Expected {what} in an existing bucket, but {place.root} does not exist. Create "
                 "it first, or check its spelling."
             )
     return place
 
 
 def open_place(place: Place) -> tuple[pyarrow.fs.FileSystem, str]:
-    """Return what PyArrow reads a place by: a file system, and the path within it."""
+    """Return the PyArrow file system of a place, and its path within it."""
     if isinstance(place, RemotePath):
         return place.filesystem, place.path
     return pyarrow.fs.LocalFileSystem(), str(place)
 
 
 def lies_in(place: Place, around: Place) -> bool:
-    """Tell whether a place is another one, or lies in it."""
+    """Return whether a place is the same as another, or inside it."""
     if isinstance(place, Path):
         return isinstance(around, Path) and place.is_relative_to(around)
     return place == around or around in place.parents
@@ -91,7 +92,7 @@ def lies_in(place: Place, around: Place) -> bool:
 
 @contextmanager
 def local_copy(place: Place) -> Iterator[Path]:
-    """Give a file of this machine that holds what `place` holds, for what can read no other.
+    """Provide a local file with the content of `place`, for libraries that can only read those.
 
     Raises:
         OSError: It cannot be read.
@@ -114,7 +115,7 @@ def digest_file(place: Place) -> str:
 
 
 def remove_tree(place: Place) -> None:
-    """Remove a file or directory with all that is in it, if it is there."""
+    """Remove a file, or a directory with everything in it, if it exists."""
     if isinstance(place, RemotePath):
         place.remove()
     elif place.is_dir() and not place.is_symlink():
@@ -125,15 +126,15 @@ def remove_tree(place: Place) -> None:
 
 @contextmanager
 def write_whole(place: Place, *, last: str | None = None) -> Iterator[Path]:
-    """Give a path of this machine to write a file or directory to; `place` holds it at the end.
+    """Provide a local path to write a file or directory to, which becomes `place` at the end.
 
-    If the block raises, or the process dies in it, `place` stays as it was. A directory that
-    another process finished first is kept and this one dropped: both hold the same content.
+    If the block raises an error or the process dies in it, `place` stays as it was. If another
+    process has finished the same directory first, that one is kept: both have the same content.
 
     Args:
-        place: Where.
-        last: Of a directory: the file in it that readers look for. On object storage, which has no
-            renames, it is uploaded after all others, so where it is, they are.
+        place: Where the file or directory is to appear.
+        last: For a directory, the file in it by which readers know that it exists. Object storage
+            has no renames; there, this file is uploaded after all others.
     """
     if isinstance(place, RemotePath):
         with tempfile.TemporaryDirectory(prefix="osteo-ray-") as folder:
@@ -165,13 +166,13 @@ def _upload(source: Path, place: RemotePath, last: str | None) -> None:
         return
     files = [path for path in source.rglob("*") if path.is_file() and path != source / last]
     with ThreadPoolExecutor(_UPLOADS) as pool:
-        # Through a list, as it is its being read that raises.
+        # Through a list: errors are raised only when the results are read.
         list(pool.map(lambda file: _upload_file(file, place.join(file.relative_to(source))), files))
     _upload_file(source / last, place / last)
 
 
 def _upload_file(file: Path, place: RemotePath) -> None:
-    if file.stat().st_size == 0:  # cannot be mapped
+    if file.stat().st_size == 0:  # an empty file cannot be mapped
         place.write_bytes(b"")
         return
     with pa.memory_map(str(file)) as mapped:
@@ -179,11 +180,11 @@ def _upload_file(file: Path, place: RemotePath) -> None:
 
 
 def is_free(root: Place, last: str) -> bool:
-    """Tell whether a directory may be filled: it is new, empty, or left unfinished.
+    """Return whether a directory may be filled: it is new, empty, or was left unfinished.
 
     Args:
         root: The directory.
-        last: The file by which it counts as there.
+        last: The file by which it counts as existing.
     """
     if not root.exists():
         return True
@@ -195,30 +196,31 @@ def is_free(root: Place, last: str) -> bool:
 
 @contextmanager
 def fill_directory(root: Place) -> Iterator[None]:
-    """Have a directory filled in its place, by as many processes as take part.
+    """Fill a directory in place, by any number of processes.
 
-    The block writes last the file by which the directory counts as there. If it raises, nothing
-    stays; if the process dies in it, what it left is marked, and removed by the next one.
+    The block must write the file by which the directory counts as existing after all others. If it
+    raises an error, nothing stays. If the process dies in it, what it wrote stays marked as
+    unfinished, and the next process removes it.
 
     Args:
-        root: New, empty, or left unfinished by an earlier try; its lock stays.
+        root: New, empty, or left unfinished by an earlier attempt; its lock stays.
     """
     if isinstance(root, Path):
         root.mkdir(parents=True, exist_ok=True)
     mark = root / UNFINISHED
     _clear(root)
-    mark.write_text("The directory is being filled, or filling it was cut off.\n")
+    mark.write_text("The directory is being filled, or was left unfinished.\n")
     try:
         yield
     except BaseException:
-        with suppress(OSError):  # what stays is marked
+        with suppress(OSError):  # what stays is marked as unfinished
             _clear(root)
         raise
     mark.unlink(missing_ok=True)
 
 
 def _clear(root: Place) -> None:
-    """Empty a directory, except for its lock; the mark goes last."""
+    """Empty a directory except for its lock; remove the mark last."""
     children = [path for path in root.iterdir() if path.name != LOCK]
     for path in sorted(children, key=lambda path: path.name == UNFINISHED):
         remove_tree(path)

@@ -1,6 +1,6 @@
-"""Tables and records: their columns, and writes that are whole or do not happen.
+"""Tables and records: their columns, and how they are read and written.
 
-README.md explains the columns.
+Every write is atomic: a file appears complete, or not at all. README.md explains the columns.
 """
 
 import itertools
@@ -22,9 +22,9 @@ from osteo_ray.base.storage import write_whole as write_whole
 from osteo_ray.base.trust import refuse_objects
 
 SCHEMA_VERSION = b"4"
-_AT_A_TIME = 256  # files; each holds some 80 KiB while it is read
-_READS = 16  # requests at a time, where each is a matter of waiting
-_PIXEL_ROWS = 16  # that are read together; as many as an explaining actor is given
+_AT_A_TIME = 256  # files; each takes some 80 KiB of memory while it is read
+_READS = 16  # requests at a time, if most of their time is waiting
+_PIXEL_ROWS = 16  # rows that are read together; an explaining actor gets as many
 
 
 def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
@@ -50,7 +50,7 @@ IMAGES = _schema(
     ("mode", pa.string()),
     ("digest", pa.string()),
 )
-READ_IMAGES = _schema(  # where nothing but the images themselves is asked for
+READ_IMAGES = _schema(  # what is known of images that are only read
     *(
         (name, IMAGES.field(name).type)
         for name in (
@@ -95,17 +95,17 @@ HEATMAPS = _schema(
 )
 
 
-# Tables and records, whole
+# Whole tables and records
 
 
 def write_table(path: Place, table: pa.Table) -> None:
-    """Write a Parquet file whole."""
+    """Write a Parquet file."""
     with write_whole(path) as unfinished:
         pq.write_table(table, unfinished, compression="zstd")
 
 
 def write_pixels(path: Place, table: pa.Table) -> None:
-    """Write a Parquet file of pixels whole: plain, as packing them takes longer than decoding."""
+    """Write a Parquet file of pixels, uncompressed: compressing takes longer than decoding."""
     with write_whole(path) as unfinished:
         pq.write_table(
             table,
@@ -118,14 +118,14 @@ def write_pixels(path: Place, table: pa.Table) -> None:
 
 
 def write_json(path: Place, content: Any) -> None:
-    """Write a JSON file whole; NaN is refused, as JSON has none."""
+    """Write a JSON file; NaN is refused, because JSON has no such value."""
     with write_whole(path) as unfinished:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         unfinished.write_text(text + "\n", encoding="utf-8")
 
 
 def write_yaml(path: Place, settings: dict[str, Any]) -> None:
-    """Write settings whole, as YAML."""
+    """Write settings as YAML."""
     with write_whole(path) as unfinished:
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         unfinished.write_text(text, encoding="utf-8")
@@ -137,7 +137,7 @@ def read_json(path: Place) -> Any:
 
 
 def _open_table(path: Place) -> Any:
-    """Return what PyArrow reads a Parquet file from; small ones come at one go."""
+    """Return what PyArrow can read a Parquet file from; remote files are fetched as a whole."""
     return path if isinstance(path, Path) else pa.BufferReader(path.read_bytes())
 
 
@@ -147,12 +147,12 @@ def read_table(
     """Read a Parquet file.
 
     Args:
-        path: Of the file.
-        columns: Which; all by default.
-        as_numbers: Columns of text that are to be held as numbers of a dictionary.
+        path: The file.
+        columns: Names of the columns to read; all by default.
+        as_numbers: Text columns to keep in memory as numbers into a dictionary.
 
     Raises:
-        InputError: A column would run code when it is read.
+        InputError: A column could run code when it is read.
     """
     table = pq.read_table(_open_table(path), columns=columns, read_dictionary=list(as_numbers))
     refuse_objects(table.schema, path)
@@ -160,7 +160,7 @@ def read_table(
 
 
 def read_tables(paths: Iterable[Place], *, as_numbers: Sequence[str] = ()) -> list[pa.Table]:
-    """Read Parquet files, several at a time where each is a matter of waiting; in their order."""
+    """Read Parquet files in order; remote ones are fetched several at a time."""
     files = list(paths)
     if not any(isinstance(path, RemotePath) for path in files):
         return [read_table(path, as_numbers=as_numbers) for path in files]
@@ -175,12 +175,12 @@ def count_rows(path: Place) -> int:
 
 
 def read_rows(part: str, start: int, stop: int) -> list[dict[str, Any]]:
-    """Read rows start .. stop of a Parquet file, and not much more of it.
+    """Read some rows of a Parquet file, and only the row groups that contain them.
 
     Args:
-        part: As `list_parts` names it.
-        start: The first row.
-        stop: The row after the last.
+        part: The file, as `list_parts` names it.
+        start: Number of the first row.
+        stop: Number of the row after the last.
     """
     filesystem, name = open_place(locate(part))
     with pq.ParquetFile(name, filesystem=filesystem) as file:
@@ -195,10 +195,10 @@ def read_rows(part: str, start: int, stop: int) -> list[dict[str, Any]]:
 
 
 def check_version(path: Place) -> None:
-    """Refuse a table whose columns are those of another version of this package.
+    """Refuse a table whose columns belong to another version of this package.
 
     Raises:
-        InputError: It was written by another version, or by something else.
+        InputError: It was written by another version, or by another program.
     """
     filesystem, name = open_place(path)
     _check_schema(pq.read_schema(name, filesystem=filesystem), str(path))
@@ -213,14 +213,14 @@ def _check_schema(schema: pa.Schema, part: str) -> None:
         version = "none" if found is None else f"version {found.decode(errors='replace')}"
         raise InputError(
             f"Expected tables of version {SCHEMA_VERSION.decode()}, which this osteo_ray writes, "
-            f"but found {version} in {part}. Go on with the osteo_ray that wrote it, or begin anew "
-            "in another --out."
+            f"but found {version} in {part}. Continue with the osteo_ray that wrote it, or start "
+            "again in another --out."
         )
     refuse_objects(schema, part)
 
 
 def _list_files(directory: Place) -> dict[Place, int | None]:
-    """List the finished Parquet files under a directory, with their sizes where that is free."""
+    """List the finished Parquet files below a directory, with their sizes if those cost nothing."""
     found: dict[Place, int | None]
     if isinstance(directory, RemotePath):
         found = dict(directory.list_files())
@@ -234,14 +234,23 @@ def _list_files(directory: Place) -> dict[Place, int | None]:
 
 
 def list_parts(directory: Place) -> list[str]:
-    """Return the finished Parquet files under a directory, in order of their names."""
+    """Return the finished Parquet files below a directory, sorted by name."""
     return [str(path) for path in _list_files(directory)]
 
 
 def scan_table(
     path: Place, keep: "pyarrow.dataset.Expression | None" = None, columns: list[str] | None = None
 ) -> pa.Table:
-    """Read the rows to keep of a Parquet file or of all under a directory; empty if none exist."""
+    """Read some rows of a Parquet file, or of all Parquet files below a directory.
+
+    Args:
+        path: The file or directory.
+        keep: Which rows to keep; all by default.
+        columns: Names of the columns to read; all by default.
+
+    Returns:
+        The rows; an empty table if there are no files.
+    """
     files = list(_list_files(path)) if path.is_dir() else [path] if path.is_file() else []
     if not files:
         return pa.table({})
@@ -252,12 +261,12 @@ def scan_table(
 
 
 def read_parts(directory: Place, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
-    """Read a table that lies in several Parquet files; empty where there are none.
+    """Read a table that is stored in several Parquet files; it is empty if there are none.
 
-    In object storage that costs a listing and two requests per file, many of them at a time.
+    In object storage this takes a listing and two requests per file, many of them at a time.
 
     Raises:
-        InputError: A file was written with other columns than this version has.
+        InputError: A file was written with other columns than those of this version.
     """
     files = list(_list_files(directory).items())
     tables = [
@@ -277,7 +286,7 @@ def _read_some(
         form.make_fragment(open_place(file)[1], filesystem, file_size=size) for file, size in files
     ]
     with ThreadPoolExecutor(_READS if isinstance(files[0][0], RemotePath) else 1) as pool:
-        # The fragments keep what this reads of them.
+        # The fragments remember their schemas, so nothing is read twice.
         schemas = pool.map(lambda fragment: fragment.physical_schema, fragments)
         for (file, _), found in zip(files, schemas, strict=True):
             _check_schema(found, str(file))

@@ -1,4 +1,4 @@
-"""What is refused of files and addresses that someone else may have made: see docs/security.md."""
+"""Refuse dangerous content in files and addresses from others; see docs/security.md."""
 
 import re
 from collections.abc import Iterable
@@ -17,13 +17,13 @@ _EXTENSION = b"ARROW:extension:name"
 def refuse_objects(schema: pa.Schema, place: object) -> None:
     """Refuse a table with columns that become Python objects when they are read.
 
-    Ray registers types with PyArrow whose values are pickles, in every process that imports Ray
-    Data: `to_pandas` and `to_pylist` then run what the pickles say. A table of plain columns needs
-    no such type, so none is let through, wherever in a column it stands.
+    In every process that imports Ray Data, Ray registers types with PyArrow whose values are
+    pickles. `to_pandas` and `to_pylist` then run the code in these pickles. A table of plain
+    columns needs no such type, so all extension types are refused, at any depth of a column.
 
     Args:
-        schema: Of the table, before any value of it is looked at.
-        place: Of the table.
+        schema: Schema of the table; call this before any value is read.
+        place: Path or URI of the table, for the message.
 
     Raises:
         InputError: A column is of an extension type.
@@ -31,8 +31,8 @@ def refuse_objects(schema: pa.Schema, place: object) -> None:
     for field in schema:
         if _is_extended(field):
             raise InputError(
-                f"Expected plain columns in {place}, but `{field.name}` holds {field.type}, which "
-                "may run code when it is read. Write it anew with numbers, text and bytes."
+                f"Expected plain columns in {place}, but `{field.name}` has the type {field.type}, "
+                "which can run code when it is read. Rewrite it as numbers, text or bytes."
             )
 
 
@@ -46,38 +46,38 @@ def _is_extended(field: pa.Field) -> bool:
 
 
 def refuse_paths(names: Iterable[str], what: str, place: object) -> None:
-    """Refuse names that would lead out of a folder if they named a file in it.
+    """Refuse names that, used as names of files, could lead out of their folder.
 
     Args:
-        names: Such as ids of images, which exports name files after.
-        what: They are, for the message.
-        place: Where they come from.
+        names: The names, such as ids of images, which exports use for files.
+        what: What the names are, for the message.
+        place: Where the names come from, for the message.
 
     Raises:
-        InputError: A name is empty, `.` or `..`, or holds a slash or a control character.
+        InputError: A name is empty, `.` or `..`, or contains a slash or a control character.
     """
     for name in names:
         text = str(name)
         if text in ("", ".", "..") or re.search(r"[/\\\x00-\x1f]", text):
             raise InputError(
                 f"Expected {what} in {place} that can name files, but got {text[:80]!r}. The table "
-                "was not written by osteo_ray, or was changed since."
+                "was not written by osteo_ray, or was changed afterwards."
             )
 
 
 def refuse_secrets(uri: str) -> str:
-    """Return a path or URI as it is, unless it holds a key: it will stand in a run's files.
+    """Return a path or URI unchanged unless it contains a key: a run keeps it in its files.
 
     Raises:
-        ValueError: It has a password, or an option that is named like a secret.
+        ValueError: It contains a password, or an option with the name of a secret.
 
     Example:
         >>> refuse_secrets("s3://bucket/knees?region=eu-west-1")
         's3://bucket/knees?region=eu-west-1'
         >>> refuse_secrets("https://host/knees.csv?X-Amz-Signature=0f")
         Traceback (most recent call last):
-        ValueError: Expected an address without keys, as it is kept in the files of a run, but got \
-one for host with a secret in it. Give keys by the environment of each node.
+        ValueError: Expected an address without keys, because a run keeps it in its files, but the \
+address for host contains a secret. Provide keys through the environment of each node.
     """
     if "://" not in uri:
         return uri
@@ -86,7 +86,8 @@ one for host with a secret in it. Give keys by the environment of each node.
     named = any(_SECRET.search(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True))
     if named or ":" in user or (at and parts.scheme.startswith("s3")):
         raise ValueError(
-            "Expected an address without keys, as it is kept in the files of a run, but got one "
-            f"for {host} with a secret in it. Give keys by the environment of each node."
+            "Expected an address without keys, because a run keeps it in its files, but the "
+            f"address for {host} contains a secret. Provide keys through the environment of each "
+            "node."
         )
     return uri

@@ -1,4 +1,4 @@
-"""The Ray cluster: connect, see what it has, and refuse at once what it cannot run."""
+"""Connect to a Ray cluster, see what it has, and refuse at once what it cannot run."""
 
 import contextlib
 import importlib.metadata
@@ -17,7 +17,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.base.interruption import end_on
 from osteo_ray.base.machine import describe_machine, hash_code
-from osteo_ray.cluster.placement import Plan, Resources, describe_shortage, lay_out
+from osteo_ray.cluster.placement import Layout, Resources, describe_shortage, lay_out
 from osteo_ray.cluster.settings import ResourceSettings
 
 _PACKAGES = (
@@ -25,30 +25,30 @@ _PACKAGES = (
     *("scikit-image", "opencv-python-headless", "pillow", "pydicom", "python-gdcm", "faiss-cpu"),
     *("scikit-learn", "scipy", "statsmodels", "numpy", "pandas", "pyarrow", "lime"),
 )
-_ASKING_S = 60.0  # after which a node that does not say what it is stays unknown
+_ASKING_S = 60.0  # to wait for the nodes to describe themselves
 _WAIT_FOR_AUTOSCALER_S = 900.0
 _LOOK_INTERVAL_S = 1.0
 
 
 @contextlib.contextmanager
 def connect(*, cpus: int | None = None) -> Iterator[None]:
-    """Join the cluster named by RAY_ADDRESS, or start one on this machine for as long as needed.
+    """Join the cluster that RAY_ADDRESS names, or start one on this machine for the block.
 
     Args:
-        cpus: Logical CPUs of one that is started here in any case; by default those of the machine.
+        cpus: If given, start a cluster here in any case, with so many logical CPUs.
     """
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # trials store their own artifacts
-    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the job, not one sweep of it
+    os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the command, not a sweep
     if ray.is_initialized():
         yield
         return
     address = os.environ.get("RAY_ADDRESS", "local") if cpus is None else "local"
     with warnings.catch_warnings():
-        # Ray announces a future default about accelerator variables; this code sets devices itself.
+        # Ray warns of a future default for accelerator variables; this code sets devices itself.
         warnings.simplefilter("ignore", FutureWarning)
         ray.init(address=address, num_cpus=cpus, log_to_driver=True, include_dashboard=False)
     try:
-        with end_on(signal.SIGTERM, _tell_terminated):  # which `ray job stop` sends before SIGKILL
+        with end_on(signal.SIGTERM, _tell_terminated):  # `ray job stop` sends it before SIGKILL
             yield
     finally:
         ray.shutdown()
@@ -56,41 +56,41 @@ def connect(*, cpus: int | None = None) -> Iterator[None]:
 
 def _tell_terminated() -> IncompleteError:
     return IncompleteError(
-        "Stopped by SIGTERM. A run keeps what it finished: the same command goes on from there."
+        "Stopped by SIGTERM. What finished is kept; run the same command again to resume."
     )
 
 
 def plan_resources(
     settings: ResourceSettings, say: Callable[[str], None] = lambda text: None
-) -> Plan:
-    """Lay a run out on the cluster that is connected; wait for nodes where some are to come.
+) -> Layout:
+    """Lay a run out on the connected cluster; wait for nodes if more are expected.
 
     Args:
-        settings: What each worker is to have, how many a training has, how long to wait.
-        say: Told what is waited for.
+        settings: What each worker gets, how many workers a training has, and how long to wait.
+        say: Receives a message about what is being waited for.
 
     Raises:
-        InputError: One training needs more than the whole cluster, or a worker more than any node,
-            has; it would wait for ever.
+        InputError: One training needs more than the whole cluster has, or a worker more than any
+            single node has; it would wait forever.
     """
     to_come = _ask_autoscaler()
     gpus_to_come = 0 if to_come is None else to_come.get("GPU", 0)
 
-    def look() -> Plan:
+    def look() -> Layout:
         return lay_out(_list_nodes(), settings, gpus_to_come=gpus_to_come)
 
-    plan = look()
-    if plan.fits:
-        return plan
+    layout = look()
+    if layout.fits:
+        return layout
     wait_s = settings.wait_for_nodes
     if wait_s is None:
-        wait_s = _WAIT_FOR_AUTOSCALER_S if to_come is not None and _may_fit(plan, to_come) else 0
+        wait_s = _WAIT_FOR_AUTOSCALER_S if to_come is not None and _may_fit(layout, to_come) else 0
     if wait_s:
-        say(f"wait up to {wait_s:g} s for nodes: {plan.workers} × ({plan.slot})")
-        plan = _wait_for_nodes(plan, look, wait_s)
-    if not plan.fits:
-        raise InputError(describe_shortage(plan, to_come, wait_s))
-    return plan
+        say(f"wait up to {wait_s:g} s for nodes: {layout.workers} × ({layout.slot})")
+        layout = _wait_for_nodes(layout, look, wait_s)
+    if not layout.fits:
+        raise InputError(describe_shortage(layout, to_come, wait_s))
+    return layout
 
 
 def _list_nodes() -> list[Resources]:
@@ -98,36 +98,39 @@ def _list_nodes() -> list[Resources]:
 
 
 def _ask_autoscaler() -> Resources | None:
-    """Return what the cluster may have at most; None where no autoscaler says."""
-    # Only the autoscalers of the cluster launcher and of KubeRay say it, and only to this function,
-    # which Ray Data and Ray Train ask, too.
+    """Return what the cluster can grow to; None if no autoscaler says."""
+    # Only the autoscalers of the cluster launcher and of KubeRay tell, and only through this
+    # function, which Ray Data and Ray Train use as well.
     most = ray._private.state.state.get_max_resources_from_cluster_config()
     return None if most is None else {name: float(amount) for name, amount in most.items()}
 
 
-def _may_fit(plan: Plan, most: Resources) -> bool:
-    bundle = plan.slot.bundle
-    return all(most.get(name, 0) >= amount * plan.workers for name, amount in bundle.items())
+def _may_fit(layout: Layout, most: Resources) -> bool:
+    bundle = layout.slot.bundle
+    return all(most.get(name, 0) >= amount * layout.workers for name, amount in bundle.items())
 
 
-def _wait_for_nodes(plan: Plan, look_again: Callable[[], Plan], wait_s: float) -> Plan:
-    """Ask an autoscaler, if there is one, for what a plan lacks, and wait for it."""
+def _wait_for_nodes(layout: Layout, look_again: Callable[[], Layout], wait_s: float) -> Layout:
+    """Request what a layout lacks from the autoscaler, if there is one, and wait for it."""
     until = time.monotonic() + wait_s
-    request_resources(bundles=[*[plan.slot.bundle] * plan.workers, plan.explainer.bundle])
+    request_resources(bundles=[*[layout.slot.bundle] * layout.workers, layout.explainer.bundle])
     try:
-        while not plan.fits and time.monotonic() < until:
+        while not layout.fits and time.monotonic() < until:
             time.sleep(_LOOK_INTERVAL_S)
-            plan = look_again()
+            layout = look_again()
     finally:
-        request_resources(bundles=[])  # from here on the work itself asks
-    return plan
+        request_resources(bundles=[])  # from here on, the work itself requests what it needs
+    return layout
 
 
 @contextlib.contextmanager
 def allow_lost_blocks(most: int) -> Iterator[None]:
-    """Have Ray Data go on without blocks whose process died at each try, up to so many.
+    """Let Ray Data continue without blocks whose process died at every attempt.
 
-    What a task raises must not end it, then: Ray Data would count that as a lost block, too.
+    Ray Data counts errors that a task raises as lost blocks, too, so tasks must not raise any.
+
+    Args:
+        most: How many blocks may be lost.
     """
     import ray.data
 
@@ -136,7 +139,7 @@ def allow_lost_blocks(most: int) -> Iterator[None]:
     context.max_errored_blocks = most
     try:
         with warnings.catch_warnings():
-            # Ray 2.60 has no named parameters yet for the bounds on restarts.
+            # Ray 2.60 does not have named parameters for the limits on restarts yet.
             warnings.filterwarnings("ignore", "`ray_remote_args` is deprecated")
             yield
     finally:
@@ -144,7 +147,7 @@ def allow_lost_blocks(most: int) -> Iterator[None]:
 
 
 def name_worker() -> str:
-    """Return which worker this is, as node and process."""
+    """Return the name of this worker, made of the address of its node and its process id."""
     return f"{ray.util.get_node_ip_address()}/{os.getpid()}"
 
 
@@ -160,8 +163,8 @@ def describe_cluster() -> dict[str, Any]:
     }
 
 
-def describe_environment(plan: Plan) -> dict[str, Any]:
-    """Return when, with which versions and on what a run was begun, for its record."""
+def describe_environment(layout: Layout) -> dict[str, Any]:
+    """Return when, with which versions, and on which hardware a run began, for its record."""
     return {
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "versions": {
@@ -169,18 +172,19 @@ def describe_environment(plan: Plan) -> dict[str, Any]:
             "osteo-ray code": hash_code(),
             **{name: importlib.metadata.version(name) for name in _PACKAGES},
         },
-        "hardware": {**describe_cluster(), **describe_workers(plan)},
+        "hardware": {**describe_cluster(), **describe_workers(layout)},
     }
 
 
-def describe_workers(plan: Plan) -> dict[str, Any]:
-    """Return what the work runs on, as far as numbers depend on it.
+def describe_workers(layout: Layout) -> dict[str, Any]:
+    """Return what the workers run on, as far as results may depend on it.
 
     Returns:
-        device, threads_per_worker, gpu, and what `machine.describe_machine` says of the nodes that
-        have room for a worker; where these differ, each of them, and None where one did not say.
+        `device`, `threads_per_worker`, `gpu`, and the entries of `machine.describe_machine` for the
+        nodes that have room for a worker. If nodes differ, an entry lists all values; it is None if
+        a node did not answer.
     """
-    slot = plan.slot
+    slot = layout.slot
     nodes = [node for node in ray.nodes() if node["Alive"] and slot.count_on(node["Resources"])]
     gpus = {
         name.removeprefix("accelerator_type:")
@@ -197,7 +201,7 @@ def describe_workers(plan: Plan) -> dict[str, Any]:
 
 
 def _ask_machines(nodes: list[str]) -> dict[str, str | None]:
-    """Ask each node what it is: its workers compute, and the driver may be another machine."""
+    """Have each node describe itself: workers compute there, and the driver may be elsewhere."""
     asked = [
         _describe_machine.options(
             scheduling_strategy=NodeAffinitySchedulingStrategy(node, soft=False)
@@ -207,7 +211,7 @@ def _ask_machines(nodes: list[str]) -> dict[str, str | None]:
     ready, _ = ray.wait(asked, num_returns=len(asked), timeout=_ASKING_S)
     found: list[dict[str, str]] = []
     for one in ready:
-        with contextlib.suppress(ray.exceptions.RayError):  # the node went meanwhile
+        with contextlib.suppress(ray.exceptions.RayError):  # the node has left meanwhile
             found.append(ray.get(one))
     known = len(found) == len(nodes)
     return {
@@ -222,7 +226,10 @@ def _describe_machine() -> dict[str, str]:
 
 
 def confirm(check: "ray.ObjectRef[list[str]]") -> None:
-    """Wait for a check that a worker makes; it returns what is wrong, in words for the user.
+    """Wait for a check that runs on a worker.
+
+    Args:
+        check: Result of the check: what is wrong, in words for the user; empty if nothing is.
 
     Raises:
         InputError: Something is wrong.

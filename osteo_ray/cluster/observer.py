@@ -1,7 +1,7 @@
-"""What can be seen of a job from outside: metrics for Prometheus, and its log of events.
+"""What can be observed of a command from outside: metrics for Prometheus, and a log of events.
 
-Metrics are counted in the driver, which hears of all that is done, and reach Ray's Prometheus
-endpoint on its node: what is counted there is counted once, whatever workers die.
+The driver counts, because it hears of everything that is done: each event counts exactly once, even
+if workers die. Its metrics appear at Ray's Prometheus endpoint on the node of the driver.
 """
 
 from collections.abc import Iterator, Mapping
@@ -15,10 +15,10 @@ from osteo_ray.base.storage import Place
 
 
 class Observer:
-    """Counts and logs what a job does. A job of a cluster that is connected.
+    """Counts and logs what a command does on the connected cluster.
 
     Args:
-        folder: For the log of events.
+        folder: Folder for the log of events.
     """
 
     def __init__(self, folder: Place) -> None:
@@ -33,7 +33,7 @@ class Observer:
 
     @contextmanager
     def job(self, **facts: Any) -> Iterator[None]:
-        """Log the job: that it began, with these facts, and how it ended."""
+        """Log the start of the command, with these facts, and how it ended."""
         self.events.write("job started", **facts)
         try:
             yield
@@ -47,7 +47,7 @@ class Observer:
 
     @contextmanager
     def stage(self, name: str) -> Iterator[None]:
-        """Log a stage; what is observed inside belongs to it."""
+        """Log the start and end of a stage; what is observed in the block belongs to it."""
         self._stage = name
         self.events.write("stage started", stage=name)
         try:
@@ -60,14 +60,14 @@ class Observer:
     def trained(
         self, trial: Mapping[str, Any], key: str, seconds: float, worker: str, reason: str | None
     ) -> None:
-        """Count a training that ended.
+        """Count a training that has ended.
 
         Args:
             trial: Its model, seed and arm.
-            key: Of its artifacts.
-            seconds: It took, in the worker.
-            worker: Which worker, as node and process.
-            reason: Why it failed; None if it did not.
+            key: Key of its artifacts.
+            seconds: How long it took in the worker.
+            worker: The worker, as the address of its node and its process id.
+            reason: Why it failed; None if it did not fail.
         """
         outcome = "done" if reason is None else "failed"
         tags = {"model": trial["model"], "arm": trial["arm"], "outcome": outcome}
@@ -85,7 +85,7 @@ class Observer:
         )
 
     def explained(self, part: Explained) -> None:
-        """Count images that were explained."""
+        """Count images that have been explained."""
         if part.n_images > part.n_errors:
             self._images.inc(part.n_images - part.n_errors, tags={"outcome": "done"})
         if part.n_samples:

@@ -1,4 +1,4 @@
-"""Which work goes where on a cluster: how much fits at once, on which nodes. Free of Ray."""
+"""Where work goes on a cluster: on which nodes, and how much fits at once. Free of Ray."""
 
 import math
 from collections.abc import Sequence
@@ -7,17 +7,17 @@ from dataclasses import dataclass
 from osteo_ray.cluster.settings import ResourceSettings
 
 Resources = dict[str, float]
-"""What one node has, by Ray's names: `CPU`, `GPU`, and others."""
+"""What one node has, under Ray's names: `CPU`, `GPU`, and others."""
 
 
 @dataclass(frozen=True)
 class Slot:
-    """What one worker gets: a trial has one or more, an explaining actor one.
+    """What one worker gets. A training has one slot or more, an explaining actor has one.
 
     Attributes:
-        cpus: CPUs, and threads.
-        gpus: GPUs, possibly a fraction; 0 means that the worker computes on the CPU, whatever
-            the node has.
+        cpus: Number of CPUs, and of threads.
+        gpus: Number of GPUs, possibly a fraction. With 0, the worker computes on the CPU even if
+            the node has GPUs.
     """
 
     cpus: int
@@ -25,12 +25,12 @@ class Slot:
 
     @property
     def device(self) -> str:
-        """Name of the device to compute on."""
+        """PyTorch's name of the device to compute on."""
         return "cuda" if self.gpus else "cpu"
 
     @property
     def bundle(self) -> Resources:
-        """What Ray is asked for."""
+        """The request for Ray."""
         return {"CPU": self.cpus} | ({"GPU": self.gpus} if self.gpus else {})
 
     def __str__(self) -> str:
@@ -40,7 +40,8 @@ class Slot:
     def count_on(self, node: Resources) -> int:
         """Return how many workers fit on a node at once.
 
-        Workers that share a GPU lie on one each: two GPUs take two workers of 0.6, not three.
+        A worker that gets a fraction of a GPU gets it from a single one: two GPUs have room for two
+        workers of 0.6 GPUs, not for three.
 
         Example:
             >>> Slot(1, 0.6).count_on({"CPU": 8, "GPU": 2}), Slot(3, 0).count_on({"CPU": 8})
@@ -59,15 +60,15 @@ def _divide(whole: float, part: float) -> int:
 
 
 @dataclass(frozen=True)
-class Plan:
-    """How a run is laid out on the cluster.
+class Layout:
+    """How a run is laid out on a cluster.
 
     Attributes:
         slot: What each worker of a training gets.
-        workers: Workers per training.
-        slots: Workers that fit at once.
+        workers: Number of workers per training.
+        slots: How many workers fit at once.
         explainer: What each explaining actor gets.
-        explainers: Explaining actors that fit at once.
+        explainers: How many explaining actors fit at once.
         nodes: What each node has.
     """
 
@@ -80,16 +81,16 @@ class Plan:
 
     @property
     def concurrent_trials(self) -> int:
-        """Trainings that run at once."""
+        """How many trainings run at once."""
         return max(1, self.slots // self.workers)
 
     @property
     def fits(self) -> bool:
-        """Whether one training and one explaining actor find room."""
+        """Whether there is room for a training and for an explaining actor."""
         return self.slots >= self.workers and self.explainers >= 1
 
     def describe(self) -> str:
-        """Say in one line what runs where, and which nodes are left out.
+        """Describe in one line what runs where, and which nodes stay unused.
 
         Example:
             >>> nodes = [{"CPU": 4}, {"CPU": 8, "GPU": 2}]
@@ -117,16 +118,16 @@ def _count(number: int, noun: str) -> str:
 
 def lay_out(
     nodes: Sequence[Resources], settings: ResourceSettings, *, gpus_to_come: float = 0
-) -> Plan:
-    """Lay a run out on nodes. Whether it finds room at all, `Plan.fits` tells.
+) -> Layout:
+    """Lay a run out on nodes; `Layout.fits` says whether there is room for it at all.
 
-    Where the cluster has GPUs, a worker gets one and nodes without are left to reading images:
-    a training on a CPU would hold up the stage that the others have long finished.
+    If the cluster has GPUs, each worker gets one by default, and nodes without GPUs only read
+    images: a training on a CPU would delay the stage long after all others have finished.
 
     Args:
         nodes: What each live node has.
-        settings: What each worker is to have, and how many a training has.
-        gpus_to_come: GPUs of nodes that an autoscaler may add.
+        settings: What each worker gets, and how many workers a training has.
+        gpus_to_come: Number of GPUs on nodes that an autoscaler may add.
     """
     gpus = settings.gpus_per_worker
     if gpus is None:
@@ -134,7 +135,7 @@ def lay_out(
     slot = Slot(settings.cpus_per_worker, gpus)
     share = settings.gpus_per_explainer
     explainer = Slot(settings.cpus_per_worker, gpus if share is None else share)
-    return Plan(
+    return Layout(
         slot=slot,
         workers=settings.workers,
         slots=sum(slot.count_on(node) for node in nodes),
@@ -144,28 +145,30 @@ def lay_out(
     )
 
 
-def describe_shortage(plan: Plan, to_come: Resources | None, waited_s: float) -> str:
-    """Say why a plan does not fit, and what to do.
+def describe_shortage(layout: Layout, to_come: Resources | None, waited_s: float) -> str:
+    """Explain why a layout does not fit, and what to do about it.
 
     Args:
-        plan: That finds no room.
-        to_come: What an autoscaler may add, or None where there is none that says so.
-        waited_s: How long nodes were waited for, in seconds.
+        layout: The layout for which there is no room.
+        to_come: What an autoscaler may add; None if there is none that says so.
+        waited_s: How long the run has waited for nodes, in seconds.
     """
     has = ", ".join(
-        f"{sum(node.get(name, 0) for node in plan.nodes):g} {name}s" for name in ("CPU", "GPU")
+        f"{sum(node.get(name, 0) for node in layout.nodes):g} {name}s" for name in ("CPU", "GPU")
     )
-    wanted = f"{plan.workers} worker(s) of {plan.slot.cpus} CPU(s) and {plan.slot.gpus:g} GPU(s)"
-    if plan.explainer != plan.slot:
-        wanted += f", and for an explaining actor of {plan.explainer}"
+    wanted = (
+        f"{layout.workers} worker(s) of {layout.slot.cpus} CPU(s) and {layout.slot.gpus:g} GPU(s)"
+    )
+    if layout.explainer != layout.slot:
+        wanted += f", and for an explaining actor of {layout.explainer}"
     waited = f" after waiting {waited_s:g} s for nodes" if waited_s else ""
-    room = f"room for {plan.slots} worker(s) and {plan.explainers} explaining actor(s)"
+    room = f"room for {layout.slots} worker(s) and {layout.explainers} explaining actor(s)"
     more = "or add nodes"
     if to_come is not None:
         offer = ", ".join(f"{to_come.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
         more = f"or wait longer (--resources.wait-for-nodes) for the autoscaler's nodes ({offer})"
     return (
-        f"Expected a cluster with room for {wanted} each, but it has {has} on {len(plan.nodes)} "
-        f"node(s){waited}, {room}. Lower {'--workers, ' if plan.workers > 1 else ''}"
+        f"Expected a cluster with room for {wanted} each, but it has {has} on {len(layout.nodes)} "
+        f"node(s){waited}, {room}. Lower {'--workers, ' if layout.workers > 1 else ''}"
         f"--resources.cpus-per-worker or --resources.gpus-per-worker, {more}."
     )

@@ -1,4 +1,4 @@
-"""Settings of where the work runs."""
+"""Settings for where the work runs."""
 
 from typing import Annotated
 
@@ -9,7 +9,7 @@ from osteo_ray.base.settings import Settings
 
 
 class SlotSettings(Settings):
-    """What each worker gets. Nothing here changes what is measured."""
+    """What each worker gets. Nothing here changes the results."""
 
     gpus_per_worker: float | None = Field(
         None, ge=0, description="GPUs per worker; by default 1 if the cluster has GPUs, else 0."
@@ -18,13 +18,13 @@ class SlotSettings(Settings):
     wait_for_nodes: float | None = Field(
         None,
         ge=0,
-        description="Seconds to wait for nodes where the cluster has too few; by default 900 if an "
+        description="Seconds to wait for nodes if the cluster has too few; by default 900 if an "
         "autoscaler may add enough, else 0.",
     )
     stall_timeout: float = Field(
         1800,
         gt=0,
-        description="Seconds in which a stage must compute something, if only one batch.",
+        description="Seconds within which a stage must compute at least one batch.",
     )
 
     @field_validator("gpus_per_worker", "gpus_per_explainer", check_fields=False)
@@ -36,12 +36,12 @@ class SlotSettings(Settings):
 
 
 class ResourceSettings(SlotSettings):
-    """Where the work runs. Nothing here changes what is measured, except the number of workers."""
+    """Where the work runs. Nothing here changes the results, except the number of workers."""
 
     workers: Annotated[int, arg(aliases=["--workers"])] = Field(
         1, ge=1, description="Devices per training; more than one trains data-parallel."
     )
     gpus_per_explainer: float | None = Field(
-        None, ge=0, le=1, description="GPUs per explaining actor; by default as per worker."
+        None, ge=0, le=1, description="GPUs per explaining actor; by default as many as per worker."
     )
-    max_retries: int = Field(3, ge=0, description="Restarts of a training whose process died.")
+    max_retries: int = Field(3, ge=0, description="Restarts of a training whose process has died.")

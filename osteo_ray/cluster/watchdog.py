@@ -1,7 +1,7 @@
-"""End a stage in which nothing is computed any more, and say what it waits for.
+"""End a stage that no longer computes anything, and say what it is waiting for.
 
-Whatever computes tells a counter so, batch by batch and from every process: a long epoch is no
-stall, a worker that hangs or waits for a node that never comes is one.
+Every process that computes adds to a counter, batch by batch. A long epoch is therefore not a
+stall, but a worker that hangs, or that waits for a node that never comes, is one.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.interruption import end_on
-from osteo_ray.base.progress import Report
+from osteo_ray.base.progress import Report, find_listener, listening
 
 _TELL_INTERVAL_S = 5.0
 _LOOK_INTERVAL_S = 5.0
@@ -40,9 +40,9 @@ _counters: dict[tuple[str, str], Any] = {}
 
 
 class Beat:
-    """Tells the watchdog, from whatever process it was sent to, that something was computed.
+    """Tells the watchdog that something was computed; works in any process that it is sent to.
 
-    Calling it costs nothing worth counting: it tells at most every few seconds.
+    It may be called after every batch: it sends a message only every few seconds.
     """
 
     def __init__(self, counter: Any, interval_s: float = _TELL_INTERVAL_S) -> None:
@@ -57,7 +57,7 @@ class Beat:
             self.counter.add.remote()
 
     def with_reports(self, report: Report) -> Report:
-        """Return a function that reports progress and counts that as something computed."""
+        """Return a function that passes reports of progress on and takes each as a beat."""
 
         def tell(what: str, done: int, total: int) -> None:
             self()
@@ -66,32 +66,34 @@ class Beat:
         return tell
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Forget when it told last: another machine has another clock."""
+        """Forget when it last sent a message: another machine has another clock."""
         return Beat, (self.counter, self.interval_s)
 
 
 @contextlib.contextmanager
 def watch(what: str, timeout_s: float) -> Iterator[Beat]:
-    """Watch over the block, which runs in the main thread.
+    """Watch over the block, which must run in the main thread.
+
+    What the block tells by `tell_progress` counts as a beat, too.
 
     Args:
-        what: Is being done, as the user knows it.
+        what: What the block does, in words for the user.
         timeout_s: Longest time without a beat.
 
     Raises:
-        IncompleteError: There was none for that long.
+        IncompleteError: There was no beat for that long.
     """
     interval_s = min(_TELL_INTERVAL_S, timeout_s / 10)
     counter, ended = _find_counter(), threading.Event()
 
-    def tell() -> IncompleteError:
+    def make_error() -> IncompleteError:
         return IncompleteError(
             f"Nothing was computed for {timeout_s:g} s, during: {what}. {_describe_cluster()} What "
-            "finished is kept; the same command goes on from there. If a single batch takes that "
+            "finished is kept; run the same command again to resume. If a single batch takes that "
             "long here, raise --resources.stall-timeout."
         )
 
-    with end_on(signal.SIGUSR2, tell) as end:
+    with end_on(signal.SIGUSR2, make_error) as end:
         thread = threading.Thread(
             target=_wait_for_stall,
             args=(counter, timeout_s, ended, end),
@@ -99,20 +101,22 @@ def watch(what: str, timeout_s: float) -> Iterator[Beat]:
             daemon=True,
         )
         thread.start()
+        beat = Beat(counter, interval_s)
         try:
-            yield Beat(counter, interval_s)
+            with listening(beat.with_reports(find_listener())):
+                yield beat
         finally:
             ended.set()
             thread.join()
 
 
 def _find_counter() -> Any:
-    """Return the counter of this driver: a process for each stage would take seconds to start."""
+    """Return the counter of this driver; a new process for each stage would take seconds."""
     context = ray.get_runtime_context()
     driver = (context.gcs_address, context.get_job_id())
     if driver not in _counters:
-        _counters.clear()  # those of clusters that this process has left
-        # On this very node: one that is lost must not take the counter along.
+        _counters.clear()  # counters of clusters that this process has left
+        # On the node of the driver, so that no lost node takes the counter with it.
         here = NodeAffinitySchedulingStrategy(context.get_node_id(), soft=False)
         _counters[driver] = _Counter.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
     return _counters[driver]
@@ -134,7 +138,7 @@ def _wait_for_stall(
 
 
 def _describe_cluster() -> str:
-    """Say what the cluster has, what of it is free, what died, and what waits for room."""
+    """Describe what the cluster has, what is free, what died, and what waits for room."""
     nodes = ray.nodes()
     alive = [node for node in nodes if node["Alive"]]
     total, free = ray.cluster_resources(), ray.available_resources()

@@ -10,6 +10,7 @@ from rich.table import Table
 
 from osteo_ray.experiment.protocol_gains import ProtocolGain
 from osteo_ray.explain.jobs import ExplanationSummary
+from osteo_ray.statistics.metrics.registry import METRICS
 
 
 def show_audit(console: Console, found: dict[str, Any]) -> None:
@@ -105,9 +106,7 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
 _COLUMNS = {
     "sensitivity_at_threshold": "sens.",
     "specificity_at_threshold": "spec.",
-    "auc": "AUC",
-    "brier": "Brier",
-    "calibration_error": "calib.",
+    **{name: METRICS[name].heading for name in ("auc", "brier", "calibration_error")},
 }
 
 

@@ -84,7 +84,7 @@ def phantom_command(arguments: list[str]) -> int:
                 raise InputError(f"Expected a new or empty folder, but {path} is in use.")
             path.rmdir()
         with write_whole(path) as unfinished:
-            write_phantoms(unfinished, **settings.model_dump())
+            write_phantoms(unfinished, settings)
         Console().print(f"Images: {path / 'images'}", highlight=False, soft_wrap=True)
 
     tyro.cli(phantom, prog="osteo-ray phantom", args=arguments)

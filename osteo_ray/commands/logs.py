@@ -1,4 +1,4 @@
-"""Keep what a command printed beside its results."""
+"""Keep what a command printed, together with its results."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -10,9 +10,9 @@ from osteo_ray.base.runs import Run
 
 @contextmanager
 def keeping_log(captured: Capture, run: Run) -> Iterator[None]:
-    """Copy the log into a run once the block ends, however it ends.
+    """Copy the log into the run when the block ends, even if it ends with an error.
 
-    A run that another process works on is left alone.
+    If another process works on the run, nothing is copied.
     """
     try:
         yield
@@ -25,6 +25,6 @@ def keeping_log(captured: Capture, run: Run) -> Iterator[None]:
 
 
 def _keep(captured: Capture, run: Run) -> None:
-    with suppress(OSError):  # storage that is away hides no other error
+    with suppress(OSError):  # unreachable storage must not hide another error
         if run.config.exists():
             captured.keep_log(run.logs)

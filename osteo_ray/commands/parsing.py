@@ -1,4 +1,4 @@
-"""Flags and files become a configuration; what commands end with."""
+"""Turn flags and files into a configuration; exit codes."""
 
 import argparse
 from collections import Counter
@@ -12,17 +12,17 @@ from osteo_ray.base.trust import refuse_secrets
 from osteo_ray.config.build import Config, build, read_yaml
 
 DONE, FAILED, BAD_INPUT, FINDINGS, DRIFT = 0, 1, 2, 3, 4
-"""Exit codes."""
+"""Exit codes of all commands."""
 
 
 def parse_config(
     kind: type[Config], arguments: Sequence[str], command: str, description: str
 ) -> Config:
-    """Build a configuration from flags laid over a YAML file over the defaults.
+    """Build a configuration: flags take precedence over a YAML file, and that over defaults.
 
     Raises:
-        InputError: A value, a key or the file is not usable.
-        SystemExit: With code 2 where the parser has printed what is wrong with the flags.
+        InputError: A value, a key or the file cannot be used.
+        SystemExit: The parser has printed help (code 0), or what is wrong with the flags (code 2).
     """
     _refuse_repeats(arguments)
     _refuse_secrets(arguments)
@@ -31,7 +31,7 @@ def parse_config(
     first.add_argument("--data")
     known, rest = first.parse_known_args(list(arguments))
     settings = read_yaml(Path(known.config)) if known.config else {}
-    if known.data is not None:  # known first, since it decides which defaults there are
+    if known.data is not None:  # read first, because the defaults depend on it
         settings["data"] = known.data
         rest += ["--data", known.data]
     return tyro.cli(
@@ -40,7 +40,7 @@ def parse_config(
 
 
 def _refuse_secrets(arguments: Sequence[str]) -> None:
-    """Refuse keys before the parser sees them: its messages quote what was given."""
+    """Refuse keys before the parser sees them, because its messages quote what it was given."""
     for word in arguments:
         _, _, value = word.partition("=")  # of --flag=URI, or NAME=URI
         try:
@@ -55,12 +55,12 @@ def _refuse_repeats(arguments: Sequence[str]) -> None:
     for flag, count in flags.items():
         if count > 1:
             raise InputError(
-                f"Expected {flag} once, but got it {count} times. Give all its values after one "
+                f"Expected {flag} once, but got it {count} times. Put all its values after one "
                 f"{flag}."
             )
 
 
 def name_data(arguments: Sequence[str], flag: str = "--data") -> list[str]:
-    """Put a flag, `--data`, before a first word that is no flag."""
+    """Insert a flag before the first argument if that is not a flag itself."""
     words = list(arguments)
     return [flag, *words] if words and not words[0].startswith("-") else words

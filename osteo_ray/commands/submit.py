@@ -10,18 +10,18 @@ from typing import NoReturn
 from rich.console import Console
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.commands.jobs import JOBS, check_job
 from osteo_ray.commands.parsing import BAD_INPUT
+from osteo_ray.commands.submittable import SUBMITTABLE, check_submittable
 
 _SUBMIT_HELP = f"""\
-Run a command as a job on a Ray cluster, follow it, and end as it ends.
+Run a command as a job on a Ray cluster, follow it, and end with its exit code.
 
-osteo-ray submit JOB FLAGS runs `osteo-ray JOB FLAGS` there; JOB is {", ".join(JOBS)}.
-Options of submit stand before JOB. The flags are checked here first, and the code of this
-osteo_ray is sent along; paths in them must be absolute, on storage that every node sees, or URIs;
-only the file of --config is sent, too. A job that fails is submitted again under a new id and goes
-on from what is finished. Exit code: that of the command on the cluster; 1 also for a job that was
-stopped, killed or lost.
+`osteo-ray submit COMMAND FLAGS` runs `osteo-ray COMMAND FLAGS` on the cluster; COMMAND is one of
+{", ".join(SUBMITTABLE)}. Options of submit go before COMMAND. The flags are checked here first.
+Paths in them must be URIs, or absolute paths on storage that every node sees. The code of this
+osteo_ray and the file of --config are sent along; nothing else is. A job that fails is submitted
+again under a new id and continues from what is finished. The exit code is that of the command on
+the cluster; it is 1 as well for a job that was stopped, killed or lost.
 """
 
 
@@ -44,10 +44,10 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parse_submit(arguments: list[str]) -> argparse.Namespace:
-    """Part the options of submit, the name of the job, and the job's own flags.
+    """Separate the options of submit, the name of the command, and the command's own flags.
 
     Raises:
-        InputError: An option is unknown or its value not usable, or there is no such job.
+        InputError: An option is unknown, or its value cannot be used.
         SystemExit: Help was printed.
     """
     parser = _Parser(
@@ -59,19 +59,22 @@ def parse_submit(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument(
         "--address", help="URL of the dashboard; by default $RAY_API_SERVER_ADDRESS, or this host's"
     )
-    parser.add_argument("--id", help="id of the job, for `ray job` commands; by default a new one")
+    parser.add_argument("--id", help="id of the job, as `ray job` takes it; by default a new one")
     parser.add_argument(
-        "--retries", type=_read_count, default=2, help="further jobs after one that failed (2)"
+        "--retries",
+        type=_read_count,
+        default=2,
+        help="how many further jobs may follow one that failed (2)",
     )
     parser.add_argument(
         "--lost-after", type=_read_seconds, default=120.0, metavar="SECONDS",
-        help="for how long the cluster may be silent before the job counts as lost (120)",
+        help="how long the cluster may be silent before the job counts as lost (120)",
     )  # fmt: skip
-    parser.add_argument("job", metavar="JOB", help=", ".join(JOBS))
+    parser.add_argument("command", metavar="COMMAND", help=", ".join(SUBMITTABLE))
     parser.add_argument("arguments", metavar="FLAGS", nargs=argparse.REMAINDER)
     options = parser.parse_args(arguments)
     if options.id is None:
-        options.id = f"osteo-ray-{options.job}-{secrets.token_hex(4)}"
+        options.id = f"osteo-ray-{options.command}-{secrets.token_hex(4)}"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", options.id):
         raise InputError(
             f"Expected an --id of letters, digits, `_`, `.` and `-`, but got `{options.id}`."
@@ -80,14 +83,14 @@ def parse_submit(arguments: list[str]) -> argparse.Namespace:
 
 
 def submit_command(arguments: list[str]) -> int:
-    """Run `osteo-ray submit` with these words; return the exit code."""
+    """Run `osteo-ray submit` with these arguments; return the exit code."""
     options = parse_submit(arguments)
-    # Imported here: Ray takes seconds to import, and bad flags need no cluster.
+    # Imported only now: Ray takes seconds to import, and bad flags need no cluster.
     from osteo_ray.pipeline.submit.packing import check_as_packed
 
-    report = check_as_packed(check_job, options.job, options.arguments)
-    from osteo_ray.pipeline.submit.attempts import Submission, run_attempts
+    report = check_as_packed(check_submittable, options.command, options.arguments)
     from osteo_ray.pipeline.submit.head import Head
+    from osteo_ray.pipeline.submit.submission import Submission, run_submission
 
     errors = Console(stderr=True)
 
@@ -95,14 +98,14 @@ def submit_command(arguments: list[str]) -> int:
         errors.print(message, markup=False, highlight=False, soft_wrap=True)
 
     submission = Submission(
-        job=options.job,
+        command=options.command,
         arguments=tuple(options.arguments),
-        name=options.id,
+        job=options.id,
         retries=options.retries,
         lost_after_s=options.lost_after,
     )
     try:
-        outcome = run_attempts(Head(options.address), submission, _write, tell)
+        outcome = run_submission(Head(options.address), submission, _write, tell)
     except KeyboardInterrupt:
         return BAD_INPUT
     place = "Report" if outcome.has_result else "What finished is kept; the report will be"

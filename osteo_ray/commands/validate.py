@@ -32,7 +32,7 @@ def _tables(experiments: int = 2000, seed: int = 0) -> int:
     """
     from osteo_ray.cluster.connection import connect
     from osteo_ray.commands.validate_tables import list_missed, show_rates
-    from osteo_ray.pipeline.validate.tables import SETTINGS, validate_tables
+    from osteo_ray.pipeline.validate.simulation_study import SETTINGS, validate_tables
 
     if experiments < 1 or seed < 0:
         raise InputError(
@@ -66,7 +66,11 @@ def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...
     from osteo_ray.cluster.settings import ResourceSettings
     from osteo_ray.commands.validate_tables import list_missed_worlds, show_worlds
     from osteo_ray.pipeline.validate.planted_worlds import WORLDS
-    from osteo_ray.pipeline.validate.worlds import place_of, plan_experiments, validate_worlds
+    from osteo_ray.pipeline.validate.world_study import (
+        locate_verdict,
+        plan_experiments,
+        validate_worlds,
+    )
 
     if experiments < 1:
         raise InputError(f"Expected at least one experiment, but got {experiments}.")
@@ -79,7 +83,7 @@ def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...
     chosen = [WORLDS[name] for name in only or WORLDS]
     place = Path(out).expanduser().resolve() / "worlds"
     planned = plan_experiments(chosen, experiments)
-    n_there = sum(place_of(place, *one).exists() for one in planned)
+    n_there = sum(locate_verdict(place, *one).exists() for one in planned)
     stage = Stage("worlds", "experiments", len(planned), 1.0, n_there)
     with capture_noise() as captured, connect():
         progress = JobProgress(captured.err)

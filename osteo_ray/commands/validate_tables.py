@@ -7,11 +7,11 @@ from rich.console import Console
 from rich.table import Table
 
 from osteo_ray.pipeline.validate.rates import Rate
-from osteo_ray.pipeline.validate.tables import Finding
-from osteo_ray.pipeline.validate.worlds import WorldFinding, join_false_gains
+from osteo_ray.pipeline.validate.simulation_study import SettingFinding
+from osteo_ray.pipeline.validate.world_study import WorldFinding, join_false_gains
 
 
-def show_rates(console: Console, findings: Sequence[Finding]) -> None:
+def show_rates(console: Console, findings: Sequence[SettingFinding]) -> None:
     """Show every rate with its interval, and which bars are missed."""
     table = Table(box=box.SIMPLE, padding=(0, 1, 0, 0), pad_edge=False)  # fits 80 columns
     table.add_column("rate, in %", no_wrap=True)
@@ -34,7 +34,7 @@ def show_rates(console: Console, findings: Sequence[Finding]) -> None:
     )
 
 
-def list_missed(findings: Sequence[Finding]) -> list[str]:
+def list_missed(findings: Sequence[SettingFinding]) -> list[str]:
     """Name the rates that miss their bars."""
     return [
         f"{finding.setting.name}: {name} {100 * rate.value:.1f} %"

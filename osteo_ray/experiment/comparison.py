@@ -13,14 +13,15 @@ import pyarrow as pa
 from osteo_ray.arms.arm import ARMS, CONTROLS, ORIGINAL, choose_judged, list_primary, list_secondary
 from osteo_ray.experiment.trials import Experiment
 from osteo_ray.experiment.verdict import Circumstances, Verdict, judge_model, judge_overall
-from osteo_ray.statistics.chance import AboveChance, hold_against_chance
-from osteo_ray.statistics.contrasts import Contrast, compare_arms
+from osteo_ray.statistics.chance import AboveChance, compare_with_chance
+from osteo_ray.statistics.contrasts import Contrast, ContrastPlan, compare_arms
 from osteo_ray.statistics.descriptive import summarize_arms
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs
 from osteo_ray.statistics.predictions import Predictions, encode_predictions
 from osteo_ray.statistics.resampling import Resampled, resample_metric
+from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.share import share_explained
+from osteo_ray.statistics.sizes import Sizes
 
 
 @dataclass(frozen=True)
@@ -35,8 +36,7 @@ class Analysis:
         alpha: Error rate.
         margin: Differences inside ± margin do not matter.
         prevalence: Of the positive class, for predictive values; None for that of test images.
-        n_train: Training images per seed.
-        n_test: Test images per seed.
+        sizes: Images per seed.
         classes: All classes, sorted.
         positive_class: One of them.
         split: `grouped`, `random` or `given`.
@@ -51,8 +51,7 @@ class Analysis:
     metric: str
     alpha: float
     margin: float
-    n_train: float
-    n_test: float
+    sizes: Sizes
     classes: tuple[str, ...]
     positive_class: str
     prevalence: float | None = None
@@ -76,8 +75,7 @@ class Analysis:
             metric=plan.metric,
             alpha=plan.alpha,
             margin=plan.margin,
-            n_train=counts["train"],
-            n_test=counts["test"],
+            sizes=Sizes(n_test=counts["test"], n_train=counts["train"]),
             classes=experiment.classes,
             positive_class=config.positive_class or experiment.classes[-1],
             prevalence=plan.prevalence,
@@ -127,7 +125,7 @@ def analyse(
         resampled = resample_metric(comparable, images, metric=analysis.metric)
     with timed("arms against chance"):
         chance = [
-            hold_against_chance(coded, model, arm, n_test=analysis.n_test, n_train=analysis.n_train)
+            compare_with_chance(coded, model, arm, analysis.sizes)
             for model in analysis.models
             for arm in _AGAINST_CHANCE
             if arm in analysis.arms
@@ -155,7 +153,7 @@ def build_comparison(
     """Build the content of `comparison.json`, of plain types only; NaN becomes None.
 
     Args:
-        results: As `metrics.compute_results` returns it.
+        results: As `results_table.compute_results` returns it.
         analysis: What was planned. A model of which no training finished is judged too:
             inconclusive.
         missing: model, seed, arm and reason of each planned training that did not finish.
@@ -178,7 +176,8 @@ def build_comparison(
     ]
     overall = judge_overall(verdicts)
     reason = _add_warnings(overall, analysis, missing)
-    sizes = {"n_test": analysis.n_test, "n_train": analysis.n_train}
+    planned = asdict(analysis)
+    sizes = planned.pop("sizes")
     pairs = [*list_primary(analysis.arms), *list_secondary(analysis.arms)]
     options = {"alpha": analysis.alpha}
 
@@ -187,9 +186,10 @@ def build_comparison(
 
     comparison = {
         "schema_version": 2,
-        **asdict(analysis),
+        **planned,
+        **sizes,
         "judged": choose_judged(analysis.arms),
-        "arms": sorted(summarize_arms(results, **sizes, **options), key=in_order),
+        "arms": sorted(summarize_arms(results, analysis.sizes, **options), key=in_order),
         "contrasts": [
             {"family": family, **asdict(contrast)}
             for family, contrasts in (("primary", primary), ("secondary", secondary))
@@ -219,13 +219,9 @@ def _compare(
     """Hold arms against each other; Holm's correction is over all of them together."""
     return compare_arms(
         results,
-        models=analysis.models,
+        ContrastPlan(analysis.metric, analysis.alpha, analysis.margin, analysis.sizes),
         pairs=pairs,
-        metric=analysis.metric,
-        alpha=analysis.alpha,
-        margin=analysis.margin,
-        n_train=analysis.n_train,
-        n_test=analysis.n_test,
+        models=analysis.models,
         resampled=resampled,
     )
 

@@ -39,7 +39,7 @@ def take_look(
     """Look at the primary contrast of each model.
 
     Args:
-        results: Of the seeds that have run, as `metrics.compute_results` returns it.
+        results: Of the seeds that have run, as `results_table.compute_results` returns it.
         analysis: Of these seeds.
         config: With all seeds that are planned, and the looks.
         number: Of the look, from 1; one more than there are looks is the final analysis.
@@ -71,8 +71,7 @@ def _lay_out(
     return plan_looks(
         counts[:-1],
         counts[-1],
-        n_test=analysis.n_test,
-        n_train=analysis.n_train,
+        analysis.sizes,
         alpha=alpha,
         spending=config.statistics.spending,
     )

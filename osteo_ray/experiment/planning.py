@@ -12,8 +12,9 @@ from typing import Any
 
 from scipy import stats
 
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.power import detection_power, seeds_needed, smallest_detectable
-from osteo_ray.statistics.settings import Metric
+from osteo_ray.statistics.sizes import Sizes
 
 MOST_SEEDS = 1000
 """More are not considered."""
@@ -32,12 +33,11 @@ class Design:
         n_contrasts: How many Holm's correction counts.
         power: Wanted probability to find `effect`.
         n_seeds: Planned.
-        n_train: Training images per seed.
-        n_test: Test images per seed.
+        sizes: Images per seed.
         sd: Assumed standard deviation of the difference over seeds.
     """
 
-    metric: Metric
+    metric: str
     arm: str
     baseline: str
     effect: float
@@ -45,8 +45,7 @@ class Design:
     n_contrasts: int
     power: float
     n_seeds: int
-    n_train: float
-    n_test: float
+    sizes: Sizes
     sd: float
 
     @property
@@ -57,7 +56,7 @@ class Design:
     @property
     def floor(self) -> float:
         """The standard error that no number of seeds falls below."""
-        return self.sd * math.sqrt(self.n_test / self.n_train)
+        return self.sd * math.sqrt(self.sizes.ratio)
 
 
 @dataclass(frozen=True)
@@ -95,20 +94,20 @@ def assess(design: Design) -> Prospects:
     Raises:
         ValueError: A number of the design is out of its range.
     """
-    sizes = (design.n_test, design.n_train)
+    sizes = design.sizes
     options = {"alpha": design.strictest, "power": design.power}
-    needed = seeds_needed(design.effect, design.sd, *sizes, **options, most=MOST_SEEDS)
+    needed = seeds_needed(design.effect, design.sd, sizes, **options, most=MOST_SEEDS)
     critical = float(stats.norm.isf(design.strictest / 2))
     ever = (critical + float(stats.norm.isf(1 - design.power))) * design.floor
     found = power = None
     if design.n_seeds >= 2:
-        found = smallest_detectable(design.sd, design.n_seeds, *sizes, **options)
-        power = detection_power(design.effect, design.sd, design.n_seeds, *sizes, design.strictest)
+        found = smallest_detectable(design.sd, design.n_seeds, sizes, **options)
+        power = detection_power(design.effect, design.sd, design.n_seeds, sizes, design.strictest)
     return Prospects(power, found, ever, critical * design.floor / design.sd, needed)
 
 
 def assume_sd(
-    disagreement: float, metric: Metric, *, n_test: float, positive_share: float
+    disagreement: float, metric: str, *, n_test: float, positive_share: float
 ) -> AssumedSd:
     """Derive a standard deviation from the share of test images on which two arms disagree.
 
@@ -130,8 +129,9 @@ def assume_sd(
         >>> round(assume_sd(0.2, "accuracy", n_test=74, positive_share=0.5).value, 4)
         0.052
     """
-    share = {"recall": positive_share, "specificity": 1 - positive_share}.get(metric, 1.0)
-    n_judged = n_test * share
+    share_of = METRICS[metric].share_of
+    shares = {"positive": positive_share, "negative": 1 - positive_share}
+    n_judged = n_test * shares.get(share_of or "all", 1.0)
     if not (0 < disagreement <= 1 and n_judged > 0):
         raise ValueError(
             "Expected disagreement in (0, 1] and test images to judge by, but got "
@@ -141,7 +141,7 @@ def assume_sd(
         f"assumed: arms disagree on {disagreement:.0%} of {n_judged:.0f} test images, so sd² = "
         f"{disagreement:g}/{n_judged:.0f}; a pilot run would tell"
     )
-    if metric not in ("accuracy", "recall", "specificity"):
+    if share_of is None:
         basis += f". That is the formula for accuracy: for {metric} it is a guess"
     return AssumedSd(math.sqrt(disagreement / n_judged), basis)
 

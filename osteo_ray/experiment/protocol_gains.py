@@ -9,6 +9,7 @@ from scipy import stats
 
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.statistics.significance import inflate_error
+from osteo_ray.statistics.sizes import Sizes
 
 
 @dataclass(frozen=True)
@@ -39,9 +40,8 @@ class ProtocolGain:
 def subtract_gains(
     clean: tuple[float, float, int],
     paper: tuple[float, float, int],
+    sizes: Sizes,
     *,
-    n_test: float,
-    n_train: float,
     alpha: float,
 ) -> tuple[float, float, float, float]:
     """Compare two mean gains that were measured on splits of their own: Welch's t, corrected.
@@ -52,14 +52,13 @@ def subtract_gains(
     Args:
         clean: Mean, standard deviation over seeds, number of seeds.
         paper: Likewise.
-        n_test: Test images per seed.
-        n_train: Training images per seed.
+        sizes: Images per seed.
         alpha: The interval has the level 1 - alpha.
 
     Returns:
         paper - clean, lower and upper end of its interval, two-sided p.
     """
-    errors = [sd * inflate_error(n, n_test, n_train) for _, sd, n in (clean, paper)]
+    errors = [sd * inflate_error(n, sizes) for _, sd, n in (clean, paper)]
     variance = sum(error**2 for error in errors)
     freedom = variance**2 / sum(
         error**4 / (n - 1) for error, (_, _, n) in zip(errors, (clean, paper), strict=True)
@@ -89,8 +88,8 @@ def join_gains(comparisons: Sequence[Mapping[str, Any]]) -> list[ProtocolGain]:
         known = ProtocolGain(*key, clean["difference"], paper["difference"])
         if clean["sd"] and paper["sd"]:
             sides = [(one["difference"], one["sd"], one["n_seeds"]) for one in (clean, paper)]
-            sizes = {"n_test": first["n_test"], "n_train": first["n_train"]}
-            values = subtract_gains(sides[0], sides[1], **sizes, alpha=first["alpha"])
+            sizes = Sizes(n_test=first["n_test"], n_train=first["n_train"])
+            values = subtract_gains(sides[0], sides[1], sizes, alpha=first["alpha"])
             known = ProtocolGain(*key, known.clean, known.paper, *values)
         gains.append(known)
     return gains

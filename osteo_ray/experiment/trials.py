@@ -12,8 +12,8 @@ from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, digest_file, locate
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.data.copies.groups import check_groups_whole
 from osteo_ray.data.splits.assignment import assign_splits, divide_training, shuffle_labels
+from osteo_ray.data.splits.checks import check_groups_whole
 from osteo_ray.experiment.dataset import Dataset
 
 LAST = "history.json"

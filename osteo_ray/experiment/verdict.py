@@ -38,7 +38,7 @@ from typing import Literal
 
 from osteo_ray.arms.arm import CROP_CONTROLS, ORIGINAL, choose_judged
 from osteo_ray.statistics.contrasts import Contrast
-from osteo_ray.statistics.settings import LOWER_IS_BETTER
+from osteo_ray.statistics.metrics.registry import METRICS
 
 VerdictName = Literal[
     "real gain",
@@ -293,9 +293,7 @@ def _is_gain(contrast: Contrast, alpha: float) -> bool:
     significant = contrast.p_holm is not None and contrast.p_holm < alpha
     if not significant or contrast.difference is None:
         return False
-    return (
-        contrast.difference < 0 if contrast.metric in LOWER_IS_BETTER else contrast.difference > 0
-    )
+    return METRICS[contrast.metric].sign * contrast.difference > 0
 
 
 def _format_p(p: float | None) -> str:

@@ -1,8 +1,8 @@
-"""The paper's augmentation, on whole batches and on the device that trains.
+"""The paper's augmentation, applied to whole batches on the device that trains.
 
-Every change is one affine map per image, so rotation, shift, shear, zoom and flip cost a single
-resampling, and draw from a generator that the caller owns: which change an image gets depends on
-the seed and the epoch only, not on batches or workers.
+Rotation, shift, shear, zoom and flip of an image are combined into one affine map, so the image is
+resampled only once. The maps are drawn from a generator that the caller provides: what happens to
+an image depends only on the seed and the epoch, not on batches or workers.
 """
 
 import math
@@ -20,8 +20,8 @@ def draw_affine(
     """Draw one random affine map per image.
 
     Returns:
-        float32, (n_images, 2, 3); maps output to input coordinates in [-1, 1], x before y, as
-        `torch.nn.functional.affine_grid` takes them.
+        float32, (n_images, 2, 3). A map turns output coordinates into input coordinates, both in
+        [-1, 1] with x before y, as `torch.nn.functional.affine_grid` expects.
     """
     angle = rng.uniform(-1, 1, n_images) * math.radians(settings.rotation_deg)
     shift = rng.uniform(-1, 1, (n_images, 2)) * settings.shift * 2  # the side is 2 units long
@@ -41,7 +41,7 @@ def draw_affine(
 
 
 def warp_images(images: torch.Tensor, affine: torch.Tensor) -> torch.Tensor:
-    """Resample each image under its affine map; beyond the border its edge is repeated.
+    """Resample each image by its affine map; beyond the border, the edge is repeated.
 
     Args:
         images: float32, (batch, 1, height, width).

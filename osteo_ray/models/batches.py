@@ -1,4 +1,4 @@
-"""Images, labels and masks of one set, and the batches made from them."""
+"""The images, labels and masks of one set, and the batches that are made from them."""
 
 from dataclasses import dataclass, replace
 
@@ -16,9 +16,9 @@ class ImageSet:
     Attributes:
         pixels: uint8, (n, height, width).
         labels: int64, (n,); class numbers.
-        keep_masks: bool, (n, height, width), True = kept; None where the view needs none.
+        keep_masks: bool, (n, height, width), True = kept; None if the view needs no masks.
         view: What a batch shows.
-        background: What stands where a mask keeps nothing.
+        background: What replaces the pixels that a mask does not keep.
     """
 
     pixels: np.ndarray

@@ -1,4 +1,4 @@
-"""What a file of a trained classifier says about itself. Free of PyTorch, as drivers ask it."""
+"""The description in the file of a trained classifier. Free of PyTorch, as drivers read it."""
 
 import json
 from dataclasses import asdict, dataclass
@@ -13,12 +13,12 @@ _KEY, _VERSION = "osteo_ray", 1
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """What is needed to load a trained classifier again, beside its tensors.
+    """What is needed besides its tensors to load a trained classifier again.
 
     Attributes:
         model: timm name of its backbone.
-        classes: Names of its outputs, in their order.
-        image_size: Side of the images that it was trained on, pixels.
+        classes: Names of its outputs, in order.
+        image_size: Side of the images that it was trained on, in pixels.
     """
 
     model: str
@@ -26,19 +26,19 @@ class Checkpoint:
     image_size: int
 
     def write_metadata(self) -> dict[str, str]:
-        """Return it as metadata of a safetensors file.
+        """Return it as the metadata of a safetensors file.
 
-        One entry: safetensors writes several in an order that differs from process to process.
+        All is in one entry, because safetensors writes several in a different order each time.
         """
         return {_KEY: json.dumps({"version": _VERSION, **asdict(self)}, ensure_ascii=False)}
 
 
 def describe_checkpoint(path: Place) -> Checkpoint:
-    """Read what a file that `classifier.save_classifier` wrote says about itself.
+    """Read the description in a file that `classifier.save_classifier` wrote.
 
     Raises:
-        InputError: There is no such file, it is not safetensors or not of this package, or its
-            classifier has fewer than two classes.
+        InputError: The file does not exist, is not safetensors, was not written by this package,
+            or its classifier has fewer than two classes.
     """
     if not path.is_file():
         found = "is a folder" if path.is_dir() else "does not exist"
@@ -58,7 +58,7 @@ def describe_checkpoint(path: Place) -> Checkpoint:
     if len(checkpoint.classes) < 2:
         raise InputError(
             f"Expected a classifier of at least two classes, but the one in {path} has "
-            f"{len(checkpoint.classes)}: there is nothing to explain its class against."
+            f"{len(checkpoint.classes)}, so its class cannot be explained against another."
         )
     return checkpoint
 

@@ -10,26 +10,25 @@ import timm
 import torch
 from torch import nn
 
-import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # makes its networks known to timm
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.storage import Place, local_copy, locate
 from osteo_ray.models.checkpoint import Checkpoint
 
 HIDDEN_UNITS = {"efficientnet": 1024}
-"""Families (part of the timm name) whose head has a hidden layer in the paper; others have none."""
+"""Units of the hidden layer by part of the timm name; in the paper, only this family has one."""
 
 
 class Classifier(nn.Module):
     """Grayscale image → backbone → global average pooling → dense head → logits.
 
-    `feature_map` is the identity on the backbone's last feature map: the layer for Grad-CAM.
+    `feature_map` passes the backbone's last feature map on unchanged; Grad-CAM hooks onto it.
 
     Args:
         backbone: A timm model.
         hidden_units: Units of a ReLU layer before the last, or 0 for none.
         n_classes: Outputs.
-        mean: Per channel, of the images that the backbone was trained on, in [0, 1].
-        std: Likewise.
+        mean: Mean of each channel, in [0, 1], of the images that the backbone was trained on.
+        std: Standard deviation of each channel of these images.
     """
 
     mean: torch.Tensor
@@ -81,14 +80,14 @@ def build_classifier(
 
     Args:
         name: A timm model name.
-        n_classes: Outputs.
-        image_size: Side of the images, pixels.
-        weights: A safetensors file keyed as timm expects; `none` for a backbone drawn from the
-            seed; or None for ImageNet weights from the hub.
-        seed: Of everything that is drawn.
+        n_classes: Number of outputs.
+        image_size: Side of the images, in pixels.
+        weights: Path or URI of a safetensors file with timm's keys; `none` for a backbone that is
+            drawn from the seed; None for ImageNet weights from the hub.
+        seed: Determines everything that is drawn at random.
 
     Raises:
-        InputError: The name is unknown, or the weights cannot be had or do not fit.
+        InputError: The name is unknown, or the weights cannot be obtained or do not fit.
     """
     if not timm.is_model(name):
         raise InputError(
@@ -106,7 +105,7 @@ def build_classifier(
         mean=config["mean"],
         std=config["std"],
     )
-    # Twice as fast forward on a CPU, and what tensor cores want.
+    # Forward passes are twice as fast on a CPU, and tensor cores prefer this layout.
     return classifier.to(memory_format=torch.channels_last)
 
 
@@ -146,7 +145,7 @@ def _create_from_file(
         )
     except (RuntimeError, KeyError) as error:
         return None, str(error).splitlines()[0]
-    # timm only logs what a file lacks, and leaves it as drawn.
+    # timm only logs which tensors a file lacks, and keeps those that were drawn at random.
     with safetensors.safe_open(file, framework="pt") as tensors:
         given = set(tensors.keys())
     missing = sorted(name for name, _ in backbone.named_parameters() if name not in given)
@@ -175,7 +174,7 @@ def check_weights_file(file: str) -> None:
     """Refuse a file that is missing or not safetensors (other formats can run code on loading).
 
     Raises:
-        InputError: As said.
+        InputError: The file is missing or not safetensors.
     """
     if not Path(file).is_file():
         raise InputError(f"Expected a weights file, but {file} does not exist.")
@@ -199,7 +198,7 @@ def save_classifier(classifier: Classifier, path: Path, checkpoint: Checkpoint) 
 
 
 def load_classifier(path: Place, name: str, *, n_classes: int, image_size: int) -> Classifier:
-    """Read a classifier that `save_classifier` wrote; it comes on the CPU, in evaluation mode.
+    """Read a classifier that `save_classifier` wrote, on the CPU and in evaluation mode.
 
     Raises:
         InputError: The model is unknown, or the tensors of the file do not fit it.
@@ -220,7 +219,7 @@ def load_classifier(path: Place, name: str, *, n_classes: int, image_size: int) 
 
 
 def _find_misfit(wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]) -> str:
-    """Say which is the first tensor that does not fit; an empty string where all do."""
+    """Describe the first tensor that does not fit; return an empty string if all do."""
     for name, tensor in wanted.items():
         if name not in found:
             return f"`{name}` is missing"

@@ -1,9 +1,9 @@
-"""Fast forward passes: a trained classifier in the form that its processor runs fastest.
+"""Fast forward passes: run a trained classifier in the form that is fastest on its processor.
 
-On a CPU that is OpenVINO, in 32-bit floats, a graph whose layers are fused: two to three times as
-fast as PyTorch (docs/performance.md), and equal to it within rounding. Turning a classifier into
-such a graph takes seconds, so it is done once and kept in a file, and not at all for networks so
-small that it would never pay.
+On a CPU, that form is an OpenVINO graph with fused layers in 32-bit floats. It is two to three
+times as fast as PyTorch (docs/performance.md), and its results are equal within rounding.
+Converting a classifier takes seconds, so it is done once and the graph is kept in a file. Networks
+so small that the conversion would never pay off are left to PyTorch.
 """
 
 import logging
@@ -26,16 +26,16 @@ Backend = Literal["eager", "openvino"]
 Predict = Callable[[torch.Tensor], torch.Tensor]
 """Images, float32 (batch, 1, height, width) in [0, 1] → probabilities (batch, n_classes)."""
 
-_WORTH_FREEZING = 20_000_000  # multiply-adds of one image; below, PyTorch is about as fast
+_WORTH_FREEZING = 20_000_000  # multiply-adds per image; with fewer, PyTorch is about as fast
 _GRAPH = "model.xml"
-_TOLERANCE = 1e-4  # of a probability, from PyTorch's
+_TOLERANCE = 1e-4  # largest difference of a probability from PyTorch's
 
 
 class Probabilities(nn.Module):
-    """A classifier that gives probabilities.
+    """A classifier that returns probabilities instead of logits.
 
     Args:
-        classifier: In evaluation mode.
+        classifier: The classifier, in evaluation mode.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -48,10 +48,10 @@ class Probabilities(nn.Module):
 
 
 def choose_backend(classifier: Classifier, image_size: int, device: torch.device) -> Backend:
-    """Choose what runs a classifier; a matter of the classifier and device only, not of chance.
+    """Choose what runs a classifier; the choice depends only on the classifier and the device.
 
     Returns:
-        `openvino` for networks of some size on a CPU, else `eager`, which is PyTorch as it is.
+        `openvino` for larger networks on a CPU, otherwise `eager`, which is plain PyTorch.
     """
     if device.type != "cpu":
         return "eager"
@@ -63,17 +63,17 @@ def choose_backend(classifier: Classifier, image_size: int, device: torch.device
 def open_classifier(
     classifier: Classifier, image_size: int, frozen: Place, device: torch.device, n_threads: int
 ) -> Predict:
-    """Make the fastest function from images to probabilities that there is for a classifier.
+    """Return the fastest available function from images to the probabilities of a classifier.
 
     Args:
-        classifier: On the device, in evaluation mode.
-        image_size: Side of the images, pixels.
-        frozen: Directory in which its frozen form is kept, or will be.
-        device: Of the classifier.
-        n_threads: CPU threads.
+        classifier: The classifier, on the device and in evaluation mode.
+        image_size: Side of the images, in pixels.
+        frozen: Directory of its frozen form, which is written if it does not exist.
+        device: Device of the classifier.
+        n_threads: Number of CPU threads.
 
     Raises:
-        RuntimeError: The frozen form is not that of this classifier.
+        RuntimeError: The frozen form belongs to another classifier.
     """
     probabilities = Probabilities(classifier).eval()
 
@@ -94,12 +94,12 @@ def open_classifier(
 
 @contextmanager
 def _find_frozen(classifier: Classifier, image_size: int, frozen: Place) -> Iterator[Path]:
-    """Give a folder of this machine with the frozen form; it is made where there is none yet."""
+    """Provide a local folder with the frozen form, which is created if it does not exist."""
     if isinstance(frozen, Path):
         freeze_classifier(classifier, image_size, frozen)
         yield frozen
         return
-    packed = frozen.with_name(f"{frozen.name}.zip")  # as one, so that no two can mix
+    packed = frozen.with_name(f"{frozen.name}.zip")  # as one file, so that two cannot be mixed
     with tempfile.TemporaryDirectory(prefix="osteo-ray-") as name:
         folder = Path(name) / frozen.name
         if packed.is_file():
@@ -113,16 +113,16 @@ def _find_frozen(classifier: Classifier, image_size: int, frozen: Place) -> Iter
 
 
 def freeze_classifier(classifier: Classifier, image_size: int, path: Path) -> None:
-    """Write a classifier as an OpenVINO graph, or a note that OpenVINO cannot do what it does.
+    """Write a classifier as an OpenVINO graph, or a note that OpenVINO does not support it.
 
     Args:
-        classifier: On the CPU, in evaluation mode.
-        image_size: Side of the images, pixels.
-        path: Directory; appears whole or not at all, and is left as it is if it is there.
+        classifier: The classifier, on the CPU and in evaluation mode.
+        image_size: Side of the images, in pixels.
+        path: Directory to write, atomically; an existing one is left as it is.
     """
     if path.exists():
         return
-    # Imported here: it takes a second, and small networks do without.
+    # Imported only here: it takes a second, and small networks do not need it.
     import openvino
     from openvino.frontend import FrontEndManager, OpConversionFailure
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
@@ -130,9 +130,9 @@ def freeze_classifier(classifier: Classifier, image_size: int, path: Path) -> No
     example = torch.zeros(1, 1, image_size, image_size)
     with torch.no_grad():
         exported = torch.export.export(Probabilities(classifier).eval(), (example,))
-    # What `openvino.convert_model` does, but that would report its use to its makers.
+    # `openvino.convert_model` does the same, but reports its use to its makers.
     frontend = FrontEndManager().load_by_framework("pytorch")
-    logging.disable(logging.WARNING)  # it warns of an operation that this PyTorch lacks
+    logging.disable(logging.WARNING)  # it warns about an operation that PyTorch lacks
     try:
         decoder = TorchFXPythonDecoder.from_exported_program(exported, dynamic_shapes=False)
     finally:
@@ -150,12 +150,12 @@ def freeze_classifier(classifier: Classifier, image_size: int, path: Path) -> No
 class FrozenClassifier:
     """A classifier that `freeze_classifier` wrote, on the CPU.
 
-    Images are run one by one: nothing is faster on a core, and no image's probabilities can depend
-    on what it was batched with.
+    It takes images one by one: nothing is faster on one core, and the probabilities of an image
+    cannot depend on the other images of its batch.
 
     Args:
-        path: Directory.
-        n_threads: CPU threads.
+        path: Directory that `freeze_classifier` wrote.
+        n_threads: Number of CPU threads.
     """
 
     def __init__(self, path: Path, n_threads: int) -> None:
@@ -165,7 +165,7 @@ class FrozenClassifier:
             "INFERENCE_NUM_THREADS": n_threads,
             "INFERENCE_PRECISION_HINT": "f32",
             "NUM_STREAMS": 1,
-            # Pinned, the actors of a machine would all compute on its first core.
+            # With pinning, all actors of a machine would compute on its first core.
             "ENABLE_CPU_PINNING": False,
         }
         compiled = openvino.Core().compile_model(path / _GRAPH, "CPU", settings)
@@ -179,7 +179,7 @@ class FrozenClassifier:
 
 
 def _check_equal(predict: Predict, reference: Predict, image_size: int) -> None:
-    """Hold one way of running a classifier to another, on a few images of noise.
+    """Check one way of running a classifier against another, on a few images of noise.
 
     Raises:
         RuntimeError: Probabilities differ by more than rounding explains.

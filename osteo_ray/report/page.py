@@ -29,14 +29,13 @@ from osteo_ray.data.masks import unpack_mask
 from osteo_ray.report import figures
 from osteo_ray.report.reliability import draw_reliability
 from osteo_ray.report.timeline import draw_timeline, make_timeline
-from osteo_ray.statistics.settings import LOWER_IS_BETTER, METRIC_NAMES
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
 Rows = list[dict[str, Any]]
 
-METRIC_LABELS = {
-    **{name: name.replace("_", " ").capitalize() for name in (*METRIC_NAMES, *OPERATING_NAMES)},
-    **{"auc": "AUC", "mcc": "MCC", "pr_auc": "PR-AUC", "brier": "Brier score"},
+_OPERATING_LABELS = {
+    **{name: name.replace("_", " ").capitalize() for name in OPERATING_NAMES},
     **{"ppv_at_threshold": "PPV at threshold", "npv_at_threshold": "NPV at threshold"},
 }
 _SHOWN = ("accuracy", "precision", "recall", "f1", "specificity", "auc")  # the paper's first
@@ -110,7 +109,8 @@ def _collect(run: Run) -> dict[str, Any]:
     config = build_config(read_yaml(run.config))
     comparison = read_json(run.comparison)
     classes, metric = comparison["classes"], comparison["metric"]
-    label = METRIC_LABELS[metric]
+    labels = {name: one.label for name, one in METRICS.items()} | _OPERATING_LABELS
+    label = labels[metric]
     contrasts = [row for row in comparison["contrasts"] if row["metric"] == metric]
     margin, alpha = comparison["margin"], comparison["alpha"]
     images = scan_table(run.images).to_pylist()
@@ -125,10 +125,10 @@ def _collect(run: Run) -> dict[str, Any]:
         "arm_notes": _list_notes(comparison["arms"]),
         "metric": label,
         "metric_in_words": label if label[1:2].isupper() or label == "F1" else label.lower(),
-        "metric_labels": {name: METRIC_LABELS[name] for name in _SHOWN},
-        "all_labels": METRIC_LABELS,
+        "metric_labels": {name: labels[name] for name in _SHOWN},
+        "all_labels": labels,
         "operating_names": OPERATING_NAMES,
-        "lower_is_better": LOWER_IS_BETTER,
+        "lower_is_better": {n for n, metric in METRICS.items() if not metric.higher_is_better},
         "shares": [row for row in comparison["shares"] if row["share"] is not None or row["note"]],
         **_read_plan(run),
         "arm_labels": figures.ARM_LABELS,

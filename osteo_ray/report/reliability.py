@@ -11,8 +11,9 @@ from matplotlib.axes import Axes
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import scan_table
 from osteo_ray.report.figures import ACCENT, ARM_LABELS, INK, MUTED, RULE, draw_grid
-from osteo_ray.statistics.metrics import bin_probabilities, judge_calibration
+from osteo_ray.statistics.metrics.calibration_error import N_BINS, bin_probabilities
 from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.sample import Sample
 
 _COLOURS = {"original": MUTED, "lime": ACCENT}
 _RADIUS_PT = 17.0  # of a dot that stands for all images
@@ -38,8 +39,12 @@ def draw_reliability(run: Run, comparison: Mapping[str, Any], models: Sequence[s
     coded = encode_predictions(table, comparison["classes"], comparison["positive_class"])
     found: dict[str, dict[str, list[Bins]]] = defaultdict(lambda: defaultdict(list))
     for key, group in coded.groups.items():
-        bins = bin_probabilities(*judge_calibration(group, coded.positive))
-        found[key.model][key.arm].append(bins)
+        bins, probabilities, occurred = bin_probabilities(Sample.of(group, coded.positive))
+        sums = [
+            np.bincount(bins, weights, minlength=N_BINS)
+            for weights in (None, probabilities, occurred)
+        ]
+        found[key.model][key.arm].append((sums[0], sums[1], sums[2]))
     panels = {model: found[model] for model in models if model in found}
     if not panels:
         return None

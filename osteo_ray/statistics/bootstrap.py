@@ -1,8 +1,8 @@
-"""How far the mean of paired differences may be off: seeds and test images both resampled.
+"""The uncertainty of a mean of paired differences, with both seeds and test images resampled.
 
 Here `differences` is float, (n_seeds,), and `draws` float, (n_draws, n_seeds): the same differences
-with the groups of test images resampled, each draw with one set of weights for all seeds, so that
-what seeds have in common through the images they share is seen.
+with the groups of test images resampled. Each draw uses one set of weights for all seeds, so that
+it shows what seeds have in common through the test images they share.
 
 The variance of a mean over J seeds is E[s²] / J + C, with s² the sample variance over seeds and C
 the mean covariance of two seeds. Both terms are known: s² from the seeds (to resample them would
@@ -11,9 +11,9 @@ two-way cluster-robust variance of Cameron, Gelbach and Miller (2011), by seed a
 form that is unbiased for few seeds. The corrected t-test of Nadeau and Bengio fills in C by an
 assumption, s² · n_test/n_train; the bootstrap measures it.
 
-What overlapping training sets have seeds share is in neither term: no estimate of it from one data
-set can be unbiased (Bengio and Grandvalet 2004). How often intervals cover, and which other forms
-were tried: docs/validation.md.
+What seeds have in common through overlapping training sets is in neither term: no estimate of it
+from one data set can be unbiased (Bengio and Grandvalet 2004). docs/validation.md reports how often
+the intervals cover, and which other forms were tried.
 """
 
 import math
@@ -21,12 +21,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from scipy import stats
 
+from osteo_ray.statistics.arrays import Values, Weights
 from osteo_ray.statistics.significance import NEGLIGIBLE
-
-Values = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -73,7 +71,7 @@ class Interval:
 
 
 @lru_cache(maxsize=1)
-def draw_weights(n_groups: int, n_draws: int, seed: int) -> npt.NDArray[np.uint8]:
+def draw_weights(n_groups: int, n_draws: int, seed: int) -> Weights:
     """Draw how often each group occurs in bootstrap samples of as many groups.
 
     Returns:
@@ -195,6 +193,6 @@ def estimate_ratio(
 
 
 def _drop_negative(matrix: Values) -> Values:
-    """Return the nearest covariance matrix: of a small true covariance, noise may be below 0."""
+    """Return the nearest covariance matrix: noise may leave a small covariance below 0."""
     values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
     return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)

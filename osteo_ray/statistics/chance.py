@@ -1,4 +1,4 @@
-"""Is an arm better than chance? And do copies of test images stand in training?"""
+"""Is an arm better than chance on test images?"""
 
 from dataclasses import dataclass
 
@@ -6,19 +6,20 @@ import numpy as np
 
 from osteo_ray.statistics.predictions import Predictions
 from osteo_ray.statistics.significance import corrected_t_test
+from osteo_ray.statistics.sizes import Sizes
 
 
 @dataclass(frozen=True)
 class AboveChance:
-    """Accuracy of an arm beyond what its predictions would hit by chance.
+    """How far the accuracy of an arm exceeds the agreement expected by chance.
 
     Attributes:
         model: The timm name.
-        arm: Which.
-        excess: Mean over seeds of accuracy minus agreement by chance; None for no seed.
-        p: One-sided p of the corrected t-test that it is above 0, or where all seeds are alike,
-            of the sign-flip test; None where it cannot be tested.
-        note: Why not.
+        arm: Its name.
+        excess: Mean over seeds of accuracy minus agreement by chance; None without a seed.
+        p: One-sided p of the corrected t-test that the excess is above 0. Where all seeds have the
+            same excess, it is that of the sign-flip test. None where nothing can be tested.
+        note: Why nothing can be tested.
     """
 
     model: str
@@ -28,14 +29,15 @@ class AboveChance:
     note: str | None = None
 
     def is_above(self, alpha: float) -> bool | None:
-        """Tell whether the arm is better than chance; None if that cannot be told."""
+        """Return whether the arm is better than chance; None if that cannot be tested."""
         return None if self.p is None else self.p < alpha
 
 
 def measure_chance(labels: np.ndarray, predicted: np.ndarray) -> float:
-    """Return the share of images that would be right if predictions were dealt out by chance.
+    """Return the accuracy that the same labels and predictions would reach in random order.
 
-    As in Cohen's kappa: the sum over classes of their share among labels times among predictions.
+    As in Cohen's kappa, it is the sum over classes of their share among the labels times their
+    share among the predictions.
 
     Example:
         >>> measure_chance(np.array(["a", "a", "a", "b"]), np.array(["a", "a", "b", "b"]))
@@ -46,17 +48,16 @@ def measure_chance(labels: np.ndarray, predicted: np.ndarray) -> float:
     return float(shares[0] @ shares[1])
 
 
-def hold_against_chance(
-    predictions: Predictions, model: str, arm: str, *, n_test: float, n_train: float
+def compare_with_chance(
+    predictions: Predictions, model: str, arm: str, sizes: Sizes
 ) -> AboveChance:
     """Test whether an arm is better than chance on test images.
 
     Args:
-        predictions: Of all trained models; labels are those that the arm took for true.
+        predictions: Of all trained models. An arm with shuffled labels is judged by those.
         model: The timm name.
-        arm: Which.
-        n_test: Test images per seed.
-        n_train: Training images per seed.
+        arm: Its name.
+        sizes: Images per seed.
     """
     groups = [
         group
@@ -73,7 +74,7 @@ def hold_against_chance(
         return AboveChance(
             model, arm, mean, None, f"A test needs 2 seeds; {arm} has {len(excess)}."
         )
-    test = corrected_t_test(np.array(excess), n_test=n_test, n_train=n_train)
+    test = corrected_t_test(np.array(excess), sizes)
     p = test.p / 2 if test.mean > 0 else 1 - test.p / 2
     if test.sd == 0:  # no spread for a t-test, but signs can be flipped
         p = 2.0 ** -len(excess) if test.mean > 0 else 1.0

@@ -1,4 +1,4 @@
-"""Hold one arm against another, over the seeds that both have."""
+"""Compare one arm with another, over the seeds that both have."""
 
 import math
 from collections.abc import Sequence
@@ -8,11 +8,11 @@ import numpy as np
 import pandas as pd
 
 from osteo_ray.statistics.bootstrap import estimate_interval
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.pairing import TestValues, join_notes
 from osteo_ray.statistics.posterior import correlated_posterior, improvement_share
 from osteo_ray.statistics.power import seeds_needed, smallest_detectable
 from osteo_ray.statistics.resampling import Resampled
-from osteo_ray.statistics.settings import LOWER_IS_BETTER
 from osteo_ray.statistics.significance import (
     adjust_holm,
     corrected_t_test,
@@ -21,32 +21,34 @@ from osteo_ray.statistics.significance import (
     sign_flip_p,
     wilcoxon_p,
 )
+from osteo_ray.statistics.sizes import Sizes
 
 
 @dataclass(frozen=True)
 class Contrast:
-    """One arm held against another, over the seeds that both have.
+    """One arm compared with another, over the seeds that both have.
 
-    *Better* means a larger metric, or a smaller one where less is better.
+    *Better* means a larger metric, or a smaller one if the metric is an error.
 
     Attributes:
         model: The timm name.
         arm: Its metric minus that of `baseline` is the difference.
         baseline: The other arm.
-        metric: A name in `METRIC_NAMES`.
-        n_seeds: Pairs used.
+        metric: A name in `METRICS`.
+        n_seeds: Seeds used.
         seeds: Their numbers, sorted.
         differences: One per seed, to 12 decimals.
         margin: Differences inside ± margin do not matter.
-        difference: Their mean. Here and below, None where it cannot be computed.
-        sd: Their standard deviation.
+        difference: Mean of the differences. This and all that follow are None where they cannot be
+            computed.
+        sd: Standard deviation of the differences over seeds.
         low: Lower end of the corrected interval of the mean, level 1 - alpha.
         high: Upper end.
         bootstrap_low: Lower end of the two-way bootstrap's interval (seeds and groups of test
             images), level 1 - alpha.
         bootstrap_high: Upper end.
-        variance_from_images: Share of the bootstrap's variance that is due to test images which
-            seeds have in common, and that more seeds therefore do not lessen.
+        variance_from_images: Share of the bootstrap's variance that comes from test images which
+            seeds have in common. More seeds do not reduce it.
         p_corrected_t: Two-sided p of the corrected resampled t-test.
         p_wilcoxon: Two-sided exact p of the signed-rank test.
         p_sign_flip: Two-sided p of the sign-flip permutation test of the mean.
@@ -55,15 +57,18 @@ class Contrast:
         equivalent: `p_equivalence` is below alpha.
         p_non_inferiority: p of a one-sided corrected t-test that the arm is not worse by `margin`
             or more.
-        p_non_superiority: Likewise that it is not better by `margin` or more.
-        improvement: Probability of improvement: share of seeds on which the arm is better, ties
-            counting half.
+        p_non_superiority: p of a one-sided corrected t-test that the arm is not better by `margin`
+            or more.
+        improvement: Probability of improvement: the share of seeds on which the arm is better; ties
+            count half.
         probability_worse: Posterior probability (correlated t) of a loss beyond the margin.
-        probability_equivalent: Of a difference inside ± margin.
-        probability_better: Of a gain beyond the margin.
-        smallest_detectable: True difference found with power .8, in Holm's strictest step.
-        seeds_needed: Seeds that find the observed difference so; None if 1000 do not.
-        note: What was left out or cannot be said, and why.
+        probability_equivalent: Posterior probability of a difference inside ± margin.
+        probability_better: Posterior probability of a gain beyond the margin.
+        smallest_detectable: Smallest true difference that Holm's strictest step detects with power
+            0.8.
+        seeds_needed: Seeds with which Holm's strictest step detects the observed difference with
+            power 0.8; None if even 1000 are too few.
+        note: What was left out or cannot be computed, and why.
     """
 
     model: str
@@ -98,29 +103,39 @@ class Contrast:
     note: str | None = None
 
 
+@dataclass(frozen=True)
+class ContrastPlan:
+    """How arms are compared, fixed before the run.
+
+    Attributes:
+        metric: The primary endpoint, a name in `METRICS`.
+        alpha: Error rate over all contrasts.
+        margin: Differences inside ± margin do not matter: it is that of equivalence and of
+            non-inferiority.
+        sizes: Images per seed.
+    """
+
+    metric: str
+    alpha: float
+    margin: float
+    sizes: Sizes
+
+
 def compare_arms(
     results: pd.DataFrame,
+    plan: ContrastPlan,
     *,
     pairs: Sequence[tuple[str, str]],
-    metric: str,
-    alpha: float,
-    margin: float,
-    n_train: float,
-    n_test: float,
     models: Sequence[str] | None = None,
     resampled: Resampled | None = None,
 ) -> list[Contrast]:
-    """Hold arms against each other, for each model.
+    """Compare arms with each other, for each model.
 
     Args:
-        results: As `metrics.compute_results` returns it; only test rows are used.
-        pairs: Arm and baseline of each contrast. An arm without results gives contrasts of no
+        results: As `results_table.compute_results` returns it; only test rows are used.
+        plan: How they are compared.
+        pairs: Arm and baseline of each contrast. The contrasts of an arm without results have no
             seeds.
-        metric: The primary endpoint.
-        alpha: Error rate.
-        margin: Of equivalence and of non-inferiority.
-        n_train: Training images per seed.
-        n_test: Test images per seed.
         models: Those planned; by default those in the test rows.
         resampled: As `resampling.resample_metric` returns it, of the same metric; None leaves the
             bootstrap out.
@@ -133,10 +148,9 @@ def compare_arms(
         ValueError: A model, seed and arm stands twice in the test rows, or `resampled` is of
             another metric.
     """
-    test = TestValues.of(results, metric)
-    if resampled is not None and resampled.metric != metric:
-        raise ValueError(f"Expected draws of {metric}, but got draws of {resampled.metric}.")
-    sizes = (n_test, n_train)
+    test = TestValues.of(results, plan.metric)
+    if resampled is not None and resampled.metric != plan.metric:
+        raise ValueError(f"Expected draws of {plan.metric}, but got draws of {resampled.metric}.")
     contrasts = []
     for model in test.models if models is None else models:
         for arm, baseline in pairs:
@@ -146,46 +160,46 @@ def compare_arms(
                 model=model,
                 arm=arm,
                 baseline=baseline,
-                metric=metric,
+                metric=plan.metric,
                 n_seeds=len(seeds),
                 seeds=seeds,
                 differences=tuple(differences.tolist()),
-                margin=margin,
+                margin=plan.margin,
                 note=note,
             )
-            contrasts.append(_add_bootstrap(_test(contrast, alpha, sizes), resampled, alpha))
+            contrasts.append(_add_bootstrap(_test(contrast, plan), resampled, plan.alpha))
     adjusted = adjust_holm([contrast.p_corrected_t for contrast in contrasts])
-    strictest = alpha / max(1, sum(p is not None for p in adjusted))
+    strictest = plan.alpha / max(1, sum(p is not None for p in adjusted))
     return [
-        _add_power(replace(contrast, p_holm=p), strictest, sizes)
+        _add_power(replace(contrast, p_holm=p), strictest, plan.sizes)
         for contrast, p in zip(contrasts, adjusted, strict=True)
     ]
 
 
-def _test(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> Contrast:
+def _test(contrast: Contrast, plan: ContrastPlan) -> Contrast:
     differences, n_seeds = np.array(contrast.differences), contrast.n_seeds
     if n_seeds < 2:
         few = f"A test needs at least 2 seeds with both arms, but there are {n_seeds}."
         mean = float(differences[0]) if n_seeds else None
         return replace(contrast, difference=mean, note=join_notes([contrast.note, few]))
-    n_test, n_train = sizes
-    sign = -1 if contrast.metric in LOWER_IS_BETTER else 1
+    alpha, margin, sizes = plan.alpha, plan.margin, plan.sizes
+    sign = METRICS[contrast.metric].sign
     gains = sign * differences
-    test = corrected_t_test(differences, n_test=n_test, n_train=n_train, confidence=1 - alpha)
-    bound = (contrast.margin, n_test, n_train)
-    posterior = correlated_posterior(gains, margin=contrast.margin, n_test=n_test, n_train=n_train)
+    test = corrected_t_test(differences, sizes, confidence=1 - alpha)
+    posterior = correlated_posterior(gains, sizes, margin=margin)
     notes = [contrast.note]
     if test.sd == 0 and test.mean == 0:
-        gains = _differ_once(gains, n_test)
+        gains = _differ_once(gains, sizes.n_test)
         notes.append(
-            "The arms are alike on every seed; whether they are equivalent is tested as if they "
+            "The arms have the same results on every seed. Equivalence is tested as if they "
             "differed on one image of one seed."
         )
     elif test.sd == 0:
         notes.append(
-            "All differences are the same: without spread, no t-test of a gain or equivalence."
+            "All differences are the same. Without a spread, a t-test can show neither a gain nor "
+            "equivalence."
         )
-    equivalence = equivalence_p(gains, *bound)
+    equivalence = equivalence_p(gains, margin, sizes)
     smallest = 2.0 ** (1 - n_seeds)
     if smallest >= alpha:
         notes.append(
@@ -202,8 +216,8 @@ def _test(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> Contr
         p_sign_flip=sign_flip_p(differences),
         p_equivalence=_known(equivalence),
         equivalent=equivalence < alpha,
-        p_non_inferiority=_known(non_inferiority_p(gains, *bound)),
-        p_non_superiority=_known(non_inferiority_p(-gains, *bound)),
+        p_non_inferiority=_known(non_inferiority_p(gains, margin, sizes)),
+        p_non_superiority=_known(non_inferiority_p(-gains, margin, sizes)),
         improvement=improvement_share(differences * sign),
         probability_worse=posterior.worse if posterior else None,
         probability_equivalent=posterior.equivalent if posterior else None,
@@ -213,7 +227,7 @@ def _test(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> Contr
 
 
 def _differ_once(differences: np.ndarray, n_test: float) -> np.ndarray:
-    """Return differences as if one test image of one seed were judged otherwise."""
+    """Return the differences as if one test image of one seed were classified differently."""
     changed = differences.copy()
     changed[0] += 1 / max(n_test, 1.0)
     return changed
@@ -246,14 +260,14 @@ def _add_bootstrap(contrast: Contrast, resampled: Resampled | None, alpha: float
     )
 
 
-def _add_power(contrast: Contrast, alpha: float, sizes: tuple[float, float]) -> Contrast:
+def _add_power(contrast: Contrast, alpha: float, sizes: Sizes) -> Contrast:
     if not contrast.sd or contrast.difference is None:
         return contrast
     sd, n_seeds, difference = contrast.sd, contrast.n_seeds, contrast.difference
     return replace(
         contrast,
-        smallest_detectable=smallest_detectable(sd, n_seeds, *sizes, alpha),
-        seeds_needed=seeds_needed(difference, sd, *sizes, alpha),
+        smallest_detectable=smallest_detectable(sd, n_seeds, sizes, alpha),
+        seeds_needed=seeds_needed(difference, sd, sizes, alpha),
     )
 
 

@@ -1,7 +1,7 @@
-"""Each arm of a comparison described over seeds.
+"""Each arm of a comparison, summarised over seeds.
 
-Seeds share images, so their results are not independent: an interval is the corrected one. It is
-of one arm alone; whether arms differ is asked of paired differences, in `contrasts`.
+Seeds share images, so their results are not independent, and intervals are the corrected ones. They
+describe one arm alone; `contrasts` tests whether arms differ, on paired differences.
 """
 
 from dataclasses import asdict, dataclass
@@ -10,11 +10,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from osteo_ray.statistics.settings import METRIC_NAMES
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.significance import corrected_t_test
+from osteo_ray.statistics.sizes import Sizes
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
-
-_LOWEST = {"mcc": -1.0}  # of all others it is 0; the highest is 1
 
 
 @dataclass(frozen=True)
@@ -24,8 +23,8 @@ class Summary:
     Attributes:
         mean: Over the seeds that have it.
         sd: Their standard deviation.
-        low: Lower end of the corrected interval of the mean, cut off where the metric ends.
-        high: Upper end.
+        low: Lower end of the corrected interval of the mean, cut off at the metric's lowest value.
+        high: Upper end, at most 1.
         n_seeds: Seeds that have it.
         note: What is missing, and why.
     """
@@ -38,15 +37,12 @@ class Summary:
     note: str | None = None
 
 
-def summarize_arms(
-    results: pd.DataFrame, *, n_test: float, n_train: float, alpha: float
-) -> list[dict[str, Any]]:
+def summarize_arms(results: pd.DataFrame, sizes: Sizes, *, alpha: float) -> list[dict[str, Any]]:
     """Summarise each metric over seeds, on test images, per model and arm.
 
     Args:
-        results: As `metrics.compute_results` returns it; metrics that it lacks are left out.
-        n_test: Test images per seed.
-        n_train: Training images per seed.
+        results: As `results_table.compute_results` returns it; metrics that it lacks are left out.
+        sizes: Images per seed.
         alpha: Intervals have the level 1 - alpha.
 
     Returns:
@@ -54,12 +50,12 @@ def summarize_arms(
         which holds the fields of `Summary` per metric.
     """
     test = results[results["split"] == "test"]
-    names = [name for name in (*METRIC_NAMES, *OPERATING_NAMES) if name in results]
+    names = [name for name in (*METRICS, *OPERATING_NAMES) if name in results]
 
     def summarize(group: pd.DataFrame, name: str) -> dict[str, Any]:
+        lowest = METRICS[name].lowest if name in METRICS else 0.0
         values, seeds = group[name].to_numpy(np.float64), group["seed"].to_numpy()
-        sizes = {"n_test": n_test, "n_train": n_train}
-        return asdict(summarize_seeds(values, seeds, **sizes, alpha=alpha, least=_LOWEST.get(name)))
+        return asdict(summarize_seeds(values, seeds, sizes, alpha=alpha, lowest=lowest))
 
     return [
         {
@@ -75,25 +71,24 @@ def summarize_arms(
 def summarize_seeds(
     values: np.ndarray,
     seeds: np.ndarray,
+    sizes: Sizes,
     *,
-    n_test: float,
-    n_train: float,
     alpha: float,
-    least: float | None = None,
+    lowest: float = 0.0,
 ) -> Summary:
     """Summarise a metric over seeds, with the interval of Nadeau and Bengio's corrected t.
 
     Args:
         values: float, (n_seeds,); NaN where the metric is undefined.
         seeds: int, (n_seeds,); their numbers, for the note.
-        n_test: Test images per seed.
-        n_train: Training images per seed.
+        sizes: Images per seed.
         alpha: The interval has the level 1 - alpha.
-        least: The lowest value that there is, 0 by default; the highest is 1.
+        lowest: The lowest value that the metric can take; the highest is 1.
 
     Example:
         >>> values = np.array([0.7, 0.8, np.nan])
-        >>> found = summarize_seeds(values, np.arange(3), n_test=20, n_train=60, alpha=0.05)
+        >>> sizes = Sizes(n_test=20, n_train=60)
+        >>> found = summarize_seeds(values, np.arange(3), sizes, alpha=0.05)
         >>> round(found.mean, 3), found.n_seeds, found.note
         (0.75, 2, 'Undefined for seed 2.')
     """
@@ -105,11 +100,11 @@ def summarize_seeds(
     if len(kept) == 1:
         note = f"{note} An interval needs at least 2 seeds, but there is 1.".strip()
         return Summary(float(kept[0]), None, None, None, 1, note)
-    test = corrected_t_test(kept, n_test=n_test, n_train=n_train, confidence=1 - alpha)
+    test = corrected_t_test(kept, sizes, confidence=1 - alpha)
     if test.standard_error == 0:
-        note = f"{note} All seeds have the same value: without spread, no interval.".strip()
+        note = f"{note} All seeds have the same value, so there is no interval.".strip()
         return Summary(test.mean, 0.0, None, None, len(kept), note)
-    low, high = max(test.low, least or 0.0), min(test.high, 1.0)
+    low, high = max(test.low, lowest), min(test.high, 1.0)
     return Summary(test.mean, test.sd, low, high, len(kept), note or None)
 
 

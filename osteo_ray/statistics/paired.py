@@ -1,7 +1,7 @@
 """Two classifiers on the same images: McNemar's test and DeLong's. Pure.
 
-Both speak of one pair of trained models and of other test images, and take the images as
-independent. They say nothing about training again: seeds are what the verdict rests on.
+Both are about one pair of trained models: they ask what other test images would change, and take
+images as independent. They say nothing about training again, on which the verdict rests.
 """
 
 import math
@@ -126,7 +126,7 @@ def place_scores(scores: np.ndarray, positive: np.ndarray) -> Placements:
 
 
 def compare_aucs(first: Placements, second: Placements, *, confidence: float) -> AucDifference:
-    """Hold two AUCs on the same images against each other: DeLong, DeLong and Clarke-Pearson.
+    """Compare two AUCs on the same images: DeLong, DeLong and Clarke-Pearson.
 
     From "Comparing the areas under two or more correlated receiver operating characteristic
     curves", Biometrics 44 (1988). The variance of the difference of two AUCs is that of the

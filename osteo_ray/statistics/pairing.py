@@ -17,7 +17,7 @@ class TestValues:
     """A metric of every trained model on its test images.
 
     Attributes:
-        metric: A name in `METRIC_NAMES`.
+        metric: A name in `METRICS`.
         values: Per model and arm, by seed; NaN where the metric is undefined.
     """
 
@@ -48,7 +48,7 @@ class TestValues:
             if sizes.setdefault(seed, n_images) != n_images:
                 raise InputError(
                     f"Expected all arms of seed {seed} to be tested on the same images, but "
-                    f"results speak of {sizes[seed]} and of {n_images} images. Do not mix the "
+                    f"results have {sizes[seed]} and {n_images} images. Do not mix the "
                     "tables of two runs."
                 )
         return cls(metric, dict(values))

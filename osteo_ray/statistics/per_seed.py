@@ -1,7 +1,7 @@
-"""What a comparison describes seed by seed: operating points, and arms held against each other.
+"""What a comparison describes seed by seed: operating points, and pairs of arms.
 
-Each figure is about trained models that are there, and other images; none is about training again,
-which the verdict is about. Predictions of several seeds are never pooled as if independent.
+Each figure is about the trained models at hand on other images; none is about training again, which
+the verdict is about. Predictions of several seeds are never pooled as if they were independent.
 """
 
 import math
@@ -22,14 +22,15 @@ _ARGMAX = {"sensitivity": "recall", "specificity": "specificity"}  # names in th
 
 @dataclass(frozen=True)
 class PairedSeed:
-    """One arm against another on the test images of one seed, a description of that pair alone.
+    """Two arms on the test images of one seed; it describes that pair of trained models alone.
 
     Attributes:
         model: The timm name.
         seed: Its number.
         arm: The first classifier.
         baseline: The second.
-        n_images: Test images that both predicted. Here and below, None where there is no answer.
+        n_images: Test images that both predicted. This and all that follow are None where they
+            cannot be computed.
         n01: Images that `arm` gets wrong and `baseline` right.
         n10: Images that `arm` gets right and `baseline` wrong.
         mcnemar_p: Two-sided, exact.
@@ -65,8 +66,8 @@ def describe_operating_points(
     taken as independent.
 
     Args:
-        results: As `metrics.compute_results` returns it.
-        predictions: Of which the results are.
+        results: As `results_table.compute_results` returns it.
+        predictions: Those that the results were computed from.
         alpha: Intervals have the level 1 - alpha.
 
     Returns:
@@ -107,7 +108,7 @@ def describe_pairs(
     seeds: Sequence[int],
     alpha: float,
 ) -> list[dict[str, Any]]:
-    """Hold arms against each other on the test images of each seed: exact McNemar, and DeLong.
+    """Compare arms on the test images of each seed, by McNemar's exact test and by DeLong's.
 
     Args:
         predictions: Of all trained models.
@@ -117,8 +118,8 @@ def describe_pairs(
         alpha: Intervals have the level 1 - alpha.
 
     Returns:
-        The fields of `PairedSeed` per model, seed and pair, in that order; where a training is
-        missing, with a note alone.
+        The fields of `PairedSeed` per model, seed and pair, in that order. Where a training is
+        missing, there is only a note.
     """
     return [
         asdict(entry)
@@ -153,7 +154,7 @@ def _describe_seed(
 
 
 def _place(predictions: Predictions, group: Group) -> Placements | str:
-    """Return what DeLong's test needs, or why there is none."""
+    """Return what DeLong's test needs, or why it is impossible."""
     if len(predictions.classes) > 2:
         return "DeLong's test is for two classes."
     positive = group.labels == predictions.positive
@@ -200,7 +201,7 @@ def _note_missing(row: Mapping[str, Any], validated: bool) -> str | None:
         )
         notes.append(f"No threshold: {why}.")
     elif notes == [] and None in (row["ppv_at_threshold"], row["npv_at_threshold"]):
-        notes.append("At the threshold all test images are called the same.")
+        notes.append("At the threshold, all test images are called the same class.")
     return " ".join(notes) or None
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from scipy import stats
 
 from osteo_ray.statistics.significance import NEGLIGIBLE, corrected_t_test
+from osteo_ray.statistics.sizes import Sizes
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class Posterior:
 
 
 def correlated_posterior(
-    differences: np.ndarray, *, margin: float, n_test: float, n_train: float
+    differences: np.ndarray, sizes: Sizes, *, margin: float
 ) -> Posterior | None:
     """Apply the Bayesian correlated t-test with a region of practical equivalence.
 
@@ -34,22 +35,19 @@ def correlated_posterior(
     Args:
         differences: float, (n_seeds,), at least two.
         margin: Largest difference that does not matter, positive.
-        n_test: Images per seed.
-        n_train: Images per seed.
 
     Returns:
-        None where all differences are the same: a certainty that has not been earned.
+        None where all differences are the same, which would give unwarranted certainty.
 
     Example:
-        >>> posterior = correlated_posterior(
-        ...     np.array([0.02, 0.04, 0.06]), margin=0.01, n_test=20, n_train=60
-        ... )
+        >>> sizes = Sizes(n_test=20, n_train=60)
+        >>> posterior = correlated_posterior(np.array([0.02, 0.04, 0.06]), sizes, margin=0.01)
         >>> round(posterior.worse, 3), round(posterior.equivalent, 3), round(posterior.better, 3)
         (0.046, 0.058, 0.896)
     """
     if not margin > 0:
         raise ValueError(f"Expected a positive `margin`, but got {margin}.")
-    test = corrected_t_test(differences, n_test=n_test, n_train=n_train)
+    test = corrected_t_test(differences, sizes)
     if test.standard_error == 0:
         return None
     truth = {"df": len(differences) - 1, "loc": test.mean, "scale": test.standard_error}

@@ -1,6 +1,6 @@
-"""What the corrected t-test can find: power, the smallest detectable difference, seeds needed.
+"""What the corrected t-test can detect: power, the smallest detectable difference, seeds needed.
 
-`n_test` and `n_train` are images per seed; the correction is that of `significance`.
+The correction is that of `Sizes`.
 """
 
 import math
@@ -10,15 +10,14 @@ from functools import lru_cache
 from scipy import optimize, stats
 
 from osteo_ray.statistics.significance import inflate_error
+from osteo_ray.statistics.sizes import Sizes
 
 
-def detection_power(
-    effect: float, sd: float, n_seeds: int, n_test: float, n_train: float, alpha: float
-) -> float:
+def detection_power(effect: float, sd: float, n_seeds: int, sizes: Sizes, alpha: float) -> float:
     """Return the probability that the corrected t-test finds a true difference, with its sign.
 
-    It holds where differences are as correlated over seeds as the test assumes; `osteo-ray validate
-    tables` measures how far it holds elsewhere.
+    It is exact where differences are as correlated over seeds as the test assumes; `osteo-ray
+    validate tables` measures how close it is elsewhere.
 
     Args:
         effect: True difference, of either sign.
@@ -27,11 +26,11 @@ def detection_power(
         alpha: Two-sided error rate of the test.
     """
     _check_plan(sd, alpha)
-    return _power_at(abs(effect) / (sd * inflate_error(n_seeds, n_test, n_train)), n_seeds, alpha)
+    return _power_at(abs(effect) / (sd * inflate_error(n_seeds, sizes)), n_seeds, alpha)
 
 
 def smallest_detectable(
-    sd: float, n_seeds: int, n_test: float, n_train: float, alpha: float, power: float = 0.8
+    sd: float, n_seeds: int, sizes: Sizes, alpha: float, power: float = 0.8
 ) -> float:
     """Return the smallest true difference that the corrected t-test finds with a given power.
 
@@ -42,14 +41,13 @@ def smallest_detectable(
         power: Probability of p < alpha with the right sign.
     """
     _check_plan(sd, alpha, power)
-    return sd * inflate_error(n_seeds, n_test, n_train) * _needed_shift(n_seeds, alpha, power)
+    return sd * inflate_error(n_seeds, sizes) * _needed_shift(n_seeds, alpha, power)
 
 
 def seeds_needed(
     effect: float,
     sd: float,
-    n_test: float,
-    n_train: float,
+    sizes: Sizes,
     alpha: float,
     power: float = 0.8,
     most: int = 1000,
@@ -69,7 +67,7 @@ def seeds_needed(
     _check_plan(sd, alpha, power)
 
     def excess(n_seeds: int) -> float:
-        return abs(effect) - smallest_detectable(sd, n_seeds, n_test, n_train, alpha, power)
+        return abs(effect) - smallest_detectable(sd, n_seeds, sizes, alpha, power)
 
     counts = range(2, most + 1)
     place = bisect_left(counts, 0.0, key=excess)
@@ -80,7 +78,8 @@ def seeds_needed(
 def _needed_shift(n_seeds: int, alpha: float, power: float) -> float:
     """Return the true difference, in standard errors, that is found with a given power.
 
-    Kept, since the noncentral t distribution takes milliseconds and a run asks for the same again.
+    It is cached: the noncentral t distribution takes milliseconds, and a run asks for the same
+    values again.
     """
     most = _largest_shift(n_seeds, alpha)
     found = optimize.brentq(lambda shift: _power_at(shift, n_seeds, alpha) - power, 0.0, most)
@@ -95,7 +94,7 @@ def _power_at(shift: float, n_seeds: int, alpha: float) -> float:
 
 
 def _largest_shift(n_seeds: int, alpha: float) -> float:
-    """Return a number of standard errors at which power is 1 for every purpose."""
+    """Return a number of standard errors at which power is practically 1."""
     return 10 + 10 * float(stats.t.isf(alpha / 2, n_seeds - 1))
 
 

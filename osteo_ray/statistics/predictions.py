@@ -15,8 +15,8 @@ import pyarrow.compute as pc
 from osteo_ray.base.errors import InputError
 
 NAMES = ("model", "arm", "split", "image_id", "label")
-"""Columns of predictions that hold strings. To read them as dictionaries, by `read_table(path,
-read_dictionary=NAMES)` of pyarrow.parquet, saves much of the time that a large table takes."""
+"""Columns of predictions that hold strings. A large table is read much faster with these as
+dictionaries: `pyarrow.parquet.read_table(path, read_dictionary=NAMES)`."""
 
 
 class Key(NamedTuple):
@@ -33,7 +33,8 @@ class Group:
     """The predictions of one trained model on one split, in the order of the images.
 
     Attributes:
-        images: int32, (n_images,), ascending; equal numbers of two groups are one image.
+        images: int32, (n_images,), ascending; the same number stands for the same image in all
+            groups.
         labels: int64, (n_images,); indices of the true classes.
         probabilities: float64, (n_images, n_classes), in [0, 1].
     """
@@ -48,7 +49,7 @@ class Group:
         return choose_classes(self.probabilities)
 
     def shares_images(self, other: "Group") -> bool:
-        """Tell whether both are of the same images with the same labels."""
+        """Return whether both are of the same images with the same labels."""
         return np.array_equal(self.images, other.images) and np.array_equal(
             self.labels, other.labels
         )
@@ -71,7 +72,7 @@ class Predictions:
     image_ids: tuple[str, ...]
 
     def select(self, keep: Callable[[Key], bool]) -> "Predictions":
-        """Leave out what `keep` is false of; images keep their numbers."""
+        """Keep only the groups whose key `keep` accepts; images keep their numbers."""
         kept = {key: group for key, group in self.groups.items() if keep(key)}
         return replace(self, groups=kept)
 
@@ -184,7 +185,7 @@ def _number_keys(table: pa.Table) -> tuple[np.ndarray, dict[int, Key]]:
 def _divide(trained: np.ndarray, rows: Group) -> Iterator[tuple[int, Group]]:
     """Yield each number, ascending, with its rows; rows that lie together are not copied."""
     numbers, starts = _list_runs(trained)
-    if len(np.unique(numbers)) < len(numbers):  # not as trainings leave them, one after the other
+    if len(np.unique(numbers)) < len(numbers):  # unlike trainings write them, one after the other
         order = np.argsort(trained, kind="stable")
         trained, rows = trained[order], _take(rows, order)
         numbers, starts = _list_runs(trained)

@@ -4,7 +4,6 @@ ROC and precision-recall areas, thresholds and DeLong's components all follow fr
 of the class and of the rest have each distinct score. Tests hold both areas to scikit-learn's.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -54,30 +53,20 @@ class Ranking:
         """Images of the rest with at least each distinct score, int64 (n_cuts,)."""
         return np.asarray(self.called - self.found)
 
-    def measure_auc(self) -> float:
-        """Return the area under the ROC curve, ties counting half; NaN where a kind is missing.
+    def count_pairs(self) -> float:
+        """Return how many pairs of the class and the rest are in order, equal scores counting half.
 
         Example:
             >>> scores, is_class = np.array([0.1, 0.4, 0.4, 0.8]), np.array([0, 0, 1, 1], bool)
-            >>> Ranking.of(scores, is_class).measure_auc()
-            0.875
+            >>> Ranking.of(scores, is_class).count_pairs()
+            3.5
         """
-        n_pairs = self.n_class * self.n_rest
-        if n_pairs == 0:
-            return math.nan
         above = 2 * self.found - np.diff(self.found, prepend=0)  # twice, equal scores half
-        return int(np.diff(self.rest, prepend=0) @ above) / (2 * n_pairs)
+        return int(np.diff(self.rest, prepend=0) @ above) / 2
 
-    def measure_average_precision(self) -> float:
-        """Return precision at each distinct score, weighted by the recall that it adds.
-
-        Returns:
-            NaN where a kind is missing.
-        """
-        if self.n_class * self.n_rest == 0:
-            return math.nan
-        added = np.diff(self.found, prepend=0)
-        return float(added @ (self.found / self.called)) / self.n_class
+    def sum_over_class(self, values: np.ndarray) -> float:
+        """Sum a value of each distinct score over the images of the class that have it."""
+        return float(np.diff(self.found, prepend=0) @ values)
 
     def place(self) -> np.ndarray:
         """Return the place of each image's score in `cuts`, int64 (n_images,)."""

@@ -9,9 +9,11 @@ import numpy.typing as npt
 import pandas as pd
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.statistics.arrays import Values, Weights
 from osteo_ray.statistics.bootstrap import draw_weights
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.predictions import Group, Key, Predictions
-from osteo_ray.statistics.weighted import measure_weighted
+from osteo_ray.statistics.resampled_sample import resample_groups
 
 N_DRAWS = 500
 """A variance is estimated, no quantile: the noise of so many draws is that of 500 degrees of
@@ -26,18 +28,18 @@ class Resampled:
     what seeds share through common test images is seen.
 
     Attributes:
-        metric: A name in `METRIC_NAMES`.
+        metric: A name in `METRICS`.
         draws: Per model, arm and seed float64, (n_draws,); NaN where a draw lacks a class.
         tested: Per seed the numbers of the groups in its test set, distinct.
     """
 
     metric: str
-    draws: dict[tuple[str, str, int], npt.NDArray[np.float64]]
+    draws: dict[tuple[str, str, int], Values]
     tested: dict[int, npt.NDArray[np.int64]]
 
     def stack(
         self, model: str, arms: Sequence[str], seeds: Sequence[int]
-    ) -> tuple[npt.NDArray[np.float64], None] | tuple[None, str]:
+    ) -> tuple[Values, None] | tuple[None, str]:
         """Return the draws of arms, (n_draws, n_arms, n_seeds), or None and why there are none.
 
         In a few draws a test set may lack a class, and the metric is NaN; more than half of them
@@ -71,8 +73,8 @@ def resample_metric(
     """Measure every trained model on bootstrap samples of the groups of test images.
 
     Args:
-        predictions: Of all trained models that are to be held against each other; other splits
-            than test play no role.
+        predictions: Of all trained models that are to be compared; only those on test images
+            count.
         images: image_id and group; images of one group (copies of a radiograph, one patient) are
             drawn together. One row per image that the splits deal.
         metric: The primary endpoint.
@@ -86,19 +88,37 @@ def resample_metric(
     group_of = _number_groups(images, predictions.image_ids)
     weights = draw_weights(max(1, images["group"].nunique()), n_draws, seed)
     of_groups = np.ascontiguousarray(weights.T)  # so that to look up images is to copy rows
-    draws: dict[tuple[str, str, int], npt.NDArray[np.float64]] = {}
+    draws: dict[tuple[str, str, int], Values] = {}
     tested: dict[int, npt.NDArray[np.int64]] = {}
     for number, groups in _list_seeds(predictions).items():
         first = _check_seed(number, groups)
         in_seed = group_of[first.images]
         _check_known(first, in_seed, predictions.image_ids)
         tested[number] = np.unique(in_seed)
-        values = measure_weighted(
+        values = measure_resampled(
             metric, list(groups.values()), of_groups[in_seed], predictions.positive
         )
         for key, column in zip(groups, values.T, strict=True):
             draws[key.model, key.arm, number] = column
     return Resampled(metric, draws, tested)
+
+
+def measure_resampled(
+    metric: str, groups: Sequence[Group], weights: Weights, positive: int
+) -> Values:
+    """Measure trained models on many bootstrap samples of the same images.
+
+    Args:
+        metric: A name in `METRICS`.
+        groups: Of each trained model, at least one; all of the same images with the same labels.
+        weights: uint8, (n_images, n_draws), C-contiguous; an image of weight 2 counts twice.
+        positive: Index of the positive class.
+
+    Returns:
+        float64, (n_draws, n_groups), NaN where the metric is undefined.
+    """
+    measure = METRICS[metric].measure
+    return np.stack([measure(one) for one in resample_groups(groups, weights, positive)], axis=1)
 
 
 def _list_seeds(predictions: Predictions) -> dict[int, dict[Key, Group]]:

@@ -10,18 +10,18 @@ information grows as 1/(1/J + r), towards an end: 1/r. And for J₁ < J₂ seeds
 
 estimates at successive looks have the joint distribution of group sequential theory, that of a
 Brownian motion observed at the information fractions (Jennison and Turnbull, "Group Sequential
-Methods", 2000, chapter 11). What a look may spend of the error rate says `statistics.spending`.
+Methods", 2000, chapter 11). `spending` defines how much of the error rate a look may use.
 
-**Boundaries of t.** With few seeds the standard error is a guess, and another one at each look.
-The published boundaries are of z; those of t with the same tail probabilities let 5 to 6 % through
-instead of 5 (measured: 10 seeds with looks at 4 and 7, .057; 5 with looks at 2, 3 and 4, .064), as
-t at successive looks hangs together less than z. So boundaries of t are chosen such that the share
-of paths that leaves first at each look is what is spent there, over quasi-random paths of the model
-above; that of the first look is exact. Seeds that do not overlap as assumed break this as they
-break the corrected t.
+**Boundaries of t.** With few seeds the standard error is a rough estimate, and it changes at each
+look. The published boundaries are for z. Boundaries of t with the same tail probabilities have an
+error rate of 5 to 6 % instead of 5 (measured: .057 for 10 seeds with looks at 4 and 7; .064 for 5
+with looks at 2, 3 and 4), because t statistics at successive looks are less correlated than z. So
+boundaries of t are chosen by simulation: of quasi-random paths of the model above, the share that
+first crosses at a look is the error rate spent there; the boundary of the first look is exact.
+Where seeds do not overlap as assumed, these boundaries are off, as the corrected t-test is.
 
-**Futility** is non-binding: going on in spite of it costs no error rate. It asks whether a
-difference will be shown, not whether equivalence will: a level of 0 leaves room for that.
+**Futility** is non-binding: to continue in spite of it costs no error rate. It asks whether the run
+will show a difference, not whether it will show equivalence; a level of 0 switches it off for that.
 """
 
 import math
@@ -35,10 +35,11 @@ from scipy import special, stats
 
 from osteo_ray.statistics.settings import Spending
 from osteo_ray.statistics.significance import corrected_t_test
+from osteo_ray.statistics.sizes import Sizes
 from osteo_ray.statistics.spending import spend
 
 FUTILE = 0.1
-"""Predictive power below which going on is called futile, unless told otherwise."""
+"""Predictive power below which it is futile to continue, by default."""
 
 _LOG2_PATHS = 18
 _FEWEST_PATHS = 200  # to find a boundary by counting; below, the union bound is as good
@@ -69,16 +70,14 @@ class LookPlan:
 
     Attributes:
         looks: In order; the last is the final analysis.
-        n_test: Test images per seed.
-        n_train: Training images per seed.
+        sizes: Images per seed.
         alpha: Two-sided error rate of all looks together.
         spending: How it is spent.
-        futile: Predictive power below which going on is called futile; 0 for never.
+        futile: Predictive power below which it is futile to continue; 0 for never.
     """
 
     looks: tuple[Look, ...]
-    n_test: float
-    n_train: float
+    sizes: Sizes
     alpha: float
     spending: Spending
     futile: float
@@ -91,16 +90,16 @@ class LookPlan:
 
 @dataclass(frozen=True)
 class Decision:
-    """What a look comes to.
+    """What a look decides.
 
     Attributes:
         stop: No further seeds are needed, or, at the final analysis, planned.
         kind: efficacy (the boundary is crossed, whatever the sign), futility, continue, final (not
             crossed at the last look) or untestable (no spread between seeds).
         reason: In words.
-        low: Lower end of the repeated confidence interval, which covers the true difference at all
-            looks together with probability 1 - alpha of the plan, and so holds whatever made one
-            stop (Jennison and Turnbull, chapter 9). None where there is no spread.
+        low: Lower end of the repeated confidence interval. With probability 1 - alpha of the plan,
+            the intervals of all looks together cover the true difference, so each is valid whatever
+            the reason to stop (Jennison and Turnbull, chapter 9). None where there is no spread.
         high: Upper end.
         predictive_power: Probability that the final analysis rejects, given the differences so
             far and nothing known before; None at the final analysis and where there is no spread.
@@ -114,39 +113,36 @@ class Decision:
     predictive_power: float | None
 
 
-def information_fraction(n_seeds: int, planned: int, *, n_test: float, n_train: float) -> float:
-    """Return which share of the information of all planned seeds some of them give.
+def information_fraction(n_seeds: int, planned: int, sizes: Sizes) -> float:
+    """Return the share of the information of all planned seeds that some of them give.
 
     Example:
-        >>> round(information_fraction(5, 10, n_test=74, n_train=520), 3)
+        >>> round(information_fraction(5, 10, Sizes(n_test=74, n_train=520)), 3)
         0.708
-        >>> information_fraction(5, 10, n_test=0, n_train=520)
+        >>> information_fraction(5, 10, Sizes(n_test=0, n_train=520))
         0.5
     """
-    ratio = n_test / n_train
-    return (1 / planned + ratio) / (1 / n_seeds + ratio)
+    return (1 / planned + sizes.ratio) / (1 / n_seeds + sizes.ratio)
 
 
 def plan_looks(
     looks: Sequence[int],
     n_seeds: int,
+    sizes: Sizes,
     *,
-    n_test: float,
-    n_train: float,
     alpha: float,
     spending: Spending,
     futile: float = FUTILE,
 ) -> LookPlan:
     """Lay out looks and the final analysis after `n_seeds`.
 
-    Where trainings are missing, call it again with the numbers of seeds that there are: a boundary
-    depends on nothing but the looks up to it and the final number of seeds.
+    Where trainings are missing, call it again with the numbers of seeds that finished: a boundary
+    depends only on the looks up to it and the final number of seeds.
 
     Args:
         looks: Numbers of seeds, increasing, at least 2 and below `n_seeds`; empty for none.
         n_seeds: Seeds of the final analysis.
-        n_test: Test images per seed.
-        n_train: Training images per seed.
+        sizes: Images per seed.
         alpha: Two-sided error rate of all looks; that of Holm's strictest step, if there are
             several contrasts.
         spending: How it is spent.
@@ -158,23 +154,20 @@ def plan_looks(
     counts = [*looks, n_seeds]
     if counts[0] < 2 or any(sooner >= later for sooner, later in pairwise(counts)):
         raise ValueError(f"Expected looks increasing from 2 to below {n_seeds}, but got {looks}.")
-    if not (0 < alpha < 1 and 0 <= futile < 1 and n_test >= 0 and n_train > 0):
+    if not (0 < alpha < 1 and 0 <= futile < 1):
         raise ValueError(
-            "Expected alpha in (0, 1), futile in [0, 1), n_test of at least 0 and n_train above 0, "
-            f"but got {alpha}, {futile}, {n_test}, {n_train}."
+            f"Expected alpha in (0, 1) and futile in [0, 1), but got {alpha} and {futile}."
         )
-    fractions = [
-        information_fraction(count, n_seeds, n_test=n_test, n_train=n_train) for count in counts
-    ]
+    fractions = [information_fraction(count, n_seeds, sizes) for count in counts]
     spent = [spend(fraction, alpha, spending) for fraction in fractions]
-    t = _find_t_bounds(counts, spent, n_test / n_train)
+    t = _find_t_bounds(counts, spent, sizes.ratio)
     nominal = [2 * float(stats.t.sf(bound, n - 1)) for bound, n in zip(t, counts, strict=True)]
     planned = map(Look, counts, fractions, spent, t, nominal)
-    return LookPlan(tuple(planned), n_test, n_train, alpha, spending, futile)
+    return LookPlan(tuple(planned), sizes, alpha, spending, futile)
 
 
 def crossing_probabilities(plan: LookPlan, effect: float) -> np.ndarray:
-    """Return the probability to cross the boundary first at each look, futility left aside.
+    """Return the probability that the boundary is first crossed at each look, ignoring futility.
 
     Args:
         plan: Of the looks.
@@ -184,7 +177,7 @@ def crossing_probabilities(plan: LookPlan, effect: float) -> np.ndarray:
         float64, (n_looks, 2): above, and below. Without an effect all sum to alpha, up to 0.0005.
     """
     counts = [look.n_seeds for look in plan.looks]
-    paths = _draw_statistics(counts, plan.n_test / plan.n_train, effect)
+    paths = _draw_statistics(counts, plan.sizes.ratio, effect)
     inside = np.ones(len(paths[0]), bool)
     found = np.empty((len(counts), 2))
     for number, (look, statistic) in enumerate(zip(plan.looks, paths, strict=True)):
@@ -211,12 +204,12 @@ def decide(differences: np.ndarray, look: int, plan: LookPlan) -> Decision:
     here, is_final = plan.looks[look - 1], look == len(plan.looks)
     if len(differences) != here.n_seeds:
         raise ValueError(
-            f"Expected {here.n_seeds} differences at look {look}, but got {len(differences)}. Lay "
-            "the looks out anew with the numbers of seeds that there are."
+            f"Expected {here.n_seeds} differences at look {look}, but got {len(differences)}. Plan "
+            "the looks again with the numbers of seeds that finished."
         )
-    test = corrected_t_test(differences, n_test=plan.n_test, n_train=plan.n_train)
+    test = corrected_t_test(differences, plan.sizes)
     if test.sd == 0:
-        reason = "All differences are the same: without spread, nothing can be tested."
+        reason = "All differences are the same. Without a spread, nothing can be tested."
         return Decision(is_final, "untestable", reason, None, None, None)
     half = here.t * test.standard_error
     low, high = test.mean - half, test.mean + half
@@ -230,9 +223,9 @@ def decide(differences: np.ndarray, look: int, plan: LookPlan) -> Decision:
         return Decision(True, "efficacy", f"{said}: crossed.", low, high, power)
     if power is None:
         return Decision(True, "final", f"{said}: not crossed at the last look.", low, high, None)
-    said += f": not crossed; the final analysis would with probability {power:.3f}"
+    said += f": not crossed. The final analysis would reject with probability {power:.3f}"
     if power < plan.futile:
-        reason = f"{said}, below {plan.futile:g}: going on is futile."
+        reason = f"{said}, below {plan.futile:g}: it is futile to continue."
         return Decision(True, "futility", reason, low, high, power)
     return Decision(False, "continue", f"{said}.", low, high, power)
 
@@ -240,8 +233,8 @@ def decide(differences: np.ndarray, look: int, plan: LookPlan) -> Decision:
 def predictive_power(statistic: float, look: int, plan: LookPlan) -> float:
     """Return the probability that the final analysis rejects, given a look, of either sign.
 
-    Nothing is taken as known before the run (a flat prior), and looks between are passed over:
-    given z at t, the final z is normal with mean z/√t and variance (1 - t)/t.
+    The prior is flat, and the looks in between are ignored: given z at information fraction t, the
+    final z is normal with mean z/√t and variance (1 - t)/t.
 
     Args:
         statistic: Corrected t at the look.

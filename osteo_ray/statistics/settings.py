@@ -1,35 +1,24 @@
 """Settings of the analysis."""
 
 import itertools
-from typing import Literal, get_args
+from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field, field_validator
 
 from osteo_ray.base.settings import Settings
+from osteo_ray.statistics.metrics.registry import check_endpoint, list_endpoints
 
-Metric = Literal[
-    "accuracy",
-    "precision",
-    "recall",
-    "specificity",
-    "f1",
-    "auc",
-    "balanced_accuracy",
-    "mcc",
-    "pr_auc",
-    "brier",
-    "calibration_error",
-]
-METRIC_NAMES: tuple[Metric, ...] = get_args(Metric)
-LOWER_IS_BETTER: frozenset[str] = frozenset({"brier", "calibration_error"})
-"""Metrics that are errors: a negative difference is a gain. Of all others more is better."""
+Endpoint = Annotated[str, AfterValidator(check_endpoint)]
+"""The name of a metric that a comparison may rest on."""
 Spending = Literal["obrien_fleming", "pocock"]
 
 
 class StatisticsSettings(Settings):
     """The plan of the analysis, fixed before the run."""
 
-    metric: Metric = Field("accuracy", description="Primary endpoint.")
+    metric: Endpoint = Field(
+        "accuracy", description=f"Primary endpoint: {', '.join(list_endpoints())}."
+    )
     alpha: float = Field(0.05, gt=0, lt=0.5, description="Error rate after Holm's correction.")
     margin: float = Field(
         0.03, gt=0, lt=1, description="Differences inside ± margin count as equivalent."
@@ -43,10 +32,13 @@ class StatisticsSettings(Settings):
     )
 
     power: float = Field(
-        0.8, gt=0.5, lt=1, description="Wanted probability to find a true difference of the margin."
+        0.8,
+        gt=0.5,
+        lt=1,
+        description="Wanted probability to detect a true difference of the margin.",
     )
     looks: tuple[int, ...] = Field(
-        (), description="Numbers of seeds after which the primary contrast is looked at."
+        (), description="Numbers of seeds after which the primary contrast is tested early."
     )
     spending: Spending = Field(
         "obrien_fleming", description="How looks spend the error rate (Lan and DeMets)."
@@ -55,8 +47,8 @@ class StatisticsSettings(Settings):
         0.2,
         gt=0,
         le=1,
-        description="Assumed share of test images that two arms classify differently; only the "
-        "plan needs it, where no earlier run tells.",
+        description="Assumed share of test images that two arms classify differently. Only the "
+        "plan needs it, and only without an earlier run.",
     )
 
     @field_validator("looks")

@@ -18,14 +18,15 @@ class Share:
         model: The timm name.
         arm: Whose gain over `baseline` is meant.
         control: Its gain over `baseline` is the part.
-        baseline: Mostly original.
-        metric: A name in `METRIC_NAMES`.
+        baseline: Usually original.
+        metric: A name in `METRICS`.
         n_seeds: Seeds that have all three arms.
-        share: Control's gain by arm's gain: 0 explains nothing, 1 all. Below 0 the control does the
-            opposite, above 1 more than the arm. None where it cannot be computed.
+        share: The control's gain divided by the arm's: 0 explains nothing, 1 everything. Below 0
+            the control loses where the arm gains; above 1 it gains more. None where it cannot be
+            computed.
         low: Lower end of its interval.
         high: Upper end.
-        note: What was left out or cannot be said, and why.
+        note: What was left out or cannot be computed, and why.
     """
 
     model: str
@@ -57,12 +58,12 @@ def share_explained(
     the ratio has a denominator that may be 0, any share fits the data, and none is given.
 
     Args:
-        results: As `metrics.compute_results` returns it; only test rows are used.
+        results: As `results_table.compute_results` returns it; only test rows are used.
         resampled: As `resampling.resample_metric` returns it; its metric is the one that counts.
         model: The timm name.
-        arm: Whose gain, or loss, is to be explained.
-        control: What may explain it.
-        baseline: What both are held against.
+        arm: The arm whose gain, or loss, is to be explained.
+        control: The arm that may explain it.
+        baseline: The arm that both are compared with.
         alpha: Error rate.
     """
     metric, arms = resampled.metric, (control, arm, baseline)
@@ -88,6 +89,6 @@ def share_explained(
         confidence=1 - alpha,
     )
     if found is None:
-        return end("No share: the gain is not sure to differ from 0, so any share would fit.")
+        return end("No share: the gain may be 0, and then any share would fit.")
     share, low, high = found
     return replace(known, share=share, low=low, high=high, note=note)

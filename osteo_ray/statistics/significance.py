@@ -1,9 +1,8 @@
-"""Is a difference between two arms more than chance? Tests over seeds.
+"""Is the difference between two arms more than chance? Tests over seeds.
 
 Everywhere `differences` is float, (n_seeds,): one arm's metric minus the other's, a value per
-seed, both arms on the same split; `n_test` and `n_train` are images per seed. Splits of different
-seeds share images, so the differences are not independent; Nadeau and Bengio's correction widens
-the standard error by n_test/n_train ("Inference for the generalization error", 2003).
+seed, both arms on the same split. Splits of different seeds share images, so the differences are
+not independent; `Sizes` explains the correction for that.
 """
 
 import math
@@ -12,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy import special, stats
+
+from osteo_ray.statistics.sizes import Sizes
 
 NEGLIGIBLE = 1e-12
 """Differences of metrics closer than this are the same; the rest is floating-point noise."""
@@ -41,32 +42,31 @@ class CorrectedT:
 
 
 def corrected_t_test(
-    differences: np.ndarray, *, n_test: float, n_train: float, confidence: float = 0.95
+    differences: np.ndarray, sizes: Sizes, *, confidence: float = 0.95
 ) -> CorrectedT:
     """Test a mean difference by the corrected resampled t-test of Nadeau and Bengio (2003).
 
     The variance of the mean is var(d) · (1/J + n_test/n_train), with J - 1 degrees of freedom.
 
-    Where all differences are the same, the spread that a t-test needs is missing. Then p is 1 and
-    the interval is the point 0 if that difference is 0; otherwise p and both ends are NaN.
+    Where all differences are the same, a t-test lacks the spread that it needs. If they are all 0,
+    p is 1 and the interval is the point 0; otherwise p and both ends are NaN.
 
     Args:
         differences: float, (n_seeds,).
-        n_test: 0 gives the plain paired t-test.
-        n_train: Above 0.
+        sizes: `n_test` of 0 gives the plain paired t-test.
         confidence: Level of the interval.
 
     Raises:
-        ValueError: There are fewer than two differences, one is not finite, or a count is out of
-            its range.
+        ValueError: There are fewer than two differences, or one is not finite.
 
     Example:
-        >>> test = corrected_t_test(np.array([0.02, 0.04, 0.06]), n_test=20, n_train=60)
+        >>> sizes = Sizes(n_test=20, n_train=60)
+        >>> test = corrected_t_test(np.array([0.02, 0.04, 0.06]), sizes)
         >>> round(test.mean, 3), round(test.standard_error, 5), round(test.p, 4)
         (0.04, 0.01633, 0.134)
     """
     differences = _check_differences(differences, least=2)
-    factor = inflate_error(len(differences), n_test, n_train)
+    factor = inflate_error(len(differences), sizes)
     mean = float(differences.mean())
     if _is_constant(differences):
         same = abs(mean) <= NEGLIGIBLE
@@ -111,7 +111,7 @@ def wilcoxon_p(differences: np.ndarray) -> float:
     return min(1.0, 2 * float(share[: min(positive, total - positive) + 1].sum()))
 
 
-def equivalence_p(differences: np.ndarray, margin: float, n_test: float, n_train: float) -> float:
+def equivalence_p(differences: np.ndarray, margin: float, sizes: Sizes) -> float:
     """Return the p of two one-sided corrected t-tests that the difference lies inside ± margin.
 
     Args:
@@ -121,14 +121,12 @@ def equivalence_p(differences: np.ndarray, margin: float, n_test: float, n_train
     Returns:
         The larger of both p; NaN where all differences are the same.
     """
-    not_worse = non_inferiority_p(differences, margin, n_test, n_train)
-    not_better = non_inferiority_p(-np.asarray(differences), margin, n_test, n_train)
+    not_worse = non_inferiority_p(differences, margin, sizes)
+    not_better = non_inferiority_p(-np.asarray(differences), margin, sizes)
     return max(not_worse, not_better)
 
 
-def non_inferiority_p(
-    differences: np.ndarray, margin: float, n_test: float, n_train: float
-) -> float:
+def non_inferiority_p(differences: np.ndarray, margin: float, sizes: Sizes) -> float:
     """Return the p of a one-sided corrected t-test that the true difference exceeds -margin.
 
     Args:
@@ -139,12 +137,13 @@ def non_inferiority_p(
         NaN where all differences are the same.
 
     Example:
-        >>> round(non_inferiority_p(np.array([0.02, 0.0, 0.01]), 0.03, 74, 520), 3)
+        >>> sizes = Sizes(n_test=74, n_train=520)
+        >>> round(non_inferiority_p(np.array([0.02, 0.0, 0.01]), 0.03, sizes), 3)
         0.014
     """
     if not margin > 0:
         raise ValueError(f"Expected a positive `margin`, but got {margin}.")
-    test = corrected_t_test(differences, n_test=n_test, n_train=n_train)
+    test = corrected_t_test(differences, sizes)
     if test.standard_error == 0:
         return math.nan
     return _exceed((test.mean + margin) / test.standard_error, len(differences) - 1)
@@ -154,8 +153,8 @@ def sign_flip_p(differences: np.ndarray) -> float:
     """Return the two-sided p of the sign-flip permutation test of the mean.
 
     With up to 16 seeds all sign patterns are counted; with more, 9999 are drawn, always the same.
-    The test takes differences of seeds as independent, which splits that overlap are not: it stands
-    beside the corrected t-test, as Wilcoxon's does, and decides nothing.
+    The test takes differences of seeds as independent, which they are not where splits overlap.
+    Like Wilcoxon's, it is reported beside the corrected t-test and decides nothing.
 
     Args:
         differences: float, (n_seeds,). Sums equal to 12 decimals are ties.
@@ -211,23 +210,19 @@ def adjust_holm(p_values: Sequence[float | None]) -> list[float | None]:
     return adjusted
 
 
-def inflate_error(n_seeds: int, n_test: float, n_train: float) -> float:
+def inflate_error(n_seeds: int, sizes: Sizes) -> float:
     """Return the corrected standard error of a mean for a standard deviation of 1.
 
     Raises:
-        ValueError: There are fewer than two seeds, or a count is out of its range.
+        ValueError: There are fewer than two seeds.
     """
     if n_seeds < 2:
         raise ValueError(f"Expected at least 2 seeds, but got {n_seeds}.")
-    if not (n_test >= 0 and n_train > 0):
-        raise ValueError(
-            f"Expected `n_test` of at least 0 and `n_train` above 0, but got {n_test}, {n_train}."
-        )
-    return math.sqrt(1 / n_seeds + n_test / n_train)
+    return math.sqrt(1 / n_seeds + sizes.ratio)
 
 
 def _exceed(t: float, freedom: int) -> float:
-    """Return the probability of a larger t; `stats.t.sf` gives the same in twenty times as long."""
+    """Return the probability of a larger t, as `stats.t.sf` does, in a twentieth of its time."""
     return float(special.stdtr(freedom, -t))
 
 

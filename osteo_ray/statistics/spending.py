@@ -1,7 +1,6 @@
 """How much of the error rate repeated looks have used up, declared beforehand.
 
-As it depends on nothing but the information so far, so does the boundary of a look (Lan and DeMets
-1983).
+It depends only on the information so far, and so does the boundary of a look (Lan and DeMets 1983).
 """
 
 import math

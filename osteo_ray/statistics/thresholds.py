@@ -1,4 +1,4 @@
-"""A threshold set on validation images, and what it does to others. Pure; two classes.
+"""A threshold chosen on validation images, and how it classifies others. Pure; two classes.
 
 Everywhere `scores` is float, (n_images,): the probability of the positive class; `positive` is
 bool, (n_images,): whether an image is of that class. An image counts as positive where its score
@@ -14,14 +14,14 @@ from osteo_ray.statistics.ranking import Ranking
 
 
 class Operation(NamedTuple):
-    """What a threshold does, each a fraction; NaN where it is undefined.
+    """How a threshold classifies images. All are fractions; NaN where undefined.
 
     Attributes:
         threshold: Of the positive class's probability.
         sensitivity: Share of the positive images that reach it.
-        specificity: Share of the others that do not.
-        ppv: Share of the positive among all that reach it, at a given prevalence.
-        npv: Share of the negative among all that do not.
+        specificity: Share of the negative images that do not reach it.
+        ppv: Share of positive images among all that reach it, at a given prevalence.
+        npv: Share of negative images among all that do not reach it, at that prevalence.
     """
 
     threshold: float
@@ -73,12 +73,12 @@ def measure_operation(
     threshold: float,
     prevalence: float | None = None,
 ) -> Operation:
-    """Measure what a threshold does to images that it was not set on.
+    """Measure how a threshold classifies images other than those it was chosen on.
 
     Args:
         threshold: NaN makes everything NaN.
-        prevalence: Share of the positive class where predictive values shall hold, in (0, 1); by
-            default that of these images.
+        prevalence: Share of the positive class for which predictive values are given, in (0, 1);
+            by default that of these images.
 
     Example:
         >>> scores, positive = np.array([0.2, 0.6, 0.4, 0.9]), np.array([False, False, True, True])
@@ -101,7 +101,7 @@ def measure_operation(
 def predict_values(
     sensitivity: float, specificity: float, prevalence: float
 ) -> tuple[float, float]:
-    """Return PPV and NPV at a prevalence by Bayes' rule; NaN where nobody would be called so.
+    """Return PPV and NPV at a prevalence by Bayes' rule; NaN where no image would be called so.
 
     Example:
         >>> ppv, npv = predict_values(0.9, 0.8, 0.1)

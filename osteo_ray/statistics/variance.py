@@ -1,4 +1,4 @@
-"""How much of the variance of a result each source of chance makes, from reruns that change one."""
+"""How much variance each source of randomness contributes, from reruns that change one source."""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -7,14 +7,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from osteo_ray.config.compare import SOURCES, VarianceConfig
-
 _REDRAWS = 10_000
 
 
 @dataclass(frozen=True)
 class SourceShare:
-    """What one source of chance makes of the variance of a result.
+    """How much one source of randomness contributes to the variance of a result.
 
     Attributes:
         source: What was changed from rerun to rerun.
@@ -34,10 +32,10 @@ class SourceShare:
 
 
 def share_variance(values: Mapping[str, np.ndarray], *, seed: int = 0) -> list[SourceShare]:
-    """Divide the variance of a result among the sources of chance (Bouthillier et al. 2021).
+    """Divide the variance of a result among the sources of randomness (Bouthillier et al. 2021).
 
-    Each source is varied alone, around a common base. The intervals take results as normal: the
-    variances are redrawn from the chi-square distribution that so few reruns leave them.
+    Each source is varied alone, around a common base. The intervals assume normal results: the
+    variances are redrawn from the chi-square distribution of so few reruns.
 
     Args:
         values: Per source float, (n_runs,); the results of the base and of its reruns, at least 2.
@@ -69,26 +67,30 @@ def share_variance(values: Mapping[str, np.ndarray], *, seed: int = 0) -> list[S
     ]
 
 
-def divide_variance(results: pd.DataFrame, config: VarianceConfig) -> list[dict[str, Any]]:
+def divide_variance(
+    results: pd.DataFrame, metric: str, changed: Mapping[int, str | None]
+) -> list[dict[str, Any]]:
     """Divide the variance of the primary metric, per model and arm, and of each arm's gain.
 
     Args:
-        results: As `metrics.compute_results` returns it, of the base and its reruns.
-        config: Which rerun changed what.
+        results: As `results_table.compute_results` returns it, of the base and its reruns.
+        metric: The primary endpoint.
+        changed: By seed number, the source that this rerun changed; None for the base.
 
     Returns:
         Per model and result: model, result in words, mean, and sources (see `SourceShare`).
         Sources of which nothing was rerun are left out.
     """
     test = results[results["split"] == "test"]
+    sources = dict.fromkeys(source for source in changed.values() if source is not None)
     budget = []
     for model, part in test.groupby("model", sort=False):
-        table = part.pivot(index="seed", columns="arm", values=config.statistics.metric)
+        table = part.pivot(index="seed", columns="arm", values=metric)
         for result, values in _list_results(table):
             found = values.dropna()
             by_source = {
-                source: found[[config.source_of(n) in (None, source) for n in found.index]]
-                for source in SOURCES
+                source: found[[changed[n] in (None, source) for n in found.index]]
+                for source in sources
             }
             usable = {name: runs.to_numpy() for name, runs in by_source.items() if len(runs) > 1}
             budget.append(

@@ -20,15 +20,17 @@ from osteo_ray.base.tables import IMAGES, REJECTS, write_json, write_table
 from osteo_ray.cluster.connection import confirm, connect, plan_resources
 from osteo_ray.cluster.watchdog import watch
 from osteo_ray.config.audit import AuditConfig
-from osteo_ray.data.decoding.images import UnreadableImageError, resize_whole
+from osteo_ray.data.decoding.content import decode
+from osteo_ray.data.decoding.resizing import resize_whole
+from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.data.sources.opening import open_source
 from osteo_ray.pipeline.audit.leak import SPLITS, describe_leak, list_trials, measure_leak
 from osteo_ray.pipeline.compare.model_check import check_models
 from osteo_ray.pipeline.compare.sweeps import Failure
-from osteo_ray.pipeline.ingest.audit import Audit, audit_images, describe_audit
+from osteo_ray.pipeline.ingest.auditing import Audit, audit_images
+from osteo_ray.pipeline.ingest.findings import describe_audit
 from osteo_ray.pipeline.ingest.intake import take_in
-from osteo_ray.pipeline.ingest.reading import decode
 from osteo_ray.report.audit_page import write_audit_page
 
 _PICTURED_PAIRS = 60
@@ -97,8 +99,7 @@ def _audit(
             report = beat.with_reports(told)
             with take_in(
                 room,
-                source,
-                config.phantom,
+                source or config.phantom,
                 image_size=config.image_size,
                 max_reject_share=1.0,
                 labels_needed=True,

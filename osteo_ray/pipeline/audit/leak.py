@@ -14,16 +14,18 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import read_tables
 from osteo_ray.cluster.observer import Observer
-from osteo_ray.cluster.placement import Plan
+from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.audit import AuditConfig
 from osteo_ray.config.setup import SetupConfig
-from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_splits, check_class_sizes
+from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_splits
+from osteo_ray.data.splits.checks import check_class_sizes
 from osteo_ray.experiment.dataset import Dataset, fingerprint_images, read_pixels
 from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.significance import corrected_t_test
+from osteo_ray.statistics.sizes import Sizes
 
 SPLITS: tuple[Literal["random", "grouped"], ...] = ("random", "grouped")
 
@@ -103,7 +105,7 @@ def measure_leak(
     images: pd.DataFrame,
     read: Run,
     run: Run,
-    plan: Plan,
+    plan: Layout,
     on_progress: Callable[[float], None],
 ) -> tuple[list[Leak], list[Failure]]:
     """Train every model on both kinds of split, some seeds each, and compare.
@@ -158,7 +160,7 @@ def measure_leak(
 
 def _train(
     experiment: Experiment,
-    plan: Plan,
+    plan: Layout,
     pixels: "ray.ObjectRef[np.ndarray]",
     kind: str,
     on_progress: Callable[[float], None],
@@ -200,11 +202,11 @@ def _compare(model: str, experiments: dict[str, Experiment], leaked_share: float
         {kind: _read_accuracies(experiment, model) for kind, experiment in experiments.items()}
     ).dropna()
     splits = [experiments["grouped"].splits[int(seed)] for seed in both.index]
-    n_train = float(np.mean([np.sum(split == "train") for split in splits]))
-    n_test = float(np.mean([np.sum(split == "test") for split in splits]))
-    test = corrected_t_test(
-        (both["random"] - both["grouped"]).to_numpy(), n_test=n_test, n_train=n_train
+    sizes = Sizes(
+        n_test=float(np.mean([np.sum(split == "test") for split in splits])),
+        n_train=float(np.mean([np.sum(split == "train") for split in splits])),
     )
+    test = corrected_t_test((both["random"] - both["grouped"]).to_numpy(), sizes)
     return Leak(
         model=model,
         random=float(both["random"].mean()),
@@ -214,8 +216,8 @@ def _compare(model: str, experiments: dict[str, Experiment], leaked_share: float
         high=_known(test.high),
         p=_known(test.p),
         seeds=len(both),
-        n_train=n_train,
-        n_test=n_test,
+        n_train=sizes.n_train,
+        n_test=sizes.n_test,
         leaked_share=leaked_share,
     )
 

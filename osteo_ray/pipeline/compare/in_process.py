@@ -11,6 +11,7 @@ from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import count_rows, list_parts
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
 from osteo_ray.explain.jobs import plan_job
+from osteo_ray.models.training import Worker
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.trials import run_trial
 from osteo_ray.pipeline.explain.actor import ExplainingActor
@@ -29,7 +30,7 @@ def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int
 
     def train(trials: list[Trial]) -> None:
         for trial in trials:
-            run_trial(trial, experiment, pixels, device=torch.device(_DEVICE), n_threads=n_threads)
+            run_trial(trial, experiment, pixels, Worker(torch.device(_DEVICE), n_threads))
 
     first, second = plan_trials(experiment)
     train(first)

@@ -24,6 +24,7 @@ from osteo_ray.experiment.planning import (
 from osteo_ray.pipeline.compare.calibration import measure_rates
 from osteo_ray.pipeline.compare.prepare import list_source, locate_run
 from osteo_ray.statistics.sequential import LookPlan, crossing_probabilities, plan_looks
+from osteo_ray.statistics.sizes import Sizes
 
 
 @dataclass(frozen=True)
@@ -96,8 +97,7 @@ def plan_comparison(config: CompareConfig, parts: Parts, sd: AssumedSd) -> Plan:
         n_contrasts=len(config.models) * len(list_primary(config.arms)),
         power=statistics.power,
         n_seeds=config.seeds,
-        n_train=parts.train,
-        n_test=parts.test,
+        sizes=Sizes(n_test=parts.test, n_train=parts.train),
         sd=sd.value,
     )
     looks, finds = _plan_looks(design, config)
@@ -178,8 +178,7 @@ def _plan_looks(design: Design, config: CompareConfig) -> tuple[LookPlan | None,
     looks = plan_looks(
         config.statistics.looks,
         design.n_seeds,
-        n_test=design.n_test,
-        n_train=design.n_train,
+        design.sizes,
         alpha=design.strictest,
         spending=config.statistics.spending,
     )

@@ -28,19 +28,15 @@ from osteo_ray.base.tables import (
 from osteo_ray.cluster.connection import describe_environment, plan_resources
 from osteo_ray.config.build import build, read_yaml
 from osteo_ray.config.compare import PLANNED, CompareConfig
-from osteo_ray.data.copies.groups import check_groups_whole
 from osteo_ray.data.phantoms.sets import CLASSES as PHANTOM_CLASSES
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.data.sources.opening import check_unchanged, open_source
-from osteo_ray.data.splits.assignment import (
-    SPLIT_NAMES,
-    assign_fold_splits,
-    assign_splits,
-    check_class_sizes,
-)
+from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_fold_splits, assign_splits
+from osteo_ray.data.splits.checks import check_class_sizes, check_groups_whole
 from osteo_ray.experiment.dataset import fingerprint_images
-from osteo_ray.pipeline.ingest.audit import audit_images, describe_audit
-from osteo_ray.pipeline.ingest.intake import take_in
+from osteo_ray.pipeline.ingest.auditing import audit_images
+from osteo_ray.pipeline.ingest.findings import describe_audit
+from osteo_ray.pipeline.ingest.intake import check_unchanged, take_in
 
 
 def locate_run(config: CompareConfig) -> Run:
@@ -138,8 +134,7 @@ def create_run(
     with fill_directory(run.root):
         with take_in(
             run,
-            source,
-            config.phantom,
+            source or config.phantom,
             image_size=config.image_size,
             max_reject_share=config.max_reject_share,
             labels_needed=True,

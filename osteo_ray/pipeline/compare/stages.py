@@ -18,7 +18,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, read_tables, write_json, write_table
 from osteo_ray.cluster.connection import confirm, connect, plan_resources
 from osteo_ray.cluster.observer import Observer
-from osteo_ray.cluster.placement import Plan
+from osteo_ray.cluster.placement import Layout
 from osteo_ray.cluster.watchdog import watch
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.splits.assignment import SPLIT_NAMES
@@ -42,8 +42,8 @@ from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
 from osteo_ray.pipeline.compare.tracking import check_tracking, track_comparison
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
 from osteo_ray.report.page import write_report
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.predictions import NAMES, encode_predictions
+from osteo_ray.statistics.results_table import compute_results
 
 READ, FIRST, EXPLAIN, SECOND = (
     "read images",
@@ -150,7 +150,7 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
 def run_experiment(
     experiment: Experiment,
     dataset: Dataset,
-    plan: Plan,
+    plan: Layout,
     progress: JobProgress,
     clock: Clock,
     only: Sequence[Trial] | None = None,
@@ -185,7 +185,7 @@ def _state_plan(experiment: Experiment) -> str:
 
 
 def _run_looks(
-    finished: Finished, plan: Plan, progress: JobProgress, observer: Observer
+    finished: Finished, plan: Layout, progress: JobProgress, observer: Observer
 ) -> Finished:
     """Run the seeds up to each planned look, then the rest, unless a look says to stop."""
     whole = finished.experiment
@@ -213,7 +213,7 @@ def _run_looks(
 
 def _run_stages(
     experiment: Experiment,
-    plan: Plan,
+    plan: Layout,
     progress: JobProgress,
     clock: Clock,
     observer: Observer,
@@ -290,7 +290,7 @@ def _plan_stages(
 
 def _explain(
     experiment: Experiment,
-    plan: Plan,
+    plan: Layout,
     jobs: list[Explanations],
     progress: JobProgress,
     observer: Observer,

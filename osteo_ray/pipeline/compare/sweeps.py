@@ -21,12 +21,13 @@ from ray.tune.experiment import Trial as TuneTrial
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.runs import place_logs
 from osteo_ray.cluster.observer import Observer
-from osteo_ray.cluster.placement import Plan
+from osteo_ray.cluster.placement import Layout
 from osteo_ray.cluster.watchdog import Beat, watch
 from osteo_ray.experiment.trials import Experiment, Trial
+from osteo_ray.models.epochs import Epoch, TrainingListener
 
 if TYPE_CHECKING:
-    from osteo_ray.models.training import Epoch
+    from osteo_ray.models.training import Worker
 
 _REPORT_INTERVAL_S = 2.0
 _MOST_PENDING = "16"  # trials that wait for room, so that an added node is filled at once
@@ -44,7 +45,7 @@ def run_sweep(
     trials: Sequence[Trial],
     experiment: Experiment,
     pixels: "ray.ObjectRef[np.ndarray]",
-    plan: Plan,
+    layout: Layout,
     *,
     name: str,
     on_progress: Callable[[float], None],
@@ -60,7 +61,7 @@ def run_sweep(
         trials: What to run, at least one; none of them done.
         experiment: What they share.
         pixels: uint8, (n, height, width), in the object store.
-        plan: Workers per trial, trials at once.
+        layout: Workers per trial, trials at once.
         name: Of the sweep, for its log folder.
         on_progress: Called with the share of one trial that has been done since the last call.
         observer: Told of each training that ends.
@@ -89,16 +90,16 @@ def run_sweep(
     with watch(name, resources.stall_timeout) as beat:
         # In a list, Ray hands on the reference; each worker then maps the array without a copy.
         run_one = tune.with_parameters(
-            _run_trial, experiment=experiment, pixels=[pixels], plan=plan, beat=beat
+            _run_trial, experiment=experiment, pixels=[pixels], layout=layout, beat=beat
         )
         sweep = tune.Tuner(
-            tune.with_resources(run_one, _trial_resources(plan)),
+            tune.with_resources(run_one, _trial_resources(layout)),
             param_space={"trial": tune.grid_search([asdict(trial) for trial in trials])},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
                 # What runs at once, Ray decides by what is free, so that nodes may come and go.
                 # Wide trials hold nothing themselves: more of them than fit would only wait.
-                max_concurrent_trials=plan.concurrent_trials if plan.workers > 1 else None,
+                max_concurrent_trials=layout.concurrent_trials if layout.workers > 1 else None,
             ),
             run_config=tune.RunConfig(
                 name=f"{name}-{uuid.uuid4().hex[:8]}",  # never by the clock, which may be moved
@@ -122,25 +123,25 @@ def run_sweep(
     ]
 
 
-def _trial_resources(plan: Plan) -> dict[str, float]:
-    if plan.workers > 1:
+def _trial_resources(layout: Layout) -> dict[str, float]:
+    if layout.workers > 1:
         # The trial only waits for its workers, which ask for CPUs themselves. It must not hold a
         # part of one: the last worker would wait for it for ever. Tune refuses an empty request.
         return {"cpu": 0, "memory": 2**26}
-    return {"cpu": plan.slot.cpus, "gpu": plan.slot.gpus}
+    return {"cpu": layout.slot.cpus, "gpu": layout.slot.gpus}
 
 
 def _run_trial(
     config: dict[str, Any],
     experiment: Experiment,
     pixels: "list[ray.ObjectRef[np.ndarray]]",
-    plan: Plan,
+    layout: Layout,
     beat: Beat,
 ) -> None:
     """Run one trial in this process, or as a group of workers."""
     trial = Trial(**config["trial"])
-    run = _run_on_workers if plan.workers > 1 else _run_here
-    failed = run(trial, experiment, pixels, plan, beat)
+    run = _run_on_workers if layout.workers > 1 else _run_here
+    failed = run(trial, experiment, pixels, layout, beat)
     tune.report({"failed": failed} if failed else {"share": 1.0})
 
 
@@ -148,38 +149,55 @@ def _run_here(
     trial: Trial,
     experiment: Experiment,
     pixels: "list[ray.ObjectRef[np.ndarray]]",
-    plan: Plan,
+    layout: Layout,
     beat: Beat,
 ) -> str:
     import torch
 
-    n_epochs = experiment.config.training.epochs
-    reported_at = time.monotonic()
+    from osteo_ray.models.training import Worker
 
-    def report(epoch: "Epoch") -> None:
-        nonlocal reported_at
-        if time.monotonic() - reported_at > _REPORT_INTERVAL_S:
-            reported_at = time.monotonic()
-            tune.report({"share": (epoch.number + 1) / n_epochs})
-
-    return _train(
-        trial,
-        experiment,
-        ray.get(pixels[0]),
-        device=torch.device(plan.slot.device),
-        n_threads=plan.slot.cpus,
-        on_epoch=report,
-        on_step=beat,
-    )
+    worker = Worker(torch.device(layout.slot.device), layout.slot.cpus)
+    listener = _TrialListener(beat, experiment.config.training.epochs)
+    return _train(trial, experiment, ray.get(pixels[0]), worker, listener)
 
 
-def _train(trial: Trial, experiment: Experiment, pixels: np.ndarray, **named: Any) -> str:
+class _BeatListener(TrainingListener):
+    """Tells the watchdog of each step."""
+
+    def __init__(self, beat: Beat) -> None:
+        self.beat = beat
+
+    def step_ended(self) -> None:
+        self.beat()
+
+
+class _TrialListener(_BeatListener):
+    """Tells the watchdog of each step, and Tune every few seconds of the epochs that have ended."""
+
+    def __init__(self, beat: Beat, n_epochs: int) -> None:
+        super().__init__(beat)
+        self.n_epochs = n_epochs
+        self.reported_at = time.monotonic()
+
+    def epoch_ended(self, epoch: Epoch) -> None:
+        if time.monotonic() - self.reported_at > _REPORT_INTERVAL_S:
+            self.reported_at = time.monotonic()
+            tune.report({"share": (epoch.number + 1) / self.n_epochs})
+
+
+def _train(
+    trial: Trial,
+    experiment: Experiment,
+    pixels: np.ndarray,
+    worker: "Worker",
+    listener: TrainingListener,
+) -> str:
     """Run a trial; return an empty string, or why no retry would help."""
     from osteo_ray.models.training import DivergedError
     from osteo_ray.pipeline.compare.trials import run_trial
 
     try:
-        run_trial(trial, experiment, pixels, **named)
+        run_trial(trial, experiment, pixels, worker, listener)
     except DivergedError as error:
         return str(error)
     return ""
@@ -189,7 +207,7 @@ def _run_on_workers(
     trial: Trial,
     experiment: Experiment,
     pixels: "list[ray.ObjectRef[np.ndarray]]",
-    plan: Plan,
+    layout: Layout,
     beat: Beat,
 ) -> str:
     from ray.train.torch import TorchTrainer
@@ -201,13 +219,13 @@ def _run_on_workers(
             "trial": trial,
             "experiment": experiment,
             "pixels": pixels,
-            "slot": plan.slot,
+            "slot": layout.slot,
             "beat": beat,
         },
         scaling_config=ray.train.ScalingConfig(
-            num_workers=plan.workers,
-            use_gpu=plan.slot.gpus > 0,
-            resources_per_worker={"CPU": plan.slot.cpus, "GPU": plan.slot.gpus},
+            num_workers=layout.workers,
+            use_gpu=layout.slot.gpus > 0,
+            resources_per_worker={"CPU": layout.slot.cpus, "GPU": layout.slot.gpus},
         ),
         run_config=ray.train.RunConfig(
             name=f"{trial.arm}-{key}",
@@ -225,19 +243,14 @@ def _run_rank(config: dict[str, Any]) -> str:
     """Train as one of the workers of a TorchTrainer, which has set the process group up."""
     from ray.train.torch import get_device
 
-    from osteo_ray.models.training import Ranks
+    from osteo_ray.models.training import Worker
 
     context = ray.train.get_context()
-    slot = config["slot"]
-    return _train(
-        config["trial"],
-        config["experiment"],
-        ray.get(config["pixels"][0]),
-        device=get_device(),
-        n_threads=slot.cpus,
-        ranks=Ranks(context.get_world_rank(), context.get_world_size()),
-        on_step=config["beat"],
+    worker = Worker(
+        get_device(), config["slot"].cpus, context.get_world_rank(), context.get_world_size()
     )
+    pixels, listener = ray.get(config["pixels"][0]), _BeatListener(config["beat"])
+    return _train(config["trial"], config["experiment"], pixels, worker, listener)
 
 
 class _ProgressCallback(tune.Callback):

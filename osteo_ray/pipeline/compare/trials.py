@@ -1,13 +1,11 @@
 """One trial: train one model on one arm with one seed, predict, store. Free of Ray."""
 
 import json
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict
 
 import numpy as np
 import pyarrow as pa
-import torch
 
 from osteo_ray.arms.arm import ARMS
 from osteo_ray.base.storage import remove_tree, write_whole
@@ -23,20 +21,23 @@ from osteo_ray.models.classifier import (
     load_classifier,
     save_classifier,
 )
+from osteo_ray.models.epochs import TrainingListener
 from osteo_ray.models.prediction import predict_probabilities
-from osteo_ray.models.training import Epoch, Ranks, make_deterministic, train_classifier
+from osteo_ray.models.training import (
+    Recipe,
+    TrainingData,
+    Worker,
+    make_deterministic,
+    train_classifier,
+)
 
 
 def run_trial(
     trial: Trial,
     experiment: Experiment,
     pixels: np.ndarray,
-    *,
-    device: torch.device,
-    n_threads: int,
-    ranks: Ranks = Ranks(),
-    on_epoch: Callable[[Epoch], None] = lambda epoch: None,
-    on_step: Callable[[], None] = lambda: None,
+    worker: Worker,
+    listener: TrainingListener = TrainingListener(),
 ) -> None:
     """Train, predict the validation and test images, and store it all at once.
 
@@ -44,11 +45,9 @@ def run_trial(
         trial: Which training.
         experiment: What it shares with the others.
         pixels: uint8, (n, height, width), in the order of `experiment.image_ids`.
-        device: Where to compute.
-        n_threads: CPU threads.
-        ranks: With more than one, every rank calls this; rank 0 stores.
-        on_epoch: Called after each epoch.
-        on_step: Called after each batch.
+        worker: Where to compute. If the training has several workers, each of them calls this, and
+            rank 0 stores the results.
+        listener: Told of each step and epoch.
 
     Raises:
         LeakError: The split tears images apart that belong together.
@@ -59,7 +58,7 @@ def run_trial(
     path = experiment.path_of(trial)
     config = experiment.config
     experiment.check_split(trial.seed)
-    make_deterministic(n_threads)
+    make_deterministic(worker.n_threads)
     sets = _make_sets(trial, experiment, pixels)
     seeds = config.seeds_of(trial.seed)
     classifier = _build(trial, experiment)
@@ -67,24 +66,22 @@ def run_trial(
     partial = path.with_name(f".{path.name}.partial")
     epochs = train_classifier(
         classifier,
-        sets["train"][1],
-        sets["validation"][1],
-        settings,
-        seed=seeds.order,
-        augmentation_seed=seeds.augmentation,
-        device=device,
-        ranks=ranks,
+        TrainingData(sets["train"][1], sets["validation"][1]),
+        Recipe(settings, seed=seeds.order, augmentation_seed=seeds.augmentation),
+        worker,
         checkpoint=partial / "training.pt",
-        on_epoch=on_epoch,
-        on_step=on_step,
+        listener=listener,
     )
-    if ranks.rank > 0:
+    if worker.rank > 0:
         return
     tables = []
     for split in ("validation", "test"):
         rows, images = sets[split]
         found = predict_probabilities(
-            classifier, images, batch_size=config.training.per_worker_batch_size, device=device
+            classifier,
+            images,
+            batch_size=config.training.per_worker_batch_size,
+            device=worker.device,
         )
         tables.append(_tabulate_predictions(trial, experiment, split, rows, found))
     with write_whole(path, last=LAST) as unfinished:

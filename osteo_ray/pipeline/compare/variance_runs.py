@@ -16,8 +16,8 @@ from osteo_ray.pipeline.compare.stages import (
     run_trials,
 )
 from osteo_ray.pipeline.compare.sweeps import Failure
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.variance import divide_variance
 
 
@@ -44,7 +44,8 @@ def _measure(
     run, analysis = finished.experiment.run, Analysis.of(finished.experiment)
     predictions = gather_predictions(finished)
     coded = encode_predictions(predictions, analysis.classes, analysis.positive_class)
-    budget = divide_variance(compute_results(coded), config)
+    changed = {number: config.source_of(number) for number in config.seed_numbers}
+    budget = divide_variance(compute_results(coded), config.statistics.metric, changed)
     missing = [{**vars(failure.trial), "reason": failure.reason} for failure in finished.failures]
     write_json(
         run.root / "variance.json",

@@ -8,7 +8,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, read_table, write_json
 from osteo_ray.cluster.connection import confirm, connect, plan_resources
 from osteo_ray.cluster.observer import Observer
-from osteo_ray.cluster.placement import Plan
+from osteo_ray.cluster.placement import Layout
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.cluster.watchdog import watch
 from osteo_ray.config.explain import ExplainConfig
@@ -101,7 +101,7 @@ def _list_ids(run: Run) -> frozenset[str]:
 
 
 def _explain(
-    run: Run, config: ExplainConfig, subject: Subject, plan: Plan, progress: JobProgress
+    run: Run, config: ExplainConfig, subject: Subject, plan: Layout, progress: JobProgress
 ) -> None:
     ids = _list_ids(run)
     explainable = Explainable(

@@ -27,10 +27,10 @@ from osteo_ray.cluster.connection import describe_environment, plan_resources
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.build import build, read_yaml
 from osteo_ray.config.explain import ExplainConfig
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.data.sources.opening import check_unchanged, open_source
 from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
-from osteo_ray.pipeline.ingest.intake import take_in
+from osteo_ray.pipeline.ingest.intake import check_unchanged, take_in
 
 
 @dataclass(frozen=True)
@@ -170,8 +170,7 @@ def create_set(
     with fill_directory(run.root):
         with take_in(
             run,
-            source,
-            config.phantom,
+            source or config.phantom,
             image_size=subject.checkpoint.image_size,
             max_reject_share=config.max_reject_share,
             labels_needed=False,

@@ -31,8 +31,8 @@ from osteo_ray.pipeline.reproduce.stored import (
     read_masks,
     read_trial,
 )
-from osteo_ray.statistics.metrics import compute_results
 from osteo_ray.statistics.predictions import encode_predictions
+from osteo_ray.statistics.results_table import compute_results
 
 IMAGES, PREDICTIONS, MASKS, METRICS = "images", "predictions", "masks", "metrics"
 EFFECTS, VERDICTS = "effects", "verdicts"

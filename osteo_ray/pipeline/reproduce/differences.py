@@ -12,6 +12,7 @@ from osteo_ray.data.masks import measure_overlap
 from osteo_ray.pipeline.reproduce.drift import Compared
 from osteo_ray.statistics.predictions import choose_classes
 from osteo_ray.statistics.significance import inflate_error
+from osteo_ray.statistics.sizes import Sizes
 
 
 def compare_predictions(
@@ -102,7 +103,7 @@ def compare_metrics(
     """Compare the metrics of trainings: each for equal bits, the means of arms for tolerance.
 
     Args:
-        stored: As `metrics.compute_results` returns it; of all trainings in `rerun`, or more.
+        stored: As `results_table.compute_results` returns it; of all trainings in `rerun`, or more.
         rerun: The same.
         primary: The metric that the tolerance is about, on test images.
         most: Difference that is tolerated, of the mean over the seeds of a model and arm.
@@ -158,7 +159,8 @@ def compare_effects(
             continue
         off, error = abs(theirs - ours), None
         if one["sd"]:
-            error = one["sd"] * inflate_error(one["n_seeds"], stored["n_test"], stored["n_train"])
+            sizes = Sizes(n_test=stored["n_test"], n_train=stored["n_train"])
+            error = one["sd"] * inflate_error(one["n_seeds"], sizes)
         shift = {"effect shift": off / error} if error else {}
         beyond = ()
         if off > (most_errors * error if error else most):

@@ -11,7 +11,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import write_json
 from osteo_ray.cluster.connection import confirm, connect, describe_environment, plan_resources
-from osteo_ray.cluster.placement import Plan
+from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.reproduce import ReproduceConfig
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import describe_experiment
@@ -141,7 +141,7 @@ def _rerun(
     task: Task,
     workspace: Workspace,
     present: dict[str, Any],
-    plan: Plan,
+    plan: Layout,
     progress: JobProgress,
     clock: Clock,
 ) -> Finished:

@@ -10,8 +10,8 @@ from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.storage import Place, reach
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.reproduce import ReproduceConfig
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.data.sources.opening import open_source
 from osteo_ray.experiment.trials import Trial
 from osteo_ray.pipeline.reproduce.environment import flatten_environment
 from osteo_ray.pipeline.reproduce.ledger import read_ledger

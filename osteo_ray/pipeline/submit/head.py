@@ -1,4 +1,4 @@
-"""The head of a cluster, as one who submits jobs sees it, with errors that say what to do."""
+"""The head of a cluster as the place to submit jobs to, with errors that say what to do."""
 
 import logging
 import os
@@ -25,15 +25,15 @@ _CHATTY = (
 
 
 class UnreachableError(Exception):
-    """The head does not answer, now."""
+    """The head does not answer at the moment."""
 
 
 class UnknownJobError(Exception):
-    """The head answers, and does not know the job."""
+    """The head answers, but does not know the job."""
 
 
 class _BoundedClient(JobSubmissionClient):
-    """Ray's client, whose requests would otherwise wait for ever on a network that is cut."""
+    """Ray's client with a time limit; without it, requests wait forever if the network is cut."""
 
     def _do_request(self, method: str, endpoint: str, **kwargs: Any) -> requests.Response:
         return super()._do_request(method, endpoint, **{"timeout": _TIMEOUTS_S, **kwargs})
@@ -50,16 +50,17 @@ class Head:
         """Connect.
 
         Args:
-            address: By default RAY_API_SERVER_ADDRESS, else that of this machine.
+            address: URL of the dashboard; by default $RAY_API_SERVER_ADDRESS, else this machine's.
 
         Raises:
-            InputError: The address or the token cannot be used, or the cluster has another Ray.
-            IncompleteError: Nothing answers there.
+            InputError: The address or the token cannot be used, or the cluster runs another version
+                of Ray.
+            IncompleteError: Nothing answers at the address.
         """
         self.address = _complete(address or os.environ.get(_ADDRESS) or DEFAULT_ADDRESS)
-        os.environ[_ADDRESS] = self.address  # which Ray would otherwise prefer to what it is given
+        os.environ[_ADDRESS] = self.address  # Ray prefers this to its argument
         _check_token()
-        for name in _CHATTY:  # they tell of each upload and connection
+        for name in _CHATTY:  # they report each upload and connection
             logging.getLogger(name).setLevel(logging.WARNING)
         try:
             self._client = _BoundedClient(self.address)
@@ -71,10 +72,10 @@ class Head:
                 "head, open a tunnel to its dashboard (`ray dashboard cluster.yaml`, `kubectl "
                 f"port-forward`), or give another --address or {_ADDRESS}."
             ) from None
-        except (RuntimeError, KeyError, TypeError) as error:  # an answer of another shape
+        except (RuntimeError, KeyError, TypeError) as error:  # an answer of another form
             raise InputError(
-                f"Expected the dashboard of a Ray cluster at {self.address}, but it answers "
-                f"otherwise: {error}"
+                f"Expected the dashboard of a Ray cluster at {self.address}, but the answer is not "
+                f"that of one: {error}"
             ) from None
         self._check_version()
 
@@ -82,7 +83,7 @@ class Head:
         found = str(self._client._do_request("GET", "/api/version").json()["ray_version"])
         if found.split(".")[:2] != ray.__version__.split(".")[:2]:
             raise InputError(
-                f"Expected Ray {ray.__version__} on the cluster, which this osteo_ray is for, but "
+                f"Expected Ray {ray.__version__} on the cluster, as this osteo_ray needs it, but "
                 f"{self.address} runs {found}. Use the osteo_ray of the cluster's image, or "
                 "install this one there."
             )
@@ -91,13 +92,13 @@ class Head:
         """Start a job in a copy of a folder.
 
         Args:
-            job: Its id, not used on this cluster before.
-            entrypoint: Shell command.
-            folder: Sent to the cluster unless it has the same content already.
+            job: Its id, which no other job of this cluster has had.
+            entrypoint: Shell command that it runs.
+            folder: Uploaded unless the cluster already has the same content.
 
         Raises:
-            InputError: The id is taken, or the token is refused.
-            IncompleteError: The cluster cannot start jobs now.
+            InputError: The id is taken, or the cluster refuses the token.
+            IncompleteError: The cluster cannot start jobs at the moment.
         """
         try:
             self._client.submit_job(
@@ -110,8 +111,8 @@ class Head:
         except requests.RequestException as error:
             raise IncompleteError(
                 f"{self.address} did not answer while job {job} was submitted "
-                f"({type(error).__name__}). Before trying again, see with `ray job list` whether "
-                "it runs."
+                f"({type(error).__name__}). Before you try again, check with `ray job list` "
+                "whether it runs."
             ) from None
         except RuntimeError as error:
             self._explain_refusal(job, str(error))
@@ -119,24 +120,24 @@ class Head:
     def _explain_refusal(self, job: str, said: str) -> Never:
         if "already exists" in said:
             raise InputError(
-                f"Expected a new --id, but the cluster at {self.address} has a job {job} already."
+                f"Expected a new --id, but the cluster at {self.address} already has a job {job}."
             ) from None
         if "No available agent" in said:
             raise IncompleteError(
-                f"The cluster at {self.address} has no agent that takes jobs: it is still "
-                "starting, or another Ray on the head's machine holds the agent's port (start the "
+                f"The cluster at {self.address} has no agent that accepts jobs. Either it is still "
+                "starting, or another Ray on the head's machine uses the agent's port (start the "
                 "head with another --dashboard-agent-listen-port)."
             ) from None
         last = said.strip().splitlines()[-1]
         raise IncompleteError(f"The cluster at {self.address} refused job {job}: {last}") from None
 
     def read_details(self, job: str) -> JobDetails:
-        """Return what the cluster knows of a job.
+        """Return what the cluster knows about a job.
 
         Raises:
-            UnreachableError: It does not answer, or not sensibly, as while it starts.
-            UnknownJobError: It does not know the job.
-            InputError: It refuses the token.
+            UnreachableError: The cluster does not answer, or not sensibly, as while it starts.
+            UnknownJobError: The cluster does not know the job.
+            InputError: The cluster refuses the token.
         """
         try:
             return self._client.get_job_info(job)
@@ -150,7 +151,7 @@ class Head:
             raise UnreachableError(str(error).splitlines()[0][:200]) from None
 
     async def tail(self, job: str) -> AsyncIterator[str]:
-        """Yield the log of a job from its beginning, as it grows, until it or the connection ends.
+        """Yield the log of a job from its beginning and as it grows, until the log ends.
 
         Raises:
             UnreachableError: The connection broke.
@@ -180,7 +181,7 @@ def _locate_token() -> Path:
 
 
 def _check_token() -> None:
-    """Refuse a token that is wanted and not there: Ray's own loader ends the process over it."""
+    """Refuse a missing token where one is needed; Ray's own loader would end the process."""
     if os.environ.get(_MODE) != "token" or os.environ.get("RAY_AUTH_TOKEN"):
         return
     path = _locate_token()
@@ -199,11 +200,11 @@ def _check_token() -> None:
 def _refuse_token(address: str, error: Exception) -> Never:
     if os.environ.get(_MODE) != "token":
         raise InputError(
-            f"The cluster at {address} wants a token. Set {_MODE}=token, with the head's "
-            f"~/.ray/auth_token in {_locate_token()} or where RAY_AUTH_TOKEN_PATH says."
+            f"The cluster at {address} requires a token. Set {_MODE}=token, and copy the head's "
+            f"~/.ray/auth_token to {_locate_token()} or to where RAY_AUTH_TOKEN_PATH points."
         ) from None
     place = "RAY_AUTH_TOKEN" if os.environ.get("RAY_AUTH_TOKEN") else str(_locate_token())
     raise InputError(
-        f"The cluster at {address} refuses the token from {place}: it is another cluster's, or an "
-        "old one. Copy the head's ~/.ray/auth_token again."
+        f"The cluster at {address} refuses the token from {place}: it belongs to another cluster, "
+        "or is an old one. Copy the head's ~/.ray/auth_token again."
     ) from None

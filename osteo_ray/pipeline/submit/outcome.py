@@ -1,4 +1,4 @@
-"""How a job may end, what that means for a script, and whether it is worth another try."""
+"""How a Ray job can end, which exit code that makes, and whether another attempt may help."""
 
 from dataclasses import dataclass
 from typing import Literal
@@ -7,15 +7,16 @@ _RESULTS = (3, 4)  # exit codes of findings and of drift
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """The end of one job.
+class JobOutcome:
+    """How one Ray job ended.
 
     Attributes:
-        status: `gone`: the cluster answers and does not know the job any more, as after a restart
-            of its head. `unreachable`: the cluster did not answer for long; the job may go on.
-        code: Exit code of the driver; None where it has none, negative or above 128 where a signal
+        status: `gone`: the cluster answers but no longer knows the job, for example because its
+            head has restarted. `unreachable`: the cluster has not answered for a long time; the job
+            may still be running.
+        code: Exit code of the driver; None if there is none; negative or above 128 if a signal
             ended it.
-        message: What the cluster said of it.
+        message: What the cluster said about the job.
     """
 
     status: Literal["succeeded", "failed", "stopped", "gone", "unreachable"]
@@ -24,21 +25,21 @@ class Outcome:
 
     @property
     def killed(self) -> bool:
-        """Whether the driver ended without an exit code of its own."""
+        """Whether the driver ended without choosing an exit code."""
         return self.code is None or self.code < 0 or self.code > 128
 
     @property
     def may_be_tried_again(self) -> bool:
-        """Whether another job could go on from what this one left.
+        """Whether another job could continue from what this one left.
 
-        Not where the driver gave a result (0, findings, drift) or refused its input, where someone
-        stopped the job, or where it may still be running.
+        It cannot if the driver came to a result (0, findings, drift) or refused its input, if
+        someone stopped the job, or if the job may still be running.
 
         Example:
-            >>> Outcome("failed", 1).may_be_tried_again, Outcome("failed", 2).may_be_tried_again
-            (True, False)
-            >>> Outcome("failed", -9).may_be_tried_again, Outcome("stopped").may_be_tried_again
-            (True, False)
+            >>> [JobOutcome("failed", code).may_be_tried_again for code in (1, 2, -9)]
+            [True, False, True]
+            >>> JobOutcome("stopped").may_be_tried_again
+            False
         """
         return self.status == "gone" or (
             self.status == "failed" and (self.killed or self.code == 1)
@@ -46,12 +47,12 @@ class Outcome:
 
     @property
     def exit_code(self) -> int:
-        """The driver's exit code; 1 where there is none, or no success behind it.
+        """The driver's exit code; 1 if it has none, or the job did not end by itself.
 
         Example:
-            >>> Outcome("failed", 3).exit_code, Outcome("failed", -9).exit_code
+            >>> JobOutcome("failed", 3).exit_code, JobOutcome("failed", -9).exit_code
             (3, 1)
-            >>> Outcome("succeeded", 0).exit_code, Outcome("stopped").exit_code
+            >>> JobOutcome("succeeded", 0).exit_code, JobOutcome("stopped").exit_code
             (0, 1)
         """
         if self.status == "succeeded":
@@ -60,14 +61,14 @@ class Outcome:
 
     @property
     def has_result(self) -> bool:
-        """Whether the driver came to a result, be it findings or drift."""
+        """Whether the driver came to a result; findings and drift are results, too."""
         return self.status == "succeeded" or (self.status == "failed" and self.code in _RESULTS)
 
     def describe(self) -> str:
-        """Say it in words, to follow the name of a job.
+        """Describe it in words that can follow the name of a job.
 
         Example:
-            >>> Outcome("failed", 137).describe()
+            >>> JobOutcome("failed", 137).describe()
             'failed: its driver was killed by signal 9'
         """
         if self.status == "failed" and self.code is None:
@@ -79,16 +80,6 @@ class Outcome:
         return {
             "succeeded": "is done",
             "stopped": "was stopped",
-            "gone": "is lost: the cluster does not know it any more, its head may have restarted",
+            "gone": "is lost: the cluster no longer knows it; perhaps its head has restarted",
             "unreachable": f"is out of sight: {self.message}",
         }[self.status]
-
-
-def name_attempt(name: str, attempt: int) -> str:
-    """Return the id of a job's first, second, … attempt: Ray takes each id once.
-
-    Example:
-        >>> name_attempt("knees", 0), name_attempt("knees", 2)
-        ('knees', 'knees-retry-2')
-    """
-    return f"{name}-retry-{attempt}" if attempt else name

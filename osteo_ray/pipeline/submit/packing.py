@@ -1,4 +1,4 @@
-"""What a Ray job needs of this machine: the package, and nothing else."""
+"""What a Ray job takes along from this machine: the package and the file of --config."""
 
 import argparse
 import contextlib
@@ -12,14 +12,14 @@ import osteo_ray
 from osteo_ray.base.errors import InputError
 
 CONFIG = "config.yaml"
-"""Where the file of --config lies in the packed folder."""
+"""Name of the file of --config in the packed folder."""
 
 
 def pack_package(folder: Path) -> None:
-    """Copy the package that is running, wherever it is installed, into a folder.
+    """Copy the running package, wherever it is installed, into a folder.
 
-    Its metadata go along, so that a run's record names the version that ran, not one that the nodes
-    have installed.
+    Its metadata come along, so that the record of a run names the version that ran, even if the
+    nodes have another one installed.
     """
     source = Path(osteo_ray.__file__).parent
     skipped = shutil.ignore_patterns("__pycache__", ".*")
@@ -31,7 +31,7 @@ def pack_package(folder: Path) -> None:
 
 
 def pack_config(arguments: Sequence[str], folder: Path) -> list[str]:
-    """Copy the file of --config into a folder; return the flags as they are true in there.
+    """Copy the file of --config into a folder; return the flags as they must read there.
 
     Raises:
         InputError: The file cannot be read.
@@ -52,22 +52,23 @@ def pack_config(arguments: Sequence[str], folder: Path) -> list[str]:
 
 
 def check_as_packed(
-    check: Callable[[str, Sequence[str]], str], job: str, arguments: Sequence[str]
+    check: Callable[[str, Sequence[str]], str], command: str, arguments: Sequence[str]
 ) -> str:
-    """Check flags as they will be understood on the cluster; return what the check does.
+    """Check flags as the cluster will understand them; return what the check returns.
 
     Args:
-        check: Called in a folder that is like the job's own: its relative paths are the job's.
-        job: Name of the command.
+        check: Called in a folder that stands in for that of the job, so that relative paths mean
+            here what they will mean there.
+        command: Name of the command.
         arguments: Its flags.
 
     Raises:
-        InputError: The file of --config cannot be read, or what `check` found.
+        InputError: The file of --config cannot be read, or `check` refuses the flags.
     """
     with tempfile.TemporaryDirectory(prefix="osteo-ray-job-") as folder:
         packed = pack_config(arguments, Path(folder))
         try:
             with contextlib.chdir(folder):
-                return check(job, packed)
+                return check(command, packed)
         except InputError as error:
             raise InputError(str(error).replace(f"{Path(folder).resolve()}/", "")) from None

@@ -1,7 +1,7 @@
 """Planted worlds: what is true of a set of images is known, so the verdict on it can be checked.
 
-Each world says in words what is true, which verdict that calls for, how its images are drawn, where
-the masks come from, and how small a training suffices to show it.
+Each world states what is true, which verdict is right, how its images are drawn, where the masks
+come from, and the smallest training that shows it.
 """
 
 from dataclasses import dataclass
@@ -9,11 +9,11 @@ from typing import Literal
 
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.settings import NO_AUGMENTATION, TrainingSettings
-from osteo_ray.pipeline.validate.stripes import GRID, REGION, Drawing
+from osteo_ray.pipeline.validate.striped_images import GRID, REGION, Drawing
 
 
 def _plan_training(epochs: int, batch_size: int, learning_rate: float) -> TrainingSettings:
-    # No augmentation: turned stripes would be those of the other class.
+    # No augmentation: rotated stripes would be those of the other class.
     return TrainingSettings(
         epochs=epochs,
         per_worker_batch_size=batch_size,
@@ -33,7 +33,7 @@ LIME = LimeSettings(
     superpixels="grid",
     n_superpixels=GRID**2,
 )
-"""Superpixels that are the patches, as many of them kept as the region has."""
+"""Superpixels are the patches; LIME keeps as many as the region has."""
 
 
 @dataclass(frozen=True)
@@ -41,25 +41,26 @@ class World:
     """A set of images with a known truth, and the experiment that has to find it.
 
     Attributes:
-        name: As in tables.
+        name: Its name in tables.
         truth: What is true, in words.
-        verdicts: Those that are right; the first is the one that the world is made for.
+        verdicts: The right verdicts; the first is the one that the world is made for.
         drawing: How the images are drawn.
-        masks: Whose masks `lime` and what depends on it show: `planted`, those of the drawing,
-            known to lie where the truth says, or `lime`, those of LIME on the first model. LIME
-            explains the class that the first model predicts, right or wrong, so its masks hardly
-            let a second model do better than the first; where a gain is to be true, and where masks
-            are to miss what counts, they have to be planted.
-        split: `grouped`, copies stay together, or `random`, each image for itself.
+        masks: Which masks the arm `lime`, and all that depend on it, show: `planted` for those of
+            the drawing, which lie where the truth says, or `lime` for those of LIME on the first
+            model. LIME explains the class that the first model predicts, right or wrong, so its
+            masks hardly let a second model exceed the first. Where a gain is to be real, or masks
+            are to miss what matters, they have to be planted.
+        split: `grouped` to keep copies together, or `random` to assign each image alone.
         second_start: What the arms after the first start from: the `backbone` as it was given, or
             the `first` model.
         model: The timm name.
-        training: The same for each training.
-        n_seeds: Trainings of each arm, each on a split of its own.
-        ratio: Of training, validation and test images.
+        training: Settings of every training.
+        n_seeds: Trainings of each arm, each on its own split.
+        ratio: Ratio of training, validation and test images.
         margin: Differences of accuracy inside ± margin do not matter.
         lime: Settings of superpixels, and of LIME where it is used.
-        first_number: Of the experiments that count; the world was tuned on some with smaller ones.
+        first_number: Number of the first experiment that counts; the world was tuned on some with
+            smaller numbers.
     """
 
     name: str
@@ -87,7 +88,7 @@ WORLDS = {
     for world in (
         World(
             "gain",
-            "The class shows in a region that moves, among stripes by chance; masks keep it.",
+            "The class shows in a moving region, among random stripes; masks keep the region.",
             ("real gain",),
             Drawing(outside="chance", signal=17.0, nuisance=60.0, unreadable=0.04),
             training=_plan_training(7, 32, 0.01),
@@ -110,13 +111,13 @@ WORLDS = {
         ),
         World(
             "outline",
-            "The class hardly shows among stripes by chance, but tells the outline of the mask.",
+            "The class hardly shows among random stripes, but the outline of the mask reveals it.",
             ("leakage",),
             Drawing(outside="chance", mask="outline", signal=20.0),
         ),
         World(
             "copies",
-            "Nothing tells the class but that copies share it, and masks keep what tells copies; "
+            "Only copies of an image reveal its class, and masks keep what identifies copies; "
             "copies of training images are tested.",
             ("leakage",),
             _COPIES,
@@ -128,7 +129,7 @@ WORLDS = {
         ),
         World(
             "copies apart",
-            "The same, but copies stay together: there is nothing to be learned.",
+            "The same, but copies stay together, so there is nothing to learn.",
             (
                 "inconclusive",
                 "equivalent",
@@ -155,7 +156,7 @@ WORLDS = {
         ),
         World(
             "short",
-            "The first training is too short, and masks remove nothing that counts.",
+            "The first training is too short, and masks remove nothing that matters.",
             ("second training",),
             Drawing(n_images=560, mask="nearly_all", unreadable=0.02),
             second_start="first",
@@ -167,8 +168,8 @@ WORLDS = {
         ),
         World(
             "place",
-            "The class shows in a region that is always in the middle, among stripes by chance; "
-            "masks keep it, and any other cut to the middle would do.",
+            "The class shows in a region that is always in the middle, among random stripes; "
+            "masks keep it, but any other crop to the middle would serve as well.",
             ("any crop",),
             Drawing(
                 outside="chance",

@@ -1,4 +1,4 @@
-"""How often something happened, and how sure that is. Pure."""
+"""How often something happened, with its uncertainty. Pure."""
 
 from dataclasses import dataclass
 
@@ -11,11 +11,11 @@ class Rate:
     """How often something happened, with its exact 95 % interval (Clopper and Pearson).
 
     Attributes:
-        n_hits: Of `n`.
+        n_hits: In how many of the `n` experiments it happened.
         n: Experiments that count.
         low: Lower end of the interval.
         high: Upper end.
-        bar: Least and most that are allowed; None where nothing is promised.
+        bar: Lowest and highest rate allowed; None where nothing is promised.
     """
 
     n_hits: int
@@ -45,5 +45,5 @@ class Rate:
 
     @property
     def is_missed(self) -> bool:
-        """The interval lies outside the bar: more than the noise of the simulation."""
+        """Whether the whole interval lies outside the bar, beyond the noise of the simulation."""
         return self.bar is not None and (self.high < self.bar[0] or self.low > self.bar[1])

@@ -1,4 +1,4 @@
-"""Experiments drawn from a model whose truth is known, as the tables that a run leaves.
+"""Experiments drawn from a model whose truth is known, as tables like those of a run.
 
 On the probit scale, arm a trained with seed j is right about image i where
 
@@ -8,8 +8,8 @@ all terms but the first normal with mean 0. `difficulty` makes arms right about 
 `leaning` lets an arm be better at some images whatever the seed (what other test images would
 change), `skill` is the luck of one training (what other seeds would change), and `common` is what
 all trainings share because their training sets overlap (what another data set would change). Copies
-of a radiograph share difficulty and leaning. The accuracy to expect of an arm follows: it is the
-truth that intervals are held against, the mean over new images, splits, seeds and data sets.
+of a radiograph share difficulty and leaning. From this follows the expected accuracy of an arm, the
+mean over new images, splits, seeds and data sets: the truth with which intervals are compared.
 """
 
 import math
@@ -22,13 +22,14 @@ import pyarrow as pa
 from scipy import stats
 
 from osteo_ray.data.splits.assignment import assign_fold_splits, assign_splits
+from osteo_ray.statistics.sizes import Sizes
 
 CLASSES = ("normal", "worn")
 MODEL = "simulated"
 RATIO = (7, 2, 1)
 N_SPLITS = 60
-"""Hold-out splits made per setting, of which each experiment takes some: all images of a class are
-drawn alike, so the same split serves many experiments."""
+"""Hold-out splits made per setting. Each experiment uses some of them: all images of a class are
+drawn in the same way, so one split serves many experiments."""
 
 
 @dataclass(frozen=True)
@@ -36,19 +37,20 @@ class Setting:
     """How experiments are drawn.
 
     Attributes:
-        name: In tables.
+        name: Its name in tables.
         gains: Per arm, its true accuracy minus that of the first.
         n_seeds: Trainings per arm.
-        n_images: Of the data set, half of each class.
-        n_folds: Of a repeated cross-validation; None for hold-out splits.
+        n_images: Images in the data set, half of each class.
+        n_folds: Folds of a repeated cross-validation; None for hold-out splits.
         copies: Images per radiograph.
         accuracy: True accuracy of the first arm.
-        difficulty: Standard deviations of the terms, where that of `noise` is 1.
-        leaning: Likewise.
-        skill: Likewise.
-        common: Likewise.
-        bootstrap_covers: The bootstrap's interval is held to its bar.
-        plan_holds: Seeds are as alike as the corrected t assumes, so its power is held to the plan.
+        difficulty: Standard deviation of that term, where that of `noise` is 1.
+        leaning: Standard deviation of that term.
+        skill: Standard deviation of that term.
+        common: Standard deviation of that term.
+        bootstrap_covers: Whether the bootstrap's interval must meet its bar.
+        plan_holds: Whether seeds are as correlated as the corrected t-test assumes, so that its
+            power must be as planned.
     """
 
     name: str
@@ -83,26 +85,24 @@ class Setting:
 
 
 @dataclass(frozen=True)
-class Experiment:
+class SimulatedExperiment:
     """The tables of one experiment.
 
     Attributes:
         predictions: As `predictions.parquet` has them, test images only.
         results: model, seed, arm, split, n_images and accuracy, as in `results.parquet`.
         images: image_id and group.
-        n_train: Training images per seed, on average.
-        n_test: Test images per seed, on average.
+        sizes: Images per seed, on average.
     """
 
     predictions: pa.Table
     results: pd.DataFrame
     images: pd.DataFrame
-    n_train: float
-    n_test: float
+    sizes: Sizes
 
 
-def draw_experiment(setting: Setting, number: int, seed: int = 0) -> Experiment:
-    """Draw one experiment of a setting; the same number and seed give the same."""
+def draw_experiment(setting: Setting, number: int, seed: int = 0) -> SimulatedExperiment:
+    """Draw one experiment of a setting; the same number and seed give the same experiment."""
     rng = np.random.default_rng((seed, number, *setting.name.encode()))
     splits = list_splits(setting)
     if setting.n_folds is None:
@@ -123,14 +123,16 @@ def draw_experiment(setting: Setting, number: int, seed: int = 0) -> Experiment:
             "accuracy": [(part > 0).mean() for of_arm in margins for part in of_arm],
         }
     )
-    n_train = float(np.mean([np.sum(splits[at] == "train") for at in chosen]))
-    n_test = float(np.mean([len(part) for part in tested]))
-    return Experiment(predictions, results, _list_images(setting), n_train, n_test)
+    sizes = Sizes(
+        n_test=float(np.mean([len(part) for part in tested])),
+        n_train=float(np.mean([np.sum(splits[at] == "train") for at in chosen])),
+    )
+    return SimulatedExperiment(predictions, results, _list_images(setting), sizes)
 
 
 @lru_cache(maxsize=2)
 def list_splits(setting: Setting) -> list[np.ndarray]:
-    """Return the splits of a setting, made as the product makes them; str (n_images,) each."""
+    """Return the splits of a setting, made as for real data; str, (n_images,) each."""
     labels, groups = np.array(CLASSES)[setting.labels], setting.groups
     if setting.n_folds is None:
         return [assign_splits(labels, groups, RATIO, seed=seed) for seed in range(N_SPLITS)]

@@ -1,7 +1,8 @@
-"""Networks of 5,000 weights that tell stripes apart, for planted worlds; timm finds them by name.
+"""Networks of 5,000 weights that tell stripes apart, for planted worlds.
 
-They are as small as can be, so that a world can be tried some hundred times: an epoch of 160 images
-of 32 px takes 0.03 s on one CPU core, where the smallest networks of timm take 0.1 to 0.8 s.
+To import this module is to register them with timm. They are as small as possible, so that a world
+can be run some hundred times: an epoch of 160 images of 32 px takes 0.03 s on one CPU core, where
+the smallest networks of timm take 0.1 to 0.8 s.
 """
 
 from typing import Any
@@ -14,7 +15,7 @@ _WIDTHS = (16, 32)
 
 
 class StripeNet(nn.Module):
-    """Two convolutions; what they find is pooled by `Classifier`.
+    """Two convolutions, whose features `Classifier` pools.
 
     Args:
         normalized: Whether batch normalisation follows each convolution.
@@ -32,7 +33,7 @@ class StripeNet(nn.Module):
         self.stages = nn.Sequential(*layers)
 
     def forward_features(self, images: torch.Tensor) -> torch.Tensor:
-        """Find stripes.
+        """Return the features of images.
 
         Args:
             images: float32, (batch, 1, height, width), standardised.
@@ -46,14 +47,15 @@ class StripeNet(nn.Module):
 
 @register_model
 def stripe_net(**options: Any) -> StripeNet:
-    """Without normalisation; the options that timm hands to every network mean nothing here."""
+    """Build the network without normalisation; the options that timm passes have no effect."""
     return StripeNet(normalized=False)
 
 
 @register_model
 def stripe_net_bn(**options: Any) -> StripeNet:
-    """With batch normalisation: learns fast, but needs 20 steps or so to answer better than chance.
+    """Build the network with batch normalisation.
 
-    Until then the running statistics are far from those of a batch, and all images get one answer.
+    It learns fast, but takes about 20 steps to exceed chance: until then the running statistics are
+    far from those of a batch, and all images get the same prediction.
     """
     return StripeNet(normalized=True)

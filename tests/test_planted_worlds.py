@@ -1,0 +1,106 @@
+"""Planted worlds: they can be run as they stand, and their networks learn what they should."""
+
+import numpy as np
+import pytest
+import torch
+
+import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # registers its networks with timm
+from osteo_ray.data.settings import View
+from osteo_ray.data.splits.assignment import assign_splits
+from osteo_ray.data.splits.checks import check_class_sizes
+from osteo_ray.models.batches import ImageSet
+from osteo_ray.models.classifier import build_classifier
+from osteo_ray.models.prediction import predict_probabilities
+from osteo_ray.models.training import Recipe, TrainingData, Worker, train_classifier
+from osteo_ray.pipeline.validate.planted_worlds import WORLDS, World
+from osteo_ray.pipeline.validate.striped_images import GRID, REGION, StripedSet, draw_set
+
+VERDICTS = {
+    "real gain",
+    "real loss",
+    "equivalent",
+    "leakage",
+    "second training",
+    "any crop",
+    "shortcut outside the region",
+    "inconclusive",
+}
+
+
+def test_every_verdict_has_its_world() -> None:
+    assert {world.verdicts[0] for world in WORLDS.values()} == VERDICTS
+    for world in WORLDS.values():
+        assert set(world.verdicts) <= VERDICTS
+        assert len(world.verdicts) == 1 or set(world.verdicts) == VERDICTS - {"real gain"}
+
+
+@pytest.mark.parametrize("world", WORLDS.values(), ids=lambda world: world.name)
+def test_world_can_be_split(world: World) -> None:
+    drawn = draw_set(world.drawing, seed=0)
+    together = world.split == "grouped"
+    groups = drawn.groups if together else np.arange(len(drawn.labels))
+    check_class_sizes(drawn.labels, groups, world.ratio)
+    splits = assign_splits(drawn.labels, groups, world.ratio, seed=0)
+    has_copies = world.drawing.n_copies > 1
+    torn = [set(splits[drawn.groups == group]) for group in np.unique(drawn.groups)]
+    assert any(len(parts) > 1 for parts in torn) == (has_copies and not together)
+
+
+def test_worlds_of_copies_differ_in_the_split_alone() -> None:
+    one, other = WORLDS["copies"], WORLDS["copies apart"]
+    assert one.drawing == other.drawing
+    assert one.training == other.training
+    assert (one.split, other.split) == ("random", "grouped")
+
+
+def test_lime_of_the_worlds_has_patches_as_superpixels() -> None:
+    for world in WORLDS.values():
+        assert (world.lime.superpixels, world.lime.n_superpixels) == ("grid", GRID**2)
+        assert world.lime.top_k == REGION**2
+
+
+@pytest.mark.parametrize("name", ["stripe_net", "stripe_net_bn"])
+def test_networks_pool_over_places(name: str) -> None:
+    classifier = build_classifier(name, n_classes=2, image_size=32, weights="none", seed=0).eval()
+    images = torch.rand(3, 1, 32, 32)
+    with torch.inference_mode():
+        features = classifier.backbone.forward_features((images - 0.25) / 0.25)
+        assert features.shape == (3, 32, 8, 8)
+        torch.testing.assert_close(classifier(images), classifier.head(features.mean((2, 3))))
+    assert sum(weights.numel() for weights in classifier.parameters()) < 5500
+
+
+def score(world: World, drawn: StripedSet, view: View) -> float:
+    """Train on one split as the world says, and return the accuracy on its test images."""
+    splits = assign_splits(drawn.labels, drawn.groups, world.ratio, seed=0)
+    numbers = np.unique(drawn.labels, return_inverse=True)[1]
+    whole = ImageSet(drawn.images, numbers, drawn.keep_masks, view)
+    train, validation, test = (
+        whole.select(np.flatnonzero(splits == name)) for name in ("train", "validation", "test")
+    )
+    classifier = build_classifier(world.model, n_classes=2, image_size=32, weights="none", seed=0)
+    device = torch.device("cpu")
+    data, recipe = TrainingData(train, validation), Recipe(world.training, seed=0)
+    train_classifier(classifier, data, recipe, Worker(device))
+    found = predict_probabilities(classifier, test, batch_size=64, device=device)
+    return float(np.mean(found.argmax(1) == test.labels))
+
+
+def test_masks_that_keep_the_region_help_where_stripes_distract() -> None:
+    world = WORLDS["gain"]
+    drawn = draw_set(world.drawing, seed=0)
+    assert score(world, drawn, "masked") > score(world, drawn, "image") + 0.1
+    assert score(world, drawn, "masked") > 0.9
+    assert score(world, drawn, "silhouette") < 0.65
+
+
+def test_masks_that_miss_the_region_leave_nothing() -> None:
+    world = WORLDS["loss"]
+    drawn = draw_set(world.drawing, seed=0)
+    assert score(world, drawn, "image") > 0.9
+    assert score(world, drawn, "masked") < 0.65
+
+
+def test_an_outline_by_the_class_is_enough() -> None:
+    world = WORLDS["outline"]
+    assert score(world, draw_set(world.drawing, seed=0), "silhouette") > 0.95
