@@ -265,7 +265,7 @@ def judge(means: dict[str, float], arms: Sequence[str] | None = None, **known: A
         for arm, mean in means.items()
         for seed in range(10)
     ]
-    plan = ContrastPlan("accuracy", alpha=0.05, margin=0.03, sizes=Sizes(n_test=16, n_train=112))
+    plan = ContrastPlan("accuracy", 0.05, 0.03, Sizes(n_test=16.0, n_train=112.0))
     contrasts = compare_arms(pd.DataFrame(rows), plan, pairs=list_primary(arms))
     circumstances = Circumstances(**known)
     return judge_model(contrasts, model="m", arms=arms, alpha=0.05, circumstances=circumstances)
@@ -347,8 +347,8 @@ def test_arm_with_shuffled_labels_takes_part_in_no_contrast(shuffled: bool) -> N
     images = pd.DataFrame({"image_id": ids, "group": np.arange(40)})
     analysis = Analysis(
         models=("m",), arms=("original", "lime", OWN.name), seeds=(0, 1, 2), metric="accuracy",
-        alpha=0.05, margin=0.03, n_train=280.0, n_test=40.0, classes=("normal", "worn"),
-        positive_class="worn",
+        alpha=0.05, margin=0.03, sizes=Sizes(n_test=40.0, n_train=280.0),
+        classes=("normal", "worn"), positive_class="worn",
     )  # fmt: skip
     predictions = pa.Table.from_pandas(pd.concat(tables), preserve_index=False)
     with registered(replace(OWN, shuffled=shuffled, role=SanityCheck("It leaks."))):
