@@ -39,7 +39,13 @@ from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.reproduction.drift import Drift
 from osteo_ray.experiment.reproduction.environment import compare_environments
-from osteo_ray.experiment.reproduction.ledger import LEDGER, Entry, append_entry, read_ledger
+from osteo_ray.experiment.reproduction.ledger import (
+    LEDGER,
+    Entry,
+    append_entry,
+    read_ledger,
+    tabulate_history,
+)
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment
 from osteo_ray.pipeline.compare.conclusion import Finished
 from osteo_ray.pipeline.compare.prepare import create_run
@@ -50,7 +56,7 @@ from osteo_ray.pipeline.reproduce.rerun import Reproduction, reproduce
 from osteo_ray.pipeline.reproduce.stored import Rerun, StoredRun, open_stored
 from osteo_ray.pipeline.reproduce.task import find_images
 from osteo_ray.pipeline.reproduce.workspace import open_workspace
-from osteo_ray.report.reproductions_page import write_page
+from osteo_ray.report.reproductions_page import write_reproductions_page
 
 FIRST = Trial(MODEL, 0, "original")
 
@@ -308,11 +314,11 @@ def test_changes_are_told() -> None:
     told = describe_changes(compare_environments(then, now), "drifted")
     assert told == [
         "Changed in the environment: torch 2.11.0 → 2.12.0; CPU EPYC → Xeon.",
-        "Changed too, where numbers do not depend on it: ray 2.59.0 → 2.60.0.",
+        "Also changed, without effect on numbers: ray 2.59.0 → 2.60.0.",
     ]
     told = describe_changes(compare_environments({}, now), "identical")
-    assert "does not tell: torch, cpu." in told[0]
-    assert "look at" in describe_changes((), "drifted")[0]
+    assert "has no record of it: torch, cpu." in told[0]
+    assert "edited by hand" in describe_changes((), "drifted")[0]
     assert "equal bits" in describe_changes((), "identical")[0]
 
 
@@ -414,6 +420,18 @@ def test_file_that_is_no_ledger_is_refused(tmp_path: Path, kind: str) -> None:
     assert path.read_bytes() == before
 
 
+def test_history_tells_what_changed_since_the_last_reproduction_of_the_same_run() -> None:
+    entries = [
+        make_entry(0),
+        make_entry(1, path="/runs/other", versions={"torch": "2.13.0"}),
+        make_entry(2, versions={"torch": "2.12.0"}),
+        make_entry(3, path="/runs/other", versions={"torch": "2.13.0"}),
+    ]
+    rows = tabulate_history(entries)
+    assert [row["changed_since_last"] for row in rows] == [[], [], ["torch 2.11.0 → 2.12.0"], []]
+    assert [row["id"] for row in rows] == [entry["id"] for entry in entries]
+
+
 # The page
 
 
@@ -425,7 +443,7 @@ def test_page_shows_every_run_and_escapes_what_others_named(tmp_path: Path) -> N
         make_entry(2, outcome="drifted", drifted=[f"predictions: {hostile}: far"], figures={}),
         make_entry(3, path="/runs/other", run=hostile, outcome="failed", failures=[hostile]),
     ]
-    page = write_page(tmp_path / "ledger.parquet", entries)
+    page = write_reproductions_page(tmp_path / "ledger.parquet", tabulate_history(entries))
     assert page == tmp_path / "ledger.html"
     text = page.read_text(encoding="utf-8")
     assert hostile not in text
@@ -446,7 +464,8 @@ def test_terminal_shows_the_reproductions_of_this_run_only() -> None:
     show_reproduction(Console(file=out, width=80), found)
     text = out.getvalue()
     told = ("3 of 6 trainings, and 1 first models", "A note.", "masks: and 2 more")
-    for expected in (*told, "mean mask overlap 0.5", "Kept for a look: /kept", "2.11.0 → 2.12.0"):
+    told += ("mean mask overlap 0.5", "kept for inspection: /kept", "2.11.0 → 2.12.0")
+    for expected in told:
         assert expected in text
     assert "2026-01-04" not in text
 

@@ -171,7 +171,10 @@ def test_command_tells_what_is_missed(
 @pytest.mark.ray
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [("worlds", "Verdicts so far are kept; the same command goes on."), ("tables", "Interrupted.")],
+    [
+        ("worlds", "Finished verdicts are kept. Run the same command again to resume."),
+        ("tables", "Interrupted."),
+    ],
 )
 def test_command_that_is_interrupted(
     local_ray: None,

@@ -1,6 +1,6 @@
 """The ledger: a Parquet file with one row for each reproduction of any number of runs."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,6 +73,23 @@ def list_changes(before: Entry, entry: Entry) -> list[str]:
     old, new = ({part: one[part] for part in ("versions", "hardware")} for one in (before, entry))
     changes = compare_environments(old, new)
     return [str(change) for change in changes if change.matters and change.is_known]
+
+
+def tabulate_history(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return the rows of a ledger with one more column, `changed_since_last`.
+
+    It lists what numbers depend on and changed since the previous reproduction of the same run.
+
+    Args:
+        entries: Oldest first.
+    """
+    rows, latest = [], dict[str, Entry]()
+    for entry in entries:
+        before = latest.get(entry["path"])
+        changes = [] if before is None else list_changes(before, entry)
+        rows.append({**entry.values, "changed_since_last": changes})
+        latest[entry["path"]] = entry
+    return rows
 
 
 def read_ledger(path: Place) -> list[Entry]:
