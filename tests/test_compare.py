@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -164,11 +165,16 @@ def test_arms_added_later_are_all_that_is_computed_and_equal_plain_loops(
     from osteo_ray.pipeline.compare.in_process import run_in_process
 
     run = finished_copy
-    before = _list_times(run)
+    before, computed = _list_times(run), _count_computed(run)
     more = {"arms": ["full"], "seeds": 1}
     outcome = run_quietly(configure(run.root, **more))
     assert outcome.failures == []
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    trained = _count_computed(run) - computed
+    assert trained.pop("explanations") > 0
+    there = {path.parent for path in run.trials.rglob("predictions.parquet")}
+    added = {str(path.relative_to(run.trials)) for path in there} - set(computed)
+    assert trained == Counter(added)
     assert {row["arm"] for row in outcome.comparison["arms"]} == set(registry.ARMS)
     assert outcome.comparison["judged"] == "lime_crossfit"
     assert json.loads(run.plan.read_text())[-1]["results_seen"] is True
@@ -191,9 +197,22 @@ def test_arms_added_later_are_all_that_is_computed_and_equal_plain_loops(
         )
 
 
+def _count_computed(run: Run) -> Counter[str]:
+    """Count the trainings and explanations of all jobs of a run, whether or not they were kept."""
+    lines = [line for job in read_events(run.logs) for line in job]
+    counts = Counter(line["trial"] for line in lines if line["event"] == "training done")
+    counts["explanations"] = sum(
+        line["images"] for line in lines if line["event"] == "images explained"
+    )
+    return counts
+
+
 def test_a_rerun_computes_nothing_again(finished, finished_copy: Run) -> None:
     before = _list_times(finished_copy)
+    computed = _count_computed(finished_copy)
     again = run_quietly(configure(finished_copy.root))
+    assert len(read_events(finished_copy.logs)) == 2
+    assert _count_computed(finished_copy) == computed
     assert again.comparison == finished.comparison
     assert {path: path.stat().st_mtime_ns for path in before} == before
 

@@ -2,12 +2,14 @@
 
 import hashlib
 import re
+import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import pytorch_grad_cam
@@ -16,6 +18,7 @@ from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from rise import Rise
 from test_explain_command import LIME, read_masks, store
 from test_gradcam import _build, _draw_images
+from test_old_run import ARCHIVE, is_same_machine, open_old
 from test_trials import MODEL, SPLIT, make_experiment, make_pixels, write_pixels
 from torch.nn import functional
 
@@ -23,7 +26,7 @@ from osteo_ray.arms.arm import Arm, MaskSource
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import list_parts
+from osteo_ray.base.tables import list_parts, write_table
 from osteo_ray.commands.explain import parse_explain
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import build
@@ -353,7 +356,7 @@ def test_classifier_that_gives_nan_is_the_error_of_its_image(images: torch.Tenso
     def predict(images: torch.Tensor) -> torch.Tensor:
         return torch.full((len(images), 2), float("nan"))
 
-    broken = LoadedClassifier(torch.nn.Identity(), predict, CPU)  # type: ignore[arg-type]
+    broken = LoadedClassifier(torch.nn.Identity(), predict, CPU)
     for explainer in (GradCam, Lime, RandomSuperpixels):
         (found,) = explainer(SETTINGS).explain(broken, [make_request(0, images)])
         assert isinstance(found, ValueError)
@@ -461,7 +464,7 @@ def test_rise_finds_what_the_classifier_looks_at(monkeypatch: pytest.MonkeyPatch
 
     quarter = np.zeros((SIZE_PX, SIZE_PX), bool)
     quarter[:32, :32] = True
-    loaded = LoadedClassifier(torch.nn.Identity(), predict, CPU)  # type: ignore[arg-type]
+    loaded = LoadedClassifier(torch.nn.Identity(), predict, CPU)
     white = Picture("", "", np.full((SIZE_PX, SIZE_PX), 255, np.uint8))
     request = Request(white, np.random.default_rng(0), 32 * 32, explained_class=1)
     found = explain_one(Rise, loaded, request)
@@ -511,6 +514,36 @@ def test_an_arm_shows_masks_by_rise(
         assert shown.masks[number].sum() == lime.sum()
         assert pack_mask(shown.masks[number]) == row["keep_mask"]
     assert n_drawn > 10
+
+
+def test_kinds_that_an_old_run_lacks_are_made_as_the_earlier_version_did(tmp_path: Path) -> None:
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    run = Run(tmp_path / "run")
+    experiment = open_old(run)
+    job = MaskJob(Trial("test_byobnet", 0, "original"))
+    folder = experiment.masks_of(job)
+    expected = read_masks(folder)
+    for part in folder.glob("*.parquet"):
+        table = pq.read_table(part)
+        write_table(part, table.filter(pc.equal(table["kind"], "lime")))
+    before = {path: path.read_bytes() for path in folder.iterdir()}
+    (planned,) = list_explanations(experiment, [Trial("test_byobnet", 0, "random_mask")])
+    assert planned.n_done == 0
+    settings = experiment.config.lime
+    plan = plan_job([planned.explainable], settings, n_classes=2, image_size=48)
+    actor = ExplainingActor(plan)
+    for part in list_parts(run.pixels):
+        n_rows = pq.read_metadata(part).num_rows
+        list(actor({"file": np.array([part]), "start": np.array([0]), "stop": np.array([n_rows])}))
+    assert before.items() <= {path: path.read_bytes() for path in folder.iterdir()}.items()
+    found = read_masks(folder)
+    named = [(row["kind"], row["image_id"]) for row in found]
+    assert named == [(row["kind"], row["image_id"]) for row in expected]
+    same = [one == other for one, other in zip(found, expected, strict=True)]
+    # Random superpixels are the same on every processor, heat maps within rounding.
+    assert all(one or row["kind"] == "gradcam" for one, row in zip(same, found, strict=True))
+    assert all(same) if is_same_machine(run) else np.mean(same) > 0.95
 
 
 def test_a_kind_without_an_explainer_stops_a_comparison_before_it_begins(

@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
-from tiny_runs import MODEL, TINY, stay_quiet
+from tiny_runs import MODEL, TINY, compute_here, stay_quiet
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.lock import HeldError, hold
@@ -223,8 +223,9 @@ def test_artifacts_under_another_key_are_found(whole: Reproduction, tampered: Ru
 
 @pytest.mark.ray
 def test_sample_of_a_run_that_was_changed_ends_with_4(
-    tampered: Run, capfd: pytest.CaptureFixture[str]
+    tampered: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    compute_here(monkeypatch)
     for path in (tampered.trials / MODEL).glob("seed-*/*/predictions.parquet"):
         change_table(path, "p_normal", lambda p: abs(p - 0.2))
     command = ["reproduce", str(tampered.root), "--sample", "3", "--images", "stored"]
@@ -248,8 +249,9 @@ def test_sample_of_a_run_that_was_changed_ends_with_4(
 
 @pytest.mark.ray
 def test_changed_version_is_named_and_the_sample_still_comes_out_equal(
-    tampered: Run, capfd: pytest.CaptureFixture[str]
+    tampered: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    compute_here(monkeypatch)
     environment = read_json(tampered.environment)
     now = environment["versions"]["torch"]
     environment["versions"]["torch"] = "2.0.0"
@@ -299,7 +301,7 @@ def test_changed_source_is_named(local_ray: None, tmp_path: Path) -> None:
     stored = StoredRun(runs[0], config, {}, {})
     drift = compare_sources(stored, runs[1])
     assert drift.outcome == "drifted"
-    assert f"{victim.relative_to(source)} of other pixels" in drift.said[0]
+    assert f"{victim.relative_to(source)} with other pixels" in drift.said[0]
     assert compare_sources(stored, runs[0]).outcome == "identical"
 
 
@@ -403,7 +405,7 @@ def test_file_that_is_no_ledger_is_refused(tmp_path: Path, kind: str) -> None:
         expected = "cannot be read as Parquet"
     elif kind == "other Parquet":
         write_table(path, pa.table({"a": [1]}))
-        expected = "is another Parquet file"
+        expected = "is another kind of Parquet file"
     elif kind == "lacks":
         write_table(path, pa.table({"id": ["a"]}).replace_schema_metadata(LEDGER.metadata))
         expected = "lacks the columns date"
@@ -516,7 +518,7 @@ def test_unfinished_run_is_refused_and_what_is_missing_named(
 @pytest.mark.ray
 def test_run_without_a_comparison_is_refused(refuse: Callable[..., str], tampered: Run) -> None:
     tampered.comparison.unlink()
-    assert "it has come to no comparison" in refuse(str(tampered.root))
+    assert "its comparison is not complete" in refuse(str(tampered.root))
 
 
 @pytest.mark.ray

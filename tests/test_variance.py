@@ -133,7 +133,7 @@ def test_both_protocols_see_the_same_images() -> None:
 # Both commands, whole
 
 FLAGS = (
-    *("--models", "test_byobnet", "--weights", "none", "--image-size", "32", "--epochs", "1"),
+    *("--models", "test_byobnet", "--weights", "none", "--image-size", "32", "--epochs", "2"),
     *("--lime-samples", "12", "--lime.top-k", "2"),
     *("--phantom.n-images", "48", "--phantom.size-px", "48", "--statistics.metric", "auc"),
 )
@@ -187,7 +187,7 @@ def test_protocols_command(
     local_ray: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
     compute_here(monkeypatch)
-    assert main(["protocols", "--out", str(tmp_path), "--seeds", "2", *FLAGS]) == 0
+    assert main(["protocols", "--out", str(tmp_path), "--seeds", "4", *FLAGS]) == 0
     printed = capfd.readouterr().out
     gains = {}
     for name, split in (("clean", "grouped"), ("paper", "random")):

@@ -64,7 +64,7 @@ def _explain_set(
         if not run.config.exists():
             explainer = find_explainer(config.method)(config.lime)
             check = check_checkpoint.remote(subject.path, explainer)
-            with follow_reading(progress, resources.stall_timeout) as report:
+            with follow_reading(progress, resources.stall_timeout):
                 create_set(
                     run,
                     config,
@@ -72,7 +72,6 @@ def _explain_set(
                     source,
                     layout,
                     confirm=lambda: confirm(check),
-                    report=report,
                 )
             clock.lap(READ)
         n_new = len(_list_missing(run, config))
