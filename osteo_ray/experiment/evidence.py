@@ -122,7 +122,9 @@ class Evidence:
         stacked = np.stack(draws, axis=1)  # type: ignore[arg-type]  # none is None
         stacked = stacked[~np.isnan(stacked).any(axis=(1, 2))]
         found = (
-            estimate_ratio(*gains, stacked, self._count_shared(seeds), confidence=1 - alpha)
+            estimate_ratio(
+                gains[0], gains[1], stacked, self._count_shared(seeds), confidence=1 - alpha
+            )
             if len(stacked) > 1
             else None
         )

@@ -83,7 +83,7 @@ def read_judged_tables(
 
 
 def _read_part(text: str) -> tuple[pa.Table, pd.DataFrame | None, float | None]:
-    """Read one table; return it with the groups and the size of the training sets that a run has."""
+    """Read one table, with the groups and the size of the training sets where it is of a run."""
     place = locate(text)
     if place.is_dir():
         run = Run(place)
@@ -204,8 +204,8 @@ def _check_values(part: pa.Table, scores: list[str], classes: tuple[str, ...], t
         row = int(np.argmax(broken))
         raise InputError(
             f"Expected a number in every p_CLASS of {text}, but found "
-            f"{_quote(scores, values[row])} in row {row + 1} ({_name_row(part, row)}). A model that "
-            "gave NaN did not predict: leave it out, or train it again."
+            f"{_quote(scores, values[row])} in row {row + 1} ({_name_row(part, row)}). A "
+            "model that gave NaN did not predict: leave it out, or train it again."
         )
     outside = (values < 0).any(axis=1) | (np.abs(values.sum(axis=1) - 1) > _SUM_TOLERANCE)
     if outside.any():

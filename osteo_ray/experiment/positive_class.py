@@ -13,68 +13,28 @@ from typing import Literal
 
 from osteo_ray.base.errors import InputError, suggest
 
-_HEALTHY = frozenset(
-    # Whole words, without accents and in lower case.
-    "normal normals healthy health negative neg negatives control controls benign absent absence "
-    "unaffected intact unremarkable clear nonfinding nofinding nofindings none nil nothing "
-    "undiseased asymptomatic false "
-    # French, Spanish, Italian, Portuguese
-    "normale normaux sain saine sains negatif negatifs negative temoin temoins benin benigne "
-    "sano sana sanos sanas negativo negativa negativos negativas ausente ausencia benigno benigna "
-    "saludable saludables assente assenza saudavel saudaveis controle controles controllo "
-    # German, Dutch, Scandinavian, Finnish
-    "gesund gesunde gesunder unauffallig kontrolle kontrollen negativ gutartig gutartige "
-    "normaal gezond gezonde negatief goedaardig frisk friska friske terve normaali "
-    # Polish, Czech, Croatian, Turkish, Indonesian
-    "zdrowy zdrowa zdrowe zdravy zdrava zdrave prawidlowy ujemny normalni negativni saglikli "
-    "saglam sehat sihat "
-    # Russian, Ukrainian, Greek
-    "норма нормальный нормальная здоровый здоровая здоров отрицательный контроль "
-    "доброкачественный здоровии φυσιολογικος υγιης αρνητικος "
-    # Chinese, Japanese, Korean, Hindi, Arabic, Persian
-    "正常 健康 阴性 陰性 良性 对照 無病 无病 정상 건강 음성 대조군 सामान्य स्वस्थ طبيعي سليم سلبي سالم".split()
-)
+_HEALTHY_WORDS = """
+normal normals healthy health negative neg negatives control controls benign absent absence
+unaffected intact unremarkable clear nonfinding nofinding nofindings none nil nothing undiseased
+asymptomatic false normale normaux sain saine sains negatif negatifs negative temoin temoins
+benin benigne sano sana sanos sanas negativo negativa negativos negativas ausente ausencia
+benigno benigna saludable saludables assente assenza saudavel saudaveis controle controles
+controllo gesund gesunde gesunder unauffallig kontrolle kontrollen negativ gutartig gutartige
+normaal gezond gezonde negatief goedaardig frisk friska friske terve normaali zdrowy zdrowa
+zdrowe zdravy zdrava zdrave prawidlowy ujemny normalni negativni saglikli saglam sehat sihat
+норма нормальный нормальная здоровый здоровая здоров отрицательный контроль доброкачественный
+здоровии φυσιολογικος υγιης αρνητικος 正常 健康 阴性 陰性 良性 对照 無病 无病 정상 건강 음성 대조군 सामान्य स्वस्थ طبيعي
+سليم سلبي سالم
+"""
+_NEGATIONS = "no non not without un sans kein keine ohne sin sem senza ingen geen bez нет без 无 無"
+_DISEASED_WORDS = """
+abnormal positive pos disease diseased pathological pathology affected case cases sick malignant
+present
+"""
+_HEALTHY = frozenset(_HEALTHY_WORDS.split())  # whole words, in lower case, without accents
+_NOT = frozenset(_NEGATIONS.split())
+_DISEASED = frozenset(_DISEASED_WORDS.split())
 _ZERO = re.compile(r"(?:grade|class|stage|level|kl|birads|label|score|g|c|k)?0+(?:[.,]0+)?")
-_NOT = frozenset(
-    [
-        "no",
-        "non",
-        "not",
-        "without",
-        "un",
-        "sans",
-        "kein",
-        "keine",
-        "ohne",
-        "sin",
-        "sem",
-        "senza",
-        "ingen",
-        "geen",
-        "bez",
-        "нет",
-        "без",
-        "无",
-        "無",
-    ]
-)
-_DISEASED = frozenset(
-    [
-        "abnormal",
-        "positive",
-        "pos",
-        "disease",
-        "diseased",
-        "pathological",
-        "pathology",
-        "affected",
-        "case",
-        "cases",
-        "sick",
-        "malignant",
-        "present",
-    ]
-)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,8 @@
 
 The score of image i by arm a, trained with seed j, is
 
-    z = side[i] · (separation[a] + skill[a, j]) + √r · u[i] + √s · w[a, i] + √(1 - r - s) · e[a, j, i]
+    z = side[i] · (separation[a] + skill[a, j])
+        + √r · u[i] + √s · w[a, i] + √(1 - r - s) · e[a, j, i]
 
 with side = 1 for the positive class and -1 for the other, and u, w, e standard normal. u makes all
 arms right about the same images, w lets an arm be better at some images whatever the seed (what
@@ -92,7 +93,7 @@ def simulate_predictions(
     side = np.where(positive, 1.0, -1.0)
     common = math.sqrt(population.shared) * rng.normal(size=n_images)
     rest = math.sqrt(max(0.0, 1 - population.shared - population.leaning))
-    columns: dict[str, list[object]] = {name: [] for name in ("seed", "arm", "image", "p")}
+    columns: dict[str, list[np.ndarray]] = {name: [] for name in ("seed", "arm", "image", "p")}
     for name, arm in arms.items():
         leaning = math.sqrt(population.leaning) * rng.normal(size=n_images)
         for seed, images in enumerate(tested):
@@ -107,7 +108,7 @@ def simulate_predictions(
             columns["arm"].append(np.full(len(images), name))
             columns["image"].append(images)
             columns["p"].append(p)
-    joined = {name: np.concatenate(parts) for name, parts in columns.items()}  # type: ignore[arg-type]
+    joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     image, p = joined["image"], joined["p"]
     return pa.table(
         {

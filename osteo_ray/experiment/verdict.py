@@ -402,9 +402,11 @@ class _Case:
             for arm, share in self.evidence.collapsed.items()
             if share >= COLLAPSED and arm in (self.roles.judged, self.roles.baseline)
         ]
-        for control in self.roles.controls:
-            if control.if_as_good_as_baseline and self._is_no_worse(control.name):
-                remarks.append(f"{_capitalise(control.if_as_good_as_baseline)}.")
+        remarks += [
+            f"{_capitalise(control.if_as_good_as_baseline)}."
+            for control in self.roles.controls
+            if control.if_as_good_as_baseline and self._is_no_worse(control.name)
+        ]
         for oracle in self.roles.oracles:
             found = self.evidence.estimate({self.roles.judged: 1, oracle: -1})
             if found is not None:

@@ -6,6 +6,7 @@ Each situation is a kind in which a verdict could be fooled. Its table is drawn 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -50,11 +51,11 @@ class Situation:
     arms: Arms
     others: Mapping[str, Arms] = field(default_factory=dict)
     n_seeds: int = 10
-    n_images: int = 1500
-    n_test: int = 200
-    n_train: float | None = 1000
+    n_images: int = 3000
+    n_test: int = 300
+    n_train: float | None = 2400
     folds: int | None = None
-    population: Population = Population()
+    population: Population = field(default_factory=Population)
     metric: str = "auc"
     margin: float | None = None
     positive_class: str | None = None
@@ -115,7 +116,7 @@ _GAIN = {  # a gain of .08 with all controls failing
     "silhouette": _A(0.55),
 }
 _EQUAL = {name: _A(0.88, skill=0.02) for name in _GAIN} | {"silhouette": _A(0.55)}
-_LARGE = {"n_images": 6000, "n_test": 1000, "n_train": 4000.0}
+_LARGE: dict[str, Any] = {"n_images": 6000, "n_test": 1000, "n_train": 4000.0}
 _NOISE = dict.fromkeys(_GAIN, _CHANCE)
 _SMALL_GAIN = {
     **_GAIN,
@@ -128,8 +129,8 @@ _SMALL_GAIN = {
 _CLOSE = Population(shared=0.75, leaning=0.02)
 
 
-def _gain(name: str, right: str, why: str, **changes: object) -> Situation:
-    return replace(Situation(name, (right,), why, _GAIN), **changes)  # type: ignore[arg-type]
+def _gain(name: str, right: str, why: str, **changes: Any) -> Situation:
+    return replace(Situation(name, (right,), why, _GAIN), **changes)
 
 
 SITUATIONS: tuple[Situation, ...] = (
@@ -159,7 +160,7 @@ SITUATIONS: tuple[Situation, ...] = (
           others={"noise": _NOISE}),
     Situation("random masks account for a third", ("real gain",),
               "Gain .055, random masks .020: a third of it, beaten on every seed.", _SMALL_GAIN,
-              population=_CLOSE, n_seeds=20, **_LARGE),  # type: ignore[arg-type]
+              population=_CLOSE, n_seeds=20, **_LARGE),
     Situation("original at chance, silhouette hardly above", ("real gain",),
               "A silhouette at .52 accounts for a twentieth.",
               {**_GAIN, "original": _CHANCE, "original_retrained": _CHANCE,
@@ -181,14 +182,15 @@ SITUATIONS: tuple[Situation, ...] = (
               {**_EQUAL, "permuted_labels": _A(0.8)}, others={_LEAKY: _EQUAL}),
     Situation("loss", ("real loss",), "Masks remove what counts.",
               {**_GAIN, "lime": _A(0.68), "lime_crossfit": _A(0.68)}),
-    Situation("equal", ("equivalent",), "Masks change nothing.", _EQUAL, population=_CLOSE, **_LARGE),  # type: ignore[arg-type]
+    Situation("equal", ("equivalent",), "Masks change nothing.", _EQUAL, population=_CLOSE,
+              **_LARGE),
     Situation("diffuse disease", ("equivalent",), "Every part of the image tells the class.",
-              {**_EQUAL, "complement": _A(0.88, 0.02)}, population=_CLOSE, **_LARGE),  # type: ignore[arg-type]
+              {**_EQUAL, "complement": _A(0.88, 0.02)}, population=_CLOSE, **_LARGE),
     Situation("threshold shifted", ("equivalent",), "A shift of all scores moves no AUC.",
-              {**_EQUAL, "lime_crossfit": _A(0.88, 0.02, shift=0.8)}, population=_CLOSE, **_LARGE),  # type: ignore[arg-type]
+              {**_EQUAL, "lime_crossfit": _A(0.88, 0.02, shift=0.8)}, population=_CLOSE, **_LARGE),
     Situation("gain below the margin", ("equivalent",), "A gain of .008 is sure, and small.",
               {**_EQUAL, "lime_crossfit": _A(0.888, 0.005), "original": _A(0.88, 0.005)},
-              population=Population(0.9, 0.005), n_seeds=20, **_LARGE),  # type: ignore[arg-type]
+              population=Population(0.9, 0.005), n_seeds=20, **_LARGE),
     Situation("noise", ("nothing learned",), "No arm learned anything.", _NOISE, n_images=744,
               n_test=74, n_train=520.0),
     Situation("noise, fixed test set", ("nothing learned",), "No arm learned anything.", _NOISE,
@@ -206,7 +208,7 @@ SITUATIONS: tuple[Situation, ...] = (
     Situation("threshold shifted, by accuracy", ("inconclusive", "equivalent"),
               "The baseline's threshold is off, its AUC is not.",
               {**_EQUAL, "original": _A(0.88, 0.02, shift=1.2)}, metric="accuracy",
-              population=_CLOSE, **_LARGE),  # type: ignore[arg-type]
+              population=_CLOSE, **_LARGE),
     Situation("constant differences", ("real gain",), "Every seed differs by exactly the same.",
               {"original": _A(0.5, constant=0.5), "lime": _A(0.9999999, 0.0),
                "silhouette": _A(0.5, constant=0.5), "random_mask": _A(0.5, constant=0.5)},

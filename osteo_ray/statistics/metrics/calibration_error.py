@@ -45,5 +45,5 @@ CALIBRATION_ERROR = Metric(
     _measure,
     higher_is_better=False,
     short_label="calib.",
-    refused_because="it rewards a coin that knows the base rate; take brier, which a coin does not win",
+    refused_because="it rewards a coin that knows the base rate; take brier, which no coin wins",
 )
