@@ -23,8 +23,9 @@ controllo gesund gesunde gesunder unauffallig kontrolle kontrollen negativ gutar
 normaal gezond gezonde negatief goedaardig frisk friska friske terve normaali zdrowy zdrowa
 zdrowe zdravy zdrava zdrave prawidlowy ujemny normalni negativni saglikli saglam sehat sihat
 норма нормальный нормальная здоровый здоровая здоров отрицательный контроль доброкачественный
-здоровии φυσιολογικος υγιης αρνητικος 正常 健康 阴性 陰性 良性 对照 無病 无病 정상 건강 음성 대조군 सामान्य स्वस्थ طبيعي
-سليم سلبي سالم
+здоровии φυσιολογικος υγιης αρνητικος
+正常 健康 阴性 陰性 良性 对照 無病 无病 정상
+건강 음성 대조군 सामान्य स्वस्थ طبيعي سليم سلبي سالم
 """
 _NEGATIONS = "no non not without un sans kein keine ohne sin sem senza ingen geen bez нет без 无 無"
 _DISEASED_WORDS = """

@@ -9,12 +9,12 @@ first that has an answer ends it:
 1. Does a planned seed of the judged arm or of the baseline lack a result? **inconclusive**
 2. Is AUC with shuffled labels shown to be above chance? **leakage**
 3. Is neither the judged arm nor the baseline shown to be above chance in AUC? **nothing learned**
-4. Is the difference shown to lie inside ± margin (two one-sided tests), and no guard metric shown
-   to change by more? **equivalent**
-5. Is a loss shown, with a baseline above chance and no guard metric shown to improve? **real loss**
-   (a loss of which that cannot be said: **inconclusive**)
-6. Is no gain shown, but masks by models that saw the labels are shown to gain, and to gain more?
+4. Is no gain shown, but masks by models that saw the labels are shown to gain, and to gain more?
    **leakage**
+5. Is the difference shown to lie inside ± margin (two one-sided tests), and no guard metric shown
+   to change by more? **equivalent**
+6. Is a loss shown, with a baseline above chance and no guard metric shown to improve? **real loss**
+   (a loss of which that cannot be said: **inconclusive**)
 7. Is no gain shown? **inconclusive**
 8. Is a guard metric shown to get worse, is the judged arm not above chance, or did only the
    threshold move? **inconclusive**
@@ -153,6 +153,7 @@ class _Case:
             self._ask_whether_whole,
             self._ask_whether_pipeline_leaks,
             self._ask_whether_anything_learned,
+            self._ask_whether_masks_remember,
             self._ask_whether_equivalent,
             self._ask_whether_loss,
             self._ask_whether_no_gain,
@@ -220,6 +221,21 @@ class _Case:
             "data, until the baseline is above chance; then compare again.",
         )
 
+    def _ask_whether_masks_remember(self) -> Verdict | None:
+        roles, memorising = self.roles, self.roles.memorising
+        if memorising is None or self.evidence.list_missing(memorising):
+            return None
+        if self._gain.mean > 0 and self.is_shown(self.known.p_gain):
+            return None
+        if not all(self.is_better(memorising, one) for one in (roles.baseline, roles.judged)):
+            return None
+        return self._say(
+            "leakage",
+            f"{roles.if_only_memorising_gains} {self._describe({memorising: 1, roles.baseline: -1})} "
+            f"{self._describe_gain()}",
+            f"Report {roles.judged}, whose masks are made out of fold.",
+        )
+
     def _ask_whether_equivalent(self) -> Verdict | None:
         margin = self.known.margin
         if not self.is_shown(self._gain.p_within(margin.value)) or self._list_guards(0):
@@ -260,23 +276,9 @@ class _Case:
     def _ask_whether_no_gain(self) -> Verdict | None:
         if self.is_shown(self.known.p_gain):
             return None
-        roles = self.roles
-        if (
-            roles.memorising is not None
-            and not self.evidence.list_missing(roles.memorising)
-            and self.is_better(roles.memorising, roles.baseline)
-            and self.is_better(roles.memorising, roles.judged)
-        ):
-            return self._say(
-                "leakage",
-                f"{roles.if_only_memorising_gains} "
-                f"{self._describe({roles.memorising: 1, roles.baseline: -1})} "
-                f"{self._describe_gain()}",
-                "Report the arm whose masks are made out of fold.",
-            )
         return self._say(
             "inconclusive",
-            "Neither a gain, nor a loss, nor equivalence is shown. " + self._describe_gain(),
+            f"Neither a gain, nor a loss, nor equivalence is shown. {self._describe_gain()}",
             "Ask `osteo-ray plan` which design can settle it: more seeds, folds, more images, or "
             "an external set.",
         )

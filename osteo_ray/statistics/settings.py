@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator, Field, field_validator
 
 from osteo_ray.base.settings import Settings
-from osteo_ray.statistics.metrics.registry import check_endpoint, list_endpoints
+from osteo_ray.statistics.metrics.registry import METRICS, check_endpoint, list_endpoints
 
 Endpoint = Annotated[str, AfterValidator(check_endpoint)]
 """The name of a metric that a comparison may rest on."""
@@ -52,6 +52,11 @@ class StatisticsSettings(Settings):
         description="Assumed share of test images that two arms classify differently. Only the "
         "plan needs it, and only without an earlier run.",
     )
+
+    @property
+    def effect(self) -> float:
+        """The smallest difference of interest: the margin that is stated, or the endpoint's own."""
+        return METRICS[self.metric].margin if self.margin is None else self.margin
 
     @field_validator("looks")
     @classmethod

@@ -96,7 +96,7 @@ def plan_comparison(config: CompareConfig, parts: Parts, sd: AssumedSd) -> Plan:
         metric=statistics.metric,
         arm=arm,
         baseline=baseline,
-        effect=statistics.margin,
+        effect=statistics.effect,
         alpha=statistics.alpha,
         n_contrasts=len(config.models) * len(list_primary(config.arms)),
         power=statistics.power,

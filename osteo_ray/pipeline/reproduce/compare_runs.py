@@ -70,7 +70,7 @@ def compare_runs(
     experiment = finished.experiment
     first, second = plan_trials(experiment, only)
     planned = stored.trials if only is None else only
-    most = stored.config.statistics.margin if tolerances.metric is None else tolerances.metric
+    most = stored.config.statistics.effect if tolerances.metric is None else tolerances.metric
     found = {
         PREDICTIONS: _compare_trials(stored, finished, [*first, *second], planned, tolerances),
         MASKS: list(_compare_explanations(stored, experiment, second, tolerances)),
