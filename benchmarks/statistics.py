@@ -15,7 +15,8 @@ import pyarrow.parquet as pq
 from benchmarks.memory import PeakMemory
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
-from osteo_ray.experiment.comparison import Analysis, analyse
+from osteo_ray.experiment.analysis import Analysis
+from osteo_ray.experiment.comparison import analyse
 from osteo_ray.statistics.predictions import NAMES
 from osteo_ray.statistics.sizes import Sizes
 

@@ -34,7 +34,8 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, read_table, write_json, write_table
 from osteo_ray.config.build import build_config, read_yaml
-from osteo_ray.experiment.comparison import Analysis, analyse
+from osteo_ray.experiment.analysis import Analysis
+from osteo_ray.experiment.comparison import analyse
 from osteo_ray.experiment.costs import Parts, count_work
 from osteo_ray.experiment.dataset import read_pixels
 from osteo_ray.experiment.keep_masks import read_keep_masks

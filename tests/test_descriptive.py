@@ -9,7 +9,8 @@ import pyarrow as pa
 import pytest
 from scipy import stats
 
-from osteo_ray.experiment.comparison import Analysis, analyse
+from osteo_ray.experiment.analysis import Analysis
+from osteo_ray.experiment.comparison import analyse
 from osteo_ray.statistics.descriptive import summarize_arms, summarize_seeds
 from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs
 from osteo_ray.statistics.predictions import Predictions, encode_predictions

@@ -11,7 +11,7 @@ from scipy import stats
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.config.build import build_config
-from osteo_ray.experiment.comparison import Analysis
+from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.looks import LookTaken, describe_looks, spend_alpha, take_look
 from osteo_ray.statistics.settings import StatisticsSettings
 from osteo_ray.statistics.sizes import Sizes

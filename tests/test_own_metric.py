@@ -9,7 +9,8 @@ import pytest
 from sklearn.metrics import cohen_kappa_score
 
 from osteo_ray.config.build import build_config
-from osteo_ray.experiment.comparison import Analysis, analyse
+from osteo_ray.experiment.analysis import Analysis
+from osteo_ray.experiment.comparison import analyse
 from osteo_ray.statistics.arrays import Values
 from osteo_ray.statistics.metrics.metric import Metric
 from osteo_ray.statistics.metrics.registry import METRICS, check_endpoint, list_endpoints

@@ -3,114 +3,24 @@
 import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from osteo_ray.base.formatting import format_percent
-from osteo_ray.experiment.evidence import AUC, Evidence
-from osteo_ray.experiment.gathering import gather_evidence, is_fixed
-from osteo_ray.experiment.roles import Roles, assign_roles
-from osteo_ray.experiment.trials import Experiment
-from osteo_ray.experiment.verdict import (
-    CHANCE,
-    Circumstances,
-    Margin,
-    Verdict,
-    judge_model,
-    judge_overall,
-)
+from osteo_ray.experiment.analysis import Analysis
+from osteo_ray.experiment.judging import Judged, correct_over_models, judge_predictions
+from osteo_ray.experiment.roles import Roles
+from osteo_ray.experiment.verdict import Verdict
 from osteo_ray.statistics.contrasts import ContrastPlan, compare_arms
 from osteo_ray.statistics.descriptive import summarize_arms
-from osteo_ray.statistics.inference import TestDesign
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs
 from osteo_ray.statistics.predictions import Predictions, encode_predictions
-from osteo_ray.statistics.resampling import N_DRAWS, Resampled
 from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.share import share_explained
-from osteo_ray.statistics.significance import NEGLIGIBLE, adjust_holm
-from osteo_ray.statistics.sizes import Sizes
-
-
-@dataclass(frozen=True)
-class Analysis:
-    """What was planned, and what the trials have in common.
-
-    Attributes:
-        models: Their timm names.
-        arms: The names of the planned arms.
-        seeds: The numbers of the planned seeds.
-        metric: The primary endpoint.
-        alpha: Error rate over all primary contrasts.
-        margin: Differences inside ± margin do not matter, as the user states it; None for the
-            endpoint's default.
-        prevalence: Prevalence of the positive class, used for predictive values; None to use that
-            of the test images.
-        sizes: Mean numbers of images per seed; an infinite `n_train` where it is unknown.
-        classes: All classes, sorted.
-        positive_class: One of them.
-        split: `grouped`, `random` or `given`.
-        protocol: `clean` or `paper`.
-        goes_on: Whether the masked arms start from the weights of the first model.
-        copies_leak: Whether copies of test images are in the training set.
-        roles: Which arm plays which part; None to go by the arms.
-        seeds_of_model: Planned seeds of models that do not have all of `seeds`.
-    """
-
-    models: tuple[str, ...]
-    arms: tuple[str, ...]
-    seeds: tuple[int, ...]
-    metric: str
-    alpha: float
-    margin: float | None
-    sizes: Sizes
-    classes: tuple[str, ...]
-    positive_class: str
-    prevalence: float | None = None
-    split: str = "grouped"
-    protocol: str = "clean"
-    goes_on: bool = False
-    copies_leak: bool = False
-    roles: Roles | None = None
-    seeds_of_model: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
-
-    def list_seeds(self, model: str) -> tuple[int, ...]:
-        """Return the planned seeds of a model."""
-        return self.seeds_of_model.get(model, self.seeds)
-
-    @classmethod
-    def of(cls, experiment: Experiment) -> "Analysis":
-        """Return the analysis that an experiment asks for."""
-        settings, plan = experiment.settings, experiment.statistics
-        counts = {
-            name: float(np.mean([np.sum(split == name) for split in experiment.splits.values()]))
-            for name in ("train", "test")
-        }
-        return cls(
-            models=experiment.models,
-            arms=experiment.arms,
-            seeds=tuple(experiment.seeds),
-            metric=plan.metric,
-            alpha=plan.alpha,
-            margin=plan.margin,
-            sizes=Sizes(n_test=counts["test"], n_train=counts["train"]),
-            classes=experiment.classes,
-            positive_class=experiment.positive_class,
-            prevalence=plan.prevalence,
-            split=settings.split,
-            protocol=settings.protocol,
-            goes_on=settings.second_start == "first",
-            copies_leak=any(
-                np.isin(
-                    experiment.groups[split == "test"], experiment.groups[split == "train"]
-                ).any()
-                for split in experiment.splits.values()
-            ),
-        )
 
 
 def analyse(
@@ -147,137 +57,6 @@ def analyse(
     with timed("contrasts, shares and descriptions per seed"):
         comparison = _describe(results, coded, analysis, judged, missing)
     return results, {**comparison, "looks": _to_plain(looks)}
-
-
-@dataclass(frozen=True)
-class Judged:
-    """The verdicts, and what they rest on.
-
-    Attributes:
-        roles: Which arm plays which part.
-        evidence: Per model that has any.
-        p_gain: Per model, the two-sided p of the gain after Holm's correction over models.
-        p_shuffled: Per model and arm on shuffled labels, the one-sided p that it is above chance.
-        verdicts: On each planned model.
-        overall: On all of them.
-        resampled: The endpoint on resampled test images.
-    """
-
-    roles: Roles
-    evidence: Mapping[str, Evidence]
-    p_gain: Mapping[str, float | None]
-    p_shuffled: Mapping[str, Mapping[str, float | None]]
-    verdicts: tuple[Verdict, ...]
-    overall: Verdict
-    resampled: Resampled | None
-
-
-def judge_predictions(
-    coded: Predictions,
-    images: pd.DataFrame,
-    analysis: Analysis,
-    *,
-    n_draws: int = N_DRAWS,
-) -> Judged:
-    """Apply the rule of the verdict to predictions.
-
-    Args:
-        coded: Of all arms.
-        images: image_id and group.
-        analysis: What was planned.
-        n_draws: Bootstrap samples of the test images.
-
-    Raises:
-        InputError: Arms of one seed were tested on different images.
-    """
-    roles = analysis.roles or assign_roles(analysis.arms, goes_on=analysis.goes_on)
-    seeds = {model: analysis.list_seeds(model) for model in analysis.models}
-    shuffled = {name for name, _ in roles.shuffled}
-    comparable = coded.select(lambda key: key.arm not in shuffled)
-    design = TestDesign(
-        n_test=analysis.sizes.n_test,
-        n_train=analysis.sizes.n_train if math.isfinite(analysis.sizes.n_train) else None,
-        fixed=is_fixed(comparable),
-    )
-    evidence: dict[str, Evidence] = {}
-    resampled = None
-    if any(key.split == "test" for key in comparable.groups):
-        evidence, resampled = gather_evidence(
-            comparable, images, design, endpoint=analysis.metric, seeds=seeds, n_draws=n_draws
-        )
-    gains = {
-        model: found.estimate({roles.judged: 1, roles.baseline: -1})
-        for model, found in evidence.items()
-    }
-    p_gain = _correct(
-        {model: None if g is None else g.p_other_than() for model, g in gains.items()}
-    )
-    p_shuffled = _test_shuffled(coded, images, analysis, roles, design, n_draws)
-    verdicts = tuple(
-        judge_model(
-            evidence[model],
-            roles,
-            Circumstances(
-                alpha=analysis.alpha,
-                p_gain=p_gain[model],
-                margin=_find_margin(analysis, evidence[model], roles),
-                p_shuffled={arm: found.get(model) for arm, found in p_shuffled.items()},
-                copies_leak=analysis.copies_leak,
-            ),
-        )
-        if model in evidence
-        else Verdict(
-            model, "inconclusive", "No training of it finished, so there is nothing to compare.",
-            "Run the same command again to make what is missing.",
-        )
-        for model in analysis.models
-    )  # fmt: skip
-    return Judged(roles, evidence, p_gain, p_shuffled, verdicts, judge_overall(verdicts), resampled)
-
-
-def _correct(p_values: Mapping[str, float | None]) -> dict[str, float | None]:
-    """Correct the p of the same question asked of each model, by Holm's method."""
-    return dict(zip(p_values, adjust_holm(list(p_values.values())), strict=True))
-
-
-def _test_shuffled(
-    coded: Predictions,
-    images: pd.DataFrame,
-    analysis: Analysis,
-    roles: Roles,
-    design: TestDesign,
-    n_draws: int,
-) -> dict[str, dict[str, float | None]]:
-    """Test whether arms on shuffled labels are above chance in AUC, of each model."""
-    found: dict[str, dict[str, float | None]] = {}
-    for arm, _ in roles.shuffled:
-        of_arm = coded.select(lambda key, arm=arm: key.arm == arm)  # type: ignore[misc]
-        if not any(key.split == "test" for key in of_arm.groups):
-            continue
-        seeds = {model: analysis.list_seeds(model) for model in analysis.models}
-        evidence, _ = gather_evidence(
-            of_arm, images, design, endpoint=AUC, seeds=seeds, n_draws=n_draws
-        )
-        tests = {model: one.estimate({arm: 1}, above=CHANCE) for model, one in evidence.items()}
-        found[arm] = _correct(
-            {m: None if test is None else test.p_above() for m, test in tests.items()}
-        )
-    return found
-
-
-def _find_margin(analysis: Analysis, evidence: Evidence, roles: Roles) -> Margin:
-    """Return the margin in units of the endpoint, with its source in words."""
-    metric = METRICS[analysis.metric]
-    stated = metric.margin if analysis.margin is None else analysis.margin
-    whose = "the default margin" if analysis.margin is None else "your margin"
-    if not metric.margin_is_relative:
-        return Margin(stated, whose)
-    of_baseline = evidence.metrics[analysis.metric].values.get(roles.baseline, {}).values()
-    base = float(np.mean(list(of_baseline))) if of_baseline else 1.0
-    return Margin(
-        max(stated * base, NEGLIGIBLE),
-        f"{whose} of {format_percent(stated)} of the {metric.label} of {roles.baseline}",
-    )
 
 
 def _describe(
@@ -380,7 +159,9 @@ def _contrast(
     corrected: dict[tuple[str, str, str], float | None] = {}
     for pair in pairs:
         found = {model: estimates.get((model, *pair)) for model in analysis.models}
-        p_values = _correct({m: None if e is None else e.p_other_than() for m, e in found.items()})
+        p_values = correct_over_models(
+            {m: None if e is None else e.p_other_than() for m, e in found.items()}
+        )
         corrected |= {(model, *pair): p for model, p in p_values.items()}
     described = []
     for contrast in contrasts:

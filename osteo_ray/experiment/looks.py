@@ -7,7 +7,7 @@ from typing import Any
 import pandas as pd
 
 from osteo_ray.arms.pairs import list_primary
-from osteo_ray.experiment.comparison import Analysis
+from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.statistics.pairing import TestValues
 from osteo_ray.statistics.sequential import Decision, LookPlan, decide, plan_looks
 from osteo_ray.statistics.settings import StatisticsSettings

@@ -9,7 +9,8 @@ import pyarrow as pa
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.progress import Clock
 from osteo_ray.base.tables import read_json, read_tables, write_json, write_table
-from osteo_ray.experiment.comparison import Analysis, analyse
+from osteo_ray.experiment.analysis import Analysis
+from osteo_ray.experiment.comparison import analyse
 from osteo_ray.experiment.looks import LookTaken, describe_looks, spend_alpha
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.pipeline.compare.sweeps import Failure

@@ -8,7 +8,7 @@ import numpy as np
 import ray
 
 from osteo_ray.base.progress import Stage
-from osteo_ray.experiment.comparison import Analysis
+from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.costs import TRAINING_COST
 from osteo_ray.experiment.dataset import read_pixels
 from osteo_ray.experiment.looks import take_look

@@ -8,7 +8,7 @@ import pyarrow.compute as pc
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_table
 from osteo_ray.config.reproduce import ToleranceSettings
-from osteo_ray.experiment.comparison import Analysis
+from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.reproduction.differences import (
     compare_effects,
     compare_images,

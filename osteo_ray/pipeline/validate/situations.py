@@ -135,7 +135,8 @@ def _gain(name: str, right: str, why: str, **changes: Any) -> Situation:
 
 SITUATIONS: tuple[Situation, ...] = (
     _gain("gain", "real gain", "Masks help, and no control does."),
-    _gain("gain, folds", "real gain", "The same, cross-validated.", folds=5, n_images=2500, n_train=2000.0),
+    _gain("gain, folds", "real gain", "The same, cross-validated.", folds=5,
+          n_images=2500, n_train=2000.0),
     _gain("gain, training set unknown", "real gain", "The two-way error needs no training set.",
           n_train=None),
     _gain("gain, fixed test set", "real gain", "All seeds test the same images.", n_images=1000,

@@ -19,7 +19,8 @@ from osteo_ray.base.tables import MASKS, PIXELS, write_pixels, write_table
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.masks import cover_area, pack_mask
 from osteo_ray.data.splits.assignment import assign_splits
-from osteo_ray.experiment.comparison import Analysis, analyse
+from osteo_ray.experiment.analysis import Analysis
+from osteo_ray.experiment.comparison import analyse
 from osteo_ray.experiment.dataset import Dataset
 from osteo_ray.experiment.trials import Experiment, describe_experiment, plan_trials
 from osteo_ray.explain.superpixels import find_superpixels
