@@ -90,7 +90,7 @@ def _check_names(only: Sequence[str], known: Collection[str]) -> None:
     for name in only:
         if name not in known:
             raise InputError(
-                f"Expected --only among {', '.join(known)}, but got `{name}`."
+                f"Expected --only among {', '.join(f'`{one}`' for one in known)}, but got `{name}`."
                 + suggest(name, known)
             )
 
