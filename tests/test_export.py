@@ -17,7 +17,7 @@ import torch
 import yaml
 from PIL import Image
 
-from osteo_ray.arms.arm import ARM_NAMES
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import IMAGES, MASKS, PIXELS, SPLITS, read_json, write_json, write_table
@@ -162,7 +162,7 @@ def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("arm", ARM_NAMES)
+@pytest.mark.parametrize("arm", tuple(ARMS))
 def test_every_form_holds_what_training_saw(run: Run, tmp_path: Path, arm: str, seed: int) -> None:
     experiment = open_experiment(run)
     sets = _make_sets(Trial(MODELS[1], seed, arm), experiment, draw_pixels())
@@ -187,9 +187,9 @@ def test_every_form_holds_what_training_saw(run: Run, tmp_path: Path, arm: str, 
 
 
 def test_arms_differ(run: Run, tmp_path: Path) -> None:
-    found = [read_export(export_one(run, "npz", tmp_path / arm, arm)).images for arm in ARM_NAMES]
+    found = [read_export(export_one(run, "npz", tmp_path / arm, arm)).images for arm in ARMS]
     # Retrained on the same images.
-    assert len({images.tobytes() for images in found}) == len(ARM_NAMES) - 1
+    assert len({images.tobytes() for images in found}) == len(ARMS) - 1
 
 
 def test_masked_pixels_are_black_and_the_others_untouched(exported: dict[str, Path]) -> None:
@@ -352,7 +352,7 @@ def flatten(path: Path) -> str:
     return " ".join((path / "DATASHEET.md").read_text().split())
 
 
-@pytest.mark.parametrize("arm", ARM_NAMES)
+@pytest.mark.parametrize("arm", tuple(ARMS))
 def test_datasheet_has_every_section(run: Run, tmp_path: Path, arm: str) -> None:
     path = export_one(run, "npz", tmp_path, arm)
     text = flatten(path)

@@ -151,7 +151,7 @@ def test_plan_is_of_what_compare_would_do() -> None:
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (("--arms", "original"), "Expected lime among the arms"),
+        (("--arms", "original"), "Expected lime or lime_crossfit among the arms"),
         (("nowhere",), "does not exist"),
         (("--pilot", "nowhere"), "Expected --pilot to be a finished run"),
         (("--statistics.looks", "3", "3"), "Expected increasing looks of at least 2 seeds"),
@@ -159,7 +159,7 @@ def test_plan_is_of_what_compare_would_do() -> None:
         (("--statistics.looks", "5"), "before the last of 5 seeds, but got one after 5"),
         (
             ("--seeds", "10", "--folds", "5", "--statistics.looks", "4"),
-            "looks at multiples of 5 folds",
+            "looks after multiples of 5 seeds",
         ),
         (("--statistics.power", "0.3"), "greater than 0.5"),
         (("--statistics.disagreement", "0"), "greater than 0"),

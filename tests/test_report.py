@@ -477,7 +477,7 @@ def test_formats() -> None:
 def test_shares_chance_and_contrasts_beside_the_verdict_are_shown(page: "Reader") -> None:
     assert "33 % [11, 56]" in page.text
     assert "No share: no gain." in page.text
-    assert "with shuffled labels: accuracy +1.8 points above chance (p 0.432" in page.text
+    assert "Shuffled labels: accuracy +1.8 points above chance (p 0.432" in page.text
     assert "[\N{MINUS SIGN}4.4, +6.7]" in page.text  # the bootstrap's interval
     assert "0.52, 0.38" in page.text
     assert page.text.count("beside the verdict") >= len(MODELS)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from osteo_ray.arms.arm import ARMS
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.tables import MASKS, read_parts
 from osteo_ray.data.masks import change_masks, unpack_mask
 from osteo_ray.experiment.trials import Experiment, Trial

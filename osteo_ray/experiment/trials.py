@@ -6,7 +6,8 @@ from functools import cached_property
 
 import numpy as np
 
-from osteo_ray.arms.arm import ARMS, ORIGINAL, Target, Teacher
+from osteo_ray.arms.arm import ORIGINAL, Target, TeacherName
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.runs import Run
@@ -99,7 +100,7 @@ class Experiment:
     def first_of(self, trial: Trial) -> Trial:
         """Return the training whose classifier the arm of a trial explains or goes on from."""
         arm = ARMS.get(trial.arm)
-        teacher: Teacher = "resplit" if self.config.protocol == "paper" else "original"
+        teacher: TeacherName = "resplit" if self.config.protocol == "paper" else "original"
         if arm is not None and arm.shuffled:
             teacher = "shuffled"
         return Trial(trial.model, trial.seed, teacher)

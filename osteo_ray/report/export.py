@@ -17,7 +17,8 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from osteo_ray.arms.arm import ARMS, CHANGES, TEACHERS
+from osteo_ray.arms.arm import CHANGES, TEACHERS
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.paths import PHANTOM
@@ -364,7 +365,7 @@ def _describe_data(
     text = environment.get_template("datasheet.md").render(
         provenance=provenance,
         arm=ARMS[provenance["arm"]],
-        teachers=TEACHERS,
+        teachers={name: teacher.meaning for name, teacher in TEACHERS.items()},
         changes=CHANGES,
         source=None if config.data == PHANTOM else Path(config.data).name,
         n_images=len(content.rows),

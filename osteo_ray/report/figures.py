@@ -15,22 +15,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-ARM_LABELS = {
-    "original": "Original",
-    "original_retrained": "Original, retrained",
-    "lime": "LIME mask",
-    "lime_crossfit": "LIME mask, out of fold",
-    "lime_true_label": "LIME mask, true label",
-    "random_mask": "Random mask",
-    "other_image_mask": "Mask of another image",
-    "silhouette": "Silhouette",
-    "centre_mask": "Centre mask",
-    "mean_mask": "Mean mask",
-    "complement": "Complement",
-    "gradcam": "Grad-CAM mask",
-    "untrained_lime": "LIME mask, untrained",
-    "permuted_labels": "Shuffled labels",
-}
+from osteo_ray.arms.registry import label_arm
+
 ACCENT, INK, MUTED, RULE, BAND = "#0b5c8a", "#1c2530", "#66717d", "#d5dae0", "#eef3f7"
 PANEL_PX = 224
 _OUTLINE = (255, 176, 0)  # amber: stands out from gray for every kind of colour vision
@@ -129,7 +115,7 @@ def draw_paired(
     Returns:
         SVG as a data URI.
     """
-    x, names = np.arange(len(arms)), [ARM_LABELS.get(arm, arm).replace(" ", "\n") for arm in arms]
+    x, names = np.arange(len(arms)), [label_arm(arm).replace(" ", "\n") for arm in arms]
 
     def draw(axes: Axes, seeds: Mapping[int, Mapping[str, float]]) -> None:
         # (seeds, arms); NaN where a training is missing
@@ -242,7 +228,7 @@ def encode_picture(pixels: np.ndarray) -> str:
 def label_contrast(contrast: Mapping[str, Any]) -> str:
     """Return a contrast in words, as in `LIME mask − Original`."""
     arm, baseline = (str(contrast[key]) for key in ("arm", "baseline"))
-    return f"{ARM_LABELS.get(arm, arm)} \N{MINUS SIGN} {ARM_LABELS.get(baseline, baseline)}"
+    return f"{label_arm(arm)} \N{MINUS SIGN} {label_arm(baseline)}"
 
 
 def _find_edge(mask: np.ndarray) -> np.ndarray:

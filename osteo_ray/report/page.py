@@ -15,7 +15,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from osteo_ray.arms.arm import ARMS
+from osteo_ray.arms.arm import ORIGINAL
+from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.events import read_events
 from osteo_ray.base.mappings import list_differences
@@ -26,6 +27,7 @@ from osteo_ray.check_table.matrices import agrees, recompute
 from osteo_ray.check_table.published import PUBLISHED, PublishedRow
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.data.masks import unpack_mask
+from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report import figures
 from osteo_ray.report.reliability import draw_reliability
 from osteo_ray.report.timeline import draw_timeline, make_timeline
@@ -131,7 +133,9 @@ def _collect(run: Run) -> dict[str, Any]:
         "lower_is_better": {n for n, metric in METRICS.items() if not metric.higher_is_better},
         "shares": [row for row in comparison["shares"] if row["share"] is not None or row["note"]],
         **_read_plan(run),
-        "arm_labels": figures.ARM_LABELS,
+        "arm_labels": {name: arm.label for name, arm in ARMS.items()},
+        "baseline": ORIGINAL,
+        "verdicts": VERDICTS,
         "label_contrast": figures.label_contrast,
         "arms": {name: ARMS[name] for name in config.arms},
         "summaries": arms,
@@ -197,7 +201,7 @@ def _list_paper() -> list[dict[str, Any]]:
 
 def _find_printed(model: str, arm: str) -> PublishedRow | None:
     """Find the row of the paper's table that a model and an arm repeat, if any."""
-    data_set = {"original": "original", "lime": "new"}.get(arm)
+    data_set = dict(zip(list_presets()["paper"], ("original", "new"), strict=True)).get(arm)
     name = model.partition(".")[0].removeprefix("tf_")  # timm's tags of weights and ports
     return next((row for row in PUBLISHED if (row.data_set, row.model) == (data_set, name)), None)
 
@@ -222,7 +226,7 @@ def _pair_results(run: Run, metric: str) -> dict[str, dict[int, dict[str, float]
 
 def _count_confusions(run: Run, classes: Sequence[str], models: Sequence[str]) -> Rows:
     """Sum confusion matrices over seeds; a row per true class, of (count, share of the row)."""
-    shown = ("original", "lime")
+    shown = list_presets()["paper"]
     table = scan_table(run.predictions, _TEST & ds.field("arm").isin(shown))
     if table.num_rows == 0:
         return []
@@ -294,7 +298,7 @@ def _draw_samples(
         for row in scan_table(run.masks, of_seed & of_images & _MAIN).to_pylist()
         if row["keep_mask"]
     }
-    first = of_seed & of_images & _TEST & (ds.field("arm") == "original")
+    first = of_seed & of_images & _TEST & (ds.field("arm") == ORIGINAL)
     predicted = {
         (row["model"], row["image_id"]): max((row[f"p_{c}"], c) for c in comparison["classes"])
         for row in scan_table(run.predictions, first).to_pylist()

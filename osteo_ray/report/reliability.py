@@ -8,14 +8,15 @@ import numpy as np
 import pyarrow.dataset as ds
 from matplotlib.axes import Axes
 
+from osteo_ray.arms.registry import label_arm, list_presets
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import scan_table
-from osteo_ray.report.figures import ACCENT, ARM_LABELS, INK, MUTED, RULE, draw_grid
+from osteo_ray.report.figures import ACCENT, INK, MUTED, RULE, draw_grid
 from osteo_ray.statistics.metrics.calibration_error import N_BINS, bin_probabilities
 from osteo_ray.statistics.predictions import encode_predictions
 from osteo_ray.statistics.sample import Sample
 
-_COLOURS = {"original": MUTED, "lime": ACCENT}
+_COLOURS = dict(zip(list_presets()["paper"], (MUTED, ACCENT), strict=True))
 _RADIUS_PT = 17.0  # of a dot that stands for all images
 
 Bins = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -65,7 +66,7 @@ def _draw_arms(axes: Axes, arms: Mapping[str, Sequence[Bins]]) -> None:
         if arm in arms:
             together = tuple(np.sum(part, axis=0) for part in zip(*arms[arm], strict=True))
             means, shares, weights = _locate((together[0], together[1], together[2]))
-            axes.plot(means, shares, color=colour, lw=1.8, zorder=3, label=ARM_LABELS[arm])
+            axes.plot(means, shares, color=colour, lw=1.8, zorder=3, label=label_arm(arm))
             area = (2 * _RADIUS_PT) ** 2 * weights
             axes.scatter(means, shares, s=area, color=colour, alpha=0.55, linewidths=0, zorder=4)
     axes.set_xlim(-0.04, 1.04)

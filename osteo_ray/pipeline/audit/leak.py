@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 import ray
 
+from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
@@ -185,7 +186,7 @@ def _train(
 
 def list_trials(config: SetupConfig) -> list[Trial]:
     """Return the trainings on one kind of split."""
-    return [Trial(name, seed, "original") for name in config.models for seed in config.seed_numbers]
+    return [Trial(name, seed, ORIGINAL) for name in config.models for seed in config.seed_numbers]
 
 
 def _share_leaked(split: np.ndarray, groups: np.ndarray) -> float:
@@ -193,7 +194,7 @@ def _share_leaked(split: np.ndarray, groups: np.ndarray) -> float:
 
 
 def _list_done(experiment: Experiment, model: str) -> list[Place]:
-    trials = [Trial(model, seed, "original") for seed in experiment.config.seed_numbers]
+    trials = [Trial(model, seed, ORIGINAL) for seed in experiment.config.seed_numbers]
     return [experiment.path_of(trial) for trial in trials if experiment.is_done(trial)]
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
 from osteo_ray.explain.jobs import Explainable, list_kinds, read_done
 from osteo_ray.explain.registry import find_explainer
@@ -65,7 +66,7 @@ def _describe_job(
     model, seed = job.teacher.model, job.teacher.seed
     path = experiment.path_of(job.teacher)
     # The one whose masks are the paper's; the others only serve a control.
-    is_main = job == MaskJob(experiment.first_of(Trial(model, seed, "lime")))
+    is_main = job == MaskJob(experiment.first_of(Trial(model, seed, ORIGINAL)))
     targets = None
     if job.target == "true":
         numbers = np.searchsorted(experiment.classes, experiment.labels)

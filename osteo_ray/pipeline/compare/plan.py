@@ -5,7 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from osteo_ray.arms.arm import list_primary
+from osteo_ray.arms.pairs import list_primary
+from osteo_ray.arms.registry import ARMS, find_roles
+from osteo_ray.arms.roles import Candidate
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run, open_run
 from osteo_ray.base.tables import read_json
@@ -150,7 +152,8 @@ def state_plan(config: CompareConfig, parts: Parts, positive_share: float) -> st
 def _name_primary(arms: Sequence[str]) -> tuple[str, str]:
     primary = list_primary(arms)
     if not primary:
-        raise ValueError(f"Expected lime among the arms, but got {', '.join(arms)}.")
+        known = " or ".join(find_roles(ARMS, Candidate))
+        raise ValueError(f"Expected {known} among the arms, but got {', '.join(arms)}.")
     return primary[0]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from osteo_ray.arms.arm import list_primary
+from osteo_ray.arms.pairs import list_primary
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.mappings import hash_settings, list_differences
 from osteo_ray.base.paths import PHANTOM, name_source

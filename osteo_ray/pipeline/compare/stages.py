@@ -200,7 +200,13 @@ def _run_looks(
         predictions = encode_predictions(
             gather_predictions(finished), analysis.classes, analysis.positive_class
         )
-        look = take_look(compute_results(predictions), analysis, whole.config, number)
+        look = take_look(
+            compute_results(predictions),
+            analysis,
+            whole.config.statistics,
+            n_planned=whole.config.seeds,
+            number=number,
+        )
         finished = replace(finished, looks=(*finished.looks, look))
         for model, decision in look.decisions.items():
             said = "too few seeds are complete" if decision is None else decision.reason

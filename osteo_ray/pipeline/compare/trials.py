@@ -7,7 +7,7 @@ from dataclasses import asdict
 import numpy as np
 import pyarrow as pa
 
-from osteo_ray.arms.arm import ARMS
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.storage import remove_tree, write_whole
 from osteo_ray.base.tables import write_table
 from osteo_ray.data.splits.assignment import SPLIT_NAMES
