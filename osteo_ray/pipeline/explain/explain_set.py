@@ -22,6 +22,7 @@ from osteo_ray.explain.jobs import (
     summarize_explanations,
 )
 from osteo_ray.explain.registry import find_explainer
+from osteo_ray.pipeline.explain.carrying import carry_code
 from osteo_ray.pipeline.explain.checkpoint_check import check_checkpoint
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
 from osteo_ray.pipeline.explain.prepare_set import (
@@ -69,9 +70,9 @@ def _explain_set(
         resources = ResourceSettings(**config.resources.model_dump())
         plan = plan_resources(resources, progress.say)
         if not run.config.exists():
-            check = check_checkpoint.remote(
-                subject.path, find_explainer(config.method)(config.lime)
-            )
+            explainer = find_explainer(config.method)(config.lime)
+            carry_code([explainer])
+            check = check_checkpoint.remote(subject.path, explainer)
             with (
                 progress.following() as report,
                 watch("read images", resources.stall_timeout) as beat,
