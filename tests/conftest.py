@@ -1,20 +1,28 @@
-"""What several test modules share."""
+"""Fixtures that several test modules share, and the order in which the workers take the tests."""
 
 import logging
 import os
+import shutil
 import signal
 from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
 from ray_heads import Head, start_head
 
-# One thread: the nets of the tests are small, and many threads wait on each other. Read once, when
-# NumPy and PyTorch are first imported.
+if TYPE_CHECKING:
+    from osteo_ray.base.runs import Run
+    from osteo_ray.pipeline.compare.stages import Outcome
+
+# One thread: the networks of the tests are small, and many threads only wait for each other. These
+# variables are read once, when NumPy and PyTorch are first imported.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
 
-# Tests send Ctrl-C to programs they start; a script's `pytest &` would have them ignore it.
+# Some tests send Ctrl-C to programs that they start. Programs started by a script's `pytest &`
+# would inherit that it is ignored.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # The same examples in every run, however busy the machine.
@@ -22,9 +30,37 @@ settings.register_profile("osteo_ray", deadline=None, derandomize=True)
 settings.load_profile("osteo_ray")
 
 
+@pytest.hookimpl(tryfirst=True)  # before `-m` chooses by marks, and before xdist reads groups
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Group the tests for `--dist loadgroup`; a group runs on one worker, in order.
+
+    Tests that use the cluster of this session are one group, so that only one worker starts it.
+    Tests that start a cluster, a head or a command of their own are a second group, which runs
+    beside the first. Of all others, those of a module are a group. The two groups with Ray take
+    longest, so they come first; the workers that are free take the other modules.
+    """
+    for item in items:
+        if "local_ray" in getattr(item, "fixturenames", ()):
+            item.add_marker("ray")
+            group = "session cluster"
+        elif item.get_closest_marker("ray") or item.get_closest_marker("faults"):
+            group = "own clusters"
+        else:
+            group = item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+    first = ("session cluster", "own clusters")
+    items.sort(key=lambda item: _name_group(item) not in first)
+
+
+def _name_group(item: pytest.Item) -> str:
+    marker = item.get_closest_marker("xdist_group")
+    assert marker is not None
+    return str(marker.args[0])
+
+
 @pytest.fixture(scope="session")
 def local_ray(s3_keys: None) -> Iterator[None]:
-    """A Ray cluster of this machine with two CPUs; one for all tests, as workers start slowly."""
+    """A Ray cluster of two CPUs on this machine; one for the session, as workers start slowly."""
     import ray
 
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"
@@ -33,19 +69,38 @@ def local_ray(s3_keys: None) -> Iterator[None]:
     ray.shutdown()
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="session")
 def head() -> Iterator[Head]:
-    """A Ray head that wants a token, in processes of its own."""
+    """A Ray head of two CPUs that requires a token, in processes of its own."""
     with start_head() as started:
         yield started
 
 
 @pytest.fixture(scope="session")
+def finished(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> "Iterator[Outcome]":
+    """A finished comparison with the settings `tiny_runs.TINY`, for tests that only read it."""
+    from tiny_runs import configure, list_times, run_quietly
+
+    outcome = run_quietly(configure(tmp_path_factory.mktemp("finished") / "tiny"))
+    before = list_times(outcome.run.root)
+    yield outcome
+    assert list_times(outcome.run.root) == before, "a test changed the run that all tests share"
+
+
+@pytest.fixture
+def finished_copy(finished: "Outcome", tmp_path: Path) -> "Run":
+    """A copy of the finished comparison, for tests that change or extend it."""
+    from osteo_ray.base.runs import Run
+
+    return Run(Path(shutil.copytree(str(finished.run.root), tmp_path / "runs" / "copy")))
+
+
+@pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
-    """Address of a server that speaks S3."""
+    """The address of a server that speaks S3."""
     from moto.server import ThreadedMotoServer
 
-    # Its thread's line for every request would end in the logs that tests look into.
+    # Its thread writes a line for every request, which would end up in the logs that tests read.
     logging.getLogger("werkzeug").setLevel(logging.ERROR)
 
     server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
@@ -57,7 +112,7 @@ def s3_server() -> Iterator[str]:
 
 @pytest.fixture(scope="session")
 def s3_keys() -> Iterator[None]:
-    """Keys to the server, in the environment, which workers inherit as Ray starts."""
+    """The server's keys in the environment, from which workers inherit them when Ray starts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("AWS_ACCESS_KEY_ID", "key")
         patch.setenv("AWS_SECRET_ACCESS_KEY", "secret")

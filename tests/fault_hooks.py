@@ -128,7 +128,7 @@ def _patch_ingest(module: ModuleType) -> None:
 
 
 _PATCHES: dict[str, Callable[[ModuleType], None]] = {
-    "osteo_ray.pipeline.compare.trials": _patch_trials,
+    "osteo_ray.pipeline.compare.one_trial": _patch_trials,
     "osteo_ray.pipeline.ingest.blocks": _patch_ingest,
     "osteo_ray.pipeline.explain.actor": _patch_explainer,
 }

@@ -33,7 +33,7 @@ from osteo_ray.arms.roles import Baseline, Candidate, Control, Oracle, SanityChe
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, read_table, write_json, write_table
-from osteo_ray.config.build import build_config
+from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.experiment.comparison import Analysis, analyse
 from osteo_ray.experiment.costs import Parts, count_work
 from osteo_ray.experiment.dataset import read_pixels
@@ -374,7 +374,7 @@ def test_own_arm_is_run_judged_and_reported(own: Arm, tmp_path: Path) -> None:
     stored = read_json(run.comparison)
     arms = [*dict.fromkeys(row["arm"] for row in stored["arms"]), OWN.name]
     experiment = open_old(run, arms=arms)
-    pixels = read_pixels(run, experiment.image_ids.tolist(), experiment.config.image_size)
+    pixels = read_pixels(run, experiment.image_ids.tolist(), experiment.settings.image_size)
     run_in_process(experiment, pixels)
 
     # It shows the random masks of other images of the same part of the split.
@@ -404,7 +404,7 @@ def test_own_arm_is_run_judged_and_reported(own: Arm, tmp_path: Path) -> None:
 
     write_json(run.comparison, comparison)
     write_table(run.results, type(known).from_pandas(results, preserve_index=False))
-    run.config.write_text(yaml.safe_dump(experiment.config.model_dump(mode="json")))
+    run.config.write_text(yaml.safe_dump({**read_yaml(run.config), "arms": arms}))
     page = write_report(run).read_text(encoding="utf-8")
     assert f"<b>{OWN.label}</b>: {OWN.meaning}." in page
     assert page.count(OWN.label) > 2

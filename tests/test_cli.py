@@ -88,7 +88,7 @@ def test_out_that_is_not_a_run(capfd, tmp_path: Path) -> None:
 
 
 def test_report_of_no_run(capfd, tmp_path: Path) -> None:
-    assert "holds no comparison.json" in fail(capfd, "report", str(tmp_path))
+    assert "comparison.json is missing" in fail(capfd, "report", str(tmp_path))
 
 
 def test_phantoms_are_not_written_over_files(capfd, tmp_path: Path) -> None:

@@ -1,6 +1,5 @@
-"""The whole job on tiny phantoms, on a real local Ray."""
+"""Whole comparisons of tiny phantoms on a real local Ray cluster."""
 
-import io
 import json
 import re
 import shutil
@@ -9,66 +8,32 @@ import subprocess
 import sys
 import time
 import urllib.request
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 import ray
-from rich.console import Console
+from tiny_runs import ARMS, SEEDS, TINY_FLAGS, configure, run_quietly
 
 from osteo_ray.arms import registry
 from osteo_ray.base.errors import LeakError
 from osteo_ray.base.events import read_events
-from osteo_ray.base.mappings import merge_settings
-from osteo_ray.base.progress import JobProgress
 from osteo_ray.base.runs import Run
-from osteo_ray.config.build import build_config
-from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.experiment.dataset import read_dataset, read_pixels
 from osteo_ray.experiment.trials import describe_experiment, plan_trials
-from osteo_ray.pipeline.compare.stages import compare
 
 pytestmark = pytest.mark.ray
 
-ARMS = ["lime", "original", "random_mask", "silhouette"]
-TINY = {
-    "models": ["test_byobnet"],
-    "arms": ARMS,
-    "crossfit_folds": 2,
-    "seeds": 2,
-    "image_size": 32,
-    "training": {"epochs": 2},
-    "lime": {"samples": 12, "top_k": 2},
-    "phantom": {"n_images": 48, "size_px": 48},
-}
-TINY_FLAGS = [
-    *("--models", "test_byobnet", "--seeds", "2", "--image-size", "32", "--epochs", "2"),
-    *("--arms", *ARMS, "--crossfit-folds", "2"),
-    *("--lime-samples", "12", "--lime.top-k", "2"),
-    *("--phantom.n-images", "48", "--phantom.size-px", "48"),
-]
-
-
-def tiny_config(out: Path, **settings: object) -> CompareConfig:
-    return build_config(merge_settings({**TINY, "out": str(out)}, settings))
-
-
-def run_quietly(config: CompareConfig):
-    return compare(config, JobProgress(Console(file=io.StringIO())))
-
-
-@pytest.fixture(scope="module")
-def finished(local_ray: None, tmp_path_factory: pytest.TempPathFactory):
-    """A finished comparison of one model, two seeds and all arms."""
-    return run_quietly(tiny_config(tmp_path_factory.mktemp("runs") / "whole"))
+SPLITS = ("validation", "test")
 
 
 def test_every_planned_trial_is_in_every_table(finished) -> None:
     assert finished.failures == []
     results = pd.read_parquet(finished.run.results)
-    planned = {(seed, arm, split) for seed in (0, 1) for arm in ARMS for split in SPLITS}
+    planned = {(seed, arm, split) for seed in SEEDS for arm in ARMS for split in SPLITS}
     assert set(zip(results["seed"], results["arm"], results["split"], strict=True)) == planned
     predictions = pd.read_parquet(finished.run.predictions)
     splits = pd.read_parquet(finished.run.splits)
@@ -77,9 +42,6 @@ def test_every_planned_trial_is_in_every_table(finished) -> None:
         assert sorted(part["image_id"]) == sorted(expected)
     shares = predictions[["p_normal", "p_osteoporosis"]].to_numpy()
     np.testing.assert_allclose(shares.sum(1), 1, atol=1e-9)
-
-
-SPLITS = ("validation", "test")
 
 
 def test_each_training_and_explanation_is_an_event(finished) -> None:
@@ -123,7 +85,7 @@ def test_mlflow_holds_the_comparison_and_each_training(finished, tmp_path: Path)
     shutil.copytree(finished.run.root, run.root)
     times = _list_times(run)
     for _ in range(2):  # the second finds everything there
-        assert run_quietly(tiny_config(run.root, mlflow="local")).untracked is None
+        assert run_quietly(configure(run.root, mlflow="local")).untracked is None
     assert _list_times(run) == times
     client = MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
     (group,) = [one for one in client.search_experiments() if one.name == "osteo_ray"]
@@ -145,11 +107,13 @@ def test_mlflow_holds_the_comparison_and_each_training(finished, tmp_path: Path)
     assert files == {"report.html", "comparison.json"}
 
 
-def test_without_its_store_mlflow_is_told_and_nothing_lost(finished, tmp_path: Path) -> None:
-    run = Run(tmp_path / "run")
-    shutil.copytree(finished.run.root, run.root)
-    (tmp_path / "mlflow.db").mkdir()  # no database can be there
-    outcome = run_quietly(tiny_config(run.root, mlflow="local"))
+def test_without_its_store_mlflow_is_told_and_nothing_lost(
+    finished, finished_copy: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("mlflow.store.db.utils.MAX_RETRY_COUNT", 1)  # of 10, which take 100 s
+    run = finished_copy
+    (run.root.parent / "mlflow.db").mkdir()  # no database can be there
+    outcome = run_quietly(configure(run.root, mlflow="local"))
     assert outcome.untracked is not None
     assert "unable to open database file" in outcome.untracked
     assert outcome.comparison == finished.comparison
@@ -194,24 +158,28 @@ def _list_times(run: Run) -> dict[Path, int]:
 
 
 def test_arms_added_later_are_all_that_is_computed_and_equal_plain_loops(
-    finished, tmp_path: Path
+    finished_copy: Run, tmp_path: Path
 ) -> None:
     import torch
 
     from osteo_ray.pipeline.compare.in_process import run_in_process
 
-    run = Run(tmp_path / "more")
-    shutil.copytree(finished.run.root, run.root)
-    before = _list_times(run)
+    run = finished_copy
+    before, computed = _list_times(run), _count_computed(run)
     more = {"arms": ["full"], "seeds": 1}
-    outcome = run_quietly(tiny_config(run.root, **more))
+    outcome = run_quietly(configure(run.root, **more))
     assert outcome.failures == []
     assert {path: path.stat().st_mtime_ns for path in before} == before
+    trained = _count_computed(run) - computed
+    assert trained.pop("explanations") > 0
+    there = {path.parent for path in run.trials.rglob("predictions.parquet")}
+    added = {str(path.relative_to(run.trials)) for path in there} - set(computed)
+    assert trained == Counter(added)
     assert {row["arm"] for row in outcome.comparison["arms"]} == set(registry.ARMS)
     assert outcome.comparison["judged"] == "lime_crossfit"
     assert json.loads(run.plan.read_text())[-1]["results_seen"] is True
     assert "The plan was changed after results had been seen" in run.report.read_text()
-    config = tiny_config(run.root, **more)
+    config = configure(run.root, **more)
     data = read_dataset(run, config)
     plain = describe_experiment(Run(tmp_path / "plain"), config, data)
     shutil.copytree(run.pixels, plain.run.pixels)
@@ -229,16 +197,28 @@ def test_arms_added_later_are_all_that_is_computed_and_equal_plain_loops(
         )
 
 
-def test_a_rerun_computes_nothing_again(finished) -> None:
-    before = _list_times(finished.run)
-    again = run_quietly(tiny_config(finished.run.root))
+def _count_computed(run: Run) -> Counter[str]:
+    """Count the trainings and explanations of all jobs of a run, whether or not they were kept."""
+    lines = [line for job in read_events(run.logs) for line in job]
+    counts = Counter(line["trial"] for line in lines if line["event"] == "training done")
+    counts["explanations"] = sum(
+        line["images"] for line in lines if line["event"] == "images explained"
+    )
+    return counts
+
+
+def test_a_rerun_computes_nothing_again(finished, finished_copy: Run) -> None:
+    before = _list_times(finished_copy)
+    computed = _count_computed(finished_copy)
+    again = run_quietly(configure(finished_copy.root))
+    assert len(read_events(finished_copy.logs)) == 2
+    assert _count_computed(finished_copy) == computed
     assert again.comparison == finished.comparison
     assert {path: path.stat().st_mtime_ns for path in before} == before
 
 
-def test_a_split_that_tears_copies_apart_is_refused(finished, tmp_path: Path) -> None:
-    torn = tmp_path / "torn"
-    shutil.copytree(finished.run.root, torn)
+def test_a_split_that_tears_copies_apart_is_refused(finished_copy: Run) -> None:
+    torn = finished_copy.root
     groups = pd.read_parquet(torn / "images.parquet").set_index("image_id")["group"]
     splits = pd.read_parquet(torn / "splits.parquet")
     first = splits[splits["seed"] == 0]
@@ -247,18 +227,17 @@ def test_a_split_that_tears_copies_apart_is_refused(finished, tmp_path: Path) ->
     splits.loc[row, "split"] = "test" if splits.loc[row, "split"] != "test" else "train"
     splits.to_parquet(torn / "splits.parquet")
     with pytest.raises(LeakError, match="1 group of images"):
-        run_quietly(tiny_config(torn))
+        run_quietly(configure(torn))
 
 
-def test_a_failed_trial_is_reported_and_the_others_finish(finished, tmp_path: Path) -> None:
-    broken = tmp_path / "broken"
-    shutil.copytree(finished.run.root, broken)
+def test_a_failed_trial_is_reported_and_the_others_finish(finished_copy: Run) -> None:
+    broken = finished_copy.root
     seed_folder = broken / "trials" / "test_byobnet" / "seed-1"
     shutil.rmtree(seed_folder)
     seed_folder.write_text("a file where a folder must be: nothing of seed 1 can be stored")
     lime = next((broken / "trials" / "test_byobnet" / "seed-0").glob("lime-*"))
     shutil.rmtree(lime)  # one of the others, which must be trained again
-    outcome = run_quietly(tiny_config(broken, resources={"max_retries": 0}))
+    outcome = run_quietly(configure(broken, resources={"max_retries": 0}))
     reasons = {str(failure.trial): failure.reason for failure in outcome.failures}
     assert len(reasons) == 4
     assert "File exists" in reasons["test_byobnet, seed 1, original"]
@@ -268,21 +247,11 @@ def test_a_failed_trial_is_reported_and_the_others_finish(finished, tmp_path: Pa
     assert "missing" in outcome.comparison["verdict"]["reason"]
 
 
-def test_other_seed_other_result_same_seed_same_result(finished, tmp_path: Path) -> None:
-    repeat = run_quietly(tiny_config(tmp_path / "repeat", seeds=1, arms=["original"]))
-    first = pd.read_parquet(repeat.run.predictions)
+def test_seeds_differ_in_their_predictions(finished) -> None:
     stored = pd.read_parquet(finished.run.predictions)
-    same = stored[(stored["seed"] == 0) & (stored["arm"] == "original")].reset_index(drop=True)
-    pd.testing.assert_frame_equal(first, same, check_exact=True)
-    other = stored[(stored["seed"] == 1) & (stored["arm"] == "original")]
-    assert not np.isin(other["p_normal"], first["p_normal"]).any()
-
-
-def test_two_workers_train_through_ray_train(local_ray: None, tmp_path: Path) -> None:
-    config = tiny_config(tmp_path / "wide", seeds=1, arms=["original"], resources={"workers": 2})
-    outcome = run_quietly(config)
-    assert outcome.failures == []
-    assert len(pd.read_parquet(outcome.run.predictions)) > 0
+    stored = stored[stored["arm"] == "original"]
+    first, second = (stored[stored["seed"] == seed] for seed in SEEDS)
+    assert not np.isin(second["p_normal"], first["p_normal"]).any()
 
 
 def start_command(out: Path) -> "subprocess.Popen[str]":
@@ -312,18 +281,30 @@ def wait_for(process: "subprocess.Popen[str]", folder: Path, pattern: str) -> No
         time.sleep(0.05)
 
 
-@pytest.mark.parametrize(
-    "moment", ["pixels/part-*.parquet", "trials/**/model.safetensors", "masks/**/part-*.parquet"]
-)
-def test_killed_and_run_again_ends_as_if_undisturbed(finished, tmp_path: Path, moment: str) -> None:
-    out = tmp_path / "killed"
-    process = start_command(out)
-    wait_for(process, out, moment)
-    process.kill()
-    process.communicate()
-    assert not (out / "comparison.json").exists()
-    done = {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
-    again = run_quietly(tiny_config(out))
+def test_stopped_at_each_stage_and_run_again_ends_as_if_undisturbed(
+    finished, tmp_path: Path
+) -> None:
+    """Kill the command, interrupt it, kill it again; each start takes up what the last one left."""
+    out = tmp_path / "stopped"
+    done: dict[Path, int] = {}
+    for moment, sent in (
+        ("pixels/part-*.parquet", signal.SIGKILL),
+        ("trials/**/model.safetensors", signal.SIGINT),
+        ("masks/**/part-*.parquet", signal.SIGKILL),
+    ):
+        process = start_command(out)
+        wait_for(process, out, moment)
+        process.send_signal(sent)
+        printed, _ = process.communicate(timeout=90)
+        assert not (out / "comparison.json").exists()
+        if sent == signal.SIGINT:
+            assert process.returncode == 2
+            assert "the same command goes on from there" in " ".join(printed.split())
+            assert "Traceback" not in printed
+        assert {path: path.stat().st_mtime_ns for path in done} == done
+        done = {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}
+    assert done
+    again = run_quietly(configure(out))
     assert {path: path.stat().st_mtime_ns for path in done} == done
     assert again.comparison == finished.comparison
     pd.testing.assert_frame_equal(
@@ -337,14 +318,3 @@ def test_killed_and_run_again_ends_as_if_undisturbed(finished, tmp_path: Path, m
         for run in (again.run, finished.run)
     ]
     pd.testing.assert_frame_equal(*masks, check_exact=True)
-
-
-def test_interrupted_by_the_user_says_how_to_go_on(tmp_path: Path) -> None:
-    out = tmp_path / "interrupted"
-    process = start_command(out)
-    wait_for(process, out, "trials/**/model.safetensors")
-    process.send_signal(signal.SIGINT)
-    printed, _ = process.communicate(timeout=90)
-    assert process.returncode == 2
-    assert "the same command goes on from there" in " ".join(printed.split())
-    assert "Traceback" not in printed

@@ -562,10 +562,11 @@ def test_kinds_that_an_old_run_lacks_are_made_as_the_earlier_version_did(tmp_pat
         table = pq.read_table(part)
         write_table(part, table.filter(pc.equal(table["kind"], "lime")))
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    (planned,) = list_explanations(experiment, [Trial("test_byobnet", 0, "random_mask")])
-    assert planned.n_done == 0
-    settings = experiment.config.lime
-    plan = plan_job([planned.explainable], settings, n_classes=2, image_size=48)
+    trial = Trial("test_byobnet", 0, "random_mask")
+    (planned,) = list_explanations(experiment, [trial]).values()
+    assert planned.pending == planned.wanted
+    settings = experiment.settings.lime
+    plan = plan_job([planned], settings, n_classes=2, image_size=48)
     actor = ExplainingActor(plan)
     for part in list_parts(run.pixels):
         n_rows = pq.read_metadata(part).num_rows
@@ -595,7 +596,7 @@ def test_kinds_follow_from_the_arms(tmp_path: Path) -> None:
     def list_all(*arms: str) -> dict[str, tuple[str, ...]]:
         trials = [Trial(MODEL, 0, arm) for arm in arms]
         jobs = list_explanations(experiment, trials)
-        return {job.job.teacher.arm: job.explainable.kinds for job in jobs}
+        return {job.teacher.arm: planned.kinds for job, planned in jobs.items()}
 
     assert list_all("lime") == {"original": list_kinds("lime")}
     assert list_all("random_mask") == {"original": list_kinds("lime")}

@@ -64,13 +64,11 @@ def log(tmp_path: Path) -> Log:
     return Log(tmp_path / "log")
 
 
-def begin(reference: Experiment, root: Path, *parts: str, **resources: Any) -> Experiment:
+def begin(reference: Experiment, root: Path, *parts: str, workers: int = 1) -> Experiment:
     """Make a run of which only some parts are there, copied from the reference."""
-    config = reference.config
-    config = config.model_copy(update={"resources": config.resources.model_copy(update=resources)})
     for part in ("pixels", *parts):
         shutil.copytree(reference.run.root / part, root / part)
-    return replace(reference, run=Run(root), config=config)
+    return replace(reference, run=Run(root), settings=replace(reference.settings, workers=workers))
 
 
 def kill(event: Any) -> None:
@@ -229,7 +227,7 @@ def test_worker_of_a_wide_training_killed(cluster, reference, log: Log, tmp_path
 
 def test_processes_that_hang_end_the_stage(cluster, reference, log: Log, tmp_path: Path) -> None:
     whole, pixels = reference
-    experiment = begin(whole, tmp_path / "run", stall_timeout=60)
+    experiment = begin(whole, tmp_path / "run")
     trials, _ = plan_trials(experiment)
 
     def hang(event: Any) -> None:
@@ -239,7 +237,7 @@ def test_processes_that_hang_end_the_stage(cluster, reference, log: Log, tmp_pat
     with connected(cluster, log, FAULT_PAUSE_S="1"):
         saboteur.start()
         with pytest.raises(IncompleteError) as raised:
-            train(experiment, trials, pixels)
+            train(experiment, trials, pixels, stall_timeout=60)
     said = str(raised.value)
     assert "Nothing was computed for 60 s, during: sweep. The cluster has" in said
     assert "0 of 2 CPUs are free" in said

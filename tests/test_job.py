@@ -1,9 +1,12 @@
-"""`ray job submit` against a real head with token authentication, in processes of its own."""
+"""`ray job submit` to a real head that requires a token and runs in processes of its own."""
 
 import itertools
 import json
 import re
 import shlex
+import subprocess
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -20,10 +23,32 @@ SMALLEST = (
 )
 
 
+@dataclass(frozen=True)
+class Jobs:
+    """Two jobs that ran beside each other: one that can finish, and one with an unknown arm."""
+
+    run: Path
+    good: "subprocess.CompletedProcess[str]"
+    mistaken_run: Path
+    mistaken: "subprocess.CompletedProcess[str]"
+
+
+@pytest.fixture(scope="module")
+def jobs(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
+    runs = [tmp_path_factory.mktemp("jobs") / "run" for _ in range(2)]
+    flags = (("--seeds", "2", *SMALLEST), ("--arms", "original", "lmie"))
+    with ThreadPoolExecutor() as pool:
+        ended = [
+            pool.submit(head.submit, "--out", str(run), *words)
+            for run, words in zip(runs, flags, strict=True)
+        ]
+        good, mistaken = (one.result() for one in ended)
+    return Jobs(runs[0], good, runs[1], mistaken)
+
+
 @pytest.mark.ray
-def test_job_finishes_and_holds_every_planned_trial(head: Head, tmp_path: Path) -> None:
-    run = tmp_path / "run"
-    job = head.submit("--out", str(run), "--seeds", "2", *SMALLEST)
+def test_job_finishes_and_holds_every_planned_trial(jobs: Jobs) -> None:
+    job, run = jobs.good, jobs.run
     assert job.returncode == 0, job.stdout
     assert f"Report: {run / 'report.html'}" in job.stdout.replace("\n", "")
     assert (run / "report.html").stat().st_size > 0
@@ -34,14 +59,14 @@ def test_job_finishes_and_holds_every_planned_trial(head: Head, tmp_path: Path) 
 
 
 @pytest.mark.ray
-def test_job_with_an_unknown_arm_fails_and_says_so(head: Head, tmp_path: Path) -> None:
-    job = head.submit("--out", str(tmp_path / "run"), "--arms", "original", "lmie")
+def test_job_with_an_unknown_arm_fails_and_says_so(jobs: Jobs) -> None:
+    job = jobs.mistaken
     assert job.returncode == 1
     assert "failed with exit code 2" in job.stdout
     said = " ".join(job.stdout.replace("│", " ").split())  # out of the box that the parser draws
     assert "got `lmie`" in said
     assert "Did you mean `lime`?" in said
-    assert not (tmp_path / "run").exists()
+    assert not jobs.mistaken_run.exists()
 
 
 @pytest.mark.parametrize(

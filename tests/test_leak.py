@@ -1,6 +1,7 @@
-"""What copies are worth: splits of equal size, and the whole audit on a tiny set."""
+"""How much copies inflate accuracy: splits of equal size, and the whole audit of a tiny set."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from unittest.mock import Mock
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from osteo_ray.base.errors import IncompleteError
-from osteo_ray.base.lock import hold
+from osteo_ray.base.lock import Holder, hold
 from osteo_ray.base.storage import LOCK
 from osteo_ray.commands.main import main
 from osteo_ray.data.splits.assignment import SPLIT_NAMES
@@ -55,10 +56,13 @@ def test_audit_measures_what_copies_are_worth(
     out = tmp_path / "audit"
     with monkeypatch.context() as patch:  # cut off in training: what was found is there
         patch.setattr(
-            "osteo_ray.pipeline.audit.audits.measure_leak", Mock(side_effect=IncompleteError)
+            "osteo_ray.pipeline.audit.audit_set.measure_leak", Mock(side_effect=IncompleteError)
         )
         assert main(["audit", "--out", str(out), *FLAGS]) == 1
     assert "leak" not in json.loads((out / "audit.json").read_text())
+    page = (out / "audit.html").read_text()
+    assert "likeness" in page
+    assert "How much copies inflate accuracy" not in page
     assert main(["audit", "--out", str(out), *FLAGS]) == 3  # there are copies
     printed = capfd.readouterr().out
     assert "with copies across the split" in printed
@@ -72,7 +76,7 @@ def test_audit_measures_what_copies_are_worth(
     assert sum(map(len, found["copies"])) == 60 - found["n_radiographs"] + len(found["copies"])
     images = pd.read_parquet(out / "images.parquet")
     assert images["copies"].nunique() == found["n_radiographs"]
-    assert "What the copies are worth" in (out / "audit.html").read_text()
+    assert "How much copies inflate accuracy" in (out / "audit.html").read_text()
     assert not list(tmp_path.glob(".audit*"))  # nothing is left beside it
 
     trained = {path: path.stat().st_mtime_ns for path in (out / "leak" / "trials").rglob("*.*")}
@@ -98,7 +102,9 @@ def test_two_audits_do_not_write_to_one_place(local_ray: None, tmp_path: Path, c
         assert "no other process works on" in " ".join(capfd.readouterr().err.split())
         assert [path.name for path in out.iterdir()] == [LOCK]
     out.mkdir(exist_ok=True)
-    (out / LOCK).write_text("")  # as a process that was killed at the very start leaves it
+    # As a process of this machine that was killed at the very start leaves it.
+    gone = replace(Holder.describe_self(), pid=2**22 + 1, started="1")
+    (out / LOCK).write_text(gone.write())
     assert main(command) in (0, 3)
     assert "audit.html" in {path.name for path in out.iterdir()}
     assert not (out / LOCK).exists()

@@ -110,9 +110,9 @@ LATE_NODE = """
 import threading, time
 import ray
 from clusters import add_node, start_cluster
-from osteo_ray.cluster import plan_resources
-from osteo_ray.config.groups import ResourceSettings
 from osteo_ray.base.errors import InputError
+from osteo_ray.cluster.connection import plan_resources
+from osteo_ray.cluster.settings import ResourceSettings
 
 with start_cluster() as cluster:
     ray.init(address=cluster.address, log_to_driver=False)

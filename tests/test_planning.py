@@ -251,7 +251,7 @@ def test_work_is_that_of_the_trials_that_are_planned(
     parts = Parts(*(float(np.sum(experiment.splits[0] == name)) for name in SPLIT_NAMES))
     work = count_work(
         n_models=1, n_seeds=1, arms=arms, parts=parts, epochs=1, samples=1,
-        crossfit_folds=experiment.config.crossfit_folds, protocol=protocol,
+        crossfit_folds=experiment.settings.crossfit_folds, protocol=protocol,
     )  # fmt: skip
     assert work.n_trainings == len(trained)
     assert work.n_explanations == sum(int(images.sum()) for images in explained.values())

@@ -35,13 +35,7 @@ from osteo_ray.commands.compare_tables import show_comparison
 from osteo_ray.config.build import build_config
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.report.figures import PANEL_LABELS, draw_forest, draw_paired, draw_panels
-from osteo_ray.report.page import (
-    format_duration,
-    format_p,
-    format_points,
-    format_score,
-    write_report,
-)
+from osteo_ray.report.page import write_report
 from osteo_ray.report.reliability import draw_reliability
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
@@ -292,7 +286,7 @@ def test_page_shows_all_metrics_and_each_seed(page: Reader) -> None:
     text = _space_cells(page.page)
     for expected in (
         "Balanced accuracy 0.812 ± 0.032 0.701 to 0.924",
-        "Brier score and Calibration error: less is better",
+        "Brier score and Calibration error: lower is better",
         "AUC – 1 – 1 – 1 – 1",
         "1 Undefined for every seed.",
         "at a prevalence of the test images’ own",
@@ -334,11 +328,14 @@ def test_reliability_compares_original_and_lime(run: Run) -> None:
 def test_terminal_shows_arms_and_contrasts() -> None:
     text = io.StringIO()
     comparison = make_comparison()
-    show_comparison(Console(file=text, width=100), comparison)
+    show_comparison(Console(file=text, width=100), comparison | {"alpha": 0.0123})
     lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
     assert "arm accuracy ± sd sens. spec. AUC Brier calib." in lines
     assert lines.count("random_mask 0.812 ± 0.032 0.812 0.812 – 0.812 0.812") == len(MODELS)
-    assert any(line.startswith("lime − original -0.021") for line in lines)
+    assert any(line.startswith("lime − original −0.021 −0.300 … +0.258 0.025") for line in lines)
+    assert "contrast mean 98.8 % interval p (Holm)" in lines
+    share = f"{MODELS[0]}: random_mask accounts for 33 % of the gain (98.8 % interval 11 % … 56 %)"
+    assert share in lines
     three = comparison | {"classes": ["a", "b", "c"], "arms": comparison["arms"][:1]}
     text = io.StringIO()
     show_comparison(Console(file=text, width=100), three)
@@ -399,7 +396,7 @@ def test_run_with_the_least_is_reported(run: Run) -> None:
 
     change_comparison(run, empty)
     page = read_page(run)
-    assert "none made" in page.text
+    assert "not available" in page.text
     assert sum((picture["alt"] or "").startswith("Original") for picture in page.pictures) == 8
 
 
@@ -429,6 +426,7 @@ def test_plots_keep_text_as_text() -> None:
     forest = decode(draw_forest([contrast], margin=0.03, alpha=0.05))
     assert "$a_b$ &lt;i&gt;" in forest
     assert "LIME mask − Original" in forest
+    assert "−2.1  [−30.0, +25.8]" in forest
     paired = decode(draw_paired({"$m$": {0: {"original": 0.5}, 1: {}}}, ARMS, "Accuracy"))
     assert "$m$" in paired
 
@@ -457,30 +455,13 @@ def _read_picture(uri: str | None) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)).convert("L"))
 
 
-def test_formats() -> None:
-    scores = [format_score(value) for value in (0.25, -0.1, None, np.nan)]
-    assert scores == ["0.250", "−0.100", "–", "–"]
-    assert [format_points(value) for value in (0.021, -0.3, 0, None)] == [
-        "+2.1",
-        "−30.0",
-        "0.0",
-        "–",
-    ]
-    assert [format_p(value) for value in (0.0123, 1e-9, None)] == ["0.012", "< 0.001", "–"]
-    assert [format_duration(value) for value in (3725, 62.4, 4.21)] == [
-        "1 h 2 min",
-        "1 min 2 s",
-        "4.2 s",
-    ]
-
-
 def test_shares_chance_and_contrasts_beside_the_verdict_are_shown(page: "Reader") -> None:
-    assert "33 % [11, 56]" in page.text
+    assert "33 % [11 %, 56 %]" in page.text
     assert "No share: no gain." in page.text
     assert "Shuffled labels: accuracy +1.8 points above chance (p 0.432" in page.text
     assert "[\N{MINUS SIGN}4.4, +6.7]" in page.text  # the bootstrap's interval
     assert "0.52, 0.38" in page.text
-    assert page.text.count("beside the verdict") >= len(MODELS)
+    assert page.text.count("not used for the verdict") >= len(MODELS)
 
 
 def test_plan_that_results_have_shaped_is_announced(run: Run) -> None:
@@ -504,7 +485,10 @@ def test_looks_are_told(run: Run) -> None:
     taken = {"n_seeds": 4, "decisions": {MODELS[0]: decision, MODELS[1]: None}}
     write_json(run.comparison, {**comparison, "looks": [taken]})
     text = read_page(run).text
-    assert "4 seeds: crossed. Interval that holds whatever made one stop: +1.1 to +22.2" in text
+    assert (
+        "4 seeds: crossed. Interval that is valid whatever the reason for stopping: +1.1 to +22.2"
+        in text
+    )
     assert "too few trainings were complete" in text
 
 

@@ -19,13 +19,15 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
+from tiny_runs import MODEL, TINY, compute_here, stay_quiet
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.lock import HeldError, hold
 from osteo_ray.base.machine import describe_machine, hash_code
-from osteo_ray.base.progress import Clock, JobProgress
+from osteo_ray.base.progress import Clock
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, write_json, write_table
+from osteo_ray.cluster.connection import plan_resources
 from osteo_ray.commands.main import main
 from osteo_ray.commands.reproduce import parse_reproduce
 from osteo_ray.commands.reproduce_tables import describe_changes, show_reproduction
@@ -35,42 +37,35 @@ from osteo_ray.data.phantoms.sets import write_phantoms
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import read_dataset
+from osteo_ray.experiment.reproduction.drift import Drift
+from osteo_ray.experiment.reproduction.environment import compare_environments
+from osteo_ray.experiment.reproduction.ledger import (
+    LEDGER,
+    Entry,
+    append_entry,
+    read_ledger,
+    tabulate_history,
+)
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment
+from osteo_ray.pipeline.compare.conclusion import Finished
 from osteo_ray.pipeline.compare.prepare import create_run
-from osteo_ray.pipeline.compare.stages import Finished, compare
+from osteo_ray.pipeline.compare.stages import Outcome
 from osteo_ray.pipeline.reproduce import rerun
 from osteo_ray.pipeline.reproduce.compare_runs import KINDS, compare_runs, compare_sources
-from osteo_ray.pipeline.reproduce.drift import Drift
-from osteo_ray.pipeline.reproduce.environment import compare_environments
-from osteo_ray.pipeline.reproduce.ledger import LEDGER, Entry, append_entry, read_ledger
 from osteo_ray.pipeline.reproduce.rerun import Reproduction, reproduce
 from osteo_ray.pipeline.reproduce.stored import Rerun, StoredRun, open_stored
 from osteo_ray.pipeline.reproduce.task import find_images
 from osteo_ray.pipeline.reproduce.workspace import open_workspace
-from osteo_ray.report.reproductions_page import write_page
+from osteo_ray.report.reproductions_page import write_reproductions_page
 
-MODEL, ARMS = "test_byobnet", ("lime", "original", "random_mask")
-TINY: dict[str, Any] = {
-    "models": [MODEL],
-    "arms": list(ARMS),
-    "seeds": 2,
-    "image_size": 32,
-    "training": {"epochs": 2},
-    "lime": {"samples": 12, "top_k": 2},
-    "phantom": {"n_images": 48, "size_px": 48},
-}
 FIRST = Trial(MODEL, 0, "original")
 
 
-def stay_quiet() -> JobProgress:
-    return JobProgress(Console(file=io.StringIO()))
-
-
 @pytest.fixture(scope="module")
-def stored(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Run:
-    """A finished run."""
-    config = build_config({**TINY, "out": str(tmp_path_factory.mktemp("runs") / "tiny")})
-    return compare(config, stay_quiet()).run
+def stored(finished: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy of the finished run, beside which reproductions are kept."""
+    root = tmp_path_factory.mktemp("runs") / "tiny"
+    return Run(Path(shutil.copytree(str(finished.run.root), root)))
 
 
 @pytest.fixture(scope="module")
@@ -89,10 +84,9 @@ def whole(stored: Run) -> Reproduction:
 
 
 @pytest.fixture
-def tampered(stored: Run, tmp_path: Path) -> Run:
+def tampered(finished_copy: Run) -> Run:
     """A copy of the run, to be changed by hand."""
-    shutil.copytree(stored.root, tmp_path / "runs" / "tampered")
-    return Run(tmp_path / "runs" / "tampered")
+    return finished_copy
 
 
 def describe(run: Run, whole: Reproduction) -> Experiment:
@@ -106,8 +100,7 @@ def describe(run: Run, whole: Reproduction) -> Experiment:
 def compare_with(run: Run, whole: Reproduction, *, equal: bool = True) -> dict[str, Drift]:
     """Hold the rerun of `whole` against another run."""
     experiment = describe(run, whole)
-    dataset = read_dataset(run, experiment.config)
-    finished = Finished(experiment, dataset, [], Clock(), ())
+    finished = Finished(experiment, [], Clock())
     found = compare_runs(
         open_stored(str(run.root)), finished, None, ToleranceSettings(), equal_expected=equal
     )
@@ -134,8 +127,8 @@ def test_run_that_is_as_it_was_is_identical(whole: Reproduction, stored: Run) ->
     assert [drift.kind for drift in whole.drifts] == list(KINDS)
     assert {drift.outcome for drift in whole.drifts} == {"identical"}
     counts = {drift.kind: drift.n_compared for drift in whole.drifts}
-    # 3 arms and 2 seeds; 2 teachers with 3 kinds of mask; a model with 3 arms.
-    assert (counts["predictions"], counts["masks"], counts["metrics"]) == (6, 6, 3)
+    # 4 arms and 2 seeds; 2 teachers with 3 kinds of mask; a model with 4 arms.
+    assert (counts["predictions"], counts["masks"], counts["metrics"]) == (8, 6, 4)
     assert counts["verdicts"] == 2
     assert whole.ledger == stored.root.parent / "reproductions.parquet"
     assert len(read_ledger(whole.ledger)) == 1
@@ -230,15 +223,15 @@ def test_artifacts_under_another_key_are_found(whole: Reproduction, tampered: Ru
 
 @pytest.mark.ray
 def test_sample_of_a_run_that_was_changed_ends_with_4(
-    tampered: Run, capfd: pytest.CaptureFixture[str]
+    tampered: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for arm in ("lime", "original"):
-        for path in (tampered.trials / MODEL).glob(f"seed-*/{arm}-*/predictions.parquet"):
-            change_table(path, "p_normal", lambda p: abs(p - 0.2))
+    compute_here(monkeypatch)
+    for path in (tampered.trials / MODEL).glob("seed-*/*/predictions.parquet"):
+        change_table(path, "p_normal", lambda p: abs(p - 0.2))
     command = ["reproduce", str(tampered.root), "--sample", "3", "--images", "stored"]
     assert main(command) == 4
     printed = " ".join("".join(capfd.readouterr()).split())
-    assert "Rerun: 3 of 6 trainings" in printed
+    assert "Rerun: 3 of 8 trainings" in printed
     assert f"{MODEL}, seed" in printed
     assert "Nothing that is recorded changed in the environment: look at" in printed
     assert "Outcome: drifted" in printed
@@ -250,14 +243,15 @@ def test_sample_of_a_run_that_was_changed_ends_with_4(
     page = (tampered.root.parent / "reproductions.html").read_text(encoding="utf-8")
     assert "Drifted" in page
     assert "data:image/svg" in page
-    (kept,) = (tampered.root.parent / "tampered-reproductions").iterdir()
+    (kept,) = (tampered.root.parent / "copy-reproductions").iterdir()
     assert (kept / "run" / "trials").is_dir()
 
 
 @pytest.mark.ray
 def test_changed_version_is_named_and_the_sample_still_comes_out_equal(
-    tampered: Run, capfd: pytest.CaptureFixture[str]
+    tampered: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    compute_here(monkeypatch)
     environment = read_json(tampered.environment)
     now = environment["versions"]["torch"]
     environment["versions"]["torch"] = "2.0.0"
@@ -274,7 +268,7 @@ def test_changed_version_is_named_and_the_sample_still_comes_out_equal(
     assert entry["changes"] == [f"torch 2.0.0 → {now}"]
     assert entry["unknown"] == ["isa"]
     assert entry["versions"]["torch"] == now
-    assert not (tampered.root.parent / "tampered-reproductions").exists()  # left as it was found
+    assert not (tampered.root.parent / "copy-reproductions").exists()  # left as it was found
 
 
 @pytest.mark.ray
@@ -299,14 +293,15 @@ def test_changed_source_is_named(local_ray: None, tmp_path: Path) -> None:
     source = tmp_path / "knees" / "images"
     config = build_config({**TINY, "data": str(source), "weights": "none", "seeds": 1})
     runs = [Run(tmp_path / name) for name in ("stored", "present")]
-    create_run(runs[0], config, open_source(str(source)), lambda: None)
+    layout = plan_resources(config.resources)
+    create_run(runs[0], config, open_source(str(source)), layout)
     victim = min(source.rglob("*.png"))
     Image.fromarray(255 - np.asarray(Image.open(victim))).save(victim)
-    create_run(runs[1], config, open_source(str(source)), lambda: None)
+    create_run(runs[1], config, open_source(str(source)), layout)
     stored = StoredRun(runs[0], config, {}, {})
     drift = compare_sources(stored, runs[1])
     assert drift.outcome == "drifted"
-    assert f"{victim.relative_to(source)} of other pixels" in drift.said[0]
+    assert f"{victim.relative_to(source)} with other pixels" in drift.said[0]
     assert compare_sources(stored, runs[0]).outcome == "identical"
 
 
@@ -319,11 +314,11 @@ def test_changes_are_told() -> None:
     told = describe_changes(compare_environments(then, now), "drifted")
     assert told == [
         "Changed in the environment: torch 2.11.0 → 2.12.0; CPU EPYC → Xeon.",
-        "Changed too, where numbers do not depend on it: ray 2.59.0 → 2.60.0.",
+        "Also changed, without effect on numbers: ray 2.59.0 → 2.60.0.",
     ]
     told = describe_changes(compare_environments({}, now), "identical")
-    assert "does not tell: torch, cpu." in told[0]
-    assert "look at" in describe_changes((), "drifted")[0]
+    assert "has no record of it: torch, cpu." in told[0]
+    assert "edited by hand" in describe_changes((), "drifted")[0]
     assert "equal bits" in describe_changes((), "identical")[0]
 
 
@@ -410,7 +405,7 @@ def test_file_that_is_no_ledger_is_refused(tmp_path: Path, kind: str) -> None:
         expected = "cannot be read as Parquet"
     elif kind == "other Parquet":
         write_table(path, pa.table({"a": [1]}))
-        expected = "is another Parquet file"
+        expected = "is another kind of Parquet file"
     elif kind == "lacks":
         write_table(path, pa.table({"id": ["a"]}).replace_schema_metadata(LEDGER.metadata))
         expected = "lacks the columns date"
@@ -425,6 +420,18 @@ def test_file_that_is_no_ledger_is_refused(tmp_path: Path, kind: str) -> None:
     assert path.read_bytes() == before
 
 
+def test_history_tells_what_changed_since_the_last_reproduction_of_the_same_run() -> None:
+    entries = [
+        make_entry(0),
+        make_entry(1, path="/runs/other", versions={"torch": "2.13.0"}),
+        make_entry(2, versions={"torch": "2.12.0"}),
+        make_entry(3, path="/runs/other", versions={"torch": "2.13.0"}),
+    ]
+    rows = tabulate_history(entries)
+    assert [row["changed_since_last"] for row in rows] == [[], [], ["torch 2.11.0 → 2.12.0"], []]
+    assert [row["id"] for row in rows] == [entry["id"] for entry in entries]
+
+
 # The page
 
 
@@ -436,7 +443,7 @@ def test_page_shows_every_run_and_escapes_what_others_named(tmp_path: Path) -> N
         make_entry(2, outcome="drifted", drifted=[f"predictions: {hostile}: far"], figures={}),
         make_entry(3, path="/runs/other", run=hostile, outcome="failed", failures=[hostile]),
     ]
-    page = write_page(tmp_path / "ledger.parquet", entries)
+    page = write_reproductions_page(tmp_path / "ledger.parquet", tabulate_history(entries))
     assert page == tmp_path / "ledger.html"
     text = page.read_text(encoding="utf-8")
     assert hostile not in text
@@ -457,7 +464,8 @@ def test_terminal_shows_the_reproductions_of_this_run_only() -> None:
     show_reproduction(Console(file=out, width=80), found)
     text = out.getvalue()
     told = ("3 of 6 trainings, and 1 first models", "A note.", "masks: and 2 more")
-    for expected in (*told, "mean mask overlap 0.5", "Kept for a look: /kept", "2.11.0 → 2.12.0"):
+    told += ("mean mask overlap 0.5", "kept for inspection: /kept", "2.11.0 → 2.12.0")
+    for expected in told:
         assert expected in text
     assert "2026-01-04" not in text
 
@@ -510,7 +518,7 @@ def test_unfinished_run_is_refused_and_what_is_missing_named(
 @pytest.mark.ray
 def test_run_without_a_comparison_is_refused(refuse: Callable[..., str], tampered: Run) -> None:
     tampered.comparison.unlink()
-    assert "it has come to no comparison" in refuse(str(tampered.root))
+    assert "its comparison is not complete" in refuse(str(tampered.root))
 
 
 @pytest.mark.ray
@@ -522,7 +530,7 @@ def test_run_of_another_version_is_refused(refuse: Callable[..., str], tampered:
 
 @pytest.mark.ray
 def test_sample_larger_than_the_run_is_refused(refuse: Callable[..., str], tampered: Run) -> None:
-    assert "at most the 6 trainings" in refuse(str(tampered.root), "--sample", "7")
+    assert "at most the 8 trainings" in refuse(str(tampered.root), "--sample", "9")
 
 
 @pytest.mark.ray
@@ -536,11 +544,11 @@ def test_source_that_has_gone_is_told(tampered: Run, tmp_path: Path) -> None:
     run = open_stored(str(tampered.root))
     gone = replace(run, config=run.config.model_copy(update={"data": str(tmp_path / "gone")}))
     found = find_images(gone, ReproduceConfig())
-    assert not found.wanted
+    assert found.source is None
     assert "does not exist" in (found.note or "")
     with pytest.raises(InputError, match="does not exist"):
         find_images(gone, ReproduceConfig(images="source"))
-    assert not find_images(gone, ReproduceConfig(images="stored")).wanted
+    assert find_images(gone, ReproduceConfig(images="stored")).source is None
 
 
 def test_first_word_is_the_run_and_paths_become_absolute(

@@ -1,6 +1,6 @@
-"""Whole runs in object storage, on a real local Ray, held to the same runs in a folder."""
+"""Whole runs in object storage on a real local Ray cluster, compared with runs in a folder."""
 
-import io
+import shutil
 import subprocess
 import sys
 import time
@@ -16,10 +16,9 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from PIL import Image
-from rich.console import Console
+from tiny_runs import MODEL, N_IMAGES, compute_here, configure, run_quietly
 
 from osteo_ray.base.lock import HeldError, Holder, hold
-from osteo_ray.base.progress import JobProgress
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.runs import Run, open_run
 from osteo_ray.base.storage import LOCK, UNFINISHED, local_copy, locate, remove_tree
@@ -34,25 +33,16 @@ from osteo_ray.base.tables import (
 )
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config, read_yaml
-from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Trial, describe_experiment
-from osteo_ray.pipeline.compare.stages import Outcome, compare
-from osteo_ray.report.export import export_run
-from osteo_ray.report.export_forms import read_export
+from osteo_ray.pipeline.compare.stages import Outcome
+from osteo_ray.pipeline.export.exports import export_run
+from osteo_ray.pipeline.export.forms import read_export
 
 pytestmark = pytest.mark.ray
 
-MODEL, BUCKET = "test_byobnet", "runs"
-TINY: dict[str, Any] = {
-    "models": [MODEL],
-    "arms": ["original", "lime", "random_mask"],
-    "seeds": 2,
-    "image_size": 32,
-    "training": {"epochs": 2},
-    "lime": {"samples": 12, "top_k": 2},
-    "phantom": {"n_images": 48, "size_px": 48},
-}
+BUCKET = "runs"
+FIRST = Trial(MODEL, 0, "original")
 Locate = Callable[[str], str]
 
 
@@ -71,15 +61,11 @@ def locate_there(client, s3_server: str) -> Locate:
     )
 
 
-def run_quietly(config: CompareConfig) -> Outcome:
-    return compare(config, JobProgress(Console(file=io.StringIO())))
-
-
 @pytest.fixture(scope="module")
-def here(local_ray: None, tmp_path_factory: pytest.TempPathFactory) -> Outcome:
-    """A comparison in a folder."""
-    out = tmp_path_factory.mktemp("here") / "knees"
-    return run_quietly(build_config({**TINY, "out": str(out)}))
+def here(finished: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """A copy of the finished comparison in a folder, to export from."""
+    root = tmp_path_factory.mktemp("here") / "knees"
+    return Run(Path(shutil.copytree(str(finished.run.root), root)))
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +74,7 @@ def there(local_ray: None, locate_there: Locate) -> Outcome:
     root = locate(locate_there("knees"))
     (root / UNFINISHED).write_text("")
     (root / "pixels" / "part-old.parquet").write_text("of another set")
-    return run_quietly(build_config({**TINY, "out": locate_there("knees")}))
+    return run_quietly(configure(locate_there("knees")))
 
 
 def list_objects(client, prefix: str) -> dict[str, Any]:
@@ -106,7 +92,8 @@ def sort_rows(table: pa.Table) -> list[dict[str, Any]]:
     return sorted(table.to_pylist(), key=str)
 
 
-def test_equals_the_run_in_a_folder(here: Outcome, there: Outcome) -> None:
+def test_equals_the_run_in_a_folder(finished: Outcome, there: Outcome) -> None:
+    here = finished
     assert there.failures == []
     assert there.comparison == here.comparison
     assert read_table(there.run.predictions).equals(read_table(here.run.predictions))
@@ -118,13 +105,10 @@ def test_equals_the_run_in_a_folder(here: Outcome, there: Outcome) -> None:
         assert sort_rows(tables[0]) == sort_rows(tables[1])
 
 
-def test_it_holds_the_same_artifacts(here: Outcome, there: Outcome, client) -> None:
-    assert isinstance(here.run.root, Path)
-    folder = {
-        path.relative_to(here.run.root).as_posix()
-        for path in here.run.root.rglob("*")
-        if path.is_file()
-    }
+def test_it_holds_the_same_artifacts(finished: Outcome, there: Outcome, client) -> None:
+    root = finished.run.root
+    assert isinstance(root, Path)
+    folder = {path.relative_to(root).as_posix() for path in root.rglob("*") if path.is_file()}
     # What Ray writes of sweeps stays on the machine of the driver; logs are of one job each.
     kept = {name for name in folder if not name.startswith("logs/")}
     assert len(kept) > 100
@@ -198,9 +182,9 @@ def test_the_report_is_written_again(there: Outcome, capfd) -> None:
 
 
 @pytest.mark.parametrize("form", ["folder", "npz", "parquet"])
-def test_exports_equal_those_of_a_folder(here: Outcome, there: Outcome, tmp_path, form) -> None:
+def test_exports_equal_those_of_a_folder(here: Run, there: Outcome, tmp_path, form) -> None:
     options = {"models": [MODEL], "seeds": [0]}
-    (of_here,) = export_run(here.run, "lime", form, **options)
+    (of_here,) = export_run(here, "lime", form, **options)
     (of_there,) = export_run(there.run, "lime", form, **options)
     assert of_there.is_new
     assert of_there.path == there.run.root / f"exports/lime-{form}" / MODEL / "seed-0"
@@ -228,40 +212,48 @@ def test_exports_equal_those_of_a_folder(here: Outcome, there: Outcome, tmp_path
 
 
 def test_explanations_equal_those_in_a_folder(
-    here: Outcome, there: Outcome, locate_there: Locate, tmp_path: Path
+    there: Outcome,
+    locate_there: Locate,
+    client,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Read the images and the classifier from storage, and write there."""
-    config = build_config(read_yaml(here.run.config))
+    """Read the images and the classifier from storage, and write the masks there."""
+    config = build_config(read_yaml(there.run.config))
     experiment = describe_experiment(there.run, config, read_dataset(there.run, config))
-    checkpoint = experiment.path_of(Trial(MODEL, 0, "original")) / "model.safetensors"
+    checkpoint = experiment.path_of(FIRST) / "model.safetensors"
     with local_copy(checkpoint) as file:
         content = file.read_bytes()
     (tmp_path / "model.safetensors").write_bytes(content)
+    images = ["explain", str(there.run.phantom / "images")]
     settings = ["--lime-samples", "12", "--lime.top-k", "2"]
-    images = str(there.run.phantom / "images")
-    outs = str(tmp_path / "out"), locate_there("explained")
-    for out, file in zip(outs, (str(tmp_path / "model.safetensors"), str(checkpoint)), strict=True):
-        assert main(["explain", images, "--checkpoint", file, "--out", out, *settings]) == 0
-    ours, theirs = open_run(outs[0]), open_run(outs[1])
+    out = locate_there("explained")
+    words = [*images, *settings, "--checkpoint", str(checkpoint), "--out", out]
+    assert main(words) == 0
+    with monkeypatch.context() as patch:
+        compute_here(patch)
+        copy = ["--checkpoint", str(tmp_path / "model.safetensors")]
+        assert main([*images, *settings, *copy, "--out", str(tmp_path / "out")]) == 0
+    theirs, ours = open_run(out), open_run(str(tmp_path / "out"))
     masks = sort_rows(read_parts(theirs.masks, MASKS))
-    assert len(masks) >= 48
+    assert len(masks) == 3 * N_IMAGES
     assert masks == sort_rows(read_parts(ours.masks, MASKS))
     assert read_json(theirs.environment)["checkpoint"] == read_json(ours.environment)["checkpoint"]
-    assert (
-        main(["explain", images, "--checkpoint", str(checkpoint), "--out", outs[1], *settings]) == 0
-    )
+    before = list_objects(client, "explained")
+    assert main(words) == 0
+    assert list_objects(client, "explained") == before
 
 
-def test_a_source_in_storage_gives_the_same_images(here: Outcome, there: Outcome) -> None:
+def test_a_source_in_storage_gives_the_same_images(finished: Outcome, there: Outcome) -> None:
     # The phantoms of the one were read from a folder, those of the other from storage.
     assert read_table(there.run.images).schema.equals(IMAGES)
-    frames = [pd.DataFrame(read_table(run.images).to_pylist()) for run in (here.run, there.run)]
+    frames = [pd.DataFrame(read_table(run.images).to_pylist()) for run in (finished.run, there.run)]
     pd.testing.assert_frame_equal(*frames)
 
 
 def test_two_workers_share_a_training_in_storage(local_ray: None, locate_there: Locate) -> None:
-    wide = {**TINY, "seeds": 1, "arms": ["original"], "resources": {"workers": 2}}
-    outcome = run_quietly(build_config({**wide, "out": locate_there("wide")}))
+    wide = {"seeds": 1, "arms": ["original"], "resources": {"workers": 2}}
+    outcome = run_quietly(configure(locate_there("wide"), **wide))
     assert outcome.failures == []
     assert read_table(outcome.run.predictions).num_rows > 0
 
@@ -297,8 +289,9 @@ def test_a_tree_of_a_run_is_removed(there: Outcome, locate_there: Locate, client
 
 
 def test_audit_equals_that_in_a_folder(
-    local_ray: None, client, locate_there: Locate, tmp_path: Path
+    local_ray: None, client, locate_there: Locate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    compute_here(monkeypatch)
     flags = ("--phantom.n-images", "48", "--phantom.size-px", "48", "--image-size", "32")
     leak = ("--measure-leak", "--models", MODEL, "--seeds", "2", "--epochs", "1")
     there, here = locate(locate_there("audit")), tmp_path / "audit"
@@ -309,7 +302,7 @@ def test_audit_equals_that_in_a_folder(
     assert found == read_json(here / "audit.json")
     for name in ("images.parquet", "rejects.parquet"):
         assert read_table(there / name).equals(read_table(here / name))
-    assert "What the copies are worth" in (there / "audit.html").read_text()
+    assert "How much copies inflate accuracy" in (there / "audit.html").read_text()
     names = list_objects(client, "audit")
     assert sum(name.endswith("predictions.parquet") for name in names) == 4
     assert {name for name in names if not name.startswith("leak/")} == {

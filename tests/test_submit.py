@@ -1,4 +1,4 @@
-"""`osteo-ray submit`: what it packs, how it follows and retries, and a real head that kills it."""
+"""`osteo-ray submit`: what it sends, how it follows and retries a job, and jobs on a real head."""
 
 import asyncio
 import contextlib
@@ -417,14 +417,25 @@ class TestOnARealHead:
         assert "does not exist" in out
         assert "retry" not in err
 
-    def test_stopped_is_a_failure(self, head: Head, tmp_path: Path) -> None:
-        run = tmp_path / "run"
-        process = submit(head, "--id", "halt", "compare", "--out", str(run), *SMALLEST)
-        wait_for_driver(head, run)
-        stop = [str(BIN / "ray"), "job", "stop", "halt", "--address", head.url]
-        subprocess.run(stop, env=head.environment, check=True, capture_output=True, timeout=60)
-        out, err = process.communicate(timeout=200)
-        assert process.returncode == 1, out + err
+    def test_stopped_is_a_failure_and_interrupted_leaves_the_job_running(
+        self, head: Head, tmp_path: Path
+    ) -> None:
+        runs = {job: tmp_path / job for job in ("halt", "left")}
+        process = {
+            job: submit(head, "--id", job, "compare", "--out", str(run), *SMALLEST)
+            for job, run in runs.items()
+        }
+        driver = {job: wait_for_driver(head, run) for job, run in runs.items()}
+        process["left"].send_signal(signal.SIGINT)
+        out, err = process["left"].communicate(timeout=60)
+        assert process["left"].returncode == 2, out + err
+        assert f"`ray job stop left` ends it (both with --address {head.url})" in err
+        assert driver["left"] in head.find_drivers(runs["left"])
+        for job in ("halt", "left"):
+            stop = [str(BIN / "ray"), "job", "stop", job, "--address", head.url, "--no-wait"]
+            subprocess.run(stop, env=head.environment, check=True, capture_output=True, timeout=60)
+        out, err = process["halt"].communicate(timeout=200)
+        assert process["halt"].returncode == 1, out + err
         assert "Job halt was stopped." in err
         assert "halt-retry" not in err
 
@@ -434,14 +445,15 @@ class TestOnARealHead:
         wrong = head.environment | {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "token")}
         absent = head.environment | {"RAY_AUTH_TOKEN_PATH": str(tmp_path / "nowhere")}
         off = head.environment | {"RAY_AUTH_MODE": "disabled"}
-        for environment, expected in (
+        told = (
             (wrong, f"refuses the token from {tmp_path / 'token'}"),
             (absent, f"Expected the cluster's token in {tmp_path / 'nowhere'}"),
             (off, "requires a token. Set RAY_AUTH_MODE=token"),
-        ):
-            words = ("compare", "--out", str(tmp_path / "run"))
-            process = submit(head, *words, environment=environment)
-            out, err = process.communicate(timeout=60)
+        )
+        words = ("compare", "--out", str(tmp_path / "run"))
+        processes = [submit(head, *words, environment=environment) for environment, _ in told]
+        for process, (_, expected) in zip(processes, told, strict=True):
+            out, err = process.communicate(timeout=90)
             assert process.returncode == 2, out + err
             assert expected in err
             assert token not in out + err
@@ -460,13 +472,3 @@ class TestOnARealHead:
             assert time.monotonic() - before < 60
             assert "has not answered for" in err
             assert "retry" not in err
-
-    def test_interrupted_leaves_the_job_running(self, head: Head, tmp_path: Path) -> None:
-        run = tmp_path / "run"
-        process = submit(head, "--id", "left", "compare", "--out", str(run), *SMALLEST)
-        driver = wait_for_driver(head, run)
-        process.send_signal(signal.SIGINT)
-        out, err = process.communicate(timeout=60)
-        assert process.returncode == 2, out + err
-        assert f"`ray job stop left` ends it (both with --address {head.url})" in err
-        assert driver in head.find_drivers(run)

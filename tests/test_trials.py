@@ -21,11 +21,20 @@ from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import FAITHFULNESS, HEATMAPS, MASKS, PIXELS, read_parts, write_table
 from osteo_ray.config.build import build_config
+from osteo_ray.config.compare import Seeds
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import make_phantoms
 from osteo_ray.data.settings import PhantomSettings
-from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, plan_trials
+from osteo_ray.experiment.dataset import Dataset
+from osteo_ray.experiment.trials import (
+    Experiment,
+    FirstWeights,
+    MaskJob,
+    Trial,
+    describe_experiment,
+    plan_trials,
+)
 from osteo_ray.explain import gradcam, lime, superpixels
 from osteo_ray.explain.jobs import Explainable, find_done, list_kinds, plan_job, read_done
 from osteo_ray.explain.settings import LimeSettings
@@ -36,10 +45,10 @@ from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import Classifier, build_classifier, load_classifier
 from osteo_ray.models.epochs import TrainingListener
 from osteo_ray.models.prediction import predict_probabilities
-from osteo_ray.models.training import TrainingData, Worker, make_deterministic
-from osteo_ray.pipeline.compare import trials
+from osteo_ray.models.training import Recipe, TrainingData, Worker, make_deterministic
+from osteo_ray.pipeline.compare import one_trial
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
-from osteo_ray.pipeline.compare.trials import run_trial
+from osteo_ray.pipeline.compare.one_trial import run_trial
 from osteo_ray.pipeline.explain import pool
 from osteo_ray.pipeline.explain.actor import ExplainingActor, derive_rng
 
@@ -74,18 +83,17 @@ def make_pixels() -> np.ndarray:
 
 def make_experiment(root: Path, **changes: Any) -> Experiment:
     settings = merge_settings({**SETTINGS, "out": str(root)}, changes)
-    return Experiment(
-        config=build_config(settings),
-        run=Run(root),
-        image_ids=np.array([f"image-{number:02}" for number in range(N_IMAGES)]),
-        labels=np.array(["normal", "worn"] * (N_IMAGES // 2)),
-        groups=np.arange(N_IMAGES),
-        paths=np.array([f"{number}.png" for number in range(N_IMAGES)]),
-        classes=("normal", "worn"),
-        splits={0: SPLIT, 1: np.roll(SPLIT, 1)},
-        fingerprint="data",
-        weights={MODEL: "none", "resnet18": "none"},
+    images = pd.DataFrame(
+        {
+            "image_id": [f"image-{number:02}" for number in range(N_IMAGES)],
+            "path": [f"{number}.png" for number in range(N_IMAGES)],
+            "label": ["normal", "worn"] * (N_IMAGES // 2),
+            "group": np.arange(N_IMAGES),
+        }
     )
+    splits = {0: SPLIT, 1: np.roll(SPLIT, 1)}
+    dataset = Dataset(images, splits, ("normal", "worn"), "data")
+    return describe_experiment(Run(root), build_config(settings), dataset)
 
 
 def write_pixels(experiment: Experiment, pixels: np.ndarray) -> None:
@@ -122,7 +130,7 @@ def explain(
     slices: tuple[tuple[str, int, int], ...] = (("part-a", 0, 10), ("part-b", 0, 6)),
 ) -> list[Explained]:
     """Call an actor on slices of the pixel files; return what it tells, call by call."""
-    job = plan_job(explainables, experiment.config.lime, n_classes=2, image_size=SIZE_PX)
+    job = plan_job(explainables, experiment.settings.lime, n_classes=2, image_size=SIZE_PX)
     worker = ExplainingActor(job)
     files, starts, stops = zip(*slices, strict=True)
     batch = {
@@ -188,7 +196,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory, pixels: np.ndarray) -> 
     first, second = plan_trials(experiment)
     for trial in first:
         run(experiment, trial, pixels)
-    explain(experiment, *(one.explainable for one in list_explanations(experiment, second)))
+    explain(experiment, *list_explanations(experiment, second).values())
     return experiment
 
 
@@ -257,7 +265,7 @@ def test_finished_trial_is_not_run_again(
     def fail(*arguments: Any, **named: Any) -> None:
         raise AssertionError("must not train")
 
-    monkeypatch.setattr(trials, "train_classifier", fail)
+    monkeypatch.setattr(one_trial, "train_classifier", fail)
     assert experiment.is_done(FIRST)
     run(experiment, FIRST, pixels)
     assert {file: file.stat().st_mtime_ns for file in (path, *path.iterdir())} == before
@@ -301,7 +309,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, ImageSet]]:
             run_trial(trial, experiment, pixels, Worker(CPU))
         return dict(zip(("training", "validation"), seen.value.args, strict=True))
 
-    monkeypatch.setattr(trials, "train_classifier", train)
+    monkeypatch.setattr(one_trial, "train_classifier", train)
     return find
 
 
@@ -440,7 +448,7 @@ def test_training_may_go_on_from_the_first_model(
         begun.extend(value.clone() for value in classifier.state_dict().values())
         raise Seen
 
-    monkeypatch.setattr(trials, "train_classifier", keep)
+    monkeypatch.setattr(one_trial, "train_classifier", keep)
     with pytest.raises(Seen):
         run(_copy(experiment, tmp_path), Trial(MODEL, 0, "original_retrained"), pixels)
     file = experiment.path_of(FIRST) / "model.safetensors"
@@ -456,6 +464,31 @@ def test_untrained_model_is_as_it_was_drawn(experiment: Experiment) -> None:
     found = load_classifier(path / "model.safetensors", MODEL, n_classes=2, image_size=SIZE_PX)
     for one, other in zip(drawn.state_dict().values(), found.state_dict().values(), strict=True):
         assert torch.equal(one, other)
+
+
+def test_each_source_of_chance_has_a_seed_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    seeds = Seeds(split=21, initialisation=22, order=23, augmentation=24, lime=25)
+    experiment = replace(make_experiment(tmp_path), seeds={0: seeds})
+    given: list[Any] = []
+
+    def keep(classifier: Classifier, data: TrainingData, recipe: Recipe, *rest, **named) -> None:
+        given.extend([classifier, recipe])
+        raise Seen
+
+    monkeypatch.setattr(one_trial, "train_classifier", keep)
+    with pytest.raises(Seen):
+        run(experiment, FIRST, pixels)
+    classifier, recipe = given
+    assert (recipe.seed, recipe.augmentation_seed) == (23, 24)
+    drawn = build_classifier(MODEL, n_classes=2, image_size=SIZE_PX, weights="none", seed=22)
+    for one, other in zip(
+        drawn.state_dict().values(), classifier.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other)
+    masks = list_explanations(experiment, [Trial(MODEL, 0, "lime")])
+    assert masks[MaskJob(FIRST)].lime_seed == 25
 
 
 def test_shuffled_labels_stay_with_groups_and_sets_aside_are_left(tmp_path: Path) -> None:
@@ -529,7 +562,7 @@ def test_key_changes_with_what_changes_a_result(arm: str, changes: dict[str, Any
 
 @pytest.mark.parametrize("arm", ["original", "lime"])
 def test_key_changes_with_the_split(arm: str) -> None:
-    experiment = make_experiment(Path("/nowhere"))
+    experiment = make_experiment(Path("/nowhere"), seeds=2)
     splits = {0: SPLIT, 1: np.roll(SPLIT, 2)}
     moved = replace(experiment, splits=splits)
     for seed, same in ((0, True), (1, False)):
@@ -545,18 +578,18 @@ def test_training_refuses_a_split_that_tears_a_group_apart(tmp_path: Path) -> No
     with pytest.raises(LeakError, match=r"1 group of images .*png \((train|test)\)"):
         run(torn, FIRST, make_pixels())
     assert not torn.is_done(FIRST)
-    random = replace(torn, config=make_experiment(tmp_path, split="random").config)
+    random = replace(torn, settings=make_experiment(tmp_path, split="random").settings)
     random.check_split(0)  # asked for, and reported
 
 
 def test_key_tells_trials_apart() -> None:
-    keys = {_key(arm, seed) for arm in ARMS for seed in (0, 1)}
+    keys = {_key(arm, seed, seeds=2) for arm in ARMS for seed in (0, 1)}
     assert len(keys) == 2 * len(ARMS)
-    experiment = make_experiment(Path("/nowhere"))
+    experiment = make_experiment(Path("/nowhere"), models=[MODEL, "resnet18"])
     assert experiment.key_of(Trial("resnet18", 0, "lime")) not in keys
     for other in (
         replace(experiment, fingerprint="other data"),
-        replace(experiment, weights={MODEL: "other weights"}),
+        replace(experiment, weights={MODEL: FirstWeights(None, "other weights")}),
     ):
         assert other.key_of(FIRST) != experiment.key_of(FIRST)
 
@@ -588,8 +621,19 @@ def test_lime_settings_belong_to_masked_arms_and_masks_only(changes: dict[str, A
     assert one.masks_of(MaskJob(FIRST)) != other.masks_of(MaskJob(FIRST))
 
 
+def test_background_and_folds_belong_to_the_trainings_that_they_change() -> None:
+    for arm in ("original", "fold-0"):
+        assert _key(arm, background="mean") == _key(arm)
+    for arm in ("lime", "lime_crossfit", "random_mask"):
+        assert _key(arm, background="mean") != _key(arm)
+    for arm in ("original", "lime", "untrained"):
+        assert _key(arm, crossfit_folds=3) == _key(arm)
+    for arm in ("fold-0", "lime_crossfit"):
+        assert _key(arm, crossfit_folds=3) != _key(arm)
+
+
 def test_arms_of_a_seed_share_masks_of_one_teacher() -> None:
-    experiment = make_experiment(Path("/run"))
+    experiment = make_experiment(Path("/run"), seeds=2)
     arms = ("lime", "random_mask", "silhouette", "complement", "other_image_mask", "mean_mask")
     jobs = {job for arm in arms for job in experiment.list_jobs(Trial(MODEL, 0, arm))}
     assert jobs == {MaskJob(FIRST)}

@@ -1,12 +1,16 @@
 """The budget of the variance, and the gain that a protocol makes: against known values."""
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
+from tiny_runs import compute_here
 
+from osteo_ray.base.tables import read_json
+from osteo_ray.commands.main import main
 from osteo_ray.config.build import build
 from osteo_ray.config.compare import SOURCES, ProtocolsConfig, VarianceConfig
 from osteo_ray.experiment.protocol_gains import join_gains, subtract_gains
@@ -124,3 +128,79 @@ def test_both_protocols_see_the_same_images() -> None:
     assert (clean.split, paper.split) == ("grouped", "random")
     assert clean.conflict_policy == paper.conflict_policy == "drop"
     assert (clean.seeds, clean.arms) == (paper.seeds, paper.arms) == (3, ("original", "lime"))
+
+
+# Both commands, whole
+
+FLAGS = (
+    *("--models", "test_byobnet", "--weights", "none", "--image-size", "32", "--epochs", "2"),
+    *("--lime-samples", "12", "--lime.top-k", "2"),
+    *("--phantom.n-images", "48", "--phantom.size-px", "48", "--statistics.metric", "auc"),
+)
+
+
+def test_variance_command(
+    local_ray: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    compute_here(monkeypatch)
+    out = tmp_path / "run"
+    assert main(["variance", "--out", str(out), "--repeats", "2", *FLAGS]) == 0
+    assert f"Written: {out / 'variance.json'}" in capfd.readouterr().out
+    written = read_json(out / "variance.json")
+    assert (written["metric"], written["missing"]) == ("auc", [])
+    table = pd.read_parquet(out / "predictions.parquet")
+    config = make_config(repeats=2)
+    assert set(zip(table["seed"], table["arm"], strict=True)) == {
+        (number, arm) for number in config.seed_numbers for arm in ("original", "lime")
+    }
+
+    def predict(number: int, arm: str) -> pd.DataFrame:
+        rows = table[(table["seed"] == number) & (table["arm"] == arm)]
+        return rows.drop(columns="seed").reset_index(drop=True)
+
+    # The original arm does not depend on the samples of LIME; every other source changes it.
+    for number in config.seed_numbers[1:]:
+        same = predict(number, "original").equals(predict(0, "original"))
+        assert same == (config.source_of(number) == "lime"), number
+    test = table[table["split"] == "test"]
+    positive = test["label"] == "osteoporosis"
+    auc = test.groupby(["seed", "arm"]).apply(
+        lambda rows: (
+            stats.mannwhitneyu(
+                rows.loc[positive, "p_osteoporosis"], rows.loc[~positive, "p_osteoporosis"]
+            ).statistic
+            / (positive[rows.index].sum() * (~positive[rows.index]).sum())
+        )
+    )
+    budget = {row["result"]: row for row in written["budget"]}
+    assert set(budget) == {"original", "lime", "lime minus original"}
+    for arm in ("original", "lime"):
+        found = {share["source"]: share["sd"] for share in budget[arm]["sources"]}
+        assert set(found) == set(SOURCES)
+        for source, sd in found.items():
+            numbers = [n for n in config.seed_numbers if config.source_of(n) in (None, source)]
+            expected = np.std([auc[number, arm] for number in numbers], ddof=1)
+            assert sd == pytest.approx(expected, abs=1e-12), (arm, source)
+
+
+def test_protocols_command(
+    local_ray: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
+) -> None:
+    compute_here(monkeypatch)
+    assert main(["protocols", "--out", str(tmp_path), "--seeds", "4", *FLAGS]) == 0
+    printed = capfd.readouterr().out
+    gains = {}
+    for name, split in (("clean", "grouped"), ("paper", "random")):
+        run = tmp_path / name
+        assert f"Report: {run / 'report.html'}" in printed
+        assert (run / "report.html").is_file()
+        results = pd.read_parquet(run / "results.parquet").query("split == 'test'")
+        means = results.groupby("arm")["auc"].mean()
+        gains[name] = means["lime"] - means["original"]
+        images, splits = (pd.read_parquet(run / f"{it}.parquet") for it in ("images", "splits"))
+        torn = splits.merge(images, on="image_id").groupby(["seed", "group"])["split"].nunique()
+        assert (torn.max() > 1) == (split == "random")
+    (gain,) = read_json(tmp_path / "protocols.json")
+    assert (gain["model"], gain["arm"]) == ("test_byobnet", "lime")
+    assert (gain["clean"], gain["paper"]) == pytest.approx((gains["clean"], gains["paper"]))
+    assert gain["difference"] == pytest.approx(gains["paper"] - gains["clean"])

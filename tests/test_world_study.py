@@ -48,7 +48,7 @@ def test_planted_masks_are_what_the_arms_show(tmp_path: Path) -> None:
     drawn = draw_set(SMALL.drawing, seed=3)
     experiment = open_world(SMALL, drawn, 3, Run(tmp_path))
     plant_masks(experiment, drawn)
-    model, seed = SMALL.model, experiment.config.first_seed
+    model, seed = SMALL.model, experiment.first_seed
     used = experiment.splits[seed] != ""
 
     def read(arm: str) -> np.ndarray:
@@ -128,9 +128,7 @@ def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
 
 
 @pytest.mark.ray
-def test_pool_judges_as_one_process_does(
-    local_ray: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pool_judges_as_one_process_does(local_ray: None, tmp_path: Path) -> None:
     place = tmp_path / "out"
     kept = tmp_path / "kept"
     (found,) = validate_worlds([LOSS], 1, place, n_actors=1, on_done=lambda: None)
@@ -173,7 +171,10 @@ def test_command_tells_what_is_missed(
 @pytest.mark.ray
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [("worlds", "Verdicts so far are kept; the same command goes on."), ("tables", "Interrupted.")],
+    [
+        ("worlds", "Finished verdicts are kept. Run the same command again to resume."),
+        ("tables", "Interrupted."),
+    ],
 )
 def test_command_that_is_interrupted(
     local_ray: None,
@@ -186,7 +187,7 @@ def test_command_that_is_interrupted(
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"osteo_ray.validate.{kind}.validate_{kind}", interrupt)
+    monkeypatch.setattr(f"osteo_ray.pipeline.validate.{kind}.validate_{kind}", interrupt)
     monkeypatch.chdir(tmp_path)
     assert main(["validate", kind]) == 2
     assert told in " ".join(capfd.readouterr().err.split())

@@ -2,8 +2,9 @@
 
 from collections.abc import Sequence
 
-from osteo_ray.base.noise import Capture, capture_noise
-from osteo_ray.commands.parsing import BAD_INPUT, DONE, name_data, parse_config
+from osteo_ray.base.noise import Capture
+from osteo_ray.commands.parsing import DONE, name_data, parse_config
+from osteo_ray.commands.terminal import run_captured, say
 from osteo_ray.config.explain import ExplainConfig
 
 _EXPLAIN_HELP = """\
@@ -23,28 +24,20 @@ def parse_explain(arguments: Sequence[str]) -> ExplainConfig:
 
 
 def explain_command(arguments: list[str]) -> int:
-    """Run `osteo-ray explain` with these arguments; return the exit code."""
-    config = parse_explain(arguments)
-    with capture_noise() as captured:
-        try:
-            return run_explain(config, captured)
-        except KeyboardInterrupt:
-            captured.err.print(
-                "\nInterrupted. Finished explanations are kept; run the same command again to "
-                "resume.",
-                style="yellow",
-            )
-            return BAD_INPUT
+    """Run `osteo-ray explain` with these words; return the exit code."""
+    kept = "Finished explanations are kept. Run the same command again to resume."
+    return run_captured(run_explain, parse_explain(arguments), kept=kept)
 
 
 def run_explain(config: ExplainConfig, captured: Capture) -> int:
-    """Explain a set of images, show progress and a summary; return the exit code."""
+    """Explain a set of images, show progress and the outcome; return the exit code."""
+    # Imported here: Ray takes seconds to import, and `--help` does without it.
     from osteo_ray.base.progress import JobProgress
-    from osteo_ray.commands.compare_tables import show_explanations
+    from osteo_ray.commands.explain_tables import show_explanations
     from osteo_ray.pipeline.explain.explain_set import explain_set
 
     run, summary = explain_set(config, JobProgress(captured.err))
     captured.keep_log(run.logs)
     show_explanations(captured.out, summary)
-    captured.out.print(f"Masks: {run.masks}", highlight=False, soft_wrap=True)
+    say(captured.out, f"Masks: {run.masks}")
     return DONE

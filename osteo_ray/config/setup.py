@@ -133,6 +133,11 @@ class SetupConfig(SourceConfig):
             return "none"
         return dict(entry.split("=", 1) for entry in self.weights).get(model)
 
+    @property
+    def first_weights(self) -> dict[str, str | None]:
+        """Return what `weights_of` says of each model."""
+        return {model: self.weights_of(model) for model in self.models}
+
 
 def without_repeats(values: tuple[str, ...], name: str) -> tuple[str, ...]:
     """Return values unchanged if none of them is repeated.

@@ -71,25 +71,25 @@ class Analysis:
     @classmethod
     def of(cls, experiment: Experiment) -> "Analysis":
         """Return the analysis that an experiment asks for."""
-        config, plan = experiment.config, experiment.config.statistics
+        settings, plan = experiment.settings, experiment.statistics
         counts = {
             name: float(np.mean([np.sum(split == name) for split in experiment.splits.values()]))
             for name in ("train", "test")
         }
         return cls(
-            models=config.models,
-            arms=config.arms,
-            seeds=config.seed_numbers,
+            models=experiment.models,
+            arms=experiment.arms,
+            seeds=tuple(experiment.seeds),
             metric=plan.metric,
             alpha=plan.alpha,
             margin=plan.margin,
             sizes=Sizes(n_test=counts["test"], n_train=counts["train"]),
             classes=experiment.classes,
-            positive_class=config.positive_class or experiment.classes[-1],
+            positive_class=experiment.positive_class,
             prevalence=plan.prevalence,
-            split=config.split,
-            protocol=config.protocol,
-            goes_on=config.second_start == "first",
+            split=settings.split,
+            protocol=settings.protocol,
+            goes_on=settings.second_start == "first",
             copies_leak=any(
                 np.isin(
                     experiment.groups[split == "test"], experiment.groups[split == "train"]

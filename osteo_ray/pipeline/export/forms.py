@@ -1,6 +1,6 @@
-"""The forms in which a masked data set is handed on: a folder of PNG files, NPZ, Parquet.
+"""The forms of an exported data set: a folder of PNG files, NPZ, Parquet.
 
-All hold the same, and are read back as one thing.
+All forms hold the same data, and `read_export` reads each of them back.
 """
 
 import csv
@@ -30,17 +30,17 @@ CONTENT: dict[Form, str] = {
 }
 _SHORT = {"train": "train", "validation": "val", "test": "test"}  # as MedMNIST names them
 COLUMNS = ("label", "split", "patient_id", "image_id", "source_path", "source_digest")
-_ROWS_PER_GROUP = 100  # of Parquet: readers fetch whole groups, and images are large
+_ROWS_PER_GROUP = 100  # of Parquet: readers fetch whole row groups, and images are large
 
 
 @dataclass(frozen=True)
 class Content:
-    """What a data set holds, in order of image_id; the same for every form.
+    """The content of a data set, in order of image_id, whatever its form.
 
     Attributes:
-        rows: Per image, the values of `COLUMNS`, and `error`: None or why it is kept whole.
+        rows: For each image the values of `COLUMNS`, and `error`: why it is kept whole, or None.
         images: uint8, (n, s, s).
-        keep_masks: bool, (n, s, s), True = kept; None where the arm has no masks.
+        keep_masks: bool, (n, s, s), True = kept; None if the arm has no masks.
         classes: Sorted.
     """
 
@@ -59,7 +59,7 @@ class Export:
 
     Attributes:
         images: uint8, (n, s, s); as the arm showed them.
-        keep_masks: bool, (n, s, s), True = kept; all True where the arm has no masks.
+        keep_masks: bool, (n, s, s), True = kept; all True if the arm has no masks.
         labels: str, (n,).
         splits: str, (n,); train, validation or test.
         image_ids: str, (n,).
@@ -73,10 +73,10 @@ class Export:
 
 
 def write_content(path: Path, content: Content, form: Form) -> None:
-    """Write a data set in one of the forms into a folder that is there.
+    """Write a data set in one of the forms into an existing folder.
 
     Raises:
-        OSError: It cannot be written to.
+        OSError: The folder cannot be written to.
     """
     writers: dict[Form, Callable[[Path, Content], None]] = {
         "folder": _write_folder,
@@ -90,10 +90,10 @@ def read_export(path: Path) -> Export:
     """Read an exported data set of any form.
 
     Args:
-        path: Of one data set: OUT/MODEL/seed-N.
+        path: The folder of one data set: OUT/MODEL/seed-N.
 
     Raises:
-        InputError: The directory holds none.
+        InputError: The folder holds no data set.
     """
     readers: dict[Form, Callable[[Path], Export]] = {
         "folder": _read_folder,
@@ -129,7 +129,7 @@ def _write_folder(path: Path, content: Content) -> None:
 
 
 def _name_folder(label: str) -> str:
-    """Return a label as a folder name: as it is, but for characters that no folder may have."""
+    """Return a label as a folder name, with characters escaped that folder names may not have."""
     return re.sub(r'[\x00-\x1f%/\\:*?"<>|]|^\.', lambda found: f"%{ord(found[0]):02X}", label)
 
 
@@ -149,7 +149,7 @@ def _open_within(folder: Path, name: str) -> bytes:
     if not path.is_relative_to(folder.resolve()):
         raise InputError(
             f"Expected paths within {folder} in its manifest.csv, but got {name[:80]!r}, which "
-            "leads out of it. The export was changed after it was written."
+            "leads out of it. The export was modified after it was written."
         )
     return path.read_bytes()
 
@@ -204,7 +204,7 @@ def _write_parquet(path: Path, content: Content) -> None:
         else encode([_encode_mask(mask) for mask in masks]),
         "error": pa.array(content.column("error"), pa.string()),
     }
-    # Tells the `datasets` library, which decodes by it, what the structs are.
+    # The `datasets` library decodes the structs by these types.
     features = {
         name: {"_type": "Image"}
         if values.type == picture

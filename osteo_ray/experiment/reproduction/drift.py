@@ -4,19 +4,22 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
-Outcome = Literal["identical", "within tolerance", "drifted", "missing"]
+Degree = Literal["identical", "within tolerance", "drifted", "missing"]
+"""How far a rerun is off. `identical` means that all bits are equal, `drifted` that something lies
+beyond the tolerances, or differs where equal bits are expected, and `missing` that something could
+not be compared, while nothing has drifted."""
 
 
 @dataclass(frozen=True)
 class Compared:
-    """Something that was held against its stored counterpart.
+    """One result of a rerun, compared with its stored counterpart.
 
     Attributes:
-        name: What, in words.
+        name: Its name, in words.
         equal: Whether it is the same, bit for bit.
-        beyond: What of it lies beyond the tolerances, in words; empty where nothing does.
-        figures: How far it is off.
-        missing: Why it could not be compared; None where it could.
+        beyond: What of it lies beyond the tolerances, in words; empty if nothing does.
+        figures: How far it is off, by the names of `WORST`.
+        missing: Why it could not be compared; None if it could.
     """
 
     name: str
@@ -28,23 +31,21 @@ class Compared:
 
 @dataclass(frozen=True)
 class Drift:
-    """What came of comparing all things of one kind.
+    """How far all results of one kind have drifted.
 
     Attributes:
-        kind: Which.
-        outcome: `identical`, all bits equal; `within tolerance`; `drifted`, beyond the tolerances,
-            or not equal where equal bits are expected; `missing`, where something could not be
-            compared and nothing has drifted.
-        n_compared: Things compared.
-        n_equal: Of these, those equal bit for bit.
-        n_drifted: Of these, those that drifted.
-        n_missing: Things that could not be compared.
-        figures: How far things are off, the worst of all; see `WORST`.
-        said: Of each that drifted or is missing: what, and how far.
+        kind: What was compared: images, predictions, masks …
+        outcome: How far they are off as a whole.
+        n_compared: Number of results that were compared.
+        n_equal: How many of these are equal bit for bit.
+        n_drifted: How many of these have drifted.
+        n_missing: Number of results that could not be compared.
+        figures: The worst figure of all results; see `WORST`.
+        said: For each result that has drifted or is missing, a sentence on what differs.
     """
 
     kind: str
-    outcome: Outcome
+    outcome: Degree
     n_compared: int
     n_equal: int
     n_drifted: int
@@ -61,24 +62,24 @@ WORST: dict[str, Literal["most", "least"]] = {
     "metric difference": "most",
     "effect shift": "most",
 }
-"""Figures, and whether the most or the least of them is the worst. Differences of probabilities and
-metrics are fractions; changed decisions a share of images; overlap is intersection over union; the
-shift of an effect is in its standard errors."""
+"""For each figure, whether its largest or its smallest value is the worst. Differences of
+probabilities and metrics are fractions; changed decisions are a share of images; overlap is
+intersection over union; the shift of an effect is in standard errors."""
 
 
-def summarize(kind: str, compared: Sequence[Compared], *, equal_expected: bool) -> Drift:
-    """Say what the things of one kind amount to.
+def summarize_drift(kind: str, compared: Sequence[Compared], *, equal_expected: bool) -> Drift:
+    """Say how far all results of one kind have drifted.
 
     Args:
-        kind: Which.
-        compared: What was compared.
-        equal_expected: Whether anything but equal bits is drift.
+        kind: What was compared.
+        compared: The comparisons.
+        equal_expected: Whether anything but equal bits counts as drift.
     """
     present = [one for one in compared if one.missing is None]
     absent = [one for one in compared if one.missing is not None]
     drifted = [one for one in present if one.beyond or (equal_expected and not one.equal)]
     n_equal = sum(one.equal for one in present)
-    outcome: Outcome = "within tolerance"
+    outcome: Degree = "within tolerance"
     if drifted:
         outcome = "drifted"
     elif absent:
@@ -113,18 +114,18 @@ def _find_worst(compared: Iterable[Compared]) -> dict[str, float]:
 
 def _tell_unequal(one: Compared) -> str:
     figures = ", ".join(f"{name} {value:.2g}" for name, value in one.figures.items())
-    return "equal bits were expected, but it differs" + (f" ({figures})" if figures else "")
+    return "equal bits were expected, but they differ" + (f" ({figures})" if figures else "")
 
 
 def judge(drifts: Sequence[Drift], *, n_failures: int) -> str:
-    """Say what a whole reproduction came to: `failed`, or the worst outcome of any kind.
+    """Return the outcome of a whole reproduction: `failed`, or the worst outcome of any kind.
 
     Args:
-        drifts: Of each kind.
-        n_failures: Trainings of the rerun that did not finish.
+        drifts: One for each kind of result.
+        n_failures: Number of trainings of the rerun that did not finish.
     """
     if n_failures:
         return "failed"
     found = {drift.outcome for drift in drifts}
-    order: tuple[Outcome, ...] = ("drifted", "missing", "within tolerance")
+    order: tuple[Degree, ...] = ("drifted", "missing", "within tolerance")
     return next((outcome for outcome in order if outcome in found), "identical")

@@ -1,11 +1,11 @@
-"""The audit job: read a set, find what is wrong with it, and write it down."""
+"""The audit job: read a set of images, find what is wrong with it, and write that down."""
 
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -13,29 +13,44 @@ import pyarrow as pa
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.lock import hold
 from osteo_ray.base.paths import PHANTOM, name_source
-from osteo_ray.base.progress import JobProgress, Stage
+from osteo_ray.base.progress import Clock, JobProgress, Stage
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import LOCK, Place, locate, reach, remove_tree
 from osteo_ray.base.tables import IMAGES, REJECTS, write_json, write_table
 from osteo_ray.cluster.connection import confirm, connect, plan_resources
-from osteo_ray.cluster.watchdog import watch
+from osteo_ray.cluster.observer import Observer
 from osteo_ray.config.audit import AuditConfig
 from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.resizing import resize_whole
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.pipeline.audit.leak import SPLITS, describe_leak, list_trials, measure_leak
+from osteo_ray.pipeline.audit.leak import SPLITS, describe_leak, measure_leak
 from osteo_ray.pipeline.compare.model_check import check_models
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.ingest.auditing import Audit, audit_images
 from osteo_ray.pipeline.ingest.findings import describe_audit
 from osteo_ray.pipeline.ingest.intake import take_in
-from osteo_ray.report.audit_page import write_audit_page
+from osteo_ray.pipeline.site import Site, follow_reading
 
 _PICTURED_PAIRS = 60
 _PICTURE_PX = 240
 _TRAIN = "train"
+
+
+class WritePage(Protocol):
+    """Writes the page of an audit; `osteo_ray.report.audit_page.write_audit_page` is one."""
+
+    def __call__(
+        self,
+        path: Place,
+        source: str,
+        audit: Mapping[str, Any],
+        pairs: Sequence[Mapping[str, Any]],
+        pictures: Mapping[str, np.ndarray],
+        labels: Mapping[str, str],
+    ) -> object:
+        """Write the page."""
 
 
 @dataclass(frozen=True)
@@ -43,7 +58,7 @@ class AuditOutcome:
     """How an audit ended.
 
     Attributes:
-        out: Where everything lies.
+        out: The output directory.
         audit: What audit.json holds.
         failures: Trainings that are missing.
     """
@@ -63,66 +78,76 @@ def locate_audit(config: AuditConfig) -> Place:
     in_use = out.exists() and (not out.is_dir() or any(one.name != LOCK for one in out.iterdir()))
     if in_use and not (out / "audit.html").is_file():
         raise InputError(
-            f"Expected --out to be new, empty or an earlier audit, but {out} holds something else. "
-            "Choose another --out."
+            f"Expected --out to be a new or empty folder, or an earlier audit, but {out} holds "
+            "something else. Choose another --out."
         )
     return out
 
 
-def audit(config: AuditConfig, progress: JobProgress) -> AuditOutcome:
-    """Audit a set of images; with `measure_leak`, train to say what its copies are worth.
+def audit(config: AuditConfig, progress: JobProgress, write_page: WritePage) -> AuditOutcome:
+    """Audit a set of images; with `measure_leak`, train to find how much copies inflate accuracy.
 
     Writes audit.json, audit.html, images.parquet and rejects.parquet into the output directory, in
-    place of those of an earlier audit: when copies are found, and again when they are weighed.
+    place of those of an earlier audit: once when copies have been found, and again when their
+    effect has been measured.
+
+    Args:
+        config: Configuration of the audit.
+        progress: Where to show progress.
+        write_page: Writes audit.html. Called whenever audit.json has been written, so that the page
+            of a finished audit exists even if measuring the leak is interrupted.
 
     Raises:
-        InputError: The input cannot be used, or another process writes there; nothing was written,
-            or what was found in too small a set to train on.
-        IncompleteError: Too few trainings finished to say what copies are worth.
+        InputError: The input cannot be used, or another process writes there; nothing was written.
+            Or the set is too small to train on; then what was found is written.
+        IncompleteError: Too few trainings finished to say how much copies inflate accuracy.
     """
     out = locate_audit(config)
     source = None if config.data == PHANTOM else open_source(config.data)
     with hold(out, progress.say):
-        return _audit(config, out, source, progress)
+        return _audit(config, out, source, progress, write_page)
 
 
 def _audit(
-    config: AuditConfig, out: Place, source: Source | None, progress: JobProgress
+    config: AuditConfig,
+    out: Place,
+    source: Source | None,
+    progress: JobProgress,
+    write_page: WritePage,
 ) -> AuditOutcome:
     progress.say("start Ray")
     with connect(), _make_room(out) as room:
-        check = check_models.remote(config) if config.measure_leak else None
+        check = None
+        if config.measure_leak:
+            check = check_models.remote(config.first_weights, config.image_size)
         with (
-            progress.following() as told,
-            watch("read images and compare them", config.resources.stall_timeout) as beat,
-        ):
-            report = beat.with_reports(told)
-            with take_in(
+            follow_reading(progress, config.resources.stall_timeout),
+            take_in(
                 room,
                 source or config.phantom,
                 image_size=config.image_size,
                 max_reject_share=1.0,
                 labels_needed=True,
                 keep_pixels=config.measure_leak,
-                report=report,
-            ) as (ingest, _):
-                found = audit_images(ingest, config.conflict_policy, report=report)
+            ) as (ingest, _),
+        ):
+            found = audit_images(ingest, config.conflict_policy)
         if check is not None:
             confirm(check)
         source = source or open_source(str(room.phantom / "images"))
         described = describe_audit(found)
         pictures = _read_pictures(source, described)
-        _write(out, source, found, described, pictures)
+        _write(out, source, found, described, pictures, write_page)
         failures: list[Failure] = []
         if config.measure_leak:
             described["leak"], failures = _measure(config, found, room, Run(out / "leak"), progress)
-            _write(out, source, found, described, pictures)
+            _write(out, source, found, described, pictures, write_page)
     return AuditOutcome(out, described, failures)
 
 
 @contextmanager
 def _make_room(out: Place) -> Iterator[Run]:
-    """Give a place beside the results, which every worker can reach; it goes at the end."""
+    """Give a temporary directory beside the results, where every worker can reach it."""
     room = out.with_name(f".{out.name}.{uuid.uuid4().hex[:8]}.tmp")
     if isinstance(room, Path):
         room.mkdir(parents=True)
@@ -135,18 +160,12 @@ def _make_room(out: Place) -> Iterator[Run]:
 def _measure(
     config: AuditConfig, found: Audit, room: Run, run: Run, progress: JobProgress
 ) -> tuple[dict[str, Any], list[Failure]]:
-    plan = plan_resources(config.resources, progress.say)
-    total = len(SPLITS) * len(list_trials(config))
-    stage = Stage(_TRAIN, "trainings", total, 1.0)
-    with progress.showing([stage]), progress.stage(_TRAIN):
-        leaks, failures = measure_leak(
-            config,
-            found.images[IMAGES.names],
-            room,
-            run,
-            plan,
-            lambda share: progress.advance(_TRAIN, share),
-        )
+    layout = plan_resources(config.resources, progress.say)
+    site = Site(layout, config.resources, progress, Clock(), Observer(run.logs))
+    total = len(SPLITS) * len(config.models) * config.seeds
+    with progress.showing([Stage(_TRAIN, "trainings", total, 1.0)]), site.stage(_TRAIN) as listener:
+        images = found.images[IMAGES.names]
+        leaks, failures = measure_leak(config, images, room, run, site, listener)
     return describe_leak(leaks, failures), failures
 
 
@@ -156,13 +175,14 @@ def _write(
     found: Audit,
     described: dict[str, Any],
     pictures: dict[str, np.ndarray],
+    write_page: WritePage,
 ) -> None:
     images = found.images[IMAGES.names]
     write_table(out / "images.parquet", pa.Table.from_pandas(images, IMAGES, preserve_index=False))
     rejects = pa.Table.from_pandas(found.rejects, REJECTS, preserve_index=False)
     write_table(out / "rejects.parquet", rejects)
     write_json(out / "audit.json", described)
-    write_audit_page(
+    write_page(
         out / "audit.html",
         source.uri,
         described,
@@ -173,7 +193,7 @@ def _write(
 
 
 def _choose_pairs(described: dict[str, Any]) -> list[dict[str, Any]]:
-    """Choose the pairs to look at: conflicts first, then mirrored ones, then the least alike."""
+    """Choose the pairs to show: conflicts first, then mirrored pairs, then the least alike."""
     conflict = {path for group in described["conflicts"] for path in group}
     return sorted(
         described["pairs"],
@@ -187,7 +207,7 @@ def _choose_pairs(described: dict[str, Any]) -> list[dict[str, Any]]:
 
 
 def _read_pictures(source: Source, described: dict[str, Any]) -> dict[str, np.ndarray]:
-    """Read again what the page shows, by path: uint8 (H, W), no side longer than 240 px."""
+    """Read the images that the page shows, by path: uint8 (H, W), no side longer than 240 px."""
     pairs = _choose_pairs(described)
     paths = {path for pair in pairs for path in (pair["first"], pair["second"])}
     paths |= set(described["blank"][:_PICTURED_PAIRS])
@@ -196,7 +216,7 @@ def _read_pictures(source: Source, described: dict[str, Any]) -> dict[str, np.nd
     for path, position in zip(rows["path"], rows["position"], strict=True):
         try:
             pixels = decode(source.reader.read(path, position)).pixels
-        except UnreadableImageError:  # gone since; the page does without
+        except UnreadableImageError:  # it has gone since; the page does without it
             continue
         pictures[path] = resize_whole(pixels, _PICTURE_PX)
     return pictures

@@ -1,4 +1,4 @@
-"""One trial: train one model on one arm with one seed, predict, store. Free of Ray."""
+"""One trial: train one model on one arm with one seed, predict, store. Does not use Ray."""
 
 import json
 from contextlib import suppress
@@ -39,30 +39,30 @@ def run_trial(
     worker: Worker,
     listener: TrainingListener = TrainingListener(),
 ) -> None:
-    """Train, predict the validation and test images, and store it all at once.
+    """Train, predict the validation and test images, and store all results at once.
 
     Args:
-        trial: Which training.
-        experiment: What it shares with the others.
+        trial: The trial to run; if its results exist, nothing happens.
+        experiment: What the trial shares with the others.
         pixels: uint8, (n, height, width), in the order of `experiment.image_ids`.
         worker: Where to compute. If the training has several workers, each of them calls this, and
             rank 0 stores the results.
         listener: Told of each step and epoch.
 
     Raises:
-        LeakError: The split tears images apart that belong together.
+        LeakError: The split separates images that belong together.
         DivergedError: The loss became infinite or NaN.
     """
     if experiment.is_done(trial):
         return
     path = experiment.path_of(trial)
-    config = experiment.config
+    shared = experiment.settings
     experiment.check_split(trial.seed)
     make_deterministic(worker.n_threads)
     sets = _make_sets(trial, experiment, pixels)
-    seeds = config.seeds_of(trial.seed)
+    seeds = experiment.seeds[trial.seed]
     classifier = _build(trial, experiment)
-    settings = config.training.model_copy(update={"epochs": experiment.epochs_of(trial)})
+    settings = shared.training.model_copy(update={"epochs": experiment.epochs_of(trial)})
     partial = path.with_name(f".{path.name}.partial")
     epochs = train_classifier(
         classifier,
@@ -80,33 +80,33 @@ def run_trial(
         found = predict_probabilities(
             classifier,
             images,
-            batch_size=config.training.per_worker_batch_size,
+            batch_size=shared.training.per_worker_batch_size,
             device=worker.device,
         )
         tables.append(_tabulate_predictions(trial, experiment, split, rows, found))
     with write_whole(path, last=LAST) as unfinished:
         unfinished.mkdir(parents=True)
-        checkpoint = Checkpoint(trial.model, experiment.classes, config.image_size)
+        checkpoint = Checkpoint(trial.model, experiment.classes, shared.image_size)
         save_classifier(classifier, unfinished / "model.safetensors", checkpoint)
         write_table(unfinished / "predictions.parquet", pa.concat_tables(tables))
         history = json.dumps([asdict(epoch) for epoch in epochs], indent=1)
         (unfinished / LAST).write_text(history + "\n")
-    with suppress(OSError):  # of no use any more, nor any harm
+    with suppress(OSError):  # no longer of use, but harmless
         remove_tree(partial)
 
 
 def _build(trial: Trial, experiment: Experiment) -> Classifier:
-    config, start = experiment.config, experiment.start_of(trial)
+    start, image_size = experiment.start_of(trial), experiment.settings.image_size
     n_classes = len(experiment.classes)
     if start is not None:
         path = experiment.path_of(start) / "model.safetensors"
-        return load_classifier(path, trial.model, n_classes=n_classes, image_size=config.image_size)
+        return load_classifier(path, trial.model, n_classes=n_classes, image_size=image_size)
     return build_classifier(
         trial.model,
         n_classes=n_classes,
-        image_size=config.image_size,
-        weights=config.weights_of(trial.model),
-        seed=config.seeds_of(trial.seed).initialisation,
+        image_size=image_size,
+        weights=experiment.weights[trial.model].file,
+        seed=experiment.seeds[trial.seed].initialisation,
     )
 
 
@@ -121,7 +121,7 @@ def _make_sets(
     for split in SPLIT_NAMES:
         rows = np.flatnonzero(splits == split)
         masks = None if keep_masks is None else keep_masks.masks[rows]
-        images = ImageSet(pixels[rows], numbers[rows], masks, view, experiment.config.background)
+        images = ImageSet(pixels[rows], numbers[rows], masks, view, experiment.settings.background)
         sets[split] = (rows, images)
     return sets
 
