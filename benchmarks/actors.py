@@ -20,13 +20,13 @@ from osteo_ray.pipeline.explain.explain_set import explain_set
 
 @dataclass(frozen=True)
 class Speed:
-    """A set explained by some actors.
+    """How fast some actors explained a set.
 
     Attributes:
-        n_actors: How many, of one thread each.
-        stage_s: From the first actor's start to the last mask.
-        busy_s: Time in which actors explained, over all of them.
-        images_per_s: While all of them did.
+        n_actors: Number of actors, of one thread each.
+        stage_s: Time from the start of the first actor to the last mask, in seconds.
+        busy_s: Time that actors spent explaining, summed over all of them, in seconds.
+        images_per_s: Rate while all of them were explaining.
     """
 
     n_actors: int
@@ -38,17 +38,17 @@ class Speed:
 def bench_actors(
     data: Path, checkpoint: Path, counts: Sequence[int], *, n_images: int, settings: LimeSettings
 ) -> Iterator[Speed]:
-    """Explain the same images on clusters of some logical CPUs, with an actor on each.
+    """Explain the same images on clusters with these numbers of logical CPUs, one actor on each.
 
     Args:
         data: Class folders; files are linked to again until there are `n_images`.
-        checkpoint: Of the classifier.
-        counts: How many actors.
-        n_images: How many to explain.
-        settings: Of LIME.
+        checkpoint: File of the classifier.
+        counts: Numbers of actors.
+        n_images: Number of images to explain.
+        settings: Settings of LIME.
 
     Raises:
-        RuntimeError: Masks differ with the number of actors.
+        RuntimeError: The masks depend on the number of actors.
     """
     with tempfile.TemporaryDirectory() as name:
         root = Path(name)

@@ -1,4 +1,4 @@
-"""Speed and quality beside rivals and the truth: `python -m benchmarks NAME`, from a clone."""
+"""Benchmarks of speed and quality: `python -m benchmarks NAME`, from a clone of the repository."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ from osteo_ray.base.paths import locate_data
 from osteo_ray.commands.parsing import DONE
 from osteo_ray.config.build import build, read_yaml
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.explain.settings import ExplainMethod, LimeSettings
+from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.statistics.metrics.registry import check_endpoint
 
 
@@ -33,7 +33,7 @@ def run_benchmark(arguments: list[str]) -> int:
             "overhead": _overhead,
         },
         prog="python -m benchmarks",
-        description="Measure what the product does beside what else could be done.",
+        description="Measure osteo_ray, and compare it with other ways to do the same.",
         args=arguments,
     )
     return DONE
@@ -42,12 +42,12 @@ def run_benchmark(arguments: list[str]) -> int:
 def _ingest(
     data: Annotated[str, tyro.conf.Positional], images: int = 20_000, image_size: int = 224
 ) -> None:
-    """Read class folders with osteo_ray, torchvision and Ray Data, as fast as each can.
+    """Read class folders with osteo_ray, torchvision and Ray Data, each as fast as it can.
 
     Args:
         data: A folder with a subfolder per class.
-        images: How many to read; files are read again until there are so many.
-        image_size: Side, in pixels.
+        images: Number of images to read; files are read repeatedly to reach it.
+        image_size: Side of the images that are delivered, in pixels.
     """
     from benchmarks.ingest import bench_ingest
     from benchmarks.tables import show_reading
@@ -59,19 +59,19 @@ def _ingest(
 
 
 def _copies(sizes: tuple[int, ...] = (1000, 10_000), size_px: int = 96) -> None:
-    """Look for the planted copies in sets of phantoms: time, memory, precision, recall.
+    """Search sets of phantoms for planted copies: time, memory, precision, recall.
 
     Args:
-        sizes: Images of each set.
+        sizes: Number of images of each set.
         size_px: Side of the images, in pixels.
     """
     from benchmarks.copies import bench_copies
-    from benchmarks.tables import show_findings
+    from benchmarks.tables import show_copies
     from osteo_ray.cluster.connection import connect
 
     with capture_noise() as captured, connect():
         for found in bench_copies(list(sizes), size_px=size_px):
-            show_findings(captured.out, found)
+            show_copies(captured.out, found)
 
 
 def _lime(
@@ -83,10 +83,10 @@ def _lime(
     """Explain images with the `lime` package and with osteo_ray: time, overlap, memory.
 
     Args:
-        data: Where the images are.
-        checkpoint: File of the classifier: a model.safetensors that a training left.
-        images: How many to explain.
-        samples: Perturbed images per explanation; in adaptive mode, at most.
+        data: Path or URI of the images.
+        checkpoint: The classifier: a file model.safetensors that a training wrote.
+        images: Number of images to explain.
+        samples: Perturbed images per explanation; in adaptive mode, the maximum.
     """
     from benchmarks.lime import bench_lime
     from benchmarks.tables import show_masks
@@ -105,12 +105,12 @@ def _exactness(
     images: int = 50,
     samples: int = 200,
 ) -> None:
-    """Explain images with the `lime` package, and again from the rows that it drew.
+    """Explain images with the `lime` package, and again with osteo_ray from the same samples.
 
     Args:
-        data: Where the images are.
-        checkpoint: File of the classifier: a model.safetensors that a training left.
-        images: How many to explain.
+        data: Path or URI of the images.
+        checkpoint: The classifier: a file model.safetensors that a training wrote.
+        images: Number of images to explain.
         samples: Perturbed images per explanation.
     """
     from benchmarks.exactness import compare_with_package
@@ -130,14 +130,14 @@ def _fidelity(
     samples: int = 1000,
     stabilities: tuple[float, ...] = (0.88, 0.9, 0.92, 0.94, 0.96, 1.0),
 ) -> None:
-    """Explain images exactly, twice, and adaptively: does the adaptive mode lose anything?
+    """Explain images exactly, twice, and adaptively, to see what the adaptive mode loses.
 
     Args:
-        data: Where the images are.
-        checkpoint: File of the classifier: a model.safetensors that a training left.
-        images: How many to explain.
-        samples: Perturbed images per explanation; in adaptive mode, at most.
-        stabilities: At which the adaptive mode ends, one after the other (--lime.stability).
+        data: Path or URI of the images.
+        checkpoint: The classifier: a file model.safetensors that a training wrote.
+        images: Number of images to explain.
+        samples: Perturbed images per explanation; in adaptive mode, the maximum.
+        stabilities: Values of --lime.stability at which the adaptive mode stops.
     """
     from benchmarks.fidelity import bench_fidelity
     from benchmarks.tables import show_fidelity
@@ -163,13 +163,13 @@ def _statistics(
     test: int = 10_000,
     metric: str = "accuracy",
 ) -> None:
-    """Time the statistics of a large comparison, part by part, on a made-up table.
+    """Time the statistics of a large comparison, part by part, on a synthetic table.
 
     Args:
-        seeds: Trainings per model and arm.
-        models: Networks.
-        arms: At least three.
-        test: Test images per seed; ten times as many in all.
+        seeds: Number of trainings per model and arm.
+        models: Number of networks.
+        arms: Number of arms, at least three.
+        test: Number of test images per seed; the set has ten times as many images.
         metric: The primary endpoint.
     """
     from benchmarks.statistics import bench_statistics
@@ -197,14 +197,14 @@ def _actors(
     images: int = 32,
     samples: int = 200,
 ) -> None:
-    """Explain the same images with one actor, two, four …, of one thread each.
+    """Explain the same images with one, two, four … actors of one thread each.
 
     Args:
         data: A folder with a subfolder per class.
-        checkpoint: File of the classifier: a model.safetensors that a training left.
-        actors: How many, one number after the other.
-        images: How many to explain; files are read again until there are so many.
-        samples: Perturbed images per explanation, all of which are drawn.
+        checkpoint: The classifier: a file model.safetensors that a training wrote.
+        actors: Numbers of actors, measured one after the other.
+        images: Number of images to explain; files are read repeatedly to reach it.
+        samples: Perturbed images per explanation; the exact mode draws all of them.
     """
     from benchmarks.actors import bench_actors
     from benchmarks.tables import show_speeds
@@ -218,10 +218,10 @@ def _actors(
 
 
 def _sweep(trainings: int = 200) -> None:
-    """Train many tiny networks; then lose one training and see how soon it is there again.
+    """Train many tiny networks, delete one training, and measure how soon it is there again.
 
     Args:
-        trainings: How many, an even number.
+        trainings: Number of trainings, even.
     """
     from benchmarks.sweep import bench_sweep
     from benchmarks.tables import show_sweep
@@ -233,14 +233,14 @@ def _sweep(trainings: int = 200) -> None:
 
 
 def _stream(
-    sizes: tuple[int, ...] = (1000, 10_000), method: ExplainMethod = "lime", workers: int = 2
+    sizes: tuple[int, ...] = (1000, 10_000), method: str = "lime", workers: int = 2
 ) -> None:
-    """Take sets of phantoms from files to masks by a tiny network: time and memory.
+    """Explain sets of phantoms with a tiny network, from files to masks: time and memory.
 
     Args:
-        sizes: Images of each set.
-        method: How they are explained.
-        workers: CPUs of the cluster, of one actor each.
+        sizes: Number of images of each set.
+        method: The method of explanation.
+        workers: Number of CPUs of the cluster, with one actor each.
     """
     from benchmarks.stream import bench_stream
     from benchmarks.tables import show_streams
@@ -255,12 +255,12 @@ def _overhead(
     seeds: tuple[int, ...] = (1, 2, 4),
     workers: int = 2,
 ) -> None:
-    """Make a comparison on a cluster, from nothing, and again in plain loops in one process.
+    """Run a comparison on a cluster, from the start, and again in plain loops in one process.
 
     Args:
         config: YAML file of the comparison, as for `osteo-ray compare --config`.
-        seeds: How many the comparisons have, one number after the other.
-        workers: CPUs of the cluster, of one worker each.
+        seeds: Numbers of seeds, measured one after the other.
+        workers: Number of CPUs of the cluster, with one worker each.
     """
     from benchmarks.overhead import bench_overhead
     from benchmarks.tables import show_overheads

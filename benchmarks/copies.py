@@ -1,4 +1,4 @@
-"""How well and how fast copies are found, in sets of phantoms whose copies are known."""
+"""How well and how fast copies are found in sets of phantoms whose copies are known."""
 
 import tempfile
 import time
@@ -16,28 +16,28 @@ from PIL import Image
 from benchmarks.memory import PeakMemory
 from osteo_ray.data.copies.groups import join_pairs
 from osteo_ray.data.phantoms.sets import make_phantoms
-from osteo_ray.data.settings import COPY_KINDS
-from osteo_ray.data.sources.opening import open_source
-from osteo_ray.pipeline.ingest.duplicates import find_copies
+from osteo_ray.data.settings import COPY_KINDS, PhantomSettings
+from osteo_ray.data.sources.kinds import open_source
+from osteo_ray.pipeline.ingest.copy_search import find_copies
 from osteo_ray.pipeline.ingest.reading import ingest_images
 
 COPY_SHARE = 0.1
-_SLICES = 8  # each plans the whole set anew
+_SLICES = 8  # each of them plans the whole set again
 
 
 @dataclass(frozen=True)
-class Finding:
+class FoundCopies:
     """How copies were found in a set of one size.
 
     Attributes:
         n_images: Size of the set.
-        read_s: To read the files.
-        find_s: To find the copies.
-        driver_gib: Most memory of the driver.
-        memory_gib: Most memory of all processes, Ray's included.
-        precision: Of the pairs found, the share that are copies of one radiograph.
-        recall: By kind of copy, the share that ended in the group of its original.
-        counts: By kind, how many there were.
+        read_s: Time to read the files, in seconds.
+        find_s: Time to find the copies, in seconds.
+        driver_gib: Peak memory of the driver.
+        memory_gib: Peak memory of all processes, including those of Ray.
+        precision: Share of the pairs found that are copies of one radiograph.
+        recall: Share of the copies that are in the group of their original, by kind of copy.
+        counts: Number of copies, by kind.
     """
 
     n_images: int
@@ -50,13 +50,13 @@ class Finding:
     counts: dict[str, int]
 
 
-def bench_copies(sizes: list[int], *, size_px: int, seed: int = 0) -> Iterator[Finding]:
-    """Draw phantoms with copies of every kind, a tenth of the set, and look for them.
+def bench_copies(sizes: list[int], *, size_px: int, seed: int = 0) -> Iterator[FoundCopies]:
+    """Draw phantoms of which a tenth are copies, of every kind, and search for the copies.
 
     Args:
-        sizes: Images of each set.
+        sizes: Number of images of each set.
         size_px: Side of the images, in pixels.
-        seed: Which phantoms.
+        seed: Seed of the phantoms.
     """
     for n_images in sizes:
         with tempfile.TemporaryDirectory() as name:
@@ -66,14 +66,14 @@ def bench_copies(sizes: list[int], *, size_px: int, seed: int = 0) -> Iterator[F
 
 
 def draw_files(root: Path, n_images: int, size_px: int, seed: int = 0) -> pd.DataFrame:
-    """Write phantoms on the cluster; return name, copy_of and copy_kind of each."""
-    settings = {
-        "n_images": n_images,
-        "size_px": size_px,
-        "duplicate_share": COPY_SHARE,
-        "copy_kinds": COPY_KINDS,
-        "seed": seed,
-    }
+    """Write phantoms on the cluster; return the path, copy_of and copy_kind of each."""
+    settings = PhantomSettings(
+        n_images=n_images,
+        size_px=size_px,
+        duplicate_share=COPY_SHARE,
+        copy_kinds=COPY_KINDS,
+        seed=seed,
+    )
     slices = np.array_split(np.arange(n_images), min(_SLICES, n_images))
     rows = [{"start": int(part[0]), "stop": int(part[-1]) + 1} for part in slices]
     dataset = ray.data.from_items(rows, override_num_blocks=len(rows)).flat_map(
@@ -83,9 +83,9 @@ def draw_files(root: Path, n_images: int, size_px: int, seed: int = 0) -> pd.Dat
 
 
 def _write_slice(
-    row: dict[str, Any], root: Path, settings: dict[str, Any]
+    row: dict[str, Any], root: Path, settings: PhantomSettings
 ) -> Iterator[dict[str, str]]:
-    for phantom in make_phantoms(**settings, indices=range(row["start"], row["stop"])):
+    for phantom in make_phantoms(settings, range(row["start"], row["stop"])):
         path = root / phantom.name
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(phantom.image).save(path)
@@ -96,7 +96,7 @@ def _write_slice(
         }
 
 
-def _measure(root: Path, truth: pd.DataFrame) -> Finding:
+def _measure(root: Path, truth: pd.DataFrame) -> FoundCopies:
     with PeakMemory() as memory:
         started = time.perf_counter()
         ingest = ingest_images(open_source(str(root / "images")), root / "scratch")
@@ -111,7 +111,7 @@ def _measure(root: Path, truth: pd.DataFrame) -> Finding:
     copies = truth[truth["copy_of"] != ""]
     found = groups.loc[copies["path"]].to_numpy() == groups.loc[copies["copy_of"]].to_numpy()
     by_kind = pd.Series(found).groupby(copies["copy_kind"].to_numpy())
-    return Finding(
+    return FoundCopies(
         n_images=len(paths),
         read_s=read_s,
         find_s=find_s,

@@ -1,4 +1,4 @@
-"""Whether our LIME is the `lime` package's, image by image: same rows in, same masks out."""
+"""Whether the LIME of osteo_ray equals the `lime` package, image by image, on the same samples."""
 
 import tempfile
 from collections.abc import Iterator
@@ -16,14 +16,16 @@ from osteo_ray.models.checkpoint import describe_checkpoint
 
 @dataclass(frozen=True)
 class Exactness:
-    """How one image was explained by the package and by us.
+    """How the explanations of one image by the package and by osteo_ray differ.
 
     Attributes:
-        same_superpixels: Whether both found the same.
-        weight_difference: Largest difference of a weight, from the package's rows and predictions.
-        same_mask: Whether the masks of these weights are identical.
-        probability_difference: Largest difference of a probability, ours by the fast forward pass.
-        same_mask_fast: Whether the masks are identical where ours predicts for itself.
+        same_superpixels: Whether both found the same superpixels.
+        weight_difference: Largest difference of a weight, both fitted to the samples and the
+            predictions of the package.
+        same_mask: Whether the masks from these weights are identical.
+        probability_difference: Largest difference between the probabilities that the package
+            predicts and those of our fast forward pass.
+        same_mask_fast: Whether the masks are identical if we use our own predictions.
     """
 
     same_superpixels: bool
@@ -36,12 +38,12 @@ class Exactness:
 def compare_with_package(
     data: str, checkpoint: Path, *, n_images: int, n_samples: int
 ) -> Iterator[Exactness]:
-    """Explain images with the package, and again with ours from the rows that it drew.
+    """Explain images with the package, and again with osteo_ray from the samples that it drew.
 
     Args:
-        data: Where the images are.
-        checkpoint: Of the classifier.
-        n_images: How many, taken evenly from the set.
+        data: Path or URI of the images.
+        checkpoint: File of the classifier.
+        n_images: Number of images, taken at equal intervals from the set.
         n_samples: Perturbed images per explanation.
     """
     cpus = int(ray.cluster_resources()["CPU"])
@@ -71,7 +73,7 @@ class _Comparer(Package):
         import torch
         from lime.lime_image import LimeImageExplainer
 
-        from osteo_ray.explain import lime
+        from osteo_ray.explain import lime, perturbation
         from osteo_ray.explain.superpixels import find_superpixels
 
         class Recorder(LimeImageExplainer):
@@ -89,9 +91,9 @@ class _Comparer(Package):
             expected[number] = weight
         mask = found.get_image_and_mask(label, positive_only=True, num_features=5, hide_rest=True)
         segments = find_superpixels(image, self._settings)
-        fill = lime.fill_superpixels(image, segments, self._settings.fill)
-        perturbable = lime.Perturbable(image, fill, segments, torch.device("cpu"))
-        (ours,) = lime.predict_rows(self._predict, [(perturbable, rows)], 16)
+        fill = perturbation.fill_superpixels(image, segments, self._settings.fill)
+        perturbable = perturbation.Perturbable(image, fill, segments, torch.device("cpu"))
+        (ours,) = perturbation.predict_rows(self._predict, [(perturbable, rows)], 16)
         masks, weights = [], []
         for targets in (predictions[:, label], ours[:, label]):
             model = lime.fit_local_model(

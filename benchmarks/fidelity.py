@@ -1,4 +1,4 @@
-"""Whether masks of fewer samples are as good as those of `lime`: held to what chance leaves it."""
+"""Whether masks from fewer samples are as good as those of `lime`, given its own randomness."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -28,7 +28,7 @@ class Adapted:
 
     Attributes:
         n_samples: Perturbed images that were classified.
-        stable: Whether the mask became as stable as was asked for.
+        stable: Whether the mask reached the stability that was asked for.
         overlap: Mean intersection over union with the two exact masks of the image.
     """
 
@@ -42,8 +42,8 @@ class Fidelity:
     """The masks of one image.
 
     Attributes:
-        exact: Intersection over union of two exact masks, which differ in their seeds alone.
-        adaptive: Per stability asked for, what the adaptive mode came to.
+        exact: Intersection over union of two exact masks, which differ only in their seeds.
+        adaptive: The adaptive mask for each stability.
     """
 
     exact: float
@@ -58,17 +58,18 @@ def bench_fidelity(
     n_images: int,
     settings: LimeSettings,
 ) -> Iterator[Fidelity]:
-    """Explain images exactly, twice, and adaptively; yield what the masks have in common.
+    """Explain images exactly, twice, and adaptively; yield the overlaps of the masks.
 
-    Exact masks are those of `lime` (`osteo-ray bench exactness`), so the overlap of two is what
-    chance leaves of the package's own.
+    Exact masks equal those of `lime` (`python -m benchmarks exactness`), so the overlap of two of
+    them shows how much the masks of the package vary with the seed.
 
     Args:
-        data: Where the images are.
-        checkpoint: Of the classifier.
-        stabilities: At which the adaptive mode ends, one after the other.
-        n_images: How many, taken evenly from the set.
-        settings: Of LIME; `samples` of exact masks, and the most of adaptive ones.
+        data: Path or URI of the images.
+        checkpoint: File of the classifier.
+        stabilities: Stabilities at which the adaptive mode stops.
+        n_images: Number of images, taken at equal intervals from the set.
+        settings: Settings of LIME; `samples` is the number for exact masks, and the maximum for
+            adaptive ones.
     """
     cpus = int(ray.cluster_resources()["CPU"])
     with tempfile.TemporaryDirectory() as name:
@@ -102,13 +103,13 @@ def measure_fidelity(
     """
     import torch
 
-    from osteo_ray.explain.lime import Explanation, explain_images
+    from osteo_ray.explain.lime import LimeExplanation, explain_by_lime
     from osteo_ray.explain.superpixels import find_superpixels
 
     segments = find_superpixels(image, settings)
 
-    def explain(predict: "Predict", stream: int, **changes: object) -> Explanation:
-        (found,) = explain_images(
+    def explain(predict: "Predict", stream: int, **changes: object) -> LimeExplanation:
+        (found,) = explain_by_lime(
             predict,
             [image],
             [segments],
@@ -116,7 +117,7 @@ def measure_fidelity(
             rngs=[np.random.default_rng((seed, stream))],
             device=torch.device("cpu"),
         )
-        if not isinstance(found, Explanation):
+        if not isinstance(found, LimeExplanation):
             raise found
         return found
 

@@ -1,4 +1,4 @@
-"""How fast images are read, beside the ways most people would read them; one run, one table."""
+"""How fast osteo_ray reads images, compared with the usual ways to read them."""
 
 import os
 import tempfile
@@ -15,7 +15,7 @@ import ray.data
 
 from benchmarks.memory import PeakMemory
 from osteo_ray.base.tables import list_parts
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.pipeline.ingest.reading import ingest_images
 
 _BATCH = 64
@@ -29,12 +29,12 @@ class ReadTiming:
     """One way of reading.
 
     Attributes:
-        name: Which.
-        seconds: From the call to the last image, the start of its workers included.
-        images_per_s: Of all images.
-        memory_gib: Most memory, Ray's processes included.
-        difference: Mean difference of gray, in 0..255, from the images of the first way; the
-            largest of some images.
+        name: Its name.
+        seconds: Time from the call to the last image, including the start of its workers.
+        images_per_s: Mean rate over all images.
+        memory_gib: Peak memory, including the processes of Ray.
+        difference: Mean difference of gray levels, in 0..255, from the images of the first way;
+            the largest over a few images.
     """
 
     name: str

@@ -1,4 +1,4 @@
-"""How fast LIME masks are made, beside the `lime` package; one run, one table."""
+"""How fast osteo_ray makes LIME masks, compared with the `lime` package."""
 
 import cProfile
 import pstats
@@ -15,7 +15,7 @@ import ray
 from benchmarks.memory import PeakMemory
 from osteo_ray.base.tables import PIXELS, read_parts
 from osteo_ray.data.masks import measure_overlap, pack_mask
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.checkpoint import describe_checkpoint
 from osteo_ray.pipeline.ingest.reading import ingest_images
@@ -29,14 +29,14 @@ class LimeTiming:
     """One way of making masks.
 
     Attributes:
-        name: Which.
-        seconds: For each image.
-        samples: Perturbed images per image, on average.
-        samples_per_s: Of all.
-        shares: Of the time, by step: superpixels, forward, fit, assembly and rest; of
-            one image.
+        name: Its name.
+        seconds: Time per image.
+        samples: Mean number of perturbed images per image.
+        samples_per_s: Rate over all images.
+        shares: Shares of the time for one image, by step: superpixels, forward, fit, assembly and
+            rest.
         overlap: Mean intersection over union with the masks of the first way.
-        memory_gib: Most memory of all processes, in GiB.
+        memory_gib: Peak memory of all processes, in GiB.
     """
 
     name: str
@@ -51,11 +51,11 @@ class LimeTiming:
 def bench_lime(
     data: str, checkpoint: Path, *, n_images: int, settings: LimeSettings
 ) -> Iterator[LimeTiming]:
-    """Time ways to explain images with one classifier: the package's, ours.
+    """Time ways to explain images with one classifier: with the package and with osteo_ray.
 
-    The package classifies with PyTorch, as its users do; first as it comes, on all CPUs, then with
-    the batch size that is best for it, then in a process per CPU. Ours runs in a process per CPU.
-    All run in Ray's workers, which are warm before the clock starts.
+    The package classifies with PyTorch, as its users do: first with its defaults on all CPUs, then
+    with its best batch size, then in a process per CPU. osteo_ray runs in a process per CPU. All
+    run in workers of Ray, which are warm before the measurement starts.
 
     Args:
         data: Where the images are.
@@ -229,10 +229,10 @@ class _Ours:
     def _explain(
         self, images: np.ndarray, seed: int, settings: LimeSettings
     ) -> list[tuple[np.ndarray, int]]:
-        from osteo_ray.explain.lime import Explanation, explain_images
+        from osteo_ray.explain.lime import LimeExplanation, explain_by_lime
         from osteo_ray.explain.superpixels import find_superpixels
 
-        found = explain_images(
+        found = explain_by_lime(
             self._predict,
             list(images),
             [find_superpixels(image, settings) for image in images],
@@ -242,7 +242,7 @@ class _Ours:
         )
         results = []
         for one in found:
-            if not isinstance(one, Explanation):
+            if not isinstance(one, LimeExplanation):
                 raise one
             results.append((one.keep_mask, one.n_samples))
         return results

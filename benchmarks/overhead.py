@@ -1,4 +1,4 @@
-"""What distribution costs: a comparison on a cluster beside the same one in plain loops."""
+"""The cost of distribution: a comparison on a cluster, and the same one in plain loops."""
 
 import io
 import shutil
@@ -18,8 +18,9 @@ from osteo_ray.cluster.connection import connect
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.dataset import read_dataset, read_pixels
 from osteo_ray.experiment.trials import describe_experiment, plan_trials
+from osteo_ray.pipeline.compare.conclusion import Finished, conclude
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
-from osteo_ray.pipeline.compare.stages import Finished, compare, conclude
+from osteo_ray.pipeline.compare.stages import compare
 from osteo_ray.report.page import write_report
 
 _MADE = ("trials", "masks", "faithfulness", "heatmaps", "logs", "predictions*", "comparison*")
@@ -27,16 +28,16 @@ _MADE = ("trials", "masks", "faithfulness", "heatmaps", "logs", "predictions*", 
 
 @dataclass(frozen=True)
 class Overhead:
-    """One comparison, made twice.
+    """One comparison, run twice.
 
     Attributes:
-        n_seeds: Its seeds.
-        n_trainings: Its trainings.
-        n_explanations: Its explanations, one per image and classifier.
-        loop_s: In one process with one thread, from images that are read to the report.
-        cluster_s: On a cluster, from nothing to the report: start of Ray and reading included.
-        workers: One-thread workers of the cluster.
-        stages: What each part of the latter took, in seconds.
+        n_seeds: Number of seeds.
+        n_trainings: Number of trainings.
+        n_explanations: Number of explanations, one per image and classifier.
+        loop_s: Time in one process with one thread, from decoded images to the report.
+        cluster_s: Time on a cluster, including the start of Ray and reading the images.
+        workers: Number of workers of the cluster, of one thread each.
+        stages: Time of each stage on the cluster, in seconds.
     """
 
     n_seeds: int
@@ -49,30 +50,30 @@ class Overhead:
 
     @property
     def cost_s(self) -> float:
-        """Return what the cluster took beyond its workers' share of the loops, in seconds."""
+        """Return the time of the cluster beyond the loops divided by its workers, in seconds."""
         return self.cluster_s - self.loop_s / self.workers
 
     @property
     def cost_share(self) -> float:
-        """Return that as a share of the workers' share."""
+        """Return the cost relative to the time of the loops divided by the workers."""
         return self.cost_s * self.workers / self.loop_s
 
 
 def bench_overhead(
     config: CompareConfig, seeds: Sequence[int], *, workers: int
 ) -> Iterator[Overhead]:
-    """Make comparisons on a cluster that is started for each, and again in plain loops.
+    """Run comparisons, each on a cluster of its own, and again in plain loops.
 
-    All that the cluster needs beyond the loops counts as its cost, reading the images included,
-    which the loops are spared.
+    All time that the cluster needs beyond the loops counts as its cost. That includes reading the
+    images, which the loops find decoded.
 
     Args:
-        config: Of the comparisons; `out` and `seeds` do not matter.
-        seeds: How many the comparisons have, one after the other.
-        workers: CPUs of the cluster, of one worker each.
+        config: Configuration of the comparisons; its `out` and `seeds` are ignored.
+        seeds: Numbers of seeds, one per comparison.
+        workers: Number of CPUs of the cluster, with one worker each.
 
     Raises:
-        RuntimeError: The two do not end in the same predictions.
+        RuntimeError: The predictions of the cluster and the loops differ.
     """
     for n_seeds in seeds:
         with tempfile.TemporaryDirectory() as name:
@@ -84,49 +85,66 @@ def bench_overhead(
 def _compare_both(config: CompareConfig, loop: Path, workers: int) -> Overhead:
     started = time.perf_counter()
     with connect(cpus=workers):
-        outcome = compare(config, quiet())
+        outcome = compare(config, quiet(), write_report=write_report)
     cluster_s = time.perf_counter() - started
     if outcome.failures:
         raise RuntimeError(f"A training failed: {outcome.failures[0]}")
-    shutil.copytree(str(outcome.run.root), loop, ignore=shutil.ignore_patterns(*_MADE))
+    return repeat_in_loops(config, outcome.run, loop, cluster_s=cluster_s, workers=workers)
+
+
+def repeat_in_loops(
+    config: CompareConfig, run: Run, loop: Path, *, cluster_s: float, workers: int
+) -> Overhead:
+    """Repeat a comparison in plain loops, on the decoded images of its run.
+
+    Args:
+        config: Configuration of the comparison.
+        run: The comparison on the cluster.
+        loop: New directory for the repetition.
+        cluster_s: Time that the cluster took, in seconds.
+        workers: Number of workers of the cluster.
+
+    Raises:
+        RuntimeError: The predictions of the cluster and the loops differ.
+    """
+    shutil.copytree(str(run.root), loop, ignore=shutil.ignore_patterns(*_MADE))
     finished, loop_s = run_loops(config, Run(loop))
-    if not read_table(outcome.run.predictions).equals(read_table(Run(loop).predictions)):
-        raise RuntimeError("The cluster and the loops came to different predictions.")
+    if not read_table(run.predictions).equals(read_table(Run(loop).predictions)):
+        raise RuntimeError("The predictions of the cluster and the loops differ.")
     first, second = plan_trials(finished.experiment)
-    jobs = list_explanations(finished.experiment, second)
+    explanations = list_explanations(finished.experiment, second)
     return Overhead(
         n_seeds=config.seeds,
         n_trainings=len(first) + len(second),
-        n_explanations=sum(job.n_wanted for job in jobs),
+        n_explanations=sum(len(one.wanted) for one in explanations.values()),
         loop_s=loop_s,
         cluster_s=cluster_s,
         workers=workers,
-        stages=read_json(outcome.run.environment)["durations_s"],
+        stages=read_json(run.environment)["durations_s"],
     )
 
 
 def run_loops(config: CompareConfig, run: Run) -> tuple[Finished, float]:
-    """Run a comparison whose images are read in this process; return how long it took, too."""
-    # PyTorch comes with it, which a driver does without.
+    """Run a comparison on the decoded images of a run, in this process; also return its time."""
+    # Imported here, because it imports PyTorch, which drivers do without.
     from osteo_ray.pipeline.compare.in_process import run_in_process
 
     started = time.perf_counter()
-    dataset = read_dataset(run, config)
-    experiment = describe_experiment(run, config, dataset)
+    experiment = describe_experiment(run, config, read_dataset(run, config))
     run_in_process(experiment, read_pixels(run, experiment.image_ids.tolist(), config.image_size))
-    finished = Finished(experiment, dataset, [], Clock(), ())
+    finished = Finished(experiment, [], Clock())
     conclude(finished)
     write_report(run)
     return finished, time.perf_counter() - started
 
 
 def quiet() -> JobProgress:
-    """Return a progress that nobody sees."""
+    """Return a progress display that prints to nowhere."""
     return JobProgress(Console(file=io.StringIO()))
 
 
 def fit_cost(found: Sequence[Overhead]) -> tuple[float, float] | None:
-    """Return the fixed cost and that per seed, in seconds, by least squares; of one, None."""
+    """Fit the fixed cost and the cost per seed, in seconds; None for a single number of seeds."""
     if len({one.n_seeds for one in found}) < 2:
         return None
     slope, fixed = np.polyfit([one.n_seeds for one in found], [one.cost_s for one in found], 1)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from benchmarks.memory import PeakMemory
-from osteo_ray.arms.arm import ARM_NAMES
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.experiment.comparison import Analysis, analyse
 from osteo_ray.statistics.predictions import NAMES
@@ -46,22 +46,22 @@ def bench_statistics(
     Args:
         n_seeds: Trainings per model and arm.
         n_models: Networks.
-        n_arms: Arms, at least three, the first of `ARM_NAMES`.
+        n_arms: Arms, at least three, the first of `ARMS`.
         n_test: Test images per seed, of ten times as many in all; every fourth image has a copy.
         metric: The primary endpoint.
 
     Raises:
         InputError: There are fewer arms than that.
     """
-    if n_arms > len(ARM_NAMES):
-        raise InputError(f"Expected at most {len(ARM_NAMES)} arms, but got {n_arms}.")
+    if n_arms > len(ARMS):
+        raise InputError(f"Expected at most {len(ARMS)} arms, but got {n_arms}.")
     n_images = _TESTED * n_test
     images = pd.DataFrame(
         {"image_id": _name_images(n_images), "group": np.arange(n_images) * 4 // 5}
     )
     analysis = Analysis(
         models=tuple(f"model{number}" for number in range(n_models)),
-        arms=ARM_NAMES[:n_arms],
+        arms=tuple(ARMS)[:n_arms],
         seeds=tuple(range(n_seeds)),
         metric=metric,
         alpha=0.05,

@@ -1,4 +1,4 @@
-"""How fast, and in how much memory, images of any number go from files to masks."""
+"""Time and memory from files to masks, for sets of any size."""
 
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -12,7 +12,7 @@ from benchmarks.sweep import TINY
 from osteo_ray.base.tables import read_json
 from osteo_ray.cluster.connection import connect
 from osteo_ray.config.explain import ExplainConfig
-from osteo_ray.explain.settings import ExplainMethod, LimeSettings
+from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.pipeline.explain.explain_set import explain_set
 
 _SIZE_PX = 32
@@ -22,15 +22,15 @@ _CLASSES = ("normal", "osteoporosis")
 
 @dataclass(frozen=True)
 class Streamed:
-    """A set of images that went from files to masks.
+    """Time and memory of one set of images.
 
     Attributes:
         n_images: Its size.
-        read_s: To read the files.
-        explain_s: To explain the images, start of the actors included.
-        driver_gib: Most memory of the driver.
-        memory_gib: Most memory of all processes, Ray's included, object store not.
-        store_gib: Most memory of the object store.
+        read_s: Time to read the files, in seconds.
+        explain_s: Time to explain the images, including the start of the actors, in seconds.
+        driver_gib: Peak memory of the driver.
+        memory_gib: Peak memory of all processes, including those of Ray without its object store.
+        store_gib: Peak memory of the object store.
     """
 
     n_images: int
@@ -41,15 +41,13 @@ class Streamed:
     store_gib: float
 
 
-def bench_stream(
-    sizes: Sequence[int], *, method: ExplainMethod, workers: int
-) -> Iterator[Streamed]:
-    """Explain sets of phantoms by a tiny network, so that what is not the network shows.
+def bench_stream(sizes: Sequence[int], *, method: str, workers: int) -> Iterator[Streamed]:
+    """Explain sets of phantoms with a tiny network, so that everything but the network counts.
 
     Args:
-        sizes: Images of each set.
-        method: By which they are explained.
-        workers: CPUs of the cluster, of one actor each.
+        sizes: Number of images of each set.
+        method: The method of explanation.
+        workers: Number of CPUs of the cluster, with one actor each.
     """
     for n_images in sizes:
         with tempfile.TemporaryDirectory() as name:
@@ -80,7 +78,7 @@ def bench_stream(
 
 
 def _write_stub(path: Path) -> None:
-    """Write a classifier that never was trained."""
+    """Write an untrained classifier."""
     # PyTorch comes with it, which a driver does without.
     from osteo_ray.models.checkpoint import Checkpoint
     from osteo_ray.models.classifier import build_classifier, save_classifier

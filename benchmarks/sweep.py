@@ -1,4 +1,4 @@
-"""What a training costs beyond itself in a long sweep, and how soon a stopped one goes on."""
+"""The overhead of a training in a long sweep, and how soon a stopped sweep resumes."""
 
 import os
 import shutil
@@ -21,7 +21,8 @@ from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.experiment.trials import list_arms
 from osteo_ray.models.settings import TrainingSettings
-from osteo_ray.pipeline.compare.stages import FIRST, SECOND, compare
+from osteo_ray.pipeline.compare.running import FIRST, SECOND
+from osteo_ray.pipeline.compare.stages import compare
 
 TINY = "test_byobnet"
 """A network of 50,000 parameters that timm has for tests."""
@@ -32,14 +33,14 @@ class Sweep:
     """A sweep of tiny trainings.
 
     Attributes:
-        n_trainings: How many.
-        sweep_s: On the cluster, stages of training only.
-        loop_s: The same and the statistics in one process with one thread.
-        workers: Of the cluster, of one thread each.
+        n_trainings: Number of trainings.
+        sweep_s: Time of the training stages on the cluster, in seconds.
+        loop_s: Time of the trainings and the statistics in one process with one thread.
+        workers: Number of workers of the cluster, of one thread each.
         driver_gib: Memory of the driver after a quarter, a half, three quarters and all of the
             time.
-        going_s: From the command to the start of the stage in which one training was missing.
-        resume_s: From the command to the end of that training.
+        going_s: Time from the command to the start of the stage with the missing training.
+        resume_s: Time from the command to the end of that training.
     """
 
     n_trainings: int
@@ -52,15 +53,15 @@ class Sweep:
 
     @property
     def overhead_s(self) -> float:
-        """Return what a training cost its worker beyond what it takes in a loop, in seconds."""
+        """Return the time of a worker that a training takes beyond its time in a loop, seconds."""
         return (self.sweep_s * self.workers - self.loop_s) / self.n_trainings
 
 
 def bench_sweep(n_trainings: int) -> Sweep:
-    """Train many tiny networks, with a worker per CPU of this machine; lose one training; go on.
+    """Train many tiny networks, with a worker per CPU; delete one training, and resume.
 
     Args:
-        n_trainings: An even number: half of them start from the other half's weights.
+        n_trainings: Number of trainings, even: half of them start from the weights of the others.
     """
     workers = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as name:
@@ -101,7 +102,7 @@ def bench_sweep(n_trainings: int) -> Sweep:
 
 
 def _resume(run: Run) -> tuple[float, float]:
-    """Run the command again; return when the missing training's stage began, and that ended."""
+    """Run the command again; return when the stage began and when the missing training ended."""
     command = ["compare", "--config", str(run.config), "--out", str(run.root)]
     begun = datetime.now().astimezone()
     subprocess.run(

@@ -1,6 +1,7 @@
 """Clusters of several nodes on this machine, runs on them, and what is done to those."""
 
 import contextlib
+import io
 import json
 import os
 import shutil
@@ -17,15 +18,20 @@ import numpy as np
 import pandas as pd
 import ray
 from ray.cluster_utils import Cluster
+from rich.console import Console
 from test_trials import make_experiment, make_pixels, read_masks, write_pixels
 
+from osteo_ray.base.progress import Clock, JobProgress, Stage
 from osteo_ray.cluster.connection import plan_resources
 from osteo_ray.cluster.observer import Observer
+from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
+from osteo_ray.explain.jobs import plan_job
 from osteo_ray.pipeline.compare.in_process import run_in_process
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
+from osteo_ray.pipeline.site import Site
 
 ROOT = Path(__file__).parents[1]
 LIGHT = {"include_dashboard": False, "include_log_monitor": False, "no_monitor": True}
@@ -222,33 +228,39 @@ class ChangeOfNodes:
 # Runs without a command around them
 
 
-def train(experiment: Experiment, trials: list[Trial], pixels: np.ndarray) -> list[Failure]:
+def make_site(experiment: Experiment, **resources: Any) -> Site:
+    """Lay an experiment out on the cluster that is connected, with no display."""
+    settings = ResourceSettings(**{"workers": experiment.settings.workers, **resources})
+    progress = JobProgress(Console(file=io.StringIO()))
+    observer = Observer(experiment.run.logs)
+    return Site(plan_resources(settings), settings, progress, Clock(), observer)
+
+
+def train(
+    experiment: Experiment, trials: list[Trial], pixels: np.ndarray, **resources: Any
+) -> list[Failure]:
     """Run those trials that are missing as one sweep."""
-    plan = plan_resources(experiment.config.resources)
+    site = make_site(experiment, **resources)
     pending = [trial for trial in trials if not experiment.is_done(trial)]
-    return run_sweep(
-        pending,
-        experiment,
-        ray.put(pixels),
-        plan,
-        name="sweep",
-        on_progress=lambda share: None,
-        observer=Observer(experiment.run.logs),
-    )
+    stage = Stage("sweep", "trainings", len(pending), 1.0)
+    with site.progress.showing([stage]), site.stage("sweep") as listener:
+        return run_sweep(pending, experiment, ray.put(pixels), site, listener)
 
 
-def explain(experiment: Experiment) -> int:
+def explain(experiment: Experiment, **resources: Any) -> int:
     """Explain what is missing; return the number of explanations made."""
     _, second = plan_trials(experiment)
-    plan = plan_resources(experiment.config.resources)
+    site = make_site(experiment, **resources)
     told = []
     explain_images(
         experiment.run.pixels,
-        [one.explainable for one in list_explanations(experiment, second)],
-        experiment.config.lime,
-        n_classes=2,
-        image_size=experiment.config.image_size,
-        pool=Pool(plan.explainer, plan.explainers, experiment.config.resources.stall_timeout),
+        plan_job(
+            list_explanations(experiment, second).values(),
+            experiment.settings.lime,
+            n_classes=2,
+            image_size=experiment.settings.image_size,
+        ),
+        pool=Pool(site.layout.explainer, site.layout.explainers, site.resources.stall_timeout),
         on_explained=lambda found: told.append(found.n_images),
     )
     return sum(told)

@@ -90,17 +90,18 @@ def _patch_trials(module: ModuleType) -> None:
 
 
 def _patch_explainer(module: ModuleType) -> None:
-    explain, explain_by_lime = module.Explainer._explain, module.Explainer._explain_by_lime
+    actor = module.ExplainingActor
+    explain, write_masks = actor._explain, actor._write_masks
 
-    def begun(self: Any, explainable: Any, items: Any, segments: Any) -> Any:
-        names = [one.image_id for one in items]
+    def begun(self: Any, explainable: Any, kinds: Any, pictures: Any, part: str) -> Any:
+        names = [one.image_id for one in pictures]
         if names:
             self.unit = f"{explainable.masks.name}: {','.join(names)}"
             log("explain", self.unit, "start")
             _pause()
         if os.environ.get("FAULT_POISON") in names:
             os._exit(139)
-        return explain_by_lime(self, explainable, items, segments)
+        return write_masks(self, explainable, kinds, pictures, part)
 
     def ended(self: Any, *rest: Any) -> Any:
         self.unit = ""
@@ -109,8 +110,8 @@ def _patch_explainer(module: ModuleType) -> None:
             log("explain", self.unit, "end")
         return found
 
-    module.Explainer._explain_by_lime = begun
-    module.Explainer._explain = ended
+    actor._write_masks = begun
+    actor._explain = ended
 
 
 def _patch_ingest(module: ModuleType) -> None:
@@ -127,8 +128,8 @@ def _patch_ingest(module: ModuleType) -> None:
 
 
 _PATCHES: dict[str, Callable[[ModuleType], None]] = {
-    "osteo_ray.pipeline.compare.trials": _patch_trials,
-    "osteo_ray.pipeline.ingest.reading": _patch_ingest,
+    "osteo_ray.pipeline.compare.one_trial": _patch_trials,
+    "osteo_ray.pipeline.ingest.blocks": _patch_ingest,
     "osteo_ray.pipeline.explain.actor": _patch_explainer,
 }
 

@@ -8,12 +8,13 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_ray.data.decoding.description import describe_look, shrink_to_preview
-from osteo_ray.data.decoding.thumbnails import Thumbnails
+from osteo_ray.data.appearance import describe_look, shrink_to_preview
+from osteo_ray.data.copies.thumbnails import Thumbnails
 from osteo_ray.data.settings import ConflictPolicy
 from osteo_ray.data.shortcuts import Shortcut
-from osteo_ray.pipeline.ingest import audit as audits
-from osteo_ray.pipeline.ingest.audit import Audit, audit_images, describe_audit, list_findings
+from osteo_ray.pipeline.ingest import auditing as audits
+from osteo_ray.pipeline.ingest.auditing import Audit, audit_images
+from osteo_ray.pipeline.ingest.findings import describe_audit, list_findings
 from osteo_ray.pipeline.ingest.reading import Ingest
 
 #         0    1    2    3    4    5    6    7    8    9
@@ -101,6 +102,8 @@ def test_patients_join_with_copies() -> None:
     audit = audit_images(make_ingest(patient=patients), "keep")
     assert audit.images["group"].tolist() == [0, 0, 0, 0, 1, 0, 2, 2, 1, 3]
     assert audit.images["copies"].tolist() == [0, 0, 1, 1, 2, 1, 3, 3, 4, 5]
+    # One patient's radiographs may well have several labels: only copies conflict.
+    assert np.flatnonzero(audit.images["conflict"]).tolist() == [2, 3, 5, 6, 7]
     described = describe_audit(audit)
     assert (described["n_patients"], described["n_groups"]) == (2, 4)
 
@@ -139,9 +142,9 @@ def test_description_counts_and_lists() -> None:
     }
     assert described["pairs"][2]["likeness"] == 0.9543
     assert described["findings"] == [
-        "4 of 10 images are copies: 3 radiographs stand in the set more than once, up to 3 times",
-        "2 radiographs stand in several classes, as 5 images",
-        "1 images are blank",
+        "4 of 10 images are copies: 3 radiographs occur more than once, up to 3 times",
+        "2 radiographs occur in several classes, as 5 images in all",
+        "1 image is blank",
         "3 of 13 files cannot be used",
     ]
 
@@ -166,7 +169,7 @@ def test_a_clean_set_has_no_findings() -> None:
 def test_imbalance(n_large: int, found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audits, "find_shortcuts", lambda *_: [])
     findings = list_findings(audit_images(make_ingest(["n"] * n_large + ["o"] * 10), "drop"))
-    expected = ["class n has 3.1 times as many images as o"]
+    expected = ["class n has 3.1 times as many images as class o"]
     assert findings == (expected if found else [])
 
 
@@ -178,7 +181,8 @@ def test_shortcuts_are_findings() -> None:
     findings = list_findings(audit)
     assert len(findings) == 2
     assert findings[0].startswith(
-        "format, size and edges of the files alone tell the class with a balanced accuracy of 1.00"
+        "format, size and edges of the files alone predict the class with a balanced accuracy "
+        "of 1.00"
     )
     assert "histogram" in findings[1]
     preview = Shortcut("preview", 0.9, 0.8, 0.95, 0.5, 60)  # a preview may show anatomy

@@ -7,26 +7,30 @@ import numpy as np
 import pytest
 import torch
 from rich.console import Console
+from tiny_runs import N_IMAGES, configure
 
 from benchmarks.exactness import compare_with_package
 from benchmarks.fidelity import Adapted, Fidelity, bench_fidelity, measure_fidelity, weigh
 from benchmarks.lime import LimeTiming, _measure_shares, open_predict, read_images
-from benchmarks.overhead import Overhead, bench_overhead, fit_cost
+from benchmarks.overhead import Overhead, fit_cost, repeat_in_loops
 from benchmarks.statistics import bench_statistics
 from benchmarks.sweep import Sweep
 from benchmarks.tables import show_masks
 from osteo_ray.base.errors import InputError
-from osteo_ray.config.build import build
-from osteo_ray.config.compare import CompareConfig
+from osteo_ray.base.runs import Run
 from osteo_ray.data.phantoms.sets import write_phantoms
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.checkpoint import Checkpoint
 from osteo_ray.models.classifier import build_classifier, save_classifier
+from osteo_ray.pipeline.compare.stages import Outcome
+
+PHANTOMS = PhantomSettings(n_images=4, size_px=64, duplicate_share=0.0)
 
 
 @pytest.mark.ray
 def test_masks_are_those_of_the_package(local_ray: None, tmp_path: Path) -> None:
-    write_phantoms(tmp_path / "phantoms", n_images=3, size_px=64, duplicate_share=0.0)
+    write_phantoms(tmp_path / "phantoms", PHANTOMS)
     classifier = build_classifier(
         "test_byobnet", n_classes=2, image_size=64, weights="none", seed=3
     )
@@ -102,7 +106,7 @@ class TestFidelity:
 
     @pytest.mark.ray
     def test_same_images_whatever_process(self, local_ray: None, tmp_path: Path) -> None:
-        write_phantoms(tmp_path / "phantoms", n_images=3, size_px=64, duplicate_share=0.0)
+        write_phantoms(tmp_path / "phantoms", PHANTOMS)
         checkpoint = tmp_path / "model.safetensors"
         classifier = build_classifier(
             "test_byobnet", n_classes=2, image_size=64, weights="none", seed=3
@@ -120,13 +124,13 @@ class TestFidelity:
 
 def test_shares_are_those_of_the_steps() -> None:
     def spin(rounds: int) -> int:
-        return sum(number % 7 for number in range(rounds))
+        return sum(range(rounds))  # long enough that a busy machine does not matter
 
     def one() -> int:
-        return spin(300_000)
+        return spin(24_000_000)
 
     def other() -> int:
-        return spin(100_000)
+        return spin(8_000_000)
 
     shares = _measure_shares(lambda: (one(), other()), {"one": one, "other": other, "no": spin})
     assert shares["one"] == pytest.approx(0.75, abs=0.1)
@@ -194,18 +198,11 @@ def test_overhead_of_a_training_by_hand() -> None:
 
 
 @pytest.mark.ray
-def test_loops_end_as_the_cluster_does(local_ray: None) -> None:
-    tiny = {
-        "models": ["test_byobnet"],
-        "weights": ["none"],
-        "arms": ["original", "lime"],
-        "image_size": 32,
-        "training": {"epochs": 1},
-        "lime": {"samples": 12, "top_k": 2},
-        "phantom": {"n_images": 48, "size_px": 48},
-    }
-    (found,) = bench_overhead(build(CompareConfig, tiny), [2], workers=2)
-    assert (found.n_trainings, found.n_explanations) == (4, 2 * 48)
+def test_loops_end_as_the_cluster_does(finished: Outcome, tmp_path: Path) -> None:
+    config = configure(str(finished.run.root))
+    found = repeat_in_loops(config, finished.run, tmp_path / "loop", cluster_s=100.0, workers=2)
+    assert (found.n_trainings, found.n_explanations) == (8, 2 * N_IMAGES)
     assert found.loop_s > 0
     assert set(found.stages) >= {"train on originals", "explain", "statistics"}
-    assert sum(found.stages.values()) < found.cluster_s + 1
+    assert found.cost_s == pytest.approx(100 - found.loop_s / 2)
+    assert Run(tmp_path / "loop").report.is_file()

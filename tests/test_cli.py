@@ -88,7 +88,7 @@ def test_out_that_is_not_a_run(capfd, tmp_path: Path) -> None:
 
 
 def test_report_of_no_run(capfd, tmp_path: Path) -> None:
-    assert "holds no comparison.json" in fail(capfd, "report", str(tmp_path))
+    assert "comparison.json is missing" in fail(capfd, "report", str(tmp_path))
 
 
 def test_phantoms_are_not_written_over_files(capfd, tmp_path: Path) -> None:
@@ -125,7 +125,7 @@ class TestOnRay:
             capfd, "compare", "--data", str(tmp_path / "source"), "--out",
             str(tmp_path / "out"), *COMMON,
         )  # fmt: skip
-        assert "not one of 2 could be read" in printed
+        assert "none of 2 could be read" in printed
         assert "not an image" in printed
 
     @pytest.mark.parametrize(
@@ -158,7 +158,7 @@ class TestOnRay:
     def test_a_damaged_file_is_rejected_with_a_reason(self, two_classes, tmp_path) -> None:
         import pandas as pd
 
-        from osteo_ray.data.sources.opening import open_source
+        from osteo_ray.data.sources.kinds import open_source
         from osteo_ray.pipeline.ingest.reading import ingest_images
 
         (two_classes / "normal" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")

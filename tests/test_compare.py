@@ -17,7 +17,7 @@ import pytest
 import ray
 from tiny_runs import ARMS, SEEDS, TINY_FLAGS, configure, run_quietly
 
-from osteo_ray.arms.arm import ARM_NAMES
+from osteo_ray.arms import registry
 from osteo_ray.base.errors import LeakError
 from osteo_ray.base.events import read_events
 from osteo_ray.base.runs import Run
@@ -175,7 +175,7 @@ def test_arms_added_later_are_all_that_is_computed_and_equal_plain_loops(
     there = {path.parent for path in run.trials.rglob("predictions.parquet")}
     added = {str(path.relative_to(run.trials)) for path in there} - set(computed)
     assert trained == Counter(added)
-    assert {row["arm"] for row in outcome.comparison["arms"]} == set(ARM_NAMES)
+    assert {row["arm"] for row in outcome.comparison["arms"]} == set(registry.ARMS)
     assert outcome.comparison["judged"] == "lime_crossfit"
     assert json.loads(run.plan.read_text())[-1]["results_seen"] is True
     assert "The plan was changed after results had been seen" in run.report.read_text()

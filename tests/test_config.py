@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from osteo_ray.arms.arm import ARM_NAMES, ARM_PRESETS
+from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.mappings import hash_settings, merge_settings
 from osteo_ray.commands.compare import parse_compare
@@ -59,7 +59,7 @@ def test_other_data_get_the_papers_recipe(tmp_path: Path) -> None:
     assert config.models == ("efficientnet_b0", "mobilenetv3_large_100")
     assert config.weights == ()
     assert (config.seeds, config.image_size, config.split_ratio) == (10, 224, (7, 2, 1))
-    assert config.arms == ARM_PRESETS["controls"]
+    assert config.arms == list_presets()["controls"]
     assert (config.protocol, config.split, config.second_start) == ("clean", "grouped", "backbone")
     training = config.training
     assert (training.epochs, training.per_worker_batch_size, training.learning_rate) == (
@@ -154,7 +154,7 @@ def test_unknown_key_is_named_with_the_nearest(
 @pytest.mark.parametrize(
     ("arms", "expected"),
     [
-        ("full", ARM_NAMES),
+        ("full", tuple(ARMS)),
         ("paper", ("original", "lime")),
         (["paper", "silhouette"], ("original", "lime", "silhouette")),
     ],
@@ -166,7 +166,7 @@ def test_presets_stand_for_arms(arms: Any, expected: tuple[str, ...]) -> None:
 
 def test_presets_leave_out_what_the_papers_protocol_cannot_have(refuse: Refuse) -> None:
     config = build_config({"data": "/knees", "protocol": "paper"})
-    assert config.arms == tuple(arm for arm in ARM_PRESETS["controls"] if arm != "lime_crossfit")
+    assert config.arms == tuple(arm for arm in list_presets()["controls"] if arm != "lime_crossfit")
     assert config.split == "random"
     assert "no lime_crossfit with --protocol paper" in refuse(
         protocol="paper", arms=["original", "lime", "lime_crossfit"]
@@ -185,7 +185,7 @@ def test_unknown_arm_is_named_with_the_nearest(refuse: Refuse) -> None:
     message = refuse(arms=["original", "silhoutte"])
     assert "got `silhoutte`" in message
     assert "Did you mean `silhouette`?" in message
-    assert all(arm in message for arm in ARM_NAMES)
+    assert all(arm in message for arm in ARMS)
 
 
 @pytest.mark.parametrize(
@@ -453,5 +453,5 @@ def test_validated_settings_survive_a_round_trip(write_yaml) -> None:
 
 
 def test_suggestion_needs_a_near_word() -> None:
-    assert suggest("origina", ARM_NAMES) == " Did you mean `original`?"
-    assert suggest("resnet", ARM_NAMES) == ""
+    assert suggest("origina", ARMS) == " Did you mean `original`?"
+    assert suggest("resnet", ARMS) == ""

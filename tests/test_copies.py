@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from osteo_ray.data.copies import likeness as copies
-from osteo_ray.data.copies.likeness import COPY_LIKENESS, Codebook, fit_codebook, measure_likeness
-from osteo_ray.data.decoding.thumbnails import SIDE, digest_pixels, make_thumbnail, mirror
+from osteo_ray.data.copies.codebook import Codebook, fit_codebook
+from osteo_ray.data.copies.likeness import COPY_LIKENESS, measure_likeness
+from osteo_ray.data.copies.thumbnails import SIDE, make_thumbnail, mirror
+from osteo_ray.data.decoding.identity import digest_pixels
+from osteo_ray.data.phantoms.copying import copy_knee
 from osteo_ray.data.phantoms.knee import Knee, render_knee
-from osteo_ray.data.phantoms.sets import COPY_KINDS, copy_knee
+from osteo_ray.data.settings import COPY_KINDS
 
 BLANK = np.zeros((SIDE, SIDE), np.uint8)
 

@@ -36,8 +36,10 @@ from pydicom.uid import (
 )
 
 from osteo_ray.data.decoding import dicom, gdcm_apart
-from osteo_ray.data.decoding.dicom import decode_dicom, is_dicom
-from osteo_ray.data.decoding.images import UnreadableImageError, decode_image
+from osteo_ray.data.decoding.dicom import decode_dicom
+from osteo_ray.data.decoding.images import decode_image
+from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.decoding.signatures import is_dicom
 
 PICTURE = make_picture(np.random.default_rng(3))
 TWELVE = np.linspace(0, 4095, 40 * 56).astype(np.uint16).reshape(40, 56)
@@ -319,6 +321,15 @@ def test_compressed_pixels_cut_short(name: str) -> None:
     file = io.BytesIO()
     header.save_as(file)
     assert "truncated pixel data" in _refuse(file.getvalue())
+
+
+@pytest.mark.parametrize("name", ["jpeg-2000", "jpeg-lossless", "jpeg-ls"])
+def test_compressed_pixels_with_more_bits_than_the_header_states(name: str) -> None:
+    header = pydicom.dcmread(io.BytesIO(make_compressed_dicoms(np.random.default_rng(0))[name]))
+    header.BitsAllocated, header.BitsStored, header.HighBit = 8, 8, 7
+    file = io.BytesIO()
+    header.save_as(file)
+    assert _refuse(file.getvalue()) == "compressed pixels with more bits than the header states"
 
 
 def test_decoder_that_breaks_off_costs_one_file(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import pytest
 from osteo_ray.base.machine import describe_machine, hash_code, name_cpu
 from osteo_ray.config.reproduce import ReproduceConfig, ToleranceSettings
 from osteo_ray.data.masks import measure_overlap, pack_mask
-from osteo_ray.pipeline.reproduce.differences import (
+from osteo_ray.experiment.reproduction.differences import (
     compare_effects,
     compare_images,
     compare_masks,
@@ -18,9 +18,9 @@ from osteo_ray.pipeline.reproduce.differences import (
     compare_predictions,
     compare_verdicts,
 )
-from osteo_ray.pipeline.reproduce.drift import Compared, judge, summarize
-from osteo_ray.pipeline.reproduce.environment import compare_environments, expects_equal_bits
-from osteo_ray.pipeline.reproduce.sample import draw_sample
+from osteo_ray.experiment.reproduction.drift import Compared, judge, summarize_drift
+from osteo_ray.experiment.reproduction.environment import compare_environments, expects_equal_bits
+from osteo_ray.experiment.reproduction.sample import draw_sample
 
 TOLERANCES = ToleranceSettings(probability=0.05, decisions=0.25)
 CLASSES = ["normal", "worn"]
@@ -336,7 +336,7 @@ FAR, GONE = Compared("far", False, ("by 3",)), Compared("gone", False, missing="
     ],
 )
 def test_outcome_of_a_kind(compared: list[Compared], equal_expected: bool, outcome: str) -> None:
-    drift = summarize("things", compared, equal_expected=equal_expected)
+    drift = summarize_drift("things", compared, equal_expected=equal_expected)
     assert drift.outcome == outcome
     assert drift.n_compared + drift.n_missing == len(compared)
     assert len(drift.said) == drift.n_drifted + drift.n_missing
@@ -349,7 +349,7 @@ def test_worst_figures_are_kept() -> None:
         Compared("one", False, (), {"mean mask overlap": 0.9, "effect shift": 0.1}),
         Compared("two", False, (), {"mean mask overlap": 0.7, "effect shift": 0.3}),
     ]
-    drift = summarize("things", compared, equal_expected=True)
+    drift = summarize_drift("things", compared, equal_expected=True)
     assert drift.figures == {"mean mask overlap": 0.7, "effect shift": 0.3}
     assert drift.said[0] == (
         "one: equal bits were expected, but it differs (mean mask overlap 0.9, effect shift 0.1)"

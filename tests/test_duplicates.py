@@ -10,19 +10,20 @@ import pandas as pd
 import pytest
 import ray
 
+from osteo_ray.data.copies.codebook import fit_codebook
 from osteo_ray.data.copies.groups import join_pairs
-from osteo_ray.data.copies.likeness import COPY_LIKENESS, fit_codebook, measure_likeness
-from osteo_ray.data.decoding.thumbnails import (
+from osteo_ray.data.copies.likeness import COPY_LIKENESS, measure_likeness
+from osteo_ray.data.copies.thumbnails import (
     SIDE,
     Thumbnails,
-    digest_pixels,
     make_thumbnail,
     mirror,
 )
+from osteo_ray.data.decoding.identity import digest_pixels
 from osteo_ray.data.phantoms.sets import Phantom, make_phantoms
-from osteo_ray.data.settings import COPY_KINDS
-from osteo_ray.pipeline.ingest import duplicates
-from osteo_ray.pipeline.ingest.duplicates import find_copies
+from osteo_ray.data.settings import COPY_KINDS, PhantomSettings
+from osteo_ray.pipeline.ingest import copy_search
+from osteo_ray.pipeline.ingest.copy_search import find_copies
 
 
 def store(images: Sequence[np.ndarray], path: Path) -> tuple[list[str], Thumbnails]:
@@ -35,11 +36,10 @@ def store(images: Sequence[np.ndarray], path: Path) -> tuple[list[str], Thumbnai
 
 @pytest.fixture(scope="module")
 def phantoms() -> list[Phantom]:
-    return list(
-        make_phantoms(
-            n_images=150, size_px=112, duplicate_share=0.5, copy_kinds=COPY_KINDS, seed=11
-        )
+    settings = PhantomSettings(
+        n_images=150, size_px=112, duplicate_share=0.5, copy_kinds=COPY_KINDS, seed=11
     )
+    return list(make_phantoms(settings))
 
 
 @pytest.fixture(scope="module")
@@ -138,8 +138,8 @@ def test_dividing_the_work_otherwise_changes_nothing(
     pairs: pd.DataFrame,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(duplicates, "_ROWS_PER_TASK", 67)
-    monkeypatch.setattr(duplicates, "_PAIRS_PER_TASK", 41)
+    monkeypatch.setattr(copy_search, "_ROWS_PER_TASK", 67)
+    monkeypatch.setattr(copy_search, "_PAIRS_PER_TASK", 41)
     pd.testing.assert_frame_equal(find_copies(*stored), pairs)
 
 
@@ -185,19 +185,19 @@ def test_large_sets_are_searched_alike(
     index: object = None
 
     # The index is cached by reference, so that it must not be asked for through Ray here.
-    monkeypatch.setattr(duplicates, "_load_index", lambda _: index)
+    monkeypatch.setattr(copy_search, "_load_index", lambda _: index)
     monkeypatch.setattr(ray, "get", lambda stored: stored)
 
     def name_pairs() -> list[list[int]]:
-        found = duplicates._search(0, 150, "index", vectors)  # type: ignore[arg-type]
+        found = copy_search._search(0, 150, "index", vectors)  # type: ignore[arg-type]
         assert found.dtype == np.int64
         return np.unique(found, axis=0).tolist()
 
-    index = duplicates._build_index(vectors[:, 0])
+    index = copy_search._build_index(vectors[:, 0])
     flat = name_pairs()
-    monkeypatch.setattr(duplicates, "_FLAT_UP_TO", 10)
-    monkeypatch.setattr(duplicates, "_CELLS_SEARCHED", 10_000)
-    index = duplicates._build_index(vectors[:, 0])
+    monkeypatch.setattr(copy_search, "_FLAT_UP_TO", 10)
+    monkeypatch.setattr(copy_search, "_CELLS_SEARCHED", 10_000)
+    index = copy_search._build_index(vectors[:, 0])
     assert index.nlist == 48
     assert name_pairs() == flat
     assert len(flat) > 60

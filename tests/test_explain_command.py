@@ -22,12 +22,13 @@ from osteo_ray.commands.explain import parse_explain
 from osteo_ray.commands.main import main
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import write_phantoms
-from osteo_ray.explain.jobs import Explainable
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.explain.jobs import Explainable, list_kinds, plan_job
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.checkpoint import Checkpoint
 from osteo_ray.models.classifier import build_classifier, save_classifier
 from osteo_ray.pipeline.explain import explain_set
-from osteo_ray.pipeline.explain.actor import Explainer
+from osteo_ray.pipeline.explain.actor import ExplainingActor
 
 MODEL, SIZE_PX, CLASSES = "test_byobnet", 64, ("normal", "osteoporosis")
 N_PHANTOMS = 8
@@ -40,7 +41,8 @@ LIME = [part for name, value in BOUNDED.items() for part in (f"--lime.{name}", s
 def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of images, without subfolders: phantoms, a blank one, and no image at all."""
     root = tmp_path_factory.mktemp("images")
-    write_phantoms(root / "phantoms", n_images=N_PHANTOMS, size_px=80, duplicate_share=0.0)
+    settings = PhantomSettings(n_images=N_PHANTOMS, size_px=80, duplicate_share=0.0)
+    write_phantoms(root / "phantoms", settings)
     flat = root / "flat"
     flat.mkdir()
     for path in (root / "phantoms" / "images").rglob("*.png"):
@@ -115,7 +117,9 @@ def read_masks(directory: Path) -> list[dict[str, Any]]:
     return sorted(rows, key=lambda row: (row["kind"], row["image_id"]))
 
 
-def explain_in_process(run: Run, checkpoint: Path, masks: Path, **changes: Any) -> None:
+def explain_in_process(
+    run: Run, checkpoint: Path, masks: Path, method: str = "lime", **changes: Any
+) -> None:
     ids = frozenset(pq.read_table(run.images)["image_id"].to_pylist())
     explainable = Explainable(
         model=MODEL,
@@ -128,14 +132,15 @@ def explain_in_process(run: Run, checkpoint: Path, masks: Path, **changes: Any) 
         faithfulness=masks,
         heatmaps=masks,
         wanted=ids,
-        controls="method" not in changes,
+        kinds=list_kinds(method),
         **changes,
     )
-    explainer = Explainer([explainable], LimeSettings(**BOUNDED), 2, SIZE_PX, "cpu", 1)
+    settings = LimeSettings(**BOUNDED)
+    actor = ExplainingActor(plan_job([explainable], settings, n_classes=2, image_size=SIZE_PX))
     for part in list_parts(run.pixels):
         n_rows = pq.read_metadata(part).num_rows
         batch = {"file": [part], "start": [0], "stop": [n_rows]}
-        list(explainer({name: np.array(value) for name, value in batch.items()}))
+        list(actor({name: np.array(value) for name, value in batch.items()}))
 
 
 def list_times(run: Run) -> dict[str, int]:
@@ -400,7 +405,7 @@ class TestSettings:
     def test_help(self, capfd: pytest.CaptureFixture[str]) -> None:
         assert main(["explain", "--help"]) == 0
         printed = capfd.readouterr().out
-        for flag in ("--checkpoint", "--method {lime,gradcam}", "--area", "--lime-samples"):
+        for flag in ("--checkpoint", "--method {lime,random,gradcam,", "--area", "--lime-samples"):
             assert flag in printed
         for flag in ("--epochs", "--seeds", "--workers"):
             assert flag not in printed

@@ -16,21 +16,21 @@ import torch
 import yaml
 from PIL import Image
 
-from osteo_ray.arms.arm import ARM_NAMES
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import IMAGES, MASKS, PIXELS, SPLITS, read_json, write_json, write_table
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config
+from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.masks import pack_mask
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment, plan_trials
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
-from osteo_ray.pipeline.compare.trials import _make_sets
-from osteo_ray.pipeline.ingest.reading import decode
-from osteo_ray.report.export import export_run
-from osteo_ray.report.export_forms import FORMS, Form, read_export
+from osteo_ray.pipeline.compare.one_trial import _make_sets
+from osteo_ray.pipeline.export.exports import export_run
+from osteo_ray.pipeline.export.forms import FORMS, Form, read_export
 
 SIZE = 32
 N_IMAGES = 20
@@ -93,25 +93,25 @@ def make_run(root: Path, grouped: dict[int, int] = GROUPED, **settings: Any) -> 
         path = experiment.path_of(trial)
         path.mkdir(parents=True)
         (path / "model.safetensors").write_bytes(WEIGHTS + str(trial).encode())
-    for one in list_explanations(experiment, second):
+    for job, one in list_explanations(experiment, second).items():
         masks = [
             {
-                "model": one.explainable.model,
-                "seed": one.explainable.seed,
-                "teacher": one.explainable.teacher,
-                "target": one.job.target,
+                "model": one.model,
+                "seed": one.seed,
+                "teacher": one.teacher,
+                "target": job.target,
                 "kind": kind,
                 "image_id": image_id,
                 "keep_mask": b"" if failed else pack_mask(rng.random((SIZE, SIZE)) < 0.3),
                 "error": ERROR if failed else None,
             }
-            for image_id in sorted(one.explainable.wanted)
-            for kind in one.explainable.kinds
+            for image_id in sorted(one.wanted)
+            for kind in one.kinds
             for failed in [image_id == IDS[FAILED]]
         ]
         for name, part in (("b", masks[:9]), ("a", masks[9:])):
             table = pa.Table.from_pylist(part, MASKS)
-            write_table(one.explainable.masks / f"{name}.parquet", table)
+            write_table(one.masks / f"{name}.parquet", table)
     return run
 
 
@@ -161,7 +161,7 @@ def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
 
 
 @pytest.mark.parametrize("seed", [0, 1])
-@pytest.mark.parametrize("arm", ARM_NAMES)
+@pytest.mark.parametrize("arm", tuple(ARMS))
 def test_every_form_holds_what_training_saw(run: Run, tmp_path: Path, arm: str, seed: int) -> None:
     experiment = open_experiment(run)
     sets = _make_sets(Trial(MODELS[1], seed, arm), experiment, draw_pixels())
@@ -186,9 +186,9 @@ def test_every_form_holds_what_training_saw(run: Run, tmp_path: Path, arm: str, 
 
 
 def test_arms_differ(run: Run, tmp_path: Path) -> None:
-    found = [read_export(export_one(run, "npz", tmp_path / arm, arm)).images for arm in ARM_NAMES]
+    found = [read_export(export_one(run, "npz", tmp_path / arm, arm)).images for arm in ARMS]
     # Retrained on the same images.
-    assert len({images.tobytes() for images in found}) == len(ARM_NAMES) - 1
+    assert len({images.tobytes() for images in found}) == len(ARMS) - 1
 
 
 def test_masked_pixels_are_black_and_the_others_untouched(exported: dict[str, Path]) -> None:
@@ -326,7 +326,7 @@ def test_provenance(run: Run, exported: dict[str, Path]) -> None:
         "seed": 0,
         "mask_models_sha256": {"original": hashlib.sha256(weights).hexdigest()},
         "data_fingerprint": experiment.fingerprint,
-        "lime": experiment.config.lime.model_dump(mode="json"),
+        "lime": experiment.settings.lime.model_dump(mode="json"),
         "split": {"protocol": "clean", "kind": "grouped", "ratio": [7, 2, 1], "folds": None},
         "image_size": SIZE,
         "classes": list(CLASSES),
@@ -351,7 +351,7 @@ def flatten(path: Path) -> str:
     return " ".join((path / "DATASHEET.md").read_text().split())
 
 
-@pytest.mark.parametrize("arm", ARM_NAMES)
+@pytest.mark.parametrize("arm", tuple(ARMS))
 def test_datasheet_has_every_section(run: Run, tmp_path: Path, arm: str) -> None:
     path = export_one(run, "npz", tmp_path, arm)
     text = flatten(path)
@@ -365,8 +365,8 @@ def test_datasheet_has_every_section(run: Run, tmp_path: Path, arm: str) -> None
     assert "1 image(s) of the source were set aside" in text
     assert "train: 14 (`normal` 7, `worn: 50%/more` 7) - validation: 3 (" in text
     assert "18 groups" in text
-    assert "licence of the source images applies" in text
-    assert "The run had not come to a verdict" in text
+    assert "license of the source images applies" in text
+    assert "The run had no verdict yet" in text
     assert f"osteo-ray export {run.root} --arm {arm} --as npz" in text
     assert "\\" not in text
     assert "\n\n\n" not in (path / "DATASHEET.md").read_text()
@@ -376,7 +376,7 @@ def test_datasheet_says_what_black_is_and_what_leaks(exported: dict[str, Path]) 
     text = flatten(exported["folder"])
     assert "a black pixel (0) was masked out, or was black in the source" in text
     assert "the class that a classifier predicted" in text
-    assert "1 group(s) stand in more than one part" not in text
+    assert "1 group(s) are in more than one part" not in text
     assert "in another split's test set they would leak" in text
 
 
@@ -396,7 +396,7 @@ def test_datasheet_quotes_the_verdict(own_run: Run, tmp_path: Path) -> None:
 def test_datasheet_tells_of_groups_that_stand_in_two_parts(tmp_path: Path) -> None:
     leaky = make_run(tmp_path / "own", split="random", grouped={0: 0, 9: 0})
     text = flatten(export_one(leaky, "npz", tmp_path / "out"))
-    assert "1 group(s) stand in more than one part of this split: it leaks." in text
+    assert "1 group(s) are in more than one part of this split, so it leaks." in text
 
 
 # Where it goes, and doing it again
@@ -433,7 +433,7 @@ def test_finished_export_is_left_as_it_is(run: Run, tmp_path: Path, capsys) -> N
     command = ["export", str(run.root), "--as", "npz", "--out", str(out)]
     assert main([*command, "--models", MODELS[0], "--seeds", "0", "1"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("There already, left as it is: ") == 2
+    assert printed.count("Already there, left unchanged: ") == 2
     assert list_files(out) == after
 
 
@@ -444,7 +444,7 @@ def test_cut_off_export_leaves_nothing_and_is_made_whole(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr("osteo_ray.report.export.write_json", fail)
+        patch.setattr("osteo_ray.pipeline.export.exports.write_json", fail)
         with pytest.raises(InputError, match=r"can be written to.*No space left on device"):
             export_one(run, "folder", tmp_path)
     assert list_files(tmp_path) == {}

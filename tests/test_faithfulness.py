@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from osteo_ray.explain.explainer import Explanation, LoadedClassifier
 from osteo_ray.explain.faithfulness import Faithfulness, measure_faithfulness
 
 SHAPE = (10, 12)
@@ -44,9 +45,12 @@ def measure(predict: Any, image: np.ndarray, **changes: Any) -> Faithfulness:
         "explained_class": 1,
         "n_steps": 10,
         "batch_size": 8,
-        "device": torch.device("cpu"),
+        **changes,
     }
-    return measure_faithfulness(predict, image, **{**options, **changes})
+    explained = {name: options.pop(name) for name in ("keep_mask", "importance", "explained_class")}
+    classifier = LoadedClassifier(torch.nn.Identity(), predict, torch.device("cpu"))
+    fill = options.pop("fill")
+    return measure_faithfulness(classifier, image, fill, Explanation(**explained), **options)
 
 
 def measure_slowly(

@@ -39,7 +39,8 @@ from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import PIXELS, read_parts
 from osteo_ray.data.phantoms.sets import write_phantoms
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.trials import Experiment, plan_trials
 from osteo_ray.pipeline.ingest.reading import ingest_images
 
@@ -63,13 +64,11 @@ def log(tmp_path: Path) -> Log:
     return Log(tmp_path / "log")
 
 
-def begin(reference: Experiment, root: Path, *parts: str, **resources: Any) -> Experiment:
+def begin(reference: Experiment, root: Path, *parts: str, workers: int = 1) -> Experiment:
     """Make a run of which only some parts are there, copied from the reference."""
-    config = reference.config
-    config = config.model_copy(update={"resources": config.resources.model_copy(update=resources)})
     for part in ("pixels", *parts):
         shutil.copytree(reference.run.root / part, root / part)
-    return replace(reference, run=Run(root), config=config)
+    return replace(reference, run=Run(root), settings=replace(reference.settings, workers=workers))
 
 
 def kill(event: Any) -> None:
@@ -174,7 +173,7 @@ def test_image_that_kills_its_process_is_set_aside(
 def test_image_that_kills_the_process_that_reads_it_is_refused(
     cluster, log: Log, tmp_path: Path
 ) -> None:
-    write_phantoms(tmp_path / "knees", n_images=40, size_px=48, seed=1)
+    write_phantoms(tmp_path / "knees", PhantomSettings(n_images=40, size_px=48, seed=1))
     source = open_source(str(tmp_path / "knees" / "images"))
     poison = sorted(source.items["path"])[7]
     with connected(cluster, log, FAULT_POISON=poison):
@@ -182,7 +181,7 @@ def test_image_that_kills_the_process_that_reads_it_is_refused(
     (refused,) = found.rejects.to_dict("records")
     assert refused == {
         "path": poison,
-        "reason": "the process that read this image alone died 3 times",
+        "reason": "the process that read only this image died 3 times",
     }
     assert sorted([*found.images["path"], poison]) == sorted(source.items["path"])
     assert len(read_parts(tmp_path / "pixels", PIXELS)) == len(found.images)
@@ -228,7 +227,7 @@ def test_worker_of_a_wide_training_killed(cluster, reference, log: Log, tmp_path
 
 def test_processes_that_hang_end_the_stage(cluster, reference, log: Log, tmp_path: Path) -> None:
     whole, pixels = reference
-    experiment = begin(whole, tmp_path / "run", stall_timeout=60)
+    experiment = begin(whole, tmp_path / "run")
     trials, _ = plan_trials(experiment)
 
     def hang(event: Any) -> None:
@@ -238,7 +237,7 @@ def test_processes_that_hang_end_the_stage(cluster, reference, log: Log, tmp_pat
     with connected(cluster, log, FAULT_PAUSE_S="1"):
         saboteur.start()
         with pytest.raises(IncompleteError) as raised:
-            train(experiment, trials, pixels)
+            train(experiment, trials, pixels, stall_timeout=60)
     said = str(raised.value)
     assert "Nothing was computed for 60 s, during: sweep. The cluster has" in said
     assert "0 of 2 CPUs are free" in said

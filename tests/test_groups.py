@@ -8,12 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from osteo_ray.base.errors import InputError, LeakError
-from osteo_ray.data.copies.groups import (
-    check_groups_whole,
-    find_conflicts,
-    join_groups,
-    resolve_conflicts,
-)
+from osteo_ray.data.copies.conflicts import find_conflicts, resolve_conflicts
+from osteo_ray.data.copies.groups import join_groups
+from osteo_ray.data.splits.checks import check_groups_whole
 
 
 @st.composite
@@ -84,10 +81,10 @@ def test_torn_groups_are_named() -> None:
     assert isinstance(error.value, InputError)
     assert str(error.value) == (
         "Expected images that belong together (copies, or images of one patient) to be in one part "
-        "of the split, but found 4 groups of images that belong together in several: "
+        "of the split, but found 4 groups of images in several parts: "
         "a.png (test), b.png (train); g.png (test), h.png (validation); i.png (test), "
-        "j.png (train); …. Let the split be made with grouping (`--split grouped`), or remove the "
-        "copies."
+        "j.png (train); …. Use a split that keeps groups together (`--split grouped`), or remove "
+        "the copies."
     )
     with pytest.raises(LeakError, match=r"found 1 group of images .* g\.png \(test\), h\.png"):
         check_groups_whole(groups[4:8], splits[4:8], names[4:8])

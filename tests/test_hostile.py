@@ -6,13 +6,10 @@ from corpus import CorpusFile, make_compressed_dicoms, make_corpus, make_dicom, 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from osteo_ray.data.decoding.dicom import decode_dicom, is_dicom
-from osteo_ray.data.decoding.images import (
-    Decoded,
-    UnreadableImageError,
-    convert_array,
-    decode_image,
-)
+from osteo_ray.data.decoding.arrays import convert_array
+from osteo_ray.data.decoding.content import decode
+from osteo_ray.data.decoding.images import decode_image
+from osteo_ray.data.decoding.result import Decoded, UnreadableImageError
 
 CORPUS = make_corpus(np.random.default_rng(0))
 STILL = make_still_images(np.random.default_rng(1))
@@ -21,14 +18,10 @@ DICOMS = make_compressed_dicoms(np.random.default_rng(2))
 IN_PROCESS = ("jpeg-baseline", "jpeg-2000", "rle")
 
 
-def _decode(content: bytes) -> Decoded:
-    return (decode_dicom if is_dicom(content) else decode_image)(content)
-
-
 def _try(content: bytes) -> Decoded | None:
     """Read a content, or check that the reason against it is fit for a table."""
     try:
-        found = _decode(content)
+        found = decode(content)
     except UnreadableImageError as error:
         reason = str(error)
     else:

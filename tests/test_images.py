@@ -7,14 +7,12 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFile
 
-from osteo_ray.data.decoding import images
-from osteo_ray.data.decoding.images import (
-    UnreadableImageError,
-    convert_array,
-    decode_image,
-    identify_image,
-    resize_image,
-)
+from osteo_ray.data.decoding import images, refusals
+from osteo_ray.data.decoding.arrays import convert_array
+from osteo_ray.data.decoding.identity import identify_image
+from osteo_ray.data.decoding.images import decode_image
+from osteo_ray.data.decoding.resizing import resize_image
+from osteo_ray.data.decoding.result import UnreadableImageError
 
 RAMP = np.arange(0, 240, 2, dtype=np.uint8).reshape(10, 12)  # 10 rows, 12 columns: not square
 
@@ -209,7 +207,7 @@ def test_jpeg_2000_without_its_end(kept: float) -> None:
 
 
 def test_too_many_pixels(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(images, "MAX_PIXELS", 100)
+    monkeypatch.setattr(refusals, "MAX_PIXELS", 100)
     assert "too many pixels" in _refuse(_write(Image.fromarray(RAMP)))
 
 
@@ -242,7 +240,7 @@ def test_lack_of_memory_is_a_reason(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(*args: object) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(images, "_to_grayscale", fail)
+    monkeypatch.setattr(images, "to_grayscale", fail)
     assert "memory" in _refuse(_write(Image.fromarray(RAMP)))
 
 

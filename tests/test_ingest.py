@@ -19,11 +19,15 @@ from PIL import Image
 from ray._private.internal_api import memory_summary  # no public call tells it
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.data.decoding.images import UnreadableImageError, resize_image
-from osteo_ray.data.decoding.thumbnails import digest_pixels, make_thumbnail
+from osteo_ray.data.copies.thumbnails import make_thumbnail
+from osteo_ray.data.decoding.content import decode
+from osteo_ray.data.decoding.identity import digest_pixels
+from osteo_ray.data.decoding.resizing import resize_image
+from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.data.sources.opening import open_source
-from osteo_ray.pipeline.ingest.reading import Ingest, decode, ingest_images
+from osteo_ray.pipeline.ingest.blocks import veil_patient
+from osteo_ray.pipeline.ingest.reading import Ingest, ingest_images
 
 pytestmark = pytest.mark.ray
 SIZE = 32
@@ -133,7 +137,7 @@ class TestHostileFolders:
             "hazard-stray.png": "not in a class folder",
             "normal/hazard-\\xff.png": "a file name that is not valid UTF-8",
             "normal/hazard-dangling.png": "No such file or directory",
-            "normal/hazard-large.png": "a file of 600 MiB; 512 MiB at most",
+            "normal/hazard-large.png": "too large: 600 MiB; expected 512 MiB at most",
             "normal/hazard-loop.png": "Too many levels of symbolic links",
             "normal/hazard-outside.png": "lies outside the source, or is a link that leads there",
             "normal/hazard-pipe.png": "not a regular file",
@@ -203,6 +207,12 @@ class TestPatients:
         for secret in (*self.SECRETS, PATIENT_NAME):
             assert not [content for content in contents if secret.encode() in content]
 
+    def test_the_veil_depends_on_the_key(self) -> None:
+        one, same, other = (veil_patient("P-17", key) for key in (b"a", b"a", b"b"))
+        assert one == same != other
+        assert veil_patient("P-18", b"a") != one
+        assert veil_patient("", b"a") == ""
+
     def test_of_dicom_headers_become_numbers(self, root: Path, tmp_path: Path) -> None:
         folders = [tmp_path / "scratch", tmp_path / "pixels"]
         ingest = read(root, folders[0], pixels=folders[1], image_size=SIZE)
@@ -262,7 +272,7 @@ class TestRefusals:
         assert str(caught.value) == (
             f"Expected at most 30% of the images in {root} to be refused, but 4 of 12 were: not an "
             "image, or of an unknown format (2×); empty file (1×); not in a class folder (1×). The "
-            "first: a/empty.png. `osteo-ray audit` lists all of them; mend or remove them, or "
+            "first: a/empty.png. `osteo-ray audit` lists all of them. Repair or remove them, or "
             "raise --max-reject-share."
         )
 
@@ -279,7 +289,7 @@ class TestRefusals:
     def test_nothing_readable(self, root: Path, tmp_path: Path) -> None:
         for file in root.glob("*/?.png"):
             file.write_bytes(b"\x89PNG\r\n\x1a\n")
-        with pytest.raises(InputError, match="not one of 11 could be read: damaged PNG file"):
+        with pytest.raises(InputError, match="none of 11 could be read: damaged PNG file"):
             read(root, tmp_path / "scratch", max_reject_share=1.0)
 
 
@@ -354,12 +364,18 @@ class TestObjectStore:
             put_picture(tmp_path / "source" / "ab"[number % 2] / f"{number}.png", rng)
         used_mib = []
 
+        def measure_mib() -> int:
+            summary = memory_summary(ray.get_runtime_context().gcs_address, stats_only=True)
+            return int(re.findall(r"Plasma memory usage (\d+) MiB", summary)[-1])
+
         def note(stage: str, done: int, total: int) -> None:
             if done == total:
-                time.sleep(1)  # blocks are freed a moment after their last reference is
-                address = ray.get_runtime_context().gcs_address
-                summary = memory_summary(address, stats_only=True)
-                used_mib.extend(map(int, re.findall(r"Plasma memory usage (\d+) MiB", summary)))
+                deadline = time.monotonic() + 10
+                used_mib.append(measure_mib())
+                # Blocks are freed a moment after their last reference is.
+                while used_mib[-1] > 1 and time.monotonic() < deadline:
+                    time.sleep(0.1)
+                    used_mib.append(measure_mib())
 
         ingest_images(open_source(str(tmp_path / "source")), tmp_path / "thumbnails", report=note)
         thumbnails_mib = (tmp_path / "thumbnails" / "thumbnails.u8").stat().st_size / 2**20

@@ -56,10 +56,13 @@ def test_audit_measures_what_copies_are_worth(
     out = tmp_path / "audit"
     with monkeypatch.context() as patch:  # cut off in training: what was found is there
         patch.setattr(
-            "osteo_ray.pipeline.audit.audits.measure_leak", Mock(side_effect=IncompleteError)
+            "osteo_ray.pipeline.audit.audit_set.measure_leak", Mock(side_effect=IncompleteError)
         )
         assert main(["audit", "--out", str(out), *FLAGS]) == 1
     assert "leak" not in json.loads((out / "audit.json").read_text())
+    page = (out / "audit.html").read_text()
+    assert "likeness" in page
+    assert "How much copies inflate accuracy" not in page
     assert main(["audit", "--out", str(out), *FLAGS]) == 3  # there are copies
     printed = capfd.readouterr().out
     assert "with copies across the split" in printed
@@ -73,7 +76,7 @@ def test_audit_measures_what_copies_are_worth(
     assert sum(map(len, found["copies"])) == 60 - found["n_radiographs"] + len(found["copies"])
     images = pd.read_parquet(out / "images.parquet")
     assert images["copies"].nunique() == found["n_radiographs"]
-    assert "What the copies are worth" in (out / "audit.html").read_text()
+    assert "How much copies inflate accuracy" in (out / "audit.html").read_text()
     assert not list(tmp_path.glob(".audit*"))  # nothing is left beside it
 
     trained = {path: path.stat().st_mtime_ns for path in (out / "leak" / "trials").rglob("*.*")}

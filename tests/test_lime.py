@@ -11,18 +11,17 @@ from scipy.ndimage import gaussian_filter
 from scipy.stats import norm
 
 from osteo_ray.data.phantoms.sets import make_phantoms
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.explain import lime as fast_lime
 from osteo_ray.explain.lime import (
-    Explanation,
+    LimeExplanation,
     LocalModel,
-    Perturbable,
     choose_superpixels,
-    explain_images,
-    fill_superpixels,
+    explain_by_lime,
     fit_local_model,
     measure_stability,
-    predict_rows,
 )
+from osteo_ray.explain.perturbation import Perturbable, fill_superpixels, predict_rows
 from osteo_ray.explain.sampling import draw_rows
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.explain.superpixels import find_superpixels
@@ -58,7 +57,9 @@ def predict_texture(images: torch.Tensor) -> torch.Tensor:
 
 
 def render_phantom(number: int, size_px: int) -> np.ndarray:
-    return list(make_phantoms(n_images=4, size_px=size_px, duplicate_share=0.0))[number].image
+    return list(make_phantoms(PhantomSettings(n_images=4, size_px=size_px, duplicate_share=0.0)))[
+        number
+    ].image
 
 
 class RecordingExplainer(lime.lime_image.LimeImageExplainer):
@@ -143,11 +144,11 @@ def segments(image: np.ndarray) -> np.ndarray:
 
 def explain(
     image: np.ndarray, segments: np.ndarray, predict=predict_texture, **changes: Any
-) -> Explanation:
+) -> LimeExplanation:
     """Explain one image, by default by 60 samples in the exact mode."""
     rng = np.random.default_rng(changes.pop("seed", 0))
     settings = LimeSettings(**{"samples": 60, "mode": "exact", **changes})
-    (found,) = explain_images(predict, [image], [segments], settings, rngs=[rng], device=CPU)
+    (found,) = explain_by_lime(predict, [image], [segments], settings, rngs=[rng], device=CPU)
     if isinstance(found, ValueError):
         raise found
     return found
@@ -392,7 +393,7 @@ def explain_all(numbers: list[int], **changes: Any):
     pieces = [find_superpixels(image, LimeSettings(kernel_size=2.0)) for image in images]
     settings = LimeSettings(**{"samples": 300, "stability": 0.97, **changes})
     rngs = [np.random.default_rng(number) for number in numbers]
-    return explain_images(predict_texture, images, pieces, settings, rngs=rngs, device=CPU)
+    return explain_by_lime(predict_texture, images, pieces, settings, rngs=rngs, device=CPU)
 
 
 @pytest.mark.parametrize("mode", ["adaptive", "exact"])
@@ -448,11 +449,11 @@ def test_images_without_an_explanation_do_not_stop_the_others(
     whole = np.zeros_like(segments)
     settings = LimeSettings(samples=60)
     rngs = [np.random.default_rng(0), np.random.default_rng(0)]
-    refused, found = explain_images(
+    refused, found = explain_by_lime(
         predict_texture, [image, image], [whole, segments], settings, rngs=rngs, device=CPU
     )
     assert isinstance(refused, ValueError)
-    assert isinstance(found, Explanation)
+    assert isinstance(found, LimeExplanation)
 
 
 def test_stability_of_two_superpixels_by_hand() -> None:

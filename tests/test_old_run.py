@@ -99,7 +99,7 @@ def test_addresses_are_those_of_the_earlier_version(unpacked: Path, name: str) -
         for job in experiment.list_jobs(trial)
     }
     assert masks == expected["masks"]
-    assert experiment.config.plan_hash() == expected["plan"]
+    assert experiment.plan_hash == expected["plan"]
     presets = build(CompareConfig, settings)
     assert set(expected["arms"]) <= set(presets.arms)  # a preset may have grown since
 
@@ -130,7 +130,7 @@ def test_old_run_is_extended_as_the_earlier_version_did(old: Path) -> None:
     before = list_files(old / "run")
     stored = read_yaml(run.config)["arms"]
     experiment = open_old(run, arms=[*stored, *MORE])
-    size_px = experiment.config.image_size
+    size_px = experiment.settings.image_size
     run_in_process(experiment, read_pixels(run, experiment.image_ids.tolist(), size_px))
 
     # What was there is found and left alone: no training of the earlier version is repeated.
@@ -181,7 +181,7 @@ def test_old_run_is_reported_and_exported(old: Path) -> None:
     assert len(files) == 2
     experiment = open_old(run)
     ids = experiment.image_ids.tolist()
-    pixels = dict(zip(ids, read_pixels(run, ids, experiment.config.image_size), strict=True))
+    pixels = dict(zip(ids, read_pixels(run, ids, experiment.settings.image_size), strict=True))
     for file in files:
         data = np.load(file)
         for split in ("train", "val", "test"):

@@ -9,8 +9,9 @@ import pytest
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.cluster.placement import Slot
-from osteo_ray.commands.compare import parse_compare, parse_plan
+from osteo_ray.commands.compare import parse_compare
 from osteo_ray.commands.main import main
+from osteo_ray.commands.plan import parse_plan
 from osteo_ray.pipeline.compare.calibration import measure_rates
 from osteo_ray.pipeline.compare.plan import make_plan
 from osteo_ray.pipeline.compare.prepare import describe_plan
@@ -55,11 +56,11 @@ def test_phantoms(run: Run) -> None:
     assert "accuracy on test images" in printed
     assert "lime − original" in printed
     assert "0.05 over 10 contrasts, 0.005 in Holm's strictest step" in printed
-    assert "160; per seed about 112 train, 32 validate, 16 test" in printed
+    assert "160; per seed about 112 for training, 32 for validation, 16 for testing" in printed
     assert "0.112, assumed: arms disagree on 20% of 16 test images" in printed
     # 8 epochs of 3 × 112 and 32 images, then 32 and 16; 40 times
     assert "trainings 50, 149,600 forward passes" in printed
-    assert "explanations 1600, 102,400 forward passes at most" in printed
+    assert "explanations 1600, at most 102,400 forward passes" in printed
     assert "hours" not in printed
     assert "Looks" not in printed
     assert re.search(r"Plan: [0-9a-f]{12}$", printed)
@@ -68,13 +69,13 @@ def test_phantoms(run: Run) -> None:
 def test_images_are_counted_and_not_read(run: Run, knees: str) -> None:
     code, printed = run(knees, "--models", "test_byobnet", "--statistics.metric", "recall")
     assert code == 0
-    assert "120; per seed about 84 train, 24 validate, 12 test" in printed
+    assert "120; per seed about 84 for training, 24 for validation, 12 for testing" in printed
     assert "20% of 3 test images" in printed  # a quarter is worn
     _, printed = run(
         knees, "--statistics.metric", "recall", "--positive-class", "normal", "--folds", "5",
         "--seeds", "5",
     )  # fmt: skip
-    assert "about 75 train, 21 validate, 24 test" in printed
+    assert "about 75 for training, 21 for validation, 24 for testing" in printed
     assert "20% of 18 test images" in printed
 
 
@@ -87,7 +88,7 @@ def test_given_split_is_counted(run: Run, tmp_path: Path) -> None:
     manifest.write_text("path,label,split\n" + "\n".join(rows) + "\n")
     code, printed = run(str(manifest), "--split", "given")
     assert code == 0
-    assert "16; per seed about 8 train, 3 validate, 5 test" in printed
+    assert "16; per seed about 8 for training, 3 for validation, 5 for testing" in printed
     manifest.write_text("path,label,split\n" + "\n".join(rows[:-5]) + "\n")
     code, printed = run(str(manifest), "--split", "given")
     assert code == 2
@@ -110,10 +111,18 @@ def test_pilot_gives_the_spread(run: Run, tmp_path: Path) -> None:
     assert "0.040, measured: a in the earlier run, 5 seeds, 12 test images each" in printed
 
 
+def test_difference_that_cannot_be_detected(run: Run) -> None:
+    code, printed = run("--seeds", "2")
+    assert code == 0
+    assert "detectable with power 0.8 no possible difference" in printed
+    assert "any number of seeds a true difference of 0.154" in printed
+
+
 def test_single_seed(run: Run) -> None:
     code, printed = run("--seeds", "1")
     assert code == 0
-    assert "none: a test needs 2 seeds" in printed
+    assert "none: a test needs at least 2 seeds" in printed
+    assert "detectable with power 0.8 no possible difference" in printed
 
 
 def test_nothing_is_written(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -151,7 +160,7 @@ def test_plan_is_of_what_compare_would_do() -> None:
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (("--arms", "original"), "Expected lime among the arms"),
+        (("--arms", "original"), "Expected lime or lime_crossfit among the arms"),
         (("nowhere",), "does not exist"),
         (("--pilot", "nowhere"), "Expected --pilot to be a finished run"),
         (("--statistics.looks", "3", "3"), "Expected increasing looks of at least 2 seeds"),
@@ -159,7 +168,7 @@ def test_plan_is_of_what_compare_would_do() -> None:
         (("--statistics.looks", "5"), "before the last of 5 seeds, but got one after 5"),
         (
             ("--seeds", "10", "--folds", "5", "--statistics.looks", "4"),
-            "looks at multiples of 5 folds",
+            "looks after multiples of 5 seeds",
         ),
         (("--statistics.power", "0.3"), "greater than 0.5"),
         (("--statistics.disagreement", "0"), "greater than 0"),
@@ -195,7 +204,7 @@ class TestOnRay:
         assert main(["plan", "--image-size", "32"]) == 0
         printed = " ".join(capfd.readouterr().out.split())
         (training, explaining) = re.search(
-            r"hours on this cluster (\S+) training, (\S+) explaining at most", printed
+            r"hours on this cluster (\S+) for training, at most (\S+) for explaining", printed
         ).groups()  # type: ignore[union-attr]
         assert 0 < float(training) < 10
         assert 0 < float(explaining) < 10
@@ -203,7 +212,11 @@ class TestOnRay:
     def test_smaller_images_are_faster(self, local_ray: None) -> None:
         rates = [
             measure_rates(
-                parse_plan(["--image-size", str(size_px)]), Slot(cpus=1, gpus=0), seconds=1.0
+                ("test_byobnet", "test_efficientnet"),
+                Slot(cpus=1, gpus=0),
+                image_size=size_px,
+                batch_size=16,
+                seconds=1.0,
             )
             for size_px in (32, 192)
         ]
@@ -211,6 +224,6 @@ class TestOnRay:
         assert all(rates[0][name] > rates[1][name] > 0 for name in rates[0])
 
     def test_unknown_model(self, local_ray: None) -> None:
-        config = parse_plan(["--models", "efficientnet_bo", "--weights", "none"])
+        slot = Slot(cpus=1, gpus=0)
         with pytest.raises(InputError, match="Did you mean `efficientnet_b"):
-            measure_rates(config, Slot(cpus=1, gpus=0), seconds=0.1)
+            measure_rates(["efficientnet_bo"], slot, image_size=32, batch_size=16, seconds=0.1)

@@ -1,16 +1,22 @@
 """What a design can find, and what it costs: by hand, and against simulation and a sister test."""
 
 import math
+import tarfile
 from dataclasses import replace
 
 import numpy as np
 import pytest
 from scipy import stats
 from statsmodels.stats.power import TTestPower
+from test_old_run import ARCHIVE, open_old
 
+from osteo_ray.arms.arm import ORIGINAL
+from osteo_ray.arms.registry import ARMS
+from osteo_ray.base.runs import Run
 from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_fold_splits, assign_splits
 from osteo_ray.experiment.costs import Hours, Parts, Work, count_parts, count_work, estimate_hours
 from osteo_ray.experiment.planning import Design, assess, assume_sd, read_pilot
+from osteo_ray.experiment.trials import MaskJob, plan_trials
 from osteo_ray.statistics.sizes import Sizes
 
 DESIGN = Design(
@@ -125,7 +131,7 @@ def test_recall_and_specificity_are_judged_by_their_class() -> None:
         for metric in ("recall", "specificity", "accuracy")
     }
     assert of == pytest.approx({"recall": 0.2 / 20, "specificity": 0.2 / 60, "accuracy": 0.2 / 80})
-    assert "for auc it is a guess" in assume_sd(0.2, "auc", n_test=9, positive_share=0.5).basis
+    assert "for auc it is only a guess" in assume_sd(0.2, "auc", n_test=9, positive_share=0.5).basis
 
 
 def test_nothing_to_judge_by() -> None:
@@ -158,7 +164,7 @@ def test_pilot_gives_the_largest_spread_of_the_primary_contrast() -> None:
 @pytest.mark.parametrize("sd", [None, 0.0])
 def test_pilots_that_tell_nothing(sd: float | None) -> None:
     comparison = make_comparison(("a", "lime", "original", sd))
-    with pytest.raises(ValueError, match="that vary over at least 2 seeds, but it has none"):
+    with pytest.raises(ValueError, match="vary over at least 2 seeds, but it has none"):
         read_pilot(comparison, "accuracy", "lime", "original")
     with pytest.raises(ValueError, match="its endpoint is accuracy"):
         read_pilot(comparison, "auc", "lime", "original")
@@ -208,6 +214,7 @@ def test_work_by_hand() -> None:
         (("original", "lime", "lime_true_label"), "clean", 3, 200),
         (("original", "untrained_lime", "permuted_labels"), "clean", 3 + 1, 200),
         (("original", "lime"), "paper", 2 + 1, 100),
+        (("original", "original_retrained"), "paper", 2 + 1, 0),
     ],
 )
 def test_teachers_cost_trainings_and_explanations(
@@ -215,6 +222,39 @@ def test_teachers_cost_trainings_and_explanations(
 ) -> None:
     work = _count(arms, protocol)
     assert (work.n_trainings, work.n_explanations) == (5 * trainings, 5 * explanations)
+
+
+@pytest.fixture(scope="module")
+def old_run(tmp_path_factory: pytest.TempPathFactory) -> Run:
+    folder = tmp_path_factory.mktemp("old")
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(folder, filter="data")
+    return Run(folder / "run")
+
+
+@pytest.mark.parametrize("protocol", ["clean", "paper"])
+@pytest.mark.parametrize("number", range(12))
+def test_work_is_that_of_the_trials_that_are_planned(
+    old_run: Run, number: int, protocol: str
+) -> None:
+    rng = np.random.default_rng(number)
+    chosen = [name for name, arm in ARMS.items() if not (protocol == "paper" and arm.is_clean_only)]
+    arms = (ORIGINAL, *(name for name in chosen[1:] if rng.random() < 0.4))
+    settings = {"protocol": protocol, "split": "random" if protocol == "paper" else "grouped"}
+    experiment = open_old(old_run, arms=arms, seeds=1, **settings)
+    first, second = plan_trials(experiment)
+    trained = {trial for trial in (*first, *second) if trial.arm != "untrained"}  # it takes no step
+    explained: dict[MaskJob, np.ndarray] = {}
+    for trial in second:
+        for job, images in experiment.list_jobs(trial).items():
+            explained[job] = explained.get(job, np.zeros_like(images)) | images
+    parts = Parts(*(float(np.sum(experiment.splits[0] == name)) for name in SPLIT_NAMES))
+    work = count_work(
+        n_models=1, n_seeds=1, arms=arms, parts=parts, epochs=1, samples=1,
+        crossfit_folds=experiment.settings.crossfit_folds, protocol=protocol,
+    )  # fmt: skip
+    assert work.n_trainings == len(trained)
+    assert work.n_explanations == sum(int(images.sum()) for images in explained.values())
 
 
 def test_hours_by_hand() -> None:

@@ -6,7 +6,8 @@ import torch
 
 import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # registers its networks with timm
 from osteo_ray.data.settings import View
-from osteo_ray.data.splits.assignment import assign_splits, check_class_sizes
+from osteo_ray.data.splits.assignment import assign_splits
+from osteo_ray.data.splits.checks import check_class_sizes
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import build_classifier
 from osteo_ray.models.prediction import predict_probabilities

@@ -15,11 +15,17 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import IMAGES, read_json, write_json, write_table, write_yaml
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.pipeline.compare.prepare import describe_plan, extend_run, knows_models, split_images
+from osteo_ray.config.parts import SplitSettings
+from osteo_ray.pipeline.compare import prepare
+from osteo_ray.pipeline.compare.prepare import describe_plan, extend_run, knows_models
 
 
 def make_config(**settings: Any) -> CompareConfig:
     return build_config({"data": "/knees", "seeds": 4, **settings})
+
+
+def split_images(images: pd.DataFrame, config: CompareConfig) -> pd.DataFrame:
+    return prepare.split_images(images, SplitSettings.of(config))
 
 
 def make_images(n: int = 60, **columns: Any) -> pd.DataFrame:

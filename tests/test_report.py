@@ -19,6 +19,7 @@ from rich.console import Console
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import (
+    FAITHFULNESS,
     HEATMAPS,
     IMAGES,
     MASKS,
@@ -26,6 +27,7 @@ from osteo_ray.base.tables import (
     REJECTS,
     SPLITS,
     read_json,
+    read_parts,
     write_json,
     write_table,
 )
@@ -33,13 +35,7 @@ from osteo_ray.commands.compare_tables import show_comparison
 from osteo_ray.config.build import build_config
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.report.figures import PANEL_LABELS, draw_forest, draw_paired, draw_panels
-from osteo_ray.report.page import (
-    format_duration,
-    format_p,
-    format_points,
-    format_score,
-    write_report,
-)
+from osteo_ray.report.page import write_report
 from osteo_ray.report.reliability import draw_reliability
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
@@ -290,7 +286,7 @@ def test_page_shows_all_metrics_and_each_seed(page: Reader) -> None:
     text = _space_cells(page.page)
     for expected in (
         "Balanced accuracy 0.812 ± 0.032 0.701 to 0.924",
-        "Brier score and Calibration error: less is better",
+        "Brier score and Calibration error: lower is better",
         "AUC – 1 – 1 – 1 – 1",
         "1 Undefined for every seed.",
         "at a prevalence of the test images’ own",
@@ -332,11 +328,14 @@ def test_reliability_compares_original_and_lime(run: Run) -> None:
 def test_terminal_shows_arms_and_contrasts() -> None:
     text = io.StringIO()
     comparison = make_comparison()
-    show_comparison(Console(file=text, width=100), comparison)
+    show_comparison(Console(file=text, width=100), comparison | {"alpha": 0.0123})
     lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
     assert "arm accuracy ± sd sens. spec. AUC Brier calib." in lines
     assert lines.count("random_mask 0.812 ± 0.032 0.812 0.812 – 0.812 0.812") == len(MODELS)
-    assert any(line.startswith("lime − original -0.021") for line in lines)
+    assert any(line.startswith("lime − original −0.021 −0.300 … +0.258 0.025") for line in lines)
+    assert "contrast mean 98.8 % interval p (Holm)" in lines
+    share = f"{MODELS[0]}: random_mask accounts for 33 % of the gain (98.8 % interval 11 % … 56 %)"
+    assert share in lines
     three = comparison | {"classes": ["a", "b", "c"], "arms": comparison["arms"][:1]}
     text = io.StringIO()
     show_comparison(Console(file=text, width=100), three)
@@ -397,7 +396,7 @@ def test_run_with_the_least_is_reported(run: Run) -> None:
 
     change_comparison(run, empty)
     page = read_page(run)
-    assert "none made" in page.text
+    assert "not available" in page.text
     assert sum((picture["alt"] or "").startswith("Original") for picture in page.pictures) == 8
 
 
@@ -427,6 +426,7 @@ def test_plots_keep_text_as_text() -> None:
     forest = decode(draw_forest([contrast], margin=0.03, alpha=0.05))
     assert "$a_b$ &lt;i&gt;" in forest
     assert "LIME mask − Original" in forest
+    assert "−2.1  [−30.0, +25.8]" in forest
     paired = decode(draw_paired({"$m$": {0: {"original": 0.5}, 1: {}}}, ARMS, "Accuracy"))
     assert "$m$" in paired
 
@@ -455,30 +455,13 @@ def _read_picture(uri: str | None) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(content)).convert("L"))
 
 
-def test_formats() -> None:
-    scores = [format_score(value) for value in (0.25, -0.1, None, np.nan)]
-    assert scores == ["0.250", "−0.100", "–", "–"]
-    assert [format_points(value) for value in (0.021, -0.3, 0, None)] == [
-        "+2.1",
-        "−30.0",
-        "0.0",
-        "–",
-    ]
-    assert [format_p(value) for value in (0.0123, 1e-9, None)] == ["0.012", "< 0.001", "–"]
-    assert [format_duration(value) for value in (3725, 62.4, 4.21)] == [
-        "1 h 2 min",
-        "1 min 2 s",
-        "4.2 s",
-    ]
-
-
 def test_shares_chance_and_contrasts_beside_the_verdict_are_shown(page: "Reader") -> None:
-    assert "33 % [11, 56]" in page.text
+    assert "33 % [11 %, 56 %]" in page.text
     assert "No share: no gain." in page.text
-    assert "with shuffled labels: accuracy +1.8 points above chance (p 0.432" in page.text
+    assert "Shuffled labels: accuracy +1.8 points above chance (p 0.432" in page.text
     assert "[\N{MINUS SIGN}4.4, +6.7]" in page.text  # the bootstrap's interval
     assert "0.52, 0.38" in page.text
-    assert page.text.count("beside the verdict") >= len(MODELS)
+    assert page.text.count("not used for the verdict") >= len(MODELS)
 
 
 def test_plan_that_results_have_shaped_is_announced(run: Run) -> None:
@@ -502,5 +485,41 @@ def test_looks_are_told(run: Run) -> None:
     taken = {"n_seeds": 4, "decisions": {MODELS[0]: decision, MODELS[1]: None}}
     write_json(run.comparison, {**comparison, "looks": [taken]})
     text = read_page(run).text
-    assert "4 seeds: crossed. Interval that holds whatever made one stop: +1.1 to +22.2" in text
+    assert (
+        "4 seeds: crossed. Interval that is valid whatever the reason for stopping: +1.1 to +22.2"
+        in text
+    )
     assert "too few trainings were complete" in text
+
+
+def test_masks_are_counted_and_averaged_over_images(run: Run) -> None:
+    part = run.masks / "model" / "part.parquet"
+    rows = read_parts(part.parent, MASKS).to_pylist()
+    for row in rows:
+        if row["kind"] == "lime" and row["error"] is None:
+            row["n_samples"], row["unstable"] = 100 * int(row["image_id"]), row["image_id"] == "2"
+    write_table(part, pa.Table.from_pylist(rows, MASKS))
+    figures = [
+        {"model": MODELS[0], "seed": seed, "kind": kind, "image_id": str(image), **values}
+        for kind, share in (("lime", 1.0), ("random", 0.4))
+        for seed in (0, 1)
+        for image in (1, 2)
+        for values in (
+            {
+                "insertion_auc": share * (0.5 + 0.1 * seed + 0.2 * image),
+                "deletion_auc": share * 0.05 * (image + seed),
+                "drop": share * (0.4 - 0.2 * image),
+            },
+        )
+    ]
+    table = pa.Table.from_pylist(figures, FAITHFULNESS)
+    write_table(run.faithfulness / "model" / "part.parquet", table)
+    cells = re.findall(
+        rf"<tr><td[^>]*>{re.escape(MODELS[0])}</td><td[^>]*>(LIME|random)</td>(.*?)</tr>",
+        read_page(run).page,
+    )
+    found = {kind: re.findall("<td[^>]*>(.*?)</td>", row) for kind, row in cells}
+    # 2 seeds × 4 images, of which one has an error; the figures of 2 images run from 0.7 to 1.0,
+    # from 0.05 to 0.15 and from 0.0 to 0.2, and those of random masks are 40 % of that.
+    assert found["LIME"] == ["8", "2", "200", "2", "0.50", "0.85", "0.10", "0.10"]
+    assert found["random"] == ["8", "2", "–", "–", "–", "0.34", "0.04", "0.04"]

@@ -27,27 +27,36 @@ from osteo_ray.base.machine import describe_machine, hash_code
 from osteo_ray.base.progress import Clock
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, write_json, write_table
+from osteo_ray.cluster.connection import plan_resources
 from osteo_ray.commands.main import main
 from osteo_ray.commands.reproduce import parse_reproduce
 from osteo_ray.commands.reproduce_tables import describe_changes, show_reproduction
 from osteo_ray.config.build import build_config
 from osteo_ray.config.reproduce import ReproduceConfig, ToleranceSettings
 from osteo_ray.data.phantoms.sets import write_phantoms
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import read_dataset
+from osteo_ray.experiment.reproduction.drift import Drift
+from osteo_ray.experiment.reproduction.environment import compare_environments
+from osteo_ray.experiment.reproduction.ledger import (
+    LEDGER,
+    Entry,
+    append_entry,
+    read_ledger,
+    tabulate_history,
+)
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment
+from osteo_ray.pipeline.compare.conclusion import Finished
 from osteo_ray.pipeline.compare.prepare import create_run
-from osteo_ray.pipeline.compare.stages import Finished, Outcome
+from osteo_ray.pipeline.compare.stages import Outcome
 from osteo_ray.pipeline.reproduce import rerun
 from osteo_ray.pipeline.reproduce.compare_runs import KINDS, compare_runs, compare_sources
-from osteo_ray.pipeline.reproduce.drift import Drift
-from osteo_ray.pipeline.reproduce.environment import compare_environments
-from osteo_ray.pipeline.reproduce.ledger import LEDGER, Entry, append_entry, read_ledger
 from osteo_ray.pipeline.reproduce.rerun import Reproduction, reproduce
 from osteo_ray.pipeline.reproduce.stored import Rerun, StoredRun, open_stored
 from osteo_ray.pipeline.reproduce.task import find_images
 from osteo_ray.pipeline.reproduce.workspace import open_workspace
-from osteo_ray.report.reproductions_page import write_page
+from osteo_ray.report.reproductions_page import write_reproductions_page
 
 FIRST = Trial(MODEL, 0, "original")
 
@@ -91,8 +100,7 @@ def describe(run: Run, whole: Reproduction) -> Experiment:
 def compare_with(run: Run, whole: Reproduction, *, equal: bool = True) -> dict[str, Drift]:
     """Hold the rerun of `whole` against another run."""
     experiment = describe(run, whole)
-    dataset = read_dataset(run, experiment.config)
-    finished = Finished(experiment, dataset, [], Clock(), ())
+    finished = Finished(experiment, [], Clock())
     found = compare_runs(
         open_stored(str(run.root)), finished, None, ToleranceSettings(), equal_expected=equal
     )
@@ -281,14 +289,15 @@ def test_one_process_at_a_time_reproduces_a_run(tampered: Run) -> None:
 
 
 def test_changed_source_is_named(local_ray: None, tmp_path: Path) -> None:
-    write_phantoms(tmp_path / "knees", n_images=40, size_px=48)
+    write_phantoms(tmp_path / "knees", PhantomSettings(n_images=40, size_px=48))
     source = tmp_path / "knees" / "images"
     config = build_config({**TINY, "data": str(source), "weights": "none", "seeds": 1})
     runs = [Run(tmp_path / name) for name in ("stored", "present")]
-    create_run(runs[0], config, open_source(str(source)), lambda: None)
+    layout = plan_resources(config.resources)
+    create_run(runs[0], config, open_source(str(source)), layout)
     victim = min(source.rglob("*.png"))
     Image.fromarray(255 - np.asarray(Image.open(victim))).save(victim)
-    create_run(runs[1], config, open_source(str(source)), lambda: None)
+    create_run(runs[1], config, open_source(str(source)), layout)
     stored = StoredRun(runs[0], config, {}, {})
     drift = compare_sources(stored, runs[1])
     assert drift.outcome == "drifted"
@@ -305,11 +314,11 @@ def test_changes_are_told() -> None:
     told = describe_changes(compare_environments(then, now), "drifted")
     assert told == [
         "Changed in the environment: torch 2.11.0 → 2.12.0; CPU EPYC → Xeon.",
-        "Changed too, where numbers do not depend on it: ray 2.59.0 → 2.60.0.",
+        "Also changed, without effect on numbers: ray 2.59.0 → 2.60.0.",
     ]
     told = describe_changes(compare_environments({}, now), "identical")
-    assert "does not tell: torch, cpu." in told[0]
-    assert "look at" in describe_changes((), "drifted")[0]
+    assert "has no record of it: torch, cpu." in told[0]
+    assert "edited by hand" in describe_changes((), "drifted")[0]
     assert "equal bits" in describe_changes((), "identical")[0]
 
 
@@ -411,6 +420,18 @@ def test_file_that_is_no_ledger_is_refused(tmp_path: Path, kind: str) -> None:
     assert path.read_bytes() == before
 
 
+def test_history_tells_what_changed_since_the_last_reproduction_of_the_same_run() -> None:
+    entries = [
+        make_entry(0),
+        make_entry(1, path="/runs/other", versions={"torch": "2.13.0"}),
+        make_entry(2, versions={"torch": "2.12.0"}),
+        make_entry(3, path="/runs/other", versions={"torch": "2.13.0"}),
+    ]
+    rows = tabulate_history(entries)
+    assert [row["changed_since_last"] for row in rows] == [[], [], ["torch 2.11.0 → 2.12.0"], []]
+    assert [row["id"] for row in rows] == [entry["id"] for entry in entries]
+
+
 # The page
 
 
@@ -422,7 +443,7 @@ def test_page_shows_every_run_and_escapes_what_others_named(tmp_path: Path) -> N
         make_entry(2, outcome="drifted", drifted=[f"predictions: {hostile}: far"], figures={}),
         make_entry(3, path="/runs/other", run=hostile, outcome="failed", failures=[hostile]),
     ]
-    page = write_page(tmp_path / "ledger.parquet", entries)
+    page = write_reproductions_page(tmp_path / "ledger.parquet", tabulate_history(entries))
     assert page == tmp_path / "ledger.html"
     text = page.read_text(encoding="utf-8")
     assert hostile not in text
@@ -443,7 +464,8 @@ def test_terminal_shows_the_reproductions_of_this_run_only() -> None:
     show_reproduction(Console(file=out, width=80), found)
     text = out.getvalue()
     told = ("3 of 6 trainings, and 1 first models", "A note.", "masks: and 2 more")
-    for expected in (*told, "mean mask overlap 0.5", "Kept for a look: /kept", "2.11.0 → 2.12.0"):
+    told += ("mean mask overlap 0.5", "kept for inspection: /kept", "2.11.0 → 2.12.0")
+    for expected in told:
         assert expected in text
     assert "2026-01-04" not in text
 
@@ -522,11 +544,11 @@ def test_source_that_has_gone_is_told(tampered: Run, tmp_path: Path) -> None:
     run = open_stored(str(tampered.root))
     gone = replace(run, config=run.config.model_copy(update={"data": str(tmp_path / "gone")}))
     found = find_images(gone, ReproduceConfig())
-    assert not found.wanted
+    assert found.source is None
     assert "does not exist" in (found.note or "")
     with pytest.raises(InputError, match="does not exist"):
         find_images(gone, ReproduceConfig(images="source"))
-    assert not find_images(gone, ReproduceConfig(images="stored")).wanted
+    assert find_images(gone, ReproduceConfig(images="stored")).source is None
 
 
 def test_first_word_is_the_run_and_paths_become_absolute(

@@ -33,10 +33,10 @@ from osteo_ray.base.tables import (
 )
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config, read_yaml
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import read_dataset, read_pixels
+from osteo_ray.pipeline.export.forms import Content, read_export, write_content
 from osteo_ray.report.audit_page import write_audit_page
-from osteo_ray.report.export_forms import Content, read_export, write_content
 
 PACKAGE = Path(osteo_ray.__file__).parent
 
@@ -94,7 +94,7 @@ class TestWeights:
 
     @pytest.mark.parametrize("name", ["local-dir:/evil", "hf-hub:evil/net", "../evil", "a/b"])
     def test_models_come_from_timm_alone(self, name: str) -> None:
-        with pytest.raises(InputError, match="Expected timm names of models"):
+        with pytest.raises(InputError, match="Expected the timm name of a model"):
             build_config({"models": [name], "weights": ["none"]})
 
 
@@ -255,7 +255,7 @@ def test_every_page_is_escaped() -> None:
     for path in (PACKAGE / "report").glob("*.html"):
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"\|\s*safe\b|autoescape|\bMarkup\b", text), path
-    source = (PACKAGE / "report" / "page.py").read_text(encoding="utf-8")
+    source = (PACKAGE / "report" / "templates.py").read_text(encoding="utf-8")
     assert "autoescape=True" in source
 
 

@@ -8,7 +8,7 @@ import pytest
 from sklearn.ensemble import ExtraTreesClassifier
 
 from osteo_ray.data import shortcuts
-from osteo_ray.data.decoding.description import (
+from osteo_ray.data.appearance import (
     FRAME_SIZE,
     HISTOGRAM_BINS,
     describe_look,
@@ -60,6 +60,20 @@ def make_images(seed: int = 10, n: int = N) -> pd.DataFrame:
 
 def find(images: pd.DataFrame, labels: np.ndarray, groups: np.ndarray) -> dict[str, Shortcut]:
     return {found.name: found for found in find_shortcuts(images, labels, groups)}
+
+
+def test_each_edge_is_described_by_its_own_pixels() -> None:
+    # Edges are 2 of 100 pixels wide; the corners belong to two edges each.
+    image = np.zeros((100, 100), np.uint8)
+    image[:2], image[-2:] = 51, 102
+    image[2:-2, :2], image[2:-2, -2:] = 153, 204
+    look = describe_look(image)
+    corners = (2 * 51 + 2 * 102) / 100
+    expected = np.array([51, 102, 0.96 * 153 + corners, 0.96 * 204 + corners]) / 255
+    np.testing.assert_allclose(look[:4], expected, rtol=1e-6)
+    left = np.repeat([51, 153, 102], [2, 96, 2])
+    right = np.repeat([51, 204, 102], [2, 96, 2])
+    np.testing.assert_allclose(look[4:8], [0, 0, left.std() / 255, right.std() / 255], rtol=1e-5)
 
 
 def test_nothing_is_found_in_noise() -> None:

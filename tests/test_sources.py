@@ -19,10 +19,13 @@ from corpus import write_image
 from PIL import Image
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.data.decoding.images import UnreadableImageError
+from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import ITEM_COLUMNS, Source
-from osteo_ray.data.sources.opening import open_source
 from osteo_ray.data.sources.readers import ArrayStream, FileReader
+from osteo_ray.data.sources.unreadable import expecting
+
+OUTSIDE = "lies outside the folder of the manifest; paths must be relative to that folder"
 
 
 def draw(seed: int = 0) -> bytes:
@@ -62,6 +65,23 @@ def refuse(data: Path | str, *words: str, advice: str = "") -> str:
     for word in (*words, advice):
         assert word in message
     return message
+
+
+def test_errors_that_say_what_to_do_pass_as_they_are() -> None:
+    with (
+        pytest.raises(InputError, match=r"^Mine\.$"),
+        expecting("a table", "x.csv", "Write it again.", (Exception,)),
+    ):
+        raise InputError("Mine.")
+    with (
+        pytest.raises(
+            InputError, match=r"^Expected a table, but reading x\.csv failed: gone\. Do\.$"
+        ),
+        expecting("a table", "x.csv", "Do.", (ValueError, KeyError)),
+    ):
+        raise ValueError("gone.\nMore of it.")
+    with pytest.raises(KeyError), expecting("a table", "x.csv", "Do.", (ValueError,)):
+        raise KeyError("not expected")
 
 
 class TestFolders:
@@ -197,7 +217,9 @@ class TestFolders:
     def test_unusable_folders(self, tmp_path: Path) -> None:
         refuse(tmp_path, "at least two class folders", "but found none", advice="Put each image")
         put(tmp_path, "1.png")
-        refuse(tmp_path, "but found none", "Refused: 1; the first: 1.png (not in a class folder)")
+        refuse(
+            tmp_path, "but found none", "Files refused: 1; the first: 1.png (not in a class folder)"
+        )
         put(tmp_path, "a/1.png")
         refuse(tmp_path, "but found one: a", advice="Put each image")
 
@@ -245,9 +267,9 @@ def read_as_nobody(root: Path, closed: list[str], code: str) -> str:
     script = f"""
 import os, stat
 from pathlib import Path
-from osteo_ray.data.images import UnreadableImageError
-from osteo_ray.data.sources import open_source
-from osteo_ray.errors import InputError
+from osteo_ray.base.errors import InputError
+from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.sources.kinds import open_source
 root = Path({str(root)!r})
 if os.getuid() == 0:
     for folder in root.parents:  # pytest's own folders are closed to others
@@ -325,7 +347,6 @@ class TestCsv:
             ("2.png", "b"),
             ("6.png", "b"),
         ]
-        outside = "lies outside the folder of the manifest; paths are relative to it"
         several = "listed with several labels: a, b"
         assert list(source.refused.itertuples(index=False, name=None)) == [
             ("3.png", "no label"),
@@ -335,13 +356,13 @@ class TestCsv:
             ("5.png", several),
             ("5.png", several),
             ("6.png", "no label"),
-            ("/etc/passwd", outside),
-            ("../7.png", outside),
-            ("x/../../8.png", outside),
-            ("..\\9.png", outside),
-            ("s3://bucket/10.png", outside),
-            ("file:///etc/passwd", outside),
-            ("\\\\server\\11.png", outside),
+            ("/etc/passwd", OUTSIDE),
+            ("../7.png", OUTSIDE),
+            ("x/../../8.png", OUTSIDE),
+            ("..\\9.png", OUTSIDE),
+            ("s3://bucket/10.png", OUTSIDE),
+            ("file:///etc/passwd", OUTSIDE),
+            ("\\\\server\\11.png", OUTSIDE),
             ("12.png", "no label"),
         ]
 
@@ -363,11 +384,14 @@ class TestCsv:
             ("", ("path and label are missing", "found are: none")),
             ("path,label\n", ("at least two classes", "found none")),
             ("path,label\n1.png,a\n2.png,a\n", ("found one: a",)),
-            ("path,label\n1.png,\n", ("found none", "Refused: 1; the first: 1.png (no label)")),
+            (
+                "path,label\n1.png,\n",
+                ("found none", "Entries refused: 1; the first: 1.png (no label)"),
+            ),
             ("name,diagnosis\n1,a\n", ("path and label are missing", "found are: name, diagnosis")),
             ("path,diagnosis\n1,a\n", ("label is missing", "Rename")),
             ("path;label\n1.png;a\n", ("found are: path;label",)),
-            ("path,label\n1,a\n2,b,c,d\n", ("CSV table", "line 3 has more values", "Mend")),
+            ("path,label\n1,a\n2,b,c,d\n", ("CSV table", "line 3 has more values", "Correct")),
             ("path,label\n1,a,x\n2,b,y\n", ("CSV table", "line 2 has more values")),
             ('path,label\n"1,a\n2,b\n', ("CSV table", "unexpected end")),
             ("path,label\n1,größe\n".encode("latin-1"), ("CSV table in UTF-8", "decode")),
@@ -544,7 +568,7 @@ class TestArchives:
         ("arrays", "words"),
         [
             ({}, ("NPZ archive",)),
-            ({"x": np.ones(3)}, ("arrays named train_images", "found x", "Name them so")),
+            ({"x": np.ones(3)}, ("arrays named train_images", "found x", "Rename the arrays")),
             ({"train_images": np.zeros((2, 9, 9))}, ("Expected train_labels", "no other array")),
             (
                 {"images": np.zeros((2, 9, 9)), "labels": np.arange(3)},
@@ -552,7 +576,7 @@ class TestArchives:
             ),
             (
                 {"images": np.zeros((2, 9, 9)), "labels": np.zeros((2, 14))},
-                ("shape (2, 14)", "choose one"),
+                ("shape (2, 14)", "a single value for each image"),
             ),
             ({"images": np.zeros((2, 9, 9)), "labels": np.int64(1)}, ("shape ()",)),
             (
@@ -610,7 +634,7 @@ class TestArchives:
             archive.writestr("images.npy", header.getvalue() + bytes(100))
         with zipfile.ZipFile(tmp_path / "bomb.zip") as archive:
             stream = ArrayStream(archive, "images")
-            with pytest.raises(ValueError, match="512 MiB at most"):
+            with pytest.raises(ValueError, match="expected 512 MiB at most"):
                 stream.read(0)
 
 
@@ -654,7 +678,7 @@ class TestLists:
         assert list_refused(source) == {
             "images/4.png": "no label",
             "images/6.png": "no label",
-            "../5.png": "lies outside the folder of the manifest; paths are relative to it",
+            "../5.png": OUTSIDE,
         }
         assert source.reader.read("images/1.png", -1) == b"any"
 
@@ -677,7 +701,10 @@ class TestLists:
             ({"training": [{"image": "1"}, 5]}, ("entry 1 of training",)),
             ({"training": [{"image": ["1", "2"], "label": 1}]}, ("entry 0 of training",)),
             ({"training": [{"image": "1", "label": 1}]}, ("found one: 1",)),
-            ({"training": [{"image": "1"}]}, ("found none", "1 (no label)")),
+            (
+                {"training": [{"image": "1"}]},
+                ("found none", "Entries refused: 1; the first: 1 (no label)"),
+            ),
         ],
     )
     def test_lists_that_cannot_be_used(self, dump, content, words) -> None:
@@ -729,5 +756,7 @@ class TestPlaces:
     def test_files_beyond_measure(self, tmp_path: Path) -> None:
         with (tmp_path / "x.png").open("wb") as file:
             file.truncate(600 * 2**20)
-        with pytest.raises(UnreadableImageError, match="600 MiB; 512 MiB at most"):
+        with pytest.raises(
+            UnreadableImageError, match="too large: 600 MiB; expected 512 MiB at most"
+        ):
             FileReader(str(tmp_path)).read("x.png", -1)

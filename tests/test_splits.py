@@ -16,10 +16,10 @@ from osteo_ray.data.splits.assignment import (
     assign_fold_splits,
     assign_folds,
     assign_splits,
-    check_class_sizes,
     divide_training,
     shuffle_labels,
 )
+from osteo_ray.data.splits.checks import check_class_sizes
 
 PAPER = (7, 2, 1)
 RATIOS = st.sampled_from([PAPER, (3, 1, 1), (70, 15, 15), (1, 1, 1), (98, 1, 1), (1, 2, 5)])
@@ -374,7 +374,7 @@ def test_bad_input_is_named() -> None:
         assign_splits(labels, groups[:3], PAPER, seed=0)
     with pytest.raises(ValueError, match="at least 1, but got"):
         assign_splits(labels[:0], groups[:0], PAPER, seed=0)
-    with pytest.raises(ValueError, match=r"each part of the ratio .* got \(7, 0, 3\)"):
+    with pytest.raises(ValueError, match=r"each share of the ratio .* got \(7, 0, 3\)"):
         assign_splits(labels, groups, (7, 0, 3), seed=0)
     with pytest.raises(ValueError, match="at least two folds, but got 1"):
         assign_folds(labels, groups, 1, seed=0)

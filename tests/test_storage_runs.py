@@ -36,8 +36,8 @@ from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Trial, describe_experiment
 from osteo_ray.pipeline.compare.stages import Outcome
-from osteo_ray.report.export import export_run
-from osteo_ray.report.export_forms import read_export
+from osteo_ray.pipeline.export.exports import export_run
+from osteo_ray.pipeline.export.forms import read_export
 
 pytestmark = pytest.mark.ray
 
@@ -302,7 +302,7 @@ def test_audit_equals_that_in_a_folder(
     assert found == read_json(here / "audit.json")
     for name in ("images.parquet", "rejects.parquet"):
         assert read_table(there / name).equals(read_table(here / name))
-    assert "What the copies are worth" in (there / "audit.html").read_text()
+    assert "How much copies inflate accuracy" in (there / "audit.html").read_text()
     names = list_objects(client, "audit")
     assert sum(name.endswith("predictions.parquet") for name in names) == 4
     assert {name for name in names if not name.startswith("leak/")} == {

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from osteo_ray.data.phantoms.sets import make_phantoms
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.explain.settings import LimeSettings, Superpixels
 from osteo_ray.explain.superpixels import find_superpixels
 
@@ -14,7 +15,9 @@ KINDS = get_args(Superpixels)
 
 @pytest.fixture(scope="module")
 def image() -> np.ndarray:
-    return next(iter(make_phantoms(n_images=2, size_px=96, duplicate_share=0.0))).image
+    return next(
+        iter(make_phantoms(PhantomSettings(n_images=4, size_px=96, duplicate_share=0.0)))
+    ).image
 
 
 @pytest.mark.parametrize("kind", KINDS)

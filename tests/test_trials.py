@@ -14,18 +14,28 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from osteo_ray.arms.arm import ARM_NAMES, ARMS
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import LeakError
 from osteo_ray.base.events import Explained
 from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import FAITHFULNESS, HEATMAPS, MASKS, PIXELS, read_parts, write_table
 from osteo_ray.config.build import build_config
-from osteo_ray.data.decoding.images import resize_image
+from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import make_phantoms
-from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, plan_trials
-from osteo_ray.explain.jobs import Explainable, read_done
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.experiment.dataset import Dataset
+from osteo_ray.experiment.trials import (
+    Experiment,
+    FirstWeights,
+    MaskJob,
+    Trial,
+    describe_experiment,
+    plan_trials,
+)
+from osteo_ray.explain import gradcam, lime, superpixels
+from osteo_ray.explain.jobs import Explainable, find_done, list_kinds, plan_job, read_done
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.models import forward
@@ -35,11 +45,11 @@ from osteo_ray.models.classifier import Classifier, build_classifier, load_class
 from osteo_ray.models.epochs import TrainingListener
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import TrainingData, Worker, make_deterministic
-from osteo_ray.pipeline.compare import trials
+from osteo_ray.pipeline.compare import one_trial
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
-from osteo_ray.pipeline.compare.trials import run_trial
-from osteo_ray.pipeline.explain import actor as explainer
-from osteo_ray.pipeline.explain.actor import Explainer, derive_rng
+from osteo_ray.pipeline.compare.one_trial import run_trial
+from osteo_ray.pipeline.explain import pool
+from osteo_ray.pipeline.explain.actor import ExplainingActor, derive_rng
 
 CPU = torch.device("cpu")
 MODEL = "test_efficientnet"
@@ -62,7 +72,9 @@ FIRST = Trial(MODEL, 0, "original")
 
 
 def make_pixels() -> np.ndarray:
-    phantoms = make_phantoms(n_images=N_IMAGES, size_px=SIZE_PX, duplicate_share=0.0, seed=1)
+    phantoms = make_phantoms(
+        PhantomSettings(n_images=N_IMAGES, size_px=SIZE_PX, duplicate_share=0.0, seed=1)
+    )
     pixels = np.stack([resize_image(phantom.image, SIZE_PX) for phantom in phantoms])
     pixels[FLAT] = 90
     return pixels
@@ -70,18 +82,17 @@ def make_pixels() -> np.ndarray:
 
 def make_experiment(root: Path, **changes: Any) -> Experiment:
     settings = merge_settings({**SETTINGS, "out": str(root)}, changes)
-    return Experiment(
-        config=build_config(settings),
-        run=Run(root),
-        image_ids=np.array([f"image-{number:02}" for number in range(N_IMAGES)]),
-        labels=np.array(["normal", "worn"] * (N_IMAGES // 2)),
-        groups=np.arange(N_IMAGES),
-        paths=np.array([f"{number}.png" for number in range(N_IMAGES)]),
-        classes=("normal", "worn"),
-        splits={0: SPLIT, 1: np.roll(SPLIT, 1)},
-        fingerprint="data",
-        weights={MODEL: "none", "resnet18": "none"},
+    images = pd.DataFrame(
+        {
+            "image_id": [f"image-{number:02}" for number in range(N_IMAGES)],
+            "path": [f"{number}.png" for number in range(N_IMAGES)],
+            "label": ["normal", "worn"] * (N_IMAGES // 2),
+            "group": np.arange(N_IMAGES),
+        }
     )
+    splits = {0: SPLIT, 1: np.roll(SPLIT, 1)}
+    dataset = Dataset(images, splits, ("normal", "worn"), "data")
+    return describe_experiment(Run(root), build_config(settings), dataset)
 
 
 def write_pixels(experiment: Experiment, pixels: np.ndarray) -> None:
@@ -107,7 +118,7 @@ def make_explainable(experiment: Experiment, **changes: Any) -> Explainable:
         masks=experiment.masks_of(MaskJob(FIRST)),
         heatmaps=experiment.run.heatmaps / MODEL / "seed-0",
         wanted=frozenset(experiment.image_ids[SPLIT != ""].tolist()),
-        controls=True,
+        kinds=list_kinds("lime"),
     )
     return replace(explainable, **changes)
 
@@ -117,8 +128,9 @@ def explain(
     *explainables: Explainable,
     slices: tuple[tuple[str, int, int], ...] = (("part-a", 0, 10), ("part-b", 0, 6)),
 ) -> list[Explained]:
-    """Call an `Explainer` on slices of the pixel files; return what it tells, call by call."""
-    worker = Explainer(list(explainables), experiment.config.lime, 2, SIZE_PX, "cpu", 1)
+    """Call an actor on slices of the pixel files; return what it tells, call by call."""
+    job = plan_job(explainables, experiment.settings.lime, n_classes=2, image_size=SIZE_PX)
+    worker = ExplainingActor(job)
     files, starts, stops = zip(*slices, strict=True)
     batch = {
         "file": np.array([str(experiment.run.pixels / f"{name}.parquet") for name in files]),
@@ -159,7 +171,7 @@ def _flat_image_is_one_superpixel():
         return find_superpixels(image, settings)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(explainer, "find_superpixels", find)
+        patch.setattr(superpixels, "find_superpixels", find)
         yield
 
 
@@ -171,7 +183,7 @@ def _heat_maps_have_a_peak():
         return (images[:, 0].numpy() + classes[:, None, None]) / 2
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(explainer, "compute_heatmaps", compute)
+        patch.setattr(gradcam, "compute_heatmaps", compute)
         yield
 
 
@@ -183,7 +195,7 @@ def experiment(tmp_path_factory: pytest.TempPathFactory, pixels: np.ndarray) -> 
     first, second = plan_trials(experiment)
     for trial in first:
         run(experiment, trial, pixels)
-    explain(experiment, *(one.explainable for one in list_explanations(experiment, second)))
+    explain(experiment, *list_explanations(experiment, second).values())
     return experiment
 
 
@@ -195,7 +207,7 @@ def masks(experiment: Experiment) -> pd.DataFrame:
 # A trial and its artifacts
 
 
-@pytest.mark.parametrize("arm", ARM_NAMES)
+@pytest.mark.parametrize("arm", tuple(ARMS))
 def test_trial_leaves_model_predictions_and_history(
     experiment: Experiment, pixels: np.ndarray, arm: str
 ) -> None:
@@ -252,7 +264,7 @@ def test_finished_trial_is_not_run_again(
     def fail(*arguments: Any, **named: Any) -> None:
         raise AssertionError("must not train")
 
-    monkeypatch.setattr(trials, "train_classifier", fail)
+    monkeypatch.setattr(one_trial, "train_classifier", fail)
     assert experiment.is_done(FIRST)
     run(experiment, FIRST, pixels)
     assert {file: file.stat().st_mtime_ns for file in (path, *path.iterdir())} == before
@@ -296,7 +308,7 @@ def look(monkeypatch: pytest.MonkeyPatch) -> Callable[..., dict[str, ImageSet]]:
             run_trial(trial, experiment, pixels, Worker(CPU))
         return dict(zip(("training", "validation"), seen.value.args, strict=True))
 
-    monkeypatch.setattr(trials, "train_classifier", train)
+    monkeypatch.setattr(one_trial, "train_classifier", train)
     return find
 
 
@@ -353,7 +365,7 @@ def shown(experiment: Experiment, pixels: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("arm", sorted(set(ARM_NAMES) - {"other_image_mask", "centre_mask"}))
+@pytest.mark.parametrize("arm", sorted(set(ARMS) - {"other_image_mask", "centre_mask"}))
 def test_each_arm_sees_what_its_name_says(
     experiment: Experiment,
     shown: dict[str, np.ndarray],
@@ -389,7 +401,7 @@ def test_every_arm_differs_from_the_others(
         training = look(arm, copy, pixels)["training"]
         image = training.make_batch(np.arange(len(training)), CPU).numpy().tobytes()
         seen.append((image, training.labels.tobytes(), experiment.start_of(arm)))
-    assert len(set(seen)) == len(ARM_NAMES) - 1
+    assert len(set(seen)) == len(ARMS) - 1
 
 
 def test_no_image_is_explained_by_a_model_that_trained_on_it(experiment: Experiment) -> None:
@@ -435,7 +447,7 @@ def test_training_may_go_on_from_the_first_model(
         begun.extend(value.clone() for value in classifier.state_dict().values())
         raise Seen
 
-    monkeypatch.setattr(trials, "train_classifier", keep)
+    monkeypatch.setattr(one_trial, "train_classifier", keep)
     with pytest.raises(Seen):
         run(_copy(experiment, tmp_path), Trial(MODEL, 0, "original_retrained"), pixels)
     file = experiment.path_of(FIRST) / "model.safetensors"
@@ -467,7 +479,6 @@ def test_shuffled_labels_stay_with_groups_and_sets_aside_are_left(tmp_path: Path
 
 
 def test_arms_are_those_of_the_configuration() -> None:
-    assert tuple(ARMS) == ARM_NAMES
     assert all(arm.name == name for name, arm in ARMS.items())
 
 
@@ -525,7 +536,7 @@ def test_key_changes_with_what_changes_a_result(arm: str, changes: dict[str, Any
 
 @pytest.mark.parametrize("arm", ["original", "lime"])
 def test_key_changes_with_the_split(arm: str) -> None:
-    experiment = make_experiment(Path("/nowhere"))
+    experiment = make_experiment(Path("/nowhere"), seeds=2)
     splits = {0: SPLIT, 1: np.roll(SPLIT, 2)}
     moved = replace(experiment, splits=splits)
     for seed, same in ((0, True), (1, False)):
@@ -541,18 +552,18 @@ def test_training_refuses_a_split_that_tears_a_group_apart(tmp_path: Path) -> No
     with pytest.raises(LeakError, match=r"1 group of images .*png \((train|test)\)"):
         run(torn, FIRST, make_pixels())
     assert not torn.is_done(FIRST)
-    random = replace(torn, config=make_experiment(tmp_path, split="random").config)
+    random = replace(torn, settings=make_experiment(tmp_path, split="random").settings)
     random.check_split(0)  # asked for, and reported
 
 
 def test_key_tells_trials_apart() -> None:
-    keys = {_key(arm, seed) for arm in ARM_NAMES for seed in (0, 1)}
-    assert len(keys) == 2 * len(ARM_NAMES)
-    experiment = make_experiment(Path("/nowhere"))
+    keys = {_key(arm, seed, seeds=2) for arm in ARMS for seed in (0, 1)}
+    assert len(keys) == 2 * len(ARMS)
+    experiment = make_experiment(Path("/nowhere"), models=[MODEL, "resnet18"])
     assert experiment.key_of(Trial("resnet18", 0, "lime")) not in keys
     for other in (
         replace(experiment, fingerprint="other data"),
-        replace(experiment, weights={MODEL: "other weights"}),
+        replace(experiment, weights={MODEL: FirstWeights(None, "other weights")}),
     ):
         assert other.key_of(FIRST) != experiment.key_of(FIRST)
 
@@ -585,7 +596,7 @@ def test_lime_settings_belong_to_masked_arms_and_masks_only(changes: dict[str, A
 
 
 def test_arms_of_a_seed_share_masks_of_one_teacher() -> None:
-    experiment = make_experiment(Path("/run"))
+    experiment = make_experiment(Path("/run"), seeds=2)
     arms = ("lime", "random_mask", "silhouette", "complement", "other_image_mask", "mean_mask")
     jobs = {job for arm in arms for job in experiment.list_jobs(Trial(MODEL, 0, arm))}
     assert jobs == {MaskJob(FIRST)}
@@ -611,6 +622,8 @@ def test_masks_table_holds_each_wanted_image_once_a_kind(
     assert lime["explained_class"].isin([0, 1]).all()
     assert (lime["local_fit"] <= 1).all()
     assert (lime["weights"].map(len) >= 2).all()
+    assert lime["unstable"].tolist() == (lime["stability"] < 0.92).tolist()
+    assert lime["unstable"].any()
     random = masks[masks["kind"] != "lime"]
     assert random[["weights", "n_samples", "local_fit", "explained_class"]].isna().all(axis=None)
 
@@ -658,7 +671,7 @@ def test_slice_that_is_tried_again_keeps_what_was_stored(
     def fail(*arguments: Any, **named: Any) -> None:
         raise AssertionError("must not explain")
 
-    monkeypatch.setattr(explainer, "explain_images", fail)
+    monkeypatch.setattr(lime, "explain_by_lime", fail)
     again = explain(experiment, explainable)
     assert again == [replace(found, n_samples=0) for found in counts]
     assert all(found.n_samples > 0 for found in counts)
@@ -681,7 +694,7 @@ def test_done_images_are_passed_over(
     folder = tmp_path / "masks"
     first = frozenset({"image-00", "image-01", "image-12"})
     explain(experiment, make_explainable(experiment, masks=folder, wanted=first))
-    assert read_done(folder) == first
+    assert read_done(folder) == dict.fromkeys(("lime", "random", "gradcam"), first)
     files = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     rest = make_explainable(experiment, masks=folder, done=read_done(folder))
     assert sum(found.n_images for found in explain(experiment, rest)) == 15 - 3
@@ -692,8 +705,81 @@ def test_done_images_are_passed_over(
     assert len(read_masks(folder)) == len(masks)
 
 
+def test_done_means_image_and_kind(
+    experiment: Experiment,
+    masks: pd.DataFrame,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    folder = tmp_path / "masks"
+    named = {"masks": folder, "faithfulness": tmp_path / "faithfulness"}
+    measured = frozenset({"image-00", "image-11"})
+    first = make_explainable(experiment, kinds=("lime",), faithfulness_ids=measured, **named)
+    explain(experiment, first)
+    done = read_done(folder)
+    assert done == {"lime": first.wanted}
+    wanted = replace(first, kinds=list_kinds("lime"), done=done)
+    assert wanted.pending == first.wanted
+    assert wanted.list_missing("image-00") == ("random", "gradcam")
+    assert wanted.list_missing(f"image-{SET_ASIDE:02}") == ()
+    assert find_done(done, ["lime"]) == first.wanted
+    assert find_done(done, list_kinds("lime")) == frozenset()
+
+    def fail(*arguments: Any, **named: Any) -> None:
+        raise AssertionError("must not explain by LIME again")
+
+    monkeypatch.setattr(lime, "explain_by_lime", fail)
+    counts = explain(experiment, wanted)
+    assert sum(found.n_images for found in counts) == 15
+    assert sum(found.n_errors for found in counts) == 1  # the flat image, which LIME refused
+    assert sum(found.n_samples for found in counts) == 0
+    pd.testing.assert_frame_equal(read_masks(folder), masks, check_exact=True)
+    whole = replace(wanted, done=read_done(folder))
+    assert whole.pending == frozenset()
+    assert sum(found.n_images for found in explain(experiment, whole)) == 0
+    # Figures of all kinds are those that one go gives.
+    monkeypatch.undo()
+    at_once = replace(wanted, masks=tmp_path / "other", faithfulness=tmp_path / "figures", done={})
+    explain(experiment, at_once)
+    found, expected = (
+        sorted(read_parts(one.faithfulness, FAITHFULNESS).to_pylist(), key=str)
+        for one in (wanted, at_once)
+    )
+    assert len(found) == 6
+    assert found == expected
+
+
+def test_images_that_lack_different_kinds_are_each_completed(
+    experiment: Experiment, masks: pd.DataFrame, tmp_path: Path
+) -> None:
+    folder = tmp_path / "masks"
+    explain(experiment, make_explainable(experiment, masks=folder, kinds=("lime",)))
+    some = make_explainable(
+        experiment, masks=folder, kinds=("lime", "gradcam"), wanted=frozenset({"image-00"})
+    )
+    explain(experiment, replace(some, done=read_done(folder)))
+    explain(experiment, make_explainable(experiment, masks=folder, done=read_done(folder)))
+    pd.testing.assert_frame_equal(read_masks(folder), masks, check_exact=True)
+
+
+def test_lost_images_get_an_error_for_each_kind_that_they_lack(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    ids = frozenset({"image-00", "image-01"})
+    first = make_explainable(experiment, masks=tmp_path, wanted=ids, kinds=("lime",))
+    assert pool._quarantine(first, frozenset({"image-00", "image-12"})) == 1
+    assert read_done(tmp_path) == {"lime": {"image-00"}}
+    # Later, other kinds are wanted, and the same image is lost again.
+    more = replace(first, kinds=("lime", "layercam"), done=read_done(tmp_path))
+    assert pool._quarantine(more, frozenset({"image-00"})) == 1
+    found = read_masks(tmp_path)
+    assert found["kind"].tolist() == ["layercam", "lime"]
+    assert found["error"].str.contains("explained this image alone died 3 times").all()
+
+
 def test_nothing_is_done_where_there_are_no_masks(tmp_path: Path) -> None:
-    assert read_done(tmp_path / "none") == frozenset()
+    assert read_done(tmp_path / "none") == {}
+    assert find_done({}, ["lime"]) == frozenset()
 
 
 def test_heat_maps_of_chosen_images_are_drawn_once(experiment: Experiment, tmp_path: Path) -> None:
@@ -702,7 +788,7 @@ def test_heat_maps_of_chosen_images_are_drawn_once(experiment: Experiment, tmp_p
         experiment,
         heatmaps=tmp_path,
         heatmap_ids=chosen,
-        done=frozenset(experiment.image_ids.tolist()),
+        done=dict.fromkeys(list_kinds("lime"), frozenset(experiment.image_ids.tolist())),
     )
     explain(experiment, explainable)
     files = {path.stem: path.stat().st_mtime_ns for path in tmp_path.iterdir()}

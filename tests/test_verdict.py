@@ -10,7 +10,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from osteo_ray.arms.arm import ARM_NAMES, ARMS, CONTROLS, list_primary, list_secondary
+from osteo_ray.arms.pairs import list_controls, list_primary, list_secondary
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.experiment.comparison import Analysis, build_comparison
 from osteo_ray.experiment.verdict import Circumstances, Verdict, judge_model, judge_overall
 from osteo_ray.statistics.chance import AboveChance
@@ -69,12 +70,16 @@ def _build(results: pd.DataFrame, missing: Sequence[Any] = (), **changes: Any) -
     ("changes", "verdict", "words"),
     [
         ({}, "real gain", "So no control explains the gain"),
-        ({"silhouette": 0.85}, "leakage", "it beats the images"),
-        ({"silhouette": 0.95}, "leakage", "it beats the images"),
+        ({"silhouette": 0.85}, "leakage", "does better than the images"),
+        ({"silhouette": 0.95}, "leakage", "does better than the images"),
         ({"silhouette": 0.85, "original": 0.80, "random_mask": 0.7}, "leakage", "outline"),
-        ({"random_mask": 0.85}, "any crop", "masks that know nothing of the image do as well"),
+        (
+            {"random_mask": 0.85},
+            "any crop",
+            "masks that ignore what is in the image perform as well",
+        ),
         ({"random_mask": 0.85, "silhouette": 0.85}, "leakage", "outline"),
-        ({"lime": 0.55}, "real loss", "loses"),
+        ({"lime": 0.55}, "real loss", "makes the model worse"),
         ({"lime": 0.70}, "equivalent", "inside ± 0.03"),
         ({"original_retrained": 0.85}, "second training", "a second training without masks"),
         ({"original_retrained": 0.71}, "real gain", "lime minus original_retrained"),
@@ -82,10 +87,18 @@ def _build(results: pd.DataFrame, missing: Sequence[Any] = (), **changes: Any) -
         ({"other_image_mask": 0.85}, "any crop", "lime minus other_image_mask"),
         ({"centre_mask": 0.85}, "any crop", "lime minus centre_mask"),
         ({"mean_mask": 0.85}, "any crop", "lime minus mean_mask"),
-        ({"complement": 0.85}, "shortcut outside the region", "what LIME removed tells as much"),
+        (
+            {"complement": 0.85},
+            "shortcut outside the region",
+            "LIME removed predicts the label as well",
+        ),
         ({"complement": 0.60}, "real gain", "lime minus complement"),
         ({"lime_crossfit": 0.85}, "real gain", "lime_crossfit minus original"),
-        ({"lime_crossfit": 0.70}, "leakage", "only if their model saw the labels"),
+        (
+            {"lime_crossfit": 0.70},
+            "leakage",
+            "only if the model that made them was trained on the labels",
+        ),
         ({"lime_true_label": 0.85}, "leakage", "masks that know the answer"),
         ({"lime_true_label": 0.99}, "real gain", "no control explains"),
     ],
@@ -100,29 +113,91 @@ def test_rule(changes: dict[str, float], verdict: str, words: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("known", "verdict"),
+    ("above_chance", "verdict"),
     [
-        ({"original_above_chance": True}, "shortcut outside the region"),
-        ({"original_above_chance": False}, "equivalent"),
-        ({"original_above_chance": None}, "equivalent"),
-        ({"original_above_chance": True, "permuted_above_chance": True}, "leakage"),
+        ({"original": True}, "shortcut outside the region"),
+        ({"original": False}, "equivalent"),
+        ({"original": None}, "equivalent"),
+        ({}, "equivalent"),
+        ({"original": True, "permuted_labels": True}, "leakage"),
     ],
 )
-def test_label_that_is_read_everywhere_is_a_shortcut(known: Any, verdict: str) -> None:
+def test_label_that_is_read_everywhere_is_a_shortcut(above_chance: Any, verdict: str) -> None:
     means = {**REAL, "lime": 0.7, "complement": 0.7}
-    assert _judge(_results(means, sd=0.01), tuple(means), **known).verdict == verdict
+    arms = (*means, "permuted_labels")
+    judged = _judge(_results(means, sd=0.01), arms, above_chance=above_chance)
+    assert judged.verdict == verdict
+
+
+# Each condition of the rule by itself, on contrasts whose p values are set by hand.
+
+
+def _set(arm: str, baseline: str, p_holm: float = 0.5, **figures: Any) -> Contrast:
+    nothing = ("accuracy", 10, tuple(range(10)), (0.0,) * 10, 0.03)
+    return Contrast("m", arm, baseline, *nothing, difference=0.1, p_holm=p_holm, **figures)
+
+
+@pytest.mark.parametrize(
+    ("p_lead", "p_worse", "verdict"),
+    [
+        (0.01, 0.01, "shortcut outside the region"),
+        (0.90, 0.01, "inconclusive"),  # the judged arm may lead it by more than the margin
+        (0.01, 0.90, "inconclusive"),  # it may be worse than the baseline by more than the margin
+    ],
+)
+def test_shortcut_is_as_good_as_both(p_lead: float, p_worse: float, verdict: str) -> None:
+    contrasts = [
+        _set("lime", "original"),
+        _set("lime", "complement", p_non_superiority=p_lead),
+        _set("complement", "original", p_non_inferiority=p_worse),
+    ]
+    known = Circumstances(above_chance={"original": True})
+    arms = ("original", "lime", "complement")
+    judged = judge_model(contrasts, model="m", arms=arms, alpha=0.05, circumstances=known)
+    assert judged.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("p_gain", "p_lead", "verdict"),
+    [(0.01, 0.01, "leakage"), (0.9, 0.01, "inconclusive"), (0.01, 0.9, "inconclusive")],
+)
+def test_memory_gains_over_both(p_gain: float, p_lead: float, verdict: str) -> None:
+    contrasts = [
+        _set("lime_crossfit", "original"),
+        _set("lime", "original", p_gain),
+        _set("lime", "lime_crossfit", p_lead),
+    ]
+    arms = ("original", "lime", "lime_crossfit")
+    assert judge_model(contrasts, model="m", arms=arms, alpha=0.05).verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("p_gain", "p_worse", "verdict"),
+    [(0.01, 0.01, "leakage"), (0.9, 0.01, "real gain"), (0.01, 0.9, "real gain")],
+)
+def test_oracle_that_gains_and_is_not_better(p_gain: float, p_worse: float, verdict: str) -> None:
+    contrasts = [
+        _set("lime", "original", 0.001),
+        _set("lime", "silhouette", 0.001),
+        _set("lime", "random_mask", 0.001),
+        _set("lime_true_label", "original", p_gain),
+        _set("lime", "lime_true_label", p_non_inferiority=p_worse),
+    ]
+    arms = (*USUAL, "lime_true_label")
+    assert judge_model(contrasts, model="m", arms=arms, alpha=0.05).verdict == verdict
 
 
 def test_loss_comes_before_a_shortcut() -> None:
     means = {**REAL, "lime": 0.5, "complement": 0.7}
-    judged = _judge(_results(means, sd=0.01), tuple(means), original_above_chance=True)
+    judged = _judge(_results(means, sd=0.01), tuple(means), above_chance={"original": True})
     assert judged.verdict == "real loss"
 
 
 def test_circumstances_that_take_a_gain_away() -> None:
     results = _results(REAL, sd=0.01)
     assert _judge(results, copies_leak=True).verdict == "leakage"
-    assert "With shuffled labels" in _judge(results, permuted_above_chance=True).reason
+    shuffled = _judge(results, (*USUAL, "permuted_labels"), above_chance={"permuted_labels": True})
+    assert (shuffled.verdict, "With shuffled labels" in shuffled.reason) == ("leakage", True)
     on = _judge(results, goes_on=True)
     assert (on.verdict, on.reason.endswith("missing: original_retrained.")) == (
         "inconclusive",
@@ -137,12 +212,15 @@ def test_error_that_falls_is_a_gain() -> None:
     assert judged.verdict == "real gain"
 
 
-def test_every_arm_is_held_against_something() -> None:
-    pairs = [*list_primary(ARM_NAMES), *list_secondary(ARM_NAMES)]
+def test_every_arm_is_compared_with_something() -> None:
+    names = tuple(ARMS)
+    pairs = [*list_primary(names), *list_secondary(names)]
     assert len(set(pairs)) == len(pairs)
     against = {arm for arm, baseline in pairs if baseline == "original"}
-    assert against == set(ARM_NAMES) - {"original", "permuted_labels"}
-    assert {baseline for arm, baseline in pairs if arm == "lime_crossfit"} >= set(CONTROLS)
+    assert against == set(names) - {"original", "permuted_labels"}
+    assert {baseline for arm, baseline in pairs if arm == "lime_crossfit"} >= set(
+        list_controls(names)
+    )
     assert ARMS["permuted_labels"].shuffled
     assert list_primary(["original", "silhouette"]) == []
     assert list_secondary(["original", "silhouette"]) == [("silhouette", "original")]
@@ -154,15 +232,35 @@ def test_undecided_control_is_named_with_what_it_takes() -> None:
     results.loc[noisy, "accuracy"] += np.random.default_rng(3).normal(0, 0.1, noisy.sum())
     judged = _judge(results)
     assert judged.verdict == "inconclusive"
-    assert "it is open whether random_mask would do as well" in judged.reason
-    assert "more" in judged.reason
+    assert "But random_mask may perform as well: this is undecided." in judged.reason
+    assert "takes over 1000 seeds, and possibly no number suffices." in judged.reason
+
+
+@pytest.mark.parametrize(
+    ("smallest", "needed", "words"),
+    [
+        (0.25, 14, "detect a true difference of 0.250 with power 0.8; detecting a difference as"),
+        (0.25, 14, "as large as the observed one takes 14 seeds, 4 more than there are."),
+        (0.25, 10, "as large as the observed one takes no more seeds than there are."),
+        (0.25, None, "takes over 1000 seeds, and possibly no number suffices."),
+        (1.25, None, "no possible difference is detectable with power 0.8"),
+    ],
+)
+def test_power_in_words(smallest: float, needed: int | None, words: str) -> None:
+    gain = Contrast(
+        "m", "lime", "original", "accuracy", 10, tuple(range(10)), (0.1,) * 10, 0.03,
+        difference=0.1, p_holm=0.4, smallest_detectable=smallest, seeds_needed=needed,
+    )  # fmt: skip
+    judged = judge_model([gain], model="m", arms=USUAL, alpha=0.05)
+    assert judged.verdict == "inconclusive"
+    assert words in judged.reason
 
 
 def test_noise_is_inconclusive_and_says_what_it_would_take() -> None:
     judged = _judge(_results({**REAL, "lime": 0.72}, sd=0.1))
     assert judged.verdict == "inconclusive"
-    assert "would be found with power 0.8" in judged.reason
-    assert "for the observed one it takes" in judged.reason
+    assert "These seeds detect a true difference of" in judged.reason
+    assert "as large as the observed one takes" in judged.reason
 
 
 @pytest.mark.parametrize("control", ["silhouette", "random_mask"])
@@ -171,11 +269,11 @@ def test_missing_control_is_never_a_real_gain(control: str) -> None:
     results = _results(REAL)
     judged = _judge(results, arms)
     assert judged.verdict == "inconclusive"
-    assert judged.reason.endswith(f"But a control is missing: {control}.")
+    assert judged.reason.endswith(f"But a required control is missing: {control}.")
     # planned, but no training of it finished
     judged = _judge(results[results["arm"] != control])
     assert judged.verdict == "inconclusive"
-    assert f"But a control is missing: {control} (" in judged.reason
+    assert f"But a required control is missing: {control} (" in judged.reason
 
 
 def test_one_failed_control_decides_without_the_other() -> None:
@@ -185,7 +283,10 @@ def test_one_failed_control_decides_without_the_other() -> None:
 
 def test_without_lime_there_is_nothing_to_judge() -> None:
     judged = _judge(_results(REAL), ["original", "silhouette"])
-    assert (judged.verdict, "lime was not planned" in judged.reason) == ("inconclusive", True)
+    assert (
+        judged.verdict,
+        "no such arm as lime or lime_crossfit was planned" in judged.reason,
+    ) == ("inconclusive", True)
 
 
 def test_small_but_sure_gain_does_not_matter() -> None:
@@ -193,7 +294,7 @@ def test_small_but_sure_gain_does_not_matter() -> None:
         means = {"original": 0.70, "lime": lime, "random_mask": 0.5, "silhouette": 0.5}
         judged = _judge(_results(means, sd=0.001))
         assert judged.verdict == "equivalent"
-        assert "A difference is sure, but it lies inside ± 0.03" in judged.reason
+        assert "The arms differ, but by less than the margin of 0.03" in judged.reason
 
 
 def test_figures_of_a_contrast() -> None:
@@ -379,12 +480,13 @@ def test_warnings_and_missing_trainings_are_said() -> None:
     known = {"split": "random", "protocol": "paper", "copies_leak": True}
     comparison = _build(_results(REAL), missing, models=("m", "gone"), **known)
     reason = comparison["verdict"]["reason"]
-    assert "Copies of test images were in training" in reason
-    assert "saw other images, test images among them" in reason
+    assert "Copies of test images were in the training set" in reason
+    assert "a model trained on another split, which includes test images" in reason
     assert "1 planned training is missing" in reason
     assert comparison["missing"] == missing
     assert (
-        "share the source's own split" in _build(_results(REAL), split="given")["verdict"]["reason"]
+        "share the split that the source gives"
+        in _build(_results(REAL), split="given")["verdict"]["reason"]
     )
 
 
@@ -399,5 +501,6 @@ def test_nothing_but_the_originals() -> None:
     assert comparison["contrasts"] == []
     assert comparison["verdict"] == {
         "verdict": "inconclusive",
-        "reason": "The arm lime was not planned: nothing to judge.",
+        "reason": "There is nothing to judge, since no such arm as lime or lime_crossfit was "
+        "planned.",
     }

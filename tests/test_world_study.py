@@ -48,7 +48,7 @@ def test_planted_masks_are_what_the_arms_show(tmp_path: Path) -> None:
     drawn = draw_set(SMALL.drawing, seed=3)
     experiment = open_world(SMALL, drawn, 3, Run(tmp_path))
     plant_masks(experiment, drawn)
-    model, seed = SMALL.model, experiment.config.first_seed
+    model, seed = SMALL.model, experiment.first_seed
     used = experiment.splits[seed] != ""
 
     def read(arm: str) -> np.ndarray:
@@ -171,7 +171,10 @@ def test_command_tells_what_is_missed(
 @pytest.mark.ray
 @pytest.mark.parametrize(
     ("kind", "told"),
-    [("worlds", "Verdicts so far are kept; the same command goes on."), ("tables", "Interrupted.")],
+    [
+        ("worlds", "Finished verdicts are kept. Run the same command again to resume."),
+        ("tables", "Interrupted."),
+    ],
 )
 def test_command_that_is_interrupted(
     local_ray: None,

@@ -9,7 +9,6 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import ray
 import torch
@@ -18,21 +17,21 @@ from rich.console import Console
 from osteo_ray.base.events import Explained
 from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.progress import JobProgress
-from osteo_ray.base.storage import Place, locate
-from osteo_ray.base.tables import count_rows, list_parts
+from osteo_ray.base.storage import Place
 from osteo_ray.config.build import build_config
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.trials import Experiment, Trial
-from osteo_ray.explain.jobs import Explainable
-from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.explain.jobs import ExplainJob
 from osteo_ray.models.training import Worker
 from osteo_ray.pipeline.audit import leak
-from osteo_ray.pipeline.compare import stages
+from osteo_ray.pipeline.compare import running
+from osteo_ray.pipeline.compare.in_process import list_slices
+from osteo_ray.pipeline.compare.one_trial import run_trial
 from osteo_ray.pipeline.compare.stages import Outcome, compare
 from osteo_ray.pipeline.compare.sweeps import Failure
-from osteo_ray.pipeline.compare.trials import run_trial
 from osteo_ray.pipeline.explain import explain_set
-from osteo_ray.pipeline.explain.actor import Explainer
+from osteo_ray.pipeline.explain.actor import ExplainingActor
+from osteo_ray.report.page import write_report
 
 MODEL = "test_byobnet"
 ARMS = ("lime", "original", "random_mask", "silhouette")
@@ -69,7 +68,7 @@ def stay_quiet() -> JobProgress:
 
 def run_quietly(config: CompareConfig) -> Outcome:
     """Run a comparison without showing its progress."""
-    return compare(config, stay_quiet())
+    return compare(config, stay_quiet(), write_report=write_report)
 
 
 def list_times(root: Place) -> dict[Path, int]:
@@ -83,33 +82,22 @@ def compute_here(patch: pytest.MonkeyPatch) -> None:
 
     Ray still reads the images. That both ways give the same bits is tested in test_compare.py.
     """
-    patch.setattr(stages, "run_sweep", _train_here)
+    patch.setattr(running, "run_sweep", _train_here)
+    patch.setattr(running, "explain_images", _explain_here)
     patch.setattr(leak, "run_sweep", _train_here)
-    patch.setattr(stages, "explain_images", _explain_here)
     patch.setattr(explain_set, "explain_images", _explain_here)
 
 
 def _train_here(
-    trials: Sequence[Trial], experiment: Experiment, pixels: Any, plan: object, **_: object
+    trials: Sequence[Trial], experiment: Experiment, pixels: Any, site: object, listener: object
 ) -> list[Failure]:
     for trial in trials:
-        run_trial(trial, experiment, ray.get(pixels), Worker(torch.device("cpu"), 1))
+        run_trial(trial, experiment, ray.get(pixels), Worker(torch.device("cpu")))
     return []
 
 
 def _explain_here(
-    pixels: Place,
-    explainables: Sequence[Explainable],
-    lime: LimeSettings,
-    *,
-    n_classes: int,
-    image_size: int,
-    pool: object,
-    on_explained: Callable[[Explained], None],
+    pixels: Place, job: ExplainJob, *, pool: object, on_explained: Callable[[Explained], None]
 ) -> None:
-    explainer = Explainer(list(explainables), lime, n_classes, image_size, "cpu", 1)
-    files = list_parts(pixels)
-    stops = [count_rows(locate(file)) for file in files]
-    batch = {"file": files, "start": [0] * len(files), "stop": stops}
-    for found in explainer({name: np.array(values) for name, values in batch.items()}):
+    for found in ExplainingActor(job)(list_slices(pixels)):
         on_explained(found)

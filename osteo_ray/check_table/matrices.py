@@ -2,8 +2,8 @@
 
 Pure, and exact: a metric of a confusion matrix is a ratio of two whole numbers, a printed figure a
 whole number of units of its last decimal, so the two are compared in whole numbers. A figure
-*agrees* with a matrix if the metric gives it when rounded (a half either way) or when cut off.
-A metric of 0/0 counts as 0, as scikit-learn has it. Arrays of matrices are int64, (n, 4), in the
+*agrees* with a matrix if it is the metric of that matrix, either rounded (halves up or down) or cut
+off. A metric of 0/0 counts as 0, as in scikit-learn. Arrays of matrices are int64, (n, 4), in the
 order of `Confusion`.
 """
 
@@ -17,9 +17,9 @@ import numpy as np
 
 METRICS = ("accuracy", "precision", "recall", "specificity", "f1")
 MOST_MATRICES = 100_000_000
-"""More than so many possible matrices of one row are not tried: half a minute."""
+"""Rows with more possible matrices are refused; trying this many takes half a minute."""
 
-_MOST_DECIMALS = 10  # tells any two shares of 100,000 images apart, and fits into 64 bits
+_MOST_DECIMALS = 10  # distinguishes any two shares of 100,000 images, and fits into 64 bits
 _BLOCK = 2_000_000  # matrices tried at once
 _FIGURE = re.compile(r"(\d*)(?:[.,](\d*))?\s*(%?)")
 
@@ -40,7 +40,7 @@ class Cell:
     Attributes:
         text: As printed.
         units: Its value, in units of its last decimal.
-        decimals: How many, of the share: two more than printed for a percentage.
+        decimals: Number of decimals of the share; for a percentage, two more than printed.
     """
 
     text: str
@@ -49,14 +49,14 @@ class Cell:
 
     @property
     def scale(self) -> int:
-        """How many units make 1."""
+        """The number of units in 1."""
         return int(10**self.decimals)
 
 
 def read_cell(text: str) -> Cell:
     """Read a share between 0 and 1, or a percentage with its sign; decimals after point or comma.
 
-    Decimals beyond the tenth are dropped, as they say nothing more about a test set.
+    Decimals beyond the tenth are dropped, because they cannot distinguish matrices of a test set.
 
     Raises:
         ValueError: It is something else.

@@ -1,8 +1,8 @@
-"""What McNemar's exact test can say of two confusion matrices on the same test images.
+"""Bounds on the p of McNemar's exact test, from two confusion matrices of the same images.
 
-The test needs to know how many images only one of the two classifiers gets wrong. Two matrices
-leave that open: their errors may fall on the same images or on others. So p has a range, over
-every overlap of errors that is possible. Pure; matrices are int64, (n, 4): tp, fp, fn, tn.
+The test needs the number of images that only one of the two classifiers gets wrong. Two matrices do
+not determine it: their errors may fall on the same images or on different ones. So p has a range,
+over every possible overlap of errors. Pure; matrices are int64, (n, 4): tp, fp, fn, tn.
 """
 
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ _MOST_PAIRS = 1_000_000
 
 @dataclass(frozen=True)
 class PRange:
-    """Smallest and largest two-sided p that is possible."""
+    """The smallest and the largest possible two-sided p."""
 
     low: float
     high: float
@@ -33,11 +33,11 @@ class PRange:
 
 
 def mcnemar_p(only_first: np.ndarray, only_second: np.ndarray) -> np.ndarray:
-    """Return the two-sided p of McNemar's exact test; 1 where no image is told apart.
+    """Return the two-sided p of McNemar's exact test; 1 if no image is classified differently.
 
     Args:
         only_first: int, (n,); images that the first classifier alone gets wrong.
-        only_second: int, (n,); the second alone.
+        only_second: int, (n,); images that the second classifier alone gets wrong.
 
     Example:
         >>> mcnemar_p(np.array([12]), np.array([0]))
@@ -52,8 +52,8 @@ def bound_by_totals(first: np.ndarray, second: np.ndarray) -> PRange:
     """Bound p by the numbers of errors alone, as if an image might be in either class.
 
     Args:
-        first: Matrices that the first row may have, at least one, all of one number of images.
-        second: Those of the second row, of as many images.
+        first: Possible matrices of the first row, at least one, all of the same number of images.
+        second: Possible matrices of the second row, of the same number of images.
 
     Raises:
         ValueError: The numbers of images differ.
@@ -71,12 +71,12 @@ def bound_by_class(first: np.ndarray, second: np.ndarray) -> PRange | None:
     """Bound p class by class: a missed positive cannot be the same image as a false alarm.
 
     Args:
-        first: Matrices that the first row may have, at least one.
-        second: Those of the second row.
+        first: Possible matrices of the first row, at least one.
+        second: Possible matrices of the second row, at least one.
 
     Returns:
-        None if no two of them divide the images into classes alike, so that the test images
-        cannot be the same, or if there are too many pairs to try.
+        The bounds. None if no two of them have equal numbers of images per class, so that the test
+        images cannot be the same, or if there are too many pairs to try.
     """
     if len(first) * len(second) > _MOST_PAIRS:
         return None

@@ -1,6 +1,6 @@
-"""The paper's table and confusion matrices, as data; `printed.table_check` says what is in them.
+"""The table and the confusion matrices of the paper, as data; `table_check` checks them.
 
-Positive class: osteoporosis; one run, no interval.
+The positive class is osteoporosis; the paper reports one run and no intervals.
 """
 
 from dataclasses import dataclass
@@ -19,9 +19,9 @@ class PublishedRow:
         data_set: `original`, or `new` for the images multiplied by LIME masks.
         model: The timm name.
         printed_model: The name in the table.
-        accuracy: As printed: its decimals say how exact it claims to be. So for the next three.
-        figure: Where the matrix is shown.
-        confusion: Of that figure.
+        accuracy: As printed, with all decimals; likewise precision, recall and f1.
+        figure: The figure that shows the confusion matrix.
+        confusion: The matrix in that figure.
     """
 
     data_set: str

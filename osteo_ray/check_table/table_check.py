@@ -1,4 +1,4 @@
-"""Check a printed table: row by row, and each model's rows against its first. Pure."""
+"""Check a printed table: each row by itself, and later rows of a model against its first. Pure."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,10 +18,10 @@ from osteo_ray.check_table.mcnemar_bounds import PRange, bound_by_class, bound_b
 
 @dataclass(frozen=True)
 class Reading:
-    """Matrices that a row may stand for.
+    """Matrices that a row may be based on.
 
     Attributes:
-        basis: In words: which cells, or which figure.
+        basis: The cells, or the figure, that the matrices follow from.
         matrices: int64, (n, 4).
     """
 
@@ -31,15 +31,15 @@ class Reading:
 
 @dataclass(frozen=True)
 class PairCheck:
-    """Which p McNemar's exact test may give for two rows of a model.
+    """The p that McNemar's exact test may give for two rows of a model.
 
     Attributes:
-        model: Of both.
-        baseline: The data set of the first row, and what it was read from.
-        compared: Those of the second.
-        by_totals: From the numbers of errors alone.
-        by_class: From errors per class, which is narrower; None if that is not possible.
-        note: Why something is missing.
+        model: The model of both rows.
+        baseline: The data set of the first row, and the basis of its reading.
+        compared: The same for the second row.
+        by_totals: Bounds from the numbers of errors alone.
+        by_class: Bounds from the errors per class, which are narrower; None if impossible.
+        note: Why bounds are missing.
     """
 
     model: str
@@ -52,19 +52,19 @@ class PairCheck:
 
 @dataclass(frozen=True)
 class TableCheck:
-    """What there is to say about a table."""
+    """The result of checking a table."""
 
     rows: tuple[RowCheck, ...]
     pairs: tuple[PairCheck, ...]
 
     @property
     def is_consistent(self) -> bool:
-        """No row contradicts itself or the matrix given beside it."""
+        """Whether no row contradicts itself or the matrix that is printed with it."""
         return all(row.is_consistent for row in self.rows)
 
 
 def check_table(rows: Sequence[PrintedRow]) -> TableCheck:
-    """Check each row, and hold each later row of a model against the first of that model.
+    """Check each row, and compare each later row of a model with the first row of that model.
 
     Raises:
         ValueError: A row has more confusion matrices than can be tried.
@@ -102,10 +102,10 @@ def _check_pair(baseline: RowCheck, check: RowCheck) -> list[PairCheck]:
 
 
 def list_readings(check: RowCheck) -> list[Reading]:
-    """List what a row may stand for: all its cells, or parts that agree, and the matrix given.
+    """List the readings of a row: all its cells, or parts that agree, and its printed matrix.
 
-    Where no matrix fits all cells, each largest set of cells that agree is a reading, and so are
-    the cells that it leaves out, if they agree among themselves.
+    If no matrix fits all cells, each largest set of cells that agree is a reading, and so are the
+    remaining cells, if they agree among themselves.
     """
     row = check.row
     readings = []
@@ -126,7 +126,7 @@ def list_readings(check: RowCheck) -> list[Reading]:
 
 
 def describe_rounding(fits: Fits) -> str:
-    """Say how the figures were shortened, if the matrices that fit are right; empty if none fit."""
+    """Say how the figures were shortened if one of the matrices is right; empty if none fits."""
     if not len(fits.matrices):
         return ""
     if (fits.rounded & fits.cut).any():
@@ -135,8 +135,8 @@ def describe_rounding(fits: Fits) -> str:
     return " or ".join(either) or "some rounded, some cut off"
 
 
-def list_findings(check: RowCheck) -> list[str]:
-    """Say in sentences what is wrong with a row; nothing if it is consistent."""
+def list_inconsistencies(check: RowCheck) -> list[str]:
+    """Say in sentences what is wrong with a row; return no sentence if it is consistent."""
     row = check.row
     found = []
     if not len(check.fits.matrices):
@@ -155,7 +155,7 @@ def list_findings(check: RowCheck) -> list[str]:
 
 
 def find_mixed_rounding(rows: Sequence[RowCheck]) -> str | None:
-    """Say which rows must have been rounded and which cut off, if a table has both."""
+    """Say which rows must have been rounded and which cut off; None if all are alike."""
     by_kind: dict[str, list[str]] = {"rounded": [], "cut off": []}
     for check in rows:
         by_kind.get(describe_rounding(check.fits), []).append(check.row.name)
@@ -166,7 +166,7 @@ def find_mixed_rounding(rows: Sequence[RowCheck]) -> str | None:
 
 def _describe_size(row: PrintedRow) -> str:
     if len(row.divisions) > 1:
-        return f"{row.n_test} test images, however they divide into classes,"
+        return f"{row.n_test} test images, in any division into classes,"
     positive, negative = row.divisions[0]
     return f"{positive} positive and {negative} negative test images"
 

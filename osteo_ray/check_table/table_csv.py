@@ -1,4 +1,4 @@
-"""Read a printed table from a CSV file; whatever cannot be meant is refused, with its place."""
+"""Read a printed table from a CSV file; whatever is not understood is refused, with its place."""
 
 import csv
 import io
@@ -18,14 +18,14 @@ from osteo_ray.check_table.matrices import (
 )
 
 SIZES = ("n_positive", "n_negative", "n_test")
-IGNORED = ("auc",)  # no confusion matrix gives it
+IGNORED = ("auc",)  # does not follow from a confusion matrix
 COLUMNS = ("model", "data_set", *METRICS, *IGNORED, *SIZES, *Confusion._fields, "source")
 _OTHER_NAMES = {"dataset": "data_set", "f1_score": "f1", "sensitivity": "recall"}
 
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """The rows of a file, and the columns of it that say nothing about confusion matrices."""
+    """The rows of a file, and its columns that do not follow from confusion matrices."""
 
     rows: list[PrintedRow]
     ignored: tuple[str, ...]
@@ -33,7 +33,7 @@ class PrintedTable:
 
 @dataclass(frozen=True)
 class _Line:
-    """A line of the file: its number, and its cells that are not empty."""
+    """A line of the file: its number and its non-empty cells."""
 
     number: int
     cells: Mapping[str, str]
@@ -50,22 +50,22 @@ class _Line:
         return int(text)
 
 
-def read_table(path: Path) -> PrintedTable:
-    """Read a table: a header, then a line per row; columns between commas, semicolons or tabs.
+def read_printed_table(path: Path) -> PrintedTable:
+    """Read a table: a header, then a line per row; columns separated by commas, semicolons or tabs.
 
     Columns: model, data_set; at least one of `METRICS`; n_positive and n_negative, or n_test alone
-    (then every division into classes is possible), or tp, fp, fn and tn, the matrix given beside
-    the figures; source, which says where that matrix stands. A cell may be empty.
+    (then every division into classes is possible), or tp, fp, fn and tn, the matrix printed
+    with the figures; source, which says where that matrix is printed. A cell may be empty.
 
     Raises:
-        InputError: The file is not such a table; says in which line and column.
+        InputError: The file is not such a table; the message names the line and column.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise InputError(f"Expected a readable CSV file, but {path}: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise InputError(f"Expected a CSV file in UTF-8, but {path} is not text in it.") from None
+        raise InputError(f"Expected CSV in UTF-8, but {path} is in another encoding.") from None
     lines, columns = _split(text, path)
     rows: list[PrintedRow] = []
     seen: dict[tuple[str, str], int] = {}
@@ -75,7 +75,7 @@ def read_table(path: Path) -> PrintedTable:
         if key in seen:
             raise line.refuse(
                 "data_set",
-                f"Expected each row once, but {row.name} stands in line {seen[key]} too.",
+                f"Expected each row once, but {row.name} is also in line {seen[key]}.",
             )
         seen[key] = line.number
         rows.append(row)

@@ -2,10 +2,7 @@
 
 from collections.abc import Sequence
 
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
 from osteo_ray.check_table.matrices import RowCheck
 from osteo_ray.check_table.mcnemar_bounds import PRange
@@ -14,85 +11,85 @@ from osteo_ray.check_table.table_check import (
     TableCheck,
     describe_rounding,
     find_mixed_rounding,
-    list_findings,
+    list_inconsistencies,
 )
+from osteo_ray.commands.terminal import GOOD, WARNING, print_table
 
 _MOST_SHOWN = 5
 _ALPHA = 0.05
 
 
 def show_table_check(console: Console, check: TableCheck, *, ignored: Sequence[str] = ()) -> None:
-    """Show which matrices fit each row, what contradicts what, and what McNemar's test may say.
+    """Show which matrices fit each row, what contradicts what, and how McNemar's p is bounded.
 
     Args:
-        console: Where.
+        console: Where to print.
         check: Of the table.
-        ignored: Columns that were not looked at.
+        ignored: Columns that were not checked.
     """
-    console.print(_tabulate_matrices(check.rows))
+    print_table(
+        console,
+        ("row", "tp, fp, fn, tn", "figures are"),
+        [_describe_row(row) for row in check.rows],
+        title="Confusion matrices that give the printed figures",
+        prose=(0, 2),
+    )
     for name in ignored:
-        console.print(f"Not looked at: {name}, which no confusion matrix gives.", highlight=False)
+        _wrap(console, f"Not checked: {name}, which does not follow from a confusion matrix.")
     mixed = find_mixed_rounding(check.rows)
     if mixed is not None:
-        _say(console, f"The table shortens its figures in two ways. {mixed}.")
+        _wrap(console, f"The table shortens its figures in two ways. {mixed}.")
     for row in check.rows:
-        for finding in list_findings(row):
-            _say(console, f"Finding: {finding}", style="yellow")
+        for finding in list_inconsistencies(row):
+            _wrap(console, f"Finding: {finding}", WARNING)
     for model in dict.fromkeys(pair.model for pair in check.pairs):
-        pairs = [pair for pair in check.pairs if pair.model == model]
-        console.print(_tabulate_pairs(model, pairs))
+        _show_pairs(console, model, [pair for pair in check.pairs if pair.model == model])
     if check.pairs:
-        _say(
+        _wrap(
             console,
-            "Smallest and largest p over every overlap of errors: by the numbers of errors alone, "
-            "and class by class, which is what matrices on the same test images allow. If the rows "
-            "were tested on different images, neither holds.",
+            "p ranges from its smallest to its largest value over all ways in which the errors of "
+            "two rows may overlap: by totals, given only the numbers of errors; by class, given "
+            "also the class of each error. Both assume that the rows were tested on the same "
+            "images.",
         )
     if check.is_consistent:
-        console.print("Every row is consistent.", style="green")
+        _wrap(console, "Every row is consistent.", GOOD)
 
 
-def _tabulate_matrices(rows: Sequence[RowCheck]) -> Table:
-    table = _table("Confusion matrices that give the printed figures")
-    table.add_column("row")
-    table.add_column("tp, fp, fn, tn", justify="right", no_wrap=True)
-    table.add_column("figures are", no_wrap=True)
-    for check in rows:
-        matrices = check.fits.list_first(_MOST_SHOWN)
-        more = len(check.fits.matrices) - len(matrices)
-        lines = [", ".join(map(str, matrix)) for matrix in matrices]
-        lines += [f"and {more} more"] if more else []
-        table.add_row(
-            escape(check.row.name), "\n".join(lines) or "none", describe_rounding(check.fits) or "–"
-        )
-    return table
+def _describe_row(check: RowCheck) -> tuple[str, str, str]:
+    matrices = check.fits.list_first(_MOST_SHOWN)
+    more = len(check.fits.matrices) - len(matrices)
+    lines = [", ".join(map(str, matrix)) for matrix in matrices]
+    lines += [f"and {more} more"] if more else []
+    return check.row.name, "\n".join(lines) or "none", describe_rounding(check.fits) or "–"
 
 
-def _tabulate_pairs(model: str, pairs: Sequence[PairCheck]) -> Table:
-    table = _table(f"McNemar's exact p between rows of {escape(model)}")
-    table.add_column("first row, read from")
-    table.add_column("second row, read from")
-    for heading in ("by totals", "by class"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    table.add_column(f"p < {_ALPHA:g} for")
-    for pair in pairs:
-        table.add_row(
-            escape(pair.baseline),
-            escape(pair.compared),
-            _show_range(pair.by_totals),
-            _show_range(pair.by_class),
-            pair.by_class.name_overlaps(_ALPHA) if pair.by_class else pair.note,
-        )
-    return table
-
-
-def _table(title: str) -> Table:
-    return Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE)
+def _show_pairs(console: Console, model: str, pairs: Sequence[PairCheck]) -> None:
+    print_table(
+        console,
+        (
+            *("first row, read from", "second row, read from", "by totals", "by class"),
+            f"p < {_ALPHA:g} for",
+        ),
+        [
+            (
+                pair.baseline,
+                pair.compared,
+                _show_range(pair.by_totals),
+                _show_range(pair.by_class),
+                pair.by_class.name_overlaps(_ALPHA) if pair.by_class else pair.note or "",
+            )
+            for pair in pairs
+        ],
+        title=f"McNemar's exact p between rows of {model}",
+        prose=(0, 1, 4),
+    )
 
 
 def _show_range(found: PRange | None) -> str:
     return "–" if found is None else f"{found.low:.3g} … {found.high:.3g}"
 
 
-def _say(console: Console, text: str, style: str | None = None) -> None:
+def _wrap(console: Console, text: str, style: str = "") -> None:
+    """Print sentences, wrapped at the width of the terminal."""
     console.print(text, style=style, highlight=False, markup=False)

@@ -2,48 +2,42 @@
 
 from collections.abc import Sequence
 
-from osteo_ray.base.noise import Capture, capture_noise
-from osteo_ray.commands.parsing import BAD_INPUT, DONE, name_data, parse_config
+from osteo_ray.base.noise import Capture
+from osteo_ray.commands.parsing import DONE, name_data, parse_config
+from osteo_ray.commands.terminal import run_captured, say
 from osteo_ray.config.explain import ExplainConfig
 
 _EXPLAIN_HELP = """\
-Explain each image of a set with one trained classifier, by LIME or Grad-CAM; nothing is trained.
+Explain each image of a set with one trained classifier, by LIME, Grad-CAM or another method.
 
-osteo-ray explain DATA --checkpoint FILE reads the images of DATA (a folder of images will do, with
-or without a subfolder per class) at the size that the classifier was trained on, and writes a mask
-of each to masks/ in --out. FILE is the model.safetensors of a training of osteo-ray compare.
-Rerunning a command resumes it. Exit code 0 also where single images could not be explained: they
-are counted, and their rows say why.
+osteo-ray explain DATA --checkpoint FILE reads the images of DATA (a folder of images is enough,
+with or without a subfolder per class) at the size that the classifier was trained on, and writes
+their masks to masks/ in --out. FILE is the model.safetensors that a training of osteo-ray compare
+wrote. Nothing is trained. Run the same command again to resume it. The exit code is 0 even if
+single images cannot be explained: they are counted, and their rows say why.
 """
 
 
 def parse_explain(arguments: Sequence[str]) -> ExplainConfig:
-    """Build the configuration of `explain`, whose first word may be the data."""
+    """Build the configuration of `explain`; the first word may name the data."""
     return parse_config(ExplainConfig, name_data(arguments), "osteo-ray explain", _EXPLAIN_HELP)
 
 
 def explain_command(arguments: list[str]) -> int:
     """Run `osteo-ray explain` with these words; return the exit code."""
-    config = parse_explain(arguments)
-    with capture_noise() as captured:
-        try:
-            return run_explain(config, captured)
-        except KeyboardInterrupt:
-            captured.err.print(
-                "\nInterrupted. Finished explanations are kept; the same command goes on.",
-                style="yellow",
-            )
-            return BAD_INPUT
+    kept = "Finished explanations are kept. Run the same command again to resume."
+    return run_captured(run_explain, parse_explain(arguments), kept=kept)
 
 
 def run_explain(config: ExplainConfig, captured: Capture) -> int:
-    """Explain a set of images, show progress and what it came to; return the exit code."""
+    """Explain a set of images, show progress and the outcome; return the exit code."""
+    # Imported here: Ray takes seconds to import, and `--help` does without it.
     from osteo_ray.base.progress import JobProgress
-    from osteo_ray.commands.compare_tables import show_explanations
+    from osteo_ray.commands.explain_tables import show_explanations
     from osteo_ray.pipeline.explain.explain_set import explain_set
 
     run, summary = explain_set(config, JobProgress(captured.err))
     captured.keep_log(run.logs)
     show_explanations(captured.out, summary)
-    captured.out.print(f"Masks: {run.masks}", highlight=False, soft_wrap=True)
+    say(captured.out, f"Masks: {run.masks}")
     return DONE

@@ -61,6 +61,6 @@ def _refuse_repeats(arguments: Sequence[str]) -> None:
 
 
 def name_data(arguments: Sequence[str], flag: str = "--data") -> list[str]:
-    """Insert a flag before the first argument if that is not a flag itself."""
+    """Insert a flag, by default `--data`, before the first word if that word is not a flag."""
     words = list(arguments)
     return [flag, *words] if words and not words[0].startswith("-") else words

@@ -1,27 +1,20 @@
-"""A plan as text on a terminal."""
+"""A plan on a terminal."""
 
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
+from osteo_ray.base.formatting import format_score
+from osteo_ray.commands.terminal import print_table, say
 from osteo_ray.experiment.costs import Hours
 from osteo_ray.experiment.planning import MOST_SEEDS
 from osteo_ray.pipeline.compare.plan import Plan
-from osteo_ray.statistics.sequential import LookPlan
 
 
 def show_plan(console: Console, plan: Plan, hours: Hours | None) -> None:
     """Show a plan; `hours` is None where the speed of the cluster was not measured."""
-    table = Table(box=box.SIMPLE, show_header=False)
-    table.add_column()
-    table.add_column()
-    for name, value in [*_list_design(plan), *_list_prospects(plan), *_list_costs(plan, hours)]:
-        table.add_row(name, escape(value))
-    console.print(table)
-    if plan.looks is not None and len(plan.looks.looks) > 1:
-        console.print(_tabulate_looks(plan.looks, plan.finds))
-    console.print(f"Plan: {plan.hash}", highlight=False)
+    rows = [*_list_design(plan), *_list_prospects(plan), *_list_costs(plan, hours)]
+    print_table(console, ("", ""), rows, prose=(1,))
+    _show_looks(console, plan)
+    say(console, f"Plan: {plan.hash}")
 
 
 def _list_design(plan: Plan) -> list[tuple[str, str]]:
@@ -38,37 +31,39 @@ def _list_design(plan: Plan) -> list[tuple[str, str]]:
         ),
         (
             "images listed",
-            f"{total:.0f}; per seed about {parts.train:.0f} train, {parts.validation:.0f} "
-            f"validate, {parts.test:.0f} test, if none is a copy or set aside",
+            f"{total:.0f}; per seed about {parts.train:.0f} for training, {parts.validation:.0f} "
+            f"for validation, {parts.test:.0f} for testing, if none is a copy or set aside",
         ),
         ("seeds", str(design.n_seeds)),
-        ("sd of a seed's difference", f"{design.sd:.3f}, {plan.sd.basis}"),
+        ("sd of the difference over seeds", f"{format_score(design.sd)}, {plan.sd.basis}"),
     ]
 
 
 def _list_prospects(plan: Plan) -> list[tuple[str, str]]:
     design, prospects = plan.design, plan.prospects
     wanted = f"{design.power:g}"
-    power, smallest = prospects.power, prospects.smallest
-    needed = f"none of up to {MOST_SEEDS}" if prospects.n_seeds is None else str(prospects.n_seeds)
+    power, needed = prospects.power, f"over {MOST_SEEDS}, and possibly no number suffices"
+    if prospects.n_seeds is not None:
+        needed = str(prospects.n_seeds)
     rows = [
         (
-            "power for that effect",
-            "none: a test needs 2 seeds" if power is None else f"{power:.3f}",
+            "power to detect that effect",
+            "none: a test needs at least 2 seeds" if power is None else format_score(power),
         ),
         (
-            f"found with power {wanted}",
-            "nothing" if smallest is None else f"a true difference of {_show(smallest)}",
+            f"detectable with power {wanted}",
+            _describe_difference(prospects.smallest),
         ),
         (
             "  with any number of seeds",
-            f"{_show(prospects.smallest_ever)}; never significant if observed below "
-            f"{prospects.least_d:.2f} sd = {_show(prospects.least_d * design.sd)}",
+            f"{_describe_difference(prospects.smallest_ever)}; an observed one below "
+            f"{prospects.least_d:.2f} sd = {format_score(prospects.least_d * design.sd)} is never "
+            "significant",
         ),
-        (f"seeds for power {wanted}", needed),
+        (f"seeds needed for power {wanted}", needed),
     ]
     if plan.looks is not None and len(plan.looks.looks) > 1:
-        rows.append(("power with the looks below", f"{sum(plan.finds):.3f}"))
+        rows.append(("power with the looks below", format_score(sum(plan.finds))))
     return rows
 
 
@@ -80,51 +75,50 @@ def _list_costs(plan: Plan, hours: Hours | None) -> list[tuple[str, str]]:
         ("trainings", f"{trainings}, {_count(trainings * work.training_passes)} forward passes"),
         (
             "explanations",
-            f"{explanations}, {_count(explanations * work.explanation_passes)} forward passes at "
-            "most",
+            f"{explanations}, at most {_count(explanations * work.explanation_passes)} forward "
+            "passes",
         ),
     ]
     if hours is not None:
-        rows.append(
-            (
-                "hours on this cluster",
-                f"{_show_hours(hours.training)} training, {_show_hours(hours.explaining)} "
-                "explaining at most",
-            )
-        )
+        training, explaining = _round_hours(hours.training), _round_hours(hours.explaining)
+        text = f"{training} for training, at most {explaining} for explaining"
+        rows.append(("hours on this cluster", text))
     return rows
 
 
-def _tabulate_looks(plan: LookPlan, finds: tuple[float, ...]) -> Table:
-    table = Table(
-        title=f"Looks, {plan.spending} spending of {plan.alpha:.2g}",
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE,
+def _show_looks(console: Console, plan: Plan) -> None:
+    looks = plan.looks
+    if looks is None or len(looks.looks) < 2:
+        return
+    print_table(
+        console,
+        ("seeds", "information", "spent", "stop if |t| ≥", "p <", "power"),
+        [
+            (
+                look.n_seeds,
+                f"{look.fraction:.2f}",
+                f"{look.spent:.2g}",
+                f"{look.t:.2f}",
+                f"{look.nominal_p:.2g}",
+                format_score(found),
+            )
+            for look, found in zip(looks.looks, plan.finds, strict=True)
+        ],
+        title=f"Looks, {looks.spending} spending of {looks.alpha:.2g}",
     )
-    for heading in ("seeds", "information", "spent", "stop if |t| ≥", "p <", "power"):
-        table.add_column(heading, justify="right")
-    for look, found in zip(plan.looks, finds, strict=True):
-        table.add_row(
-            str(look.n_seeds),
-            f"{look.fraction:.2f}",
-            f"{look.spent:.2g}",
-            f"{look.t:.2f}",
-            f"{look.nominal_p:.2g}",
-            f"{found:.3f}",
-        )
-    table.caption = "power: to find the smallest effect of interest there, and not before"
-    table.caption_justify = "left"
-    return table
+    say(console, "power: to detect the smallest effect of interest at that look, not before")
 
 
-def _show(difference: float) -> str:
-    return f"{difference:.3f}" if difference < 1 else "more than 1: none that there can be"
+def _describe_difference(difference: float | None) -> str:
+    """Describe the smallest detectable difference of two fractions, which is below 1 if any."""
+    if difference is None or difference >= 1:
+        return "no possible difference"
+    return f"a true difference of {format_score(difference)}"
 
 
 def _count(number: float) -> str:
     return f"{number:,.0f}" if number < 1e6 else f"{number / 1e6:.1f} million"
 
 
-def _show_hours(hours: float) -> str:
+def _round_hours(hours: float) -> str:
     return f"{hours:.2g}" if hours < 10 else f"{hours:.0f}"

@@ -1,58 +1,63 @@
-"""A reproduction on a terminal: what became of each kind of thing, why, and those before it."""
+"""A reproduction on a terminal: what drifted, why, and earlier reproductions of the same run."""
 
 from collections.abc import Sequence
-from itertools import pairwise
 
-from rich import box
 from rich.console import Console
-from rich.markup import escape
-from rich.table import Table
 
-from osteo_ray.pipeline.reproduce.drift import Drift
-from osteo_ray.pipeline.reproduce.environment import Change
-from osteo_ray.pipeline.reproduce.ledger import Entry, list_changes
+from osteo_ray.commands.terminal import ERROR, GOOD, WARNING, print_table, say
+from osteo_ray.experiment.reproduction.drift import Drift
+from osteo_ray.experiment.reproduction.environment import Change
+from osteo_ray.experiment.reproduction.ledger import Entry, tabulate_history
 from osteo_ray.pipeline.reproduce.rerun import REPRODUCED, Reproduction
 
-_TOLD, _LATEST = 5, 10  # drifted things per kind, reproductions
-_STYLES = dict.fromkeys(REPRODUCED, "green")
+_MOST_DRIFTED, _LATEST = 5, 10  # things that drifted, of each kind; reproductions
+_STYLES = dict.fromkeys(REPRODUCED, GOOD)
 
 
 def show_reproduction(console: Console, found: Reproduction) -> None:
     """Show what a reproduction came to."""
     entry = found.entry
-    n_trials = f"{entry['n_trials']} of {entry['n_planned']} trainings"
     also = entry["n_recomputed"]
-    told = f", and {also} first models that they need" if also else ""
-    console.print(f"Rerun: {n_trials}{told}", highlight=False)
+    text = f"Rerun: {entry['n_trials']} of {entry['n_planned']} trainings"
+    say(console, f"{text}, and {also} first models that they need" if also else text)
     for note in found.notes:
-        console.print(note, style="yellow", markup=False, highlight=False, soft_wrap=True)
-    console.print(_tabulate_kinds(found.drifts))
+        say(console, note, WARNING)
+    print_table(
+        console,
+        ("kind", "outcome", "compared", "equal", "drifted", "missing"),
+        [
+            (one.kind, one.outcome, one.n_compared, one.n_equal, one.n_drifted, one.n_missing)
+            for one in found.drifts
+        ],
+        prose=(1,),
+        styles=[_STYLES.get(one.outcome, ERROR) for one in found.drifts],
+    )
     for drift in found.drifts:
-        if drift.outcome != "identical" and drift.figures:
-            worst = ", ".join(f"{name} {value:.2g}" for name, value in drift.figures.items())
-            _print(console, f"{drift.kind}, at worst: {worst}", "")
-        for said in drift.said[:_TOLD]:
-            _print(console, f"{drift.kind}: {said}", "red")
-        if len(drift.said) > _TOLD:
-            _print(console, f"{drift.kind}: and {len(drift.said) - _TOLD} more", "red")
+        _show_drift(console, drift)
     for failure in entry["failures"]:
-        _print(console, f"Failed: {failure}", "red")
+        say(console, f"Failed: {failure}", ERROR)
     for line in describe_changes(found.changes, entry["outcome"]):
-        _print(console, line, "")
+        say(console, line)
     if found.kept is not None:
-        _print(console, f"Kept for a look: {found.kept}", "")
+        say(console, f"The rerun is kept for inspection: {found.kept}")
     same_run = [one for one in found.history if one["path"] == entry["path"]]
     if len(same_run) > 1:
-        console.print(_tabulate_history(same_run[-_LATEST:]))
-    _print(console, f"Outcome: {entry['outcome']}", _STYLES.get(entry["outcome"], "red"))
+        _show_history(console, same_run[-_LATEST:])
+    say(console, f"Outcome: {entry['outcome']}", _STYLES.get(entry["outcome"], ERROR))
 
 
-def _print(console: Console, text: str, style: str) -> None:
-    console.print(text, style=style, markup=False, highlight=False, soft_wrap=True)
+def _show_drift(console: Console, drift: Drift) -> None:
+    if drift.outcome != "identical" and drift.figures:
+        worst = ", ".join(f"{name} {value:.2g}" for name, value in drift.figures.items())
+        say(console, f"{drift.kind}, at worst: {worst}")
+    for text in drift.said[:_MOST_DRIFTED]:
+        say(console, f"{drift.kind}: {text}", ERROR)
+    if len(drift.said) > _MOST_DRIFTED:
+        say(console, f"{drift.kind}: and {len(drift.said) - _MOST_DRIFTED} more", ERROR)
 
 
 def describe_changes(changes: Sequence[Change], outcome: str) -> list[str]:
-    """Say what changed in the environment, what is not known of it, and what that means."""
+    """Say what changed in the environment, what is unknown about it, and what that means."""
     differ = [str(change) for change in changes if change.is_known and change.matters]
     unknown = [change.name for change in changes if not change.is_known and change.matters]
     beside = [str(change) for change in changes if change.is_known and not change.matters]
@@ -61,53 +66,38 @@ def describe_changes(changes: Sequence[Change], outcome: str) -> list[str]:
         lines.append(f"Changed in the environment: {'; '.join(differ)}.")
     if unknown:
         lines.append(
-            "Not known to be the same, as the record of the run, or of the present environment, "
-            f"does not tell: {', '.join(unknown)}."
+            "Possibly changed, because the run or the present environment has no record of it: "
+            f"{', '.join(unknown)}."
         )
     if beside:
-        lines.append(f"Changed too, where numbers do not depend on it: {'; '.join(beside)}.")
+        lines.append(f"Also changed, without effect on numbers: {'; '.join(beside)}.")
     if not differ and not unknown:
-        lines.append("Nothing that numbers depend on changed in the environment: equal bits.")
+        lines.append(
+            "Nothing that affects numbers changed in the environment, so equal bits are expected."
+        )
         if outcome == "drifted":
             lines[-1] = (
-                "Nothing that is recorded changed in the environment: look at the files of the run "
-                "(were they changed by hand?), at first weights from the hub, and at the machine's "
-                "memory."
+                "Nothing in the record of the environment changed. Check whether files of the run "
+                "were edited by hand, whether pretrained weights on the hub changed, and whether "
+                "the memory of this machine is sound."
             )
     return lines
 
 
-def _tabulate_kinds(drifts: Sequence[Drift]) -> Table:
-    table = Table(box=box.SIMPLE)
-    table.add_column("", no_wrap=True)
-    table.add_column("outcome", no_wrap=True)
-    for heading in ("compared", "equal", "drifted", "missing"):
-        table.add_column(heading, justify="right", no_wrap=True)
-    for drift in drifts:
-        table.add_row(
-            drift.kind,
-            drift.outcome,
-            *map(str, (drift.n_compared, drift.n_equal, drift.n_drifted, drift.n_missing)),
-            style=_STYLES.get(drift.outcome, "red"),
-        )
-    return table
-
-
-def _tabulate_history(entries: Sequence[Entry]) -> Table:
-    table = Table(
-        box=box.SIMPLE, title="Reproductions of this run", title_justify="left", title_style="bold"
+def _show_history(console: Console, entries: Sequence[Entry]) -> None:
+    print_table(
+        console,
+        ("date (UTC)", "trainings", "outcome", "changed since the previous one"),
+        [
+            (
+                f"{row['date']:%Y-%m-%d %H:%M}",
+                f"{row['n_trials']}/{row['n_planned']}",
+                row["outcome"],
+                "; ".join(row["changed_since_last"]) or "–",
+            )
+            for row in tabulate_history(entries)
+        ],
+        title="Reproductions of this run",
+        prose=(2, 3),
+        styles=["" if entry["outcome"] in _STYLES else ERROR for entry in entries],
     )
-    table.add_column("date (UTC)", no_wrap=True)
-    table.add_column("trainings", justify="right", no_wrap=True)
-    table.add_column("outcome", no_wrap=True)
-    table.add_column("changed since the one before")
-    steps = [[], *(list_changes(one, other) for one, other in pairwise(entries))]
-    for entry, changes in zip(entries, steps, strict=True):
-        table.add_row(
-            f"{entry['date']:%Y-%m-%d %H:%M}",
-            f"{entry['n_trials']}/{entry['n_planned']}",
-            entry["outcome"],
-            escape("; ".join(changes) or "–"),
-            style="" if entry["outcome"] in _STYLES else "red",
-        )
-    return table

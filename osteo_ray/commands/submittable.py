@@ -14,8 +14,8 @@ from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.remote import is_local, split_uri
 from osteo_ray.base.storage import locate
+from osteo_ray.commands.audit import parse_audit
 from osteo_ray.commands.compare import parse_compare
-from osteo_ray.commands.data import parse_audit
 from osteo_ray.commands.explain import parse_explain
 from osteo_ray.commands.reproduce import parse_reproduce
 from osteo_ray.config.audit import AuditConfig

@@ -8,6 +8,7 @@ import tyro
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.noise import Capture, capture_noise
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
+from osteo_ray.commands.terminal import ERROR, WARNING, say
 
 
 def validate_command(arguments: list[str]) -> int:
@@ -15,7 +16,7 @@ def validate_command(arguments: list[str]) -> int:
     code: int = tyro.extras.subcommand_cli_from_dict(
         {"tables": _tables, "worlds": _worlds},
         prog="osteo-ray validate",
-        description="Measure how often the product's own statistics are right.",
+        description="Measure how often the statistics of osteo_ray are right.",
         args=arguments,
     )
     return code
@@ -24,46 +25,41 @@ def validate_command(arguments: list[str]) -> int:
 def _tables(experiments: int = 2000, seed: int = 0) -> int:
     """Simulate experiments whose truth is known; count how often tests and intervals are right.
 
-    Trains nothing; some minutes. Exit code 1 where a bar is missed.
+    Nothing is trained; it takes some minutes. The exit code is 1 if a rate misses its bar.
 
     Args:
-        experiments: Per setting.
-        seed: Of all random numbers.
+        experiments: Number of experiments in each setting.
+        seed: Seed of all random numbers.
     """
-    from osteo_ray.cluster.connection import connect
     from osteo_ray.commands.validate_tables import list_missed, show_rates
     from osteo_ray.pipeline.validate.simulation_study import SETTINGS, validate_tables
 
     if experiments < 1 or seed < 0:
         raise InputError(
             "Expected at least one experiment and a seed of at least 0, but got "
-            f"{experiments} and {seed}."
+            f"{experiments} experiments and seed {seed}."
         )
-    with capture_noise() as captured, connect():
-        captured.err.print(f"{len(SETTINGS)} settings of {experiments} experiments each")
+    with capture_noise() as captured:
+        say(captured.err, f"{len(SETTINGS)} settings of {experiments} experiments each")
         findings = validate_tables(
-            experiments,
-            seed,
-            on_finding=lambda done: captured.err.print(f"done: {done.setting.name}"),
+            experiments, seed, on_finding=lambda one: say(captured.err, f"done: {one.setting.name}")
         )
         show_rates(captured.out, findings)
         return _tell_missed(captured, list_missed(findings))
 
 
 def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...] = ()) -> int:
-    """Run planted worlds, whose truth is known, by real trainings; count right verdicts.
+    """Train real models in planted worlds, whose truth is known; count the right verdicts.
 
-    Some hours on two CPU cores; a rerun goes on where it stopped. Exit code 1 where a bar is
-    missed.
+    It takes some hours on two CPU cores. Run the same command again to resume it. The exit code is
+    1 if a rate misses its bar.
 
     Args:
-        experiments: Per world.
+        experiments: Number of experiments in each world.
         out: Folder in which each verdict is kept.
-        only: Names of worlds; by default all.
+        only: Names of the worlds to run; by default all.
     """
     from osteo_ray.base.progress import JobProgress, Stage
-    from osteo_ray.cluster.connection import connect, plan_resources
-    from osteo_ray.cluster.settings import ResourceSettings
     from osteo_ray.commands.validate_tables import list_missed_worlds, show_worlds
     from osteo_ray.pipeline.validate.planted_worlds import WORLDS
     from osteo_ray.pipeline.validate.world_study import (
@@ -85,7 +81,7 @@ def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...
     planned = plan_experiments(chosen, experiments)
     n_there = sum(locate_verdict(place, *one).exists() for one in planned)
     stage = Stage("worlds", "experiments", len(planned), 1.0, n_there)
-    with capture_noise() as captured, connect():
+    with capture_noise() as captured:
         progress = JobProgress(captured.err)
         try:
             with progress.showing([stage]), progress.stage("worlds"):
@@ -93,13 +89,11 @@ def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...
                     chosen,
                     experiments,
                     place,
-                    n_actors=plan_resources(ResourceSettings(gpus_per_worker=0)).slots,
                     on_done=lambda: progress.advance("worlds", 1),
                 )
         except KeyboardInterrupt:
-            captured.err.print(
-                "\nInterrupted. Verdicts so far are kept; the same command goes on.", style="yellow"
-            )
+            kept = "Finished verdicts are kept. Run the same command again to resume."
+            say(captured.err, f"\nInterrupted. {kept}", WARNING)
             return BAD_INPUT
         show_worlds(captured.out, findings)
         return _tell_missed(captured, list_missed_worlds(findings))
@@ -107,5 +101,5 @@ def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...
 
 def _tell_missed(captured: Capture, missed: Sequence[str]) -> int:
     for line in missed:
-        captured.err.print(f"Missed: {line}", style="red", markup=False, soft_wrap=True)
+        say(captured.err, f"Missed: {line}", ERROR)
     return FAILED if missed else DONE

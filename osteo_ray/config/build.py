@@ -1,4 +1,4 @@
-"""Configurations from what users write: presets, YAML, flags; and what is wrong with it."""
+"""Build configurations from presets, YAML and flags, and describe what is wrong with them."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,7 +20,7 @@ Config = TypeVar("Config", bound=Settings)
 DEMO: dict[str, Any] = {
     "models": ("test_byobnet", "test_efficientnet"),
     "weights": ("none",),
-    "arms": ("original", "original_retrained", "lime", "random_mask", "silhouette"),
+    "arms": ("demo",),
     "seeds": 5,
     "image_size": 64,
     "training": {
@@ -32,7 +32,7 @@ DEMO: dict[str, Any] = {
     "lime": {"samples": 64, "batch_size": 64, "kernel_size": 1.5},
     "phantom": {"difficulty": 0.2},
 }
-"""What differs from the defaults where the data are phantoms: small enough for two CPU cores."""
+"""What differs from the defaults if the data are phantoms: small enough for two CPU cores."""
 
 
 def read_yaml(path: "Path | Place") -> dict[str, Any]:
@@ -45,7 +45,7 @@ def read_yaml(path: "Path | Place") -> dict[str, Any]:
         settings = yaml.safe_load(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise InputError(
-            f"Expected a readable configuration file, but {path}: {error.strerror}."
+            f"Expected a readable configuration file, but got {path}: {error.strerror}."
         ) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         raise InputError(f"Expected YAML in {path}, but found: {error}") from None
@@ -67,7 +67,7 @@ _ARMS = CompareConfig.model_fields["arms"]
 
 
 def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
-    """Validate settings laid over the defaults, or over the demo preset where data is phantom.
+    """Validate settings on top of the defaults, or of the demo settings if the data are phantoms.
 
     Raises:
         InputError: A key is unknown (the nearest is suggested) or a value is out of its range.
@@ -75,7 +75,7 @@ def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
     if settings.get("data", PHANTOM) == PHANTOM:
         demo = {key: value for key, value in DEMO.items() if key in kind.model_fields}
         if kind.model_fields.get("arms", _ARMS).default != _ARMS.default:
-            demo.pop("arms", None)  # it has a choice of its own
+            demo.pop("arms", None)  # this command has a default of its own
         settings = merge_settings(demo, settings)
     try:
         return kind.model_validate(settings)
@@ -84,7 +84,7 @@ def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
 
 
 def describe_validation_error(error: ValidationError, kind: type[Settings] = CompareConfig) -> str:
-    """Return one line per problem: where, what was expected, what was found, nearest name."""
+    """Return a line per problem: where it is, what was expected and found, the nearest name."""
     lines = []
     for problem in error.errors(include_url=False):
         place = ".".join(str(part) for part in problem["loc"])

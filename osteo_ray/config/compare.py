@@ -1,11 +1,12 @@
-"""Settings of comparisons, and of what is planned and asked about them."""
+"""Settings of comparisons, and of commands that plan, vary or repeat one."""
 
 from collections.abc import Mapping
-from typing import Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, field_validator, model_validator
 
-from osteo_ray.arms.arm import ARM_NAMES, ARM_PRESETS, CLEAN
+from osteo_ray.arms.arm import ORIGINAL, Preset
+from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.errors import suggest
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.paths import PHANTOM, locate_file
@@ -16,7 +17,7 @@ from osteo_ray.statistics.settings import StatisticsSettings
 
 
 class Seeds(NamedTuple):
-    """Where the random numbers of one repeat come from, source by source."""
+    """The seeds of one repeat: one for each source of randomness."""
 
     split: int
     initialisation: int
@@ -26,54 +27,58 @@ class Seeds(NamedTuple):
 
 
 PLANNED = ("arms", "models", "weights", "seeds", "first_seed", "statistics")
-"""Settings of a comparison that may change while its run goes on; the change is reported."""
+"""Settings of a comparison that may change when its run is resumed; the change is reported."""
 
 
 class CompareConfig(SetupConfig):
-    """Fine-tune, explain, mask, retrain, compare; then say whether the gain is real."""
+    """Fine-tune, explain, mask, retrain, compare; then judge whether the gain is real."""
 
     arms: tuple[str, ...] = Field(
         ("controls",),
         min_length=1,
-        description="What is compared: names, or a preset (paper, controls, full).",
+        description=f"Arms to compare: names, or a preset ({', '.join(get_args(Preset))}).",
     )
     protocol: Literal["clean", "paper"] = Field(
         "clean",
-        description="clean splits once, by groups, and masks come from a model that saw the "
-        "training images only; paper splits at random, and masks come from a model that was "
-        "trained on another split.",
+        description="clean: one split by groups, and masks from a model trained on its training "
+        "images only; paper: a random split, and masks from a model trained on another split.",
     )
     split: Literal["grouped", "random", "given"] = Field(
         "grouped",
-        description="grouped keeps copies and patients together; random leaks, as the paper's may; "
-        "given is the source's own, refused if it leaks.",
+        description="grouped keeps copies and images of one patient together; random ignores them "
+        "and leaks, as the paper's split may; given is the source's own split, refused if it "
+        "leaks.",
     )
     folds: int | None = Field(
         None,
         ge=2,
-        description="Cross-validate: seed N tests fold N mod FOLDS; by default single splits.",
+        description="Cross-validate: seed N is tested on fold N mod FOLDS; by default, each seed "
+        "has a random split of its own.",
     )
     max_reject_share: float = Field(
-        0.1, ge=0, le=1, description="Share of unreadable images above which nothing is run."
+        0.1, ge=0, le=1, description="Largest share of unreadable images with which a run starts."
     )
     positive_class: str | None = Field(
-        None, description="Class that counts as positive; by default the last in sorted order."
+        None, description="Class that counts as positive; by default, the last in sorted order."
     )
     second_start: Literal["backbone", "first"] = Field(
         "backbone",
-        description="From which weights the other arms are trained: those of the backbone, as the "
-        "first model, or those that the first model ended with.",
+        description="Weights from which the other arms start: backbone, as the first model does, "
+        "or first, the weights with which the first model ended.",
     )
     background: Background = Field(
-        "black", description="What stands where a mask keeps nothing of an image."
+        "black", description="What fills the part of an image that a mask removes."
     )
     crossfit_folds: int = Field(
-        3, ge=2, description="Parts of the training images that lime_crossfit explains in turn."
+        3,
+        ge=2,
+        description="Parts of the training images for out-of-fold masks: each part is explained by "
+        "a model trained without it.",
     )
     mlflow: str | None = Field(
         None,
-        description="Also hand the result to MLflow: `local` for a SQLite file, mlflow.db, beside "
-        "the run directory, or a tracking URI.",
+        description="Also log the result to MLflow: a tracking URI, or `local` for a SQLite file, "
+        "mlflow.db, beside the run directory.",
     )
     lime: LimeSettings = LimeSettings()
     statistics: StatisticsSettings = StatisticsSettings()
@@ -81,42 +86,51 @@ class CompareConfig(SetupConfig):
     @model_validator(mode="before")
     @classmethod
     def _open_presets(cls, settings: Any) -> Any:
-        """Put names in the place of presets, and the split that the paper's protocol has."""
+        """Replace presets by names, and choose the split of the paper's protocol."""
         if not isinstance(settings, Mapping):
             return settings
         arms = settings.get("arms", cls.model_fields["arms"].default)
         paper = settings.get("protocol") == "paper"
-        opened = []
+        presets: Mapping[Any, tuple[str, ...]] = list_presets()
+        opened: list[Any] = []
         for arm in (arms,) if isinstance(arms, str) else arms:
-            names = ARM_PRESETS.get(arm, (arm,)) if isinstance(arm, str) else (arm,)
-            opened += [name for name in names if not (paper and len(names) > 1 and name in CLEAN)]
+            if isinstance(arm, str) and arm in presets:
+                fit = (name for name in presets[arm] if not (paper and ARMS[name].is_clean_only))
+                opened += fit
+            else:
+                opened.append(arm)
         return {**({"split": "random"} if paper else {}), **settings, "arms": tuple(opened)}
 
     @field_validator("arms")
     @classmethod
     def _check_arms(cls, arms: tuple[str, ...]) -> tuple[str, ...]:
         for arm in arms:
-            if arm not in ARM_NAMES:
-                known = (*ARM_NAMES, *ARM_PRESETS)
+            if arm not in ARMS:
+                presets = get_args(Preset)
                 raise ValueError(
-                    f"Expected arms among {', '.join(ARM_NAMES)}, or a preset "
-                    f"({', '.join(ARM_PRESETS)}), but got `{arm}`." + suggest(arm, known)
+                    f"Expected arms among {', '.join(ARMS)}, or a preset ({', '.join(presets)}), "
+                    f"but got `{arm}`." + suggest(arm, (*ARMS, *presets))
                 )
-        if "original" not in arms:
-            raise ValueError("Expected `original` among the arms: the others are held against it.")
+        if ORIGINAL not in arms:
+            raise ValueError(
+                f"Expected `{ORIGINAL}` among the arms, since the others are compared with it, but "
+                f"got {', '.join(arms)}."
+            )
         return without_repeats(arms, "arms")
 
     @model_validator(mode="after")
     def _check_protocol(self) -> "CompareConfig":
         if self.protocol == "paper" and (self.split != "random" or self.folds):
             raise ValueError(
-                "Expected --protocol paper with --split random and without --folds, as it splits "
-                f"at random twice, but got --split {self.split} and folds {self.folds}."
+                "Expected --protocol paper with --split random and without --folds, since it "
+                f"splits at random twice, but got --split {self.split} and folds {self.folds}."
             )
-        if self.protocol == "paper" and CLEAN & set(self.arms):
+        unfit = [arm for arm in self.arms if ARMS[arm].is_clean_only]
+        if self.protocol == "paper" and unfit:
             raise ValueError(
-                "Expected no lime_crossfit with --protocol paper: its masks come from models that "
-                "saw none of the images, those of the paper from one that saw most. Leave it out."
+                f"Expected no {', '.join(unfit)} with --protocol paper, but got it. Its masks come "
+                "from models that were not trained on the images they explain, whereas the paper's "
+                "come from a model trained on most of them. Leave it out."
             )
         return self
 
@@ -125,12 +139,12 @@ class CompareConfig(SetupConfig):
         if self.folds is None:
             return self
         if self.split == "given":
-            raise ValueError("Expected either --folds or --split given, but got both.")
+            raise ValueError("Expected either --folds or --split given, but got both. Drop one.")
         if self.seeds % self.folds or self.first_seed % self.folds:
             raise ValueError(
-                f"Expected seeds and first_seed to be multiples of folds, so that each image is "
-                f"tested equally often, but got {self.seeds} seeds from {self.first_seed} on and "
-                f"{self.folds} folds."
+                "Expected seeds and first_seed to be multiples of folds, so that each image is "
+                f"tested equally often, but got {self.seeds} seeds, first_seed {self.first_seed} "
+                f"and {self.folds} folds."
             )
         return self
 
@@ -139,27 +153,28 @@ class CompareConfig(SetupConfig):
         looks = self.statistics.looks
         if looks and looks[-1] >= self.seeds:
             raise ValueError(
-                f"Expected looks before the last of {self.seeds} seeds, but got one after "
-                f"{looks[-1]}."
+                f"Expected all looks to come before the last of {self.seeds} seeds, but got one "
+                f"after {looks[-1]} seeds."
             )
         if self.folds is not None and any(look % self.folds for look in looks):
             raise ValueError(
-                f"Expected looks at multiples of {self.folds} folds, so that each image is tested "
-                f"equally often, but got {', '.join(map(str, looks))}."
+                f"Expected looks after multiples of {self.folds} seeds, the number of folds, so "
+                "that each image is tested equally often, but got looks after "
+                f"{', '.join(map(str, looks))}."
             )
         return self
 
     @property
     def conflict_policy(self) -> ConflictPolicy:
-        """Return what becomes of copies that carry several labels."""
+        """Return what is done with copies that carry different labels."""
         return self.conflicts or ("keep" if self.split == "random" else "drop")
 
     def seeds_of(self, number: int) -> Seeds:
-        """Return the seeds of one repeat: it varies everything at once."""
+        """Return the seeds of one repeat, which varies all sources of randomness at once."""
         return Seeds(*(number,) * len(Seeds._fields))
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that a run cannot change: they tell what its trainings mean."""
+        """Return the settings that a run cannot change, as they define its trainings."""
         settings = self.model_dump(mode="json", exclude={"out", "resources", "mlflow", *PLANNED})
         settings["workers"] = self.resources.workers  # the global batch size depends on it
         if self.data != PHANTOM:
@@ -167,28 +182,28 @@ class CompareConfig(SetupConfig):
         return settings
 
     def plan_hash(self) -> str:
-        """Return a hash of all that is stated before a run: its identity, and what is planned."""
+        """Return a hash of everything declared before a run: its identity and its plan."""
         planned = self.model_dump(mode="json", include=set(PLANNED))
         return hash_settings({**CompareConfig.identity(self), **planned})
 
 
 SOURCES = Seeds._fields
-"""Where the results of a training may vary from."""
+"""The sources of randomness of a training."""
 
 
 class VarianceConfig(CompareConfig):
-    """Say how much of the variance of a result each source of chance makes.
+    """Estimate how much of the variance of a result each source of randomness contributes.
 
-    Seed number 0 is the base; each of the others changes one source and leaves the rest.
+    Seed number 0 is the base; each other one changes a single source and leaves the rest.
     """
 
-    arms: tuple[str, ...] = Field(("original", "lime"), min_length=1, description="What is run.")
-    repeats: int = Field(4, ge=2, description="Reruns per source of chance, beside the base.")
-    mlflow: None = Field(None, description="Of no use here: nothing is compared.")
+    arms: tuple[str, ...] = Field(("paper",), min_length=1, description="Arms to train.")
+    repeats: int = Field(4, ge=2, description="Reruns per source of randomness, besides the base.")
+    mlflow: None = Field(None, description="Not available here, since nothing is compared.")
 
     @property
     def seed_numbers(self) -> tuple[int, ...]:
-        """Return the base, then the reruns, source by source."""
+        """Return the number of the base, then those of the reruns, source by source."""
         return tuple(range(1 + len(SOURCES) * self.repeats))
 
     def source_of(self, number: int) -> str | None:
@@ -196,7 +211,7 @@ class VarianceConfig(CompareConfig):
         return SOURCES[(number - 1) // self.repeats] if number else None
 
     def seeds_of(self, number: int) -> Seeds:
-        """Return the seeds of a rerun: those of the base but for one source."""
+        """Return the seeds of a rerun: those of the base except for one source."""
         base = Seeds(*(self.first_seed,) * len(SOURCES))
         source = self.source_of(number)
         if source is None:
@@ -210,29 +225,30 @@ class VarianceConfig(CompareConfig):
 
 
 class ProtocolsConfig(CompareConfig):
-    """Run a comparison by a clean protocol and by the paper's; say what the protocol makes."""
+    """Compare the gain under a clean protocol with the gain under the paper's."""
 
     arms: tuple[str, ...] = Field(
-        ("original", "lime"), min_length=1, description="What is compared under both protocols."
+        ("paper",), min_length=1, description="Arms to compare under both protocols."
     )
 
     def to_compare(self, protocol: Literal["clean", "paper"], out: str) -> CompareConfig:
         """Return the configuration of one of the two comparisons."""
         shared = self.model_dump(exclude={"protocol", "split", "conflicts", "out"})
-        # The same images under both, or the difference would not be the protocol's.
+        # The same images under both: only then is the difference due to the protocol.
         conflicts = self.conflicts or "drop"
         split = "random" if protocol == "paper" else "grouped"
         return CompareConfig(**shared, protocol=protocol, split=split, conflicts=conflicts, out=out)
 
 
 class PlanConfig(CompareConfig):
-    """Say what a comparison could find out, and what it would cost."""
+    """Work out what a comparison could detect, and what it would cost."""
 
     pilot: str | None = Field(
-        None, description="An earlier run, whose spread over seeds is expected of this one too."
+        None, description="An earlier run; its spread over seeds is assumed for this one."
     )
     measure: bool = Field(
-        True, description="Measure for some seconds how fast this cluster is, to tell the hours."
+        True,
+        description="Measure for some seconds how fast this cluster is, to estimate the hours.",
     )
 
     @field_validator("pilot")

@@ -1,14 +1,17 @@
-"""Settings of explaining a set."""
+"""The settings of `osteo-ray explain`."""
 
-from typing import Any
+from typing import Annotated, Any
 
 from pydantic import Field, field_validator
+from tyro.conf import arg
 
+from osteo_ray.base.errors import InputError
 from osteo_ray.base.paths import PHANTOM, locate_file
 from osteo_ray.cluster.settings import SlotSettings
 from osteo_ray.config.setup import SourceConfig
 from osteo_ray.data.settings import PhantomSettings
-from osteo_ray.explain.settings import ExplainMethod, LimeSettings
+from osteo_ray.explain.registry import EXPLAINERS, find_explainer
+from osteo_ray.explain.settings import LimeSettings
 
 
 class ExplainConfig(SourceConfig):
@@ -16,23 +19,27 @@ class ExplainConfig(SourceConfig):
 
     data: str = Field(
         PHANTOM,
-        description="Folder of images, with or without a subfolder per class; or whatever else "
-        "`osteo-ray compare` takes.",
+        description="Folder of images, with or without a subfolder per class; or anything else "
+        "that `osteo-ray compare` accepts.",
     )
     checkpoint: str | None = Field(
-        None, description="File of the classifier: a model.safetensors that a training left."
+        None, description="File of the classifier: a model.safetensors that a training wrote."
     )
-    method: ExplainMethod = Field(
+    method: Annotated[str, arg(metavar=f"{{{','.join(EXPLAINERS)}}}")] = Field(
         "lime",
-        description="lime keeps the superpixels that speak most for the predicted class, gradcam "
-        "the pixels of a Grad-CAM heat map.",
+        description="How masks are made: "
+        + "; ".join(f"{name} {one.summary}" for name, one in EXPLAINERS.items())
+        + ".",
     )
     area: float = Field(
-        0.2, gt=0, lt=1, description="With --method gradcam: share of an image that is kept."
+        0.2,
+        gt=0,
+        lt=1,
+        description="Share of each image that a mask keeps; LIME chooses the area itself.",
     )
-    seed: int = Field(0, ge=0, description="Of the samples that LIME draws.")
+    seed: int = Field(0, ge=0, description="Seed of the random numbers that explainers use.")
     max_reject_share: float = Field(
-        0.1, ge=0, le=1, description="Share of unreadable images above which nothing is explained."
+        0.1, ge=0, le=1, description="Explain nothing if more than this share cannot be read."
     )
     lime: LimeSettings = LimeSettings()
     resources: SlotSettings = SlotSettings()
@@ -43,9 +50,17 @@ class ExplainConfig(SourceConfig):
     def _locate_checkpoint(cls, checkpoint: str | None) -> str | None:
         return checkpoint and locate_file(checkpoint)
 
+    @field_validator("method")
+    @classmethod
+    def _check_method(cls, method: str) -> str:
+        try:
+            return find_explainer(method).name
+        except InputError as error:
+            raise ValueError(str(error)) from None
+
     def identity(self) -> dict[str, Any]:
         """Return the settings that determine the masks, beside the content of the checkpoint."""
-        by_method = {"lime": {"seed", "lime"}, "gradcam": {"area"}}[self.method]
+        by_method = find_explainer(self.method).depends_on
         by_data = {"phantom"} if self.data == PHANTOM else set()
         wanted = {"data", "method", "max_reject_share"} | by_method | by_data
         return self.model_dump(mode="json", include=wanted)

@@ -1,4 +1,4 @@
-"""What commands that read images, or train on them, have in common."""
+"""Settings shared by the commands that read images or train on them."""
 
 import re
 from collections.abc import Mapping
@@ -15,19 +15,19 @@ from osteo_ray.data.settings import ConflictPolicy, PhantomSettings
 from osteo_ray.models.settings import TrainingSettings
 
 DATA_HELP = (
-    "Folder with a subfolder per class; manifest (.csv, .parquet), archive (.npz) or data list "
-    "(.json), as a path or URI; or `phantom`."
+    "Folder with one subfolder per class, manifest (.csv, .parquet), archive (.npz) or data list "
+    "(.json), as a path or URI; or `phantom` for synthetic images."
 )
 
 
 class SourceConfig(Settings):
-    """What every command that reads images needs to know."""
+    """Settings of every command that reads images."""
 
     data: str = Field(PHANTOM, description=DATA_HELP)
     out: str | None = Field(
         None,
-        description="Directory of the results, a path or URI (s3://…); by default named after the "
-        "data.",
+        description="Directory for the results, a path or URI (s3://…); by default, it is named "
+        "after the data.",
     )
 
     @field_validator("data")
@@ -42,25 +42,29 @@ class SourceConfig(Settings):
 
 
 class SetupConfig(SourceConfig):
-    """What every command that reads images and trains on them needs to know."""
+    """Settings of every command that reads images and trains on them."""
 
     conflicts: ConflictPolicy | None = Field(
         None,
-        description="Copies with several labels: drop them, take the majority's label, or keep "
-        "them; by default drop, and keep with --split random.",
+        description="What to do with copies that carry different labels: drop them, give all the "
+        "majority's label, or keep them; by default drop, but keep with --split random.",
     )
     models: tuple[str, ...] = Field(
-        ("efficientnet_b0", "mobilenetv3_large_100"), min_length=1, description="timm names."
+        ("efficientnet_b0", "mobilenetv3_large_100"),
+        min_length=1,
+        description="timm names of the models.",
     )
     weights: tuple[str, ...] = Field(
-        (), description="NAME=FILE.safetensors per model, or none; by default from the hub."
+        (), description="NAME=FILE.safetensors per model, or none; by default, from the hub."
     )
     split_ratio: tuple[int, int, int] = Field(
-        (7, 2, 1), description="Parts for training, validation, test."
+        (7, 2, 1), description="Ratio of training, validation and test images."
     )
-    seeds: int = Field(10, ge=1, description="Repeats, each with its own split.")
+    seeds: int = Field(10, ge=1, description="Number of repeats, each with its own split.")
     first_seed: int = Field(0, ge=0, description="Number of the first seed.")
-    image_size: int = Field(224, ge=32, description="Side to which images are resized, pixels.")
+    image_size: int = Field(
+        224, ge=32, description="Side length in pixels to which images are resized."
+    )
     training: TrainingSettings = TrainingSettings()
     resources: ResourceSettings = ResourceSettings()
     phantom: PhantomSettings = PhantomSettings()
@@ -68,16 +72,16 @@ class SetupConfig(SourceConfig):
     @field_validator("models")
     @classmethod
     def _check_models(cls, models: tuple[str, ...]) -> tuple[str, ...]:
-        for name in models:  # they name folders; timm takes some with `:` from elsewhere
+        for name in models:  # folders are named after them; with `:`, timm loads from elsewhere
             if not re.fullmatch(r"\w[\w.-]*", name):
-                raise ValueError(f"Expected timm names of models, but got `{name}`.")
+                raise ValueError(f"Expected the timm name of a model, but got `{name}`.")
         return without_repeats(models, "models")
 
     @field_validator("split_ratio")
     @classmethod
     def _check_ratio(cls, ratio: tuple[int, int, int]) -> tuple[int, int, int]:
         if min(ratio) < 1:
-            raise ValueError(f"Expected three whole parts of at least 1, but got {ratio}.")
+            raise ValueError(f"Expected three whole numbers of at least 1, but got {ratio}.")
         return ratio
 
     @field_validator("weights", mode="before")
@@ -108,33 +112,42 @@ class SetupConfig(SourceConfig):
             name = entry.partition("=")[0]
             if entry != "none" and name not in self.models:
                 raise ValueError(
-                    f"Expected weights for the models {', '.join(self.models)}, but got some for "
-                    f"`{name}`.{suggest(name, self.models)}"
+                    f"Expected weights for the models {', '.join(self.models)}, but got weights "
+                    f"for `{name}`.{suggest(name, self.models)}"
                 )
         return self
 
     @property
     def seed_numbers(self) -> tuple[int, ...]:
-        """Return the seeds of the repeats."""
+        """Return the numbers of the seeds, one per repeat."""
         return tuple(range(self.first_seed, self.first_seed + self.seeds))
 
     @property
     def conflict_policy(self) -> ConflictPolicy:
-        """Return what becomes of copies that carry several labels."""
+        """Return what is done with copies that carry different labels."""
         return self.conflicts or "drop"
 
     def weights_of(self, model: str) -> str | None:
-        """Return the weights file of a model, `none`, or None where the hub is asked."""
+        """Return the weights file of a model, `none` for random weights, or None for the hub's."""
         if self.weights == ("none",):
             return "none"
         return dict(entry.split("=", 1) for entry in self.weights).get(model)
 
+    @property
+    def first_weights(self) -> dict[str, str | None]:
+        """Return what `weights_of` says of each model."""
+        return {model: self.weights_of(model) for model in self.models}
+
 
 def without_repeats(values: tuple[str, ...], name: str) -> tuple[str, ...]:
-    """Return values of which none may be there twice.
+    """Return values unchanged if none of them is repeated.
+
+    Args:
+        values: The values.
+        name: What they are, for the message.
 
     Raises:
-        ValueError: One is; `name` says of what.
+        ValueError: A value is repeated.
     """
     if len(set(values)) < len(values):
         raise ValueError(f"Expected distinct {name}, but got {', '.join(values)}.")

@@ -1,4 +1,4 @@
-"""Keep-masks: the one place where the polarity of a mask is defined.
+"""Keep-masks, and the one place that defines their polarity.
 
 A *keep-mask* is True (1) where the image is kept and False (0) where it is blacked out.
 """
@@ -34,7 +34,7 @@ def unpack_mask(packed: bytes, size_px: int) -> np.ndarray:
         bool, (size_px, size_px); True = kept.
 
     Raises:
-        ValueError: The bytes do not hold a mask of that size.
+        ValueError: The bytes hold no mask of that size.
     """
     expected = -(-size_px * size_px // 8)
     if len(packed) != expected:
@@ -46,7 +46,7 @@ def unpack_mask(packed: bytes, size_px: int) -> np.ndarray:
 
 
 def measure_overlap(one: bytes, other: bytes) -> float:
-    """Return the intersection over union of two packed masks; 1 where both are empty.
+    """Return the intersection over union of two packed masks; 1 if both are empty.
 
     Example:
         >>> measure_overlap(bytes([0b1100]), bytes([0b0110]))
@@ -67,21 +67,21 @@ def apply_view(
     view: View,
     background: "torch.Tensor | None" = None,
 ) -> "torch.Tensor":
-    """Turn images into what an arm shows its classifier.
+    """Turn images into what an arm shows to its classifier.
 
     Args:
         images: float32, (batch, 1, height, width), in [0, 1].
-        keep_masks: bool, the shape of `images`, True = kept; not needed for the view `image`.
-        view: `image` as it is; `masked`, mask × image; `silhouette`, the keep-mask itself as an
-            image, white where kept.
-        background: float32, the shape of `images`, in [0, 1]; what a masked image shows where
-            nothing is kept. Black (0) by default.
+        keep_masks: bool, the shape of `images`, True = kept; the view `image` needs none.
+        view: `image` shows the image as it is; `masked`, mask × image; `silhouette`, the keep-mask
+            itself, white where kept.
+        background: float32, the shape of `images`, in [0, 1]; shown by a masked image where nothing
+            is kept. Black (0) by default.
 
     Returns:
         float32, the shape of `images`, in [0, 1].
 
     Raises:
-        ValueError: The view needs masks and none were given, or their shape differs.
+        ValueError: The view needs masks, but there are none or their shape differs.
     """
     if view == "image":
         return images
@@ -95,21 +95,28 @@ def apply_view(
     return images * keep_masks + background * ~keep_masks
 
 
-_BLUR = 0.05  # sigma as a share of the side
+_BLUR = 0.05  # sigma, as a share of the longer side
 
 
 def blur_image(image: np.ndarray) -> np.ndarray:
-    """Return an image without its structure: uint8, (height, width) both."""
+    """Blur an image until it has lost its structure.
+
+    Args:
+        image: uint8, (height, width).
+
+    Returns:
+        uint8, (height, width).
+    """
     sigma = _BLUR * max(image.shape)
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
 
 
 def make_background(image: np.ndarray, background: str) -> np.ndarray:
-    """Return what an image shows where a mask keeps nothing of it.
+    """Make what a masked image shows where nothing is kept.
 
     Args:
         image: uint8, (height, width).
-        background: `black`; `mean`, of the image; or `blur`, the image without its structure.
+        background: `black`; `mean`, the mean gray of the image; or `blur`, the image blurred.
 
     Returns:
         uint8, (height, width).
@@ -122,17 +129,18 @@ def make_background(image: np.ndarray, background: str) -> np.ndarray:
 def change_masks(
     keep_masks: np.ndarray, change: str, split: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Make the masks of a control from the masks of the images.
+    """Make the masks of a control from the masks of the images themselves.
 
     Args:
         keep_masks: bool, (n, height, width), True = kept.
-        change: `none`; `complement`, what was removed; `other_image`, the mask of another image of
-            the same part of the split; `mean`, for all images the pixels that the masks of training
-            images keep most often; `centre`, for all a square in the middle. The last two are of
-            the mean area of the masks of training images.
-        split: str, (n,); the part of each image; empty for images that are set aside, whose masks
-            stay as they are.
-        rng: Where `other_image` finds its partners.
+        change: `none`; `complement` keeps what the mask removes; `other_image` takes the mask of
+            another image in the same part of the split; `mean` keeps, in all images, the pixels
+            that the masks of training images keep most often; `centre` keeps, in all images, a
+            square in the middle. The area of the last two is the mean area of the masks of training
+            images.
+        split: str, (n,); the part of the split that each image is in, or empty for images that are
+            set aside, whose masks do not change.
+        rng: Pairs the images for `other_image`.
 
     Returns:
         bool, (n, height, width), True = kept.
@@ -149,7 +157,7 @@ def change_masks(
     elif change == "other_image":
         for part in np.unique(split[used]):
             rows = rng.permutation(np.flatnonzero(split == part))
-            changed[rows] = keep_masks[np.roll(rows, 1)]  # no image keeps its own
+            changed[rows] = keep_masks[np.roll(rows, 1)]  # so that no image keeps its own
     elif change in ("mean", "centre"):
         share = keep_masks[split == "train"].mean(0)
         area_px = round(float(share.sum()))
@@ -165,16 +173,16 @@ def change_masks(
 def cover_area(segments: np.ndarray, area_px: int, rng: np.random.Generator) -> np.ndarray:
     """Draw random superpixels until they cover exactly a wanted area.
 
-    The last superpixel drawn is cut along a row, so that the area is met to the pixel: a control
-    that kept more or less of an image than the mask it is held against would control for nothing.
+    The last superpixel drawn is cut along a row, so that the area is exact to the pixel. A control
+    that kept more or less of an image than the mask it is compared with would control for nothing.
 
     Args:
         segments: int, (height, width); the superpixel of each pixel, numbered from 0.
-        area_px: Pixels to keep, in 0 .. height·width.
-        rng: Where the order of superpixels comes from.
+        area_px: Number of pixels to keep, in 0 .. height·width.
+        rng: Draws the order of the superpixels.
 
     Returns:
-        Keep-mask, bool, (height, width).
+        Keep-mask, bool, (height, width); True = kept.
 
     Raises:
         ValueError: The area is not in 0 .. height·width.
@@ -182,18 +190,18 @@ def cover_area(segments: np.ndarray, area_px: int, rng: np.random.Generator) -> 
     order = rng.permutation(int(segments.max()) + 1)
     rank = np.empty_like(order)
     rank[order] = np.arange(len(order))
-    # Ties in row-major order: within a superpixel, the cut runs along a row.
+    # Ties are broken in row-major order, so within a superpixel the cut runs along a row.
     return keep_most(-rank[segments], area_px)
 
 
 def order_pixels(importance: np.ndarray) -> np.ndarray:
-    """Order pixels from the most important to the least; ties in row-major order.
+    """Order pixels from the most to the least important; ties are broken in row-major order.
 
     Args:
         importance: (height, width); larger = more important.
 
     Returns:
-        int64, (height·width,); indices into the flattened image.
+        int64, (height·width,); indices into the flattened image, the most important first.
 
     Raises:
         ValueError: An importance is NaN.
@@ -205,14 +213,14 @@ def order_pixels(importance: np.ndarray) -> np.ndarray:
 
 
 def keep_most(importance: np.ndarray, area_px: int) -> np.ndarray:
-    """Keep the most important pixels, of exactly a wanted area.
+    """Keep the most important pixels, so that the mask has exactly a wanted area.
 
     Args:
-        importance: (height, width); larger = more important. Ties are broken by row-major order.
-        area_px: Pixels to keep, in 0 .. height·width.
+        importance: (height, width); larger = more important. Ties are broken in row-major order.
+        area_px: Number of pixels to keep, in 0 .. height·width.
 
     Returns:
-        Keep-mask, bool, (height, width).
+        Keep-mask, bool, (height, width); True = kept.
 
     Raises:
         ValueError: The area is not in 0 .. height·width, or an importance is NaN.

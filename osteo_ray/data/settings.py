@@ -1,4 +1,4 @@
-"""Settings of synthetic knees, and the words that settings about images are made of."""
+"""Settings of synthetic knees, and the words that other settings about images use."""
 
 from typing import Literal, get_args
 
@@ -12,26 +12,42 @@ View = Literal["image", "masked", "silhouette"]
 CopyKind = Literal["exact", "reencoded", "resized", "brightness", "cropped", "mirrored", "rotated"]
 COPY_KINDS: tuple[CopyKind, ...] = get_args(CopyKind)
 USUAL_COPY_KINDS: tuple[CopyKind, ...] = ("exact", "reencoded", "resized")
-"""What collections mostly hold."""
+"""The kinds that collections mostly hold."""
 
 
 class PhantomSettings(Settings):
-    """Synthetic knees, used where --data is phantom."""
+    """Synthetic knees, drawn when --data is phantom."""
 
-    n_images: int = Field(160, ge=4, description="Images, copies included.")
-    size_px: int = Field(96, ge=32, description="Width and height in pixels.")
-    positive_share: float = Field(0.5, gt=0, lt=1, description="Share with osteoporosis.")
-    duplicate_share: float = Field(0.2, ge=0, le=0.5, description="Share that copies another.")
+    n_images: int = Field(160, ge=4, le=10**6, description="Number of images, copies included.")
+    size_px: int = Field(96, ge=32, le=4096, description="Width and height in pixels.")
+    positive_share: float = Field(
+        0.5, gt=0, lt=1, allow_inf_nan=False, description="Share labelled osteoporosis."
+    )
+    duplicate_share: float = Field(
+        0.2, ge=0, le=0.5, allow_inf_nan=False, description="Share that are copies."
+    )
     copy_kinds: tuple[CopyKind, ...] = Field(
-        USUAL_COPY_KINDS, min_length=1, description="Ways in which copies are made, evenly."
+        USUAL_COPY_KINDS, min_length=1, description="Kinds of copies, equally likely."
     )
     conflict_share: float = Field(
-        0.0, ge=0, le=1, description="Share of the copies that stand in the other class."
+        0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Share of the copies that lie in the other class.",
     )
     difficulty: float = Field(
-        0.3, ge=0, le=1, description="0: seen by eye; 1: the classes do not differ."
+        0.3,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="0: told by eye; 1: the classes do not differ.",
     )
     nuisance: float = Field(
-        0.5, ge=0, le=1, description="Strength of markers, letterboxes, exposure and noise."
+        0.5,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="Strength of markers, letterboxes, exposure and noise.",
     )
-    seed: int = Field(0, ge=0, description="Which set of phantoms.")
+    seed: int = Field(0, ge=0, lt=2**63, description="Seed of the set.")

@@ -1,7 +1,8 @@
-"""What the label can be told from without seeing the anatomy.
+"""Measure how well the label is predicted without seeing the anatomy.
 
-A classifier that sees only the file's metadata, or a tiny preview, should do no better than chance.
-Where it does better, a network may have learnt the same, and its accuracy says little of disease.
+A classifier that sees only the metadata of a file, or a tiny preview, should do no better than
+chance. If it does better, a network may have learned the same shortcut, and its accuracy says
+little about the disease.
 """
 
 from dataclasses import dataclass
@@ -17,8 +18,8 @@ from sklearn.metrics import balanced_accuracy_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from osteo_ray.data.appearance import FRAME_SIZE, PREVIEW_SIDE
 from osteo_ray.data.copies.groups import number_groups
-from osteo_ray.data.decoding.description import FRAME_SIZE, PREVIEW_SIDE
 from osteo_ray.data.splits.assignment import assign_folds
 
 N_FOLDS = 5
@@ -32,15 +33,15 @@ Floats = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Shortcut:
-    """How well the label is told without the anatomy.
+    """How well the label is predicted without the anatomy.
 
     Attributes:
-        name: What the classifier saw.
-        accuracy: Balanced accuracy, cross-validated with copies and patients kept together.
+        name: What the classifier saw: frame, metadata or preview.
+        accuracy: Balanced accuracy in [0, 1], cross-validated with whole groups.
         low: Lower end of its 95 % interval, from a bootstrap of groups.
-        high: Upper end.
-        chance: What guessing reaches: 1 / number of classes.
-        n_images: How many images were used.
+        high: Upper end of that interval.
+        chance: Balanced accuracy of guessing, 1 / number of classes.
+        n_images: Number of images used.
     """
 
     name: str
@@ -52,19 +53,19 @@ class Shortcut:
 
     @property
     def is_found(self) -> bool:
-        """Whether it beats chance beyond its interval."""
+        """Whether the whole interval lies above chance."""
         return self.low > self.chance
 
 
 def describe_frames(images: pd.DataFrame) -> Floats:
-    """Tabulate what is known of the files and their frames, without the exposure.
+    """Tabulate the metadata of files and their frames, without the exposure.
 
     Args:
-        images: With format, mode, width, height, size and look.
+        images: Table with the columns format, mode, width, height, size and look.
 
     Returns:
-        (n, columns): format and mode as 0/1 columns, sides, aspect ratio, bytes per pixel, and mean
-        and deviation of the gray of each edge.
+        float64 (n, columns): format and mode as 0/1 columns, width, height, aspect ratio, bytes per
+        pixel, and mean and standard deviation of the gray of each edge.
     """
     kinds = pd.get_dummies(images[["format", "mode"]]).to_numpy(np.float64)
     width, height = (images[name].to_numpy(np.float64) for name in ("width", "height"))
@@ -74,12 +75,12 @@ def describe_frames(images: pd.DataFrame) -> Floats:
 
 
 def describe_exposure(images: pd.DataFrame) -> Floats:
-    """Tabulate the shares of gray levels: (n, 16)."""
+    """Tabulate the shares of 16 bins of gray: float64 (n, 16)."""
     return _read_looks(images)[:, FRAME_SIZE:]
 
 
 def read_previews(images: pd.DataFrame) -> Floats:
-    """Return the previews in 0..1: (n, 256)."""
+    """Return the previews, scaled to 0..1: float64 (n, 256)."""
     rows = np.frombuffer(b"".join(images["preview"]), np.uint8)
     return rows.reshape(len(images), PREVIEW_SIDE**2) / 255
 
@@ -90,17 +91,17 @@ def _read_looks(images: pd.DataFrame) -> Floats:
 
 
 def find_shortcuts(images: pd.DataFrame, labels: np.ndarray, groups: np.ndarray) -> list[Shortcut]:
-    """Measure how well the label is told from metadata and from a preview.
+    """Measure how well metadata and a preview predict the label.
 
     Args:
         images: Rows of `Ingest.images`.
-        labels: str (n,).
-        groups: int (n,); images that belong together are never on both sides of a fold.
+        labels: str (n,); the class of each image.
+        groups: int (n,); images of one group are never on both sides of a fold.
 
     Returns:
-        For the frame alone (file format, mode, size, aspect ratio, edges), for all metadata (the
-        frame and the histogram of gray), and for a preview of 16 × 16 pixels. Nothing where a class
-        has fewer groups than there are folds.
+        A shortcut for the frame alone (file format, mode, size, aspect ratio, edges), one for all
+        metadata (the frame and the histogram of gray), and one for a preview of 16 × 16 pixels.
+        None at all if a class has fewer groups than there are folds.
     """
     rows = _sample(groups)
     images, labels, groups = images.iloc[rows], labels[rows], number_groups(groups[rows])
@@ -127,7 +128,7 @@ def find_shortcuts(images: pd.DataFrame, labels: np.ndarray, groups: np.ndarray)
 
 
 def _sample(groups: np.ndarray) -> npt.NDArray[np.int64]:
-    """Choose whole groups, at most so many images; a group of more than that is left out."""
+    """Draw whole groups with at most `_MOST_IMAGES` images in all; larger groups are left out."""
     numbers = number_groups(groups)
     order = np.random.default_rng(_SEED).permutation(int(numbers.max()) + 1)
     sizes = np.bincount(numbers)
@@ -150,7 +151,7 @@ def _measure(
         predicted[held] = model.fit(x[~held], labels[~held]).predict(x[held])
     classes, truth = np.unique(labels, return_inverse=True)
     right = (predicted == labels).astype(np.float64)
-    # Per group: right answers and images of each class; a resample adds up rows of groups.
+    # Count right answers and images of each class for each group; a resample adds rows up.
     n_groups = int(groups.max()) + 1
     cells = groups * len(classes) + truth
     hits = np.bincount(cells, right, n_groups * len(classes)).reshape(n_groups, -1)

@@ -10,7 +10,14 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from osteo_ray.arms.arm import ARMS, CONTROLS, ORIGINAL, choose_judged, list_primary, list_secondary
+from osteo_ray.arms.pairs import (
+    choose_judged,
+    list_against_chance,
+    list_controls,
+    list_primary,
+    list_secondary,
+)
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.experiment.trials import Experiment
 from osteo_ray.experiment.verdict import Circumstances, Verdict, judge_model, judge_overall
 from osteo_ray.statistics.chance import AboveChance, compare_with_chance
@@ -29,20 +36,21 @@ class Analysis:
     """What was planned, and what the trials have in common.
 
     Attributes:
-        models: timm names.
-        arms: Names.
-        seeds: Numbers.
+        models: Their timm names.
+        arms: The names of the planned arms.
+        seeds: The numbers of the planned seeds.
         metric: The primary endpoint.
-        alpha: Error rate.
+        alpha: Error rate over all primary contrasts.
         margin: Differences inside ± margin do not matter.
-        prevalence: Of the positive class, for predictive values; None for that of test images.
-        sizes: Images per seed.
+        prevalence: Prevalence of the positive class, used for predictive values; None to use that
+            of the test images.
+        sizes: Mean numbers of images per seed.
         classes: All classes, sorted.
         positive_class: One of them.
         split: `grouped`, `random` or `given`.
         protocol: `clean` or `paper`.
-        goes_on: The masked arms start from the weights of the first model.
-        copies_leak: Copies of test images are in training.
+        goes_on: Whether the masked arms start from the weights of the first model.
+        copies_leak: Whether copies of test images are in the training set.
     """
 
     models: tuple[str, ...]
@@ -63,25 +71,25 @@ class Analysis:
     @classmethod
     def of(cls, experiment: Experiment) -> "Analysis":
         """Return the analysis that an experiment asks for."""
-        config, plan = experiment.config, experiment.config.statistics
+        settings, plan = experiment.settings, experiment.statistics
         counts = {
             name: float(np.mean([np.sum(split == name) for split in experiment.splits.values()]))
             for name in ("train", "test")
         }
         return cls(
-            models=config.models,
-            arms=config.arms,
-            seeds=config.seed_numbers,
+            models=experiment.models,
+            arms=experiment.arms,
+            seeds=tuple(experiment.seeds),
             metric=plan.metric,
             alpha=plan.alpha,
             margin=plan.margin,
             sizes=Sizes(n_test=counts["test"], n_train=counts["train"]),
             classes=experiment.classes,
-            positive_class=config.positive_class or experiment.classes[-1],
+            positive_class=experiment.positive_class,
             prevalence=plan.prevalence,
-            split=config.split,
-            protocol=config.protocol,
-            goes_on=config.second_start == "first",
+            split=settings.split,
+            protocol=settings.protocol,
+            goes_on=settings.second_start == "first",
             copies_leak=any(
                 np.isin(
                     experiment.groups[split == "test"], experiment.groups[split == "train"]
@@ -106,39 +114,36 @@ def analyse(
         images: image_id and group.
         analysis: What was planned.
         missing: model, seed, arm and reason of each planned training that did not finish.
-        looks: What was decided before all seeds had run.
-        timed: Entered with the name of each part while it is done, for measurements.
+        looks: What was decided before all seeds had run, as `looks.describe_looks` returns it.
+        timed: Called with the name of each step; the step runs inside the context it returns, so
+            that benchmarks can measure it.
 
     Returns:
         The table of results, and the content of `comparison.json`.
 
     Raises:
-        InputError: Tables of two runs are mixed.
+        InputError: The tables of two runs are mixed.
     """
     with timed("predictions as numbers"):
         coded = encode_predictions(predictions, analysis.classes, analysis.positive_class)
     with timed("all metrics of every training"):
         results = compute_results(coded, analysis.prevalence)
     with timed(f"{analysis.metric} on resampled test images"):
-        # Shuffled labels are no contrast: their images are not labelled as those of other arms.
-        comparable = coded.select(lambda key: key.arm not in _SHUFFLED)
+        # An arm with shuffled labels takes part in no contrast: its images are labelled otherwise.
+        shuffled = {name for name, arm in ARMS.items() if arm.shuffled}
+        comparable = coded.select(lambda key: key.arm not in shuffled)
         resampled = resample_metric(comparable, images, metric=analysis.metric)
     with timed("arms against chance"):
         chance = [
             compare_with_chance(coded, model, arm, analysis.sizes)
             for model in analysis.models
-            for arm in _AGAINST_CHANCE
-            if arm in analysis.arms
+            for arm in list_against_chance(analysis.arms)
         ]
     with timed("contrasts, shares and descriptions per seed"):
         comparison = build_comparison(
             results, analysis, missing=missing, coded=coded, resampled=resampled, chance=chance
         )
     return results, {**comparison, "looks": _to_plain(looks)}
-
-
-_AGAINST_CHANCE = (ORIGINAL, "permuted_labels")
-_SHUFFLED = frozenset(name for name, arm in ARMS.items() if arm.shuffled)
 
 
 def build_comparison(
@@ -154,13 +159,12 @@ def build_comparison(
 
     Args:
         results: As `results_table.compute_results` returns it.
-        analysis: What was planned. A model of which no training finished is judged too:
-            inconclusive.
+        analysis: What was planned. A model without any finished training is judged inconclusive.
         missing: model, seed, arm and reason of each planned training that did not finish.
-        coded: The predictions; without them nothing is said seed by seed.
-        resampled: The primary endpoint on resampled test images; without it there are no bootstrap
-            intervals, and no shares.
-        chance: Arms held against chance.
+        coded: The predictions; without them there are no descriptions of single seeds.
+        resampled: The primary endpoint on resampled test images; without it there are neither
+            bootstrap intervals nor shares.
+        chance: The comparisons of arms with chance.
     """
     primary = _compare(results, analysis, list_primary(analysis.arms), resampled)
     secondary = _compare(results, analysis, list_secondary(analysis.arms), resampled)
@@ -216,7 +220,7 @@ def _compare(
     pairs: Sequence[tuple[str, str]],
     resampled: Resampled | None,
 ) -> list[Contrast]:
-    """Hold arms against each other; Holm's correction is over all of them together."""
+    """Compare arms with each other; Holm's correction is over all of these pairs together."""
     return compare_arms(
         results,
         ContrastPlan(analysis.metric, analysis.alpha, analysis.margin, analysis.sizes),
@@ -233,15 +237,14 @@ def _find_circumstances(
     return Circumstances(
         copies_leak=analysis.copies_leak,
         goes_on=analysis.goes_on,
-        original_above_chance=above.get(ORIGINAL),
-        permuted_above_chance=above.get("permuted_labels"),
+        above_chance=above,
     )
 
 
 def _share_gain(
     results: pd.DataFrame, analysis: Analysis, resampled: Resampled | None
 ) -> list[dict[str, Any]]:
-    """Say what share of the apparent gain each control makes, too."""
+    """Estimate which share of the apparent gain each control accounts for."""
     judged = choose_judged(analysis.arms)
     if resampled is None or judged not in analysis.arms:
         return []
@@ -252,8 +255,7 @@ def _share_gain(
             )
         )
         for model in analysis.models
-        for control in CONTROLS
-        if control in analysis.arms
+        for control in list_controls(analysis.arms)
     ]
 
 
@@ -263,15 +265,17 @@ def _add_warnings(
     reason = overall.reason
     if analysis.copies_leak:
         reason += (
-            " Copies of test images were in training, as the split was random: all figures measure"
-            " memory too."
+            " Copies of test images were in the training set, as the split was random, so all"
+            " figures also measure what was memorised."
         )
     if analysis.protocol == "paper":
-        reason += " The masks come from a model that saw other images, test images among them."
+        reason += (
+            " The masks come from a model trained on another split, which includes test images."
+        )
     if analysis.split == "given":
         reason += (
-            " All seeds share the source's own split, so the intervals leave out what other test"
-            " images would change."
+            " All seeds share the split that the source gives, so the intervals do not cover the"
+            " variation that other test images would add."
         )
     if missing:
         are = "training is" if len(missing) == 1 else "trainings are"

@@ -1,17 +1,19 @@
-"""How much there is to compute for a comparison, and how long it takes. Pure."""
+"""How much there is to compute for a comparison, and how long that takes. Pure."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
-from osteo_ray.arms.arm import ARMS
+from osteo_ray.arms.arm import TEACHERS, MaskSource, Target, TeacherName
+from osteo_ray.arms.registry import ARMS
 
 TRAINING_COST = 3
-"""A forward and a backward pass of one image, in forward passes."""
+"""The cost of a forward and a backward pass of one image, in forward passes."""
 
 
 @dataclass(frozen=True)
 class Parts:
-    """Images per seed; on average, so not always whole."""
+    """Number of images per seed: an average, and therefore not always a whole number."""
 
     train: float
     validation: float
@@ -20,14 +22,14 @@ class Parts:
 
 @dataclass(frozen=True)
 class Work:
-    """What is to be computed, for each model; passes are forward passes of one image.
+    """What is to be computed; passes are forward passes of one image.
 
     Attributes:
-        n_models: Models.
-        n_trainings: Trainings of a model.
-        training_passes: Of one training, a training step counting as `TRAINING_COST`.
-        n_explanations: Explanations by a model.
-        explanation_passes: Of one explanation, at most.
+        n_models: Number of models.
+        n_trainings: Number of trainings of each model.
+        training_passes: Passes of one training; a training step counts as `TRAINING_COST`.
+        n_explanations: Number of explanations by each model.
+        explanation_passes: Passes of one explanation, at most.
     """
 
     n_models: int
@@ -39,14 +41,14 @@ class Work:
 
 @dataclass(frozen=True)
 class Hours:
-    """Time on a cluster."""
+    """Hours on a cluster, at most."""
 
     training: float
     explaining: float
 
 
 def count_parts(n_images: int, ratio: tuple[int, int, int], folds: int | None) -> Parts:
-    """Divide a number of images as `data.splits` does, but for rounding and groups.
+    """Divide a number of images as `data.splits` does, ignoring rounding and groups.
 
     Example:
         >>> count_parts(744, (7, 2, 1), None)
@@ -72,38 +74,72 @@ def count_work(
 ) -> Work:
     """Count trainings, explanations and their forward passes, at most.
 
-    A training sees its images once per epoch, there and back, the validation images once per epoch
-    and again at its end, as the test images. Beside the arms, the models are trained that explain
-    images for them; arms of one teacher share its explanations. Trainings without one part of the
-    training images count as whole ones.
+    A training passes its training images forward and backward once per epoch, its validation images
+    once per epoch and once more at the end, and its test images at the end. Besides the arms
+    themselves, their teachers are trained. Arms with the same teacher share its explanations.
+    Trainings without one part of the training images count as whole ones.
+
+    Args:
+        n_models: Number of models.
+        n_seeds: Number of seeds.
+        arms: The planned arms.
+        parts: Images per seed.
+        epochs: Epochs per training.
+        samples: Perturbed images per explanation, at most.
+        crossfit_folds: Parts of the training images for out-of-fold explanations.
+        protocol: `clean` or `paper`.
     """
     training = epochs * (TRAINING_COST * parts.train + parts.validation)
     training += parts.validation + parts.test
-    n_images = round(parts.train + parts.validation + parts.test)
-    sources = [ARMS[arm].masks for arm in arms]
-    teachers = {source.teacher for source in sources if source}
-    n_trainings = len(arms)
-    n_trainings += crossfit_folds if "fold" in teachers else 0
-    n_trainings += "shuffled" in teachers
-    n_trainings += protocol == "paper" and "original" in teachers
-    jobs = {(source.teacher, source.target) for source in sources if source}
-    explanations = n_images * len(jobs - {("fold", "predicted")})
-    if "fold" in teachers:  # test and validation images have the explanations of `lime`
-        explanations += round(parts.train) if ("original", "predicted") in jobs else n_images
-    return Work(n_models, n_seeds * n_trainings, training, n_seeds * explanations, samples)
+    n_all = round(parts.train + parts.validation + parts.test)
+    n_train = round(parts.train)
+    first: TeacherName = "resplit" if protocol == "paper" else "original"
+    sources = [source for arm in arms if (source := ARMS[arm].masks)]
+    wanted = {one for source in sources for one in _list_explained(source, first)}
+    n_explanations = sum(
+        n_train if explained.of_training else n_all - n_train for explained in wanted
+    )
+    teachers = {explained.teacher for explained in wanted}
+    teachers |= {first for arm in arms if ARMS[arm].goes_on}
+    per_teacher = {"none": 0, "one": 1, "one per fold": crossfit_folds}
+    n_trainings = len(arms) + sum(per_teacher[TEACHERS[name].trainings] for name in teachers)
+    return Work(n_models, n_seeds * n_trainings, training, n_seeds * n_explanations, samples)
+
+
+class _Explained(NamedTuple):
+    """One class of one part of the images, explained by one teacher."""
+
+    teacher: TeacherName
+    target: Target
+    of_training: bool
+
+
+def _list_explained(source: MaskSource, first: TeacherName) -> list[_Explained]:
+    """List whose explanations an arm needs, of training images and of the others.
+
+    Args:
+        source: Where its masks come from.
+        first: The teacher that takes the part of `original`.
+    """
+    teacher = first if source.teacher == "original" else source.teacher
+    others = first if teacher == "fold" else teacher
+    return [
+        _Explained(teacher, source.target, of_training=True),
+        _Explained(others, source.target, of_training=False),
+    ]
 
 
 def estimate_hours(
     work: Work, rates: Mapping[str, float], *, trainings_at_once: int, workers: int, explainers: int
 ) -> Hours:
-    """Turn work into hours, at most, as if nothing but forward passes took time.
+    """Turn work into hours, at most, as if only forward passes took time.
 
     Args:
-        work: Per model.
-        rates: Per model, forward passes per second of one worker; all of one model count.
-        trainings_at_once: How many fit on the cluster.
-        workers: Per training; taken to be so many times as fast as one.
-        explainers: Workers that explain at once.
+        work: What is to be computed.
+        rates: Per model, the forward passes per second of one worker.
+        trainings_at_once: Number of trainings that the cluster runs at the same time.
+        workers: Workers per training; n workers count as n times as fast as one.
+        explainers: Workers that explain at the same time.
 
     Raises:
         ValueError: A rate is missing or not positive.
@@ -113,7 +149,7 @@ def estimate_hours(
     one_s = {name: work.training_passes / rate / workers for name, rate in rates.items()}
     training_s = max(
         sum(one_s.values()) * work.n_trainings / trainings_at_once,
-        max(one_s.values()),  # with room to spare, a training still takes its time
+        max(one_s.values()),  # however large the cluster, one training takes its time
     )
     passes = work.n_explanations * work.explanation_passes
     explaining_s = sum(passes / rate for rate in rates.values()) / explainers

@@ -20,9 +20,10 @@ class Dataset:
 
     Attributes:
         images: The images table.
-        splits: Per seed: str, (n,), in the order of the table; empty where set aside.
-        classes: In sorted order.
-        fingerprint: Of content, labels and image size.
+        splits: For each seed: str, (n,), in the order of the table; empty for an image that is set
+            aside.
+        classes: All classes, sorted.
+        fingerprint: Hash of the content, labels, groups and size of the images.
     """
 
     images: pd.DataFrame
@@ -31,17 +32,18 @@ class Dataset:
     fingerprint: str
 
 
-def fingerprint_images(images: pd.DataFrame, config: CompareConfig) -> str:
+def fingerprint_images(images: pd.DataFrame, image_size: int) -> str:
     """Return a hash of the content, labels, groups and size of the images."""
     content = images[["image_id", "label", "digest", "group"]].to_numpy().tolist()
-    return hash_settings([content, config.image_size])
+    return hash_settings([content, image_size])
 
 
 def read_dataset(run: Run, config: CompareConfig) -> Dataset:
     """Read the images and splits of a run.
 
     Raises:
-        InputError: A name in the tables is none that osteo_ray gives: files are named after them.
+        InputError: An id or a split name in the tables could lead out of the run directory, as
+            files are named after them.
     """
     images = read_table(run.images).to_pandas()
     table = read_table(run.splits).to_pandas()
@@ -52,7 +54,7 @@ def read_dataset(run: Run, config: CompareConfig) -> Dataset:
         assigned = part.set_index("image_id")["split"].reindex(images["image_id"]).fillna("")
         splits[int(seed)] = assigned.to_numpy(dtype="<U10")
     classes = tuple(sorted(images["label"].unique()))
-    return Dataset(images, splits, classes, fingerprint_images(images, config))
+    return Dataset(images, splits, classes, fingerprint_images(images, config.image_size))
 
 
 def read_pixels(run: Run, image_ids: list[str], image_size: int) -> np.ndarray:

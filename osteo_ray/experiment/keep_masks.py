@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow.compute as pc
 
-from osteo_ray.arms.arm import ARMS
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.tables import MASKS, read_parts
 from osteo_ray.data.masks import change_masks, unpack_mask
 from osteo_ray.experiment.trials import Experiment, Trial
@@ -37,7 +37,7 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
     if source is None:
         return None
     rows = {image_id: row for row, image_id in enumerate(experiment.image_ids.tolist())}
-    size_px = experiment.config.image_size
+    size_px = experiment.settings.image_size
     masks = np.ones((len(rows), size_px, size_px), bool)
     errors = {}
     n_missing = 0
@@ -58,7 +58,7 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
         n_missing += int(wanted.sum())
     if n_missing:
         raise RuntimeError(f"Expected a mask for every image, but {n_missing} have none.")
-    seed = experiment.config.seeds_of(trial.seed).split
+    seed = experiment.seeds[trial.seed].split
     split = experiment.splits[trial.seed]
     changed = change_masks(masks, source.change, split, np.random.default_rng(seed))
     return KeepMasks(changed, errors)

@@ -1,8 +1,8 @@
-"""What a comparison can find out, before anything is computed. Pure.
+"""What a comparison can detect, worked out before anything is computed. Pure.
 
 The test is Nadeau and Bengio's corrected t over seeds: the standard error of the mean difference is
 sd · √(1/J + n_test/n_train), so it never falls below sd · √(n_test/n_train), however many seeds J
-run. `statistics.power` has the power of that test.
+run. `statistics.power` computes the power of that test.
 """
 
 import math
@@ -17,22 +17,22 @@ from osteo_ray.statistics.power import detection_power, seeds_needed, smallest_d
 from osteo_ray.statistics.sizes import Sizes
 
 MOST_SEEDS = 1000
-"""More are not considered."""
+"""The largest number of seeds that is considered."""
 
 
 @dataclass(frozen=True)
 class Design:
-    """What is fixed before a comparison runs, as far as its primary contrast goes.
+    """What is fixed about the primary contrast before a comparison runs.
 
     Attributes:
         metric: The primary endpoint, on test images.
-        arm: The metric of this arm minus that of `baseline` is the primary contrast.
-        baseline: The other arm.
-        effect: Smallest true difference that matters.
+        arm: The arm that is judged: its metric minus that of `baseline` is the primary contrast.
+        baseline: The arm that it is compared with.
+        effect: Smallest true difference of interest.
         alpha: Error rate over all contrasts.
-        n_contrasts: How many Holm's correction counts.
-        power: Wanted probability to find `effect`.
-        n_seeds: Planned.
+        n_contrasts: Number of contrasts, over all models, that Holm's correction counts.
+        power: Desired probability to detect `effect`.
+        n_seeds: Planned number of seeds.
         sizes: Images per seed.
         sd: Assumed standard deviation of the difference over seeds.
     """
@@ -50,27 +50,28 @@ class Design:
 
     @property
     def strictest(self) -> float:
-        """Error rate of a single contrast in Holm's first step, the strictest."""
+        """Error rate of a single contrast in the first and strictest step of Holm's method."""
         return self.alpha / self.n_contrasts
 
     @property
     def floor(self) -> float:
-        """The standard error that no number of seeds falls below."""
+        """The standard error that remains however many seeds run."""
         return self.sd * math.sqrt(self.sizes.ratio)
 
 
 @dataclass(frozen=True)
 class Prospects:
-    """What a design can find, in Holm's strictest step.
+    """What a design can detect, in the strictest step of Holm's method.
 
     Attributes:
-        power: Probability to find the smallest effect of interest; None with fewer than 2 seeds.
-        smallest: True difference found with the wanted power; None with fewer than 2 seeds.
+        power: Probability to detect the smallest effect of interest; None with fewer than 2 seeds.
+        smallest: Smallest true difference that is detected with the desired power; None with fewer
+            than 2 seeds.
         smallest_ever: The same with infinitely many seeds.
-        least_d: In standard deviations: an observed difference below is not significant with any
-            number of seeds.
-        n_seeds: Seeds that find the smallest effect of interest with the wanted power; None if
-            `MOST_SEEDS` do not.
+        least_d: Smallest observed difference, in standard deviations, that can be significant with
+            any number of seeds.
+        n_seeds: Number of seeds that detect the smallest effect of interest with the desired power;
+            None if `MOST_SEEDS` do not suffice.
     """
 
     power: float | None
@@ -82,14 +83,14 @@ class Prospects:
 
 @dataclass(frozen=True)
 class AssumedSd:
-    """A standard deviation of differences over seeds, and in words where it is from."""
+    """A standard deviation of differences over seeds, and in words where it comes from."""
 
     value: float
     basis: str
 
 
 def assess(design: Design) -> Prospects:
-    """Say what a design can find.
+    """Work out what a design can detect.
 
     Raises:
         ValueError: A number of the design is out of its range.
@@ -111,19 +112,20 @@ def assume_sd(
 ) -> AssumedSd:
     """Derive a standard deviation from the share of test images on which two arms disagree.
 
-    On a test image one arm is right and the other wrong (±1, a share of `disagreement` in all), or
-    both are alike (0). So the difference of accuracies on n images has a variance of (disagreement
-    - difference²)/n, at most disagreement/n. For recall and specificity, n is the images of their
-    class; for the other metrics the figure for accuracy is taken, for want of a formula.
+    On a test image, either one arm is right and the other wrong (±1, on a share `disagreement` of
+    the images) or both give the same answer (0). So the difference of accuracies on n images has a
+    variance of (disagreement - difference²)/n, at most disagreement/n. For recall and specificity,
+    n counts the images of their class. The other metrics have no such formula, and the figure for
+    accuracy is used.
 
     Args:
-        disagreement: In (0, 1].
+        disagreement: Share of test images on which the arms disagree, in (0, 1].
         metric: The endpoint.
         n_test: Test images per seed.
-        positive_share: Of the images.
+        positive_share: Share of images of the positive class, in [0, 1].
 
     Raises:
-        ValueError: There is no test image to judge by.
+        ValueError: `disagreement` is out of its range, or there is no test image to judge by.
 
     Example:
         >>> round(assume_sd(0.2, "accuracy", n_test=74, positive_share=0.5).value, 4)
@@ -139,31 +141,34 @@ def assume_sd(
         )
     basis = (
         f"assumed: arms disagree on {disagreement:.0%} of {n_judged:.0f} test images, so sd² = "
-        f"{disagreement:g}/{n_judged:.0f}; a pilot run would tell"
+        f"{disagreement:g}/{n_judged:.0f}; a pilot run would measure it"
     )
     if share_of is None:
-        basis += f". That is the formula for accuracy: for {metric} it is a guess"
+        basis += f". This is the formula for accuracy; for {metric} it is only a guess"
     return AssumedSd(math.sqrt(disagreement / n_judged), basis)
 
 
 def read_pilot(
     comparison: Mapping[str, Any], design_metric: str, arm: str, baseline: str
 ) -> AssumedSd:
-    """Take the standard deviation from an earlier run: the largest of its models.
+    """Take the standard deviation of the primary contrast from an earlier run.
 
     Args:
-        comparison: Content of its comparison.json.
-        design_metric: The endpoint planned.
-        arm: Of the primary contrast.
-        baseline: Likewise.
+        comparison: Content of the earlier run's comparison.json.
+        design_metric: The planned endpoint.
+        arm: First arm of the planned primary contrast.
+        baseline: Second arm of the planned primary contrast.
+
+    Returns:
+        The largest standard deviation of the models of the earlier run.
 
     Raises:
-        ValueError: It has another endpoint, or no contrast with a spread over seeds.
+        ValueError: The earlier run has another endpoint, or its contrast does not vary over seeds.
     """
     if comparison.get("metric") != design_metric:
         raise ValueError(
             f"Expected an earlier run with the endpoint {design_metric}, but its endpoint is "
-            f"{comparison.get('metric')}."
+            f"{comparison.get('metric')}. Choose another earlier run or another endpoint."
         )
     found = [
         (float(contrast["sd"]), contrast["model"], contrast["n_seeds"])
@@ -172,13 +177,13 @@ def read_pilot(
     ]
     if not found:
         raise ValueError(
-            f"Expected an earlier run with differences {arm} minus {baseline} that vary over at "
-            "least 2 seeds, but it has none."
+            f"Expected an earlier run whose differences {arm} minus {baseline} vary over at least "
+            "2 seeds, but it has none. Choose another earlier run."
         )
     sd, model, n_seeds = max(found)
     upper = sd * math.sqrt((n_seeds - 1) / float(stats.chi2.ppf(0.2, n_seeds - 1)))
     return AssumedSd(
         sd,
         f"measured: {model} in the earlier run, {n_seeds} seeds, {comparison['n_test']:g} test "
-        f"images each; with confidence 0.8 it is below {upper:.3f}",
+        f"images each; with 80 % confidence it is below {upper:.3f}",
     )

@@ -1,4 +1,4 @@
-"""What the protocol alone makes of a gain: two comparisons held against each other."""
+"""How much of a gain is due to the protocol alone: two comparisons, compared with each other."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,17 +14,17 @@ from osteo_ray.statistics.sizes import Sizes
 
 @dataclass(frozen=True)
 class ProtocolGain:
-    """The gain of an arm under both protocols.
+    """The gain of an arm under both protocols, in units of the metric.
 
     Attributes:
         model: The timm name.
-        arm: Its metric minus that of `original` is the gain.
-        clean: Mean gain under the clean protocol; None where it could not be measured.
-        paper: Under the paper's.
-        difference: paper - clean: what the protocol alone makes.
-        low: Lower end of its interval, level 1 - alpha; None without spread.
-        high: Upper end.
-        p: Two-sided.
+        arm: The arm whose metric minus that of the baseline is the gain.
+        clean: Mean gain under the clean protocol; None if it could not be measured.
+        paper: Mean gain under the paper's protocol; None if it could not be measured.
+        difference: paper - clean: the part of the gain that is due to the protocol.
+        low: Lower end of its interval, level 1 - alpha; None without spread over seeds.
+        high: Upper end of that interval.
+        p: Two-sided p of that difference.
     """
 
     model: str
@@ -44,19 +44,19 @@ def subtract_gains(
     *,
     alpha: float,
 ) -> tuple[float, float, float, float]:
-    """Compare two mean gains that were measured on splits of their own: Welch's t, corrected.
+    """Compare two mean gains measured on different splits with a corrected Welch's t-test.
 
     Each mean has the standard error of the corrected resampled t-test (Nadeau and Bengio 2003);
     degrees of freedom after Welch and Satterthwaite.
 
     Args:
-        clean: Mean, standard deviation over seeds, number of seeds.
-        paper: Likewise.
+        clean: Mean, standard deviation over seeds and number of seeds, clean protocol.
+        paper: The same three figures for the paper's protocol.
         sizes: Images per seed.
         alpha: The interval has the level 1 - alpha.
 
     Returns:
-        paper - clean, lower and upper end of its interval, two-sided p.
+        paper - clean, the lower and upper end of its interval, and its two-sided p.
     """
     errors = [sd * inflate_error(n, sizes) for _, sd, n in (clean, paper)]
     variance = sum(error**2 for error in errors)
@@ -70,7 +70,14 @@ def subtract_gains(
 
 
 def join_gains(comparisons: Sequence[Mapping[str, Any]]) -> list[ProtocolGain]:
-    """Hold the gains of two comparisons, clean and by the paper's protocol, against each other."""
+    """Compare the gains over the baseline of two comparisons.
+
+    Args:
+        comparisons: The content of two comparison.json: clean protocol, then the paper's.
+
+    Returns:
+        One entry per model and arm that both have.
+    """
     found: list[dict[tuple[str, str], Mapping[str, Any]]] = [
         {
             (contrast["model"], contrast["arm"]): contrast

@@ -3,26 +3,30 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
+from itertools import islice
 
 import numpy as np
 
-from osteo_ray.arms.arm import ARMS, ORIGINAL, Target, Teacher
+from osteo_ray.arms.arm import ORIGINAL, Target, TeacherName
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, digest_file, locate
-from osteo_ray.config.compare import CompareConfig
-from osteo_ray.data.copies.groups import check_groups_whole
+from osteo_ray.config.compare import CompareConfig, Seeds
+from osteo_ray.config.parts import TrialSettings
 from osteo_ray.data.splits.assignment import assign_splits, divide_training, shuffle_labels
+from osteo_ray.data.splits.checks import check_groups_whole
 from osteo_ray.experiment.dataset import Dataset
+from osteo_ray.statistics.settings import StatisticsSettings
 
 LAST = "history.json"
-"""Of the files of a trial the one that is uploaded last."""
+"""The file of a trial that is uploaded last: if it exists, the trial is complete."""
 
 
 @dataclass(frozen=True)
 class Trial:
-    """Which training: a model, a seed, and an arm or a teacher (`fold-0`, `untrained` …)."""
+    """One training: a model, a seed, and an arm or a teacher (`fold-0`, `untrained` …)."""
 
     model: str
     seed: int
@@ -37,8 +41,8 @@ class MaskJob:
     """Explanations of images by one classifier.
 
     Attributes:
-        teacher: The training that made the classifier.
-        target: Which class of an image is explained.
+        teacher: The training that produced the classifier.
+        target: Whether the predicted or the true class of an image is explained.
     """
 
     teacher: Trial
@@ -46,88 +50,116 @@ class MaskJob:
 
 
 @dataclass(frozen=True)
-class Experiment:
-    """Everything that trials share, small enough to send to each worker.
+class FirstWeights:
+    """The weights from which the first training of a model starts.
 
     Attributes:
-        config: Of the comparison.
-        run: Where artifacts lie.
-        image_ids: Of all accepted images, in the order of the pixels array.
-        labels: str, (n,).
-        classes: In sorted order.
-        groups: int, (n,); images of equal number belong together.
-        paths: str, (n,); the names by which the user knows the images.
-        splits: Per seed: str, (n,); a split name, or empty for images that are set aside.
-        fingerprint: Of the data.
-        weights: Per model, a fingerprint of its first weights.
+        file: A safetensors file, `none` for random weights, or None for those of the hub.
+        fingerprint: Hash of the file, or `none`, or `hub`.
     """
 
-    config: CompareConfig
+    file: str | None
+    fingerprint: str
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What the trials of a comparison share; small enough to send to each worker.
+
+    Attributes:
+        run: Where artifacts lie.
+        models: timm names of the models that are compared.
+        arms: Names of the arms that are compared.
+        seeds: The random seeds of each repeat, by its number.
+        settings: What else determines the result of a trial.
+        statistics: How the results are judged.
+        plan_hash: Hash of everything that was planned.
+        image_ids: str, (n,); ids of all accepted images, in the order of the pixels array.
+        labels: str, (n,).
+        groups: int, (n,); images with the same number belong together.
+        paths: str, (n,); the names by which the user knows the images.
+        classes: All classes, sorted.
+        positive_class: The class that counts as positive.
+        splits: For each seed: str, (n,); the name of a split, or an empty string for images that
+            are set aside.
+        fingerprint: Hash of the images, their labels and their groups.
+        weights: The first weights of each model.
+    """
+
     run: Run
+    models: tuple[str, ...]
+    arms: tuple[str, ...]
+    seeds: dict[int, Seeds]
+    settings: TrialSettings
+    statistics: StatisticsSettings
+    plan_hash: str
     image_ids: np.ndarray
     labels: np.ndarray
     groups: np.ndarray
     paths: np.ndarray
     classes: tuple[str, ...]
+    positive_class: str
     splits: dict[int, np.ndarray]
     fingerprint: str
-    weights: dict[str, str]
+    weights: dict[str, FirstWeights]
+
+    @property
+    def first_seed(self) -> int:
+        """Return the number of the first repeat."""
+        return next(iter(self.seeds))
 
     @cached_property
     def _split_keys(self) -> dict[int, str]:
         return {seed: hash_settings(split.tolist()) for seed, split in self.splits.items()}
 
     def check_split(self, seed: int) -> None:
-        """Refuse to train on a split that tears a group apart, whatever made the split.
-
-        Only `--split random` asks for such a split, and its report says what that means.
+        """Refuse to train on a split that separates a group, unless it was asked to be random.
 
         Raises:
             LeakError: A group has images in more than one part.
         """
-        if self.config.split != "random":
+        if self.settings.split != "random":
             check_groups_whole(self.groups, self.splits[seed], self.paths.tolist())
 
     def take_seeds(self, n_seeds: int) -> "Experiment":
         """Return the part of the experiment that has the first seeds only."""
-        config = self.config.model_copy(update={"seeds": n_seeds})
-        splits = {seed: self.splits[seed] for seed in config.seed_numbers}
-        return replace(self, config=config, splits=splits)
+        seeds = dict(islice(self.seeds.items(), n_seeds))
+        return replace(self, seeds=seeds, splits={seed: self.splits[seed] for seed in seeds})
 
     # What a trial trains on
 
     def first_of(self, trial: Trial) -> Trial:
-        """Return the training whose classifier the arm of a trial explains or goes on from."""
+        """Return the training whose classifier the arm of a trial explains or continues from."""
         arm = ARMS.get(trial.arm)
-        teacher: Teacher = "resplit" if self.config.protocol == "paper" else "original"
+        teacher: TeacherName = "resplit" if self.settings.protocol == "paper" else "original"
         if arm is not None and arm.shuffled:
             teacher = "shuffled"
         return Trial(trial.model, trial.seed, teacher)
 
     def start_of(self, trial: Trial) -> Trial | None:
-        """Return the training from whose weights a trial starts; None for the backbone's."""
+        """Return the training from whose weights a trial starts; None if from the backbone's."""
         arm = ARMS.get(trial.arm)
         if arm is None or arm.name == ORIGINAL:
             return None
-        goes_on = arm.goes_on or self.config.second_start == "first"
+        goes_on = arm.goes_on or self.settings.second_start == "first"
         return self.first_of(trial) if goes_on else None
 
     def split_of(self, trial: Trial) -> np.ndarray:
-        """Return the split that a trial uses: str, (n,); empty for images that it never sees."""
+        """Return the split of a trial: str, (n,); empty for images that the trial never sees."""
         split = self.splits[trial.seed]
         name, _, number = trial.arm.partition("-")
-        seed = self.config.seeds_of(trial.seed).split
+        seed = self.seeds[trial.seed].split
         if name == "fold":
             held_out = self._divide_training(trial.seed) == int(number)
             return np.where(held_out, "", split)
         if name == "resplit":
             used = split != ""
             chance = np.full(len(split), "", split.dtype)
-            # Any other stream than that of the run's own split.
+            # Any stream other than that of the split of the run itself.
             chance[used] = assign_splits(
                 self.labels[used],
                 np.arange(used.sum()),
-                self.config.split_ratio,
+                self.settings.split_ratio,
                 seed=seed + 10**6,
             )
             return chance
@@ -138,30 +170,30 @@ class Experiment:
             self.labels,
             self.groups,
             self.splits[seed],
-            n_parts=self.config.crossfit_folds,
-            seed=self.config.seeds_of(seed).split,
+            n_parts=self.settings.crossfit_folds,
+            seed=self.seeds[seed].split,
         )
 
     def labels_of(self, trial: Trial) -> np.ndarray:
-        """Return the labels that a trial takes for true: str, (n,)."""
+        """Return the labels that a trial is trained and tested on: str, (n,)."""
         arm = ARMS.get(trial.arm)
         if trial.arm != "shuffled" and (arm is None or not arm.shuffled):
             return self.labels
-        seed = self.config.seeds_of(trial.seed).split
+        seed = self.seeds[trial.seed].split
         return shuffle_labels(self.labels, self.groups, self.splits[trial.seed], seed=seed)
 
     def epochs_of(self, trial: Trial) -> int:
         """Return the number of epochs of a trial."""
-        return 0 if trial.arm == "untrained" else self.config.training.epochs
+        return 0 if trial.arm == "untrained" else self.settings.training.epochs
 
     # Whose explanations an arm needs
 
     def list_jobs(self, trial: Trial) -> dict[MaskJob, np.ndarray]:
-        """Return the explanations from which the masks of a trial come.
+        """Return the explanations that provide the masks of a trial.
 
         Returns:
-            Per job: bool, (n,), the images for which it is asked; each image of the split stands
-            in one of them.
+            For each job: bool, (n,), the images whose masks it provides. Each image of the split
+            belongs to exactly one job.
         """
         source = ARMS[trial.arm].masks if trial.arm in ARMS else None
         if source is None:
@@ -171,15 +203,20 @@ class Experiment:
             part = self._divide_training(trial.seed)
             jobs = {
                 MaskJob(Trial(trial.model, trial.seed, f"fold-{number}")): part == number
-                for number in range(self.config.crossfit_folds)
+                for number in range(self.settings.crossfit_folds)
             }
             return {**jobs, MaskJob(self.first_of(trial)): used & (part < 0)}
         if source.teacher == "untrained":
             return {MaskJob(Trial(trial.model, trial.seed, "untrained")): used}
         return {MaskJob(self.first_of(trial), source.target): used}
 
+    def kind_of(self, trial: Trial) -> str:
+        """Return the kind of mask that a trial shows, or an empty string if it shows none."""
+        source = ARMS[trial.arm].masks if trial.arm in ARMS else None
+        return source.kind if source else ""
+
     def list_requirements(self, trial: Trial) -> list[Trial]:
-        """Return the trainings that must be done before a trial can begin."""
+        """Return the trainings that must finish before a trial can begin."""
         needed = [job.teacher for job in self.list_jobs(trial)]
         start = self.start_of(trial)
         return list(dict.fromkeys([*needed, *([start] if start else [])]))
@@ -187,31 +224,31 @@ class Experiment:
     # Where it lies
 
     def key_of(self, trial: Trial) -> str:
-        """Return the hash of all that determines the result of a trial."""
-        config = self.config
+        """Return the hash of everything that determines the result of a trial."""
+        shared = self.settings
         start = self.start_of(trial)
         settings = {
             **asdict(trial),
-            "seeds": config.seeds_of(trial.seed)._asdict(),
+            "seeds": self.seeds[trial.seed]._asdict(),
             "data": self.fingerprint,
-            "weights": self.key_of(start) if start else self.weights[trial.model],
+            "weights": self.key_of(start) if start else self.weights[trial.model].fingerprint,
             "split": self._split_keys[trial.seed],
-            "image_size": config.image_size,
-            "training": config.training.model_dump(mode="json"),
-            "workers": config.resources.workers,
+            "image_size": shared.image_size,
+            "training": shared.training.model_dump(mode="json"),
+            "workers": shared.workers,
         }
         if trial.arm.startswith("fold-"):
-            settings["folds"] = config.crossfit_folds
+            settings["folds"] = shared.crossfit_folds
         jobs = self.list_jobs(trial)
         if jobs:
             settings["masks"] = [self.key_of_job(job) for job in jobs]
-            settings["background"] = config.background
+            settings["background"] = shared.background
         return hash_settings(settings)
 
     def key_of_job(self, job: MaskJob) -> str:
-        """Return the hash of all that determines the explanations of a job."""
-        lime = self.config.lime.model_dump(mode="json")
-        seed = self.config.seeds_of(job.teacher.seed).lime
+        """Return the hash of everything that determines the explanations of a job."""
+        lime = self.settings.lime.model_dump(mode="json")
+        seed = self.seeds[job.teacher.seed].lime
         content = {"teacher": self.key_of(job.teacher), "seed": seed, "lime": lime}
         return hash_settings(content | ({"target": "true"} if job.target == "true" else {}))
 
@@ -231,17 +268,14 @@ class Experiment:
         return frozenset(self.image_ids[self.splits[seed] == split].tolist())
 
     def is_done(self, trial: Trial) -> bool:
-        """Tell whether the artifacts of a trial are there.
-
-        A folder appears by a rename; in object storage, the last file tells.
-        """
+        """Tell whether all artifacts of a trial exist; a folder appears as a whole, by a rename."""
         path = self.path_of(trial)
         return (path / LAST).is_file() if isinstance(path, RemotePath) else path.exists()
 
     def list_done(self, trials: Iterable[Trial]) -> set[Trial]:
-        """Return those of some trials whose artifacts are there.
+        """Return the trials whose artifacts exist.
 
-        In object storage that is one listing, however many there are, and else a look at each.
+        In object storage this takes a single listing, however many trials there are.
         """
         if not isinstance(self.run.trials, RemotePath):
             return {trial for trial in trials if self.is_done(trial)}
@@ -250,27 +284,26 @@ class Experiment:
 
 
 def list_arms(experiment: Experiment) -> list[Trial]:
-    """List the trainings that are compared: every arm of every model and seed."""
-    config = experiment.config
+    """List the trainings that are compared: every arm for every model and seed."""
     return [
         Trial(model, seed, arm)
-        for seed in config.seed_numbers
-        for model in config.models
-        for arm in config.arms
+        for seed in experiment.seeds
+        for model in experiment.models
+        for arm in experiment.arms
     ]
 
 
 def plan_trials(
     experiment: Experiment, only: Sequence[Trial] | None = None
 ) -> tuple[list[Trial], list[Trial]]:
-    """Return the trainings of a comparison: those that others need, and those others.
+    """Divide the trainings of a comparison into those that others depend on, and the rest.
 
-    Example of the first: `original`, and whatever else has to explain images or to be gone on
-    from. Of the second: every other arm.
+    The first are `original` and every other training that explains images, or from whose weights
+    another one starts. The second are all other arms.
 
     Args:
         experiment: What is compared.
-        only: The arms to plan for; by default all.
+        only: The trials to plan for; by default all.
     """
     arms = list_arms(experiment) if only is None else list(only)
     originals = [trial for trial in arms if trial.arm == ORIGINAL]
@@ -282,26 +315,35 @@ def plan_trials(
 def describe_experiment(run: Run, config: CompareConfig, dataset: Dataset) -> Experiment:
     """Gather what the trials of a run share.
 
+    Args:
+        run: Where their artifacts lie.
+        config: The configuration of the comparison, of which trials see no more than this keeps.
+        dataset: The images of the run.
+
     Raises:
         OSError: A file of first weights cannot be read.
     """
     return Experiment(
-        config=config,
         run=run,
+        models=config.models,
+        arms=config.arms,
+        seeds={number: config.seeds_of(number) for number in config.seed_numbers},
+        settings=TrialSettings.of(config),
+        statistics=config.statistics,
+        plan_hash=config.plan_hash(),
         image_ids=dataset.images["image_id"].to_numpy(str),
         labels=dataset.images["label"].to_numpy(str),
         groups=dataset.images["group"].to_numpy(),
         paths=dataset.images["path"].to_numpy(str),
         classes=dataset.classes,
+        positive_class=config.positive_class or dataset.classes[-1],
         splits=dataset.splits,
         fingerprint=dataset.fingerprint,
-        weights={name: _fingerprint_weights(config.weights_of(name)) for name in config.models},
+        weights={name: _describe_weights(file) for name, file in config.first_weights.items()},
     )
 
 
-def _fingerprint_weights(weights: str | None) -> str:
-    if weights is None:
-        return "hub"
-    if weights == "none":
-        return "none"
-    return digest_file(locate(weights))
+def _describe_weights(file: str | None) -> FirstWeights:
+    if file is None:
+        return FirstWeights(file, "hub")
+    return FirstWeights(file, file if file == "none" else digest_file(locate(file)))

@@ -1,6 +1,6 @@
-"""Grad-CAM heat maps (Selvaraju et al. 2017), a whole batch at a time on the classifier's device.
+"""The engine of Grad-CAM (Selvaraju et al. 2017): a batch at a time, on the classifier's device.
 
-The mathematics of `grad-cam` 1.5.7, scaling included. Held to the package in tests.
+The mathematics, scaling included, is that of `grad-cam` 1.5.7; tests compare the two.
 """
 
 import numpy as np
@@ -18,7 +18,7 @@ def compute_heatmaps(
     """Show where the last feature map speaks for a class.
 
     Each channel of the feature map is weighed by the mean gradient of the class's logit; the sum
-    is cut off below 0 and scaled to the range of its image.
+    is cut off at 0 and scaled so that it runs from 0 to 1 within its image.
 
     Args:
         classifier: In evaluation mode; its backbone must end in a feature map, as CNNs do.
@@ -26,8 +26,8 @@ def compute_heatmaps(
         classes: int, (batch,); the class explained for each image.
 
     Returns:
-        float32, (batch, height, width), in [0, 1]; larger = speaks more for the class. All 0 where
-        nothing does.
+        float32, (batch, height, width), in [0, 1]; larger = speaks more for the class. All 0 if
+        nothing speaks for the class.
 
     Raises:
         ValueError: The backbone ends in tokens, or in a feature map with channels last.
@@ -40,6 +40,21 @@ def compute_heatmaps(
     )
     heatmaps: np.ndarray = _scale_range(maps)[:, 0].cpu().numpy()
     return heatmaps
+
+
+def check_feature_map(classifier: Classifier, features: torch.Tensor) -> None:
+    """Refuse what a backbone ends in, unless it is a feature map with channels first.
+
+    Raises:
+        ValueError: The backbone ends in tokens, or in a feature map with channels last.
+    """
+    width = classifier.backbone.num_features
+    if features.ndim != 4 or features.shape[1] != width:
+        raise ValueError(
+            "Expected a feature map (batch, channels, height, width) with "
+            f"{width} channels, but the backbone gave {tuple(features.shape)}. Grad-CAM needs "
+            "a CNN."
+        )
 
 
 def _differentiate_logits(
@@ -55,22 +70,16 @@ def _differentiate_logits(
     def begin_graph(
         module: nn.Module, inputs: tuple[torch.Tensor], features: torch.Tensor
     ) -> torch.Tensor:
-        width = classifier.backbone.num_features
-        if features.ndim != 4 or features.shape[1] != width:
-            raise ValueError(
-                "Expected a feature map (batch, channels, height, width) with "
-                f"{width} channels, but the backbone gave {tuple(features.shape)}. Grad-CAM needs "
-                "a CNN."
-            )
+        check_feature_map(classifier, features)
         kept.append(features.detach().requires_grad_())
         return kept[0]
 
-    # Parameters without gradients, so that the graph, and its memory, is that of the head only.
+    # The parameters need no gradients, so the graph covers the head alone and stays small.
     parameters = {name: value.detach() for name, value in classifier.named_parameters()}
     with torch.enable_grad(), classifier.feature_map.register_forward_hook(begin_graph):
         logits = functional_call(classifier, parameters, (images,))
         explained = torch.as_tensor(classes, dtype=torch.int64, device=images.device)
-        # Images do not meet in a classifier that only evaluates, so one sum serves the batch.
+        # In evaluation mode the images of a batch do not affect each other, so one sum is enough.
         score = logits.gather(1, explained[:, None]).sum()
         (gradients,) = torch.autograd.grad(score, kept)
     return kept[0].detach(), gradients

@@ -1,7 +1,8 @@
-"""What is to be explained, and what is explained already. Free of Ray and of PyTorch."""
+"""What is to be explained, and what is explained already. Needs neither Ray nor PyTorch."""
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow.compute as pc
@@ -9,33 +10,49 @@ import pyarrow.compute as pc
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import MASKS, count_rows, read_parts, read_table
-from osteo_ray.explain.settings import ExplainMethod
+from osteo_ray.explain.explainer import Explainer
+from osteo_ray.explain.registry import find_explainer
+from osteo_ray.explain.settings import LimeSettings
+
+
+def list_kinds(method: str) -> tuple[str, ...]:
+    """List the kinds of mask that are made where the masks of a method are the main ones.
+
+    Beside a LIME mask, that is one of random superpixels and one of the Grad-CAM region.
+
+    Example:
+        >>> list_kinds("lime"), list_kinds("layercam")
+        (('lime', 'random', 'gradcam'), ('layercam',))
+    """
+    return ("lime", "random", "gradcam") if method == "lime" else (method,)
 
 
 @dataclass(frozen=True)
 class Explainable:
-    """A trained classifier whose view of some images is wanted.
+    """A trained classifier, and the masks that are wanted from it.
+
+    The first of the kinds leads: it explains the predicted class, or the one in `targets`. A mask
+    of another kind explains the class, and keeps as many pixels, as the leading mask of its image.
 
     Attributes:
-        model: timm name.
-        seed: Of its training, or of the run.
-        fingerprint: Of all that determines the classifier.
-        lime_seed: Of the samples that LIME draws.
-        checkpoint: File of its parameters.
-        frozen: Directory of its frozen form, written where there is none yet.
-        masks: Directory to which the masks go.
-        faithfulness: Directory to which figures of faithfulness go.
-        heatmaps: Directory to which Grad-CAM heat maps go.
-        wanted: Images to explain.
-        faithfulness_ids: Images of which figures of faithfulness are wanted.
-        heatmap_ids: Images of which a heat map is wanted.
-        done: Images whose masks are there already.
-        method: How it is explained.
-        area: Share of an image that a mask by `gradcam` keeps; of no meaning to `lime`.
-        teacher: Which training it comes from, as the masks table names it.
-        targets: Per image, the number of the class to explain; None for the predicted ones.
-        controls: With `lime`: also make a mask of random superpixels and one of the Grad-CAM
-            region, of the same area as LIME's.
+        model: The timm name of the classifier.
+        seed: The seed of its training, or of the run.
+        fingerprint: A hash of everything that determines the classifier.
+        lime_seed: The seed of the random numbers that explainers use.
+        checkpoint: The file of its parameters.
+        frozen: The directory of its frozen form, which is written if it is not there yet.
+        masks: The directory to which masks are written.
+        faithfulness: The directory to which figures of faithfulness are written.
+        heatmaps: The directory to which Grad-CAM heat maps are written.
+        wanted: The images to explain.
+        kinds: The kinds of mask wanted of each image, the leading one first.
+        faithfulness_ids: The images whose masks are to be measured for faithfulness.
+        heatmap_ids: The images of which a heat map is wanted.
+        done: By kind, the images whose masks are stored already.
+        area: The share of an image that a leading mask keeps. Explainers that choose the area
+            themselves, as LIME does, ignore it.
+        teacher: The training that made the classifier, as the masks table names it.
+        targets: Per image, the number of the class to explain; None for the predicted classes.
     """
 
     model: str
@@ -48,14 +65,13 @@ class Explainable:
     faithfulness: Place
     heatmaps: Place
     wanted: frozenset[str]
+    kinds: tuple[str, ...] = ("lime",)
     faithfulness_ids: frozenset[str] = frozenset()
     heatmap_ids: frozenset[str] = frozenset()
-    done: frozenset[str] = frozenset()
-    method: ExplainMethod = "lime"
+    done: Mapping[str, frozenset[str]] = field(default_factory=dict)
     area: float = 1.0
     teacher: str = "original"
     targets: Mapping[str, int] | None = None
-    controls: bool = False
 
     @property
     def name(self) -> str:
@@ -63,9 +79,55 @@ class Explainable:
         return f"{self.model}/seed-{self.seed}/{self.teacher}-{self.fingerprint[:12]}"
 
     @property
-    def kinds(self) -> tuple[str, ...]:
-        """Return the kinds of mask that it makes."""
-        return (self.method, *(("random", "gradcam") if self.controls else ()))
+    def pending(self) -> frozenset[str]:
+        """Return the wanted images that lack a mask of some kind."""
+        return self.wanted - find_done(self.done, self.kinds)
+
+    def list_missing(self, image_id: str) -> tuple[str, ...]:
+        """List the kinds of mask that an image still lacks; none if it is not wanted."""
+        if image_id not in self.wanted:
+            return ()
+        return tuple(kind for kind in self.kinds if image_id not in self.done.get(kind, ()))
+
+
+@dataclass(frozen=True)
+class ExplainJob:
+    """Everything that explaining actors share, small enough to send to each of them.
+
+    Attributes:
+        explainables: The classifiers, and which images each is to explain.
+        explainers: By kind of mask, the explainer that makes it.
+        settings: The settings of LIME.
+        n_classes: Outputs of each classifier.
+        image_size: Side of the images, pixels.
+    """
+
+    explainables: tuple[Explainable, ...]
+    explainers: Mapping[str, Explainer]
+    settings: LimeSettings
+    n_classes: int
+    image_size: int
+
+
+def plan_job(
+    explainables: Iterable[Explainable],
+    settings: LimeSettings,
+    *,
+    n_classes: int,
+    image_size: int,
+) -> ExplainJob:
+    """Build the explainers that some explanations need, and put all of it together.
+
+    The job carries the explainers themselves, so that those which only this process has registered
+    reach the workers.
+
+    Raises:
+        InputError: No explainer makes one of the kinds.
+    """
+    explainables = tuple(explainables)
+    kinds = dict.fromkeys(kind for one in explainables for kind in one.kinds)
+    explainers = {kind: find_explainer(kind)(settings) for kind in kinds}
+    return ExplainJob(explainables, explainers, settings, n_classes, image_size)
 
 
 @dataclass(frozen=True)
@@ -86,7 +148,7 @@ class Slice:
 def make_record(
     explainable: Explainable, image_id: str, kind: str, keep_mask: bytes = b"", **figures: Any
 ) -> dict[str, Any]:
-    """Make a row of the masks table; what is not given is null."""
+    """Make a row of the masks table; columns that are not given are null."""
     return {
         "model": explainable.model,
         "seed": explainable.seed,
@@ -99,14 +161,30 @@ def make_record(
     }
 
 
-def read_done(masks: Place) -> frozenset[str]:
-    """Return the images whose masks a directory holds."""
-    return frozenset(read_parts(masks, MASKS, ["image_id"])["image_id"].to_pylist())
+def read_done(masks: Place) -> dict[str, frozenset[str]]:
+    """Return, by kind of mask, the images of which a directory holds a row, errors included."""
+    table = read_parts(masks, MASKS, ["kind", "image_id"])
+    found: dict[str, set[str]] = defaultdict(set)
+    for kind, image_id in zip(*(column.to_pylist() for column in table.columns), strict=True):
+        found[kind].add(image_id)
+    return {kind: frozenset(ids) for kind, ids in found.items()}
+
+
+def find_done(done: Mapping[str, frozenset[str]], kinds: Iterable[str]) -> frozenset[str]:
+    """Return the images that have masks of all of some kinds.
+
+    Example:
+        >>> sorted(find_done({"lime": frozenset("abc"), "random": frozenset("bcd")}, ["lime"]))
+        ['a', 'b', 'c']
+        >>> find_done({"lime": frozenset("abc")}, ["lime", "random"])
+        frozenset()
+    """
+    return frozenset.intersection(*(done.get(kind, frozenset()) for kind in kinds))
 
 
 @dataclass(frozen=True)
-class Summary:
-    """What explaining a set of images came to.
+class ExplanationSummary:
+    """How explaining a set of images went.
 
     Attributes:
         n_images: Images that were read.
@@ -114,7 +192,8 @@ class Summary:
         n_failed: Images that could not be explained.
         first_failure: Path and error of one of them, or an empty string.
         n_new: Images that were explained just now.
-        seconds_per_image: It took for each of these, start of the actors included; None for none.
+        seconds_per_image: Time per image explained just now, including the start of the actors;
+            None if there were none.
     """
 
     n_images: int
@@ -125,12 +204,14 @@ class Summary:
     seconds_per_image: float | None
 
 
-def summarize(run: Run, method: ExplainMethod, n_new: int = 0, duration_s: float = 0.0) -> Summary:
+def summarize_explanations(
+    run: Run, method: str, n_new: int = 0, duration_s: float = 0.0
+) -> ExplanationSummary:
     """Count what a set of explanations holds.
 
     Args:
         run: The set.
-        method: By which it was made.
+        method: The explainer that made it.
         n_new: Images that were explained just now.
         duration_s: How long that took, seconds.
     """
@@ -141,7 +222,7 @@ def summarize(run: Run, method: ExplainMethod, n_new: int = 0, duration_s: float
     told = [
         f"{row['path']}: {errors[row['image_id']]}" for row in images if row["image_id"] in errors
     ]
-    return Summary(
+    return ExplanationSummary(
         n_images=len(images),
         n_refused=count_rows(run.rejects),
         n_failed=len(errors),

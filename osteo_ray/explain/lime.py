@@ -1,12 +1,12 @@
-"""LIME for images: which superpixels speak for the predicted class.
+"""The engine of LIME for images: which superpixels speak for the predicted class.
 
-The mathematics of `lime` 0.2.0.1 (Ribeiro et al. 2016), without its loops: perturbed images are
-assembled on the device of the classifier, and the local model is solved in closed form. Held to the
-package in tests: same superpixels and rows in, same weights and masks out.
+The mathematics is that of `lime` 0.2.0.1 (Ribeiro et al. 2016), without its loops: perturbed images
+are assembled on the device of the classifier, and the local model is solved in closed form. Tests
+compare it with the package: the same superpixels and rows give the same weights and masks.
 
-In the adaptive mode an image is sampled until its mask would hardly change if it were explained
-anew (in the spirit of S-LIME, Zhou et al. 2021): the weights are estimates with a covariance, and
-redrawing them from it tells how much the mask may still move (`measure_stability`).
+In adaptive mode, an image is sampled until explaining it again would hardly change its mask (in
+the spirit of S-LIME, Zhou et al. 2021). The weights are estimates with a covariance; redrawing them
+from it shows how much the mask may still change (`measure_stability`).
 """
 
 from collections.abc import Generator, Sequence
@@ -15,29 +15,29 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from osteo_ray.data.masks import blur_image
+from osteo_ray.explain.perturbation import Perturbable, fill_superpixels, predict_rows
 from osteo_ray.explain.sampling import draw_adaptive_rows, draw_rows
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.forward import Predict
 
-_FIRST_PER_SUPERPIXEL = 2  # rows before the first look at the stability
-_STEP = 32  # rows between looks; even, as rows come with their complements
-_REDRAWS = 200  # of the weights, to measure the stability
+_FIRST_PER_SUPERPIXEL = 2  # rows to draw before the stability is first measured
+_STEP = 32  # rows to draw between measurements; even, as each row comes with its complement
+_REDRAWS = 200  # times that the weights are redrawn to measure the stability
 
 
 @dataclass(frozen=True)
-class Explanation:
+class LimeExplanation:
     """What LIME found about one image.
 
     Attributes:
         keep_mask: bool, (height, width); True on the `top_k` superpixels that speak most for the
             explained class. All False where none speaks for it.
-        weights: float64, (n_superpixels,); of each superpixel in the local linear model.
-        explained_class: Number of the class.
+        weights: float64, (n_superpixels,); the weight of each superpixel in the local linear model.
+        explained_class: The number of the class that was explained.
         local_fit: R² of the local linear model on its weighted samples.
-        n_samples: Perturbed images that were classified.
+        n_samples: How many perturbed images were classified.
         stability: In [0, 1]; the expected overlap (intersection over union, by area) of the mask
-            with that of the local model of all possible samples.
+            with the mask that all possible samples would give.
     """
 
     keep_mask: np.ndarray
@@ -55,93 +55,13 @@ class LocalModel:
     Attributes:
         weights: float64, (n_superpixels,).
         local_fit: Weighted R².
-        covariance: float64, (n_superpixels, n_superpixels); of the weights, over draws of rows.
+        covariance: float64, (n_superpixels, n_superpixels); how the weights vary over draws of
+            rows.
     """
 
     weights: np.ndarray
     local_fit: float
     covariance: np.ndarray
-
-
-class Perturbable:
-    """An image whose superpixels can be switched off, on the device of the classifier.
-
-    Args:
-        image: uint8, (height, width).
-        fill: uint8, (height, width); what stands where a superpixel is off.
-        segments: int, (height, width), numbered from 0.
-        device: Where to assemble.
-    """
-
-    def __init__(
-        self, image: np.ndarray, fill: np.ndarray, segments: np.ndarray, device: torch.device
-    ) -> None:
-        self._shape = image.shape
-        self._on = torch.from_numpy(image).to(device).float() / 255
-        self._off = torch.from_numpy(fill).to(device).float() / 255
-        self._index = torch.from_numpy(segments.ravel()).to(device)
-
-    def render(self, rows: np.ndarray) -> torch.Tensor:
-        """Assemble perturbed images.
-
-        Args:
-            rows: uint8, (n, n_superpixels); 1 = kept.
-
-        Returns:
-            float32, (n, 1, height, width), in [0, 1].
-        """
-        keep = torch.from_numpy(rows).to(self._index.device).bool()[:, self._index]
-        return torch.where(keep.view(-1, 1, *self._shape), self._on, self._off)
-
-
-def fill_superpixels(image: np.ndarray, segments: np.ndarray, fill: str) -> np.ndarray:
-    """Return what stands where a superpixel is switched off.
-
-    Args:
-        image: uint8, (height, width).
-        segments: int, (height, width), numbered from 0.
-        fill: `mean`, each superpixel's mean (what `lime` does unless told otherwise), `blur`, the
-            image without its structure, or `black`.
-
-    Returns:
-        uint8, (height, width).
-    """
-    if fill == "black":
-        return np.zeros_like(image)
-    if fill == "blur":
-        return blur_image(image)
-    labels = segments.ravel()
-    sums = np.bincount(labels, weights=image.ravel())
-    means = sums / np.maximum(np.bincount(labels), 1)
-    filled: np.ndarray = means.astype(np.uint8)[segments]
-    return filled  # truncated, as assignment to a uint8 image does
-
-
-def predict_rows(
-    predict: Predict, requests: Sequence[tuple[Perturbable, np.ndarray]], batch_size: int
-) -> list[np.ndarray]:
-    """Classify perturbed images of several explanations.
-
-    A batch holds rows of one explanation only: what a network computes for a row differs, in the
-    last digits, with the number of rows beside it, and an explanation must not depend on which
-    images happened to be explained with it.
-
-    Args:
-        predict: The classifier.
-        requests: Images, and the rows wanted of each: uint8 (n_rows, n_superpixels), 1 = kept.
-        batch_size: Images per call.
-
-    Returns:
-        Per request, float64 (n_rows, n_classes).
-    """
-    found = []
-    for perturbable, rows in requests:
-        batches = [
-            predict(perturbable.render(rows[start : start + batch_size]))
-            for start in range(0, len(rows), batch_size)
-        ]
-        found.append(torch.cat(batches).double().cpu().numpy())
-    return found
 
 
 def fit_local_model(
@@ -151,15 +71,15 @@ def fit_local_model(
 
     Args:
         rows: uint8, (n_samples, n_superpixels); the first is the whole image.
-        targets: float64, (n_samples,); probability of the explained class.
-        kernel_width: Of the exponential kernel on the cosine distance to the first row.
-        alpha: Ridge penalty; the intercept is free of it.
-        paired: Whether rows 1 and 2, 3 and 4 and so on were drawn together, so that only the pairs
-            are independent.
+        targets: float64, (n_samples,); the probability of the explained class.
+        kernel_width: Width of the exponential kernel on the cosine distance to the first row.
+        alpha: Ridge penalty; it does not apply to the intercept.
+        paired: Whether rows 1 and 2, rows 3 and 4, and so on were drawn together, so that only the
+            pairs are independent.
 
     Returns:
-        The model; its covariance is the sandwich estimate (White 1980; by pairs, Liang & Zeger
-        1986), scaled up for the degrees of freedom that the weights take.
+        The model. Its covariance is the sandwich estimate (White 1980; for pairs, Liang & Zeger
+        1986), scaled up for the degrees of freedom that the weights use.
     """
     x = rows.astype(np.float64)
     norms = np.sqrt(x.sum(1) * x.shape[1])
@@ -167,7 +87,7 @@ def fit_local_model(
     closeness = np.sqrt(np.exp(-((1 - cosine) ** 2) / kernel_width**2))
     share = closeness / closeness.sum()
     x = x - share @ x
-    y = targets - targets[0]  # so that equal targets leave exactly nothing to explain
+    y = targets - targets[0]  # so that equal targets leave exactly zero to explain
     y = y - share @ y
     weighted = x * closeness[:, None]
     gram = weighted.T @ x + alpha * np.eye(x.shape[1])
@@ -184,7 +104,7 @@ def fit_local_model(
 
 
 def choose_superpixels(weights: np.ndarray, top_k: int) -> np.ndarray:
-    """Return the numbers of the `top_k` superpixels of largest positive weight, best first."""
+    """Return the numbers of the `top_k` superpixels of largest positive weight, largest first."""
     order = np.argsort(-weights, kind="stable")[:top_k]
     return order[weights[order] > 0]
 
@@ -192,15 +112,15 @@ def choose_superpixels(weights: np.ndarray, top_k: int) -> np.ndarray:
 def measure_stability(
     model: LocalModel, areas: np.ndarray, top_k: int, rng: np.random.Generator
 ) -> float:
-    """Tell how much the mask of a local model would overlap with one from other samples.
+    """Estimate how much the mask of a local model overlaps with a mask from other samples.
 
-    The weights are redrawn from the normal distribution that the samples leave them.
+    The weights are redrawn from the normal distribution of their estimate.
 
     Args:
-        model: Weights and their covariance.
-        areas: (n_superpixels,), pixels of each.
-        top_k: Superpixels that a mask keeps.
-        rng: Where the redraws come from.
+        model: The weights and their covariance.
+        areas: (n_superpixels,); the number of pixels in each superpixel.
+        top_k: How many superpixels a mask keeps.
+        rng: The source of randomness for the redraws.
 
     Returns:
         Mean intersection over union by area, in [0, 1]; two empty masks count as equal.
@@ -217,7 +137,7 @@ def measure_stability(
     return float(np.mean(np.divide(common, either, out=np.ones(_REDRAWS), where=either > 0)))
 
 
-def explain_images(
+def explain_by_lime(
     predict: Predict,
     images: Sequence[np.ndarray],
     segments: Sequence[np.ndarray],
@@ -226,25 +146,25 @@ def explain_images(
     rngs: Sequence[np.random.Generator],
     device: torch.device,
     targets: Sequence[int] | None = None,
-) -> list[Explanation | ValueError]:
-    """Explain the class that a classifier predicts for each of some images, or another.
+) -> list[LimeExplanation | ValueError]:
+    """Explain, for each of some images, the class that a classifier predicts, or a given class.
 
-    What is found of an image depends on nothing that is explained with it.
+    The result for an image does not depend on the other images.
 
     Args:
         predict: The classifier.
         images: uint8, (height, width) each.
         segments: int, (height, width) each, numbered from 0 without gaps.
-        settings: Samples, kernel, penalty, superpixels kept.
-        rngs: Where the rows of each image come from.
-        device: Where `predict` computes.
-        targets: Number of the class to explain, per image; by default the predicted one.
+        settings: The number of samples, the kernel, the penalty, and how many superpixels to keep.
+        rngs: Per image, the source of randomness for its rows.
+        device: The device on which `predict` computes.
+        targets: Per image, the number of the class to explain; by default the predicted class.
 
     Returns:
-        Per image, what was found, or why nothing could be: the image is one superpixel only, or
-        the classifier gave NaN.
+        Per image, what was found, or why it cannot be explained: the image is a single superpixel,
+        or the classifier gave NaN.
     """
-    found: dict[int, Explanation | ValueError] = {}
+    found: dict[int, LimeExplanation | ValueError] = {}
     running: dict[int, tuple[_Sampling, Perturbable, np.ndarray]] = {}
     for number, (image, pieces, rng) in enumerate(zip(images, segments, rngs, strict=True)):
         sampling = _sample(pieces, settings, rng, None if targets is None else targets[number])
@@ -268,16 +188,16 @@ def explain_images(
     return [found[number] for number in range(len(images))]
 
 
-_Sampling = Generator[np.ndarray, np.ndarray, Explanation]
+_Sampling = Generator[np.ndarray, np.ndarray, LimeExplanation]
 
 
 def _sample(
     segments: np.ndarray, settings: LimeSettings, rng: np.random.Generator, target: int | None
 ) -> _Sampling:
-    """Explain one image: hand out rows, take the probabilities of what they show, till it is done.
+    """Explain one image: yield rows, and receive the probabilities of the images they stand for.
 
     Raises:
-        ValueError: See `explain_images`.
+        ValueError: The image cannot be explained; see `explain_by_lime`.
     """
     areas = np.bincount(segments.ravel())
     if len(areas) < 2:
@@ -303,16 +223,16 @@ def _sample(
             rows,
             probabilities[:, explained_class],
             kernel_width=settings.kernel_width,
-            # The penalty of so many samples as `lime` would draw, scaled to those drawn.
+            # `lime` draws all samples; its penalty is scaled to the number drawn here.
             alpha=settings.alpha * len(rows) / settings.samples,
             paired=adaptive,
         )
         stability = measure_stability(model, areas, settings.top_k, redraws)
         if len(rows) == 2 ** len(areas) and adaptive:
-            stability = 1.0  # there are no other samples
+            stability = 1.0  # all possible samples were drawn
         if stability >= settings.stability:
             break
     keep_mask = np.isin(segments, choose_superpixels(model.weights, settings.top_k))
-    return Explanation(
+    return LimeExplanation(
         keep_mask, model.weights, explained_class, model.local_fit, len(rows), stability
     )

@@ -1,4 +1,4 @@
-"""Which superpixels the perturbed images of one explanation keep."""
+"""Samples of LIME: which superpixels each perturbed image keeps."""
 
 from collections.abc import Iterator
 
@@ -7,7 +7,7 @@ from scipy.linalg import hadamard
 
 
 def draw_rows(n_samples: int, n_superpixels: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw rows as `lime` does: each superpixel kept or not by a coin; the first row keeps all.
+    """Draw rows as `lime` does: a coin decides for each superpixel; the first row keeps all.
 
     Returns:
         uint8, (n_samples, n_superpixels); 1 = the superpixel is kept.
@@ -18,12 +18,12 @@ def draw_rows(n_samples: int, n_superpixels: int, rng: np.random.Generator) -> n
 
 
 def draw_balanced_rows(n_superpixels: int, rng: np.random.Generator) -> np.ndarray:
-    """Draw a block of rows that tells superpixels apart with fewer samples than coins need.
+    """Draw a block of rows that separates superpixels with fewer samples than coins need.
 
-    Columns of a Hadamard matrix, chosen, signed and ordered by chance: over the block each
-    superpixel is kept as often as not, and any two of them agree as often as not. Each row is
-    followed by its complement (fold-over), which frees the effects of single superpixels from those
-    of pairs (Box & Wilson 1951).
+    The rows come from columns of a Hadamard matrix, chosen, signed and ordered at random: within
+    the block, each superpixel is kept in half of the rows, and any two agree in half of the rows.
+    Each row is followed by its complement (fold-over), which separates the effects of single
+    superpixels from those of pairs (Box & Wilson 1951).
 
     Returns:
         uint8, (2 m, n_superpixels), m the smallest power of two above n_superpixels; 1 = kept.
@@ -37,7 +37,7 @@ def draw_balanced_rows(n_superpixels: int, rng: np.random.Generator) -> np.ndarr
 
 
 def list_all_rows(n_superpixels: int) -> np.ndarray:
-    """List every way to keep superpixels, each once; the first row keeps all.
+    """List all combinations of superpixels, each once; the first row keeps all.
 
     Returns:
         uint8, (2**n_superpixels, n_superpixels); 1 = kept.
@@ -53,17 +53,17 @@ def list_all_rows(n_superpixels: int) -> np.ndarray:
 def draw_adaptive_rows(
     n_superpixels: int, first: int, step: int, most: int, rng: np.random.Generator
 ) -> Iterator[np.ndarray]:
-    """Draw rows for as long as the taker goes on, or all there are where they are few.
+    """Draw rows for as long as the caller asks, or list all combinations where they are few.
 
     Args:
-        n_superpixels: Columns.
-        first: Rows of the first draw, beside the one that keeps all; even.
-        step: Rows of every further draw; even.
-        most: Rows in all.
-        rng: Where chance comes from.
+        n_superpixels: Number of columns.
+        first: Rows in the first draw, in addition to the row that keeps all; even.
+        step: Rows in every further draw; even.
+        most: The largest number of rows in total.
+        rng: The source of randomness.
 
     Yields:
-        uint8, (n, n_superpixels); 1 = kept. In the first, row 0 keeps all.
+        uint8, (n, n_superpixels); 1 = kept. Row 0 of the first draw keeps all.
     """
     if 2**n_superpixels <= most:
         yield list_all_rows(n_superpixels)

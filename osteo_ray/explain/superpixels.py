@@ -15,13 +15,13 @@ def find_superpixels(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
 
     Args:
         image: uint8, (height, width).
-        settings: `superpixels` and what belongs to it.
+        settings: The algorithm (`superpixels`) and its parameters.
 
     Returns:
         int64, (height, width); the superpixel of each pixel, numbered from 0 without gaps.
 
     Raises:
-        ValueError: All pixels are equal: any pieces would be those of rounding.
+        ValueError: All pixels are equal, so that rounding alone would decide where to divide.
     """
     if image.min() == image.max():
         raise ValueError("Expected an image that shows something, but all its pixels are equal.")
@@ -47,7 +47,7 @@ def _by_slic(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
 
 
 def _by_felzenszwalb(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
-    # It grows pieces of any size; the smallest allowed sets how many there are.
+    # The algorithm makes pieces of any size; the smallest allowed size limits their number.
     smallest = image.size // (4 * settings.n_superpixels)
     segments: np.ndarray = felzenszwalb(
         image, scale=_SCALE, sigma=_SIGMA, min_size=max(smallest, 1)
@@ -64,8 +64,8 @@ def _by_grid(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
     return np.asarray(row[:, None] * columns + column)
 
 
-_COMPACTNESS = 0.1  # of SLIC, for gray in [0, 1]
-_SCALE, _SIGMA = 100.0, 0.8  # of Felzenszwalb and Huttenlocher
+_COMPACTNESS = 0.1  # for SLIC, on gray values in [0, 1]
+_SCALE, _SIGMA = 100.0, 0.8  # for the algorithm of Felzenszwalb and Huttenlocher
 
 _ALGORITHMS: dict[Superpixels, Callable[[np.ndarray, LimeSettings], np.ndarray]] = {
     "quickshift": _by_quickshift,

@@ -8,11 +8,11 @@ import numpy as np
 from osteo_ray.base.storage import Place, write_whole
 from osteo_ray.data.copies.likeness import COPY_LIKENESS
 from osteo_ray.report.figures import encode_picture
-from osteo_ray.report.page import open_template
+from osteo_ray.report.templates import open_template
 
 SHORTCUT_LABELS = {
     "frame": "file and frame: format, mode, size, aspect ratio, edges",
-    "metadata": "the same and the histogram of gray",
+    "metadata": "the same, and the histogram of gray levels",
     "preview": "a preview of 16 × 16 pixels",
 }
 
@@ -28,12 +28,12 @@ def write_audit_page(
     """Write the page of an audit, in one self-contained file.
 
     Args:
-        path: Where to.
-        source: What was audited.
+        path: The file to write.
+        source: Path or URI of the audited images.
         audit: What audit.json holds.
-        pairs: Of `audit["pairs"]`, those to show.
-        pictures: By path, uint8 (H, W); an image that is missing is left out.
-        labels: The class of each path.
+        pairs: The pairs of copies to show, of `audit["pairs"]`.
+        pictures: uint8 (H, W) by path; an image without a picture is shown without one.
+        labels: The class of each image, by path.
     """
     page = open_template("audit.html").render(
         source=source,

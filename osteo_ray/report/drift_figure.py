@@ -11,7 +11,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter
 from osteo_ray.report.figures import ACCENT, INK, MUTED, RULE, encode_svg, start_figure, strip_axes
 
 BAD = "#a8321a"
-_FLOOR = 1e-9  # below the least difference that is drawn: the row of those that are equal
+_FLOOR = 1e-9  # the row of points that are equal, below the smallest difference that is drawn
 _MOST_DATES = 7
 PANELS = {
     "largest probability difference": "probabilities,\nlargest difference",
@@ -22,14 +22,15 @@ PANELS = {
 
 
 def draw_drift(points: Sequence[Mapping[str, Any]]) -> str:
-    """Plot how far each reproduction of a run was off, a panel per figure.
+    """Plot the deviation of each reproduction of a run, with a panel per figure.
 
     Args:
-        points: Oldest first: date; outcome; figures, by the names in `drift.WORST`; and changes,
-            what changed in the environment since the point before, in words.
+        points: Reproductions, oldest first, each with its `date`, its `outcome`, its `figures` by
+            name, and `changed_since_last`: what changed in the environment since the previous
+            one, in words.
 
     Returns:
-        SVG as a data URI. Empty where there is nothing to draw.
+        SVG as a data URI; empty if there is nothing to draw.
     """
     shown = [name for name in PANELS if any(name in point["figures"] for point in points)]
     if not shown:
@@ -50,7 +51,7 @@ def _write_date(date: datetime) -> str:
 
 
 def measure_distance(name: str, value: float) -> float:
-    """Return how far a figure is from that of an equal rerun, which is 0.
+    """Return the distance of a figure from its value for an equal rerun.
 
     Example:
         >>> measure_distance("mean mask overlap", 0.75), measure_distance("effect shift", 0.5)
@@ -81,13 +82,13 @@ def _draw_panel(axes: Axes, points: Sequence[Mapping[str, Any]], name: str) -> N
 
 
 def _mark_changes(panels: Sequence[Axes], points: Sequence[Mapping[str, Any]]) -> None:
-    """Draw a line before each point whose environment is another than that of the one before."""
+    """Draw a line before each point whose environment differs from that of the previous point."""
     for number, point in enumerate(points):
-        if not point["changes"]:
+        if not point["changed_since_last"]:
             continue
         for axes in panels:
             axes.axvline(number - 0.5, color=MUTED, lw=0.9, ls=(0, (3, 3)), zorder=0)
-        first, *rest = point["changes"]
+        first, *rest = point["changed_since_last"]
         text = first + (f" + {len(rest)}" if rest else "")
         beside = panels[0].get_xaxis_transform()
         label = panels[0].text(

@@ -1,4 +1,4 @@
-"""Figures of the report, each as a data URI that needs nothing outside the page.
+"""Figures of the report, each as a data URI, so that the page needs no other file.
 
 Plots are SVG with text left as text, so that they share the page's fonts; pictures are JPEG, and
 masks PNG. Matplotlib is used through `Figure` alone: nothing here touches its global figures.
@@ -6,6 +6,7 @@ masks PNG. Matplotlib is used through `Figure` alone: nothing here touches its g
 
 import base64
 import io
+import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -15,43 +16,30 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-ARM_LABELS = {
-    "original": "Original",
-    "original_retrained": "Original, retrained",
-    "lime": "LIME mask",
-    "lime_crossfit": "LIME mask, out of fold",
-    "lime_true_label": "LIME mask, true label",
-    "random_mask": "Random mask",
-    "other_image_mask": "Mask of another image",
-    "silhouette": "Silhouette",
-    "centre_mask": "Centre mask",
-    "mean_mask": "Mean mask",
-    "complement": "Complement",
-    "gradcam": "Grad-CAM mask",
-    "untrained_lime": "LIME mask, untrained",
-    "permuted_labels": "Shuffled labels",
-}
+from osteo_ray.arms.registry import label_arm
+from osteo_ray.base.formatting import format_points
+
 ACCENT, INK, MUTED, RULE, BAND = "#0b5c8a", "#1c2530", "#66717d", "#d5dae0", "#eef3f7"
 PANEL_PX = 224
-_OUTLINE = (255, 176, 0)  # amber: stands out from gray for every kind of colour vision
+_OUTLINE = (255, 176, 0)  # amber: stands out from gray with every kind of colour vision
 _FONTS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,'DejaVu Sans',sans-serif"
 _WIDTH_IN, _FONT_PT = 9.2, 9.5
 _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "osteo_ray",
-    "font.family": "DejaVu Sans",  # measured with; wide, so that other fonts fit too
+    "font.family": "DejaVu Sans",  # used for measuring; it is wide, so other fonts fit too
     "font.size": _FONT_PT,
 }
 PANEL_LABELS = ("Original", "LIME region", "LIME mask", "Random mask", "Silhouette", "Grad-CAM")
 
 
 def draw_forest(contrasts: Sequence[Mapping[str, Any]], *, margin: float, alpha: float) -> str:
-    """Plot each contrast's difference with its interval and a dot per seed, grouped by model.
+    """Plot the difference of each contrast with its interval and a dot per seed, grouped by model.
 
     Args:
         contrasts: Entries of `contrasts` in comparison.json, of one metric; fractions, not points.
         margin: Half width of the band inside which differences count as equivalent, a fraction.
-        alpha: A diamond is filled where Holm's p lies below it.
+        alpha: A diamond is filled if Holm's p is below it.
 
     Returns:
         SVG as a data URI.
@@ -78,7 +66,7 @@ def draw_forest(contrasts: Sequence[Mapping[str, Any]], *, margin: float, alpha:
     for number in headings:
         axes.get_yticklabels()[number].set_fontweight("bold")
     axes.set_ylim(row - 0.3, -0.5)
-    low, high = axes.get_xlim()  # with two seeds, an interval may be wider than what can be
+    low, high = axes.get_xlim()  # with two seeds, an interval may exceed all possible differences
     axes.set_xlim(max(low, -104), min(high, 104))
     axes.set_xlabel("Difference, percentage points")
     strip_axes(axes, keep=("bottom",))
@@ -92,21 +80,21 @@ def _draw_contrast(axes: Axes, row: float, contrast: Mapping[str, Any], alpha: f
     mean, low, high = (contrast.get(key) for key in ("difference", "low", "high"))
     if mean is None:
         return
-    text = f"{100 * mean:+.1f}"
+    text = format_points(mean)
     if low is not None and high is not None:
         axes.plot([100 * low, 100 * high], [row, row], color=INK, lw=1.7, zorder=3)
-        text += f"  [{100 * low:+.1f}, {100 * high:+.1f}]"
+        text += f"  [{format_points(low)}, {format_points(high)}]"
     p_holm = contrast.get("p_holm")
     filled = p_holm is not None and p_holm < alpha
     axes.plot(
         [100 * mean], [row], "D", ms=6, color=INK, mfc=INK if filled else "white", mew=1.4, zorder=4
     )
-    beside, text = axes.get_yaxis_transform(), text.replace("-", "\N{MINUS SIGN}")
+    beside = axes.get_yaxis_transform()
     axes.text(1.015, row, text, transform=beside, va="center", color=INK)
 
 
 def _spread(values: np.ndarray) -> np.ndarray:
-    """Return small vertical offsets that set dots of (nearly) equal values, in points, apart."""
+    """Return small vertical offsets that separate dots of (nearly) equal values, in points."""
     offsets = np.zeros(len(values))
     bins = np.round(values / 1.5)
     for name in np.unique(bins):
@@ -119,17 +107,18 @@ def _spread(values: np.ndarray) -> np.ndarray:
 def draw_paired(
     values: Mapping[str, Mapping[int, Mapping[str, float]]], arms: Sequence[str], metric: str
 ) -> str:
-    """Plot a metric over the arms, one line per seed, a panel per model; the mean in bold.
+    """Plot a metric over the arms, with a panel per model, a line per seed and the mean in bold.
 
     Args:
         values: Per model and seed, the metric of each arm that finished.
-        arms: Order of the arms along x.
-        metric: Name on the y axis.
+        arms: The arms along x, in this order.
+        metric: Label of the y axis.
 
     Returns:
         SVG as a data URI.
     """
-    x, names = np.arange(len(arms)), [ARM_LABELS.get(arm, arm).replace(" ", "\n") for arm in arms]
+    x, width = np.arange(len(arms)), max(8, 100 // len(arms))
+    names = [textwrap.fill(label_arm(arm), width, break_long_words=False) for arm in arms]
 
     def draw(axes: Axes, seeds: Mapping[int, Mapping[str, float]]) -> None:
         # (seeds, arms); NaN where a training is missing
@@ -159,11 +148,11 @@ def draw_grid(
     """Draw a panel per model, up to three side by side, on the same y axis.
 
     Args:
-        panels: What `draw` gets, by model; at least one.
-        draw: Draws one panel.
-        height_in: Of a row of panels, inches.
-        y_label: Name of the y axis.
-        x_label: Name of the x axis.
+        panels: What `draw` is called with, by model; at least one.
+        draw: Function that draws one panel.
+        height_in: Height of a row of panels, inches.
+        y_label: Label of the y axis.
+        x_label: Label of the x axis, if any.
 
     Returns:
         SVG as a data URI.
@@ -192,16 +181,16 @@ def draw_panels(
     random_mask: np.ndarray | None,
     heatmap: np.ndarray | None,
 ) -> list[tuple[str, str | None]]:
-    """Show one image the way each arm and each explanation shows it.
+    """Show one image as each arm and each explanation shows it.
 
     Args:
         image: uint8, (size, size); 0 = black.
-        lime_mask: Keep-mask, bool, (size, size), True = kept; None if there is none.
-        random_mask: As `lime_mask`, of the control arm.
-        heatmap: uint8, (size, size); larger = speaks more for the explained class.
+        lime_mask: bool, (size, size), True = kept; None if there is no mask.
+        random_mask: The same for the control arm.
+        heatmap: uint8, (size, size); larger values support the explained class more.
 
     Returns:
-        Pairs of a name of `PANEL_LABELS` and a data URI, None where its source is missing.
+        Pairs of a name from `PANEL_LABELS` and a data URI, or None if its source is missing.
     """
     gray = _resize(image, Image.Resampling.BICUBIC)
     pictures: dict[str, str | None] = dict.fromkeys(PANEL_LABELS)
@@ -240,9 +229,9 @@ def encode_picture(pixels: np.ndarray) -> str:
 
 
 def label_contrast(contrast: Mapping[str, Any]) -> str:
-    """Return a contrast in words, as in `LIME mask − Original`."""
+    """Return the labels of a contrast, as in `LIME mask − Original`."""
     arm, baseline = (str(contrast[key]) for key in ("arm", "baseline"))
-    return f"{ARM_LABELS.get(arm, arm)} \N{MINUS SIGN} {ARM_LABELS.get(baseline, baseline)}"
+    return f"{label_arm(arm)} \N{MINUS SIGN} {label_arm(baseline)}"
 
 
 def _find_edge(mask: np.ndarray) -> np.ndarray:
@@ -271,7 +260,7 @@ def start_figure(height_in: float) -> Figure:
 
 
 def strip_axes(axes: Axes, *, keep: tuple[str, ...]) -> None:
-    """Leave of the frame of a plot only the sides to keep, and no ticks."""
+    """Remove all ticks and all sides of the frame of a plot but those in `keep`."""
     for name, spine in axes.spines.items():
         spine.set_visible(name in keep)
         spine.set_color(MUTED)

@@ -1,21 +1,20 @@
-"""The report: one self-contained HTML file made from the tables of a run.
+"""The report of a run: one self-contained HTML file made from its tables.
 
-It reads tables only: no model, no GPU, no cluster; so it can be made again at any time.
+It needs no model, no GPU and no cluster, so it can be written again at any time.
 """
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import jinja2
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from osteo_ray.arms.arm import ARMS
+from osteo_ray.arms.arm import ORIGINAL
+from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.events import read_events
 from osteo_ray.base.mappings import list_differences
@@ -26,8 +25,10 @@ from osteo_ray.check_table.matrices import agrees, recompute
 from osteo_ray.check_table.published import PUBLISHED, PublishedRow
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.data.masks import unpack_mask
+from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report import figures
 from osteo_ray.report.reliability import draw_reliability
+from osteo_ray.report.templates import open_template
 from osteo_ray.report.timeline import draw_timeline, make_timeline
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
@@ -52,11 +53,11 @@ def write_report(run: Run) -> Place:
     """Write report.html into a run directory; return its path.
 
     Raises:
-        InputError: The run holds no comparison yet, or its configuration cannot be read.
+        InputError: The run has no comparison yet, or its configuration cannot be read.
     """
     if not run.comparison.is_file():
         raise InputError(
-            f"Expected a run that has come to its comparison, but {run.comparison} is missing. "
+            f"Expected a run whose comparison is finished, but {run.comparison} is missing. "
             "Run `osteo-ray compare` with this directory as --out first."
         )
     page = open_template("template.html").render(_collect(run))
@@ -65,47 +66,8 @@ def write_report(run: Run) -> Place:
     return run.report
 
 
-def open_template(name: str) -> jinja2.Template:
-    """Open a template of this folder, with the formats that figures are written in."""
-    folder = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(
-        loader=folder, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
-    )
-    environment.filters.update(
-        score=format_score, points=format_points, p=format_p, duration=format_duration
-    )
-    return environment.get_template(name)
-
-
-def format_score(value: float | None, digits: int = 3) -> str:
-    """Return a fraction with fixed digits, a dash if it is missing: `0.250`."""
-    if value is None or not np.isfinite(value):
-        return "\N{EN DASH}"
-    return f"{value:.{digits}f}".replace("-", "\N{MINUS SIGN}")
-
-
-def format_points(value: float | None) -> str:
-    """Return a difference of fractions in percentage points, with its sign: `+2.1`."""
-    text = format_score(None if value is None else 100 * value, 1)
-    sign = "+" if value is not None and value > 0 else ""
-    return sign + text
-
-
-def format_p(value: float | None) -> str:
-    """Return a p value: `0.012`, `< 0.001`."""
-    return "< 0.001" if value is not None and value < 0.001 else format_score(value)
-
-
-def format_duration(seconds: float) -> str:
-    """Return a duration in its two largest units: `1 h 2 min`, `4.2 s`."""
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    return f"{minutes} min {rest} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60} min"
-
-
 def _collect(run: Run) -> dict[str, Any]:
-    """Return everything that the template fills in."""
+    """Return the variables of the template."""
     config = build_config(read_yaml(run.config))
     comparison = read_json(run.comparison)
     classes, metric = comparison["classes"], comparison["metric"]
@@ -131,7 +93,9 @@ def _collect(run: Run) -> dict[str, Any]:
         "lower_is_better": {n for n, metric in METRICS.items() if not metric.higher_is_better},
         "shares": [row for row in comparison["shares"] if row["share"] is not None or row["note"]],
         **_read_plan(run),
-        "arm_labels": figures.ARM_LABELS,
+        "arm_labels": {name: arm.label for name, arm in ARMS.items()},
+        "baseline": ORIGINAL,
+        "verdicts": VERDICTS,
         "label_contrast": figures.label_contrast,
         "arms": {name: ARMS[name] for name in config.arms},
         "summaries": arms,
@@ -155,21 +119,21 @@ def _collect(run: Run) -> dict[str, Any]:
 
 
 def _list_notes(summaries: Rows) -> list[str]:
-    """List the notes on the arms' metrics, each once."""
+    """List the notes on the metrics of the arms, each once."""
     figures_of = (figure for row in summaries for figure in row["metrics"].values())
     return list(dict.fromkeys(figure["note"] for figure in figures_of if figure.get("note")))
 
 
 def _read_known(path: Place, keys: Sequence[str]) -> dict[str, Any]:
-    """Read a JSON file; keys that it lacks are None, as all are if it does not exist."""
+    """Read a JSON file; missing keys are None, and so is every key of a missing file."""
     return dict.fromkeys(keys) | (read_json(path) if path.is_file() else {})
 
 
-_PLAN_NOTES = ("hash", "stated", "results_seen")  # what a plan says beside what is planned
+_PLAN_NOTES = ("hash", "stated", "results_seen")  # not part of what is planned
 
 
 def _read_plan(run: Run) -> dict[str, Any]:
-    """Return the hash of the plan, and what was changed in it once results were there."""
+    """Return the hash of the plan, and the changes that were made to it after results were seen."""
     plans = read_json(run.plan) if run.plan.is_file() else []
     changed = []
     for before, after in pairwise(plans):
@@ -183,7 +147,7 @@ def _read_plan(run: Run) -> dict[str, Any]:
 
 
 def _list_paper() -> list[dict[str, Any]]:
-    """Set each printed figure of the paper beside the one its own confusion matrix gives."""
+    """Pair each printed figure of the paper with the value that its own confusion matrix gives."""
 
     def check(row: PublishedRow) -> list[tuple[str, str, float, bool]]:
         values = recompute(row.confusion)
@@ -197,7 +161,7 @@ def _list_paper() -> list[dict[str, Any]]:
 
 def _find_printed(model: str, arm: str) -> PublishedRow | None:
     """Find the row of the paper's table that a model and an arm repeat, if any."""
-    data_set = {"original": "original", "lime": "new"}.get(arm)
+    data_set = dict(zip(list_presets()["paper"], ("original", "new"), strict=True)).get(arm)
     name = model.partition(".")[0].removeprefix("tf_")  # timm's tags of weights and ports
     return next((row for row in PUBLISHED if (row.data_set, row.model) == (data_set, name)), None)
 
@@ -222,7 +186,7 @@ def _pair_results(run: Run, metric: str) -> dict[str, dict[int, dict[str, float]
 
 def _count_confusions(run: Run, classes: Sequence[str], models: Sequence[str]) -> Rows:
     """Sum confusion matrices over seeds; a row per true class, of (count, share of the row)."""
-    shown = ("original", "lime")
+    shown = list_presets()["paper"]
     table = scan_table(run.predictions, _TEST & ds.field("arm").isin(shown))
     if table.num_rows == 0:
         return []
@@ -241,13 +205,13 @@ def _count_confusions(run: Run, classes: Sequence[str], models: Sequence[str]) -
     return [matrix for matrix in matrices if np.any(matrix["rows"])]
 
 
-# The masks of the paper; those of other teachers or classes only serve a control.
+# The masks of the paper. Masks of other teachers or classes only serve a control.
 _MAIN = ds.field("teacher").isin(["original", "resplit"]) & (ds.field("target") == "predicted")
 _FAITHFULNESS = ("insertion_auc", "deletion_auc", "drop")
 
 
 def _summarise_masks(run: Run) -> Rows:
-    """Count and average, per model and kind of mask."""
+    """Count masks and average their figures, per model and kind of mask."""
     columns = ["model", "kind", "image_id", "n_samples", "local_fit", "unstable", "error"]
     table = scan_table(run.masks, _MAIN, columns)
     if table.num_rows == 0:
@@ -266,7 +230,7 @@ def _summarise_masks(run: Run) -> Rows:
 def _draw_samples(
     run: Run, size_px: int, comparison: Mapping[str, Any], models: Sequence[str], images: Rows
 ) -> Rows:
-    """Draw a few test images of the first seed: those with heat maps, else the first per class."""
+    """Draw a few test images of the first seed: those with heat maps, or the first per class."""
     of_seed = ds.field("seed") == comparison["seeds"][0]
     heatmaps = {
         (row["model"], row["image_id"]): row["heatmap"]
@@ -294,7 +258,7 @@ def _draw_samples(
         for row in scan_table(run.masks, of_seed & of_images & _MAIN).to_pylist()
         if row["keep_mask"]
     }
-    first = of_seed & of_images & _TEST & (ds.field("arm") == "original")
+    first = of_seed & of_images & _TEST & (ds.field("arm") == ORIGINAL)
     predicted = {
         (row["model"], row["image_id"]): max((row[f"p_{c}"], c) for c in comparison["classes"])
         for row in scan_table(run.predictions, first).to_pylist()

@@ -1,4 +1,4 @@
-"""Reliability diagrams: how often what was said with a probability came true, by model and arm."""
+"""Reliability diagrams: observed frequencies over predicted probabilities, by model and arm."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -8,15 +8,16 @@ import numpy as np
 import pyarrow.dataset as ds
 from matplotlib.axes import Axes
 
+from osteo_ray.arms.registry import label_arm, list_presets
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import scan_table
-from osteo_ray.report.figures import ACCENT, ARM_LABELS, INK, MUTED, RULE, draw_grid
+from osteo_ray.report.figures import ACCENT, INK, MUTED, RULE, draw_grid
 from osteo_ray.statistics.metrics.calibration_error import N_BINS, bin_probabilities
 from osteo_ray.statistics.predictions import encode_predictions
 from osteo_ray.statistics.sample import Sample
 
-_COLOURS = {"original": MUTED, "lime": ACCENT}
-_RADIUS_PT = 17.0  # of a dot that stands for all images
+_COLOURS = dict(zip(list_presets()["paper"], (MUTED, ACCENT), strict=True))
+_RADIUS_PT = 17.0  # radius of a dot that represents all images
 
 Bins = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -25,12 +26,12 @@ def draw_reliability(run: Run, comparison: Mapping[str, Any], models: Sequence[s
     """Plot observed shares over predicted probabilities, original against lime, a panel per model.
 
     Args:
-        run: Of which the predictions on test images are read.
+        run: Its predictions on test images are plotted.
         comparison: What comparison.json holds.
-        models: Order of the panels.
+        models: The panels, in this order.
 
     Returns:
-        SVG as a data URI, or None where there are no predictions.
+        SVG as a data URI, or None if there are no predictions.
     """
     if not run.predictions.is_file():
         return None
@@ -51,13 +52,13 @@ def draw_reliability(run: Run, comparison: Mapping[str, Any], models: Sequence[s
     binary = len(coded.classes) == 2
     labels = (
         "Predicted probability" if binary else "Probability of the predicted class",
-        f"Share of {comparison['positive_class']}" if binary else "Share predicted rightly",
+        f"Share of {comparison['positive_class']}" if binary else "Share predicted correctly",
     )
     return draw_grid(panels, _draw_arms, height_in=3.6, x_label=labels[0], y_label=labels[1])
 
 
 def _draw_arms(axes: Axes, arms: Mapping[str, Sequence[Bins]]) -> None:
-    """Draw a thin line per seed, and dots for all seeds together, as large as bins are full."""
+    """Draw a thin line per seed, and dots for all seeds together, with areas by images per bin."""
     axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=(0, (4, 3)), zorder=1)
     for arm, colour in _COLOURS.items():
         for bins in arms.get(arm, ()):
@@ -65,7 +66,7 @@ def _draw_arms(axes: Axes, arms: Mapping[str, Sequence[Bins]]) -> None:
         if arm in arms:
             together = tuple(np.sum(part, axis=0) for part in zip(*arms[arm], strict=True))
             means, shares, weights = _locate((together[0], together[1], together[2]))
-            axes.plot(means, shares, color=colour, lw=1.8, zorder=3, label=ARM_LABELS[arm])
+            axes.plot(means, shares, color=colour, lw=1.8, zorder=3, label=label_arm(arm))
             area = (2 * _RADIUS_PT) ** 2 * weights
             axes.scatter(means, shares, s=area, color=colour, alpha=0.55, linewidths=0, zorder=4)
     axes.set_xlim(-0.04, 1.04)
@@ -75,7 +76,7 @@ def _draw_arms(axes: Axes, arms: Mapping[str, Sequence[Bins]]) -> None:
 
 
 def _locate(bins: Bins) -> Bins:
-    """Return mean probability, share that came true, and share of images of each filled bin."""
+    """Return the mean probability, observed share and share of images of each filled bin."""
     counts, expected, observed = bins
     filled = counts > 0
     n = counts[filled]

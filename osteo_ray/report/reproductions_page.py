@@ -1,49 +1,45 @@
-"""The page of a ledger: what became of each run that was reproduced, over time."""
+"""The page of a ledger: what each reproduction of each run came to, over time."""
 
-from collections.abc import Sequence
-from itertools import pairwise
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from osteo_ray.base.storage import Place, write_whole
-from osteo_ray.pipeline.reproduce.drift import WORST
-from osteo_ray.pipeline.reproduce.ledger import Entry, list_changes
 from osteo_ray.report.drift_figure import draw_drift
-from osteo_ray.report.page import open_template
+from osteo_ray.report.templates import open_template
 
-_TOLD = 40  # drifted things of the latest reproduction
+_MOST_DRIFTED = 40  # things that the page names, of the latest reproduction
+
+Row = Mapping[str, Any]
 
 
-def write_page(ledger: Place, history: Sequence[Entry]) -> Place:
+def write_reproductions_page(ledger: Place, history: Sequence[Row]) -> Place:
     """Write the page of a ledger beside it, in one self-contained file; return its path.
 
     Args:
         ledger: The Parquet file.
-        history: What it holds, oldest first; at least one reproduction.
+        history: Its rows, oldest first, each with `changed_since_last`: what changed in the
+            environment since the previous reproduction of the same run, in words.
     """
-    by_run: dict[str, list[Entry]] = {}
-    for entry in history:
-        by_run.setdefault(entry["path"], []).append(entry)
-    runs = [_describe_run(entries) for entries in by_run.values()]
+    by_run: dict[str, list[Row]] = {}
+    for row in history:
+        by_run.setdefault(row["path"], []).append(row)
+    runs = [_describe_run(rows) for rows in by_run.values()]
+    figures = list(dict.fromkeys(name for row in history for name in row["figures"]))
     page = ledger.with_name(ledger.name.removesuffix(".parquet") + ".html")
-    text = open_template("reproductions.html").render(ledger=ledger, runs=runs, figures=list(WORST))
+    text = open_template("reproductions.html").render(ledger=ledger, runs=runs, figures=figures)
     with write_whole(page) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
     return page
 
 
-def _describe_run(entries: Sequence[Entry]) -> dict[str, Any]:
-    """Return what the page says of one run."""
-    steps = [[], *(list_changes(one, other) for one, other in pairwise(entries))]
-    points = [
-        {**entry.values, "changes": changes, "since_run": entry["changes"]}
-        for entry, changes in zip(entries, steps, strict=True)
-    ]
-    latest = points[-1]
+def _describe_run(rows: Sequence[Row]) -> dict[str, Any]:
+    """Return what the page shows of one run."""
+    latest = rows[-1]
     return {
         "name": latest["run"],
         "latest": latest,
-        "points": points[::-1],
-        "told": latest["drifted"][:_TOLD],
-        "n_untold": max(0, len(latest["drifted"]) - _TOLD),
-        "figure": draw_drift(points),
+        "points": rows[::-1],
+        "drifted": latest["drifted"][:_MOST_DRIFTED],
+        "n_more": max(0, len(latest["drifted"]) - _MOST_DRIFTED),
+        "figure": draw_drift(rows),
     }

@@ -1,4 +1,4 @@
-"""When which worker did what: a figure from the log of events."""
+"""A figure of what each worker did over time, from the log of events."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,19 +11,25 @@ from matplotlib.patches import Patch
 from osteo_ray.report.figures import ACCENT, MUTED, encode_svg, start_figure, strip_axes
 
 _MAX_WORKERS = 24
-_COLOURS = (ACCENT, "#e0a030", "#5a9e6f", "#8a6fb0")  # apart for every kind of colour vision
+_COLOURS = (
+    ACCENT,
+    "#e0a030",
+    "#5a9e6f",
+    "#8a6fb0",
+)  # distinct with every kind of colour vision
 _FAILED, _RED = "failed", "#b3261e"
 
 
 @dataclass(frozen=True)
 class Span:
-    """What a worker did without a pause.
+    """One piece of work of a worker.
 
     Attributes:
         worker: Node and process.
-        what: The stage to which it belongs, or `failed`.
-        start_s: Seconds of work of the run, jobs one after the other.
-        end_s: Likewise.
+        what: The stage that the work belongs to, or `failed`.
+        start_s: When it began, in seconds of work on the run: its jobs follow each other without
+            the pauses between them.
+        end_s: When it ended, in the same seconds.
     """
 
     worker: str
@@ -38,8 +44,8 @@ class Timeline:
 
     Attributes:
         spans: In no order.
-        starts_s: When each job began.
-        end_s: When the last one ended.
+        starts_s: When each job began, in the seconds of `Span`.
+        end_s: When the last job ended.
     """
 
     spans: tuple[Span, ...]
@@ -51,8 +57,8 @@ def make_timeline(jobs: Sequence[Sequence[dict[str, Any]]]) -> Timeline:
     """Lay the events of jobs out in time, one job after the other.
 
     Args:
-        jobs: As `events.read_events` returns them. A line tells of an end; when it began follows
-            from the seconds that it took, so that clocks of other machines play no role.
+        jobs: As `events.read_events` returns them. A line is written when work ends; its beginning
+            follows from its duration, so the clocks of other machines do not matter.
     """
     spans, starts, offset = [], [], 0.0
     for lines in jobs:
@@ -69,7 +75,7 @@ def make_timeline(jobs: Sequence[Sequence[dict[str, Any]]]) -> Timeline:
 
 
 def draw_timeline(timeline: Timeline) -> str | None:
-    """Draw a row per worker, the busiest if there are many; None where nothing was done.
+    """Draw a row per worker, or for the busiest ones only; return None if nothing was done.
 
     Returns:
         SVG as a data URI.
@@ -113,7 +119,7 @@ def _choose_workers(spans: Sequence[Span]) -> list[str]:
 def _draw_bars(
     axes: Axes, row: int, spans: Sequence[Span], colour: str, scale: float, gap: float
 ) -> None:
-    """Draw spans of one worker, in order; those that nearly touch become one."""
+    """Draw spans of one worker, in order; spans that nearly touch are joined."""
     bars: list[tuple[float, float]] = []
     for span in spans:
         if bars and span.start_s - bars[-1][1] < gap:

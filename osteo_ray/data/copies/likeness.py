@@ -1,139 +1,42 @@
-"""Tell whether two radiographs are one, at whatever size, encoding, brightness, crop or turn.
+"""Decide whether two radiographs are one, whatever the size, encoding, brightness, crop or turn.
 
-All knees look alike, so a copy is found in two steps that scale. An image is described by its local
-structure: SIFT keypoints are counted against a codebook (VLAD) and projected to a short vector,
-which an index of nearest neighbours can search. The few neighbours of an image are then aligned
-with it by an affine map, and what counts is the correlation of the finest structure (trabeculae,
-cortical edges) where the two overlap: `likeness`.
+All knees look alike, so a whole image tells little. The two images are aligned by an affine map,
+from coarse to fine, and what counts is the correlation of the finest structure (trabeculae,
+cortical edges) where they overlap: their likeness.
 
-Sources: Lowe 2004 (SIFT), Jégou et al. 2010 (VLAD), Evangelidis & Psarakis 2008 (ECC alignment).
+Source: Evangelidis & Psarakis 2008 (ECC alignment).
 """
 
 from dataclasses import dataclass
 from typing import Any
 
 import cv2
-import faiss
 import numpy as np
 import numpy.typing as npt
 
-from osteo_ray.data.decoding.thumbnails import SIDE
+from osteo_ray.data.copies.thumbnails import SIDE
 
 COPY_LIKENESS = 0.88
-"""Likeness from which two images are copies. On a public set of 744 knee radiographs its own copies
-have 0.95 and more, planted ones mostly more than 0.93, and the most alike others, often the two
-legs of a patient, 0.87 at most. A missed copy leaks; a false one only joins two images."""
-
-_MOST_KEYPOINTS = 200
-_CONTRAST, _EDGE, _SIGMA = 0.008, 20, 1.2  # of SIFT, for 8-bit thumbnails of equal contrast
-_WORDS, _DIMENSIONS = 128, 256
-_ROWS_PER_AXIS = 4  # least number of described images, mirrored ones counted, per dimension
-_TRAINING_KEYPOINTS = 40_000
-_SEED = 0
+"""Likeness from which two images count as copies. In a public set of 744 knee radiographs, the
+copies that it holds reach at least 0.95, most planted ones more than 0.93, and the most similar
+other pairs, often both legs of a patient, at most 0.87. A missed copy leaks; a false one merely
+joins two images."""
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
 
-@dataclass(frozen=True)
-class Codebook:
-    """How keypoints become a vector.
-
-    Attributes:
-        words: float32 (k, 128), typical keypoint descriptors.
-        mean: float32 (k · 128,), of the counts before projection.
-        projection: float32 (k · 128, d).
-    """
-
-    words: Floats
-    mean: Floats
-    projection: Floats
-
-    def encode(self, thumbnails: Bytes) -> Floats:
-        """Describe thumbnails as they are and as their mirror images would be described.
-
-        Args:
-            thumbnails: uint8 (n, 112, 112), n of some hundreds: 128 KiB are needed for each.
-
-        Returns:
-            float32 (n, 2, d), as it is and mirrored, norm 1; all 0 where nothing is to be seen.
-            The dot product of the first vectors of two images is near 1 for copies; of the first
-            and the second one, for mirrored copies.
-        """
-        described = [_describe_keypoints(thumbnail) for thumbnail in thumbnails]
-        seen = np.array([len(keypoints) > 0 for keypoints in described], bool)
-        vectors = np.zeros((len(thumbnails), 2, self.projection.shape[1]), np.float32)
-        if not seen.any():
-            return vectors
-        counts = [
-            _count_words(form, self.words)
-            for keypoints in described
-            if len(keypoints)
-            for form in (keypoints, _mirror_keypoints(keypoints))
-        ]
-        # Together, as the projection is one large matrix.
-        found = (np.stack(counts) - self.mean) @ self.projection
-        found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
-        vectors[seen] = found.reshape(-1, 2, found.shape[1])
-        return vectors
-
-
-def fit_codebook(thumbnails: Bytes) -> Codebook:
-    """Learn from some thumbnails how to describe all; equal thumbnails, equal codebook.
-
-    Args:
-        thumbnails: uint8 (n, 112, 112); some hundreds are enough for a set of any size.
-
-    Raises:
-        ValueError: There is no thumbnail.
-    """
-    if not len(thumbnails):
-        raise ValueError("Expected at least one thumbnail, but got none.")
-    described = [_describe_keypoints(thumbnail) for thumbnail in thumbnails]
-    described += [_mirror_keypoints(keypoints) for keypoints in described]
-    pooled = np.concatenate(described)
-    if len(pooled) < 2:  # blank images only
-        none = np.zeros(128, np.float32)
-        return Codebook(none[None], none, np.zeros((128, 1), np.float32))
-    rng = np.random.default_rng(_SEED)
-    sample = pooled[rng.permutation(len(pooled))[:_TRAINING_KEYPOINTS]]
-    words = min(_WORDS, len(sample))
-    kmeans = faiss.Kmeans(
-        128, words, niter=15, seed=_SEED, min_points_per_centroid=1, max_points_per_centroid=1000
-    )
-    kmeans.train(np.ascontiguousarray(sample))
-    words_found = np.asarray(kmeans.centroids, np.float32)
-    seen = [keypoints for keypoints in described if len(keypoints)]
-    counts = np.stack([_count_words(keypoints, words_found) for keypoints in seen])
-    mean = counts.mean(axis=0)
-    return Codebook(words_found, mean, _find_principal_axes(counts - mean))
-
-
-def _find_principal_axes(centred: Floats) -> Floats:
-    """Return the axes of largest variance, scaled: float32 (columns, d), for rows (n, columns)."""
-    # Through the n × n products: there are far fewer rows than columns.
-    variance, mixtures = np.linalg.eigh((centred @ centred.T).astype(np.float64))
-    variance, mixtures = variance[::-1], mixtures[:, ::-1]
-    # With nearly as many axes as rows, every row would lie far from all others, its copies too.
-    meaningful = min(len(centred) // _ROWS_PER_AXIS, int(np.sum(variance > 1e-6 * variance[0])))
-    kept = min(_DIMENSIONS, max(1, meaningful))
-    spread = np.sqrt(np.maximum(variance[:kept], 1e-12))
-    axes = centred.T @ (mixtures[:, :kept] / spread)
-    # Whitened half-way: rare structure counts more, and noise does not take over.
-    return np.asarray(axes / np.sqrt(spread / np.sqrt(len(centred))), np.float32)
-
-
 def measure_likeness(fixed: Bytes, moving: Bytes) -> float:
     """Align two thumbnails and correlate their finest structure where they overlap.
 
-    The order matters little: where one cannot be aligned with the other, the other is with the one.
+    The order matters little: if `moving` cannot be aligned with `fixed`, the reverse is tried.
 
     Args:
         fixed: uint8 (112, 112).
-        moving: uint8 (112, 112); mirror it first to look for a mirrored copy.
+        moving: uint8 (112, 112); to look for a mirrored copy, mirror it first.
 
     Returns:
-        In [-1, 1]; -1 where no small affine map aligns the two. See `COPY_LIKENESS`.
+        In [-1, 1]; -1 if no small affine map aligns the two. Compare with `COPY_LIKENESS`.
     """
     likeness = _measure_one_way(fixed, moving)
     return likeness if likeness > -1 else _measure_one_way(moving, fixed)
@@ -142,7 +45,7 @@ def measure_likeness(fixed: Bytes, moving: Bytes) -> float:
 def _measure_one_way(fixed: Bytes, moving: Bytes) -> float:
     transform = np.eye(2, 3, dtype=np.float32)
     side = SIDE
-    # From coarse to fine; at each step the least agreement with which going on makes sense.
+    # From coarse to fine. Below a step's least agreement, going on makes no sense.
     for step in _STEPS:
         transform = _rescale(transform, step.side / side)
         side = step.side
@@ -158,7 +61,7 @@ def _measure_one_way(fixed: Bytes, moving: Bytes) -> float:
 
 @dataclass(frozen=True)
 class _Step:
-    """One step of the alignment: the band of structure that is aligned, in pixels of `side`."""
+    """One step of the alignment: the band of structure to align, in pixels of `side`."""
 
     side: int
     fine: float
@@ -175,7 +78,7 @@ _STEPS = (
     _Step(64, 0.6, 2.0, 3.0, 30, 0.5, 0.85),
     _Step(SIDE, 0.7, 2.0, 3.0, 15, 0.0, -1.0),
 )
-# A step asks for a little less than what 99 of 100 copies have; most others end there.
+# Each step asks for slightly less than 99 of 100 copies reach; most other pairs stop there.
 _MOST_STRETCH, _MOST_TURN_DEG, _MOST_SHIFT = 1.4, 15.0, 0.15  # shift as a share of the side
 _LEAST_OVERLAP = 0.5
 
@@ -187,7 +90,7 @@ def _align(one: Floats, other: Floats, transform: Floats, step: _Step) -> tuple[
         agreement, found = cv2.findTransformECC(
             bands[0], bands[1], transform.copy(), cv2.MOTION_AFFINE, criteria, np.array([]), 1
         )
-    except cv2.error:  # it raises where it does not converge
+    except cv2.error:  # raised when it does not converge
         return -1.0, transform
     return float(agreement), np.asarray(found, np.float32)
 
@@ -219,10 +122,10 @@ def _correlate(one: Floats, other: Floats, transform: Floats) -> float:
 
 
 def _pass_band(image: Floats, fine: float, coarse: float, contrast: float) -> Floats:
-    """Keep structure between two scales, at equal local contrast; sigmas in pixels."""
+    """Keep the structure between two scales and equalize its local contrast; sigmas in pixels."""
     detail = _blur(image, fine) - _blur(image, coarse)
     mean_contrast = float(np.sqrt(np.mean(detail**2)))
-    if mean_contrast < 0.05:  # grey levels: rounding only
+    if mean_contrast < 0.05:  # gray levels; nothing but rounding
         return np.zeros_like(detail)
     detail /= np.sqrt(_blur(detail**2, contrast)) + 0.5 * mean_contrast
     return detail
@@ -241,7 +144,7 @@ def _shrink(thumbnail: Bytes, side: int) -> Floats:
 
 
 def _rescale(transform: Floats, factor: float) -> Floats:
-    """Carry an affine map over to images `factor` times as large (pixel centres at integers)."""
+    """Convert an affine map for images `factor` times as large; pixel centers lie at integers."""
     shift = (factor - 1) / 2
     grow = np.array([[factor, 0, shift], [0, factor, shift], [0, 0, 1]])
     full = np.vstack([transform, [0, 0, 1]])
@@ -249,7 +152,7 @@ def _rescale(transform: Floats, factor: float) -> Floats:
 
 
 def _is_small(transform: Floats, side: int) -> bool:
-    """Tell whether an affine map changes no more than a copy may be changed."""
+    """Tell whether an affine map changes an image no more than a copy may differ."""
     linear = transform[:, :2].astype(np.float64)
     centre = np.full(2, (side - 1) / 2)
     shift = linear @ centre + transform[:, 2] - centre
@@ -262,50 +165,3 @@ def _is_small(transform: Floats, side: int) -> bool:
         and abs(turn) < _MOST_TURN_DEG
         and np.abs(shift).max() < _MOST_SHIFT * side
     )
-
-
-def _describe_keypoints(thumbnail: Bytes) -> Floats:
-    """Describe the most salient points: float32 (n ≤ 200, 128), upright RootSIFT."""
-    image = _equalise(thumbnail)
-    sift = cv2.SIFT.create(
-        nfeatures=_MOST_KEYPOINTS, contrastThreshold=_CONTRAST, edgeThreshold=_EDGE, sigma=_SIGMA
-    )
-    points = sift.detect(image)
-    for point in points:
-        point.angle = 0  # radiographs stand upright; ignoring turns tells knees apart better
-    _, descriptors = sift.compute(image, points)
-    if descriptors is None:
-        return np.zeros((0, 128), np.float32)
-    shares = descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-6)
-    return np.asarray(np.sqrt(shares), np.float32)
-
-
-def _equalise(thumbnail: Bytes) -> Bytes:
-    image = thumbnail.astype(np.float32)
-    width = len(image) // 8 | 1
-
-    def average(values: Floats) -> Floats:
-        for _ in range(2):
-            blurred = cv2.blur(values, (width, width), borderType=cv2.BORDER_REPLICATE)
-            values = np.asarray(blurred, np.float32)
-        return values
-
-    mean = average(image)
-    deviation = np.sqrt(np.maximum(average((image - mean) ** 2), 0))
-    level = (image - mean) / (deviation + 2 + 0.1 * deviation.mean())
-    return np.asarray(np.clip(128 + 45 * level, 0, 255), np.uint8)
-
-
-def _mirror_keypoints(descriptors: Floats) -> Floats:
-    """Turn upright SIFT descriptors into those of the mirrored image: 4 × 4 cells, 8 directions."""
-    cells = descriptors.reshape(-1, 4, 4, 8)[:, :, ::-1]
-    return np.ascontiguousarray(cells[..., (4 - np.arange(8)) % 8].reshape(-1, 128))
-
-
-def _count_words(keypoints: Floats, words: Floats) -> Floats:
-    """Sum up how keypoints differ from their nearest words (VLAD): float32 (k · 128,), norm 1."""
-    nearest = np.argmax(keypoints @ words.T - 0.5 * (words**2).sum(axis=1), axis=1)
-    belongs = nearest == np.arange(len(words))[:, None]
-    sums = belongs.astype(np.float32) @ keypoints - belongs.sum(axis=1, keepdims=True) * words
-    sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6)
-    return np.asarray(sums.ravel() / max(float(np.linalg.norm(sums)), 1e-6), np.float32)

@@ -1,0 +1,7 @@
+"""From the bytes of a file, or an array, to a grayscale image, or to the reason why there is none.
+
+`content.decode` is the way in. `images` decodes the usual formats, `dicom` DICOM files (checked by
+`dicom_checks`, shown by `dicom_display`, and with the help of GDCM in `gdcm_apart`), and `arrays`
+converts arrays. `signatures`, `refusals`, `levels` and `result` serve all of them. `resizing` and
+`identity` work on the decoded image.
+"""

@@ -1,8 +1,8 @@
-"""Let GDCM decode in a process of its own.
+"""Run GDCM in a process of its own.
 
-Lossless JPEG and JPEG-LS only GDCM can decode; and of some damaged files it ends the whole process.
-So a helper process does it, one for each process that needs one: started for the first such file,
-kept for the following, replaced when it dies.
+Only GDCM can decode lossless JPEG and JPEG-LS, but some damaged files make it end its whole
+process. So each process that needs GDCM starts a helper process for the first such file, keeps it
+for those that follow, and replaces it when it dies.
 """
 
 import atexit
@@ -16,26 +16,27 @@ from typing import IO
 
 import numpy as np
 
-from osteo_ray.data.decoding.images import UnreadableImageError, refuse_errors
+from osteo_ray.data.decoding.refusals import refuse_errors
+from osteo_ray.data.decoding.result import UnreadableImageError
 
 TIMEOUT_S = 120
 _LENGTH = struct.Struct("<Q")
 _lock = threading.Lock()
 _helpers: dict[int, subprocess.Popen[bytes]] = {}
-"""The helper by the identifier of the process it belongs to: a fork must not share its parent's."""
+"""The helper of each process, by process identifier, since a fork must not share its parent's."""
 
 
 def decode_apart(content: bytes) -> np.ndarray:
     """Return the stored pixels of a DICOM file whose header has been checked.
 
     Args:
-        content: Of a DICOM file.
+        content: The whole file.
 
     Returns:
         Integers, (height, width) or (height, width, 3).
 
     Raises:
-        UnreadableImageError: The pixels cannot be decoded, or GDCM broke off or took too long.
+        UnreadableImageError: GDCM cannot decode the pixels, died, or took too long.
     """
     with _lock:
         helper = _start_helper()
@@ -47,7 +48,7 @@ def decode_apart(content: bytes) -> np.ndarray:
             helper.stdin.write(_LENGTH.pack(len(content)) + content)
             helper.stdin.flush()
             answer = _receive(helper.stdout)
-        except OSError:  # it has gone before all was written
+        except OSError:  # the helper died before it had read everything
             answer = None
         finally:
             timer.cancel()
@@ -64,7 +65,7 @@ def stop_helper() -> None:
     helper = _helpers.pop(os.getpid(), None)
     if helper is not None:
         helper.kill()
-        helper.communicate()  # closes the pipes and waits for the end
+        helper.communicate()  # closes the pipes and waits for its end
 
 
 atexit.register(stop_helper)
@@ -86,7 +87,7 @@ def _start_helper() -> subprocess.Popen[bytes]:
 
 
 def _receive(stream: IO[bytes]) -> bytes | None:
-    """Return the next message; nothing if the other side has gone."""
+    """Return the next message, or None if the other side is gone."""
     head = stream.read(_LENGTH.size)
     if len(head) < _LENGTH.size:
         return None
@@ -96,13 +97,13 @@ def _receive(stream: IO[bytes]) -> bytes | None:
 
 
 def _serve() -> None:
-    """Answer each DICOM file with its stored pixels, or with nothing; ends with the parent."""
-    # Imported here: whoever starts a helper has no need of it.
+    """Answer each DICOM file with its stored pixels, or with nothing, until the parent ends."""
+    # Imported here, as the process that starts a helper does not need it.
     import pydicom
     from pydicom.pixels.utils import pixel_array
 
     answers = os.fdopen(os.dup(1), "wb")
-    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # nothing else may get between the answers
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)  # so that nothing else gets between the answers
     while (content := _receive(sys.stdin.buffer)) is not None:
         file = io.BytesIO()
         try:
@@ -110,7 +111,7 @@ def _serve() -> None:
                 stored = pixel_array(pydicom.dcmread(io.BytesIO(content)), index=0)
             np.save(file, stored, allow_pickle=False)
             answer = file.getvalue()
-        except Exception:  # whatever it is, the file is refused
+        except Exception:  # whatever it is, refuse the file
             answer = b""
         answers.write(_LENGTH.pack(len(answer)) + answer)
         answers.flush()

@@ -1,11 +1,11 @@
 """Draw a phantom knee: a synthetic radiograph whose disease lies in a known region.
 
-Osteoporosis changes the bone near the joint and nothing else; markers, borders, exposure and
-noise know nothing of the class. So a classifier, an explanation or an audit can be checked
-against the truth.
+Osteoporosis changes the bone near the joint and nothing else; markers, borders, exposure and noise
+do not depend on the class. So a classifier, an explanation or an audit can be checked against the
+truth.
 
-Pixels are (row, column). Shapes are given in knee units: origin in the joint, x towards the
-fibula, y towards the foot; an image at scale 1 spans [-1, 1].
+Pixels are (row, column). Shapes are in knee units: the origin is in the joint, x points towards the
+fibula and y towards the foot, and an image at scale 1 spans [-1, 1].
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
 Bytes = NDArray[np.uint8]
 
-# Knots of outlines, in knee units: walls and axes are x over y, joint surfaces are y over x.
+# Knots of outlines, in knee units: walls and axes give x over y, joint surfaces y over x.
 # fmt: off
 _FEMUR_WALL = ([-2, -.9, -.72, -.57, -.44, -.34, -.26, -.16, -.06, .005, .06],
                [.20, .175, .185, .225, .315, .41, .445, .46, .445, .41, .365])
@@ -35,9 +35,9 @@ _FIBULA_HALF_WIDTH = ([0, .16, .18, .21, .26, .34, .46, 2],
                       [-.3, -.06, .03, .065, .08, .07, .052, .045])
 _SKIN_HALF_WIDTH = ([-2, -1, -.4, 0, .3, .7, 2], [.95, .82, .69, .64, .63, .67, .62])
 # fmt: on
-_SEVERITY_SHIFT = 0.75  # of osteoporosis at difficulty 0; a healthy knee has 0.0 to 0.4
-_REGION_END = (0.38, 0.50)  # |y| over which the disease fades towards the shafts
-_STRUTS_PER_IMAGE = 26.0  # of a healthy knee; relative to the image, so visible at 64 px
+_SEVERITY_SHIFT = 0.75  # what osteoporosis adds at difficulty 0; a healthy knee has 0.0 to 0.4
+_REGION_END = (0.38, 0.50)  # range of |y| in which the disease fades towards the shafts
+_STRUTS_PER_IMAGE = 26.0  # in a healthy knee; relative to the image, so that 64 px show them
 _GLYPHS = {"L": (16, 16, 16, 16, 16, 16, 31), "R": (30, 17, 17, 30, 20, 18, 17)}  # 5 x 7 bits
 
 
@@ -46,9 +46,9 @@ class Knee:
     """One rendered radiograph.
 
     Attributes:
-        image: (size, size) gray values in [0, 255], bone bright, air dark.
-        region: (size, size), True where the disease shows if there is one; the same for healthy
-            knees. Leaves out pixels under a marker, border or stripe.
+        image: uint8, (size, size), bone bright, air dark.
+        region: bool, (size, size), True where the disease shows or, in a healthy knee, would show;
+            False under a marker, border or stripe.
     """
 
     image: Bytes
@@ -56,7 +56,7 @@ class Knee:
 
 
 class _Anatomy(NamedTuple):
-    """Where parts lie, each (size, size); depths in knee units are positive inside."""
+    """Where the parts lie, each (size, size); depths, in knee units, are positive inside."""
 
     bone: Floats  # depth in femur or tibia
     fibula: Floats
@@ -75,27 +75,27 @@ def render_knee(
 ) -> Knee:
     """Draw one knee.
 
-    The same random numbers are drawn whatever the class, difficulty and nuisance: with an equal
-    generator, the two classes differ inside the region and nowhere else.
+    The same random numbers are drawn whatever the class, difficulty and nuisance. So with equal
+    generators, the two classes differ inside the region and nowhere else.
 
     Args:
         rng: Source of pose, shape, texture and nuisance.
         osteoporotic: Whether the knee has the disease.
         size_px: Height and width of the image, in [32, 8192].
-        difficulty: In [0, 1]; 0 can be told by eye, 1 makes the classes identical.
-        nuisance: In [0, 1]; scales how often and how strongly markers, borders, stripes,
-            exposure and noise disturb the image.
+        difficulty: In [0, 1]; at 0 the eye can tell the classes, at 1 they are identical.
+        nuisance: In [0, 1]; scales how often and how strongly markers, borders, stripes, exposure
+            and noise disturb the image.
 
     Raises:
-        ValueError: If an argument is out of range.
+        ValueError: An argument is out of range.
 
     Example:
         >>> knee = render_knee(np.random.default_rng(0), osteoporotic=True, size_px=64)
         >>> knee.image.shape, knee.image.dtype.name, knee.region.dtype.name
         ((64, 64), 'uint8', 'bool')
     """
-    check_range(0, 1, difficulty=difficulty, nuisance=nuisance)
-    check_range(32, 8192, size_px=size_px)
+    _check_range(0, 1, difficulty=difficulty, nuisance=nuisance)
+    _check_range(32, 8192, size_px=size_px)
     lateral = 1.0 if rng.random() < 0.5 else -1.0
     angle = np.deg2rad(rng.normal(0.0, 4.0))
     scale = rng.uniform(1.0, 1.3)
@@ -113,7 +113,7 @@ def render_knee(
     attenuation = blurred_bone(healthy)
     shift = _SEVERITY_SHIFT * (1.0 - difficulty) ** 2 if osteoporotic else 0.0
     if shift:
-        # Blending after the blur keeps every pixel outside the region exactly as it was.
+        # Blending after the blur leaves every pixel outside the region exactly as it was.
         attenuation += extent * (blurred_bone(healthy + shift) - attenuation)
     attenuation += _attenuate_rest(rng, anatomy)
     image = _expose(rng, attenuation, nuisance)
@@ -121,11 +121,11 @@ def render_knee(
     return Knee(image, (extent > 0) & ~hidden)
 
 
-def check_range(low: int, high: int, **values: float) -> None:
-    """Refuse named values outside [low, high] with a ValueError."""
+def _check_range(low: int, high: int, **values: float) -> None:
+    """Require named values to be in [low, high]."""
     for name, value in values.items():
         if not low <= value <= high:
-            raise ValueError(f"Expected {name} to be in [{low}, {high}], but got {value}")
+            raise ValueError(f"Expected {name} to be in [{low}, {high}], but got {value}.")
 
 
 def _draw_anatomy(
@@ -171,7 +171,7 @@ def _measure_depth(
 
 
 def _measure_extent(anatomy: _Anatomy) -> Floats:
-    """Say how much of the disease each pixel shows, in [0, 1]: 1 near the joint, 0 elsewhere."""
+    """Return how much of the disease each pixel shows, in [0, 1]: 1 near the joint, 0 elsewhere."""
     start, end = _REGION_END
     return _ramp(anatomy.bone, -0.01, 0.01) * _ramp(-np.abs(anatomy.along), -end, -start)
 
@@ -184,7 +184,7 @@ def _ramp(values: Floats, low: float, high: float) -> Floats:
 def _draw_struts(
     spectrum: NDArray[np.complex128], angle: float, scale: float, severity: float
 ) -> Floats:
-    """Draw trabeculae: most along the leg, some across; disease makes them fewer and thinner."""
+    """Draw trabeculae, most along the leg, some across; disease makes them fewer and thinner."""
     size_px = spectrum.shape[0]
     row = np.fft.fftfreq(size_px, 1.0 / size_px)[:, None]
     column = np.fft.rfftfreq(size_px, 1.0 / size_px)[None, :]
@@ -198,7 +198,7 @@ def _draw_struts(
         field: Floats = np.fft.irfft2(spectrum * band, s=(size_px, size_px))
         return np.asarray(np.maximum(field / field.std() - threshold, 0.0))
 
-    # Struts across the load go first, as in the clinical Singh index.
+    # Struts across the load vanish first, as in the clinical Singh index.
     main = strands(across, along, -0.6 + 1.3 * severity)
     cross = strands(along, across, 0.1 + 1.6 * severity)
     return main + 0.5 * cross
@@ -245,7 +245,7 @@ def to_gray(values: NDArray[np.floating[Any]]) -> Bytes:
 
 
 def _stamp_nuisance(rng: np.random.Generator, image: Bytes, letter: str, nuisance: float) -> Bools:
-    """Burn a marker, a stripe and borders into the image, each by chance; return their pixels."""
+    """Burn a marker, a stripe and borders into the image, each at random; return their pixels."""
     size_px = image.shape[0]
     hidden = np.zeros(image.shape, bool)
     by_chance = rng.random(3) < np.array([0.8, 0.3, 0.5]) * nuisance

@@ -1,4 +1,4 @@
-"""NPZ archives in the manner of MedMNIST: train_images, train_labels and so on."""
+"""NPZ archives like those of MedMNIST: train_images, train_labels and so on."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.base.remote import first_line, open_filesystem
 from osteo_ray.data.sources.listing import (
     SPLIT_SYNONYMS,
     Source,
@@ -15,35 +14,34 @@ from osteo_ray.data.sources.listing import (
     tabulate_items,
     write_cell,
 )
-from osteo_ray.data.sources.readers import ArchiveReader, open_array
+from osteo_ray.data.sources.readers import ArchiveReader, open_array, open_input
+from osteo_ray.data.sources.unreadable import expecting
 
 
 def open_archive(uri: str) -> Source:
-    """List the images of an archive; `classes` and `…_patients` are read where they are there.
+    """List the images of an archive; the arrays `classes` and `…_patients` are optional.
 
     Raises:
-        InputError: It cannot be read, or lacks images or labels.
+        InputError: The archive cannot be read, or lacks images or labels.
     """
-    filesystem, path = open_filesystem(uri)
-    try:
-        with filesystem.open_input_file(path) as file:
-            archive = np.load(file, allow_pickle=False)
-            small = {
-                name: archive[name]
-                for name in archive.files
-                if not name.endswith(("images", "masks"))
-            }
-            members = [name for name in archive.files if name.endswith("images")]
+    with (
+        expecting(
+            "an NPZ archive of plain arrays",
+            uri,
+            "Write it with numpy.savez_compressed, and text as arrays of text, not of objects.",
+            (Exception,),  # errors of zipfile, zlib and NumPy share no narrower base
+        ),
+        open_input(uri) as file,
+    ):
+        archive = np.load(file, allow_pickle=False)
+        members = [name for name in archive.files if name.endswith("images")]
+        others = [name for name in archive.files if not name.endswith(("images", "masks"))]
+        small = {name: archive[name] for name in others}
         shapes = {name: open_array(uri, name).shape for name in members}
-    except Exception as error:  # the errors of zipfile, zlib and NumPy share no other base
-        raise InputError(
-            f"Expected an NPZ archive of plain arrays in {uri}, but: {first_line(error)}. Write it "
-            "with numpy.savez_compressed, and text as arrays of text, not of objects."
-        ) from None
     if not members:
         raise InputError(
             f"Expected arrays named train_images, val_images, test_images or images in {uri}, but "
-            f"found {', '.join(small) or 'none'}. Name them so."
+            f"found {', '.join(small) or 'none'}. Rename the arrays."
         )
     rows = [row for name in members for row in _list_array(uri, name, shapes[name], small)]
     refused = [(str(row["path"]), "no label") for row in rows if not row["label"]]
@@ -60,7 +58,7 @@ def _list_array(
     if labels is None:
         raise InputError(
             f"Expected {prefix}labels in {uri} with one label for each of the {count} images of "
-            f"{name}, but found {', '.join(small) or 'no other array'}. Name the labels so."
+            f"{name}, but found {', '.join(small) or 'no other array'}. Rename the array of labels."
         )
     patients = _get_column(uri, small, f"{prefix}patients", count)
     split = SPLIT_SYNONYMS.get(prefix.rstrip("_").lower(), "")
@@ -76,14 +74,14 @@ def _list_array(
 
 
 def _get_column(uri: str, small: dict[str, np.ndarray], name: str, count: int) -> list[Any] | None:
-    """Return one value per image, or None where there is no such array."""
+    """Return one value per image, or None if there is no such array."""
     if name not in small:
         return None
     values = small[name]
     if values.ndim == 0 or values.size != count or len(values) != count:
         raise InputError(
             f"Expected {name} in {uri} to hold one value for each of {count} images, but found an "
-            f"array of shape {values.shape}. Of several values per image choose one."
+            f"array of shape {values.shape}. Keep a single value for each image."
         )
     found: list[Any] = values.ravel().tolist()
     return found

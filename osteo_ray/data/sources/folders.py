@@ -1,4 +1,4 @@
-"""Class folders, on this machine or at a URI; perhaps below train/, val/ and test/."""
+"""Class folders, on this machine or at a URI, possibly below train/, val/ and test/."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -7,10 +7,10 @@ from typing import Any
 
 import pyarrow.fs
 
-from osteo_ray.base.errors import InputError
-from osteo_ray.base.remote import first_line, is_local, open_filesystem
+from osteo_ray.base.remote import is_local, open_filesystem
 from osteo_ray.data.sources.listing import SPLIT_SYNONYMS, Source, list_refused, tabulate_items
 from osteo_ray.data.sources.readers import FileReader
+from osteo_ray.data.sources.unreadable import expecting
 
 _IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".dcm", ".dicom", ".gif", ".j2k", ".jp2", ".jpeg", ".jpg"),
@@ -19,11 +19,14 @@ _IMAGE_SUFFIXES = (
 
 
 def open_folder(uri: str, *, labels_needed: bool = True) -> Source:
-    """List a folder that has a subfolder per class.
+    """List a folder that has a subfolder for each class.
 
-    Hidden files are passed over; sub-subfolders belong to their class. Image files beside the class
-    folders, and links to folders, are refused, so that none gets lost unseen; where no labels are
-    needed, image files beside them are listed, with an empty label.
+    Hidden files are skipped, and folders within a class folder belong to its class. Image files
+    beside the class folders and links to folders are refused, so that none is lost unnoticed.
+
+    Args:
+        uri: The folder.
+        labels_needed: If False, image files beside the class folders are listed, without a label.
 
     Raises:
         InputError: The folder cannot be listed.
@@ -31,13 +34,8 @@ def open_folder(uri: str, *, labels_needed: bool = True) -> Source:
     filesystem, root = open_filesystem(uri)
     refused: list[tuple[str, str]] = []
     walk = _walk_local(root, refused) if is_local(uri) else _walk_remote(filesystem, root)
-    try:
+    with expecting("--data to be a folder that can be listed", uri, "Check that you may read it."):
         files = list(walk)
-    except OSError as error:
-        raise InputError(
-            f"Expected --data to be a folder that can be listed, but {uri}: {first_line(error)}. "
-            "Check that this machine may read it."
-        ) from None
     split_below = _find_split_folders(path for path, _ in files)
     rows: list[dict[str, Any]] = []
     for path, size in files:
@@ -56,7 +54,7 @@ def open_folder(uri: str, *, labels_needed: bool = True) -> Source:
 
 
 def _find_split_folders(paths: Iterable[str]) -> bool:
-    """Tell whether the classes lie below folders named train, test and the like."""
+    """Tell whether the class folders lie below folders named train, test and the like."""
     tops: dict[str, set[str]] = {}
     for path in paths:
         top, _, rest = path.partition("/")
@@ -68,7 +66,7 @@ def _find_split_folders(paths: Iterable[str]) -> bool:
 
 
 def _walk_local(root: str, refused: list[tuple[str, str]]) -> Iterator[tuple[str, int]]:
-    """List path and size of all files below a folder; odd ones too, which reading will refuse."""
+    """List path and size of all files below a folder, pipes included, which readers refuse."""
 
     def note(error: OSError) -> None:
         path = Path(str(error.filename)).relative_to(root).as_posix()
@@ -92,7 +90,7 @@ def _walk_local(root: str, refused: list[tuple[str, str]]) -> Iterator[tuple[str
             try:
                 size = (Path(folder) / name).lstat().st_size
             except OSError:
-                size = 0  # reading it will tell
+                size = 0  # reading the file will show the error
             yield path, size
 
 
@@ -105,4 +103,4 @@ def _walk_remote(filesystem: pyarrow.fs.FileSystem, root: str) -> Iterator[tuple
         path = info.path.removeprefix(root).lstrip("/")
         hidden = any(part.startswith(".") for part in path.split("/"))
         if info.type == pyarrow.fs.FileType.File and not hidden:
-            yield path, info.size or 0  # some servers do not say
+            yield path, info.size or 0  # some servers do not give it

@@ -1,4 +1,4 @@
-"""The listing of a source: one row per image, whatever the source is."""
+"""The listing of a source: a row for each image, whatever the kind of source."""
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -33,15 +33,15 @@ SPLIT_SYNONYMS = {
 
 @dataclass(frozen=True)
 class Source:
-    """A data set as it was found.
+    """A data set as it was found, before any image is read.
 
     Attributes:
-        uri: Where; a URI, or an absolute path.
+        uri: Its URI or absolute path.
         kind: One of folders, manifest, table, archive, list.
-        items: A row per image, with `ITEM_COLUMNS`: path (unique within the source), position (in
-            an archive or table, else -1), label, size (bytes, 0 if unknown), and patient_id, side,
-            site, split (empty if unknown).
-        refused: What cannot even be tried: path, reason.
+        items: A row per image, with the columns `ITEM_COLUMNS`: path (unique within the source),
+            position (in an archive or table, else -1), label, size (bytes, 0 if unknown), and
+            patient_id, side, site and split (empty if unknown).
+        refused: A row for each entry that cannot be an image: path, reason.
         reader: Fetches the images.
     """
 
@@ -53,12 +53,12 @@ class Source:
 
     @property
     def fingerprint(self) -> str:
-        """Hash of names, sizes, labels and patients, to notice that a source has changed."""
+        """Hash of all columns of `items`, which shows whether a source has changed."""
         return hash_settings(self.items.to_numpy().tolist())
 
 
 def tabulate_items(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
-    """Make the items table of a source: sorted by path, every column there."""
+    """Make the items table of a source: sorted by path, with all columns of `ITEM_COLUMNS`."""
     known = list(rows)
     columns = {
         name: [row.get(name, default) for row in known] for name, default in _UNKNOWN.items()
@@ -69,12 +69,12 @@ def tabulate_items(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 
 
 def list_refused(rows: Iterable[tuple[str, str]]) -> pd.DataFrame:
-    """Make the table of what cannot even be tried: path, reason."""
+    """Make the table of refused entries: path, reason."""
     return pd.DataFrame(list(rows), columns=["path", "reason"]).astype(str)
 
 
 def name_class(label: Any, names: Sequence[Any] | None) -> str:
-    """Write a label, by its name where the source numbers its classes; "" for an unknown number.
+    """Return a label as text; where classes are numbered, its name, or "" for an unknown number.
 
     Example:
         >>> [name_class(label, ["normal", "worn"]) for label in (1, 0.0, -1, None, "worn")]
@@ -87,7 +87,7 @@ def name_class(label: Any, names: Sequence[Any] | None) -> str:
 
 
 def write_cell(value: Any) -> str:
-    """Write a value of a table as text that any file can hold.
+    """Return a value of a table as text that any file can hold; "" for a missing value.
 
     Example:
         >>> [write_cell(value) for value in (" left ", 17.0, 0.5, None, float("nan"), b"worn")]
@@ -95,7 +95,7 @@ def write_cell(value: Any) -> str:
     """
     if pd.api.types.is_scalar(value) and pd.isna(value):
         return ""
-    if isinstance(value, float | np.floating) and value.is_integer():  # of numbers with gaps
+    if isinstance(value, float | np.floating) and value.is_integer():  # whole numbers with gaps
         value = int(value)
     if isinstance(value, bytes):
         value = value.decode("utf-8", "backslashreplace")

@@ -1,7 +1,7 @@
-"""Fetch one image at a time from wherever a source keeps them: files, an NPZ archive, a table.
+"""Fetch one image at a time from wherever a source keeps its images: files, an archive, a table.
 
-A reader is small and travels to the workers; what it opens stays open in the worker's process, so
-that neighbouring items cost one look at the file.
+A reader is small and travels to the workers. What it opens stays open in the worker's process, so
+that images stored side by side cost one look at the file.
 """
 
 import functools
@@ -18,33 +18,43 @@ import pyarrow.parquet as pq
 
 from osteo_ray.base.remote import first_line, is_local, open_filesystem
 from osteo_ray.base.trust import refuse_objects
-from osteo_ray.data.decoding.images import UnreadableImageError
+from osteo_ray.data.decoding.result import UnreadableImageError
 
 LARGEST_FILE = 512 * 2**20
-"""Bytes beyond which a file is not read: no radiograph is that large, and workers share memory."""
+"""Bytes above which a file is not read: no radiograph is that large, and workers share memory."""
+
+
+def open_input(uri: str) -> pa.NativeFile:
+    """Open a file of this machine or at a URI for reading, from any position.
+
+    Raises:
+        OSError, ValueError, ImportError: It cannot be opened.
+    """
+    filesystem, path = open_filesystem(uri)
+    return filesystem.open_input_file(path)
 
 
 class Reader(Protocol):
-    """Where the images of a source come from."""
+    """Fetches the images of a source."""
 
     def read(self, path: str, position: int) -> bytes | np.ndarray:
         """Fetch one image: the bytes of a file, or its pixels.
 
         Args:
             path: Name of the image within the source.
-            position: Its number within an archive or a table; -1 for a file of its own.
+            position: Number of the image within an archive or a table; -1 for a file of its own.
 
         Raises:
-            UnreadableImageError: It cannot be fetched; the message says why.
+            UnreadableImageError: The image cannot be fetched; the message says why.
         """
 
 
 @dataclass(frozen=True)
 class FileReader:
-    """Images in files of their own.
+    """Fetches images from files of their own.
 
     Attributes:
-        root: URI or absolute path of the folder that no file may lie outside of.
+        root: URI or absolute path of the folder that all files must lie in.
     """
 
     root: str
@@ -59,7 +69,7 @@ class FileReader:
                 if file.size() > LARGEST_FILE:
                     raise UnreadableImageError(_say_too_large(file.size()))
                 return bytes(file.read())
-        except (OSError, ValueError) as error:  # the latter for names that cannot be
+        except (OSError, ValueError) as error:  # the latter for impossible names
             raise UnreadableImageError(f"cannot be fetched: {first_line(error)}") from None
 
 
@@ -76,7 +86,7 @@ def _read_local(root: str, path: str) -> bytes:
         found = os.stat(real)
         if stat.S_ISDIR(found.st_mode):
             raise UnreadableImageError("a folder, not a file")
-        if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait for ever
+        if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait forever
             raise UnreadableImageError("not a regular file")
         if found.st_size > LARGEST_FILE:
             raise UnreadableImageError(_say_too_large(found.st_size))
@@ -85,38 +95,38 @@ def _read_local(root: str, path: str) -> bytes:
     except OSError as error:
         raise UnreadableImageError(error.strerror or first_line(error)) from None
     except ValueError as error:  # a null byte in the name
-        raise UnreadableImageError(f"a name that cannot be opened: {error}") from None
+        raise UnreadableImageError(f"a file name that cannot be opened: {error}") from None
 
 
 def _say_too_large(size: int) -> str:
-    return f"a file of {size / 2**20:.0f} MiB; {LARGEST_FILE / 2**20:.0f} MiB at most"
+    return f"too large: {size / 2**20:.0f} MiB; expected {LARGEST_FILE / 2**20:.0f} MiB at most"
 
 
 @dataclass(frozen=True)
 class ArchiveReader:
-    """Images in the arrays of an NPZ archive, such as MedMNIST's.
+    """Fetches images from the arrays of an NPZ archive, such as MedMNIST's.
 
     Attributes:
-        uri: Of the archive.
+        uri: The archive.
     """
 
     uri: str
 
     def read(self, path: str, position: int) -> np.ndarray:
-        """Fetch the pixels of an image; the path is ARRAY/NUMBER."""
+        """Fetch the pixels of an image, whose path is ARRAY/NUMBER; see `Reader.read`."""
         try:
             return open_array(self.uri, path.rpartition("/")[0]).read(position)
-        except Exception as error:  # the errors of zipfile, zlib and lzma share no other base
+        except Exception as error:  # errors of zipfile, zlib and lzma share no narrower base
             open_array.cache_clear()
             raise UnreadableImageError(f"cannot be read: {first_line(error)}") from None
 
 
 class ArrayStream:
-    """An array in an NPZ archive, read row by row, forward, without holding more than a row.
+    """Reads an array of an NPZ archive row by row and holds no more than a row in memory.
 
     Attributes:
-        shape: Of the array.
-        dtype: Of the array.
+        shape: Shape of the whole array.
+        dtype: Type of its values.
     """
 
     def __init__(self, archive: zipfile.ZipFile, name: str) -> None:
@@ -129,16 +139,20 @@ class ArrayStream:
         )
         self.shape, fortran, self.dtype = header(self._file)
         if fortran or self.dtype.hasobject:
-            raise ValueError("arrays of objects, or in Fortran order, are not read")
+            raise ValueError("arrays of objects and arrays in Fortran order are not supported")
         self._start = self._file.tell()
 
     def read(self, row: int) -> np.ndarray:
-        """Read one row of the array."""
+        """Read one row of the array; fastest in ascending order.
+
+        Raises:
+            ValueError, EOFError: The row is too large, or the archive ends before it does.
+        """
         shape = self.shape[1:]
         size = math.prod(shape) * self.dtype.itemsize
         if size > LARGEST_FILE:
             raise ValueError(_say_too_large(size))
-        self._file.seek(self._start + row * size)  # forward it skips, backward it starts again
+        self._file.seek(self._start + row * size)  # going back starts again at the beginning
         data = self._file.read(size)
         if len(data) < size:
             raise EOFError("the archive ends early")
@@ -147,23 +161,22 @@ class ArrayStream:
 
 @functools.lru_cache(maxsize=4)
 def open_array(uri: str, name: str) -> ArrayStream:
-    """Open an array of an NPZ archive.
+    """Open an array of an NPZ archive, and keep the last few open.
 
     Raises:
         OSError, ValueError, BadZipFile, KeyError: There is no such archive or array.
     """
-    filesystem, path = open_filesystem(uri)
-    return ArrayStream(zipfile.ZipFile(filesystem.open_input_file(path)), name)
+    return ArrayStream(zipfile.ZipFile(open_input(uri)), name)
 
 
 @dataclass(frozen=True)
 class TableReader:
-    """Images in a column of a Parquet table, as Hugging Face's data sets keep them.
+    """Fetches images from a column of a Parquet table, as Hugging Face's data sets keep them.
 
     Attributes:
-        uri: Of the table.
-        column: A struct with a field `bytes`, or binary.
-        row_groups: First row of each row group.
+        uri: The table.
+        column: Name of the column, which holds bytes or structs with a field `bytes`.
+        row_groups: Number of the first row of each row group.
     """
 
     uri: str
@@ -186,8 +199,7 @@ class TableReader:
 
 @functools.lru_cache(maxsize=2)
 def _load_cells(uri: str, column: str, number: int) -> Any:
-    filesystem, path = open_filesystem(uri)
-    with filesystem.open_input_file(path) as opened:
+    with open_input(uri) as opened:
         table = pq.ParquetFile(opened).read_row_group(number, columns=[column])
     refuse_objects(table.schema, uri)
     return table[column]

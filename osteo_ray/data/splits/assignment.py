@@ -1,10 +1,8 @@
-"""Divide images into training, validation and test sets, once per seed or in folds."""
+"""Divide images into training, validation and test sets, once for each seed or in folds."""
 
 import numpy as np
 import numpy.typing as npt
 
-from osteo_ray.base.errors import InputError
-from osteo_ray.data.copies.groups import number_groups
 from osteo_ray.data.splits.allocation import allocate
 
 SPLIT_NAMES = ("train", "validation", "test")
@@ -12,77 +10,31 @@ SPLIT_NAMES = ("train", "validation", "test")
 _SPLIT_STREAM, _FOLD_STREAM, _VALIDATION_STREAM, _PART_STREAM, _LABEL_STREAM = range(5)
 
 
-def check_class_sizes(
-    labels: np.ndarray,
-    groups: np.ndarray,
-    ratio: tuple[int, int, int],
-    n_folds: int | None = None,
-) -> None:
-    """Refuse a set too small to give each part of the split an image of each class.
-
-    Args:
-        labels: str (n,); the class of each image.
-        groups: int (n,); images of one group stay together.
-        ratio: Parts for training, validation and test.
-        n_folds: Of a cross-validation; None for single splits.
-
-    Raises:
-        InputError: There is one class only, or a class has fewer groups than there are parts: 3,
-            or one more than there are folds, and at least 4.
-
-    Example:
-        >>> labels = np.array(["normal", "worn"] * 3)
-        >>> check_class_sizes(labels, np.arange(6), (7, 2, 1))
-    """
-    names, label = np.unique(np.asarray(labels, dtype=np.str_), return_inverse=True)
-    if len(names) < 2:
-        raise InputError(
-            f"Expected images of at least two classes, but found only {', '.join(names) or 'none'}"
-            ". Put the images of each class into a folder of its own."
-        )
-    numbers = number_groups(groups)
-    whole = "" if numbers.max() + 1 == len(numbers) else " (images that belong together count once)"
-    distinct = np.unique(numbers * len(names) + label) % len(names)
-    if n_folds is None:
-        needed, split = len(SPLIT_NAMES), f"a split of {':'.join(map(str, ratio))}"
-        advice = "Add images, or leave the class out."
-    else:
-        # Two folds must hold two groups each: when one is tested, training and validation share
-        # the other.
-        needed, split = max(n_folds + 1, 4), f"{n_folds} folds"
-        advice = "Add images, leave the class out, or choose fewer folds."
-    for name, count in zip(names, np.bincount(distinct), strict=True):
-        if count < needed:
-            raise InputError(
-                f"Expected at least {needed} images of class `{name}` for {split}, "
-                f"but found {count}{whole}. {advice}"
-            )
-
-
 def assign_splits(
     labels: np.ndarray, groups: np.ndarray, ratio: tuple[int, int, int], *, seed: int
 ) -> np.ndarray:
     """Assign each image to training, validation or test, in shares close to the ratio per class.
 
-    First, each part gets a group of each class, if the groups allow it. Then the squared deviations
-    of the image counts from the ratio are made as small as can be found, where each class counts
-    alike, however small.
+    First, each part gets a group of each class, if there are enough. Then the image counts are
+    brought as close to the ratio as the search finds possible, in squared deviations, with equal
+    weight for each class however small.
 
-    How many images of each class a part gets depends on nothing but the sizes of the groups, the
-    ratio and the seed. Which images these are depends also on the order of the images. How groups
-    are numbered plays no role.
+    How many images of each class a part gets depends only on the sizes of the groups, the ratio and
+    the seed. Which images they are depends on the order of the images as well. The numbers that
+    groups go by play no role.
 
     Args:
         labels: str (n,); the class of each image.
-        groups: int (n,); images of one group stay together. `np.arange(n)` lets chance decide.
-        ratio: Parts for training, validation and test.
-        seed: Which of the possible splits; at least 0.
+        groups: int (n,); images of one group stay together. With `np.arange(n)`, each image is on
+            its own.
+        ratio: Shares of training, validation and test, such as (7, 2, 1).
+        seed: Selects one of the possible splits; at least 0.
 
     Returns:
-        str (n,); one of `SPLIT_NAMES` each.
+        str (n,); each one of `SPLIT_NAMES`.
 
     Raises:
-        ValueError: no images, lengths that do not fit, or a part of the ratio below 1.
+        ValueError: There are no images, lengths differ, or a share of the ratio is below 1.
 
     Example:
         >>> labels, groups = np.repeat(["normal", "worn"], 20), np.arange(40) // 2
@@ -97,19 +49,19 @@ def assign_splits(
 def assign_folds(
     labels: np.ndarray, groups: np.ndarray, n_folds: int, *, seed: int
 ) -> npt.NDArray[np.int64]:
-    """Assign each image to one of several folds of equal size, as `assign_splits` does to parts.
+    """Assign each image to one of several folds of equal size, by the rules of `assign_splits`.
 
     Args:
         labels: str (n,); the class of each image.
         groups: int (n,); images of one group stay together.
         n_folds: At least 2.
-        seed: Which of the possible divisions; at least 0.
+        seed: Selects one of the possible divisions; at least 0.
 
     Returns:
         int64 (n,); 0 to `n_folds` - 1.
 
     Raises:
-        ValueError: no images, lengths that do not fit, or fewer than two folds.
+        ValueError: There are no images, lengths differ, or there are fewer than two folds.
 
     Example:
         >>> labels = np.repeat(["normal", "worn"], 10)
@@ -119,7 +71,7 @@ def assign_folds(
     if n_folds < 2:
         raise ValueError(f"Expected at least two folds, but got {n_folds}.")
     rng = np.random.default_rng((_FOLD_STREAM, seed))
-    # Of two folds, the one that is not tested has to serve training and validation.
+    # Of two folds, the one that is not tested must provide both training and validation.
     return allocate(labels, groups, (1,) * n_folds, rng, least=2 if n_folds == 2 else 1)
 
 
@@ -133,23 +85,23 @@ def assign_fold_splits(
 ) -> np.ndarray:
     """Assign each image to training, validation or test, as in repeated k-fold cross-validation.
 
-    Splits 0 to `n_folds` - 1 are the first repeat, in which each image is tested once; the next
-    `n_folds` are the second, and so on. The validation set is drawn from what is not tested, anew
-    for each split.
+    Splits 0 to `n_folds` - 1 form the first repeat, in which each image is tested once; the next
+    `n_folds` splits form the second, and so on. Each split draws its own validation set from the
+    images that it does not test.
 
     Args:
         labels: str (n,); the class of each image.
         groups: int (n,); images of one group stay together.
-        ratio: Parts for training and validation, to which the third, for the test, adds nothing.
+        ratio: Shares of training and validation; the third, for the test, is ignored.
         n_folds: At least 2.
-        number: Which split; at least 0.
+        number: Number of the split; at least 0.
 
     Returns:
-        str (n,); one of `SPLIT_NAMES` each.
+        str (n,); each one of `SPLIT_NAMES`.
 
     Raises:
-        ValueError: no images, lengths that do not fit, fewer than two folds, or a part of the
-            ratio below 1.
+        ValueError: There are no images, lengths differ, there are fewer than two folds, or a share
+            of the ratio is below 1.
 
     Example:
         >>> labels = np.repeat(["normal", "worn"], 10)
@@ -174,14 +126,14 @@ def assign_fold_splits(
 def divide_training(
     labels: np.ndarray, groups: np.ndarray, splits: np.ndarray, *, n_parts: int, seed: int
 ) -> npt.NDArray[np.int64]:
-    """Divide the training images into parts, as `assign_folds` does.
+    """Divide the training images into parts of equal size, by the rules of `assign_folds`.
 
     Args:
         labels: str (n,); the class of each image.
         groups: int (n,); images of one group stay together.
-        splits: str (n,); the part of the split of each image.
+        splits: str (n,); one of `SPLIT_NAMES` for each image, or empty if it is set aside.
         n_parts: At least 2.
-        seed: Which of the possible divisions; at least 0.
+        seed: Selects one of the possible divisions; at least 0.
 
     Returns:
         int64 (n,); 0 to `n_parts` - 1 for training images, -1 for others.
@@ -196,19 +148,19 @@ def divide_training(
 def shuffle_labels(
     labels: np.ndarray, groups: np.ndarray, splits: np.ndarray, *, seed: int
 ) -> np.ndarray:
-    """Give each group of images the label of another, by chance.
+    """Give each group of images the label of another one, chosen at random.
 
-    Copies keep a common label, so a classifier that finds copies of test images among the training
-    images does better than chance even here.
+    Copies keep a common label. So a classifier that has seen copies of test images in training
+    beats chance even with shuffled labels.
 
     Args:
         labels: str (n,); the class of each image.
         groups: int (n,); images that belong together.
-        splits: str (n,); images without a part (empty) keep their label and give none.
-        seed: Which of the possible orders; at least 0.
+        splits: str (n,); images without a split (empty) keep their label and pass none on.
+        seed: Selects one of the possible orders; at least 0.
 
     Returns:
-        str (n,).
+        str (n,); the new labels.
     """
     used = np.flatnonzero(splits != "")
     _, first, numbers = np.unique(groups[used], return_index=True, return_inverse=True)

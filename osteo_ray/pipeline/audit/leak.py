@@ -1,6 +1,5 @@
-"""What copies are worth: the same training with and without copies across the split."""
+"""How much copies inflate accuracy: the same training with and without copies across the split."""
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Literal
 
@@ -9,18 +8,18 @@ import pandas as pd
 import pyarrow as pa
 import ray
 
+from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import read_tables
-from osteo_ray.cluster.observer import Observer
-from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.audit import AuditConfig
-from osteo_ray.config.setup import SetupConfig
-from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_splits, check_class_sizes
+from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_splits
+from osteo_ray.data.splits.checks import check_class_sizes
 from osteo_ray.experiment.dataset import Dataset, fingerprint_images, read_pixels
-from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment
+from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment, list_arms
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
+from osteo_ray.pipeline.site import Site, StageListener
 from osteo_ray.statistics.predictions import encode_predictions
 from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.significance import corrected_t_test
@@ -31,21 +30,22 @@ SPLITS: tuple[Literal["random", "grouped"], ...] = ("random", "grouped")
 
 @dataclass(frozen=True)
 class Leak:
-    """How much better a model seems when copies of test images were in training.
+    """How much better a model seems if copies of test images are among its training images.
 
     Attributes:
-        model: Which.
-        random: Mean accuracy on test images, copies where chance puts them.
-        grouped: Mean accuracy on test images, copies kept together.
-        difference: random - grouped.
-        low: Lower end of its 95 % interval, corrected for splits that overlap (Nadeau and Bengio).
-        high: Upper end; both None where the spread is missing.
-        p: Two-sided; None likewise.
-        seeds: How many splits of each kind.
-        n_train: Training images per split, alike for both kinds.
-        n_test: Test images.
-        leaked_share: Of the test images of a random split, how many had a copy, or another image
-            of the patient, in training.
+        model: timm name.
+        random: Mean accuracy on test images if copies are split at random.
+        grouped: Mean accuracy on test images if copies stay together.
+        difference: `random` - `grouped`.
+        low: Lower end of the 95 % interval of the difference, corrected for overlapping splits
+            (Nadeau and Bengio); None if all differences are equal.
+        high: Upper end; None if all differences are equal.
+        p: Two-sided p-value; None if all differences are equal.
+        seeds: Number of splits of each kind.
+        n_train: Training images per split, equal for both kinds.
+        n_test: Test images per split, equal for both kinds.
+        leaked_share: Share of the test images of a random split that have a copy, or another image
+            of the same patient, among the training images.
     """
 
     model: str
@@ -64,18 +64,20 @@ class Leak:
 def pair_splits(
     labels: np.ndarray, groups: np.ndarray, ratio: tuple[int, int, int], *, seed: int
 ) -> dict[str, np.ndarray]:
-    """Split images twice, at random and by groups, with as many images of each class in each part.
+    """Split images at random and by groups, with equally many images of each class in each part.
 
-    The larger part of a class loses images by chance until both are alike.
+    Where a part has more images of a class in one split than in the other, randomly chosen images
+    are left out.
 
     Args:
         labels: str (n,).
         groups: int (n,).
         ratio: Parts for training, validation and test.
-        seed: Which of the possible splits.
+        seed: Random seed of both splits.
 
     Returns:
-        By `random` and `grouped`: str (n,); a split name, or empty for what had to go.
+        For `random` and for `grouped`: str (n,); a split name, or an empty string for images that
+        are left out.
 
     Example:
         >>> labels, groups = np.repeat(["a", "b"], 20), np.arange(40) // 3
@@ -104,24 +106,24 @@ def measure_leak(
     images: pd.DataFrame,
     read: Run,
     run: Run,
-    plan: Layout,
-    on_progress: Callable[[float], None],
+    site: Site,
+    listener: StageListener,
 ) -> tuple[list[Leak], list[Failure]]:
-    """Train every model on both kinds of split, some seeds each, and compare.
+    """Train every model on both kinds of split, with several seeds, and compare the accuracies.
 
-    What an earlier call has trained is not trained again.
+    Trainings that an earlier call finished are not repeated.
 
     Args:
-        config: Models, seeds, training.
+        config: Models, seeds and training settings.
         images: Rows of the images table.
         read: Where the pixels are.
         run: Where trainings are kept.
-        plan: Workers per training, trainings at once.
-        on_progress: Called with the share of one training that has been done since the last call.
+        site: Where to train.
+        listener: Told of progress.
 
     Raises:
         InputError: There are too few images.
-        IncompleteError: Too little was trained to compare anything.
+        IncompleteError: Too few trainings finished to compare anything.
     """
     used = images[images["used"]].reset_index(drop=True)
     labels, groups = used["label"].to_numpy(str), used["group"].to_numpy()
@@ -139,10 +141,10 @@ def measure_leak(
             used,
             {seed: splits[kind] for seed, splits in paired.items()},
             tuple(sorted(set(labels))),
-            fingerprint_images(used, settings),
+            fingerprint_images(used, settings.image_size),
         )
         experiments[kind] = describe_experiment(run, settings, dataset)
-        failures += _train(experiments[kind], plan, pixels, kind, on_progress)
+        failures += _train(experiments[kind], pixels, kind, site, listener)
     leaked = [_share_leaked(splits["random"], groups) for splits in paired.values()]
     found = [
         _compare(model, experiments, float(np.mean(leaked)))
@@ -159,32 +161,18 @@ def measure_leak(
 
 def _train(
     experiment: Experiment,
-    plan: Layout,
     pixels: "ray.ObjectRef[np.ndarray]",
     kind: str,
-    on_progress: Callable[[float], None],
+    site: Site,
+    listener: StageListener,
 ) -> list[Failure]:
-    trials = list_trials(experiment.config)
+    trials = list_arms(experiment)
     missing = [trial for trial in trials if not experiment.is_done(trial)]
-    on_progress(len(trials) - len(missing))
+    listener.advanced(len(trials) - len(missing))
     if not missing:
         return []
-    observer = Observer(experiment.run.logs)
-    with observer.job(command="audit", split=kind), observer.stage(kind):
-        return run_sweep(
-            missing,
-            experiment,
-            pixels,
-            plan,
-            name=kind,
-            on_progress=on_progress,
-            observer=observer,
-        )
-
-
-def list_trials(config: SetupConfig) -> list[Trial]:
-    """Return the trainings on one kind of split."""
-    return [Trial(name, seed, "original") for name in config.models for seed in config.seed_numbers]
+    with site.observer.job(command="audit", split=kind), site.observer.stage(kind):
+        return run_sweep(missing, experiment, pixels, site, listener)
 
 
 def _share_leaked(split: np.ndarray, groups: np.ndarray) -> float:
@@ -192,7 +180,7 @@ def _share_leaked(split: np.ndarray, groups: np.ndarray) -> float:
 
 
 def _list_done(experiment: Experiment, model: str) -> list[Place]:
-    trials = [Trial(model, seed, "original") for seed in experiment.config.seed_numbers]
+    trials = [Trial(model, seed, ORIGINAL) for seed in experiment.seeds]
     return [experiment.path_of(trial) for trial in trials if experiment.is_done(trial)]
 
 
@@ -235,7 +223,7 @@ def _known(value: float) -> float | None:
 
 
 def describe_leak(leaks: list[Leak], failures: list[Failure]) -> dict[str, object]:
-    """Return what was measured, as audit.json has it."""
+    """Return what was measured, as audit.json holds it."""
     return {
         "models": [asdict(leak) for leak in leaks],
         "missing": [f"{failure.trial}: {failure.reason}" for failure in failures],

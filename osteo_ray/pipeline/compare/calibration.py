@@ -1,43 +1,52 @@
 """Measure how fast a worker of this cluster passes images through the networks of a comparison."""
 
 import time
+from collections.abc import Sequence
 
 import ray
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.cluster.placement import Slot
-from osteo_ray.config.setup import SetupConfig
 
 MOST_S = 12.0
-"""Seconds of measuring, models together; starting the worker comes on top."""
+"""Seconds of measuring, all models together, not counting the start of the worker."""
 
 
 def measure_rates(
-    config: SetupConfig, slot: Slot, *, seconds: float | None = None
+    models: Sequence[str],
+    slot: Slot,
+    *,
+    image_size: int,
+    batch_size: int,
+    seconds: float | None = None,
 ) -> dict[str, float]:
-    """Return forward passes per second of one worker, for each model, images of the size planned.
+    """Measure how many images per second one worker passes through each model.
 
-    PyTorch runs them, as in training; explaining runs larger networks in a form that is two to
-    three times as fast on a CPU (docs/performance.md).
+    PyTorch runs the models, as in training. Explaining runs larger networks in a form that is two
+    to three times as fast on a CPU (docs/performance.md).
 
     Args:
-        config: Names models, image size and batch size; weights play no role.
+        models: timm names.
         slot: What the worker gets.
-        seconds: Of measuring, models together; by default `MOST_S`.
+        image_size: Side of the images, in pixels.
+        batch_size: Images per forward pass.
+        seconds: How long to measure, all models together; by default `MOST_S`.
 
     Raises:
         InputError: A model cannot be built.
     """
     task = _measure.options(num_cpus=slot.cpus, num_gpus=slot.gpus)
-    each_s = (MOST_S if seconds is None else seconds) / len(config.models)
-    rates, problems = ray.get(task.remote(config, slot, each_s))
+    each_s = (MOST_S if seconds is None else seconds) / len(models)
+    rates, problems = ray.get(task.remote(models, slot, image_size, batch_size, each_s))
     if problems:
         raise InputError("\n".join(problems))
     return dict(rates)
 
 
 @ray.remote
-def _measure(config: SetupConfig, slot: Slot, seconds: float) -> tuple[dict[str, float], list[str]]:
+def _measure(
+    models: Sequence[str], slot: Slot, image_size: int, batch_size: int, seconds: float
+) -> tuple[dict[str, float], list[str]]:
     # Imported here: PyTorch takes seconds to import, and the driver does without it.
     import numpy as np
     import torch
@@ -48,14 +57,14 @@ def _measure(config: SetupConfig, slot: Slot, seconds: float) -> tuple[dict[str,
 
     torch.set_num_threads(slot.cpus)
     device = torch.device(slot.device)
-    size_px, batch_size = config.image_size, config.training.per_worker_batch_size
-    pixels = np.random.default_rng(0).integers(0, 256, (batch_size, size_px, size_px), np.uint8)
+    shape = (batch_size, image_size, image_size)
+    pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     images = ImageSet(pixels, np.zeros(batch_size, np.int64))
     rates, problems = {}, []
-    for name in config.models:
+    for name in models:
         try:
             classifier = build_classifier(
-                name, n_classes=2, image_size=size_px, weights="none", seed=0
+                name, n_classes=2, image_size=image_size, weights="none", seed=0
             ).to(device)
         except InputError as error:
             problems.append(str(error))

@@ -1,7 +1,7 @@
 """A whole experiment in plain loops in this process: what the cluster does, without a cluster.
 
-For experiments that are too small to be spread, of which many run beside one another, and to hold
-the distributed run to.
+For experiments that are too small to distribute, many of which run beside one another; and as the
+reference for the distributed run, which must give the same bytes.
 """
 
 import numpy as np
@@ -10,16 +10,17 @@ import torch
 from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import count_rows, list_parts
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
+from osteo_ray.explain.jobs import plan_job
 from osteo_ray.models.training import Worker
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
-from osteo_ray.pipeline.compare.trials import run_trial
-from osteo_ray.pipeline.explain.actor import Explainer
+from osteo_ray.pipeline.compare.one_trial import run_trial
+from osteo_ray.pipeline.explain.actor import ExplainingActor
 
 _DEVICE = "cpu"
 
 
 def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int = 1) -> None:
-    """Train, explain and train again; what is there already is left as it is.
+    """Train, explain and train again; leave what exists already as it is.
 
     Args:
         experiment: What to run; its pixels lie in the run, too.
@@ -33,23 +34,23 @@ def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int
 
     first, second = plan_trials(experiment)
     train(first)
-    jobs = list_explanations(experiment, second)
-    pending = [job.explainable for job in jobs if job.n_done < job.n_wanted]
+    explanations = list_explanations(experiment, second)
+    pending = [one for one in explanations.values() if one.pending]
     if pending:
-        explainer = Explainer(
+        job = plan_job(
             pending,
-            experiment.config.lime,
-            len(experiment.classes),
-            experiment.config.image_size,
-            _DEVICE,
-            n_threads,
+            experiment.settings.lime,
+            n_classes=len(experiment.classes),
+            image_size=experiment.settings.image_size,
         )
-        for _ in explainer(_list_slices(experiment.run.pixels)):
+        actor = ExplainingActor(job, device=_DEVICE, n_threads=n_threads)
+        for _ in actor(list_slices(experiment.run.pixels)):
             pass
     train(second)
 
 
-def _list_slices(pixels: Place) -> dict[str, np.ndarray]:
+def list_slices(pixels: Place) -> dict[str, np.ndarray]:
+    """Return the batch with which an `Explainer` is called to explain all images: whole files."""
     files = list_parts(pixels)
     stops = [count_rows(locate(file)) for file in files]
     return {"file": np.array(files), "start": np.zeros(len(files), int), "stop": np.array(stops)}

@@ -1,60 +1,50 @@
-"""Which explanations trials need, and of which images. Free of Ray and of PyTorch."""
+"""The explanations that trials need, and the images they need them for. Free of Ray and PyTorch."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 
 import numpy as np
 
+from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
-from osteo_ray.explain.jobs import Explainable, read_done
+from osteo_ray.explain.jobs import Explainable, list_kinds, read_done
+from osteo_ray.explain.registry import find_explainer
 
-_SAMPLES_PER_CLASS = 2  # test images of which heat maps are drawn for the report
+_SAMPLES_PER_CLASS = 2  # test images whose heat maps are drawn for the report
 
 
-@dataclass(frozen=True)
-class Explanations:
-    """Explanations by one classifier.
+def list_explanations(
+    experiment: Experiment, trials: Iterable[Trial]
+) -> dict[MaskJob, Explainable]:
+    """List the explanations that trials need, each once, as the explaining actors take them.
 
-    Attributes:
-        job: Whose, of which class.
-        explainable: What the explaining actors are told.
+    Raises:
+        InputError: No explainer makes the masks of an arm.
     """
-
-    job: MaskJob
-    explainable: Explainable
-
-    @property
-    def n_wanted(self) -> int:
-        """Return how many images are to be explained."""
-        return len(self.explainable.wanted)
-
-    @property
-    def n_done(self) -> int:
-        """Return how many of the wanted images are explained already."""
-        return len(self.explainable.wanted & self.explainable.done)
-
-
-def list_explanations(experiment: Experiment, trials: Iterable[Trial]) -> list[Explanations]:
-    """List the explanations that trials need, each once."""
     wanted: dict[MaskJob, np.ndarray] = {}
+    kinds: dict[MaskJob, list[str]] = {}
     for trial in trials:
         for job, images in experiment.list_jobs(trial).items():
             wanted[job] = wanted.get(job, np.zeros_like(images)) | images
+            kinds.setdefault(job, []).append(find_explainer(experiment.kind_of(trial)).name)
     samples = _choose_samples(experiment)
-    return [
-        Explanations(job, _describe_job(experiment, job, images, samples))
+    return {
+        job: _describe_job(experiment, job, kinds[job], images, samples)
         for job, images in wanted.items()
-    ]
+    }
 
 
 def _describe_job(
-    experiment: Experiment, job: MaskJob, images: np.ndarray, samples: frozenset[str]
+    experiment: Experiment,
+    job: MaskJob,
+    kinds: list[str],
+    images: np.ndarray,
+    samples: frozenset[str],
 ) -> Explainable:
-    run, config = experiment.run, experiment.config
+    run = experiment.run
     model, seed = job.teacher.model, job.teacher.seed
     path = experiment.path_of(job.teacher)
-    # The one whose masks are the paper's; the others only serve a control.
-    is_main = job == MaskJob(experiment.first_of(Trial(model, seed, "lime")))
+    # The classifier whose masks are the paper's; all others only serve a control.
+    is_main = job == MaskJob(experiment.first_of(Trial(model, seed, ORIGINAL)))
     targets = None
     if job.target == "true":
         numbers = np.searchsorted(experiment.classes, experiment.labels)
@@ -64,7 +54,7 @@ def _describe_job(
         model=model,
         seed=seed,
         fingerprint=experiment.key_of(job.teacher),
-        lime_seed=config.seeds_of(seed).lime,
+        lime_seed=experiment.seeds[seed].lime,
         checkpoint=path / "model.safetensors",
         frozen=path / "frozen",
         masks=masks,
@@ -72,17 +62,18 @@ def _describe_job(
         faithfulness=run.faithfulness / model / f"seed-{seed}",
         faithfulness_ids=experiment.list_ids(seed, "test") if is_main else frozenset(),
         heatmaps=run.heatmaps / model / f"seed-{seed}",
-        heatmap_ids=samples if is_main and seed == config.first_seed else frozenset(),
+        heatmap_ids=samples if is_main and seed == experiment.first_seed else frozenset(),
         done=read_done(masks),
         teacher=job.teacher.arm,
         targets=targets,
-        controls=is_main,
+        # LIME's masks come first: they set the area and the class of all others.
+        kinds=tuple(dict.fromkeys([*(list_kinds("lime") if is_main else ("lime",)), *kinds])),
     )
 
 
 def _choose_samples(experiment: Experiment) -> frozenset[str]:
-    """Choose a few test images of the first seed for the report, the same at every rerun."""
-    in_test = experiment.splits[experiment.config.first_seed] == "test"
+    """Choose a few test images of the first seed for the report, the same in every rerun."""
+    in_test = experiment.splits[experiment.first_seed] == "test"
     chosen: list[str] = []
     for label in experiment.classes:
         ids = experiment.image_ids[in_test & (experiment.labels == label)]

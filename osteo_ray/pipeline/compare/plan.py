@@ -5,12 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from osteo_ray.arms.arm import list_primary
+from osteo_ray.arms.pairs import list_primary
+from osteo_ray.arms.registry import ARMS, find_roles
+from osteo_ray.arms.roles import Candidate
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run, open_run
 from osteo_ray.base.tables import read_json
 from osteo_ray.cluster.connection import connect, plan_resources
 from osteo_ray.config.compare import CompareConfig, PlanConfig
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.costs import Hours, Parts, Work, count_parts, count_work, estimate_hours
 from osteo_ray.experiment.planning import (
@@ -22,7 +25,7 @@ from osteo_ray.experiment.planning import (
     read_pilot,
 )
 from osteo_ray.pipeline.compare.calibration import measure_rates
-from osteo_ray.pipeline.compare.prepare import list_source, locate_run
+from osteo_ray.pipeline.compare.prepare import list_images, locate_run
 from osteo_ray.statistics.sequential import LookPlan, crossing_probabilities, plan_looks
 from osteo_ray.statistics.sizes import Sizes
 
@@ -65,7 +68,7 @@ def make_plan(config: PlanConfig) -> Plan:
         InputError: The data, the earlier run or the settings cannot be used.
     """
     compared = config.to_compare()
-    source = list_source(compared, locate_run(compared))
+    source = list_images(compared, locate_run(compared))
     counts = _count(compared, source)
     try:
         arm, baseline = _name_primary(compared.arms)
@@ -150,7 +153,8 @@ def state_plan(config: CompareConfig, parts: Parts, positive_share: float) -> st
 def _name_primary(arms: Sequence[str]) -> tuple[str, str]:
     primary = list_primary(arms)
     if not primary:
-        raise ValueError(f"Expected lime among the arms, but got {', '.join(arms)}.")
+        known = " or ".join(find_roles(ARMS, Candidate))
+        raise ValueError(f"Expected {known} among the arms, but got {', '.join(arms)}.")
     return primary[0]
 
 
@@ -162,7 +166,12 @@ def measure_hours(config: PlanConfig, work: Work) -> Hours:
     """
     with connect():
         layout = plan_resources(config.resources)
-        rates = measure_rates(config, layout.slot)
+        rates = measure_rates(
+            config.models,
+            layout.slot,
+            image_size=config.image_size,
+            batch_size=config.training.per_worker_batch_size,
+        )
     return estimate_hours(
         work,
         rates,
@@ -213,11 +222,11 @@ def _read_comparison(run: Run) -> dict[str, Any]:
     return comparison
 
 
-def _count(config: CompareConfig, source: Source | None) -> _Counts:
+def _count(config: CompareConfig, source: Source | PhantomSettings) -> _Counts:
     """Count the images of each part and class, as if every one that is listed is used."""
-    if source is None:
-        parts = count_parts(config.phantom.n_images, config.split_ratio, config.folds)
-        return _Counts(parts, config.phantom.positive_share)
+    if isinstance(source, PhantomSettings):
+        parts = count_parts(source.n_images, config.split_ratio, config.folds)
+        return _Counts(parts, source.positive_share)
     labels = source.items["label"]
     positive = config.positive_class or max(labels)
     share = float((labels == positive).mean())

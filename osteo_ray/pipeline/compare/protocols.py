@@ -1,9 +1,11 @@
-"""Run the same comparison by a clean protocol and by the paper's."""
+"""Run the same comparison under a clean protocol and under the paper's."""
 
+from collections.abc import Callable
 from dataclasses import asdict
 from typing import Literal
 
 from osteo_ray.base.progress import JobProgress
+from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, reach
 from osteo_ray.base.tables import write_json
 from osteo_ray.config.compare import ProtocolsConfig
@@ -15,28 +17,37 @@ PROTOCOLS: tuple[Literal["clean", "paper"], ...] = ("clean", "paper")
 
 
 def compare_protocols(
-    config: ProtocolsConfig, progress: JobProgress
+    config: ProtocolsConfig,
+    progress: JobProgress,
+    *,
+    write_report: Callable[[Run], object] | None = None,
 ) -> tuple[Place, list[ProtocolGain], list[Outcome]]:
     """Run the comparison under both protocols, each in a run of its own, and subtract the gains.
 
+    Args:
+        config: Of both comparisons.
+        progress: Where to say how far they are.
+        write_report: Writes the page of a run; see `compare`.
+
     Returns:
-        Where everything lies, the gains, and both comparisons.
+        The directory of both runs, the gains, and both comparisons.
 
     Raises:
         InputError: The input cannot be used; nothing was written.
         IncompleteError: Nothing can be concluded.
     """
-    root = place_of(config)
+    root = locate_protocols(config)
     outcomes = []
     for protocol in PROTOCOLS:
         progress.say(f"protocol: {protocol}")
-        outcomes.append(compare(config.to_compare(protocol, str(root / protocol)), progress))
+        one = config.to_compare(protocol, str(root / protocol))
+        outcomes.append(compare(one, progress, write_report=write_report))
     gains = join_gains([outcome.comparison for outcome in outcomes])
     write_json(root / "protocols.json", [asdict(gain) for gain in gains])
     return root, gains, outcomes
 
 
-def place_of(config: ProtocolsConfig) -> Place:
+def locate_protocols(config: ProtocolsConfig) -> Place:
     """Return the directory that holds both runs."""
     if config.out is not None:
         return reach(config.out)

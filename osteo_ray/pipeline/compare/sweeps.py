@@ -20,11 +20,11 @@ from ray.tune.experiment import Trial as TuneTrial
 
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.runs import place_logs
-from osteo_ray.cluster.observer import Observer
 from osteo_ray.cluster.placement import Layout
 from osteo_ray.cluster.watchdog import Beat, watch
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.models.epochs import Epoch, TrainingListener
+from osteo_ray.pipeline.site import Site, StageListener
 
 if TYPE_CHECKING:
     from osteo_ray.models.training import Worker
@@ -41,45 +41,56 @@ class Failure:
     reason: str
 
 
+@dataclass(frozen=True)
+class _Means:
+    """How the processes of a sweep run their trials.
+
+    Attributes:
+        layout: Workers per trial, and what each of them gets.
+        max_retries: How often a trial whose workers died starts again.
+        beat: Tells the watchdog that something was computed.
+    """
+
+    layout: Layout
+    max_retries: int
+    beat: Beat
+
+
 def run_sweep(
     trials: Sequence[Trial],
     experiment: Experiment,
     pixels: "ray.ObjectRef[np.ndarray]",
-    layout: Layout,
-    *,
-    name: str,
-    on_progress: Callable[[float], None],
-    observer: Observer,
+    site: Site,
+    listener: StageListener,
 ) -> list[Failure]:
-    """Run trials as many at a time as the cluster has room for.
+    """Run trials, as many at a time as the cluster has room for.
 
-    Trials that share a process follow one another in it, so that its start-up is paid once. A
-    trial that fails leaves the others running. One whose process or node died starts again, from
-    its last checkpoint; one whose loss diverged does not, as it would diverge again.
+    Trials take turns in the same processes, so that each process starts up only once. A trial that
+    fails leaves the others running. One whose process or node died resumes from its last
+    checkpoint; one whose loss diverged does not, as it would diverge again.
 
     Args:
         trials: What to run, at least one; none of them done.
         experiment: What they share.
         pixels: uint8, (n, height, width), in the object store.
-        layout: Workers per trial, trials at once.
-        name: Of the sweep, for its log folder.
-        on_progress: Called with the share of one trial that has been done since the last call.
-        observer: Told of each training that ends.
+        site: Where to run them.
+        listener: Told of progress, and of each training that ends.
 
     Returns:
         The trials that did not finish.
 
     Raises:
-        IncompleteError: Nothing was computed for too long, or the sweep itself broke off.
+        IncompleteError: Nothing was computed for too long, or the sweep itself failed.
     """
-    resources = experiment.config.resources
+    layout, resources = site.layout, site.resources
+    name = listener.name.replace(" ", "-")
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = _MOST_PENDING
     reasons: dict[Trial, str] = {}
 
     def tell_end(trial: Trial, result: dict[str, Any], reason: str | None) -> None:
         if reason:
             reasons[trial] = reason
-        observer.trained(
+        site.observer.trained(
             asdict(trial),
             experiment.key_of(trial),
             seconds=float(result.get("time_total_s", 0.0)),
@@ -88,9 +99,10 @@ def run_sweep(
         )
 
     with watch(name, resources.stall_timeout) as beat:
-        # In a list, Ray hands on the reference; each worker then maps the array without a copy.
+        # Inside a list, Ray passes the reference on, so that workers map the array without a copy.
+        means = _Means(layout, resources.max_retries, beat)
         run_one = tune.with_parameters(
-            _run_trial, experiment=experiment, pixels=[pixels], layout=layout, beat=beat
+            _run_trial, experiment=experiment, pixels=[pixels], means=means
         )
         sweep = tune.Tuner(
             tune.with_resources(run_one, _trial_resources(layout)),
@@ -105,7 +117,7 @@ def run_sweep(
                 name=f"{name}-{uuid.uuid4().hex[:8]}",  # never by the clock, which may be moved
                 storage_path=str(place_logs(experiment.run) / "tune"),
                 failure_config=tune.FailureConfig(max_failures=resources.max_retries),
-                callbacks=[_ProgressCallback(on_progress, tell_end)],
+                callbacks=[_ProgressCallback(listener.advanced, tell_end)],
                 verbose=0,
             ),
         )
@@ -113,7 +125,8 @@ def run_sweep(
             sweep.fit()
         except (OSError, TuneError) as error:  # its own state can no longer be written, mostly
             raise IncompleteError(
-                f"The sweep broke off: {error}. What finished is kept; the same command goes on."
+                f"The sweep failed: {error}. What finished is kept. Run the same command again to "
+                "resume."
             ) from error
     done = experiment.list_done(trials)
     return [
@@ -125,8 +138,8 @@ def run_sweep(
 
 def _trial_resources(layout: Layout) -> dict[str, float]:
     if layout.workers > 1:
-        # The trial only waits for its workers, which ask for CPUs themselves. It must not hold a
-        # part of one: the last worker would wait for it for ever. Tune refuses an empty request.
+        # The trial only waits for its workers, which request CPUs themselves. It must not hold even
+        # a part of one, or the last worker might wait forever. Tune refuses an empty request.
         return {"cpu": 0, "memory": 2**26}
     return {"cpu": layout.slot.cpus, "gpu": layout.slot.gpus}
 
@@ -135,13 +148,12 @@ def _run_trial(
     config: dict[str, Any],
     experiment: Experiment,
     pixels: "list[ray.ObjectRef[np.ndarray]]",
-    layout: Layout,
-    beat: Beat,
+    means: _Means,
 ) -> None:
     """Run one trial in this process, or as a group of workers."""
     trial = Trial(**config["trial"])
-    run = _run_on_workers if layout.workers > 1 else _run_here
-    failed = run(trial, experiment, pixels, layout, beat)
+    run = _run_on_workers if means.layout.workers > 1 else _run_here
+    failed = run(trial, experiment, pixels, means)
     tune.report({"failed": failed} if failed else {"share": 1.0})
 
 
@@ -149,15 +161,15 @@ def _run_here(
     trial: Trial,
     experiment: Experiment,
     pixels: "list[ray.ObjectRef[np.ndarray]]",
-    layout: Layout,
-    beat: Beat,
+    means: _Means,
 ) -> str:
     import torch
 
     from osteo_ray.models.training import Worker
 
-    worker = Worker(torch.device(layout.slot.device), layout.slot.cpus)
-    listener = _TrialListener(beat, experiment.config.training.epochs)
+    slot = means.layout.slot
+    worker = Worker(torch.device(slot.device), slot.cpus)
+    listener = _TrialListener(means.beat, experiment.settings.training.epochs)
     return _train(trial, experiment, ray.get(pixels[0]), worker, listener)
 
 
@@ -194,7 +206,7 @@ def _train(
 ) -> str:
     """Run a trial; return an empty string, or why no retry would help."""
     from osteo_ray.models.training import DivergedError
-    from osteo_ray.pipeline.compare.trials import run_trial
+    from osteo_ray.pipeline.compare.one_trial import run_trial
 
     try:
         run_trial(trial, experiment, pixels, worker, listener)
@@ -207,12 +219,11 @@ def _run_on_workers(
     trial: Trial,
     experiment: Experiment,
     pixels: "list[ray.ObjectRef[np.ndarray]]",
-    layout: Layout,
-    beat: Beat,
+    means: _Means,
 ) -> str:
     from ray.train.torch import TorchTrainer
 
-    key = experiment.key_of(trial)
+    layout, key = means.layout, experiment.key_of(trial)
     result = TorchTrainer(
         _run_rank,  # type: ignore[arg-type]  # hints show V1, which returned nothing
         train_loop_config={
@@ -220,7 +231,7 @@ def _run_on_workers(
             "experiment": experiment,
             "pixels": pixels,
             "slot": layout.slot,
-            "beat": beat,
+            "beat": means.beat,
         },
         scaling_config=ray.train.ScalingConfig(
             num_workers=layout.workers,
@@ -231,8 +242,8 @@ def _run_on_workers(
             name=f"{trial.arm}-{key}",
             storage_path=str(place_logs(experiment.run) / "train"),
             failure_config=ray.train.FailureConfig(  # type: ignore[call-arg]  # hints show V1
-                max_failures=experiment.config.resources.max_retries,
-                controller_failure_limit=experiment.config.resources.max_retries,
+                max_failures=means.max_retries,
+                controller_failure_limit=means.max_retries,
             ),
         ),
     ).fit()

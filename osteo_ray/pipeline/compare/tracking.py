@@ -56,39 +56,51 @@ def check_tracking(uri: str, run: Run) -> None:
 
 
 def track_comparison(
-    experiment: Experiment, results: pd.DataFrame, comparison: dict[str, Any]
+    uri: str,
+    settings: dict[str, Any],
+    experiment: Experiment,
+    results: pd.DataFrame,
+    comparison: dict[str, Any],
 ) -> str | None:
     """Write a comparison as an MLflow run, with a child run per training.
 
     Doing it again adds what is missing and brings the figures of the comparison up to date.
 
     Args:
-        experiment: That was compared; its `config.mlflow` says where to.
-        results: As results.parquet has them.
+        uri: `local`, or MLflow's tracking URI.
+        settings: Settings of the comparison, to be logged as parameters.
+        experiment: What was compared.
+        results: What results.parquet holds.
         comparison: What comparison.json holds.
 
     Returns:
-        Why it could not be done, as a comparison is not to be lost for that; None if it was.
+        Why it could not be done, as that must not cost a finished comparison; None if it was.
     """
     # It would report its use to its makers.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
-        _track(experiment, results, comparison)
+        _track(uri, settings, experiment, results, comparison)
     except Exception as error:  # MLflow lets those of each store and of the network through
         return first_line(error) + "."
     return None
 
 
-def _track(experiment: Experiment, results: pd.DataFrame, comparison: dict[str, Any]) -> None:
+def _track(
+    uri: str,
+    settings: dict[str, Any],
+    experiment: Experiment,
+    results: pd.DataFrame,
+    comparison: dict[str, Any],
+) -> None:
     from mlflow.tracking import MlflowClient
 
     run = experiment.run
-    store, artifacts = _locate(experiment.config.mlflow or LOCAL, run)
+    store, artifacts = _locate(uri, run)
     client = MlflowClient(tracking_uri=store)
     group = client.get_experiment_by_name(EXPERIMENT)
     number = group.experiment_id if group else client.create_experiment(EXPERIMENT, artifacts)
     parent = _open_parent(client, number, run)
-    _log_comparison(client, parent, experiment, comparison)
+    _log_comparison(client, parent, settings, experiment.plan_hash, comparison)
     known = _list_trials(client, number, parent)
     test = results[results["split"] == "test"].set_index(["model", "seed", "arm"])
     for key in test.index:
@@ -134,18 +146,21 @@ def _list_trials(client: "MlflowClient", number: str, parent: str) -> set[str]:
 
 
 def _log_comparison(
-    client: "MlflowClient", parent: str, experiment: Experiment, comparison: dict[str, Any]
+    client: "MlflowClient",
+    parent: str,
+    settings: dict[str, Any],
+    plan_hash: str,
+    comparison: dict[str, Any],
 ) -> None:
     from mlflow.entities import Metric, Param, RunTag
 
     now = int(1000 * time.time())
-    settings = _flatten(experiment.config.model_dump(mode="json", exclude={"out", "mlflow"}))
     known = client.get_run(parent).data.params  # a parameter cannot change; a plan may be
-    params = [Param(key, value) for key, value in settings.items() if key not in known]
+    params = [Param(key, value) for key, value in _flatten(settings).items() if key not in known]
     verdict = comparison["verdict"]
     tags = [
         RunTag("osteo_ray.verdict", verdict["verdict"]),
-        RunTag("osteo_ray.plan_hash", experiment.config.plan_hash()),
+        RunTag("osteo_ray.plan_hash", plan_hash),
         RunTag("mlflow.note.content", verdict["reason"]),
     ]
     metrics = [

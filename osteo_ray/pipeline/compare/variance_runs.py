@@ -1,4 +1,4 @@
-"""Train a base and its reruns, each of which changes one source of chance."""
+"""Train a base and its reruns, each of which changes one source of randomness."""
 
 from typing import Any
 
@@ -8,16 +8,15 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import write_json
 from osteo_ray.config.compare import VarianceConfig
 from osteo_ray.experiment.comparison import Analysis
-from osteo_ray.pipeline.compare.prepare import locate_run
-from osteo_ray.pipeline.compare.stages import (
+from osteo_ray.pipeline.compare.conclusion import (
     Finished,
-    gather_predictions,
+    describe_failures,
     keep_durations,
-    run_trials,
+    measure_results,
 )
+from osteo_ray.pipeline.compare.prepare import locate_run
+from osteo_ray.pipeline.compare.stages import run_trials
 from osteo_ray.pipeline.compare.sweeps import Failure
-from osteo_ray.statistics.predictions import encode_predictions
-from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.variance import divide_variance
 
 
@@ -27,8 +26,8 @@ def measure_variance(
     """Train the base and its reruns, and divide the variance of their results.
 
     Returns:
-        Where everything lies; per model and result (the primary metric of an arm, and the gain of
-        each arm over original) what each source makes; and the trials that are missing.
+        The run; for each model and result (the primary metric of an arm, and the gain of each arm
+        over `original`) how much variance each source contributes; and the missing trials.
 
     Raises:
         InputError: The input cannot be used; nothing was written.
@@ -42,11 +41,10 @@ def _measure(
     finished: Finished, config: VarianceConfig
 ) -> tuple[Run, list[dict[str, Any]], list[Failure]]:
     run, analysis = finished.experiment.run, Analysis.of(finished.experiment)
-    predictions = gather_predictions(finished)
-    coded = encode_predictions(predictions, analysis.classes, analysis.positive_class)
     changed = {number: config.source_of(number) for number in config.seed_numbers}
-    budget = divide_variance(compute_results(coded), config.statistics.metric, changed)
-    missing = [{**vars(failure.trial), "reason": failure.reason} for failure in finished.failures]
+    results = measure_results(finished, analysis)
+    budget = divide_variance(results, config.statistics.metric, changed)
+    missing = describe_failures(finished.failures)
     write_json(
         run.root / "variance.json",
         {"metric": config.statistics.metric, "budget": budget, "missing": missing},

@@ -1,7 +1,7 @@
-"""The actor that explains images: which classifiers, which images, what it writes."""
+"""The actor that explains slices of images: it loads classifiers, asks explainers, writes masks."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,396 +12,289 @@ import torch
 from osteo_ray.base.events import Explained
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.storage import Place
-from osteo_ray.base.tables import FAITHFULNESS, HEATMAPS, MASKS, read_rows, read_table, write_table
-from osteo_ray.data.masks import cover_area, keep_most, pack_mask
+from osteo_ray.base.tables import (
+    FAITHFULNESS,
+    HEATMAPS,
+    MASKS,
+    read_parts,
+    read_rows,
+    read_table,
+    write_table,
+)
+from osteo_ray.data.masks import pack_mask
+from osteo_ray.explain import gradcam
+from osteo_ray.explain.explainer import Explanation, LoadedClassifier, Picture, Request
 from osteo_ray.explain.faithfulness import measure_faithfulness
-from osteo_ray.explain.gradcam import compute_heatmaps
-from osteo_ray.explain.jobs import Explainable, make_record
-from osteo_ray.explain.lime import Explanation, explain_images, fill_superpixels
-from osteo_ray.explain.settings import LimeSettings
-from osteo_ray.explain.superpixels import find_superpixels
-from osteo_ray.models.classifier import Classifier, load_classifier
-from osteo_ray.models.forward import Predict, open_classifier
+from osteo_ray.explain.jobs import Explainable, ExplainJob, make_record
+from osteo_ray.models.classifier import load_classifier
+from osteo_ray.models.forward import open_classifier
 from osteo_ray.models.training import make_deterministic
 
-_STEPS = 8  # in which pixels come and go, to measure faithfulness
+_STEPS = 8  # in which pixels are added and removed to measure faithfulness
 
 
 def derive_rng(digest: str, fingerprint: str, seed: int, purpose: str) -> np.random.Generator:
-    """Return the random stream of one image.
+    """Return the random numbers for one image, which depend on these arguments alone.
 
-    It depends on nothing but the content of the image, the classifier and the seed.
+    Args:
+        digest: Of the content of the image.
+        fingerprint: Of the classifier.
+        seed: Of the explanations.
+        purpose: The kind of mask.
     """
     text = f"{digest}|{fingerprint}|{seed}|{purpose}"
     return np.random.default_rng(int(hashlib.sha256(text.encode()).hexdigest(), 16))
 
 
 @dataclass(frozen=True)
-class _Item:
-    """One image to explain.
+class _Focus:
+    """What a mask is to be about: how many pixels it keeps, for which class (None: predicted)."""
 
-    Attributes:
-        image_id: Its id.
-        digest: Of its content.
-        image: uint8, (height, width).
-    """
-
-    image_id: str
-    digest: str
-    image: np.ndarray
+    area_px: int
+    explained_class: int | None
 
 
-@dataclass
-class _Found:
-    """What explaining one image gave, of one kind of mask or more.
-
-    Attributes:
-        records: Rows of the masks table.
-        importance: Per kind of mask, (height, width); larger = more important.
-        keep_masks: Per kind of mask, bool, (height, width).
-        fill: uint8, (height, width); what stands for pixels that are removed.
-        explained_class: Number of the class.
-    """
-
-    records: list[dict[str, Any]]
-    importance: dict[str, np.ndarray]
-    keep_masks: dict[str, np.ndarray]
-    fill: np.ndarray
-    explained_class: int
-
-
-class Explainer:
-    """An actor that explains batches of images for every classifier, and keeps what it loaded.
-
-    Superpixels are found once per image and shared by all classifiers.
+class ExplainingActor:
+    """An actor that explains images for every classifier of a job, and keeps what it loaded.
 
     Args:
-        explainables: The classifiers, and which images each is to explain.
-        settings: Of LIME.
-        n_classes: Outputs of each classifier.
-        image_size: Side of the images, pixels.
-        device: Where to compute.
+        job: The classifiers, the images that each is to explain, and the explainers.
+        device: The device on which to compute.
         n_threads: CPU threads.
-        on_batch: Called after each batch that a classifier was given.
+        on_batch: Called whenever images were classified.
     """
 
     def __init__(
         self,
-        explainables: list[Explainable],
-        settings: LimeSettings,
-        n_classes: int,
-        image_size: int,
-        device: str,
-        n_threads: int,
+        job: ExplainJob,
+        *,
+        device: str = "cpu",
+        n_threads: int = 1,
         on_batch: Callable[[], None] = lambda: None,
     ) -> None:
         make_deterministic(n_threads)
-        self.explainables = explainables
-        self.settings = settings
-        self.n_classes = n_classes
-        self.image_size = image_size
+        self.job = job
         self.device = torch.device(device)
         self.n_threads = n_threads
         self.on_batch = on_batch
-        self.loaded: dict[Place, tuple[Classifier, Predict]] = {}
+        self.loaded: dict[Place, LoadedClassifier] = {}
+        self.recalled: dict[tuple[Place, str], dict[str, _Focus | ValueError]] = {}
 
     def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[Explained]:
-        """Explain slices of pixel files; write their masks, tell how many after each classifier."""
+        """Explain slices of pixel files; write the masks, and yield counts for each classifier."""
         for file, start, stop in zip(batch["file"], batch["start"], batch["stop"], strict=True):
-            items = [
-                _Item(
+            pictures = [
+                Picture(
                     row["image_id"],
                     row["digest"],
-                    np.frombuffer(row["pixels"], np.uint8).reshape(self.image_size, -1).copy(),
+                    np.frombuffer(row["pixels"], np.uint8).reshape(self.job.image_size, -1).copy(),
                 )
                 for row in read_rows(str(file), int(start), int(stop))
-                if any(row["image_id"] in one.wanted for one in self.explainables)
+                if any(row["image_id"] in one.wanted for one in self.job.explainables)
             ]
-            segments: dict[str, np.ndarray | ValueError] = {}
-            for explainable in self.explainables:
-                yield self._explain(explainable, items, segments)
+            for explainable in self.job.explainables:
+                yield self._explain(explainable, pictures)
 
-    def _explain(
+    def _explain(self, explainable: Explainable, pictures: Sequence[Picture]) -> Explained:
+        self._draw_heatmaps(explainable, pictures)
+        groups: dict[tuple[str, ...], list[Picture]] = {}
+        for picture in pictures:
+            kinds = explainable.list_missing(picture.image_id)
+            if kinds:
+                groups.setdefault(kinds, []).append(picture)
+        n_images = n_errors = n_samples = 0
+        for kinds, group in groups.items():
+            part = f"part-{hash_settings([*kinds, *(one.image_id for one in group)])}.parquet"
+            # It is there if the process that wrote it died later in this very slice.
+            if not (explainable.masks / part).exists():
+                n_samples += self._write_masks(explainable, kinds, group, part)
+            n_errors += _count_errors(explainable.masks / part, kinds[0])
+            n_images += len(group)
+        return Explained(explainable.name, n_images, n_errors, n_samples)
+
+    def _write_masks(
         self,
         explainable: Explainable,
-        items: list[_Item],
-        segments: dict[str, np.ndarray | ValueError],
-    ) -> Explained:
-        wanted = explainable.wanted - explainable.done
-        todo = [item for item in items if item.image_id in wanted]
-        part = f"part-{hash_settings([item.image_id for item in todo])}.parquet"
-        if (explainable.masks / part).exists():  # by a process that died later in this very slice
-            n_errors = _count_errors(explainable, part)
-            return Explained(explainable.name, len(todo), n_errors, 0)
-        if explainable.method == "gradcam":
-            found = self._explain_by_gradcam(explainable, todo)
-        else:
-            for item in todo:
-                if item.image_id not in segments:
-                    segments[item.image_id] = self._divide(item.image)
-            found = self._explain_by_lime(explainable, todo, segments)
-        records = [record for one in found if isinstance(one, _Found) for record in one.records]
-        n_errors = 0
-        for item, one in zip(todo, found, strict=True):
-            if isinstance(one, ValueError):
-                n_errors += 1
-                records += [
-                    make_record(explainable, item.image_id, kind, error=str(one))
-                    for kind in explainable.kinds
-                ]
-        self._draw_heatmaps(explainable, items)
-        if records:
-            # Masks last: they tell that the images are done.
-            figures = self._measure(explainable, todo, found)
-            if figures:
-                table = pa.Table.from_pylist(figures, schema=FAITHFULNESS)
-                write_table(explainable.faithfulness / part, table)
-            write_table(explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS))
-        # Those of controls are of the same samples; an image with an error has none.
-        of_method = (record for record in records if record["kind"] == explainable.method)
-        n_samples = sum(record.get("n_samples") or 0 for record in of_method)
-        return Explained(explainable.name, len(todo), n_errors, n_samples)
+        kinds: tuple[str, ...],
+        pictures: Sequence[Picture],
+        part: str,
+    ) -> int:
+        """Write a file of masks, and one of figures; return how many samples the first kind took.
 
-    def _divide(self, image: np.ndarray) -> np.ndarray | ValueError:
-        try:
-            return find_superpixels(image, self.settings)
-        except ValueError as error:
-            return error
-
-    def _explain_by_lime(
-        self,
-        explainable: Explainable,
-        items: list[_Item],
-        segments: dict[str, np.ndarray | ValueError],
-    ) -> list[_Found | ValueError]:
-        identity = (explainable.fingerprint, explainable.lime_seed)
-        found: dict[str, _Found | ValueError] = {}
-        divided: list[tuple[_Item, np.ndarray]] = []
-        for item in items:
-            pieces = segments[item.image_id]
-            if isinstance(pieces, ValueError):
-                found[item.image_id] = pieces
-            else:
-                divided.append((item, pieces))
-        targets = explainable.targets
-        explanations = explain_images(
-            self._load(explainable)[1],
-            [item.image for item, _ in divided],
-            [pieces for _, pieces in divided],
-            self.settings,
-            rngs=[derive_rng(item.digest, *identity, "lime") for item, _ in divided],
-            device=self.device,
-            targets=None if targets is None else [targets[item.image_id] for item, _ in divided],
-        )
-        for (item, pieces), explanation in zip(divided, explanations, strict=True):
-            if isinstance(explanation, ValueError):
-                found[item.image_id] = explanation
-                continue
-            found[item.image_id] = one = _Found(
-                records=[
-                    make_record(
-                        explainable,
-                        item.image_id,
-                        "lime",
-                        keep_mask=pack_mask(explanation.keep_mask),
-                        unstable=explanation.stability < self.settings.stability,
-                        **_describe(explanation),
-                    )
-                ],
-                importance={"lime": explanation.weights[pieces]},
-                keep_masks={"lime": explanation.keep_mask},
-                fill=fill_superpixels(item.image, pieces, self.settings.fill),
-                explained_class=explanation.explained_class,
-            )
-            if explainable.controls:
-                area = int(explanation.keep_mask.sum())
-                rng = derive_rng(item.digest, *identity, "random")
-                control = cover_area(pieces, area, rng)
-                _add_control(one, explainable, item, "random", control, control)
-        if explainable.controls:
-            self._add_gradcam(explainable, [item for item, _ in divided], found)
-        return [found[item.image_id] for item in items]
-
-    def _add_gradcam(
-        self,
-        explainable: Explainable,
-        items: list[_Item],
-        found: dict[str, _Found | ValueError],
-    ) -> None:
-        """Add the Grad-CAM regions of the area and class of the LIME masks."""
-        explained = [
-            (item, one) for item in items if isinstance(one := found[item.image_id], _Found)
+        The masks come last: where they are, the images count as done.
+        """
+        found = self._find_masks(explainable, kinds, pictures)
+        figures = self._measure(explainable, pictures, found)
+        if figures:
+            table = pa.Table.from_pylist(figures, schema=FAITHFULNESS)
+            write_table(explainable.faithfulness / part, table)
+        records = [
+            _describe(explainable, picture.image_id, kind, one)
+            for kind, explanations in found.items()
+            for picture, one in zip(pictures, explanations, strict=True)
         ]
-        if not explained:
-            return
-        classes = np.array([one.explained_class for _, one in explained])
-        heatmaps = self._compute_heatmaps(explainable, [item for item, _ in explained], classes)
-        for (item, one), heatmap in zip(explained, heatmaps, strict=True):
-            if isinstance(heatmap, ValueError):
-                one.records.append(
-                    make_record(explainable, item.image_id, "gradcam", error=str(heatmap))
-                )
-                continue
-            keep_mask = keep_most(heatmap, int(one.keep_masks["lime"].sum()))
-            _add_control(one, explainable, item, "gradcam", heatmap, keep_mask)
+        write_table(explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS))
+        first = [record for record in records if record["kind"] == kinds[0]]
+        return sum(record.get("n_samples") or 0 for record in first)
 
-    def _compute_heatmaps(
-        self, explainable: Explainable, items: list[_Item], classes: np.ndarray
-    ) -> list[np.ndarray | ValueError]:
-        """Return a heat map with a peak for each image, or why there is none."""
-        classifier = self._load(explainable)[0]
-        try:
-            # One by one: pixels are ranked, and a batch changes the last digits of their values.
-            maps = [
-                compute_heatmaps(classifier, self._stack([one.image]), classes[[number]])[0]
-                for number, one in enumerate(items)
+    def _find_masks(
+        self, explainable: Explainable, kinds: tuple[str, ...], pictures: Sequence[Picture]
+    ) -> dict[str, list[Explanation | ValueError]]:
+        """Return, by kind, the explanation of each image, or why there is none."""
+        found: dict[str, list[Explanation | ValueError]] = {}
+        leading = explainable.kinds[0]
+        if leading in kinds:
+            begin = [_begin(explainable, picture) for picture in pictures]
+            found[leading] = self._ask(explainable, leading, pictures, begin)
+            focuses = [
+                one
+                if isinstance(one, ValueError)
+                else _Focus(int(one.keep_mask.sum()), one.explained_class)
+                for one in found[leading]
             ]
-        except ValueError as error:
-            return [error] * len(items)
-        flat = ValueError(
-            "Expected a heat map with a peak, but no place speaks more than another for the "
-            "explained class."
-        )
-        return [one if one.max() > one.min() else flat for one in maps]
-
-    def _explain_by_gradcam(
-        self, explainable: Explainable, items: list[_Item]
-    ) -> list[_Found | ValueError]:
-        """Keep the pixels that Grad-CAM finds to speak most for the predicted class."""
-        if not items:
-            return []
-        probabilities = self._load(explainable)[1](self._stack([item.image for item in items]))
-        classes = probabilities.argmax(1).cpu().numpy()
-        heatmaps = self._compute_heatmaps(explainable, items, classes)
-        found: list[_Found | ValueError] = []
-        for number, (item, heatmap) in enumerate(zip(items, heatmaps, strict=True)):
-            if not probabilities[number].isfinite().all():
-                error = "Expected finite probabilities, but the classifier gave NaN."
-                found.append(ValueError(error))
-                continue
-            if isinstance(heatmap, ValueError):
-                found.append(heatmap)
-                continue
-            keep_mask = keep_most(heatmap, max(1, round(explainable.area * heatmap.size)))
-            record = make_record(
-                explainable,
-                item.image_id,
-                "gradcam",
-                keep_mask=pack_mask(keep_mask),
-                explained_class=int(classes[number]),
-            )
-            found.append(
-                _Found(
-                    [record],
-                    {"gradcam": heatmap},
-                    {"gradcam": keep_mask},
-                    fill=np.full_like(item.image, item.image.mean()),
-                    explained_class=int(classes[number]),
-                )
-            )
+        else:
+            stored = self._recall(explainable)
+            focuses = [stored[picture.image_id] for picture in pictures]
+        for kind in kinds:
+            if kind != leading:
+                found[kind] = self._ask(explainable, kind, pictures, focuses)
         return found
 
-    def _measure(
-        self, explainable: Explainable, items: list[_Item], found: list[_Found | ValueError]
-    ) -> list[dict[str, Any]]:
-        """Measure how faithful the explanations are to the classifier, where that is wanted."""
-        figures = []
-        for item, one in zip(items, found, strict=True):
-            if isinstance(one, ValueError) or item.image_id not in explainable.faithfulness_ids:
-                continue
-            for kind, importance in one.importance.items():
-                figure = measure_faithfulness(
-                    self._load(explainable)[1],
-                    item.image,
-                    one.fill,
-                    importance,
-                    one.keep_masks[kind],
-                    one.explained_class,
-                    n_steps=_STEPS,
-                    batch_size=self.settings.batch_size,
-                    device=self.device,
-                )
-                figures.append(
-                    {
-                        "model": explainable.model,
-                        "seed": explainable.seed,
-                        "kind": kind,
-                        "image_id": item.image_id,
-                        **asdict(figure),
-                    }
-                )
-        return figures
+    def _ask(
+        self,
+        explainable: Explainable,
+        kind: str,
+        pictures: Sequence[Picture],
+        focuses: Sequence[_Focus | ValueError],
+    ) -> list[Explanation | ValueError]:
+        """Ask an explainer about the images that have a focus; the others keep their error."""
+        identity = (explainable.fingerprint, explainable.lime_seed, kind)
+        requests = [
+            Request(
+                picture,
+                derive_rng(picture.digest, *identity),
+                focus.area_px,
+                focus.explained_class,
+            )
+            for picture, focus in zip(pictures, focuses, strict=True)
+            if isinstance(focus, _Focus)
+        ]
+        answers: Iterator[Explanation | ValueError] = iter(())
+        if requests:
+            answers = iter(self.job.explainers[kind].explain(self._load(explainable), requests))
+        return [focus if isinstance(focus, ValueError) else next(answers) for focus in focuses]
 
-    def _load(self, explainable: Explainable) -> tuple[Classifier, Predict]:
+    def _recall(self, explainable: Explainable) -> dict[str, _Focus | ValueError]:
+        """Return, by image, what the stored masks of the leading kind are about."""
+        leading = explainable.kinds[0]
+        key = (explainable.masks, leading)
+        if key not in self.recalled:
+            columns = ["image_id", "kind", "keep_mask", "explained_class", "error"]
+            rows = read_parts(explainable.masks, MASKS, columns).to_pylist()
+            self.recalled[key] = {
+                row["image_id"]: _recall_focus(row) for row in rows if row["kind"] == leading
+            }
+        return self.recalled[key]
+
+    def _measure(
+        self,
+        explainable: Explainable,
+        pictures: Sequence[Picture],
+        found: dict[str, list[Explanation | ValueError]],
+    ) -> list[dict[str, Any]]:
+        """Measure how faithful the explanations are to the classifier, for the images asked for."""
+        leader = self.job.explainers[explainable.kinds[0]]
+        return [
+            {
+                "model": explainable.model,
+                "seed": explainable.seed,
+                "kind": kind,
+                "image_id": picture.image_id,
+                **asdict(
+                    measure_faithfulness(
+                        self._load(explainable),
+                        picture.image,
+                        leader.fill(picture),
+                        one,
+                        n_steps=_STEPS,
+                        batch_size=self.job.settings.batch_size,
+                    )
+                ),
+            }
+            for kind, explanations in found.items()
+            for picture, one in zip(pictures, explanations, strict=True)
+            if isinstance(one, Explanation) and picture.image_id in explainable.faithfulness_ids
+        ]
+
+    def _load(self, explainable: Explainable) -> LoadedClassifier:
         if explainable.checkpoint not in self.loaded:
             classifier = load_classifier(
                 explainable.checkpoint,
                 explainable.model,
-                n_classes=self.n_classes,
-                image_size=self.image_size,
+                n_classes=self.job.n_classes,
+                image_size=self.job.image_size,
             ).to(self.device)
             run = open_classifier(
-                classifier, self.image_size, explainable.frozen, self.device, self.n_threads
+                classifier, self.job.image_size, explainable.frozen, self.device, self.n_threads
             )
+            # Explainers that look inside the classifier call it without `predict`.
+            classifier.register_forward_pre_hook(self._tell_batch)
 
             def predict(images: torch.Tensor) -> torch.Tensor:
                 self.on_batch()
                 return run(images)
 
-            self.loaded[explainable.checkpoint] = (classifier, predict)
+            loaded = LoadedClassifier(classifier, predict, self.device)
+            self.loaded[explainable.checkpoint] = loaded
         return self.loaded[explainable.checkpoint]
 
-    def _stack(self, images: list[np.ndarray]) -> torch.Tensor:
-        return torch.from_numpy(np.stack(images)).to(self.device)[:, None].float() / 255
+    def _tell_batch(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
+        self.on_batch()
 
-    def _draw_heatmaps(self, explainable: Explainable, items: list[_Item]) -> None:
-        chosen = [
-            item
-            for item in items
-            if item.image_id in explainable.heatmap_ids
-            and not (explainable.heatmaps / f"{item.image_id}.parquet").exists()
-        ]
-        if not chosen:
-            return
-        classifier, predict = self._load(explainable)
-        batch = self._stack([item.image for item in chosen])
-        classes = predict(batch).argmax(1).cpu().numpy()
-        try:
-            maps = compute_heatmaps(classifier, batch, classes)
-        except ValueError:  # no feature map to draw: the report does without
-            return
-        for item, heatmap in zip(chosen, np.round(maps * 255).astype(np.uint8), strict=True):
-            values = (explainable.model, explainable.seed, item.image_id, heatmap.tobytes())
+    def _draw_heatmaps(self, explainable: Explainable, pictures: Sequence[Picture]) -> None:
+        for picture in pictures:
+            path = explainable.heatmaps / f"{picture.image_id}.parquet"
+            if picture.image_id not in explainable.heatmap_ids or path.exists():
+                continue
+            loaded = self._load(explainable)
+            try:
+                explained = np.array([loaded.predict_class(picture.image)])
+                batch = loaded.to_batch(picture.image)
+                (heatmap,) = gradcam.compute_heatmaps(loaded.module, batch, explained)
+            except ValueError:  # there is no heat map; the report does without
+                continue
+            content = np.round(heatmap * 255).astype(np.uint8).tobytes()
+            values = (explainable.model, explainable.seed, picture.image_id, content)
             record = dict(zip(HEATMAPS.names, values, strict=True))
-            table = pa.Table.from_pylist([record], schema=HEATMAPS)
-            write_table(explainable.heatmaps / f"{item.image_id}.parquet", table)
+            write_table(path, pa.Table.from_pylist([record], schema=HEATMAPS))
 
 
-def _count_errors(explainable: Explainable, part: str) -> int:
-    rows = read_table(explainable.masks / part, ["kind", "error"]).to_pylist()
-    return sum(row["kind"] == explainable.method and row["error"] is not None for row in rows)
+def _begin(explainable: Explainable, picture: Picture) -> _Focus:
+    """Return what the leading mask of an image is to be about."""
+    area_px = max(1, round(explainable.area * picture.image.size))
+    targets = explainable.targets
+    return _Focus(area_px, None if targets is None else targets[picture.image_id])
 
 
-def _describe(explanation: Explanation) -> dict[str, Any]:
-    return {
-        "weights": explanation.weights.tolist(),
-        "explained_class": explanation.explained_class,
-        "n_samples": explanation.n_samples,
-        "local_fit": explanation.local_fit,
-        "stability": explanation.stability,
-    }
+def _recall_focus(row: dict[str, Any]) -> _Focus | ValueError:
+    if row["error"] is not None:
+        return ValueError(row["error"])
+    area_px = int(np.bitwise_count(np.frombuffer(row["keep_mask"], np.uint8)).sum())
+    return _Focus(area_px, row["explained_class"])
 
 
-def _add_control(
-    found: _Found,
-    explainable: Explainable,
-    item: _Item,
-    kind: str,
-    importance: np.ndarray,
-    keep_mask: np.ndarray,
-) -> None:
-    found.records.append(
-        make_record(explainable, item.image_id, kind, keep_mask=pack_mask(keep_mask))
-    )
-    found.importance[kind] = importance
-    found.keep_masks[kind] = keep_mask
+def _describe(
+    explainable: Explainable, image_id: str, kind: str, found: Explanation | ValueError
+) -> dict[str, Any]:
+    """Make the row of a mask; the class stands in the row of the leading mask only."""
+    if isinstance(found, ValueError):
+        return make_record(explainable, image_id, kind, error=str(found))
+    figures = dict(found.figures)
+    if kind == explainable.kinds[0]:
+        figures["explained_class"] = found.explained_class
+    return make_record(explainable, image_id, kind, pack_mask(found.keep_mask), **figures)
+
+
+def _count_errors(part: Place, kind: str) -> int:
+    rows = read_table(part, ["kind", "error"]).to_pylist()
+    return sum(row["kind"] == kind and row["error"] is not None for row in rows)

@@ -4,13 +4,13 @@ import ray
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.storage import Place
-from osteo_ray.explain.settings import ExplainMethod
+from osteo_ray.explain.explainer import Explainer
 
 
 @ray.remote(num_cpus=1)
-def check_checkpoint(path: Place, method: ExplainMethod) -> list[str]:
-    """Load a checkpoint, where workers will; return what is wrong with it."""
-    # Imported here: PyTorch takes seconds to import, and the driver does without it.
+def check_checkpoint(path: Place, explainer: Explainer) -> list[str]:
+    """Load a checkpoint as the workers will; return what is wrong with it."""
+    # Imported here: PyTorch takes seconds to import, and the driver does not need it.
     from osteo_ray.models.checkpoint import describe_checkpoint
     from osteo_ray.models.classifier import load_classifier
 
@@ -21,19 +21,11 @@ def check_checkpoint(path: Place, method: ExplainMethod) -> list[str]:
         )
     except InputError as error:
         return [str(error)]
-    if method == "lime":
-        return []
-    import numpy as np
-    import torch
-
-    from osteo_ray.explain.gradcam import compute_heatmaps
-
-    blank = torch.zeros(1, 1, found.image_size, found.image_size)
     try:
-        compute_heatmaps(classifier, blank, np.zeros(1, int))
+        explainer.check_classifier(classifier, found.image_size)
     except ValueError as error:
         return [
-            f"Expected a classifier that Grad-CAM can explain, but `{found.model}` in {path} "
-            f"yields no feature map ({error}). Use --method lime."
+            f"Expected a classifier that `{explainer.name}` can explain, but `{found.model}` in "
+            f"{path} cannot be explained so: {error} Use --method lime."
         ]
     return []

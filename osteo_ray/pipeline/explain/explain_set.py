@@ -1,98 +1,102 @@
 """The job of explaining a set of images with one trained classifier, without a comparison."""
 
 from osteo_ray.base.errors import IncompleteError
-from osteo_ray.base.events import Explained
 from osteo_ray.base.lock import hold
 from osteo_ray.base.progress import Clock, JobProgress, Stage
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, read_table, write_json
 from osteo_ray.cluster.connection import confirm, connect, plan_resources
 from osteo_ray.cluster.observer import Observer
-from osteo_ray.cluster.placement import Layout
 from osteo_ray.cluster.settings import ResourceSettings
-from osteo_ray.cluster.watchdog import watch
 from osteo_ray.config.explain import ExplainConfig
-from osteo_ray.explain.jobs import Explainable, Summary, read_done, summarize
+from osteo_ray.explain.jobs import (
+    Explainable,
+    ExplanationSummary,
+    find_done,
+    list_kinds,
+    plan_job,
+    read_done,
+    summarize_explanations,
+)
+from osteo_ray.explain.registry import find_explainer
 from osteo_ray.pipeline.explain.checkpoint_check import check_checkpoint
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
-from osteo_ray.pipeline.explain.prepare_set import (
-    Subject,
-    create_set,
-    find_subject,
-    list_source,
-    locate_set,
-)
+from osteo_ray.pipeline.explain.prepare_set import Subject, create_set, find_subject, locate_set
+from osteo_ray.pipeline.output import list_source
+from osteo_ray.pipeline.site import READ, Site, follow_reading
 
 EXPLAIN = "explain"
 
 
-def explain_set(config: ExplainConfig, progress: JobProgress) -> tuple[Run, Summary]:
-    """Explain a set of images, or what an earlier try left of it.
+def explain_set(config: ExplainConfig, progress: JobProgress) -> tuple[Run, ExplanationSummary]:
+    """Explain a set of images, or resume explaining it.
 
     Args:
-        config: What to explain, with which classifier, how.
-        progress: Where to say how far it is.
+        config: What to explain, with which classifier, and how.
+        progress: Where to show progress.
 
     Returns:
-        Where everything lies, and what it came to.
+        The output directory, and a summary of what it holds.
 
     Raises:
         InputError: The input cannot be used, or another process works on the set; nothing was
             written.
         IncompleteError: Some images were not explained.
     """
-    subject = find_subject(config)
+    subject = find_subject(config.checkpoint)
     with hold(locate_set(config, subject).root, progress.say):
         return _explain_set(config, subject, progress)
 
 
 def _explain_set(
     config: ExplainConfig, subject: Subject, progress: JobProgress
-) -> tuple[Run, Summary]:
+) -> tuple[Run, ExplanationSummary]:
     run = locate_set(config, subject)
-    source = list_source(config, run)
+    source = list_source(config.data, config.phantom, run, labels_needed=False)
+    if run.config.exists() and not _list_missing(run, config):
+        return run, summarize_explanations(run, config.method)
+    resources = ResourceSettings(**config.resources.model_dump())
     clock = Clock()
-    if run.config.exists() and not _list_missing(run):
-        return run, summarize(run, config.method)
     progress.say("start Ray")
     with connect():
         clock.lap("start Ray")
-        resources = ResourceSettings(**config.resources.model_dump())
-        plan = plan_resources(resources, progress.say)
+        layout = plan_resources(resources, progress.say)
         if not run.config.exists():
-            check = check_checkpoint.remote(subject.path, config.method)
-            with (
-                progress.following() as report,
-                watch("read images", resources.stall_timeout) as beat,
-            ):
-                told = beat.with_reports(report)
-                create_set(run, config, subject, source, lambda: confirm(check), report=told)
-            clock.lap("read images")
-        n_new = len(_list_missing(run))
-        _explain(run, config, subject, plan, progress)
-        clock.lap(EXPLAIN)
+            explainer = find_explainer(config.method)(config.lime)
+            check = check_checkpoint.remote(subject.path, explainer)
+            with follow_reading(progress, resources.stall_timeout) as report:
+                create_set(
+                    run,
+                    config,
+                    subject,
+                    source,
+                    layout,
+                    confirm=lambda: confirm(check),
+                    report=report,
+                )
+            clock.lap(READ)
+        n_new = len(_list_missing(run, config))
+        _explain(run, config, subject, Site(layout, resources, progress, clock, Observer(run.logs)))
     environment = {**read_json(run.environment), "durations_s": clock.durations_s}
     write_json(run.environment, environment)
-    missing = _list_missing(run)
+    missing = _list_missing(run, config)
     if missing:
         raise IncompleteError(
-            f"{len(missing)} images have no explanation; the same command tries them again."
+            f"{len(missing)} images have no explanation. Run the same command again to retry them."
         )
-    return run, summarize(run, config.method, n_new, clock.durations_s[EXPLAIN])
+    return run, summarize_explanations(run, config.method, n_new, clock.durations_s[EXPLAIN])
 
 
-def _list_missing(run: Run) -> frozenset[str]:
-    return _list_ids(run) - read_done(run.masks)
+def _list_missing(run: Run, config: ExplainConfig) -> frozenset[str]:
+    return _list_ids(run) - find_done(read_done(run.masks), list_kinds(config.method))
 
 
 def _list_ids(run: Run) -> frozenset[str]:
     return frozenset(read_table(run.images, ["image_id"])["image_id"].to_pylist())
 
 
-def _explain(
-    run: Run, config: ExplainConfig, subject: Subject, plan: Layout, progress: JobProgress
-) -> None:
-    ids, done = _list_ids(run), read_done(run.masks)
+def _explain(run: Run, config: ExplainConfig, subject: Subject, site: Site) -> None:
+    ids = _list_ids(run)
     explainable = Explainable(
         model=subject.checkpoint.model,
         seed=config.seed,
@@ -105,33 +109,29 @@ def _explain(
         faithfulness_ids=ids,
         heatmaps=run.heatmaps,
         wanted=ids,
-        done=done,
-        method=config.method,
+        done=read_done(run.masks),
+        kinds=list_kinds(config.method),
         area=config.area,
-        controls=config.method == "lime",
     )
-    progress.say(
-        f"{len(ids)} images; {plan.explainers} explaining actors at a time ({plan.explainer} each)"
+    layout, slot = site.layout, site.layout.slot
+    site.progress.say(
+        f"{len(ids)} images; {layout.explainers} explaining actors at a time "
+        f"({layout.explainer} each)"
     )
-    stage = Stage(EXPLAIN, "images", len(ids), 1.0, len(done))
-    observer = Observer(run.logs)
-
-    def tell(part: Explained) -> None:
-        progress.advance(EXPLAIN, part.n_images)
-        observer.explained(part)
-
+    stage = Stage(EXPLAIN, "images", len(ids), 1.0, len(ids - explainable.pending))
     with (
-        observer.job(command="explain", slots=plan.slots, cpus=plan.slot.cpus, gpus=plan.slot.gpus),
-        progress.showing([stage]),
-        progress.stage(EXPLAIN),
-        observer.stage(EXPLAIN),
+        site.observer.job(command="explain", slots=layout.slots, cpus=slot.cpus, gpus=slot.gpus),
+        site.progress.showing([stage]),
+        site.stage(EXPLAIN) as listener,
     ):
         explain_images(
             run.pixels,
-            [explainable],
-            config.lime,
-            n_classes=len(subject.checkpoint.classes),
-            image_size=subject.checkpoint.image_size,
-            pool=Pool(plan.explainer, plan.explainers, config.resources.stall_timeout),
-            on_explained=tell,
+            plan_job(
+                [explainable],
+                config.lime,
+                n_classes=len(subject.checkpoint.classes),
+                image_size=subject.checkpoint.image_size,
+            ),
+            pool=Pool(layout.explainer, layout.explainers, site.resources.stall_timeout),
+            on_explained=listener.explained,
         )

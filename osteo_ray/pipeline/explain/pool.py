@@ -1,4 +1,4 @@
-"""Explain a whole data set on a pool of actors, by Ray Data."""
+"""Explain a whole data set on a pool of actors, with Ray Data."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -19,24 +19,23 @@ from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import MASKS, count_rows, list_parts, read_table, write_table
 from osteo_ray.cluster.connection import allow_lost_blocks, name_worker
 from osteo_ray.cluster.placement import Slot
-from osteo_ray.cluster.watchdog import watch
-from osteo_ray.explain.jobs import Explainable, Slice, make_record, read_done
-from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.cluster.watchdog import Beat, watch
+from osteo_ray.explain.jobs import Explainable, ExplainJob, Slice, make_record, read_done
 
-_TRIES = 3  # of a slice whose process dies, and then of each image of it alone
-_MOST_LOST = 16  # slices, and then images; above that it is not the images
-_SLICE = 16  # images, at the default settings and size of LIME
+_TRIES = 3  # for a slice whose process dies, and then for each of its images alone
+_MOST_LOST = 16  # slices, and then images; if more are lost, the images are not the reason
+_SLICE = 16  # images, for LIME's default number of samples and images of 224 px
 _COST_OF_SLICE = _SLICE * 1000 * 224**2  # samples × pixels
 
 
 @dataclass(frozen=True)
 class Pool:
-    """How a pool of explaining actors is made.
+    """How to set up a pool of explaining actors.
 
     Attributes:
-        slot: CPUs and GPUs of an actor.
-        n_actors: Actors to begin with; more start where nodes are added.
-        stall_timeout_s: Longest time without a single forward pass, seconds.
+        slot: The CPUs and GPUs of each actor.
+        n_actors: How many actors to start with; more start when nodes are added.
+        stall_timeout_s: The longest time without a single forward pass, in seconds.
     """
 
     slot: Slot
@@ -45,26 +44,26 @@ class Pool:
 
 
 class _PoolWorker:
-    """An `Explainer` in a process of the pool; PyTorch is imported there, not in the driver."""
+    """An actor in a process of the pool; PyTorch is imported there, not in the driver."""
 
-    def __init__(self, *arguments: Any) -> None:
-        from osteo_ray.pipeline.explain.actor import Explainer
+    def __init__(self, job: ExplainJob, slot: Slot, beat: Beat) -> None:
+        from osteo_ray.pipeline.explain.actor import ExplainingActor
 
-        self.explainer = Explainer(*arguments)
+        self.actor = ExplainingActor(job, device=slot.device, n_threads=slot.cpus, on_batch=beat)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         began = time.monotonic()
         try:
-            for found in self.explainer(batch):
+            for found in self.actor(batch):
                 seconds = time.monotonic() - began
                 yield _pack(replace(found, seconds=seconds, worker=name_worker()))
                 began += seconds
-        except Exception as error:  # told, where a lost block would look like a dead process
+        except Exception as error:  # reported, as a lost block would look like a process that died
             yield _pack(Explained("", 0, 0, 0), failure=f"{type(error).__name__}: {error}")
 
 
 def _pack(found: Explained, failure: str = "") -> dict[str, np.ndarray]:
-    """Make a batch of one row, which `_unpack` reads."""
+    """Make a batch of one row; `_unpack` reads it."""
     return {name: np.array([value]) for name, value in {**vars(found), "failure": failure}.items()}
 
 
@@ -80,56 +79,49 @@ def _unpack(row: dict[str, Any]) -> Explained:
 
 
 def explain_images(
-    pixels: Place,
-    explainables: list[Explainable],
-    settings: LimeSettings,
-    *,
-    n_classes: int,
-    image_size: int,
-    pool: Pool,
-    on_explained: Callable[[Explained], None],
+    pixels: Place, job: ExplainJob, *, pool: Pool, on_explained: Callable[[Explained], None]
 ) -> None:
-    """Explain images with every classifier, on a pool of actors.
+    """Explain images with every classifier of a job, on a pool of actors.
 
-    What is stored already (`Explainable.done`) is not computed again. Where the process of an actor
-    dies, Ray starts it again and hands its slice to whoever is free. An image whose process dies
-    again and again, also when it is alone, gets a row with an error, and the others go on.
+    Masks that are stored already (`Explainable.done`) are not computed again. If the process of an
+    actor dies, Ray restarts it and hands its slice to a free actor. If an image keeps killing its
+    process, even when it is explained alone, its row gets an error and the other images go on.
 
     Args:
-        pixels: Directory of the pixel files.
-        explainables: The classifiers, and which images each is to explain.
-        settings: Of LIME.
-        n_classes: Outputs of each classifier.
-        image_size: Side of the images, pixels.
-        pool: Of actors.
+        pixels: The directory of the pixel files.
+        job: The classifiers, and the masks that are wanted from each.
+        pool: How to set up the actors.
         on_explained: Called with the images that a worker has explained with one classifier.
 
     Raises:
-        IncompleteError: An actor failed, so many processes died that it cannot be single images, or
-            nothing was computed for too long.
+        IncompleteError: An actor failed; so many processes died that single images cannot be the
+            reason; or nothing was computed for too long.
     """
-    n_images = len(frozenset().union(*(one.wanted for one in explainables)))
-    most = max(1, _COST_OF_SLICE // (settings.samples * image_size**2))
+    n_images = len(frozenset().union(*(one.wanted for one in job.explainables)))
+    most = max(1, _COST_OF_SLICE // (job.settings.samples * job.image_size**2))
     size = max(1, min(_SLICE, most, n_images // (4 * pool.n_actors)))
     with watch("explaining", pool.stall_timeout_s) as beat:
-
-        def run(slices: list[Slice], explainables: list[Explainable], *, alone: bool) -> int:
-            given = (explainables, settings, n_classes, image_size)
-            arguments = (*given, pool.slot.device, pool.slot.cpus, beat)
-            return _run_pool(slices, arguments, pool, on_explained, alone=alone)
-
+        runner = _Runner(pool, beat, on_explained)
         slices = _cut(pixels, size)
-        n_explained = run(slices, explainables, alone=False)
-        if n_explained >= sum(len(one.wanted - one.done) for one in explainables):
+        n_explained = runner.run(slices, job, alone=False)
+        if n_explained >= sum(len(one.pending) for one in job.explainables):
             return
-        explainables = [replace(one, done=read_done(one.masks)) for one in explainables]
-        lost = [one for _, one in _find_lost(slices, explainables)]
-        run(lost, explainables, alone=True)
-        explainables = [replace(one, done=read_done(one.masks)) for one in explainables]
-        still_lost = frozenset(image_id for image_id, _ in _find_lost(lost, explainables))
-        for explainable in explainables:
+        job = _read_progress(job)
+        lost = [one for _, one in _find_lost(slices, job)]
+        runner.run(lost, job, alone=True)
+        job = _read_progress(job)
+        still_lost = frozenset(image_id for image_id, _ in _find_lost(lost, job))
+        for explainable in job.explainables:
             n_lost = _quarantine(explainable, still_lost)
             on_explained(Explained(explainable.name, n_lost, n_lost, 0))
+
+
+def _read_progress(job: ExplainJob) -> ExplainJob:
+    """Return the job with what its directories hold by now."""
+    return replace(
+        job,
+        explainables=tuple(replace(one, done=read_done(one.masks)) for one in job.explainables),
+    )
 
 
 def _cut(pixels: Place, size: int) -> list[Slice]:
@@ -141,64 +133,71 @@ def _cut(pixels: Place, size: int) -> list[Slice]:
     return slices
 
 
-def _run_pool(
-    slices: list[Slice],
-    arguments: tuple[Any, ...],
-    pool: Pool,
-    on_explained: Callable[[Explained], None],
-    *,
-    alone: bool,
-) -> int:
-    """Explain slices; return the number of (image, classifier) pairs that were."""
-    if not slices:
-        return 0
-    n_explained = 0
-    with _flush_every_row(), allow_lost_blocks(_MOST_LOST):
-        # The slices are in memory already, so the pool needs no other task beside it, which could
-        # wait for ever on a cluster whose CPUs the actors hold.
-        dataset = ray.data.from_items(
-            [vars(one) for one in slices], override_num_blocks=len(slices)
-        ).map_batches(
-            _PoolWorker,
-            fn_constructor_args=arguments,
-            batch_size=1,
-            # Nodes may come and go: the pool grows where there is room; and where a node was lost,
-            # Ray Data lets go of the actors that are idle at the end, so that one which waits for
-            # their place gets its turn.
-            compute=ray.data.ActorPoolStrategy(
-                min_size=min(pool.n_actors, len(slices)),
-                max_size=len(slices),
-                # One that waits at an actor makes the pool grow where there is room; but it would
-                # go down with an image that is tried alone.
-                max_tasks_in_flight_per_actor=1 if alone else 2,
-            ),
-            num_cpus=pool.slot.cpus,
-            num_gpus=pool.slot.gpus or None,
-            max_restarts=-1,  # bounded by the tries of each slice
-            max_task_retries=_TRIES - 1,
-        )
-        try:
-            for row in dataset.iter_rows():
-                if row["failure"]:
-                    raise IncompleteError(
-                        f"An explaining actor failed: {row['failure']}. What finished is kept; the "
-                        "same command goes on from there."
-                    )
-                found = _unpack(row)
-                n_explained += found.n_images
-                on_explained(found)
-        except (RayError, ExecutionTimeoutError) as error:
-            raise IncompleteError(
-                f"Explaining was given up: actors do not start, or more than {_MOST_LOST} slices "
-                "lost their process again and again, which single images do not explain. If memory "
-                f"is short, raise --resources.cpus-per-worker. The last error: {error}"
-            ) from error
-    return n_explained
+@dataclass(frozen=True)
+class _Runner:
+    """Runs slices on a pool.
+
+    Attributes:
+        pool: How to set up the actors.
+        beat: Called by actors whenever they compute.
+        on_explained: Called with the images that a worker has explained with one classifier.
+    """
+
+    pool: Pool
+    beat: Beat
+    on_explained: Callable[[Explained], None]
+
+    def run(self, slices: list[Slice], job: ExplainJob, *, alone: bool) -> int:
+        """Explain slices; return how many pairs of image and classifier were explained."""
+        pool = self.pool
+        if not slices:
+            return 0
+        n_explained = 0
+        with _flush_every_row(), allow_lost_blocks(_MOST_LOST):
+            # The slices are in memory already, so the pool needs no reading task, which could wait
+            # forever on a cluster whose CPUs the actors hold.
+            dataset = ray.data.from_items(
+                [vars(one) for one in slices], override_num_blocks=len(slices)
+            ).map_batches(
+                _PoolWorker,
+                fn_constructor_args=(job, pool.slot, self.beat),
+                batch_size=1,
+                # Nodes may come and go: the pool grows where there is room. If a node is lost, Ray
+                # Data releases actors that are idle at the end, which makes room for waiting ones.
+                compute=ray.data.ActorPoolStrategy(
+                    min_size=min(pool.n_actors, len(slices)),
+                    max_size=len(slices),
+                    # A task that waits at an actor makes the pool grow where there is room; but
+                    # when images are tried alone, it would be lost with the image before it.
+                    max_tasks_in_flight_per_actor=1 if alone else 2,
+                ),
+                num_cpus=pool.slot.cpus,
+                num_gpus=pool.slot.gpus or None,
+                max_restarts=-1,  # the tries of each slice are the limit
+                max_task_retries=_TRIES - 1,
+            )
+            try:
+                for row in dataset.iter_rows():
+                    if row["failure"]:
+                        raise IncompleteError(
+                            f"An explaining actor failed: {row['failure']}. Finished masks are "
+                            "kept; run the same command again to resume."
+                        )
+                    found = _unpack(row)
+                    n_explained += found.n_images
+                    self.on_explained(found)
+            except (RayError, ExecutionTimeoutError) as error:
+                raise IncompleteError(
+                    f"Explaining stopped: actors do not start, or more than {_MOST_LOST} slices "
+                    "lost their process repeatedly, which single images cannot cause. If memory is "
+                    f"short, raise --resources.cpus-per-worker. The last error: {error}"
+                ) from error
+        return n_explained
 
 
-def _find_lost(slices: list[Slice], explainables: list[Explainable]) -> list[tuple[str, Slice]]:
-    """Return each image of which a mask is missing, and a slice of that image alone."""
-    missing = frozenset().union(*(one.wanted - one.done for one in explainables))
+def _find_lost(slices: list[Slice], job: ExplainJob) -> list[tuple[str, Slice]]:
+    """Return each image that lacks a mask, and a slice of that image alone."""
+    missing = frozenset().union(*(one.pending for one in job.explainables))
     lost = []
     for one in slices:
         ids = read_table(locate(one.file), ["image_id"])["image_id"].to_pylist()
@@ -211,23 +210,24 @@ def _find_lost(slices: list[Slice], explainables: list[Explainable]) -> list[tup
 
 
 def _quarantine(explainable: Explainable, image_ids: frozenset[str]) -> int:
-    """Store why images have no mask, and return how many; their arms show them whole."""
-    lost = sorted(image_ids & explainable.wanted - explainable.done)
+    """Store why images have no mask, and return how many; masked arms show them whole."""
+    lost = sorted(image_ids & explainable.pending)
     error = f"The process that explained this image alone died {_TRIES} times."
     records = [
         make_record(explainable, image_id, kind, error=error)
         for image_id in lost
-        for kind in explainable.kinds
+        for kind in explainable.list_missing(image_id)
     ]
     if records:
-        part = f"part-{hash_settings(['quarantine', *lost])}.parquet"
+        rows = [f"{record['kind']} {record['image_id']}" for record in records]
+        part = f"part-{hash_settings(['quarantine', *rows])}.parquet"
         write_table(explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS))
     return len(lost)
 
 
 @contextmanager
 def _flush_every_row() -> Iterator[None]:
-    """Have Ray Data hand each small row on at once, so that progress is seen as it is made."""
+    """Have Ray Data pass each small row on at once, so that progress shows immediately."""
     context = ray.data.DataContext.get_current()
     before = context.target_max_block_size
     context.target_max_block_size = 1

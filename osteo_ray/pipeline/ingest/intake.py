@@ -1,4 +1,4 @@
-"""Read a source, or phantoms drawn for the purpose, into a directory that is being made."""
+"""Read a source, or phantoms drawn for the purpose, into a run that is being made."""
 
 import shutil
 import tempfile
@@ -6,22 +6,38 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from osteo_ray.base.errors import InputError
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.progress import Report
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, write_whole
+from osteo_ray.base.tables import read_json
 from osteo_ray.data.phantoms.sets import write_phantoms
 from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.data.sources.opening import open_source
 from osteo_ray.pipeline.ingest.reading import Ingest, ingest_images
+
+
+def check_unchanged(source: Source, run: Run) -> None:
+    """Refuse a source that has changed since a run began; a run that has not begun accepts any.
+
+    Raises:
+        InputError: Names, labels or sizes have changed.
+    """
+    if not run.config.exists():
+        return
+    if read_json(run.environment)["source_fingerprint"] != source.fingerprint:
+        raise InputError(
+            f"Expected the files of {source.uri} to be those that the run {run.root} began with, "
+            "but names, labels or sizes have changed. Choose another --out."
+        )
 
 
 @contextmanager
 def take_in(
     draft: Run,
-    source: Source | None,
-    phantom: PhantomSettings,
+    source: Source | PhantomSettings,
     *,
     image_size: int,
     max_reject_share: float,
@@ -29,27 +45,26 @@ def take_in(
     keep_pixels: bool = True,
     report: Report,
 ) -> Iterator[tuple[Ingest, str]]:
-    """Read images; give what was found and a fingerprint of the source.
+    """Read images into a run; give what was found and a fingerprint of the source.
 
-    What reading leaves beside the pixels (thumbnails, for instance) is there in the block only.
+    Whatever reading leaves beside the pixels, such as thumbnails, exists within the block only.
 
     Args:
-        draft: Where pixels go, and phantoms.
-        source: Of the images, or None where phantoms are to be drawn.
-        phantom: How.
-        image_size: Side to which images are resized, pixels.
-        max_reject_share: Share of unreadable images above which reading ends.
+        draft: The run that pixels, and phantoms, are written to.
+        source: The images, or the settings of phantoms to draw.
+        image_size: Side of the square that images are resized to, in pixels.
+        max_reject_share: Largest share of images that may be refused, in [0, 1].
         labels_needed: Whether each image must have a label.
-        keep_pixels: Whether pixels are written at all.
-        report: Told how far it is.
+        keep_pixels: Whether to write pixels at all.
+        report: Told of progress.
 
     Raises:
         InputError: The images cannot be used.
     """
     fingerprint = PHANTOM
-    if source is None:
+    if isinstance(source, PhantomSettings):
         with write_whole(draft.phantom, last="truth.csv") as unfinished:
-            write_phantoms(unfinished, **phantom.model_dump())
+            write_phantoms(unfinished, source)
         source = open_source(str(draft.phantom / "images"), labels_needed=labels_needed)
     else:
         fingerprint = source.fingerprint
@@ -70,7 +85,7 @@ def take_in(
 
 @contextmanager
 def _make_scratch(root: Place) -> Iterator[Path]:
-    """Give a folder in the run, which all workers see, or else one of this machine."""
+    """Give a folder in the run, which all workers can read, or else one of this machine."""
     if isinstance(root, Path):
         yield root / "scratch"
         shutil.rmtree(root / "scratch")

@@ -1,4 +1,4 @@
-"""Hold the artifacts of a rerun against those of the run: what is read, and from where."""
+"""Compare the artifacts of a rerun with those of the stored run."""
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -9,10 +9,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_table
 from osteo_ray.config.reproduce import ToleranceSettings
 from osteo_ray.experiment.comparison import Analysis
-from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
-from osteo_ray.pipeline.compare.mask_jobs import Explanations, list_explanations
-from osteo_ray.pipeline.compare.stages import Finished, conclude, gather_predictions
-from osteo_ray.pipeline.reproduce.differences import (
+from osteo_ray.experiment.reproduction.differences import (
     compare_effects,
     compare_images,
     compare_masks,
@@ -20,7 +17,10 @@ from osteo_ray.pipeline.reproduce.differences import (
     compare_predictions,
     compare_verdicts,
 )
-from osteo_ray.pipeline.reproduce.drift import Compared, Drift, summarize
+from osteo_ray.experiment.reproduction.drift import Compared, Drift, summarize_drift
+from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
+from osteo_ray.pipeline.compare.conclusion import Finished, conclude, measure_results
+from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.reproduce.stored import (
     StoredRun,
     find_masks,
@@ -31,24 +31,22 @@ from osteo_ray.pipeline.reproduce.stored import (
     read_masks,
     read_trial,
 )
-from osteo_ray.statistics.predictions import encode_predictions
-from osteo_ray.statistics.results_table import compute_results
 
 IMAGES, PREDICTIONS, MASKS, METRICS = "images", "predictions", "masks", "metrics"
 EFFECTS, VERDICTS = "effects", "verdicts"
 KINDS = (IMAGES, PREDICTIONS, MASKS, METRICS, EFFECTS, VERDICTS)
-"""What is compared, in the order in which one follows from the other."""
+"""What is compared, in the order in which each follows from the one before."""
 
 
 def compare_sources(stored: StoredRun, present: Run) -> Drift:
-    """Compare the images of a run with what was read of the same source now."""
+    """Compare the images of a run with those that its source holds now."""
     before, after = read_image_tables(stored.run), read_image_tables(present)
     compared = compare_images(before[0], after[0], before[1], after[1])
     ours, theirs = hash_pixels(stored.run), hash_pixels(present)
     unlike = sum(ours[name] != theirs[name] for name in ours.keys() & theirs.keys())
-    beyond = (f"{unlike} images are resized otherwise",) if unlike else ()
+    beyond = (f"{unlike} images are resized differently",) if unlike else ()
     compared.append(Compared("pixels at the size of the run", not unlike, beyond))
-    return summarize(IMAGES, compared, equal_expected=True)
+    return summarize_drift(IMAGES, compared, equal_expected=True)
 
 
 def compare_runs(
@@ -64,19 +62,18 @@ def compare_runs(
     Args:
         stored: The run.
         finished: The rerun; its tables of predictions and results are written on the way.
-        only: The arms that were rerun; None for the whole run, whose effects and verdicts are
-            compared, too.
-        tolerances: How far things may be off.
-        equal_expected: Whether they may not be off at all.
+        only: The trials that were rerun; None for the whole run, whose effects and verdicts are
+            then compared, too.
+        tolerances: How far the results may be off.
+        equal_expected: Whether anything but equal bits counts as drift.
     """
     experiment = finished.experiment
-    trials = [trial for part in plan_trials(experiment, only) for trial in part]
-    explanations = list_explanations(experiment, plan_trials(experiment, only)[1])
+    first, second = plan_trials(experiment, only)
     planned = stored.trials if only is None else only
     most = stored.config.statistics.margin if tolerances.metric is None else tolerances.metric
     found = {
-        PREDICTIONS: _compare_trials(stored, finished, trials, planned, tolerances),
-        MASKS: list(_compare_explanations(stored, experiment, explanations, tolerances)),
+        PREDICTIONS: _compare_trials(stored, finished, [*first, *second], planned, tolerances),
+        MASKS: list(_compare_explanations(stored, experiment, second, tolerances)),
     }
     if only is None and not finished.failures:
         _, comparison = conclude(finished)
@@ -87,7 +84,7 @@ def compare_runs(
     if any(experiment.is_done(trial) for trial in planned):
         found[METRICS] = _compare_results(stored, finished, most)
     return [
-        summarize(kind, found[kind], equal_expected=equal_expected)
+        summarize_drift(kind, found[kind], equal_expected=equal_expected)
         for kind in KINDS
         if found.get(kind)
     ]
@@ -108,12 +105,14 @@ def _compare_trials(
     for trial in dict.fromkeys([*trials, *planned]):
         name, path = str(trial), find_trial(old, trial)
         if trial.seed not in experiment.splits or trial not in trials:
-            compared.append(Compared(name, False, ("a look ended the rerun before it",)))
+            compared.append(Compared(name, False, ("a look ended the rerun before this training",)))
         elif not experiment.is_done(trial):
             why = f"its rerun failed: {reasons.get(trial, 'for an unknown reason')}"
             compared.append(Compared(name, False, missing=why))
         elif path is None:
-            compared.append(Compared(name, False, missing="the run does not hold it, or twice"))
+            compared.append(
+                Compared(name, False, missing="the run does not hold it, or holds it twice")
+            )
         else:
             rerun = read_trial(experiment.path_of(trial))
             was = read_trial(path)
@@ -131,12 +130,11 @@ def _compare_trials(
 def _compare_explanations(
     stored: StoredRun,
     experiment: Experiment,
-    explanations: Sequence[Explanations],
+    trials: Sequence[Trial],
     tolerances: ToleranceSettings,
 ) -> Iterator[Compared]:
     old = replace(experiment, run=stored.run)
-    for one in explanations:
-        job = one.job
+    for job, explainable in list_explanations(experiment, trials).items():
         teacher = f"{job.teacher}{', true class' if job.target == 'true' else ''}"
         path = find_masks(old, job)
         rerun = read_masks(experiment.masks_of(job))
@@ -144,12 +142,14 @@ def _compare_explanations(
             yield Compared(teacher, False, missing="its classifier was not trained")
             continue
         if path is None:
-            yield Compared(teacher, False, missing="the run does not hold its masks, or twice")
+            yield Compared(
+                teacher, False, missing="the run does not hold its masks, or holds them twice"
+            )
             continue
         was = read_masks(path)
         stability = pc.mean(was["stability"]).as_py()  # None where LIME explained no image
         least = tolerances.overlap if tolerances.overlap is not None else stability or 0.0
-        for kind in one.explainable.kinds:
+        for kind in explainable.kinds:
             before, after = (table.filter(pc.equal(table["kind"], kind)) for table in (was, rerun))
             yield compare_masks(
                 f"{teacher}, {kind}",
@@ -162,9 +162,5 @@ def _compare_explanations(
 
 def _compare_results(stored: StoredRun, finished: Finished, most: float) -> list[Compared]:
     analysis = Analysis.of(finished.experiment)
-    coded = encode_predictions(
-        gather_predictions(finished), analysis.classes, analysis.positive_class
-    )
-    rerun = compute_results(coded, analysis.prevalence)
     before = read_table(stored.run.results).to_pandas()
-    return compare_metrics(before, rerun, analysis.metric, most=most)
+    return compare_metrics(before, measure_results(finished, analysis), analysis.metric, most=most)

@@ -4,11 +4,11 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from osteo_ray.experiment.reproduction.drift import Drift, judge
+from osteo_ray.experiment.reproduction.environment import Change, expects_equal_bits
+from osteo_ray.experiment.reproduction.ledger import Entry
 from osteo_ray.experiment.trials import plan_trials
-from osteo_ray.pipeline.compare.stages import Finished
-from osteo_ray.pipeline.reproduce.drift import Drift, judge
-from osteo_ray.pipeline.reproduce.environment import Change, expects_equal_bits
-from osteo_ray.pipeline.reproduce.ledger import Entry
+from osteo_ray.pipeline.compare.conclusion import Finished
 from osteo_ray.pipeline.reproduce.task import Task
 from osteo_ray.pipeline.reproduce.workspace import Workspace
 
@@ -52,7 +52,7 @@ def describe_reproduction(
             "n_planned": len(stored.trials),
             "n_trials": len(task.planned),
             "n_recomputed": len(needed - set(task.planned)),
-            "images_from": "source" if task.images.wanted else "stored",
+            "images_from": "source" if task.images.source else "stored",
             "expected": "equal bits" if expects_equal_bits(changes) else "within tolerance",
             "outcome": judge(drifts, n_failures=len(failures)),
             "kinds": [_describe_kind(drift) for drift in drifts],

@@ -1,8 +1,7 @@
-"""Rerun a stored run, or a sample of it, in the present environment, and say what has drifted."""
+"""Rerun a stored run, or a sample of it, in the present environment; report what has drifted."""
 
 import time
 from dataclasses import dataclass
-from typing import Any
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.lock import hold
@@ -11,42 +10,45 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import write_json
 from osteo_ray.cluster.connection import confirm, connect, describe_environment, plan_resources
-from osteo_ray.cluster.placement import Layout
+from osteo_ray.cluster.observer import Observer
 from osteo_ray.config.reproduce import ReproduceConfig
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.dataset import read_dataset
-from osteo_ray.experiment.trials import describe_experiment
-from osteo_ray.pipeline.compare.model_check import check_models
-from osteo_ray.pipeline.compare.prepare import create_run
-from osteo_ray.pipeline.compare.stages import Finished, run_experiment
-from osteo_ray.pipeline.reproduce.compare_runs import IMAGES, compare_runs, compare_sources
-from osteo_ray.pipeline.reproduce.drift import Compared, Drift, summarize
-from osteo_ray.pipeline.reproduce.environment import (
+from osteo_ray.experiment.reproduction.drift import Compared, Drift, summarize_drift
+from osteo_ray.experiment.reproduction.environment import (
     Change,
     compare_environments,
     expects_equal_bits,
 )
-from osteo_ray.pipeline.reproduce.ledger import Entry, append_entry
+from osteo_ray.experiment.reproduction.ledger import Entry, append_entry
+from osteo_ray.experiment.trials import Experiment, describe_experiment
+from osteo_ray.pipeline.compare.model_check import check_models
+from osteo_ray.pipeline.compare.prepare import create_run
+from osteo_ray.pipeline.compare.running import run_experiment
+from osteo_ray.pipeline.reproduce.compare_runs import IMAGES, compare_runs, compare_sources
 from osteo_ray.pipeline.reproduce.record import describe_reproduction
 from osteo_ray.pipeline.reproduce.stored import Rerun
 from osteo_ray.pipeline.reproduce.task import Task, plan_task
 from osteo_ray.pipeline.reproduce.workspace import Workspace, open_workspace
+from osteo_ray.pipeline.site import READ, Site, follow_reading
 
 REPRODUCED = frozenset({"identical", "within tolerance"})
-"""Outcomes of a run that has not drifted."""
+"""Outcomes of a reproduction in which nothing has drifted."""
 
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What a reproduction came to.
+    """The result of a reproduction.
 
     Attributes:
-        entry: As the ledger has it.
-        drifts: What became of each kind of thing.
+        entry: Its row of the ledger.
+        drifts: How far each kind of result has drifted.
         changes: What of the environment is not known to be the same.
         notes: What else the user should know.
-        ledger: Where it is kept.
+        ledger: Path of the ledger.
         history: All reproductions in the ledger, oldest first.
-        kept: Working directory, if it was kept.
+        kept: Working directory; None if it was removed.
     """
 
     entry: Entry
@@ -59,15 +61,15 @@ class Reproduction:
 
 
 def reproduce(config: ReproduceConfig, progress: JobProgress) -> Reproduction:
-    """Rerun a stored run, or what an earlier try left of rerunning it.
+    """Rerun a stored run, or resume rerunning it.
 
     Args:
-        config: Which run, how much of it.
-        progress: Where to say how far it is.
+        config: Which run to reproduce, and how much of it.
+        progress: Where to show progress.
 
     Raises:
         InputError: The run, the sample, the ledger, the source or the first weights cannot be used,
-            or another process reproduces the run.
+            or another process is reproducing the run.
     """
     task = plan_task(config)
     with hold(task.work, progress.say):
@@ -75,27 +77,31 @@ def reproduce(config: ReproduceConfig, progress: JobProgress) -> Reproduction:
 
 
 def _reproduce(task: Task, progress: JobProgress) -> Reproduction:
-    config = task.settings
     started, clock = time.monotonic(), Clock()
     progress.say("start Ray")
     with connect():
         clock.lap("start Ray")
-        plan = plan_resources(task.config.resources)
-        check = check_models.remote(task.config)
-        present = describe_environment(plan)
+        resources = task.config.resources
+        layout = plan_resources(resources, progress.say)
+        check = check_models.remote(task.config.first_weights, task.config.image_size)
+        present = describe_environment(layout)
         changes = compare_environments(task.stored.environment, present)
         confirm(check)
         workspace = open_workspace(task.work, task.make_key(present))
         if not workspace.is_new:
-            progress.say(f"go on with what was begun in {workspace.root}")
-        drifts = [_reread(task, workspace, progress, clock)] if task.images.wanted else []
-        finished = _rerun(task, workspace, present, plan, progress, clock)
+            progress.say(f"resume what was begun in {workspace.root}")
+        run = Rerun(workspace.root / "run", task.stored.run)
+        source = task.images.source
+        site = Site(layout, resources, progress, clock, Observer(run.logs))
+        drifts = [_reread(task, source, workspace, site)] if source else []
+        write_json(run.environment, present)
+        finished = run_experiment(_open_experiment(task, run), site, task.only)
     progress.say("compare with the run")
     drifts += compare_runs(
         task.stored,
         finished,
         task.only,
-        config.tolerances,
+        task.settings.tolerances,
         equal_expected=expects_equal_bits(changes),
     )
     entry = describe_reproduction(
@@ -108,8 +114,8 @@ def _reproduce(task: Task, progress: JobProgress) -> Reproduction:
         duration_s=time.monotonic() - started,
     )
     history = append_entry(task.ledger, entry)
-    keep = config.keep or entry["outcome"] not in REPRODUCED
-    if entry["outcome"] != "failed":  # what failed is tried again in the same place
+    keep = task.settings.keep or entry["outcome"] not in REPRODUCED
+    if entry["outcome"] != "failed":  # what failed is retried in the same place
         workspace.finish(keep=keep)
     return Reproduction(
         entry=entry,
@@ -122,42 +128,33 @@ def _reproduce(task: Task, progress: JobProgress) -> Reproduction:
     )
 
 
-def _reread(task: Task, workspace: Workspace, progress: JobProgress, clock: Clock) -> Drift:
-    """Read the images of the source anew, as a new run would, and compare them."""
+def _reread(
+    task: Task, source: Source | PhantomSettings, workspace: Workspace, site: Site
+) -> Drift:
+    """Read the images of the source again, as a new run would, and compare them."""
     run = Run(workspace.root / "source")
     try:
         if not run.config.exists():
-            with progress.following() as report:
-                create_run(run, task.config, task.images.source, lambda: None, report=report)
+            with follow_reading(site.progress, site.resources.stall_timeout) as report:
+                create_run(run, task.config, source, site.layout, report=report)
     except InputError as error:  # a new run would not even begin
         unusable = Compared("source", False, (str(error),))
-        return summarize(IMAGES, [unusable], equal_expected=True)
+        return summarize_drift(IMAGES, [unusable], equal_expected=True)
     finally:
-        clock.lap("read images")
+        site.clock.lap(READ)
     return compare_sources(task.stored, run)
 
 
-def _rerun(
-    task: Task,
-    workspace: Workspace,
-    present: dict[str, Any],
-    plan: Layout,
-    progress: JobProgress,
-    clock: Clock,
-) -> Finished:
-    """Train and explain again, on the pixels and splits of the run.
+def _open_experiment(task: Task, run: Rerun) -> Experiment:
+    """Describe the trials of a rerun, which use the stored pixels and splits.
 
-    On those also where the source has changed: so what the data make is told from what the
-    environment makes.
+    They do so even if the source has changed. The effect of changed data is thereby kept apart from
+    the effect of a changed environment.
     """
-    run = Rerun(workspace.root / "run", task.stored.run)
-    write_json(run.environment, present)
-    dataset = read_dataset(run, task.config)
     try:
-        experiment = describe_experiment(run, task.config, dataset)
+        return describe_experiment(run, task.config, read_dataset(run, task.config))
     except OSError as error:
         raise InputError(
             f"Expected the first weights with which the run began, but {error.filename} cannot be "
-            f"read ({error.strerror}). Put the file back."
+            f"read ({error.strerror}). Restore the file."
         ) from None
-    return run_experiment(experiment, dataset, plan, progress, clock, task.only)

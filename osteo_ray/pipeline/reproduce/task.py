@@ -10,27 +10,27 @@ from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.storage import Place, reach
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.reproduce import ReproduceConfig
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.data.sources.opening import open_source
+from osteo_ray.experiment.reproduction.environment import flatten_environment
+from osteo_ray.experiment.reproduction.ledger import read_ledger
+from osteo_ray.experiment.reproduction.sample import draw_sample
 from osteo_ray.experiment.trials import Trial
-from osteo_ray.pipeline.reproduce.environment import flatten_environment
-from osteo_ray.pipeline.reproduce.ledger import read_ledger
-from osteo_ray.pipeline.reproduce.sample import draw_sample
 from osteo_ray.pipeline.reproduce.stored import StoredRun, open_stored
 
 
 @dataclass(frozen=True)
 class Images:
-    """The images as their source has them now.
+    """Where the images of a rerun come from.
 
     Attributes:
-        wanted: Whether they are to be read anew.
-        source: What to read; None for phantoms, or where nothing is read.
-        note: Why nothing is read, where the user should know.
+        source: The images to read again, or the settings of phantoms to draw again; None to use the
+            pixels that the run keeps.
+        note: Why nothing is read, if the user should know.
     """
 
-    wanted: bool
-    source: Source | None = None
+    source: Source | PhantomSettings | None = None
     note: str | None = None
 
 
@@ -135,16 +135,15 @@ def find_images(stored: StoredRun, settings: ReproduceConfig) -> Images:
         InputError: They are to be, but cannot.
     """
     if settings.images == "stored":
-        return Images(False)
+        return Images()
     if stored.config.data == PHANTOM:
-        return Images(True)
+        return Images(stored.config.phantom)
     try:
-        return Images(True, open_source(stored.config.data))
+        return Images(open_source(stored.config.data))
     except InputError as error:
         if settings.images == "source":
             raise
         return Images(
-            False,
             note=f"The source of the images cannot be opened any more ({error}) The rerun works on "
             "the pixels that the run keeps; whether the source is the same is not known.",
         )

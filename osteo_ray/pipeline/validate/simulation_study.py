@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 import ray
 
+from osteo_ray.cluster.connection import connect
 from osteo_ray.pipeline.validate.rates import Rate
 from osteo_ray.pipeline.validate.simulation import (
     CLASSES,
@@ -99,7 +100,7 @@ def validate_tables(
     settings: Sequence[Setting] = SETTINGS,
     on_finding: Callable[[SettingFinding], None] = lambda finding: None,
 ) -> list[SettingFinding]:
-    """Simulate experiments on the connected cluster and count, setting by setting.
+    """Simulate experiments on a cluster and count, setting by setting.
 
     Args:
         n_experiments: Experiments per setting.
@@ -109,12 +110,13 @@ def validate_tables(
     """
     task = ray.remote(num_cpus=1)(run_experiments)
     chunks = [range(at, min(at + _CHUNK, n_experiments)) for at in range(0, n_experiments, _CHUNK)]
-    pending = [[task.remote(setting, chunk, seed) for chunk in chunks] for setting in settings]
     findings = []
-    for setting, parts in zip(settings, pending, strict=True):
-        finding = summarize_setting(setting, pd.concat(ray.get(parts), ignore_index=True))
-        on_finding(finding)
-        findings.append(finding)
+    with connect():
+        pending = [[task.remote(setting, chunk, seed) for chunk in chunks] for setting in settings]
+        for setting, parts in zip(settings, pending, strict=True):
+            finding = summarize_setting(setting, pd.concat(ray.get(parts), ignore_index=True))
+            on_finding(finding)
+            findings.append(finding)
     return findings
 
 

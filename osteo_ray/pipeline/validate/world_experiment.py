@@ -111,21 +111,20 @@ def open_world(world: World, drawn: StripedSet, number: int, run: Run) -> Experi
 
 def plant_masks(experiment: Experiment, drawn: StripedSet) -> None:
     """Write the planted masks in place of those of LIME, together with their random controls."""
-    for one in list_explanations(experiment, plan_trials(experiment)[1]):
-        told = one.explainable
+    for job, told in list_explanations(experiment, plan_trials(experiment)[1]).items():
         rng = np.random.default_rng((told.lime_seed, len(drawn.images)))
         rows = []
         for image_id, image, keep in zip(
             experiment.image_ids.tolist(), drawn.images, drawn.keep_masks, strict=True
         ):
-            segments = find_superpixels(image, experiment.config.lime)
+            segments = find_superpixels(image, experiment.settings.lime)
             control = cover_area(segments, int(keep.sum()), rng)
             rows += [
                 {
                     "model": told.model,
                     "seed": told.seed,
                     "teacher": told.teacher,
-                    "target": one.job.target,
+                    "target": job.target,
                     "kind": kind,
                     "image_id": image_id,
                     "keep_mask": pack_mask(mask),

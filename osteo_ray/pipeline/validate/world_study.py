@@ -15,6 +15,8 @@ from ray.exceptions import RayError
 
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.tables import read_json, write_json
+from osteo_ray.cluster.connection import connect, plan_resources
+from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.pipeline.validate.planted_worlds import WORLDS, World
 from osteo_ray.pipeline.validate.rates import Rate
 
@@ -77,7 +79,7 @@ def validate_worlds(
     n_experiments: int,
     out: Path,
     *,
-    n_actors: int,
+    n_actors: int | None = None,
     on_done: Callable[[], None],
 ) -> list[WorldFinding]:
     """Run experiments in worlds, except those whose verdict is already in `out`.
@@ -86,7 +88,8 @@ def validate_worlds(
         worlds: The worlds to run.
         n_experiments: Experiments per world.
         out: Folder in which verdicts are kept.
-        n_actors: Number of processes, each with one CPU.
+        n_actors: Number of processes, each with one CPU; by default as many as the cluster has room
+            for.
         on_done: Called after each experiment.
 
     Raises:
@@ -99,7 +102,9 @@ def validate_worlds(
         if not locate_verdict(out, name, number).exists()
     ]
     if pending:
-        with warnings.catch_warnings():
+        with connect(), warnings.catch_warnings():
+            if n_actors is None:
+                n_actors = plan_resources(ResourceSettings(gpus_per_worker=0)).slots
             dataset = ray.data.from_items(pending, override_num_blocks=len(pending)).map_batches(
                 _Judge,
                 fn_constructor_args=(str(out),),

@@ -1,0 +1,56 @@
+"""An audit on a terminal."""
+
+from typing import Any
+
+from rich.console import Console
+
+from osteo_ray.base.formatting import format_difference, format_interval, format_score
+from osteo_ray.commands.terminal import GOOD, WARNING, print_table, say
+
+
+def show_audit(console: Console, found: dict[str, Any]) -> None:
+    """Show what audit.json holds."""
+    counts = {
+        "images": found["n_images"],
+        **{f"  of class {name}": n for name, n in found["classes"].items()},
+        "files refused": found["n_rejects"],
+        "copies of another image": found["n_images"] - found["n_radiographs"],
+        "  groups of copies": len(found["copies"]),
+        "  groups with identical pixels": len(found["exact_copies"]),
+        "  groups with conflicting classes": len(found["conflicts"]),
+        "known patients": found["n_patients"],
+        "groups that a split keeps whole": found["n_groups"],
+        "blank images": len(found["blank"]),
+    }
+    print_table(console, ("", ""), counts.items())
+    if found["shortcuts"]:
+        print_table(
+            console,
+            ("seen", "balanced accuracy", "95 % interval", "chance"),
+            [
+                (
+                    shortcut["name"],
+                    format_score(shortcut["accuracy"], 2),
+                    format_interval(shortcut["low"], shortcut["high"], _show_accuracy),
+                    format_score(shortcut["chance"], 2),
+                )
+                for shortcut in found["shortcuts"]
+            ],
+            title="How well the class can be predicted without the anatomy",
+        )
+    for leak in found.get("leak", {}).get("models", []):
+        interval = format_interval(leak["low"], leak["high"])
+        say(
+            console,
+            f"{leak['model']}: accuracy {format_score(leak['random'])} with copies across the "
+            f"split, {format_score(leak['grouped'])} without; difference "
+            f"{format_difference(leak['difference'])} (95 % interval {interval})",
+        )
+    for finding in found["findings"]:
+        say(console, f"Finding: {finding}.", WARNING)
+    if not found["findings"]:
+        say(console, "No problems were found.", GOOD)
+
+
+def _show_accuracy(value: float | None) -> str:
+    return format_score(value, 2)

@@ -1,0 +1,43 @@
+"""`osteo-ray export`."""
+
+from typing import Annotated, Literal
+
+import tyro
+from rich.console import Console
+
+from osteo_ray.commands.parsing import DONE
+from osteo_ray.commands.terminal import say
+
+
+def export_command(arguments: list[str]) -> int:
+    """Run `osteo-ray export` with these words; return the exit code."""
+
+    def export(
+        run: Annotated[str, tyro.conf.Positional],
+        arm: str = "lime",
+        form: Annotated[Literal["folder", "npz", "parquet"], tyro.conf.arg(name="as")] = "folder",
+        out: str | None = None,
+        models: tuple[str, ...] = (),
+        seeds: tuple[int, ...] = (),
+    ) -> None:
+        """Write the images as an arm saw them, with masks, splits and a datasheet.
+
+        Args:
+            run: Path or URI of the run directory.
+            arm: An arm of the run.
+            form: A folder of PNG files, NumPy arrays, or a Parquet file.
+            out: Where to write; by default exports/ARM-FORM in the run directory.
+            models: Models to export; by default all models of the run.
+            seeds: Seeds to export; by default all seeds of the run.
+        """
+        from osteo_ray.base.runs import open_run
+        from osteo_ray.base.storage import reach
+        from osteo_ray.pipeline.export.exports import export_run
+
+        place = None if out is None else reach(out)
+        for data_set in export_run(open_run(run), arm, form, out=place, models=models, seeds=seeds):
+            text = "Written" if data_set.is_new else "Already there, left unchanged"
+            say(Console(), f"{text}: {data_set.path}")
+
+    tyro.cli(export, prog="osteo-ray export", args=arguments)
+    return DONE

@@ -1,0 +1,39 @@
+"""`osteo-ray protocols`."""
+
+from osteo_ray.base.noise import Capture
+from osteo_ray.commands.parsing import name_data, parse_config
+from osteo_ray.commands.terminal import run_captured, say, tell_failures
+from osteo_ray.config.compare import ProtocolsConfig
+
+_PROTOCOLS_HELP = """\
+Run the same comparison under two protocols, and report how much of a gain the protocol creates.
+
+clean: grouped splits; the model behind the masks saw only training images. paper: random splits;
+one model, trained on another split, makes the masks of all images. Takes the options of compare.
+Both runs lie in --out, each with its report. Run the same command again to resume it.
+"""
+
+
+def protocols_command(arguments: list[str]) -> int:
+    """Run `osteo-ray protocols` with these words; return the exit code."""
+    words = name_data(arguments)
+    config = parse_config(ProtocolsConfig, words, "osteo-ray protocols", _PROTOCOLS_HELP)
+    return run_captured(run_protocols, config)
+
+
+def run_protocols(config: ProtocolsConfig, captured: Capture) -> int:
+    """Run both comparisons, show progress and results; return the exit code."""
+    # Imported here: Ray takes seconds to import, and `--help` does without it.
+    from osteo_ray.base.progress import JobProgress
+    from osteo_ray.commands.protocols_tables import show_protocols
+    from osteo_ray.pipeline.compare.protocols import compare_protocols
+    from osteo_ray.report.page import write_report
+
+    root, gains, outcomes = compare_protocols(
+        config, JobProgress(captured.err), write_report=write_report
+    )
+    captured.keep_log(root / "logs")
+    show_protocols(captured.out, gains, alpha=outcomes[0].comparison["alpha"])
+    for outcome in outcomes:
+        say(captured.out, f"Report: {outcome.run.report}")
+    return tell_failures([one for outcome in outcomes for one in outcome.failures], captured)

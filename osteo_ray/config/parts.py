@@ -1,0 +1,79 @@
+"""Parts of the configuration of a comparison that its stages are handed in place of the whole."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.settings import Background
+from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.models.settings import TrainingSettings
+
+
+@dataclass(frozen=True)
+class TrialSettings:
+    """What determines the result of a trial, apart from its images, seeds and first weights.
+
+    Attributes:
+        image_size: Side of the images, in pixels.
+        training: How a classifier is trained.
+        workers: Number of workers that share a training; the global batch size grows with it.
+        split: How images are assigned to training, validation and test.
+        split_ratio: Parts for training, validation and test.
+        protocol: `paper` takes masks from a model that was trained on another split.
+        second_start: From which weights the arms other than `original` start.
+        background: What replaces the pixels that a mask removes.
+        crossfit_folds: Parts of the training images that cross-fitting explains in turn.
+        lime: How LIME explains.
+    """
+
+    image_size: int
+    training: TrainingSettings
+    workers: int
+    split: Literal["grouped", "random", "given"]
+    split_ratio: tuple[int, int, int]
+    protocol: Literal["clean", "paper"]
+    second_start: Literal["backbone", "first"]
+    background: Background
+    crossfit_folds: int
+    lime: LimeSettings
+
+    @classmethod
+    def of(cls, config: CompareConfig) -> "TrialSettings":
+        """Return the settings that the trials of a comparison share."""
+        return cls(
+            image_size=config.image_size,
+            training=config.training,
+            workers=config.resources.workers,
+            split=config.split,
+            split_ratio=config.split_ratio,
+            protocol=config.protocol,
+            second_start=config.second_start,
+            background=config.background,
+            crossfit_folds=config.crossfit_folds,
+            lime=config.lime,
+        )
+
+
+@dataclass(frozen=True)
+class SplitSettings:
+    """How images are divided into training, validation and test.
+
+    Attributes:
+        kind: `grouped` keeps groups together, `random` does not, `given` is that of the source.
+        ratio: Parts for training, validation and test.
+        folds: Number of folds for cross-validation; None for single splits.
+        seeds: For each repeat, by its number, the random seed of its split.
+    """
+
+    kind: Literal["grouped", "random", "given"]
+    ratio: tuple[int, int, int]
+    folds: int | None
+    seeds: dict[int, int]
+
+    @classmethod
+    def of(cls, config: CompareConfig, numbers: Sequence[int] | None = None) -> "SplitSettings":
+        """Return how a comparison divides its images, for some repeats or by default for all."""
+        numbers = config.seed_numbers if numbers is None else numbers
+        seeds = {number: config.seeds_of(number).split for number in numbers}
+        return cls(config.split, config.split_ratio, config.folds, seeds)

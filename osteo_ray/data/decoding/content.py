@@ -1,0 +1,24 @@
+"""Decode whatever a reader has fetched: its content, not its name, says what it is."""
+
+import numpy as np
+
+from osteo_ray.data.decoding.arrays import convert_array
+from osteo_ray.data.decoding.images import decode_image
+from osteo_ray.data.decoding.result import Decoded
+from osteo_ray.data.decoding.signatures import is_dicom
+
+
+def decode(content: bytes | np.ndarray) -> Decoded:
+    """Decode the bytes of a file, or an array, into a grayscale image.
+
+    Raises:
+        UnreadableImageError: The content is no usable image.
+    """
+    if isinstance(content, np.ndarray):
+        return convert_array(content)
+    if not is_dicom(content):
+        return decode_image(content)
+    # Imported here: importing pydicom takes a second, and most data sets hold no DICOM file.
+    from osteo_ray.data.decoding.dicom import decode_dicom
+
+    return decode_dicom(content)

@@ -1,0 +1,31 @@
+"""What decoding ends in: an image, or the reason why there is none."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+class UnreadableImageError(Exception):
+    """The file holds no usable image; the message becomes the reason in the rejects table."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """A decoded image, and what its file says about it.
+
+    Attributes:
+        pixels: uint8, (height, width); upright.
+        format: Format of the file: "PNG", "JPEG", "TIFF", "DICOM", "ARRAY" and so on.
+        mode: How the file stores its pixels: Pillow's mode ("RGB", "L", "I;16"); for DICOM, the
+            photometric interpretation and the bits stored ("MONOCHROME2/12"); for an array, its
+            type and its number of channels ("uint16x1").
+        patient_id: Patient's identifier from a DICOM header. It stays in memory, where it keeps
+            the images of a patient together; never store it.
+        side: Side of the body from a DICOM header: "L" or "R".
+    """
+
+    pixels: np.ndarray
+    format: str
+    mode: str
+    patient_id: str | None = None
+    side: str | None = None

@@ -1,0 +1,146 @@
+"""The ledger: a Parquet file with a row per reproduction, of any number of runs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.storage import Place
+from osteo_ray.base.tables import read_table, write_table
+from osteo_ray.experiment.reproduction.environment import compare_environments
+
+LEDGER_VERSION = b"1"
+_KEY = b"osteo_ray_reproductions"
+_TEXTS = pa.map_(pa.string(), pa.string())
+_KIND = pa.struct(
+    [
+        ("kind", pa.string()),
+        ("outcome", pa.string()),
+        ("compared", pa.int64()),
+        ("equal", pa.int64()),
+        ("drifted", pa.int64()),
+        ("missing", pa.int64()),
+    ]
+)
+LEDGER = pa.schema(
+    [
+        ("id", pa.string()),
+        ("date", pa.timestamp("s", tz="UTC")),
+        ("duration_s", pa.float64()),
+        ("run", pa.string()),
+        ("path", pa.string()),
+        ("run_created", pa.string()),
+        ("config_hash", pa.string()),
+        ("whole", pa.bool_()),
+        ("sample_seed", pa.int64()),
+        ("n_planned", pa.int64()),
+        ("n_trials", pa.int64()),
+        ("n_recomputed", pa.int64()),
+        ("images_from", pa.string()),
+        ("expected", pa.string()),
+        ("outcome", pa.string()),
+        ("kinds", pa.list_(_KIND)),
+        ("figures", pa.map_(pa.string(), pa.float64())),
+        ("drifted", pa.list_(pa.string())),
+        ("failures", pa.list_(pa.string())),
+        ("changes", pa.list_(pa.string())),
+        ("unknown", pa.list_(pa.string())),
+        ("versions", _TEXTS),
+        ("hardware", _TEXTS),
+    ],
+    metadata={_KEY: LEDGER_VERSION},
+)
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A row of the ledger; docs/reproduce.md explains its columns.
+
+    Attributes:
+        values: By the names of `LEDGER`.
+    """
+
+    values: Mapping[str, Any]
+
+    def __getitem__(self, name: str) -> Any:
+        return self.values[name]
+
+
+def list_changes(before: Entry, entry: Entry) -> list[str]:
+    """Say what numbers depend on and changed between two reproductions."""
+    old, new = ({part: one[part] for part in ("versions", "hardware")} for one in (before, entry))
+    changes = compare_environments(old, new)
+    return [str(change) for change in changes if change.matters and change.is_known]
+
+
+def tabulate_history(entries: Sequence[Entry]) -> list[dict[str, Any]]:
+    """Return the rows of a ledger with one more column, `changed_since_last`.
+
+    It lists what numbers depend on and changed since the previous reproduction of the same run.
+
+    Args:
+        entries: Oldest first.
+    """
+    rows, latest = [], dict[str, Entry]()
+    for entry in entries:
+        before = latest.get(entry["path"])
+        changes = [] if before is None else list_changes(before, entry)
+        rows.append({**entry.values, "changed_since_last": changes})
+        latest[entry["path"]] = entry
+    return rows
+
+
+def read_ledger(path: Place) -> list[Entry]:
+    """Read the reproductions in a ledger, oldest first; none where there is no such file.
+
+    Raises:
+        InputError: It is no ledger, or one of another version.
+    """
+    if not path.exists():
+        return []
+    try:
+        table = read_table(path)
+    except (pa.ArrowException, OSError) as error:
+        raise InputError(
+            f"Expected a ledger of reproductions, but {path} cannot be read as Parquet "
+            f"({str(error).splitlines()[0]}). Give another --ledger."
+        ) from None
+    found = (table.schema.metadata or {}).get(_KEY)
+    if found is None:
+        raise InputError(
+            f"Expected a ledger of reproductions, but {path} is another Parquet file. Give another "
+            "--ledger."
+        )
+    if found != LEDGER_VERSION:
+        raise InputError(
+            f"Expected a ledger of version {LEDGER_VERSION.decode()}, which this osteo_ray writes, "
+            f"but {path} is of version {found.decode(errors='replace')}. Go on with the osteo_ray "
+            "that wrote it, or give a new --ledger; move the old one aside to keep its name."
+        )
+    lost = [name for name in LEDGER.names if name not in table.column_names]
+    if lost:
+        raise InputError(
+            f"Expected a ledger of reproductions, but {path} lacks the columns {', '.join(lost)}. "
+            "Give a new --ledger."
+        )
+    rows = table.select(LEDGER.names).to_pylist(maps_as_pydicts="strict")
+    return sorted((Entry(row) for row in rows), key=lambda entry: (entry["date"], entry["id"]))
+
+
+def append_entry(path: Place, entry: Entry) -> list[Entry]:
+    """Add a reproduction to a ledger, which is there before or after as a whole.
+
+    A reproduction that is in it already, because it was taken up again, is replaced.
+
+    Returns:
+        All reproductions that the ledger now holds, oldest first.
+
+    Raises:
+        InputError: The file is no ledger, or one of another version.
+    """
+    entries = [one for one in read_ledger(path) if one["id"] != entry["id"]] + [entry]
+    rows = [dict(one.values) for one in entries]
+    write_table(path, pa.Table.from_pylist(rows, schema=LEDGER))
+    return sorted(entries, key=lambda one: (one["date"], one["id"]))

@@ -1,0 +1,279 @@
+"""The interface of an explainer: an algorithm that marks where a classifier looks in an image.
+
+An explainer is one class in one file; `docs/explainers.md` shows how to write one. Drivers build
+explainers and send them to the workers, so their modules import PyTorch only when they compute.
+"""
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+
+from osteo_ray.explain.settings import LimeSettings
+
+if TYPE_CHECKING:
+    import torch
+
+    from osteo_ray.models.classifier import Classifier
+    from osteo_ray.models.forward import Predict
+
+
+@dataclass(frozen=True)
+class LoadedClassifier:
+    """A trained classifier, ready to be explained.
+
+    Attributes:
+        module: The network, in evaluation mode, for explainers that look inside it.
+        predict: The fastest way to classify images: float32, (batch, 1, height, width), in [0, 1]
+            → probabilities, (batch, n_classes).
+        device: The device on which both expect their images.
+    """
+
+    module: "Classifier"
+    predict: "Predict"
+    device: "torch.device"
+
+    def to_batch(self, image: np.ndarray) -> "torch.Tensor":
+        """Turn one image, uint8 (height, width), into a batch of one, float32 in [0, 1]."""
+        import torch
+
+        return torch.from_numpy(image).to(self.device)[None, None].float() / 255
+
+    def predict_class(self, image: np.ndarray) -> int:
+        """Return the number of the most probable class of an image, uint8 (height, width).
+
+        Raises:
+            ValueError: The classifier gave NaN or an infinite number.
+        """
+        (probabilities,) = self.predict(self.to_batch(image))
+        if not probabilities.isfinite().all():
+            raise ValueError("Expected finite probabilities, but the classifier gave NaN.")
+        return int(probabilities.argmax())
+
+
+@dataclass(frozen=True)
+class Picture:
+    """An image to explain. Its superpixels are found once, however many explainers use them.
+
+    Attributes:
+        image_id: The id of the image.
+        digest: The digest of its content.
+        image: uint8, (height, width).
+    """
+
+    image_id: str
+    digest: str
+    image: np.ndarray
+    _superpixels: dict[LimeSettings, np.ndarray | str] = field(default_factory=dict, repr=False)
+
+    def find_superpixels(self, settings: LimeSettings) -> np.ndarray:
+        """Return the superpixel of each pixel: int64, (height, width), numbered from 0.
+
+        Raises:
+            ValueError: The image cannot be divided.
+        """
+        from osteo_ray.explain.superpixels import find_superpixels
+
+        if settings not in self._superpixels:
+            try:
+                self._superpixels[settings] = find_superpixels(self.image, settings)
+            except ValueError as error:
+                self._superpixels[settings] = str(error)
+        found = self._superpixels[settings]
+        if isinstance(found, str):
+            raise ValueError(found)
+        return found
+
+
+@dataclass(frozen=True)
+class Request:
+    """What an explainer is asked about one image.
+
+    Attributes:
+        picture: The image.
+        rng: The source of all randomness. It depends on the image, the classifier, the seed and
+            the name of the explainer, never on the images that are explained beside this one.
+        area_px: How many pixels the mask is to keep. Explainers that choose the area themselves,
+            as LIME does, ignore it.
+        explained_class: The number of the class to explain, or None for the predicted class.
+    """
+
+    picture: Picture
+    rng: np.random.Generator
+    area_px: int
+    explained_class: int | None = None
+
+    def choose_class(self, classifier: LoadedClassifier) -> int:
+        """Return the class to explain, which takes a forward pass if it is the predicted one."""
+        if self.explained_class is not None:
+            return self.explained_class
+        return classifier.predict_class(self.picture.image)
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """What an explainer found in one image.
+
+    Attributes:
+        keep_mask: bool, (height, width); True where the image is kept.
+        importance: (height, width); larger = more important for the explained class.
+        explained_class: The number of the class that was explained.
+        figures: Further columns of the image's row in the masks table, such as `n_samples`.
+    """
+
+    keep_mask: np.ndarray
+    importance: np.ndarray
+    explained_class: int
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+class Explainer(ABC):
+    """An algorithm that explains single images. Subclasses write `_explain_one`.
+
+    Attributes:
+        name: The value of `--method`, and the kind of the masks that it makes, as tables and arms
+            name it. A stored mask is recognised by this name and by the settings of its run, so an
+            explainer that computes something else needs another name.
+        summary: What a mask of this kind keeps, as half a sentence for `--help`.
+        depends_on: The settings that determine its masks, beside the image and the classifier:
+            `lime`, `seed`, `area`.
+
+    Args:
+        settings: The superpixels, the fill, the batch size, and what only LIME uses.
+    """
+
+    name: ClassVar[str]
+    summary: ClassVar[str]
+    depends_on: ClassVar[frozenset[str]] = frozenset({"lime", "seed", "area"})
+
+    def __init__(self, settings: LimeSettings) -> None:
+        self.settings = settings
+
+    def explain(
+        self, classifier: LoadedClassifier, requests: Sequence[Request]
+    ) -> list[Explanation | ValueError]:
+        """Explain images, each as if it were alone.
+
+        Args:
+            classifier: The classifier to explain.
+            requests: The images, and what is asked about each.
+
+        Returns:
+            Per request, what was found, or why this image cannot be explained.
+
+        Raises:
+            ValueError: A request is not valid.
+            RuntimeError: The explainer returned something other than a mask and importances of the
+                size of the image.
+        """
+        for request in requests:
+            _check_request(request)
+        found = self._explain(classifier, requests)
+        for request, one in zip(requests, found, strict=True):
+            if isinstance(one, Explanation):
+                self._check_found(one, request.picture.image.shape)
+        return found
+
+    def fill(self, picture: Picture) -> np.ndarray:
+        """Return what stands where pixels are removed to measure faithfulness: by default, gray.
+
+        Returns:
+            uint8, (height, width).
+        """
+        return np.full_like(picture.image, picture.image.mean())
+
+    def check_classifier(self, module: "Classifier", image_size: int) -> None:
+        """Refuse a classifier that no image of which could be explained; by default, accept all.
+
+        Args:
+            module: The classifier, on the CPU, in evaluation mode.
+            image_size: Side of the images, pixels.
+
+        Raises:
+            ValueError: The classifier lacks what the explainer needs.
+        """
+        return
+
+    def _explain(
+        self, classifier: LoadedClassifier, requests: Sequence[Request]
+    ) -> list[Explanation | ValueError]:
+        found: list[Explanation | ValueError] = []
+        for request in requests:
+            try:
+                found.append(self._explain_one(classifier, request))
+            except ValueError as error:
+                found.append(error)
+        return found
+
+    @abstractmethod
+    def _explain_one(self, classifier: LoadedClassifier, request: Request) -> Explanation:
+        """Explain one image.
+
+        Raises:
+            ValueError: The image cannot be explained. The error is stored with the image, and the
+                others are explained all the same.
+        """
+
+    def _check_found(self, found: Explanation, shape: tuple[int, ...]) -> None:
+        keep_mask, importance = found.keep_mask, found.importance
+        if keep_mask.dtype != bool or keep_mask.shape != shape or importance.shape != shape:
+            raise RuntimeError(
+                f"Expected the explainer `{self.name}` to return a bool keep-mask and importances "
+                f"of shape {shape}, but got {keep_mask.dtype} {keep_mask.shape} and "
+                f"{importance.shape}."
+            )
+
+
+class HeatmapExplainer(Explainer):
+    """An explainer that draws a heat map; its mask keeps the hottest pixels."""
+
+    def _explain_one(self, classifier: LoadedClassifier, request: Request) -> Explanation:
+        from osteo_ray.data.masks import keep_most
+
+        explained_class = request.choose_class(classifier)
+        heatmap = self._draw_heatmap(
+            classifier, request.picture.image, explained_class, request.rng
+        )
+        if heatmap.max() <= heatmap.min():
+            raise ValueError(
+                "Expected a heat map with a peak, but no place speaks more than another for the "
+                "explained class."
+            )
+        return Explanation(keep_most(heatmap, request.area_px), heatmap, explained_class)
+
+    @abstractmethod
+    def _draw_heatmap(
+        self,
+        classifier: LoadedClassifier,
+        image: np.ndarray,
+        explained_class: int,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        """Show where an image speaks for a class.
+
+        Args:
+            classifier: The classifier to explain.
+            image: uint8, (height, width).
+            explained_class: The number of the class.
+            rng: The source of all randomness.
+
+        Returns:
+            float, (height, width); larger = speaks more for the class. Only the order counts.
+
+        Raises:
+            ValueError: There is no heat map of this image.
+        """
+
+
+def _check_request(request: Request) -> None:
+    image = request.picture.image
+    if image.ndim != 2 or image.dtype != np.uint8:
+        raise ValueError(
+            f"Expected a uint8 image (height, width), but got {image.dtype} {image.shape}."
+        )
+    if not 0 <= request.area_px <= image.size:
+        raise ValueError(
+            f"Expected an area of 0 .. {image.size} pixels to keep, but got {request.area_px}."
+        )

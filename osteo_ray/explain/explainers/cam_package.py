@@ -1,0 +1,153 @@
+"""Class activation maps of the `grad-cam` package (pytorch_grad_cam), on the last feature map.
+
+Left out: the package's Grad-CAM, as ours is faster; RandomCAM, which draws from NumPy's global
+random numbers; FullGrad, which ignores the layer that it is given; and ShapleyCAM, which keeps a
+graph of the whole network.
+"""
+
+import contextlib
+import io
+from collections.abc import Iterator
+from typing import Any, ClassVar
+
+import numpy as np
+
+from osteo_ray.explain.explainer import LoadedClassifier
+from osteo_ray.explain.explainers.gradcam import CamExplainer
+
+
+class PackageCam(CamExplainer):
+    """A method of the package, applied to one image at a time. Uses no random numbers.
+
+    Attributes:
+        package_name: The name of the class in `pytorch_grad_cam`.
+    """
+
+    package_name: ClassVar[str]
+
+    def _draw_heatmap(
+        self,
+        classifier: LoadedClassifier,
+        image: np.ndarray,
+        explained_class: int,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        import pytorch_grad_cam
+        import torch
+        from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+
+        method = getattr(pytorch_grad_cam, self.package_name)
+        with _borrow(classifier.module) as module, torch.enable_grad(), np.errstate(all="ignore"):
+            cam = method(model=module, target_layers=[module.feature_map])
+            try:
+                batch = classifier.to_batch(image)
+                (heatmap,) = cam(
+                    input_tensor=batch, targets=[ClassifierOutputTarget(explained_class)]
+                )
+            finally:
+                cam.activations_and_grads.release()
+        found: np.ndarray = heatmap
+        return found
+
+
+@contextlib.contextmanager
+def _borrow(module: Any) -> Iterator[Any]:
+    """Lend a classifier to the package, which prints, replaces layers and leaves gradients.
+
+    Gradients end at the last feature map, so that none are computed in the backbone.
+
+    Raises:
+        ValueError: The backbone ends in tokens, or in a feature map with channels last.
+    """
+    from osteo_ray.explain.gradcam import check_feature_map
+
+    def begin_graph(_: Any, inputs: tuple[Any]) -> tuple[Any]:
+        check_feature_map(module, inputs[0])
+        return (inputs[0].detach().requires_grad_(),)
+
+    layer = module.feature_map
+    hook = layer.register_forward_pre_hook(begin_graph)
+    try:
+        with hook, contextlib.redirect_stderr(io.StringIO()):  # from its progress bars
+            yield module
+    finally:
+        module.feature_map = layer
+        module.zero_grad(set_to_none=True)
+
+
+class GradCamPlusPlus(PackageCam):
+    """Grad-CAM++ (Chattopadhyay et al. 2018): higher-order gradients weigh the feature maps."""
+
+    name = "gradcam_plus_plus"
+    summary = "does so by Grad-CAM++"
+    package_name = "GradCAMPlusPlus"
+
+
+class XGradCam(PackageCam):
+    """XGrad-CAM (Fu et al. 2020): gradients weighed by normalised activations."""
+
+    name = "xgradcam"
+    summary = "by XGrad-CAM"
+    package_name = "XGradCAM"
+
+
+class LayerCam(PackageCam):
+    """Layer-CAM (Jiang et al. 2021): positive gradients weigh each place by itself."""
+
+    name = "layercam"
+    summary = "by Layer-CAM"
+    package_name = "LayerCAM"
+
+
+class HiResCam(PackageCam):
+    """HiRes-CAM (Draelos & Carin 2020): gradients times activations, place by place."""
+
+    name = "hirescam"
+    summary = "by HiRes-CAM"
+    package_name = "HiResCAM"
+
+
+class ElementwiseGradCam(PackageCam):
+    """Grad-CAM with each product of gradient and activation cut off below 0."""
+
+    name = "gradcam_elementwise"
+    summary = "by element-wise Grad-CAM"
+    package_name = "GradCAMElementWise"
+
+
+class EigenCam(PackageCam):
+    """Eigen-CAM (Muhammad & Yeasin 2020): first principal component, whatever the class."""
+
+    name = "eigencam"
+    summary = "by Eigen-CAM, which is the same for all classes"
+    package_name = "EigenCAM"
+
+
+class EigenGradCam(PackageCam):
+    """Eigen-CAM of gradients times activations."""
+
+    name = "eigengradcam"
+    summary = "by EigenGrad-CAM"
+    package_name = "EigenGradCAM"
+
+
+class ScoreCam(PackageCam):
+    """Score-CAM (Wang et al. 2020): a forward pass per channel, masked by the channel's map."""
+
+    name = "scorecam"
+    summary = "by Score-CAM, a forward pass per channel"
+    package_name = "ScoreCAM"
+
+
+class AblationCam(PackageCam):
+    """Ablation-CAM (Desai & Ramaswamy 2020): a forward pass per channel, without the channel."""
+
+    name = "ablationcam"
+    summary = "by Ablation-CAM, a forward pass per channel"
+    package_name = "AblationCAM"
+
+
+PACKAGE_CAMS = (
+    *(GradCamPlusPlus, XGradCam, LayerCam, HiResCam, ElementwiseGradCam),
+    *(EigenCam, EigenGradCam, ScoreCam, AblationCam),
+)

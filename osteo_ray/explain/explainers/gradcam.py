@@ -1,0 +1,50 @@
+"""Grad-CAM (Selvaraju et al. 2017), by our own fast implementation in `explain.gradcam`."""
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from osteo_ray.explain.explainer import HeatmapExplainer, LoadedClassifier
+
+if TYPE_CHECKING:
+    from osteo_ray.models.classifier import Classifier
+
+
+class CamExplainer(HeatmapExplainer):
+    """An explainer that needs the last feature map of a CNN."""
+
+    depends_on = frozenset({"area"})
+
+    def check_classifier(self, module: "Classifier", image_size: int) -> None:
+        """Refuse a classifier whose backbone does not end in a feature map.
+
+        Raises:
+            ValueError: The backbone ends in tokens, or in a feature map with channels last.
+        """
+        import torch
+
+        from osteo_ray.explain.gradcam import compute_heatmaps
+
+        compute_heatmaps(module, torch.zeros(1, 1, image_size, image_size), np.zeros(1, int))
+
+
+class GradCam(CamExplainer):
+    """Feature maps, weighed by their mean gradients. Uses no random numbers."""
+
+    name = "gradcam"
+    summary = "keeps the hottest pixels of a Grad-CAM heat map"
+
+    def _draw_heatmap(
+        self,
+        classifier: LoadedClassifier,
+        image: np.ndarray,
+        explained_class: int,
+        rng: np.random.Generator,
+    ) -> np.ndarray:
+        from osteo_ray.explain.gradcam import compute_heatmaps
+
+        classes = np.array([explained_class])
+        heatmap: np.ndarray = compute_heatmaps(
+            classifier.module, classifier.to_batch(image), classes
+        )[0]
+        return heatmap

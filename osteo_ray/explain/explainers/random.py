@@ -1,0 +1,17 @@
+"""Random superpixels: a control that knows nothing of the classifier."""
+
+from osteo_ray.explain.explainer import Explainer, Explanation, LoadedClassifier, Request
+
+
+class RandomSuperpixels(Explainer):
+    """Random superpixels of exactly the wanted area."""
+
+    name = "random"
+    summary = "keeps random superpixels, as a control"
+
+    def _explain_one(self, classifier: LoadedClassifier, request: Request) -> Explanation:
+        from osteo_ray.data.masks import cover_area
+
+        segments = request.picture.find_superpixels(self.settings)
+        keep_mask = cover_area(segments, request.area_px, request.rng)
+        return Explanation(keep_mask, keep_mask, request.choose_class(classifier))

@@ -1,0 +1,142 @@
+"""One trial: train one model on one arm with one seed, predict, store. Free of Ray."""
+
+import json
+from contextlib import suppress
+from dataclasses import asdict
+
+import numpy as np
+import pyarrow as pa
+
+from osteo_ray.arms.registry import ARMS
+from osteo_ray.base.storage import remove_tree, write_whole
+from osteo_ray.base.tables import write_table
+from osteo_ray.data.splits.assignment import SPLIT_NAMES
+from osteo_ray.experiment.keep_masks import read_keep_masks
+from osteo_ray.experiment.trials import LAST, Experiment, Trial
+from osteo_ray.models.batches import ImageSet
+from osteo_ray.models.checkpoint import Checkpoint
+from osteo_ray.models.classifier import (
+    Classifier,
+    build_classifier,
+    load_classifier,
+    save_classifier,
+)
+from osteo_ray.models.epochs import TrainingListener
+from osteo_ray.models.prediction import predict_probabilities
+from osteo_ray.models.training import (
+    Recipe,
+    TrainingData,
+    Worker,
+    make_deterministic,
+    train_classifier,
+)
+
+
+def run_trial(
+    trial: Trial,
+    experiment: Experiment,
+    pixels: np.ndarray,
+    worker: Worker,
+    listener: TrainingListener = TrainingListener(),
+) -> None:
+    """Train, predict the validation and test images, and store it all at once.
+
+    Args:
+        trial: Which training.
+        experiment: What it shares with the others.
+        pixels: uint8, (n, height, width), in the order of `experiment.image_ids`.
+        worker: Where to compute. If the training has several workers, each of them calls this, and
+            rank 0 stores the results.
+        listener: Told of each step and epoch.
+
+    Raises:
+        LeakError: The split tears images apart that belong together.
+        DivergedError: The loss became infinite or NaN.
+    """
+    if experiment.is_done(trial):
+        return
+    path = experiment.path_of(trial)
+    shared = experiment.settings
+    experiment.check_split(trial.seed)
+    make_deterministic(worker.n_threads)
+    sets = _make_sets(trial, experiment, pixels)
+    seeds = experiment.seeds[trial.seed]
+    classifier = _build(trial, experiment)
+    settings = shared.training.model_copy(update={"epochs": experiment.epochs_of(trial)})
+    partial = path.with_name(f".{path.name}.partial")
+    epochs = train_classifier(
+        classifier,
+        TrainingData(sets["train"][1], sets["validation"][1]),
+        Recipe(settings, seed=seeds.order, augmentation_seed=seeds.augmentation),
+        worker,
+        checkpoint=partial / "training.pt",
+        listener=listener,
+    )
+    if worker.rank > 0:
+        return
+    tables = []
+    for split in ("validation", "test"):
+        rows, images = sets[split]
+        found = predict_probabilities(
+            classifier,
+            images,
+            batch_size=shared.training.per_worker_batch_size,
+            device=worker.device,
+        )
+        tables.append(_tabulate_predictions(trial, experiment, split, rows, found))
+    with write_whole(path, last=LAST) as unfinished:
+        unfinished.mkdir(parents=True)
+        checkpoint = Checkpoint(trial.model, experiment.classes, shared.image_size)
+        save_classifier(classifier, unfinished / "model.safetensors", checkpoint)
+        write_table(unfinished / "predictions.parquet", pa.concat_tables(tables))
+        history = json.dumps([asdict(epoch) for epoch in epochs], indent=1)
+        (unfinished / LAST).write_text(history + "\n")
+    with suppress(OSError):  # of no use any more, nor any harm
+        remove_tree(partial)
+
+
+def _build(trial: Trial, experiment: Experiment) -> Classifier:
+    start, image_size = experiment.start_of(trial), experiment.settings.image_size
+    n_classes = len(experiment.classes)
+    if start is not None:
+        path = experiment.path_of(start) / "model.safetensors"
+        return load_classifier(path, trial.model, n_classes=n_classes, image_size=image_size)
+    return build_classifier(
+        trial.model,
+        n_classes=n_classes,
+        image_size=image_size,
+        weights=experiment.weights[trial.model].file,
+        seed=experiment.seeds[trial.seed].initialisation,
+    )
+
+
+def _make_sets(
+    trial: Trial, experiment: Experiment, pixels: np.ndarray
+) -> dict[str, tuple[np.ndarray, ImageSet]]:
+    view = ARMS[trial.arm].view if trial.arm in ARMS else "image"
+    splits = experiment.split_of(trial)
+    numbers = np.searchsorted(experiment.classes, experiment.labels_of(trial))
+    keep_masks = read_keep_masks(experiment, trial)
+    sets = {}
+    for split in SPLIT_NAMES:
+        rows = np.flatnonzero(splits == split)
+        masks = None if keep_masks is None else keep_masks.masks[rows]
+        images = ImageSet(pixels[rows], numbers[rows], masks, view, experiment.settings.background)
+        sets[split] = (rows, images)
+    return sets
+
+
+def _tabulate_predictions(
+    trial: Trial, experiment: Experiment, split: str, rows: np.ndarray, found: np.ndarray
+) -> pa.Table:
+    columns: dict[str, object] = {
+        "model": [trial.model] * len(rows),
+        "seed": [trial.seed] * len(rows),
+        "arm": [trial.arm] * len(rows),
+        "split": [split] * len(rows),
+        "image_id": experiment.image_ids[rows],
+        "label": experiment.labels_of(trial)[rows],
+    }
+    for number, name in enumerate(experiment.classes):
+        columns[f"p_{name}"] = found[:, number]
+    return pa.table(columns)

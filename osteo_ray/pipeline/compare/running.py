@@ -1,0 +1,148 @@
+"""Run the trials of an experiment: stages that fill the cluster one after the other."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
+
+import numpy as np
+import ray
+
+from osteo_ray.base.progress import Stage
+from osteo_ray.experiment.comparison import Analysis
+from osteo_ray.experiment.costs import TRAINING_COST
+from osteo_ray.experiment.dataset import read_pixels
+from osteo_ray.experiment.looks import take_look
+from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, plan_trials
+from osteo_ray.explain.jobs import Explainable, plan_job
+from osteo_ray.pipeline.compare.conclusion import Finished, measure_results
+from osteo_ray.pipeline.compare.mask_jobs import list_explanations
+from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
+from osteo_ray.pipeline.explain.pool import Pool, explain_images
+from osteo_ray.pipeline.site import Site
+
+FIRST, EXPLAIN, SECOND = "train on originals", "explain", "train the other arms"
+
+
+def run_experiment(
+    experiment: Experiment, site: Site, only: Sequence[Trial] | None = None
+) -> Finished:
+    """Run those trials of an experiment that are not done.
+
+    Args:
+        experiment: What to run.
+        site: Where to run it.
+        only: Trials to run, with everything they need and without looks; by default all.
+    """
+    for seed in experiment.splits:
+        experiment.check_split(seed)
+    layout = site.layout.describe()
+    site.progress.say(f"{len(experiment.image_ids)} images; {layout}")
+    with site.observer.job(plan_hash=experiment.plan_hash, layout=layout):
+        if only is None and experiment.statistics.looks:
+            return _run_looks(experiment, site)
+        return Finished(experiment, _run_stages(experiment, site, only), site.clock)
+
+
+def _run_looks(whole: Experiment, site: Site) -> Finished:
+    """Run the seeds up to each planned look, then the rest, unless a look says to stop."""
+    counts = [*whole.statistics.looks, len(whole.seeds)]
+    finished = Finished(whole, [], site.clock)
+    for number, n_seeds in enumerate(counts, start=1):
+        experiment = whole.take_seeds(n_seeds)
+        failures = _run_stages(experiment, site)
+        finished = replace(finished, experiment=experiment, failures=failures)
+        analysis = Analysis.of(experiment)
+        look = take_look(
+            measure_results(finished, analysis),
+            analysis,
+            whole.statistics,
+            n_planned=len(whole.seeds),
+            number=number,
+        )
+        finished = replace(finished, looks=(*finished.looks, look))
+        for model, decision in look.decisions.items():
+            said = "too few seeds are complete" if decision is None else decision.reason
+            site.progress.say(f"look {number}, {model}: {said}")
+            site.observer.events.write("look", number=number, model=model, reason=said)
+        if look.stop:
+            break
+    return finished
+
+
+def _run_stages(
+    experiment: Experiment, site: Site, only: Sequence[Trial] | None = None
+) -> list[Failure]:
+    """Do what is missing; return the trials that failed, or that could not begin."""
+    first, second = plan_trials(experiment, only)
+    explanations = list_explanations(experiment, second)
+    stages = _plan_stages(experiment, first, second, explanations)
+
+    @cache
+    def pixels() -> "ray.ObjectRef[np.ndarray]":
+        ids = experiment.image_ids.tolist()
+        return ray.put(read_pixels(experiment.run, ids, experiment.settings.image_size))
+
+    def sweep(name: str, trials: list[Trial]) -> list[Failure]:
+        done = experiment.list_done(trials)
+        pending = [trial for trial in trials if trial not in done]
+        with site.stage(name) as listener:
+            if not pending:
+                return []
+            return run_sweep(pending, experiment, pixels(), site, listener)
+
+    with site.progress.showing(stages):
+        failures = sweep(FIRST, first)
+        if not second:
+            return failures
+        lost = {failure.trial for failure in failures}
+        if explanations:
+            _explain(experiment, site, explanations, lost)
+        stuck = {trial for trial in second if lost & set(experiment.list_requirements(trial))}
+        failures += sweep(SECOND, [trial for trial in second if trial not in stuck])
+        reason = "a first model that it needs is missing"
+        return failures + [Failure(trial, reason) for trial in second if trial in stuck]
+
+
+def _plan_stages(
+    experiment: Experiment,
+    first: list[Trial],
+    second: list[Trial],
+    explanations: dict[MaskJob, Explainable],
+) -> list[Stage]:
+    n_trained = float(np.mean([np.sum(split == "train") for split in experiment.splits.values()]))
+    per_training = n_trained * experiment.settings.training.epochs * TRAINING_COST
+    stages = [
+        Stage(name, "trainings", len(trials), per_training, len(experiment.list_done(trials)))
+        for name, trials in ((FIRST, first), (SECOND, second))
+        if trials
+    ]
+    if explanations:
+        total = sum(len(one.wanted) for one in explanations.values())
+        done = sum(len(one.wanted - one.pending) for one in explanations.values())
+        cost = experiment.settings.lime.samples
+        stages.insert(1, Stage(EXPLAIN, "explanations", total, cost, done))
+    return stages
+
+
+def _explain(
+    experiment: Experiment,
+    site: Site,
+    explanations: dict[MaskJob, Explainable],
+    lost: set[Trial],
+) -> None:
+    """Explain images with all classifiers, except those whose training was lost."""
+    pending = [one for job, one in explanations.items() if job.teacher not in lost and one.pending]
+    layout = site.layout
+    with site.stage(EXPLAIN) as listener:
+        if pending:
+            explain_images(
+                experiment.run.pixels,
+                plan_job(
+                    pending,
+                    experiment.settings.lime,
+                    n_classes=len(experiment.classes),
+                    image_size=experiment.settings.image_size,
+                ),
+                pool=Pool(layout.explainer, layout.explainers, site.resources.stall_timeout),
+                on_explained=listener.explained,
+            )

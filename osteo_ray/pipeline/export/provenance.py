@@ -1,0 +1,111 @@
+"""Where an exported data set comes from: for machines provenance.json, for people a datasheet."""
+
+import importlib.metadata
+import shlex
+import time
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+
+from osteo_ray.arms.arm import CHANGES, TEACHERS
+from osteo_ray.arms.registry import ARMS
+from osteo_ray.base.mappings import hash_settings
+from osteo_ray.base.paths import PHANTOM
+from osteo_ray.base.runs import Run
+from osteo_ray.base.storage import Place, digest_file
+from osteo_ray.base.tables import count_rows, read_json
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.splits.assignment import SPLIT_NAMES
+from osteo_ray.experiment.trials import Experiment, Trial
+from osteo_ray.pipeline.export.forms import Content, Form
+
+
+def list_mask_models(experiment: Experiment, trial: Trial) -> dict[str, Place]:
+    """Return the files of the classifiers whose explanations the masks are."""
+    teachers = [job.teacher for job in experiment.list_jobs(trial)]
+    return {one.arm: experiment.path_of(one) / "model.safetensors" for one in teachers}
+
+
+def describe_origin(
+    trial: Trial, form: Form, experiment: Experiment, config: CompareConfig
+) -> dict[str, Any]:
+    """Return what determines a data set, and when and by what it was written."""
+    arm = ARMS[trial.arm]
+    model_digests = {}
+    for teacher, path in list_mask_models(experiment, trial).items():
+        model_digests[teacher] = digest_file(path)
+    splits = experiment.splits[trial.seed]
+    counts = {
+        split: {
+            label: int(np.sum((splits == split) & (experiment.labels == label)))
+            for label in experiment.classes
+        }
+        for split in SPLIT_NAMES
+    }
+    return {
+        "schema_version": 2,
+        "osteo_ray": importlib.metadata.version("osteo-ray"),
+        "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+        "form": form,
+        "arm": arm.name,
+        "view": arm.view,
+        "masks": asdict(arm.masks) if arm.masks else None,
+        "background": config.background,
+        "model": trial.model,
+        "seed": trial.seed,
+        "mask_models_sha256": model_digests,
+        "data_fingerprint": experiment.fingerprint,
+        "settings_hash": hash_settings(config.identity()),
+        "lime": config.lime.model_dump(mode="json") if arm.masks else None,
+        "split": {
+            "protocol": config.protocol,
+            "kind": config.split,
+            "ratio": list(config.split_ratio),
+            "folds": config.folds,
+        },
+        "image_size": config.image_size,
+        "classes": list(experiment.classes),
+        "counts": counts,
+        "set_aside": int(np.sum(splits == "")),
+    }
+
+
+def write_datasheet(
+    run: Run,
+    config: CompareConfig,
+    content: Content,
+    provenance: Mapping[str, Any],
+    command: str,
+) -> str:
+    """Return the datasheet of a data set, after Gebru et al., Datasheets for Datasets."""
+    parts: dict[str, set[str]] = {}
+    for row in content.rows:
+        parts.setdefault(row["patient_id"], set()).add(row["split"])
+    comparison = read_json(run.comparison) if run.comparison.is_file() else None
+    folder = jinja2.FileSystemLoader(Path(__file__).parent)
+    environment = jinja2.Environment(
+        loader=folder, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    text = environment.get_template("datasheet.md").render(
+        provenance=provenance,
+        arm=ARMS[provenance["arm"]],
+        teachers={name: teacher.meaning for name, teacher in TEACHERS.items()},
+        changes=CHANGES,
+        source=None if config.data == PHANTOM else Path(config.data).name,
+        n_images=len(content.rows),
+        n_groups=len(parts),
+        n_straddling=sum(len(splits) > 1 for splits in parts.values()),
+        n_rejects=count_rows(run.rejects) if run.rejects.is_file() else 0,
+        kept=None if content.keep_masks is None else float(content.keep_masks.mean()),
+        comparison=comparison,
+        arms=config.arms,
+        remake=shlex.join(
+            ["osteo-ray", "compare", "--config", str(run.config), "--out", str(run.root)]
+        ),
+        command=command,
+    )
+    return text.rstrip() + "\n"

@@ -1,0 +1,133 @@
+"""Decode a block of images in a worker, and describe each of them."""
+
+import hashlib
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from osteo_ray.base.mappings import hash_settings
+from osteo_ray.base.storage import Place
+from osteo_ray.base.tables import PIXELS, write_pixels
+from osteo_ray.data.appearance import describe_look, measure_contrast, shrink_to_preview
+from osteo_ray.data.copies.thumbnails import SQUARE_PX, make_thumbnail
+from osteo_ray.data.decoding.content import decode
+from osteo_ray.data.decoding.identity import digest_pixels, identify_image
+from osteo_ray.data.decoding.resizing import resize_image
+from osteo_ray.data.decoding.result import Decoded, UnreadableImageError
+from osteo_ray.data.sources.readers import Reader
+
+FOUND = pa.schema(
+    [
+        ("image_id", pa.string()),
+        ("path", pa.string()),
+        ("label", pa.string()),
+        ("patient", pa.string()),
+        ("side", pa.string()),
+        ("site", pa.string()),
+        ("split", pa.string()),
+        ("width", pa.int32()),
+        ("height", pa.int32()),
+        ("digest", pa.string()),
+        ("format", pa.string()),
+        ("mode", pa.string()),
+        ("size", pa.int64()),
+        ("contrast", pa.float32()),
+        ("look", pa.binary()),
+        ("preview", pa.binary()),
+        ("thumbnail", pa.binary()),
+        ("reason", pa.string()),
+        ("failure", pa.string()),  # why nothing of the block could be read
+    ]
+)
+"""A row for each image: refused with a reason, or described."""
+
+
+def decode_block(batch: dict[str, np.ndarray], **named: Any) -> pa.Table:
+    """Decode images and describe them; a failure is returned, as raising it would lose the block.
+
+    Args:
+        batch: Columns of the items of a source; see `_decode_batch` for the others.
+
+    Returns:
+        A table with the columns of `FOUND`: a row for each image, or one with the failure.
+    """
+    try:
+        return _decode_batch(batch, **named)
+    except Exception as error:
+        told = {"path": "", "reason": "", "failure": f"{type(error).__name__}: {error}"}
+        return pa.Table.from_pylist([told], schema=FOUND)
+
+
+def _decode_batch(
+    batch: dict[str, np.ndarray],
+    reader: Reader,
+    key: bytes,
+    pixels: Place | None,
+    image_size: int | None,
+) -> pa.Table:
+    """Decode images, write the pixels of those accepted, and return everything else.
+
+    Args:
+        batch: Columns of the items of a source, with patient (veiled) in place of patient_id.
+        reader: Fetches the images.
+        key: Veils patients.
+        pixels: Folder for the pixels, or None to keep none.
+        image_size: Side of the square that pixels are resized to.
+    """
+    found: list[dict[str, Any]] = []
+    kept: list[bytes] = []
+    accepted: list[dict[str, Any]] = []
+    names = list(batch)
+    for values in zip(*(batch[name].tolist() for name in names), strict=True):
+        item = dict(zip(names, values, strict=True))
+        try:
+            decoded = decode(reader.read(item["path"], item["position"]))
+        except UnreadableImageError as error:
+            found.append({"path": item["path"], "label": item["label"], "reason": str(error)})
+            continue
+        square = resize_image(decoded.pixels, SQUARE_PX)
+        found.append(_describe(item, decoded, square, key))
+        if pixels is not None and image_size is not None:
+            same = image_size == SQUARE_PX
+            resized = square if same else resize_image(decoded.pixels, image_size)
+            kept.append(resized.tobytes())
+            accepted.append(found[-1])
+    if kept and pixels is not None:
+        ids, digests = ([row[name] for row in accepted] for name in ("image_id", "digest"))
+        part = pixels / f"part-{hash_settings(ids)}.parquet"
+        write_pixels(part, pa.table([ids, digests, kept], schema=PIXELS))
+    return pa.Table.from_pylist(found, schema=FOUND)
+
+
+def _describe(
+    item: dict[str, Any], decoded: Decoded, square: np.ndarray, key: bytes
+) -> dict[str, Any]:
+    """Describe an image, mostly by what it shows once resized to a square."""
+    image = decoded.pixels
+    digest = digest_pixels(image)
+    return {
+        "image_id": identify_image(item["path"], digest),
+        "path": item["path"],
+        "label": item["label"],
+        "patient": item["patient"] or veil_patient(decoded.patient_id or "", key),
+        "side": item["side"] or decoded.side or "",
+        "site": item["site"],
+        "split": item["split"],
+        "width": image.shape[1],
+        "height": image.shape[0],
+        "digest": digest,
+        "format": decoded.format,
+        "mode": decoded.mode,
+        "size": item["size"],
+        "contrast": measure_contrast(square),
+        "look": describe_look(square).tobytes(),
+        "preview": shrink_to_preview(square).tobytes(),
+        "thumbnail": make_thumbnail(image, square).tobytes(),
+        "reason": "",
+    }
+
+
+def veil_patient(patient: str, key: bytes) -> str:
+    """Replace a patient's identifier by a digest, equal for equal identifiers and one key."""
+    return hashlib.blake2b(patient.encode(), key=key, digest_size=12).hexdigest() if patient else ""

@@ -1,0 +1,112 @@
+"""Describe what an audit found, for audit.json and in words."""
+
+from collections import Counter
+from dataclasses import asdict
+from typing import Any
+
+import pandas as pd
+
+from osteo_ray.pipeline.ingest.auditing import Audit
+
+BLANK_CONTRAST = 2.0
+"""Standard deviation of gray, in 0..255, below which an image counts as blank."""
+_SEEN = {  # a preview may show anatomy, so it is no finding if it predicts the class
+    "frame": "format, size and edges of the files",
+    "metadata": "format, size, edges and histogram of the files",
+}
+IMBALANCE = 3.0
+"""How many times as many images the largest class may have as the smallest."""
+
+
+def describe_audit(audit: Audit) -> dict[str, Any]:
+    """Return what an audit found, in the form of audit.json; paths stand for images.
+
+    The largest groups of copies come first. `findings` says in words what deserves attention; in a
+    clean set it is empty.
+    """
+    images = audit.images
+    return {
+        "n_images": len(images),
+        "n_rejects": len(audit.rejects),
+        "reject_reasons": dict(Counter(audit.rejects["reason"]).most_common()),
+        "classes": _count(images["given_label"]),
+        "n_radiographs": int(images["copies"].nunique()),
+        "n_groups": int(images["group"].nunique()),
+        "n_patients": int(images.loc[images["patient"] >= 0, "patient"].nunique()),
+        "copies": _list_groups(images, images["copies"]),
+        "exact_copies": _list_groups(images, images["digest"]),
+        "conflicts": _list_groups(images[images["conflict"]], images["copies"]),
+        "pairs": _list_pairs(audit),
+        "blank": images.loc[images["contrast"] < BLANK_CONTRAST, "path"].tolist(),
+        "set_aside": int((~images["used"]).sum()),
+        "shortcuts": [
+            {**asdict(shortcut), "is_found": shortcut.is_found} for shortcut in audit.shortcuts
+        ],
+        "findings": list_findings(audit),
+    }
+
+
+def list_findings(audit: Audit) -> list[str]:
+    """Say in words what deserves attention; an empty list for a clean set."""
+    images, findings = audit.images, []
+    n_copies = len(images) - images["copies"].nunique()
+    if n_copies:
+        groups = images["copies"].value_counts()
+        repeated = _say_number(int((groups > 1).sum()), "radiograph occurs", "radiographs occur")
+        findings.append(
+            f"{n_copies} of {len(images)} images are copies: {repeated} more than once, up to "
+            f"{int(groups.max())} times"
+        )
+    n_conflicts = images.loc[images["conflict"], "copies"].nunique()
+    if n_conflicts:
+        found = _say_number(n_conflicts, "radiograph occurs", "radiographs occur")
+        n_images = int(images["conflict"].sum())
+        findings.append(f"{found} in several classes, as {n_images} images in all")
+    n_blank = int((images["contrast"] < BLANK_CONTRAST).sum())
+    if n_blank:
+        findings.append(_say_number(n_blank, "image is blank", "images are blank"))
+    if len(audit.rejects):
+        total = len(images) + len(audit.rejects)
+        findings.append(f"{len(audit.rejects)} of {total} files cannot be used")
+    sizes = images["given_label"].value_counts()
+    if sizes.max() > IMBALANCE * sizes.min():
+        findings.append(
+            f"class {sizes.index[0]} has {sizes.max() / sizes.min():.1f} times as many images as "
+            f"class {sizes.index[-1]}"
+        )
+    findings += [
+        f"{_SEEN[shortcut.name]} alone predict the class with a balanced accuracy of "
+        f"{shortcut.accuracy:.2f} (95 % interval {shortcut.low:.2f} to {shortcut.high:.2f}; "
+        f"chance {shortcut.chance:.2f})"
+        for shortcut in audit.shortcuts
+        if shortcut.is_found and shortcut.name in _SEEN
+    ]
+    return findings
+
+
+def _say_number(number: int, one: str, several: str) -> str:
+    return f"{number} {one if number == 1 else several}"
+
+
+def _count(values: "pd.Series[str]") -> dict[str, int]:
+    return {str(name): int(count) for name, count in values.value_counts().items()}
+
+
+def _list_groups(images: pd.DataFrame, key: "pd.Series[Any]") -> list[list[str]]:
+    groups = images.groupby(key.reindex(images.index), sort=False)["path"]
+    found = [paths.tolist() for _, paths in groups if len(paths) > 1]
+    return sorted(found, key=lambda paths: (-len(paths), paths))
+
+
+def _list_pairs(audit: Audit) -> list[dict[str, Any]]:
+    paths = audit.images["path"].to_numpy()
+    return [
+        {
+            "first": str(paths[pair.first]),
+            "second": str(paths[pair.second]),
+            "exact": bool(pair.exact),
+            "mirrored": bool(pair.mirrored),
+            "likeness": round(float(pair.likeness), 4),
+        }
+        for pair in audit.pairs.itertuples()
+    ]

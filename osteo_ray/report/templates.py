@@ -1,0 +1,33 @@
+"""Pages from the templates of this folder."""
+
+from pathlib import Path
+
+import jinja2
+
+from osteo_ray.base.formatting import (
+    format_duration,
+    format_level,
+    format_p,
+    format_percent,
+    format_points,
+    format_score,
+)
+
+
+def open_template(name: str) -> jinja2.Template:
+    """Open a template of this folder; its filters write numbers as everything else does."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+    )
+    environment.filters |= {
+        "score": format_score,
+        "points": format_points,
+        "p": format_p,
+        "percent": format_percent,
+        "level": format_level,
+        "duration": format_duration,
+    }
+    return environment.get_template(name)

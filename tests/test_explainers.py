@@ -1,0 +1,592 @@
+"""Explainers: the interface, the registry, the `grad-cam` package, and one of a user's own."""
+
+import hashlib
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import pytorch_grad_cam
+import torch
+from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
+from rise import Rise
+from test_explain_command import LIME, read_masks, store
+from test_gradcam import _build, _draw_images
+from test_trials import MODEL, SPLIT, make_experiment, make_pixels, write_pixels
+from torch.nn import functional
+
+from osteo_ray.arms.arm import Arm, MaskSource
+from osteo_ray.arms.registry import ARMS
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import list_parts
+from osteo_ray.commands.explain import parse_explain
+from osteo_ray.commands.main import main
+from osteo_ray.config.build import build
+from osteo_ray.config.explain import ExplainConfig
+from osteo_ray.data.masks import cover_area, keep_most, pack_mask, unpack_mask
+from osteo_ray.experiment.keep_masks import read_keep_masks
+from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
+from osteo_ray.explain.explainer import (
+    Explainer,
+    Explanation,
+    HeatmapExplainer,
+    LoadedClassifier,
+    Picture,
+    Request,
+)
+from osteo_ray.explain.explainers.cam_package import PACKAGE_CAMS, PackageCam
+from osteo_ray.explain.explainers.gradcam import GradCam
+from osteo_ray.explain.explainers.lime import Lime
+from osteo_ray.explain.explainers.random import RandomSuperpixels
+from osteo_ray.explain.jobs import Explainable, list_kinds, plan_job
+from osteo_ray.explain.registry import EXPLAINERS, find_explainer, register
+from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.models.classifier import Classifier
+from osteo_ray.models.forward import Probabilities
+from osteo_ray.pipeline.compare.in_process import run_in_process
+from osteo_ray.pipeline.compare.mask_jobs import list_explanations
+from osteo_ray.pipeline.explain.actor import ExplainingActor, derive_rng
+
+CPU = torch.device("cpu")
+SIZE_PX = 64
+SETTINGS = LimeSettings(samples=40, superpixels="grid", n_superpixels=16)
+CAMS = pytest.mark.parametrize("cam", PACKAGE_CAMS, ids=lambda cam: cam.name)
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return _draw_images(SIZE_PX, SIZE_PX)
+
+
+@pytest.fixture(scope="module")
+def classifier(images: torch.Tensor) -> Classifier:
+    classifier = _build("test_byobnet")
+    # Statistics of these images, as training would leave: without, features fade to nothing.
+    for module in classifier.modules():
+        if isinstance(module, torch.nn.BatchNorm2d):
+            module.momentum = 1.0
+    with torch.inference_mode():
+        classifier.train()(images)
+    return classifier.eval()
+
+
+def load(classifier: Classifier) -> LoadedClassifier:
+    probabilities = Probabilities(classifier).eval()
+
+    def predict(images: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            found: torch.Tensor = probabilities(images)
+            return found
+
+    return LoadedClassifier(classifier, predict, CPU)
+
+
+@pytest.fixture(scope="module")
+def loaded(classifier: Classifier) -> LoadedClassifier:
+    return load(classifier)
+
+
+def make_request(number: int, images: torch.Tensor, **changes: Any) -> Request:
+    image = (images[number, 0] * 255).round().byte().numpy()
+    rng = np.random.default_rng(number)
+    picture = Picture(f"image-{number}", f"digest-{number}", image)
+    return replace(Request(picture, rng, 800), **changes)
+
+
+def explain_one(
+    explainer: type[Explainer], loaded: LoadedClassifier, request: Request
+) -> Explanation:
+    (found,) = explainer(SETTINGS).explain(loaded, [request])
+    if isinstance(found, ValueError):
+        raise found
+    return found
+
+
+# The methods of the package
+
+
+def draw_with_package(
+    cam: type[PackageCam], classifier: Classifier, batch: torch.Tensor, number: int
+) -> np.ndarray:
+    method = getattr(pytorch_grad_cam, cam.package_name)
+    with method(model=classifier, target_layers=[classifier.feature_map]) as drawing:
+        (found,) = drawing(input_tensor=batch, targets=[ClassifierOutputTarget(number)])
+    classifier.zero_grad(set_to_none=True)
+    heatmap: np.ndarray = found
+    return heatmap
+
+
+@CAMS
+def test_cam_is_that_of_the_package(
+    cam: type[PackageCam], classifier: Classifier, loaded: LoadedClassifier, images: torch.Tensor
+) -> None:
+    for number in range(2):
+        request = make_request(number, images, explained_class=number)
+        found = explain_one(cam, loaded, request)
+        batch = loaded.to_batch(request.picture.image)
+        expected = draw_with_package(cam, classifier, batch, number)
+        np.testing.assert_array_equal(found.importance, expected)
+        np.testing.assert_array_equal(found.keep_mask, keep_most(expected, 800))
+        assert found.explained_class == number
+
+
+def differentiate(
+    classifier: Classifier, batch: torch.Tensor, number: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the last feature map and the gradient of a logit there: (channels, h, w) each."""
+    features = classifier.backbone.forward_features((batch - classifier.mean) / classifier.std)
+    features = features.detach().requires_grad_()
+    score = classifier.head(features.mean((2, 3)))[0, number]
+    (gradients,) = torch.autograd.grad(score, features)
+    return features.detach()[0].numpy().astype(float), gradients[0].numpy().astype(float)
+
+
+def project(values: np.ndarray) -> np.ndarray:
+    """Return the first principal component of places, by eigenvectors; its sign is arbitrary."""
+    places = values.reshape(len(values), -1).T
+    places = places - places.mean(0)
+    axis = np.linalg.eigh(places.T @ places)[1][:, -1]
+    return (places @ axis).reshape(values.shape[1:])
+
+
+BY_HAND: dict[str, Callable[[np.ndarray, np.ndarray], np.ndarray]] = {
+    "layercam": lambda a, g: (np.maximum(g, 0) * a).sum(0),
+    "hirescam": lambda a, g: (g * a).sum(0),
+    "gradcam_elementwise": lambda a, g: np.maximum(g * a, 0).sum(0),
+    "xgradcam": lambda a, g: np.einsum(
+        "c,chw->hw", (g * a).sum((1, 2)) / (a.sum((1, 2)) + 1e-7), a
+    ),
+    "eigencam": lambda a, g: project(a),
+    "eigengradcam": lambda a, g: project(a * g),
+}
+
+
+@pytest.mark.parametrize("name", BY_HAND)
+def test_cam_by_hand(
+    name: str, classifier: Classifier, loaded: LoadedClassifier, images: torch.Tensor
+) -> None:
+    request = make_request(0, images, explained_class=0)
+    found = explain_one(find_explainer(name), loaded, request).importance
+    features, gradients = differentiate(classifier, loaded.to_batch(request.picture.image), 0)
+
+    def enlarge(small: np.ndarray) -> np.ndarray:
+        small = np.maximum(small, 0)
+        small = (small - small.min()) / (small.max() - small.min())
+        whole = torch.from_numpy(small)[None, None]
+        size = (SIZE_PX, SIZE_PX)
+        large = functional.interpolate(whole, size, mode="bilinear", align_corners=False)[0, 0]
+        return ((large - large.min()) / (large.max() - large.min())).numpy()
+
+    small = BY_HAND[name](features, gradients)
+    signs = (1, -1) if "eigen" in name else (1,)
+    differences = [np.abs(enlarge(sign * small) - found).max() for sign in signs]
+    assert found.std() > 0.05
+    assert min(differences) < 1e-3
+
+
+@CAMS
+def test_cam_leaves_the_classifier_as_it_was_and_prints_nothing(
+    cam: type[PackageCam],
+    classifier: Classifier,
+    loaded: LoadedClassifier,
+    images: torch.Tensor,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    layer = classifier.feature_map
+    before = loaded.predict(images)
+    explain_one(cam, loaded, make_request(0, images))
+    assert classifier.feature_map is layer
+    assert not layer._forward_hooks
+    assert not layer._forward_pre_hooks
+    assert not classifier.training
+    assert all(one.requires_grad and one.grad is None for one in classifier.parameters())
+    assert torch.equal(loaded.predict(images), before)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("name", [*EXPLAINERS, "rise"])
+def test_images_explained_together_do_not_change_each_other(
+    name: str, loaded: LoadedClassifier, images: torch.Tensor
+) -> None:
+    explainer = {**EXPLAINERS, "rise": Rise}[name](SETTINGS)
+    requests = [make_request(number, images) for number in range(3)]
+    together = explainer.explain(loaded, requests)
+    for number in (2, 0, 1):
+        (alone,) = explainer.explain(loaded, [make_request(number, images)])
+        one = together[number]
+        assert isinstance(alone, Explanation)
+        assert isinstance(one, Explanation)
+        np.testing.assert_array_equal(one.keep_mask, alone.keep_mask)
+        np.testing.assert_array_equal(one.importance, alone.importance)
+        assert one.explained_class == alone.explained_class
+        assert one.figures == alone.figures
+
+
+@pytest.mark.parametrize("name", [name for name in EXPLAINERS if name not in ("lime", "random")])
+def test_cams_refuse_a_backbone_without_a_feature_map(name: str, images: torch.Tensor) -> None:
+    classifier = _build("test_vit")
+    explainer = EXPLAINERS[name](SETTINGS)
+    with pytest.raises(ValueError, match=r"^Expected a feature map \(batch, .*needs a CNN\.$"):
+        explainer.check_classifier(classifier, SIZE_PX)
+    (found,) = explainer.explain(load(classifier), [make_request(0, images)])
+    assert isinstance(found, ValueError)
+    assert "needs a CNN" in str(found)
+    assert not classifier.feature_map._forward_hooks
+    assert not classifier.feature_map._forward_pre_hooks
+    for other in (Lime, RandomSuperpixels):
+        other(SETTINGS).check_classifier(classifier, SIZE_PX)
+
+
+# What all of them share
+
+
+@pytest.mark.parametrize("name", [name for name in EXPLAINERS if name != "lime"])
+def test_mask_has_the_area_and_the_class_that_are_asked_for(
+    name: str, loaded: LoadedClassifier, images: torch.Tensor
+) -> None:
+    explainer = EXPLAINERS[name](SETTINGS)
+    predicted = loaded.predict(images).argmax(1).tolist()
+    assert len(set(predicted)) > 1
+    for chosen in (None, 0):
+        requests = [
+            make_request(number, images, area_px=1 + 99 * number, explained_class=chosen)
+            for number in range(4)
+        ]
+        n_found = 0
+        for number, found in enumerate(explainer.explain(loaded, requests)):
+            if isinstance(found, ValueError):  # nothing speaks for the class
+                assert "with a peak" in str(found)
+                continue
+            n_found += 1
+            assert found.keep_mask.sum() == 1 + 99 * number
+            assert found.explained_class == (predicted[number] if chosen is None else chosen)
+        assert n_found > 0
+
+
+def test_random_superpixels_are_drawn_from_the_given_numbers(
+    loaded: LoadedClassifier, images: torch.Tensor
+) -> None:
+    request = make_request(0, images)
+    found = explain_one(RandomSuperpixels, loaded, request)
+    segments = request.picture.find_superpixels(SETTINGS)
+    expected = cover_area(segments, 800, np.random.default_rng(0))
+    np.testing.assert_array_equal(found.keep_mask, expected)
+    np.testing.assert_array_equal(found.importance, expected)
+
+
+@pytest.mark.parametrize("stability", [0.01, 1.0])
+def test_lime_tells_which_masks_are_unstable(
+    stability: float, loaded: LoadedClassifier, images: torch.Tensor
+) -> None:
+    settings = SETTINGS.model_copy(update={"stability": stability})
+    requests = [make_request(number, images) for number in range(3)]
+    for found in Lime(settings).explain(loaded, requests):
+        assert isinstance(found, Explanation)
+        assert found.figures["unstable"] == (stability == 1.0)
+        assert found.figures["unstable"] == (found.figures["stability"] < stability)
+
+
+def test_superpixels_are_found_once_for_all_explainers(
+    loaded: LoadedClassifier, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from osteo_ray.explain import superpixels
+
+    find, calls = superpixels.find_superpixels, []
+
+    def count(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
+        calls.append(settings)
+        return find(image, settings)
+
+    monkeypatch.setattr(superpixels, "find_superpixels", count)
+    request = make_request(0, images)
+    explain_one(Lime, loaded, request)
+    explain_one(RandomSuperpixels, loaded, request)
+    Lime(SETTINGS).fill(request.picture)
+    assert calls == [SETTINGS]
+    other = SETTINGS.model_copy(update={"n_superpixels": 9})
+    assert request.picture.find_superpixels(other).max() == 8
+    blank = replace(request.picture, image=np.full((8, 8), 7, np.uint8), _superpixels={})
+    for _ in range(2):
+        with pytest.raises(ValueError, match="all its pixels are equal"):
+            blank.find_superpixels(SETTINGS)
+    assert calls == [SETTINGS, other, SETTINGS]
+
+
+class Faulty(HeatmapExplainer):
+    """Draws whatever it is told to."""
+
+    name = "faulty"
+    summary = "keeps something"
+    heatmap = np.zeros((SIZE_PX, SIZE_PX))
+
+    def _draw_heatmap(self, *arguments: object) -> np.ndarray:
+        return self.heatmap
+
+
+@pytest.mark.parametrize(
+    ("heatmap", "message"),
+    [
+        (np.zeros((SIZE_PX, SIZE_PX)), "Expected a heat map with a peak"),
+        (np.where(np.eye(SIZE_PX), np.nan, 1.0), "but got NaN"),
+    ],
+    ids=["flat", "NaN"],
+)
+def test_unusable_heat_map_is_the_error_of_its_image(
+    heatmap: np.ndarray,
+    message: str,
+    loaded: LoadedClassifier,
+    images: torch.Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(Faulty, "heatmap", heatmap)
+    (found,) = Faulty(SETTINGS).explain(loaded, [make_request(0, images)])
+    assert isinstance(found, ValueError)
+    assert message in str(found)
+
+
+def test_classifier_that_gives_nan_is_the_error_of_its_image(images: torch.Tensor) -> None:
+    def predict(images: torch.Tensor) -> torch.Tensor:
+        return torch.full((len(images), 2), float("nan"))
+
+    broken = LoadedClassifier(torch.nn.Identity(), predict, CPU)  # type: ignore[arg-type]
+    for explainer in (GradCam, Lime, RandomSuperpixels):
+        (found,) = explainer(SETTINGS).explain(broken, [make_request(0, images)])
+        assert isinstance(found, ValueError)
+        assert "finite probabilities, but the classifier gave NaN" in str(found)
+
+
+def test_explainer_that_returns_something_else_is_refused(
+    loaded: LoadedClassifier, images: torch.Tensor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    good = np.zeros((SIZE_PX, SIZE_PX))
+    for keep_mask, importance in ((good, good), (good[1:] > 0, good), (good > 0, good[1:])):
+        found = Explanation(keep_mask, importance, 0)
+        monkeypatch.setattr(Faulty, "_explain_one", lambda *_, found=found: found)
+        with pytest.raises(RuntimeError, match="Expected the explainer `faulty` to return a bool"):
+            Faulty(SETTINGS).explain(loaded, [make_request(0, images)])
+
+
+def test_requests_that_make_no_sense_are_refused(
+    loaded: LoadedClassifier, images: torch.Tensor
+) -> None:
+    for area_px in (-1, SIZE_PX**2 + 1):
+        with pytest.raises(ValueError, match=rf"0 \.\. 4096 pixels to keep, but got {area_px}"):
+            GradCam(SETTINGS).explain(loaded, [make_request(0, images, area_px=area_px)])
+    for image in (np.zeros((8, 8)), np.zeros((1, 8, 8), np.uint8)):
+        request = make_request(0, images, picture=Picture("", "", image))
+        with pytest.raises(ValueError, match=r"Expected a uint8 image \(height, width\), but got"):
+            GradCam(SETTINGS).explain(loaded, [request])
+
+
+# The registry
+
+
+def test_unknown_name_is_an_error_that_suggests_the_nearest(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    with pytest.raises(InputError, match=r"among lime, .* `layer_cam`. Did you mean `layercam`\?"):
+        find_explainer("layer_cam")
+    with pytest.raises(InputError, match=r"method: Expected .* `limee`. Did you mean `lime`\?"):
+        build(ExplainConfig, {"method": "limee"})
+    with pytest.raises(SystemExit, match="2"):
+        parse_explain(["/d", "--method", "layer-cam"])
+    printed = " ".join(capfd.readouterr().err.replace("│", " ").split())
+    assert "but got `layer-cam`. Did you mean `layercam`?" in printed
+    nobody = Explainable(*("m", 0, "f", 0), *(Path(),) * 5, frozenset(), ("lime", "gradcamm"))
+    with pytest.raises(InputError, match=r"but got `gradcamm`. Did you mean `gradcam`\?"):
+        plan_job([nobody], SETTINGS, n_classes=2, image_size=SIZE_PX)
+
+
+def test_every_explainer_has_a_name_of_its_own() -> None:
+    assert [one.name for one in EXPLAINERS.values()] == list(EXPLAINERS)
+    assert list(EXPLAINERS)[:3] == ["lime", "random", "gradcam"]
+    register(Lime)  # again is no harm
+    with pytest.raises(ValueError, match="`lime` is taken by Lime"):
+        register(type("Other", (Rise,), {"name": "lime"}))
+    for name in ("Grad-CAM++", "rise/2", "", "2rise"):
+        with pytest.raises(ValueError, match="made of a-z, 0-9 and _"):
+            register(type("Other", (Rise,), {"name": name}))
+    assert "rise" not in EXPLAINERS
+
+
+def test_settings_that_determine_masks_belong_to_the_identity() -> None:
+    def identify(method: str, *flags: str) -> dict[str, Any]:
+        return parse_explain(["/d", "--method", method, *flags]).identity()
+
+    for method, explainer in EXPLAINERS.items():
+        plain = identify(method)
+        for setting, flags in (
+            ("area", ("--area", "0.5")),
+            ("seed", ("--seed", "7")),
+            ("lime", ("--lime.top-k", "3")),
+        ):
+            changed = identify(method, *flags) != plain
+            assert changed == (setting in explainer.depends_on)
+    assert Lime.depends_on == {"lime", "seed"}
+    assert RandomSuperpixels.depends_on == {"lime", "seed", "area"}
+    assert {one.depends_on for one in (GradCam, *PACKAGE_CAMS)} == {frozenset({"area"})}
+
+
+# An explainer of a user's own
+
+
+@pytest.fixture
+def rise(monkeypatch: pytest.MonkeyPatch) -> Iterator[type[Explainer]]:
+    monkeypatch.setitem(EXPLAINERS, "rise", Rise)
+    return Rise
+
+
+def test_page_shows_the_explainer_that_is_tested_here() -> None:
+    root = Path(__file__).parents[1]
+    source = Path(__file__).with_name("rise.py").read_text(encoding="utf-8")
+    page = (root / "docs" / "explainers.md").read_text(encoding="utf-8")
+    assert re.findall(r"```python\n(.*?)```", page, re.S)[0] == source
+    assert len(source.splitlines()) <= 50
+    rows = "".join(line for line in page.splitlines() if line.startswith("| `"))
+    assert set(EXPLAINERS) == set(re.findall(r"`([a-z_]+)`", rows))
+
+
+def test_rise_finds_what_the_classifier_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Rise, "n_masks", 2000)
+
+    # The class is as likely as a quarter of the image is bright.
+    def predict(batch: torch.Tensor) -> torch.Tensor:
+        bright = batch[:, 0, :32, :32].mean((1, 2))
+        return torch.stack([1 - bright, bright], 1)
+
+    quarter = np.zeros((SIZE_PX, SIZE_PX), bool)
+    quarter[:32, :32] = True
+    loaded = LoadedClassifier(torch.nn.Identity(), predict, CPU)  # type: ignore[arg-type]
+    white = Picture("", "", np.full((SIZE_PX, SIZE_PX), 255, np.uint8))
+    request = Request(white, np.random.default_rng(0), 32 * 32, explained_class=1)
+    found = explain_one(Rise, loaded, request)
+    assert (found.keep_mask & quarter).sum() > 0.8 * 32 * 32
+
+
+def make_small_experiment(root: Path, arms: tuple[str, ...]) -> tuple[Experiment, np.ndarray]:
+    made = make_experiment(root, arms=["original"])
+    experiment = replace(made, config=made.config.model_copy(update={"arms": arms}))
+    pixels = make_pixels()
+    write_pixels(experiment, pixels)
+    return experiment, pixels
+
+
+def test_an_arm_shows_masks_by_rise(
+    rise: type[Explainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arm = Arm("rise_mask", "the RISE region of the same area × image", MaskSource(kind="rise"))
+    monkeypatch.setitem(ARMS, arm.name, arm)
+    plain, pixels = make_small_experiment(tmp_path / "plain", ("original", "lime"))
+    run_in_process(plain, pixels)
+    experiment, _ = make_small_experiment(tmp_path / "rise", ("original", "lime", "rise_mask"))
+    run_in_process(experiment, pixels)
+    assert experiment.is_done(Trial(MODEL, 0, "rise_mask"))
+
+    rows = read_masks(experiment.masks_of(MaskJob(Trial(MODEL, 0, "original"))))
+    kinds: dict[str, dict[str, Any]] = {}
+    for row in rows:
+        kinds.setdefault(row["kind"], {})[row["image_id"]] = row
+    assert set(kinds) == {"lime", "random", "gradcam", "rise"}
+    wanted = set(experiment.image_ids[SPLIT != ""].tolist())
+    assert all(set(images) == wanted for images in kinds.values())
+    # The masks of other kinds are those of a comparison without it.
+    without = read_masks(plain.masks_of(MaskJob(Trial(MODEL, 0, "original"))))
+    assert [row for row in rows if row["kind"] != "rise"] == without
+
+    shown = read_keep_masks(experiment, Trial(MODEL, 0, "rise_mask"))
+    assert shown is not None
+    n_drawn = 0
+    for number, image_id in enumerate(experiment.image_ids.tolist()):
+        row = kinds["rise"].get(image_id)
+        if row is None or row["error"] is not None:
+            assert shown.masks[number].all()
+            continue
+        n_drawn += 1
+        lime = unpack_mask(kinds["lime"][image_id]["keep_mask"], 32)
+        assert shown.masks[number].sum() == lime.sum()
+        assert pack_mask(shown.masks[number]) == row["keep_mask"]
+    assert n_drawn > 10
+
+
+def test_a_kind_without_an_explainer_stops_a_comparison_before_it_begins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(ARMS, "new", Arm("new", "", MaskSource(kind="layer_cam")))
+    experiment, _ = make_small_experiment(tmp_path, ("original", "new"))
+    with pytest.raises(InputError, match="Did you mean `layercam`"):
+        list_explanations(experiment, [Trial(MODEL, 0, "new")])
+
+
+def test_kinds_follow_from_the_arms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(ARMS, "a", Arm("a", "", MaskSource("untrained", "layercam")))
+    monkeypatch.setitem(ARMS, "b", Arm("b", "", MaskSource("untrained", "gradcam")))
+    experiment, _ = make_small_experiment(tmp_path, ("original",))
+
+    def list_all(*arms: str) -> dict[str, tuple[str, ...]]:
+        trials = [Trial(MODEL, 0, arm) for arm in arms]
+        jobs = list_explanations(experiment, trials)
+        return {job.job.teacher.arm: job.explainable.kinds for job in jobs}
+
+    assert list_all("lime") == {"original": list_kinds("lime")}
+    assert list_all("random_mask") == {"original": list_kinds("lime")}
+    assert list_all("untrained_lime") == {"untrained": ("lime",)}
+    assert list_all("a", "untrained_lime", "b", "lime") == {
+        "untrained": ("lime", "layercam", "gradcam"),
+        "original": list_kinds("lime"),
+    }
+
+
+@pytest.mark.ray
+def test_rise_explains_a_set_in_process_and_on_ray(
+    rise: type[Explainer], tmp_path: Path, local_ray: None, capfd: pytest.CaptureFixture[str]
+) -> None:
+    checkpoint = store(tmp_path / "model.safetensors")
+    run = Run(tmp_path / "out")
+    flags = ["--phantom.n-images", "6", "--phantom.size-px", "64", "--method", "rise", *LIME]
+    flags += ["--checkpoint", str(checkpoint), "--out", str(run.root), "--area", "0.25"]
+    assert main(["explain", *flags]) == 0
+    found = read_masks(run.masks)
+    ids = {row["image_id"] for row in found}
+    assert [row["kind"] for row in found] == ["rise"] * len(ids)
+    assert len(ids) == 6
+    areas = {unpack_mask(row["keep_mask"], SIZE_PX).sum() for row in found}
+    assert areas == {round(0.25 * SIZE_PX**2)}
+
+    config = parse_explain(flags)
+    explainable = Explainable(
+        model="test_byobnet",
+        seed=0,
+        fingerprint=hashlib.sha256(checkpoint.read_bytes()).hexdigest(),
+        lime_seed=0,
+        checkpoint=checkpoint,
+        frozen=tmp_path / "frozen",
+        masks=tmp_path / "masks",
+        faithfulness=tmp_path / "faithfulness",
+        heatmaps=tmp_path / "heatmaps",
+        wanted=frozenset(ids),
+        kinds=("rise",),
+        area=config.area,
+    )
+    actor = ExplainingActor(plan_job([explainable], config.lime, n_classes=2, image_size=SIZE_PX))
+    for part in list_parts(run.pixels):
+        n_rows = pq.read_metadata(part).num_rows
+        list(actor({"file": np.array([part]), "start": np.array([0]), "stop": np.array([n_rows])}))
+    assert read_masks(tmp_path / "masks") == found
+    # An independent drawing of one mask, from what the tables say.
+    row = found[0]
+    (pixels,) = (
+        one
+        for part in list_parts(run.pixels)
+        for one in pq.read_table(part).to_pylist()
+        if one["image_id"] == row["image_id"]
+    )
+    image = np.frombuffer(pixels["pixels"], np.uint8).reshape(SIZE_PX, SIZE_PX).copy()
+    rng = derive_rng(pixels["digest"], explainable.fingerprint, 0, "rise")
+    loaded = next(iter(actor.loaded.values()))
+    heatmap = Rise(config.lime)._draw_heatmap(loaded, image, row["explained_class"], rng)
+    assert pack_mask(keep_most(heatmap, round(0.25 * SIZE_PX**2))) == row["keep_mask"]
