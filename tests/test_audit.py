@@ -14,7 +14,7 @@ from osteo_ray.data.settings import ConflictPolicy
 from osteo_ray.data.shortcuts import Shortcut
 from osteo_ray.pipeline.ingest import auditing as audits
 from osteo_ray.pipeline.ingest.auditing import Audit, audit_images
-from osteo_ray.pipeline.ingest.findings import describe_audit, list_findings
+from osteo_ray.pipeline.ingest.findings import describe_audit, list_audit_findings
 from osteo_ray.pipeline.ingest.reading import Ingest
 
 #         0    1    2    3    4    5    6    7    8    9
@@ -168,7 +168,7 @@ def test_a_clean_set_has_no_findings() -> None:
 @pytest.mark.parametrize(("n_large", "found"), [(30, False), (31, True)])
 def test_imbalance(n_large: int, found: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(audits, "find_shortcuts", lambda *_: [])
-    findings = list_findings(audit_images(make_ingest(["n"] * n_large + ["o"] * 10), "drop"))
+    findings = list_audit_findings(audit_images(make_ingest(["n"] * n_large + ["o"] * 10), "drop"))
     expected = ["class n has 3.1 times as many images as class o"]
     assert findings == (expected if found else [])
 
@@ -178,7 +178,7 @@ def test_shortcuts_are_findings() -> None:
     labels = ["n", "o"] * 30
     told = make_ingest(labels, format=["PNG", "JPEG"] * 30)
     audit = audit_images(told, "drop")
-    findings = list_findings(audit)
+    findings = list_audit_findings(audit)
     assert len(findings) == 2
     assert findings[0].startswith(
         "format, size and edges of the files alone predict the class with a balanced accuracy "
@@ -186,7 +186,7 @@ def test_shortcuts_are_findings() -> None:
     )
     assert "histogram" in findings[1]
     preview = Shortcut("preview", 0.9, 0.8, 0.95, 0.5, 60)  # a preview may show anatomy
-    assert list_findings(replace(audit, shortcuts=[preview])) == []
+    assert list_audit_findings(replace(audit, shortcuts=[preview])) == []
 
 
 @pytest.mark.usefixtures("planted")

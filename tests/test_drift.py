@@ -20,7 +20,7 @@ from osteo_ray.experiment.reproduction.differences import (
 )
 from osteo_ray.experiment.reproduction.drift import Compared, judge, summarize_drift
 from osteo_ray.experiment.reproduction.environment import compare_environments, expects_equal_bits
-from osteo_ray.experiment.reproduction.sample import draw_sample
+from osteo_ray.experiment.reproduction.trial_sample import draw_sample
 
 TOLERANCES = ToleranceSettings(probability=0.05, decisions=0.25)
 CLASSES = ["normal", "worn"]
@@ -79,7 +79,7 @@ def test_too_many_changed_decisions() -> None:
 @pytest.mark.parametrize(
     ("change", "told"),
     [
-        ({"label": ["worn", "normal"]}, "2 images, parts of the split or labels differ"),
+        ({"label": ["worn", "normal"]}, "2 images, splits or labels differ"),
         ({"p_worn": [np.nan, 0.2]}, "not finite"),
     ],
 )
@@ -144,12 +144,12 @@ def test_flipped_mask_is_seen() -> None:
     found = hold_masks(make_masks("11110000", "11000000"), make_masks("00001111", "11000000"))
     assert not found.equal
     assert found.figures == {"mean mask overlap": 0.5}
-    assert found.beyond == ("masks overlap by 0.500 on average, where 0.600 is tolerated",)
+    assert found.beyond == ("masks overlap by 0.500 on average, but at least 0.600 is expected",)
 
 
 def test_image_that_is_explained_in_one_of_the_two_only() -> None:
     found = hold_masks(make_masks("11110000", None), make_masks("11110000", "1" * 8))
-    assert found.beyond == ("1 of 2 images can be explained in one of the two only",)
+    assert found.beyond == ("1 of 2 images are explained in only one of the two",)
 
 
 def test_few_such_images_are_tolerated() -> None:
@@ -303,17 +303,17 @@ def test_images_are_the_same_whatever_the_numbers_of_groups() -> None:
 
 def test_changed_images_are_named() -> None:
     assert tell_images(make_images(digest=["1", "x", "y"])) == {
-        "content": ("b and 1 more of other pixels",)
+        "content": ("b and 1 more with other pixels",)
     }
     assert tell_images(make_images(path=["a", "b", "d"])) == {"content": ("c gone", "d new")}
     assert tell_images(make_images(label=["worn", "normal", "worn"])) == {
-        "labels": ("b of another class",)
+        "labels": ("b with another class",)
     }
     assert tell_images(make_images(group=[0, 1, 1])) == {
-        "groups": ("images are joined to groups otherwise",)
+        "groups": ("images are grouped differently",)
     }
     assert tell_images(make_images(), SPLITS.assign(split="test")) == {
-        "splits": ("they are drawn otherwise",)
+        "splits": ("they are drawn differently",)
     }
 
 
@@ -352,7 +352,7 @@ def test_worst_figures_are_kept() -> None:
     drift = summarize_drift("things", compared, equal_expected=True)
     assert drift.figures == {"mean mask overlap": 0.7, "effect shift": 0.3}
     assert drift.said[0] == (
-        "one: equal bits were expected, but it differs (mean mask overlap 0.9, effect shift 0.1)"
+        "one: equal bits were expected, but they differ (mean mask overlap 0.9, effect shift 0.1)"
     )
 
 

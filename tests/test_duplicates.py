@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import ray
 
+from osteo_ray.base.progress import listening
 from osteo_ray.data.copies.codebook import fit_codebook
 from osteo_ray.data.copies.groups import join_pairs
 from osteo_ray.data.copies.likeness import COPY_LIKENESS, measure_likeness
@@ -55,7 +56,8 @@ def pairs(
     phantoms: list[Phantom], stored: tuple[list[str], Thumbnails], local_ray: None
 ) -> pd.DataFrame:
     told: list[tuple[str, int, int]] = []
-    found = find_copies(*stored, report=lambda *what: told.append(what))
+    with listening(lambda *what: told.append(what)):
+        found = find_copies(*stored)
     for step in ("describe images", "look for copies", "compare pairs"):
         done = [(count, total) for what, count, total in told if what == step]
         assert done[0][0] == 0

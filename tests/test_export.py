@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import torch
@@ -499,6 +500,16 @@ def test_missing_masks_are_named_and_nothing_is_written(capsys, own_run: Run) ->
     assert "resnet18, seed 0" not in said
     assert not (own_run.root / "exports").exists()
     assert main(["export", str(own_run.root), "--models", MODELS[0], "--seeds", "0"]) == 0
+
+
+def test_masks_of_another_kind_are_not_enough(capsys, own_run: Run) -> None:
+    experiment = open_experiment(own_run)
+    for part in experiment.masks_of(MaskJob(Trial(MODELS[0], 1, "original"))).glob("*.parquet"):
+        table = pq.read_table(part)
+        write_table(part, table.filter(pc.not_equal(table["kind"], "random")))
+    said = refuse(capsys, own_run.root, "--arm", "random_mask")
+    assert "resnet18, seed 1: 19 of 19 images lack one" in said
+    assert "seed 0" not in said
 
 
 def test_damaged_masks_are_named(capsys, own_run: Run) -> None:

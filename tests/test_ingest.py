@@ -19,6 +19,7 @@ from PIL import Image
 from ray._private.internal_api import memory_summary  # no public call tells it
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.progress import listening
 from osteo_ray.data.copies.thumbnails import make_thumbnail
 from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.identity import digest_pixels
@@ -278,10 +279,8 @@ class TestRefusals:
 
     def test_as_many_as_are_allowed(self, root: Path, tmp_path: Path) -> None:
         told: list[tuple[str, int, int]] = []
-        ingest = read(
-            root, tmp_path / "scratch", max_reject_share=3 / 11,
-            report=lambda *progress: told.append(progress),
-        )  # fmt: skip
+        with listening(lambda *progress: told.append(progress)):
+            ingest = read(root, tmp_path / "scratch", max_reject_share=3 / 11)
         assert (len(ingest.images), len(ingest.rejects)) == (8, 3)
         assert told[0] == ("read images", 0, 11)
         assert told[-1] == ("read images", 11, 11)
@@ -377,7 +376,8 @@ class TestObjectStore:
                     time.sleep(0.1)
                     used_mib.append(measure_mib())
 
-        ingest_images(open_source(str(tmp_path / "source")), tmp_path / "thumbnails", report=note)
+        with listening(note):
+            ingest_images(open_source(str(tmp_path / "source")), tmp_path / "thumbnails")
         thumbnails_mib = (tmp_path / "thumbnails" / "thumbnails.u8").stat().st_size / 2**20
         assert thumbnails_mib > 4  # all of which a view of each block would have kept
         assert used_mib[-1] <= 1

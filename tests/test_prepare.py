@@ -17,7 +17,12 @@ from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.parts import SplitSettings
 from osteo_ray.pipeline.compare import prepare
-from osteo_ray.pipeline.compare.prepare import describe_plan, extend_run, knows_models
+from osteo_ray.pipeline.compare.prepare import (
+    describe_plan,
+    extend_run,
+    knows_models,
+    locate_run,
+)
 
 
 def make_config(**settings: Any) -> CompareConfig:
@@ -173,3 +178,49 @@ def test_only_models_that_were_checked_are_known(tmp_path: Path) -> None:
     assert knows_models(run, configure("test_byobnet"))
     assert not knows_models(run, configure("test_byobnet", file=weights[1]))
     assert not knows_models(run, configure("test_byobnet", "test_vit"))
+
+
+# The output directory
+
+
+def _begin(root: Path, **settings: Any) -> CompareConfig:
+    config = build_config({"out": str(root), **settings})
+    write_yaml(Run(root).config, config.model_dump(mode="json"))
+    return config
+
+
+def test_a_run_is_resumed_with_other_plans_but_not_with_other_settings(tmp_path: Path) -> None:
+    config = _begin(tmp_path, image_size=48)
+    for plan in ({}, {"seeds": 9}, {"arms": ("original", "lime")}):
+        assert locate_run(config.model_copy(update=plan)).root == tmp_path
+    with pytest.raises(InputError) as caught:
+        locate_run(config.model_copy(update={"image_size": 64}))
+    assert str(caught.value) == (
+        f"Expected --out to be a new folder, or a run with the same settings, but the one in "
+        f"{tmp_path} differs in image_size (there 48, here 64). Choose another --out, or repeat "
+        "the earlier settings to resume it."
+    )
+
+
+def test_a_folder_with_something_else_is_refused(tmp_path: Path) -> None:
+    config = build_config({"out": str(tmp_path)})
+    assert locate_run(config).root == tmp_path  # empty
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(InputError, match="it holds something else"):
+        locate_run(config)
+    (tmp_path / "config.yaml").write_text("colour: red")
+    with pytest.raises(InputError, match=r"its config.yaml is not valid: Unknown .*`colour`\."):
+        locate_run(config)
+    with pytest.raises(InputError, match=r"thesis.txt is not a folder"):
+        locate_run(build_config({"out": str(tmp_path / "thesis.txt" / "run")}))
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_a_run_without_a_name_is_named_after_data_and_settings() -> None:
+    names = {
+        locate_run(build_config({"data": data, "image_size": size})).root.name
+        for data in ("/knees", "phantom")
+        for size in (64, 96)
+    }
+    assert len(names) == 4
+    assert {name.rsplit("-", 1)[0] for name in names} == {"knees", "phantom"}

@@ -233,7 +233,7 @@ def test_sample_of_a_run_that_was_changed_ends_with_4(
     printed = " ".join("".join(capfd.readouterr()).split())
     assert "Rerun: 3 of 8 trainings" in printed
     assert f"{MODEL}, seed" in printed
-    assert "Nothing that is recorded changed in the environment: look at" in printed
+    assert "Nothing in the record of the environment changed. Check whether files of" in printed
     assert "Outcome: drifted" in printed
     (entry,) = read_ledger(tampered.root.parent / "reproductions.parquet")
     assert entry["outcome"] == "drifted"
@@ -262,7 +262,7 @@ def test_changed_version_is_named_and_the_sample_still_comes_out_equal(
     assert main([*command, "--ledger", str(ledger)]) == 0
     printed = " ".join("".join(capfd.readouterr()).split())
     assert f"Changed in the environment: torch 2.0.0 → {now}." in printed
-    assert "does not tell: isa." in printed
+    assert "has no record of it: isa." in printed
     (entry,) = read_ledger(ledger)
     assert (entry["expected"], entry["outcome"]) == ("within tolerance", "identical")
     assert entry["changes"] == [f"torch 2.0.0 → {now}"]
@@ -301,7 +301,7 @@ def test_changed_source_is_named(local_ray: None, tmp_path: Path) -> None:
     stored = StoredRun(runs[0], config, {}, {})
     drift = compare_sources(stored, runs[1])
     assert drift.outcome == "drifted"
-    assert f"{victim.relative_to(source)} of other pixels" in drift.said[0]
+    assert f"{victim.relative_to(source)} with other pixels" in drift.said[0]
     assert compare_sources(stored, runs[0]).outcome == "identical"
 
 
@@ -405,7 +405,7 @@ def test_file_that_is_no_ledger_is_refused(tmp_path: Path, kind: str) -> None:
         expected = "cannot be read as Parquet"
     elif kind == "other Parquet":
         write_table(path, pa.table({"a": [1]}))
-        expected = "is another Parquet file"
+        expected = "is another kind of Parquet file"
     elif kind == "lacks":
         write_table(path, pa.table({"id": ["a"]}).replace_schema_metadata(LEDGER.metadata))
         expected = "lacks the columns date"
@@ -518,7 +518,7 @@ def test_unfinished_run_is_refused_and_what_is_missing_named(
 @pytest.mark.ray
 def test_run_without_a_comparison_is_refused(refuse: Callable[..., str], tampered: Run) -> None:
     tampered.comparison.unlink()
-    assert "it has come to no comparison" in refuse(str(tampered.root))
+    assert "its comparison is not complete" in refuse(str(tampered.root))
 
 
 @pytest.mark.ray

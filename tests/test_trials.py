@@ -21,6 +21,7 @@ from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import FAITHFULNESS, HEATMAPS, MASKS, PIXELS, read_parts, write_table
 from osteo_ray.config.build import build_config
+from osteo_ray.config.compare import Seeds
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import make_phantoms
@@ -44,7 +45,7 @@ from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import Classifier, build_classifier, load_classifier
 from osteo_ray.models.epochs import TrainingListener
 from osteo_ray.models.prediction import predict_probabilities
-from osteo_ray.models.training import TrainingData, Worker, make_deterministic
+from osteo_ray.models.training import Recipe, TrainingData, Worker, make_deterministic
 from osteo_ray.pipeline.compare import one_trial
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.one_trial import run_trial
@@ -465,6 +466,31 @@ def test_untrained_model_is_as_it_was_drawn(experiment: Experiment) -> None:
         assert torch.equal(one, other)
 
 
+def test_each_source_of_chance_has_a_seed_of_its_own(
+    monkeypatch: pytest.MonkeyPatch, pixels: np.ndarray, tmp_path: Path
+) -> None:
+    seeds = Seeds(split=21, initialisation=22, order=23, augmentation=24, lime=25)
+    experiment = replace(make_experiment(tmp_path), seeds={0: seeds})
+    given: list[Any] = []
+
+    def keep(classifier: Classifier, data: TrainingData, recipe: Recipe, *rest, **named) -> None:
+        given.extend([classifier, recipe])
+        raise Seen
+
+    monkeypatch.setattr(one_trial, "train_classifier", keep)
+    with pytest.raises(Seen):
+        run(experiment, FIRST, pixels)
+    classifier, recipe = given
+    assert (recipe.seed, recipe.augmentation_seed) == (23, 24)
+    drawn = build_classifier(MODEL, n_classes=2, image_size=SIZE_PX, weights="none", seed=22)
+    for one, other in zip(
+        drawn.state_dict().values(), classifier.state_dict().values(), strict=True
+    ):
+        assert torch.equal(one, other)
+    masks = list_explanations(experiment, [Trial(MODEL, 0, "lime")])
+    assert masks[MaskJob(FIRST)].lime_seed == 25
+
+
 def test_shuffled_labels_stay_with_groups_and_sets_aside_are_left(tmp_path: Path) -> None:
     groups = np.arange(N_IMAGES) // 2 * 2
     labels = np.array(["normal", "normal", "worn", "worn"] * (N_IMAGES // 4))
@@ -593,6 +619,17 @@ def test_lime_settings_belong_to_masked_arms_and_masks_only(changes: dict[str, A
         assert _key(arm, lime=changes) != _key(arm)
     one, other = (make_experiment(Path("/run"), lime=lime) for lime in ({}, changes))
     assert one.masks_of(MaskJob(FIRST)) != other.masks_of(MaskJob(FIRST))
+
+
+def test_background_and_folds_belong_to_the_trainings_that_they_change() -> None:
+    for arm in ("original", "fold-0"):
+        assert _key(arm, background="mean") == _key(arm)
+    for arm in ("lime", "lime_crossfit", "random_mask"):
+        assert _key(arm, background="mean") != _key(arm)
+    for arm in ("original", "lime", "untrained"):
+        assert _key(arm, crossfit_folds=3) == _key(arm)
+    for arm in ("fold-0", "lime_crossfit"):
+        assert _key(arm, crossfit_folds=3) != _key(arm)
 
 
 def test_arms_of_a_seed_share_masks_of_one_teacher() -> None:
@@ -747,6 +784,49 @@ def test_done_means_image_and_kind(
     )
     assert len(found) == 6
     assert found == expected
+
+
+def test_later_kinds_follow_the_class_that_lime_explained(
+    experiment: Experiment, tmp_path: Path
+) -> None:
+    folder, ids = tmp_path / "masks", ("image-00", "image-01")
+    for chosen in (0, 1):  # one of them is not the predicted class
+        targets = dict.fromkeys(ids, chosen)
+        first = make_explainable(
+            experiment,
+            masks=folder / str(chosen),
+            faithfulness=tmp_path / f"figures-{chosen}",
+            faithfulness_ids=frozenset(ids),
+            wanted=frozenset(ids),
+            kinds=("lime",),
+            targets=targets,
+        )
+        explain(experiment, first)
+        more = replace(first, kinds=("lime", "gradcam"), done=read_done(first.masks))
+        explain(experiment, more)
+        at_once = replace(
+            more, masks=folder / f"{chosen}-whole", faithfulness=tmp_path / f"all-{chosen}", done={}
+        )
+        explain(experiment, at_once)
+        pd.testing.assert_frame_equal(read_masks(more.masks), read_masks(at_once.masks))
+        found, expected = (
+            sorted(read_parts(one.faithfulness, FAITHFULNESS).to_pylist(), key=str)
+            for one in (more, at_once)
+        )
+        assert len(found) == 4
+        assert found == expected
+
+
+@pytest.mark.parametrize(("area", "area_px"), [(0.2, 205), (0.1, 102), (0.0001, 1)])
+def test_leading_masks_keep_the_share_that_is_asked_for(
+    experiment: Experiment, tmp_path: Path, area: float, area_px: int
+) -> None:
+    explainable = make_explainable(
+        experiment, masks=tmp_path, wanted=frozenset({"image-00"}), kinds=("gradcam",), area=area
+    )
+    explain(experiment, explainable)
+    (packed,) = read_masks(tmp_path)["keep_mask"]
+    assert unpack_mask(packed, SIZE_PX).sum() == area_px  # of 1024 pixels
 
 
 def test_images_that_lack_different_kinds_are_each_completed(

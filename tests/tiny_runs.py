@@ -9,6 +9,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import ray
 import torch
@@ -17,7 +18,8 @@ from rich.console import Console
 from osteo_ray.base.events import Explained
 from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.progress import JobProgress
-from osteo_ray.base.storage import Place
+from osteo_ray.base.storage import Place, locate
+from osteo_ray.base.tables import count_rows, list_parts
 from osteo_ray.config.build import build_config
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.trials import Experiment, Trial
@@ -25,7 +27,6 @@ from osteo_ray.explain.jobs import ExplainJob
 from osteo_ray.models.training import Worker
 from osteo_ray.pipeline.audit import leak
 from osteo_ray.pipeline.compare import running
-from osteo_ray.pipeline.compare.in_process import list_slices
 from osteo_ray.pipeline.compare.one_trial import run_trial
 from osteo_ray.pipeline.compare.stages import Outcome, compare
 from osteo_ray.pipeline.compare.sweeps import Failure
@@ -83,8 +84,8 @@ def compute_here(patch: pytest.MonkeyPatch) -> None:
     Ray still reads the images. That both ways give the same bits is tested in test_compare.py.
     """
     patch.setattr(running, "run_sweep", _train_here)
-    patch.setattr(running, "explain_images", _explain_here)
     patch.setattr(leak, "run_sweep", _train_here)
+    patch.setattr(running, "explain_images", _explain_here)
     patch.setattr(explain_set, "explain_images", _explain_here)
 
 
@@ -99,5 +100,8 @@ def _train_here(
 def _explain_here(
     pixels: Place, job: ExplainJob, *, pool: object, on_explained: Callable[[Explained], None]
 ) -> None:
-    for found in ExplainingActor(job)(list_slices(pixels)):
+    files = list_parts(pixels)
+    stops = [count_rows(locate(file)) for file in files]
+    batch = {"file": files, "start": [0] * len(files), "stop": stops}
+    for found in ExplainingActor(job)({name: np.array(values) for name, values in batch.items()}):
         on_explained(found)

@@ -12,52 +12,57 @@ ImagesFrom = Literal["auto", "source", "stored"]
 
 
 class ToleranceSettings(Settings):
-    """How far a rerun may be off where equal bits cannot be expected.
+    """How far a rerun may be off if equal bits cannot be expected.
 
-    docs/reproduce.md says why so far.
+    docs/reproduce.md gives the reasons for the defaults.
     """
 
     probability: float = Field(
-        0.05, ge=0, description="Mean difference of a training's probabilities."
+        0.05, ge=0, description="Largest mean difference of a training's probabilities."
     )
     decisions: float = Field(
-        0.1, ge=0, le=1, description="Share of images that a training classifies differently."
+        0.1,
+        ge=0,
+        le=1,
+        description="Largest share of images that a training classifies differently.",
     )
     overlap: float | None = Field(
         None,
         ge=0,
         le=1,
-        description="Least mean overlap (IoU) of the masks of a teacher; by default their own "
+        description="Smallest mean overlap (IoU) of the masks of a teacher; by default their own "
         "stability, the overlap that LIME expects with masks from other samples.",
     )
     failures: float = Field(
         0.05,
         ge=0,
         le=1,
-        description="Share of images that can be explained in one of the two only.",
+        description="Largest share of images that are explained in only one of the two runs.",
     )
     metric: float | None = Field(
         None,
         ge=0,
-        description="Difference of the primary metric, mean over the seeds of a model and arm; by "
-        "default the margin inside which the run counts differences as equivalent.",
+        description="Largest difference of the primary metric, averaged over the seeds of a model "
+        "and arm; by default the margin within which the run counts differences as equivalent.",
     )
     effect: float = Field(
-        0.5, ge=0, description="Shift of a contrast's difference, in its standard errors."
+        0.5, ge=0, description="Largest shift of the difference of a contrast, in standard errors."
     )
 
 
 class ReproduceConfig(Settings):
-    """Rerun a stored run, or a sample of it, and say what has drifted."""
+    """Rerun a stored run, or a sample of it, and report what has drifted."""
 
     run: str | None = Field(None, description="The run directory.")
     sample: int | None = Field(
-        None, ge=1, description="Trainings to rerun, of every model and arm; by default all."
+        None,
+        ge=1,
+        description="Number of trainings to rerun, spread over models and arms; by default all.",
     )
     share: float | None = Field(
-        None, gt=0, le=1, description="The same as a share of all trainings."
+        None, gt=0, le=1, description="The same as --sample, as a share of all trainings."
     )
-    seed: int = Field(0, ge=0, description="Which sample.")
+    seed: int = Field(0, ge=0, description="Random seed of the sample.")
     ledger: str | None = Field(
         None,
         description="Parquet file of reproductions; by default reproductions.parquet beside RUN.",
@@ -67,10 +72,10 @@ class ReproduceConfig(Settings):
     )
     images: ImagesFrom = Field(
         "auto",
-        description="source reads the images anew and compares them; stored takes the pixels in "
-        "the run; auto is source as long as that can be opened.",
+        description="source reads the images again and compares them; stored uses the pixels in "
+        "the run; auto is source as long as the source can be opened.",
     )
-    keep: bool = Field(False, description="Keep the working directory although nothing drifted.")
+    keep: bool = Field(False, description="Keep the working directory even if nothing has drifted.")
     cpus_per_worker: int | None = Field(
         None, ge=1, description="CPUs, and threads, per worker; by default as in the run."
     )

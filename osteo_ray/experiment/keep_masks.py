@@ -1,4 +1,4 @@
-"""The keep-masks of a trial, read from what its teachers left. Free of Ray and of PyTorch."""
+"""The keep-masks of a trial, read from the masks of its teachers. Free of Ray and of PyTorch."""
 
 from dataclasses import dataclass
 
@@ -18,8 +18,8 @@ class KeepMasks:
     Attributes:
         masks: bool, (n, height, width), True = kept, in the order of `Experiment.image_ids`. An
             image that could not be explained, or that is set aside, is kept whole (before the
-            mask is changed, where the arm is a control).
-        errors: Per image that could not be explained, its id: why.
+            mask is changed, if the arm is a control).
+        errors: For each image that could not be explained, by its id, the reason.
     """
 
     masks: np.ndarray
@@ -27,11 +27,11 @@ class KeepMasks:
 
 
 def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
-    """Read the keep-masks that a trial shows its classifier; None for an arm that needs none.
+    """Read the keep-masks that a trial applies to its images; None for an arm without masks.
 
     Raises:
-        RuntimeError: The masks are not complete.
-        ValueError: A mask does not fit the size of the images.
+        RuntimeError: Some images have no mask.
+        ValueError: A mask does not have the size of the images.
     """
     source = ARMS[trial.arm].masks if trial.arm in ARMS else None
     if source is None:

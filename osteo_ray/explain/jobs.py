@@ -165,8 +165,10 @@ def read_done(masks: Place) -> dict[str, frozenset[str]]:
     """Return, by kind of mask, the images of which a directory holds a row, errors included."""
     table = read_parts(masks, MASKS, ["kind", "image_id"])
     found: dict[str, set[str]] = defaultdict(set)
-    for kind, image_id in zip(*(column.to_pylist() for column in table.columns), strict=True):
-        found[kind].add(image_id)
+    names: dict[str, str] = {}  # so that the sets share their strings
+    kinds, image_ids = table["kind"].to_pylist(), table["image_id"].to_pylist()
+    for kind, image_id in zip(kinds, image_ids, strict=True):
+        found[kind].add(names.setdefault(image_id, image_id))
     return {kind: frozenset(ids) for kind, ids in found.items()}
 
 

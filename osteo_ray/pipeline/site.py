@@ -5,7 +5,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from osteo_ray.base.events import Explained
-from osteo_ray.base.progress import Clock, JobProgress, Report
+from osteo_ray.base.progress import Clock, JobProgress
 from osteo_ray.cluster.observer import Observer
 from osteo_ray.cluster.placement import Layout
 from osteo_ray.cluster.settings import ResourceSettings
@@ -65,8 +65,8 @@ class Site:
 
 
 @contextmanager
-def follow_reading(progress: JobProgress, timeout_s: float) -> Iterator[Report]:
-    """Read images in the block: give a function that shows progress and feeds the watchdog.
+def follow_reading(progress: JobProgress, timeout_s: float) -> Iterator[None]:
+    """Read images in the block: show what `tell_progress` tells, and let the watchdog hear it.
 
     Args:
         progress: Where to show progress.
@@ -75,5 +75,5 @@ def follow_reading(progress: JobProgress, timeout_s: float) -> Iterator[Report]:
     Raises:
         IncompleteError: There was no progress for that long.
     """
-    with progress.following() as report, watch(READ, timeout_s) as beat:
-        yield beat.with_reports(report)
+    with progress.following(), watch(READ, timeout_s):
+        yield

@@ -1,4 +1,4 @@
-"""How far tables of a rerun are from those of the run: pure comparisons, no files."""
+"""How far the tables of a rerun are from those of the stored run. Reads and writes no files."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -25,11 +25,11 @@ def compare_predictions(
     """Compare the predictions of one training.
 
     Args:
-        name: Of the training.
-        stored: split, image_id, label, and `p_<class>` per class, in any order.
-        rerun: The same.
+        name: Name of the training.
+        stored: split, image_id, label, and `p_<class>` for each class, in any order.
+        rerun: The same columns.
         classes: All classes.
-        tolerances: Of `probability` and `decisions`.
+        tolerances: `probability` and `decisions` apply.
     """
     keys, scores = ["split", "image_id", "label"], [f"p_{one}" for one in classes]
     if not {*keys, *scores} <= set(stored) or not {*keys, *scores} <= set(rerun):
@@ -37,7 +37,7 @@ def compare_predictions(
     before, after = (table.set_index(keys)[scores].sort_index() for table in (stored, rerun))
     if not before.index.equals(after.index):
         n_other = len(before.index.symmetric_difference(after.index))
-        return Compared(name, False, (f"{n_other} images, parts of the split or labels differ",))
+        return Compared(name, False, (f"{n_other} images, splits or labels differ",))
     ours, theirs = before.to_numpy(np.float64), after.to_numpy(np.float64)
     if not (np.isfinite(ours).all() and np.isfinite(theirs).all()):
         same = np.array_equal(ours, theirs, equal_nan=True)
@@ -61,14 +61,14 @@ def compare_predictions(
 def compare_masks(
     name: str, stored: pa.Table, rerun: pa.Table, *, least_overlap: float, most_failures: float
 ) -> Compared:
-    """Compare the masks that one teacher gave, of one kind.
+    """Compare the masks of one kind that come from one teacher.
 
     Args:
-        name: Of teacher and kind.
-        stored: image_id, keep_mask (bits, packed), error; of all images in `rerun`, or more.
-        rerun: The same, each image once.
-        least_overlap: Mean overlap from which on it is tolerated.
-        most_failures: Share of images, explained in one of the two only, up to which it is.
+        name: Teacher and kind.
+        stored: image_id, keep_mask (packed bits), error; of all images in `rerun`, or more.
+        rerun: The same columns, one row for each image.
+        least_overlap: Smallest mean overlap (IoU) that is tolerated.
+        most_failures: Largest tolerated share of images that are explained in only one of the two.
     """
     wanted = pa.array(rerun["image_id"].to_pylist(), pa.string())
     before = {row["image_id"]: row for row in stored.to_pylist()}
@@ -85,14 +85,14 @@ def compare_masks(
             overlaps.append(measure_overlap(was["keep_mask"], row["keep_mask"]))
     beyond = []
     if failures > most_failures * len(rerun):
-        beyond.append(f"{failures} of {len(rerun)} images can be explained in one of the two only")
+        beyond.append(f"{failures} of {len(rerun)} images are explained in only one of the two")
     figures = {}
     if overlaps:
         figures["mean mask overlap"] = float(np.mean(overlaps))
         if figures["mean mask overlap"] < least_overlap:
             beyond.append(
-                f"masks overlap by {figures['mean mask overlap']:.3f} on average, where "
-                f"{least_overlap:.3f} is tolerated"
+                f"masks overlap by {figures['mean mask overlap']:.3f} on average, but at least "
+                f"{least_overlap:.3f} is expected"
             )
     return Compared(name, equal, tuple(beyond), figures)
 
@@ -100,13 +100,13 @@ def compare_masks(
 def compare_metrics(
     stored: pd.DataFrame, rerun: pd.DataFrame, primary: str, *, most: float
 ) -> list[Compared]:
-    """Compare the metrics of trainings: each for equal bits, the means of arms for tolerance.
+    """Compare metrics: of each training for equal bits, and the means of arms for tolerance.
 
     Args:
         stored: As `results_table.compute_results` returns it; of all trainings in `rerun`, or more.
         rerun: The same.
-        primary: The metric that the tolerance is about, on test images.
-        most: Difference that is tolerated, of the mean over the seeds of a model and arm.
+        primary: The metric that the tolerance applies to, on test images.
+        most: Largest tolerated difference of the mean over the seeds of a model and arm.
     """
     keys = ["model", "arm", "seed", "split"]
     names = [name for name in rerun.select_dtypes("number") if name in stored and name not in keys]
@@ -141,8 +141,9 @@ def compare_effects(
     Args:
         stored: What comparison.json holds.
         rerun: The same.
-        most_errors: Shift that is tolerated, in standard errors of the stored difference.
-        most: Shift that is tolerated where it has none, as with one seed, or with all seeds alike.
+        most_errors: Largest tolerated shift, in standard errors of the stored difference.
+        most: Largest tolerated shift if there is no standard error, because there is only one seed
+            or all seeds are equal.
     """
     found = {_name_contrast(one): one for one in rerun["contrasts"]}
     compared = []
@@ -154,7 +155,7 @@ def compare_effects(
         ours, theirs = one["difference"], found[name]["difference"]
         same = one["differences"] == found[name]["differences"] and ours == theirs
         if ours is None or theirs is None:
-            beyond = () if ours is theirs else ("it can be told in one of the two only",)
+            beyond = () if ours is theirs else ("it is known in only one of the two",)
             compared.append(Compared(name, same, beyond))
             continue
         off, error = abs(theirs - ours), None
@@ -164,7 +165,7 @@ def compare_effects(
         shift = {"effect shift": off / error} if error else {}
         beyond = ()
         if off > (most_errors * error if error else most):
-            told = f", {off / error:.2g} of its standard error" if error else ""
+            told = f", {off / error:.2g} times its standard error" if error else ""
             beyond = (f"{ours:+.4f} → {theirs:+.4f}{told}",)
         compared.append(Compared(name, same, beyond, shift))
     return compared
@@ -175,7 +176,7 @@ def _name_contrast(contrast: Mapping[str, Any]) -> str:
 
 
 def compare_verdicts(stored: Mapping[str, Any], rerun: Mapping[str, Any]) -> list[Compared]:
-    """Compare the verdicts of two whole runs: of each model, and overall.
+    """Compare the verdicts of two whole runs, for each model and overall.
 
     Args:
         stored: What comparison.json holds.
@@ -200,13 +201,13 @@ def compare_verdicts(stored: Mapping[str, Any], rerun: Mapping[str, Any]) -> lis
 def compare_images(
     stored: pd.DataFrame, present: pd.DataFrame, stored_splits: pd.DataFrame, splits: pd.DataFrame
 ) -> list[Compared]:
-    """Compare the images of a run with those that its source has now, and how both are split.
+    """Compare the images of a run with those that its source holds now, and their splits.
 
     Args:
         stored: The images table of the run: path, digest, label, group, used.
-        present: The same of what was read now.
+        present: The same columns for what was read now.
         stored_splits: seed, image_id, split.
-        splits: The same, of what was read now.
+        splits: The same columns for what was read now.
     """
     before, after = stored.set_index("path"), present.set_index("path")
     gone, new = before.index.difference(after.index), after.index.difference(before.index)
@@ -219,10 +220,10 @@ def compare_images(
     content = [
         *_tell_paths("gone", gone.tolist()),
         *_tell_paths("new", new.tolist()),
-        *_tell_paths("of other pixels", find_changed("digest")),
+        *_tell_paths("with other pixels", find_changed("digest")),
     ]
-    labels = _tell_paths("of another class", find_changed("label"))
-    used = _tell_paths("used in one of the two only", find_changed("used"))
+    labels = _tell_paths("with another class", find_changed("label"))
+    used = _tell_paths("used in only one of the two", find_changed("used"))
     compared = [
         _compare_exactly("content", content),
         _compare_exactly("labels", labels),
@@ -230,7 +231,7 @@ def compare_images(
     ]
     if not content:
         groups = [table.loc[both, "group"].to_numpy() for table in (before, after)]
-        split = [] if _same_partition(*groups) else ["images are joined to groups otherwise"]
+        split = [] if _same_partition(*groups) else ["images are grouped differently"]
         compared.append(_compare_exactly("groups", split))
         keys = ["seed", "image_id"]
         seeds = set(stored_splits["seed"])
@@ -238,7 +239,9 @@ def compare_images(
         theirs = splits[splits["seed"].isin(seeds)].set_index(keys)["split"].sort_index()
         ours = ours[ours.index.get_level_values("seed").isin(set(splits["seed"]))]
         compared.append(
-            _compare_exactly("splits", [] if ours.equals(theirs) else ["they are drawn otherwise"])
+            _compare_exactly(
+                "splits", [] if ours.equals(theirs) else ["they are drawn differently"]
+            )
         )
     return compared
 
@@ -253,6 +256,6 @@ def _tell_paths(what: str, paths: Sequence[str]) -> list[str]:
 
 
 def _same_partition(one: np.ndarray, other: np.ndarray) -> bool:
-    """Tell whether two numberings join the same things, whatever the numbers are."""
+    """Tell whether two numberings group the same items, whatever the numbers are."""
     pairs = len({*zip(one.tolist(), other.tolist(), strict=True)})
     return pairs == len(set(one.tolist())) == len(set(other.tolist()))

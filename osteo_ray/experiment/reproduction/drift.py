@@ -114,7 +114,7 @@ def _find_worst(compared: Iterable[Compared]) -> dict[str, float]:
 
 def _tell_unequal(one: Compared) -> str:
     figures = ", ".join(f"{name} {value:.2g}" for name, value in one.figures.items())
-    return "equal bits were expected, but it differs" + (f" ({figures})" if figures else "")
+    return "equal bits were expected, but they differ" + (f" ({figures})" if figures else "")
 
 
 def judge(drifts: Sequence[Drift], *, n_failures: int) -> str:

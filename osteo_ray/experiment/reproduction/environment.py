@@ -1,4 +1,4 @@
-"""What has changed between two environments, and whether equal bits can be expected in both."""
+"""What differs between two environments, and whether both can be expected to give equal bits."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,8 +6,8 @@ from typing import Any
 
 _IGNORED = frozenset({"memory_gib"})  # what was free when Ray started
 BYSTANDERS = frozenset({"ray", "lime", "platform", "nodes", "cpus", "gpus"})
-"""What an environment tells beside what numbers depend on: how much there is, and what moves
-work about. (`lime` is what the engine is held to in benchmarks; it makes no masks.)"""
+"""Properties of an environment that numbers do not depend on: how large it is, and what distributes
+the work. (`lime` is the reference of the engine in benchmarks; it makes no masks.)"""
 _LABELS = {
     "cpu": "CPU",
     "isa": "vector instructions",
@@ -21,12 +21,12 @@ _LABELS = {
 
 @dataclass(frozen=True)
 class Change:
-    """Something that is not known to be the same in two environments.
+    """A property that is not known to be the same in two environments.
 
     Attributes:
-        name: Of a package, or of a property of the hardware.
-        before: In the stored run; None where its record does not say.
-        after: Now; None where it could not be found out.
+        name: Name of a package, or of a property of the hardware.
+        before: Its value in the stored run; None if the record does not say.
+        after: Its value now; None if it could not be determined.
     """
 
     name: str
@@ -35,12 +35,12 @@ class Change:
 
     @property
     def is_known(self) -> bool:
-        """Whether both are known, and so differ."""
+        """Whether both values are known, and therefore differ."""
         return self.before is not None and self.after is not None
 
     @property
     def matters(self) -> bool:
-        """Whether numbers may depend on it."""
+        """Whether results may depend on it."""
         return self.name not in BYSTANDERS
 
     def __str__(self) -> str:
@@ -53,7 +53,7 @@ def _tell(value: str | None) -> str:
 
 
 def flatten_environment(environment: Mapping[str, Any]) -> dict[str, str | None]:
-    """Return versions and hardware of the record of a run, as text under one name each."""
+    """Return the versions and the hardware in the record of a run as text, by name."""
     flat: dict[str, str | None] = {}
     for part in ("versions", "hardware"):
         for name, value in (environment.get(part) or {}).items():
@@ -65,11 +65,11 @@ def flatten_environment(environment: Mapping[str, Any]) -> dict[str, str | None]
 def compare_environments(
     stored: Mapping[str, Any], present: Mapping[str, Any]
 ) -> tuple[Change, ...]:
-    """List what differs between two records of environments, or is not known of one.
+    """List what differs between two records of environments, or is missing from one of them.
 
     Args:
-        stored: What environment.json of a run holds; older versions say less.
-        present: What `cluster.describe_environment` returns.
+        stored: What environment.json of a run holds; older versions recorded less.
+        present: What `describe_environment` returns.
 
     Example:
         >>> changes = compare_environments(
@@ -87,5 +87,5 @@ def compare_environments(
 
 
 def expects_equal_bits(changes: Sequence[Change]) -> bool:
-    """Tell whether two environments are known to be the same in all that numbers depend on."""
+    """Tell whether two environments are known to agree in everything that results depend on."""
     return not any(change.matters for change in changes)

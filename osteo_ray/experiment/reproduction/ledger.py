@@ -1,4 +1,4 @@
-"""The ledger: a Parquet file with a row per reproduction, of any number of runs."""
+"""The ledger: a Parquet file with one row for each reproduction of any number of runs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -59,7 +59,7 @@ class Entry:
     """A row of the ledger; docs/reproduce.md explains its columns.
 
     Attributes:
-        values: By the names of `LEDGER`.
+        values: The cells, by the names of the columns in `LEDGER`.
     """
 
     values: Mapping[str, Any]
@@ -69,7 +69,7 @@ class Entry:
 
 
 def list_changes(before: Entry, entry: Entry) -> list[str]:
-    """Say what numbers depend on and changed between two reproductions."""
+    """List what results depend on that has changed between two reproductions."""
     old, new = ({part: one[part] for part in ("versions", "hardware")} for one in (before, entry))
     changes = compare_environments(old, new)
     return [str(change) for change in changes if change.matters and change.is_known]
@@ -93,10 +93,10 @@ def tabulate_history(entries: Sequence[Entry]) -> list[dict[str, Any]]:
 
 
 def read_ledger(path: Place) -> list[Entry]:
-    """Read the reproductions in a ledger, oldest first; none where there is no such file.
+    """Read the reproductions in a ledger, oldest first; a missing file holds none.
 
     Raises:
-        InputError: It is no ledger, or one of another version.
+        InputError: The file is not a ledger, or one of another version.
     """
     if not path.exists():
         return []
@@ -110,14 +110,14 @@ def read_ledger(path: Place) -> list[Entry]:
     found = (table.schema.metadata or {}).get(_KEY)
     if found is None:
         raise InputError(
-            f"Expected a ledger of reproductions, but {path} is another Parquet file. Give another "
-            "--ledger."
+            f"Expected a ledger of reproductions, but {path} is another kind of Parquet file. Give "
+            "another --ledger."
         )
     if found != LEDGER_VERSION:
         raise InputError(
             f"Expected a ledger of version {LEDGER_VERSION.decode()}, which this osteo_ray writes, "
-            f"but {path} is of version {found.decode(errors='replace')}. Go on with the osteo_ray "
-            "that wrote it, or give a new --ledger; move the old one aside to keep its name."
+            f"but {path} is of version {found.decode(errors='replace')}. Use the osteo_ray that "
+            "wrote it, or give a new --ledger; to keep the name, move the old file elsewhere."
         )
     lost = [name for name in LEDGER.names if name not in table.column_names]
     if lost:
@@ -130,15 +130,15 @@ def read_ledger(path: Place) -> list[Entry]:
 
 
 def append_entry(path: Place, entry: Entry) -> list[Entry]:
-    """Add a reproduction to a ledger, which is there before or after as a whole.
+    """Add a reproduction to a ledger. If the process dies, either the old or the new file remains.
 
-    A reproduction that is in it already, because it was taken up again, is replaced.
+    A reproduction that was resumed replaces its earlier row.
 
     Returns:
-        All reproductions that the ledger now holds, oldest first.
+        All reproductions in the ledger, oldest first.
 
     Raises:
-        InputError: The file is no ledger, or one of another version.
+        InputError: The file is not a ledger, or one of another version.
     """
     entries = [one for one in read_ledger(path) if one["id"] != entry["id"]] + [entry]
     rows = [dict(one.values) for one in entries]

@@ -121,7 +121,7 @@ def _audit(
         if config.measure_leak:
             check = check_models.remote(config.first_weights, config.image_size)
         with (
-            follow_reading(progress, config.resources.stall_timeout) as report,
+            follow_reading(progress, config.resources.stall_timeout),
             take_in(
                 room,
                 source or config.phantom,
@@ -129,10 +129,9 @@ def _audit(
                 max_reject_share=1.0,
                 labels_needed=True,
                 keep_pixels=config.measure_leak,
-                report=report,
             ) as (ingest, _),
         ):
-            found = audit_images(ingest, config.conflict_policy, report=report)
+            found = audit_images(ingest, config.conflict_policy)
         if check is not None:
             confirm(check)
         source = source or open_source(str(room.phantom / "images"))

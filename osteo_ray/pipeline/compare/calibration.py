@@ -1,4 +1,4 @@
-"""Measure how fast a worker of this cluster passes images through the networks of a comparison."""
+"""Measure how fast a worker of this cluster runs the networks of a comparison."""
 
 import time
 from collections.abc import Sequence
@@ -47,7 +47,7 @@ def measure_rates(
 def _measure(
     models: Sequence[str], slot: Slot, image_size: int, batch_size: int, seconds: float
 ) -> tuple[dict[str, float], list[str]]:
-    # Imported here: PyTorch takes seconds to import, and the driver does without it.
+    # Imported here: PyTorch takes seconds to import, and the driver does not need it.
     import numpy as np
     import torch
 

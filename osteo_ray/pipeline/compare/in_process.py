@@ -44,13 +44,12 @@ def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int
             image_size=experiment.settings.image_size,
         )
         actor = ExplainingActor(job, device=_DEVICE, n_threads=n_threads)
-        for _ in actor(list_slices(experiment.run.pixels)):
+        for _ in actor(_list_slices(experiment.run.pixels)):
             pass
     train(second)
 
 
-def list_slices(pixels: Place) -> dict[str, np.ndarray]:
-    """Return the batch with which an `Explainer` is called to explain all images: whole files."""
+def _list_slices(pixels: Place) -> dict[str, np.ndarray]:
     files = list_parts(pixels)
     stops = [count_rows(locate(file)) for file in files]
     return {"file": np.array(files), "start": np.zeros(len(files), int), "stop": np.array(stops)}

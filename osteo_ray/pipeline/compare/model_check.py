@@ -1,4 +1,4 @@
-"""Find out on a worker, before hours are spent, whether every model can be built."""
+"""Find out on a worker, before anything expensive starts, whether every model can be built."""
 
 from collections.abc import Mapping
 
@@ -15,7 +15,7 @@ def check_models(weights: Mapping[str, str | None], image_size: int) -> list[str
         weights: For each model, its first weights as `build_classifier` takes them.
         image_size: Side of the images, in pixels.
     """
-    # Imported here: PyTorch takes seconds to import, and the driver does without it.
+    # Imported here: PyTorch takes seconds to import, and the driver does not need it.
     from osteo_ray.models.classifier import build_classifier
 
     problems = []

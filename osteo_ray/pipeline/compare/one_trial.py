@@ -1,4 +1,4 @@
-"""One trial: train one model on one arm with one seed, predict, store. Free of Ray."""
+"""One trial: train one model on one arm with one seed, predict, store. Does not use Ray."""
 
 import json
 from contextlib import suppress
@@ -39,18 +39,18 @@ def run_trial(
     worker: Worker,
     listener: TrainingListener = TrainingListener(),
 ) -> None:
-    """Train, predict the validation and test images, and store it all at once.
+    """Train, predict the validation and test images, and store all results at once.
 
     Args:
-        trial: Which training.
-        experiment: What it shares with the others.
+        trial: The trial to run; if its results exist, nothing happens.
+        experiment: What the trial shares with the others.
         pixels: uint8, (n, height, width), in the order of `experiment.image_ids`.
         worker: Where to compute. If the training has several workers, each of them calls this, and
             rank 0 stores the results.
         listener: Told of each step and epoch.
 
     Raises:
-        LeakError: The split tears images apart that belong together.
+        LeakError: The split separates images that belong together.
         DivergedError: The loss became infinite or NaN.
     """
     if experiment.is_done(trial):
@@ -91,7 +91,7 @@ def run_trial(
         write_table(unfinished / "predictions.parquet", pa.concat_tables(tables))
         history = json.dumps([asdict(epoch) for epoch in epochs], indent=1)
         (unfinished / LAST).write_text(history + "\n")
-    with suppress(OSError):  # of no use any more, nor any harm
+    with suppress(OSError):  # no longer of use, but harmless
         remove_tree(partial)
 
 

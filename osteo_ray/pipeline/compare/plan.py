@@ -1,4 +1,4 @@
-"""The plan of a comparison: gathered from its settings, its data and an earlier run."""
+"""The plan of a comparison, from its settings, its data and possibly an earlier run."""
 
 import json
 from collections.abc import Sequence
@@ -35,14 +35,15 @@ class Plan:
     """What is fixed before a comparison runs, and what follows from it.
 
     Attributes:
-        hash: Of all settings that are stated before the run, as plan.json has it.
-        design: The primary contrast and the numbers behind its power.
-        sd: Its assumed spread, with its source.
-        prospects: What the design can find.
-        looks: When it is looked at; None with fewer than 2 seeds.
-        finds: Per look, the probability to find the smallest effect of interest there first.
-        parts: Images per seed, if all that are listed are used.
-        work: What is to be computed.
+        hash: Hash of all settings that are stated before the run, as in plan.json.
+        design: The primary contrast and the numbers that determine its power.
+        sd: The assumed standard deviation of the contrast over seeds, and where it comes from.
+        prospects: What the design can detect.
+        looks: When results are looked at; None with fewer than two seeds.
+        finds: For each look, the probability that the smallest effect of interest is detected
+            there and not before.
+        parts: Images per seed if all listed images are used.
+        work: What has to be computed.
     """
 
     hash: str
@@ -62,7 +63,7 @@ class _Counts:
 
 
 def make_plan(config: PlanConfig) -> Plan:
-    """Plan a comparison; images are listed, not read.
+    """Plan a comparison. Images are listed, but not read.
 
     Raises:
         InputError: The data, the earlier run or the settings cannot be used.
@@ -79,12 +80,12 @@ def make_plan(config: PlanConfig) -> Plan:
 
 
 def plan_comparison(config: CompareConfig, parts: Parts, sd: AssumedSd) -> Plan:
-    """Say what a comparison can find and what is to be computed for it.
+    """Determine what a comparison can detect and what has to be computed for it.
 
     Args:
-        config: Of the comparison.
+        config: Configuration of the comparison.
         parts: Images per seed.
-        sd: Of the primary difference over seeds, as far as can be known before.
+        sd: Assumed standard deviation of the primary difference over seeds.
 
     Raises:
         ValueError: No LIME arm is planned, or a number is out of its range.
@@ -121,9 +122,9 @@ def state_plan(config: CompareConfig, parts: Parts, positive_share: float) -> st
     """Return a plan in two sentences, for the start of a comparison.
 
     Args:
-        config: Of the comparison.
+        config: Configuration of the comparison.
         parts: Images per seed.
-        positive_share: Of the images.
+        positive_share: Share of the images that are of the positive class.
     """
     statistics = config.statistics
     try:
@@ -139,12 +140,12 @@ def state_plan(config: CompareConfig, parts: Parts, positive_share: float) -> st
     design, found, work = plan.design, plan.prospects, plan.work
     power = "no power" if found.power is None else f"power {found.power:.2f}"
     reachable = found.smallest is not None and found.smallest < 1
-    smallest = f"{found.smallest:.3f}" if reachable else "nothing that there can be"
+    smallest = f"a difference of {found.smallest:.3f}" if reachable else "no possible difference"
     return (
         f"Plan {plan.hash}: {design.arm} minus {design.baseline} in {design.metric}, smallest "
         f"effect of interest {design.effect:g}, {design.n_seeds} seeds: {power}, if arms disagree "
-        f"on {statistics.disagreement:.0%} of test images; found with power {design.power:g}: "
-        f"{smallest}, with any number of seeds {found.smallest_ever:.3f}. "
+        f"on {statistics.disagreement:.0%} of test images; {smallest} is detectable with power "
+        f"{design.power:g}, and with any number of seeds one of {found.smallest_ever:.3f}. "
         f"{work.n_models * work.n_trainings} trainings, "
         f"{work.n_models * work.n_explanations} explanations."
     )
@@ -159,7 +160,7 @@ def _name_primary(arms: Sequence[str]) -> tuple[str, str]:
 
 
 def measure_hours(config: PlanConfig, work: Work) -> Hours:
-    """Connect to the cluster, measure how fast its workers are, and turn work into hours.
+    """Connect to the cluster, measure how fast its workers are, and estimate the hours of work.
 
     Raises:
         InputError: The cluster is too small, or a model cannot be built.
@@ -218,12 +219,12 @@ def _read_comparison(run: Run) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise InputError(f"Expected JSON in {path}, but found: {error}.") from None
     if not isinstance(comparison, dict):
-        raise InputError(f"Expected {path} to be that of a run, but it holds something else.")
+        raise InputError(f"Expected {path} to hold a comparison, but it holds something else.")
     return comparison
 
 
 def _count(config: CompareConfig, source: Source | PhantomSettings) -> _Counts:
-    """Count the images of each part and class, as if every one that is listed is used."""
+    """Count the images of each part and class, assuming that all listed images are used."""
     if isinstance(source, PhantomSettings):
         parts = count_parts(source.n_images, config.split_ratio, config.folds)
         return _Counts(parts, source.positive_share)

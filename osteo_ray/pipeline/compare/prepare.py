@@ -12,7 +12,6 @@ from osteo_ray.arms.pairs import list_primary
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.mappings import hash_settings, list_differences
 from osteo_ray.base.paths import name_source
-from osteo_ray.base.progress import Report, ignore_progress
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import (
     IMAGES,
@@ -92,7 +91,6 @@ def create_run(
     layout: Layout,
     *,
     confirm: Callable[[], None] = lambda: None,
-    report: Report = ignore_progress,
 ) -> None:
     """Read the images into a new run directory and divide them.
 
@@ -102,7 +100,6 @@ def create_run(
         source: The images, or the settings of phantoms to draw.
         layout: How the run is laid out on the cluster, for its record.
         confirm: Called when everything is read; if it raises, nothing stays.
-        report: Told how far the reading is.
 
     Raises:
         InputError: The images cannot be used.
@@ -114,9 +111,8 @@ def create_run(
             image_size=config.image_size,
             max_reject_share=config.max_reject_share,
             labels_needed=True,
-            report=report,
         ) as (ingest, fingerprint):
-            audit = audit_images(ingest, config.conflict_policy, report=report)
+            audit = audit_images(ingest, config.conflict_policy)
         images = audit.images[IMAGES.names]
         _write_splits(run, split_images(images, SplitSettings.of(config)))
         write_images(run, images, IMAGES, ingest.rejects)

@@ -25,8 +25,8 @@ def compare_protocols(
     """Run the comparison under both protocols, each in a run of its own, and subtract the gains.
 
     Args:
-        config: Of both comparisons.
-        progress: Where to say how far they are.
+        config: Configuration of both comparisons.
+        progress: Where to show progress.
         write_report: Writes the page of a run; see `compare`.
 
     Returns:

@@ -103,10 +103,8 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         else:
             check = check_models.remote(config.first_weights, config.image_size)
         if not run.config.exists():
-            with follow_reading(progress, config.resources.stall_timeout) as report:
-                create_run(
-                    run, config, source, layout, confirm=lambda: confirm(check), report=report
-                )
+            with follow_reading(progress, config.resources.stall_timeout):
+                create_run(run, config, source, layout, confirm=lambda: confirm(check))
             clock.lap(READ)
         confirm(check)
         extend_run(run, config)

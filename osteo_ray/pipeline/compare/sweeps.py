@@ -1,6 +1,6 @@
 """Run many trials on the cluster: one Ray Tune sweep per stage.
 
-Whatever needs PyTorch is imported in the workers: it takes seconds, and the driver does without.
+Modules that need PyTorch are imported in the workers only, as importing it takes seconds.
 """
 
 import os
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from osteo_ray.models.training import Worker
 
 _REPORT_INTERVAL_S = 2.0
-_MOST_PENDING = "16"  # trials that wait for room, so that an added node is filled at once
+_MOST_PENDING = "16"  # trials that wait for room, so that a new node gets work at once
 
 
 @dataclass(frozen=True)
@@ -109,12 +109,12 @@ def run_sweep(
             param_space={"trial": tune.grid_search([asdict(trial) for trial in trials])},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
-                # What runs at once, Ray decides by what is free, so that nodes may come and go.
-                # Wide trials hold nothing themselves: more of them than fit would only wait.
+                # Ray decides what runs at once by what is free, so that nodes may come and go. But
+                # trials of several workers reserve nothing, so their number must be limited.
                 max_concurrent_trials=layout.concurrent_trials if layout.workers > 1 else None,
             ),
             run_config=tune.RunConfig(
-                name=f"{name}-{uuid.uuid4().hex[:8]}",  # never by the clock, which may be moved
+                name=f"{name}-{uuid.uuid4().hex[:8]}",  # not by the clock, which may be changed
                 storage_path=str(place_logs(experiment.run) / "tune"),
                 failure_config=tune.FailureConfig(max_failures=resources.max_retries),
                 callbacks=[_ProgressCallback(listener.advanced, tell_end)],
@@ -123,7 +123,10 @@ def run_sweep(
         )
         try:
             sweep.fit()
-        except (OSError, TuneError) as error:  # its own state can no longer be written, mostly
+        except (
+            OSError,
+            TuneError,
+        ) as error:  # usually because its own state can no longer be written
             raise IncompleteError(
                 f"The sweep failed: {error}. What finished is kept. Run the same command again to "
                 "resume."
@@ -150,7 +153,7 @@ def _run_trial(
     pixels: "list[ray.ObjectRef[np.ndarray]]",
     means: _Means,
 ) -> None:
-    """Run one trial in this process, or as a group of workers."""
+    """Run one trial in this process or, if it has several workers, in theirs."""
     trial = Trial(**config["trial"])
     run = _run_on_workers if means.layout.workers > 1 else _run_here
     failed = run(trial, experiment, pixels, means)
@@ -204,7 +207,7 @@ def _train(
     worker: "Worker",
     listener: TrainingListener,
 ) -> str:
-    """Run a trial; return an empty string, or why no retry would help."""
+    """Run a trial; return an empty string, or the reason why retrying would not help."""
     from osteo_ray.models.training import DivergedError
     from osteo_ray.pipeline.compare.one_trial import run_trial
 
@@ -265,7 +268,7 @@ def _run_rank(config: dict[str, Any]) -> str:
 
 
 class _ProgressCallback(tune.Callback):
-    """Turn the results of all trials into one stream of progress, and tell of their ends."""
+    """Report the progress of all trials as one stream, and the end of each trial."""
 
     def __init__(
         self,
@@ -277,7 +280,7 @@ class _ProgressCallback(tune.Callback):
         self.shares: dict[str, float] = {}
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the display behind: Tune stores a copy of each callback."""
+        """Leave the display out: Tune stores a copy of each callback."""
         return {"on_progress": None, "on_end": None, "shares": self.shares}
 
     def on_trial_result(
@@ -303,8 +306,8 @@ class _ProgressCallback(tune.Callback):
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        # From the driver's own disk: the results of Tune read it where the run lies, and so tell
-        # nothing where that refused to be written.
+        # Read from the disk of the driver: Tune's results read it in the run directory, where it is
+        # missing if that directory could not be written to.
         text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
         lines = [line.strip() for line in text.splitlines() if line.strip()]
         reason = lines[-1] if lines else "its process died"

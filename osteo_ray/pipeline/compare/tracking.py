@@ -1,4 +1,4 @@
-"""Hand a finished comparison to MLflow, whose store one then has: ours stays the run directory."""
+"""Hand a finished comparison to MLflow, for users who keep their results there."""
 
 import importlib.util
 import os
@@ -28,11 +28,11 @@ _PAGE = 1000
 
 
 def check_tracking(uri: str, run: Run) -> None:
-    """Refuse, before anything is computed, a store that cannot be used.
+    """Refuse a store that cannot be used, before anything is computed.
 
     Args:
         uri: `local`, or MLflow's tracking URI.
-        run: That is to be handed over.
+        run: The run that is to be handed over.
 
     Raises:
         InputError: MLflow is not installed, the URI holds a password, or it is `local` and the run
@@ -45,12 +45,12 @@ def check_tracking(uri: str, run: Run) -> None:
         )
     if uri == LOCAL and not isinstance(run.root, Path):
         raise InputError(
-            f"Expected --mlflow with a tracking URI, as the run lies in {run.root} and an SQLite "
-            "file can lie beside a folder only, but got `local`."
+            f"Expected --mlflow with a tracking URI, because the run is in {run.root} and an "
+            "SQLite file can only be placed beside a folder, but got `local`."
         )
     if urlsplit(uri).password:
         raise InputError(
-            "Expected --mlflow without a password, as it is kept in the run's config.yaml. Set "
+            "Expected --mlflow without a password, because the run keeps it in config.yaml. Set "
             "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD instead."
         )
 
@@ -62,9 +62,9 @@ def track_comparison(
     results: pd.DataFrame,
     comparison: dict[str, Any],
 ) -> str | None:
-    """Write a comparison as an MLflow run, with a child run per training.
+    """Write a comparison as an MLflow run, with a child run for each training.
 
-    Doing it again adds what is missing and brings the figures of the comparison up to date.
+    A repeated call adds what is missing and updates the figures of the comparison.
 
     Args:
         uri: `local`, or MLflow's tracking URI.
@@ -76,11 +76,11 @@ def track_comparison(
     Returns:
         Why it could not be done, as that must not cost a finished comparison; None if it was.
     """
-    # It would report its use to its makers.
+    # MLflow would otherwise report its use to its developers.
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     try:
         _track(uri, settings, experiment, results, comparison)
-    except Exception as error:  # MLflow lets those of each store and of the network through
+    except Exception as error:  # MLflow passes on the errors of each store and of the network
         return first_line(error) + "."
     return None
 
@@ -116,16 +116,16 @@ def _track(
 
 
 def _locate(uri: str, run: Run) -> tuple[str, str | None]:
-    """Return the URIs of the store and of its artifacts, where that is not the store's to say."""
+    """Return the URI of the store, and that of its artifacts unless the store decides on it."""
     if uri != LOCAL:
         return uri, None
-    assert isinstance(run.root, Path)  # as `check_tracking` has seen
+    assert isinstance(run.root, Path)  # as `check_tracking` has made sure
     folder = run.root.parent
     return f"sqlite:///{folder / 'mlflow.db'}", (folder / "mlflow-artifacts").as_uri()
 
 
 def _open_parent(client: "MlflowClient", number: str, run: Run) -> str:
-    key = hash_settings(str(run.root))  # a path may hold characters that a filter cannot
+    key = hash_settings(str(run.root))  # a path may contain characters that a filter must not
     found = client.search_runs([number], filter_string=f"tags.`{_RUN}` = '{key}'")
     if found:
         return str(found[0].info.run_id)
@@ -134,7 +134,7 @@ def _open_parent(client: "MlflowClient", number: str, run: Run) -> str:
 
 
 def _list_trials(client: "MlflowClient", number: str, parent: str) -> set[str]:
-    """Return the trainings that are there to their end."""
+    """Return the names of the trainings that have been logged completely."""
     wanted = f"tags.`{_PARENT}` = '{parent}' and attributes.status = 'FINISHED'"
     names, token = set[str](), None
     while True:
@@ -155,7 +155,7 @@ def _log_comparison(
     from mlflow.entities import Metric, Param, RunTag
 
     now = int(1000 * time.time())
-    known = client.get_run(parent).data.params  # a parameter cannot change; a plan may be
+    known = client.get_run(parent).data.params  # a parameter cannot be changed later
     params = [Param(key, value) for key, value in _flatten(settings).items() if key not in known]
     verdict = comparison["verdict"]
     tags = [
@@ -203,7 +203,7 @@ def _log_trial(
 
 
 def _flatten(settings: dict[str, Any], at: str = "") -> dict[str, str]:
-    """Return settings by dotted names, as MLflow's parameters are.
+    """Return settings by dotted names, the form of MLflow's parameters.
 
     Example:
         >>> _flatten({"lime": {"samples": 9}, "arms": ["lime"]})

@@ -8,7 +8,6 @@ from typing import Any
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.mappings import hash_settings, list_differences
 from osteo_ray.base.paths import name_source
-from osteo_ray.base.progress import Report, ignore_progress
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, digest_file, reach
 from osteo_ray.base.tables import READ_IMAGES, read_json, write_json
@@ -112,7 +111,6 @@ def create_set(
     layout: Layout,
     *,
     confirm: Callable[[], None] = lambda: None,
-    report: Report = ignore_progress,
 ) -> None:
     """Read the images into a new directory.
 
@@ -123,7 +121,6 @@ def create_set(
         source: The images, or the settings of phantoms to draw.
         layout: How the work is laid out on the cluster, for the record.
         confirm: Called when everything is read; if it raises, nothing stays.
-        report: Told how far the reading is.
 
     Raises:
         InputError: The images cannot be used.
@@ -135,7 +132,6 @@ def create_set(
             image_size=subject.checkpoint.image_size,
             max_reject_share=config.max_reject_share,
             labels_needed=False,
-            report=report,
         ) as (ingest, fingerprint):
             write_images(run, ingest.images, READ_IMAGES, ingest.rejects)
         environment = {

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from osteo_ray.base.progress import Report, ignore_progress
 from osteo_ray.data.copies.conflicts import find_conflicts, resolve_conflicts
 from osteo_ray.data.copies.groups import join_groups, join_pairs
 from osteo_ray.data.settings import ConflictPolicy
@@ -32,18 +31,15 @@ class Audit:
     shortcuts: list[Shortcut]
 
 
-def audit_images(
-    ingest: Ingest, policy: ConflictPolicy, *, report: Report = ignore_progress
-) -> Audit:
+def audit_images(ingest: Ingest, policy: ConflictPolicy) -> Audit:
     """Find copies, conflicts and shortcuts in a set, and join what belongs together.
 
     Args:
         ingest: The images as they were read.
         policy: Decides about copies with several labels; see `resolve_conflicts`.
-        report: Told of progress.
     """
     images = ingest.images.rename(columns={"label": "given_label", "split": "given_split"})
-    pairs = find_copies(images["digest"].tolist(), ingest.thumbnails, report=report)
+    pairs = find_copies(images["digest"].tolist(), ingest.thumbnails)
     copies = join_pairs(len(images), pairs)
     given = images["given_label"].tolist()
     labels, used = resolve_conflicts(copies, given, policy)

@@ -19,7 +19,7 @@ import pandas as pd
 import ray
 import ray.data
 
-from osteo_ray.base.progress import Report, ignore_progress
+from osteo_ray.base.progress import tell_progress
 from osteo_ray.data.copies.codebook import Codebook, fit_codebook
 from osteo_ray.data.copies.likeness import COPY_LIKENESS, measure_likeness
 from osteo_ray.data.copies.thumbnails import Thumbnails, mirror
@@ -35,9 +35,7 @@ _PAIRS_PER_TASK = 512
 Ints = npt.NDArray[np.int64]
 
 
-def find_copies(
-    digests: list[str], thumbnails: Thumbnails, *, report: Report = ignore_progress
-) -> pd.DataFrame:
+def find_copies(digests: list[str], thumbnails: Thumbnails) -> pd.DataFrame:
     """Find pairs of images that show one radiograph.
 
     Exact copies are paired with the first of them only, and near copies with the first of their
@@ -46,7 +44,6 @@ def find_copies(
     Args:
         digests: n digests, as `digest_pixels` returns them.
         thumbnails: Thumbnails of the same n images.
-        report: Told of progress.
 
     Returns:
         A row per pair, sorted: first, second (int64, first < second), exact, mirrored (bool),
@@ -57,7 +54,7 @@ def find_copies(
     pairs = pd.DataFrame({"first": first[same][exact], "second": exact, "exact": True})
     pairs = pairs.assign(mirrored=False, likeness=1.0)
     distinct = np.sort(first)
-    near = _find_near(thumbnails.select(distinct), report)
+    near = _find_near(thumbnails.select(distinct))
     near[["first", "second"]] = distinct[near[["first", "second"]].to_numpy(np.int64)]
     both = pd.concat([pairs, near.assign(exact=False)], ignore_index=True)
     return both.sort_values(["first", "second"], ignore_index=True)
@@ -81,12 +78,12 @@ def _share(thumbnails: Thumbnails) -> Thumbnails | _Shared:
     return _Shared([ray.put(thumbnails.open())], thumbnails.rows)
 
 
-def _find_near(thumbnails: Thumbnails, report: Report) -> pd.DataFrame:
+def _find_near(thumbnails: Thumbnails) -> pd.DataFrame:
     seen = _share(thumbnails)
-    candidates = _name_candidates(thumbnails, seen, report)
+    candidates = _name_candidates(thumbnails, seen)
     likeness = np.full(len(candidates), -1.0)
     compare = functools.partial(_compare, thumbnails=seen, pairs=ray.put(candidates))
-    for part in _run("compare pairs", len(candidates), _PAIRS_PER_TASK, compare, report):
+    for part in _run("compare pairs", len(candidates), _PAIRS_PER_TASK, compare):
         likeness[part["start"] : part["stop"]] = np.frombuffer(part["found"])
     table = pd.DataFrame(candidates, columns=["first", "second", "mirrored"])
     table["mirrored"] = table["mirrored"].astype(bool)
@@ -95,35 +92,35 @@ def _find_near(thumbnails: Thumbnails, report: Report) -> pd.DataFrame:
     return best.drop_duplicates(["first", "second"])
 
 
-def _name_candidates(thumbnails: Thumbnails, seen: Thumbnails | _Shared, report: Report) -> Ints:
+def _name_candidates(thumbnails: Thumbnails, seen: Thumbnails | _Shared) -> Ints:
     """Name the pairs that may be copies: int64 (p, 3) of first, second, mirrored."""
     n_images = len(thumbnails.rows)
     sample = np.linspace(0, n_images - 1, min(n_images, _TRAINING_IMAGES)).astype(np.int64)
     codebook = fit_codebook(thumbnails.read(sample))
     encode = functools.partial(_encode, thumbnails=seen, codebook=ray.put(codebook))
     vectors = np.zeros((n_images, 2, codebook.projection.shape[1]), np.float16)
-    for part in _run("describe images", n_images, _ROWS_PER_TASK, encode, report):
+    for part in _run("describe images", n_images, _ROWS_PER_TASK, encode):
         rows = np.frombuffer(part["found"], np.float16)
         vectors[part["start"] : part["stop"]] = rows.reshape(-1, *vectors.shape[1:])
     index = ray.put(faiss.serialize_index(_build_index(vectors[:, 0])))
     search = functools.partial(_search, index=index, vectors=ray.put(vectors))
     del vectors
-    found = _run("look for copies", n_images, 8 * _ROWS_PER_TASK, search, report)
+    found = _run("look for copies", n_images, 8 * _ROWS_PER_TASK, search)
     named = np.frombuffer(b"".join(part["found"] for part in found), np.int64)
     return np.unique(named.reshape(-1, 3), axis=0)
 
 
 def _run(
-    what: str, total: int, step: int, work: Callable[[int, int], npt.NDArray[Any]], report: Report
+    what: str, total: int, step: int, work: Callable[[int, int], npt.NDArray[Any]]
 ) -> Iterator[dict[str, Any]]:
     """Run `work(start, stop)` over 0 .. total in slices, on the cluster."""
     slices = [{"start": at, "stop": min(at + step, total)} for at in range(0, total, step)]
     if not slices:
         return
-    report(what, 0, total)
+    tell_progress(what, 0, total)
     if len(slices) == 1:  # not worth waking workers for
         yield {"start": 0, "stop": total, "found": work(0, total).tobytes()}
-        report(what, total, total)
+        tell_progress(what, total, total)
         return
     dataset = ray.data.from_items(slices, override_num_blocks=len(slices)).map(
         functools.partial(_do_slice, work=work)
@@ -131,7 +128,7 @@ def _run(
     done = 0
     for part in dataset.iter_rows():
         done += part["stop"] - part["start"]
-        report(what, done, total)
+        tell_progress(what, done, total)
         yield part
 
 

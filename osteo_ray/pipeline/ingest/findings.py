@@ -42,11 +42,11 @@ def describe_audit(audit: Audit) -> dict[str, Any]:
         "shortcuts": [
             {**asdict(shortcut), "is_found": shortcut.is_found} for shortcut in audit.shortcuts
         ],
-        "findings": list_findings(audit),
+        "findings": list_audit_findings(audit),
     }
 
 
-def list_findings(audit: Audit) -> list[str]:
+def list_audit_findings(audit: Audit) -> list[str]:
     """Say in words what deserves attention; an empty list for a clean set."""
     images, findings = audit.images, []
     n_copies = len(images) - images["copies"].nunique()

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.paths import PHANTOM
-from osteo_ray.base.progress import Report
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, write_whole
 from osteo_ray.base.tables import read_json
@@ -43,7 +42,6 @@ def take_in(
     max_reject_share: float,
     labels_needed: bool,
     keep_pixels: bool = True,
-    report: Report,
 ) -> Iterator[tuple[Ingest, str]]:
     """Read images into a run; give what was found and a fingerprint of the source.
 
@@ -56,7 +54,6 @@ def take_in(
         max_reject_share: Largest share of images that may be refused, in [0, 1].
         labels_needed: Whether each image must have a label.
         keep_pixels: Whether to write pixels at all.
-        report: Told of progress.
 
     Raises:
         InputError: The images cannot be used.
@@ -77,7 +74,6 @@ def take_in(
                 image_size=image_size,
                 max_reject_share=max_reject_share,
                 workers_see_scratch=isinstance(draft.root, Path),
-                report=report,
             ),
             fingerprint,
         )

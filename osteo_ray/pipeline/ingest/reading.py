@@ -17,7 +17,7 @@ from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
 from osteo_ray.base.errors import IncompleteError, InputError
-from osteo_ray.base.progress import Report, ignore_progress
+from osteo_ray.base.progress import tell_progress
 from osteo_ray.base.storage import Place
 from osteo_ray.cluster.connection import allow_lost_blocks
 from osteo_ray.data.copies.thumbnails import Thumbnails
@@ -55,7 +55,6 @@ def ingest_images(
     image_size: int | None = None,
     max_reject_share: float = 1.0,
     workers_see_scratch: bool = True,
-    report: Report = ignore_progress,
 ) -> Ingest:
     """Read every image of a source.
 
@@ -70,7 +69,6 @@ def ingest_images(
         image_size: Side of the square that pixels are resized to.
         max_reject_share: Largest share of images that may be refused, in [0, 1].
         workers_see_scratch: Whether every worker can read `scratch`.
-        report: Told of progress.
 
     Raises:
         InputError: All images were refused, or too many of them.
@@ -87,7 +85,7 @@ def ingest_images(
     )
     scratch.mkdir(parents=True, exist_ok=True)
     path = scratch / "thumbnails.u8"
-    table = _collect(_read(rows, per_block, decode), path, len(rows), report)
+    table = _collect(_read(rows, per_block, decode), path, len(rows))
     good = pc.equal(table["reason"], "")
     images = table.filter(good).drop_columns(["reason"]).to_pandas()
     images["row"] = np.arange(len(images))
@@ -100,10 +98,10 @@ def ingest_images(
     return Ingest(images, Thumbnails(path, stored, workers_see_scratch), rejects)
 
 
-def _collect(batches: Iterator[pa.Table], thumbnails: Path, total: int, report: Report) -> pa.Table:
+def _collect(batches: Iterator[pa.Table], thumbnails: Path, total: int) -> pa.Table:
     """Write the thumbnails of all batches to a file, and join the small columns."""
     parts, done = [], 0
-    report("read images", 0, total)
+    tell_progress("read images", 0, total)
     with thumbnails.open("wb") as file:
         for batch in batches:
             for thumbnail in batch["thumbnail"].drop_null():
@@ -112,7 +110,7 @@ def _collect(batches: Iterator[pa.Table], thumbnails: Path, total: int, report: 
             # Copy the rows: a view would keep the whole block, thumbnails included, in Ray's store.
             parts.append(small.take(np.arange(len(small))))
             done += len(batch)
-            report("read images", done, total)
+            tell_progress("read images", done, total)
     return pa.concat_tables(parts)
 
 

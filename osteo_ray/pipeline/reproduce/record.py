@@ -1,4 +1,4 @@
-"""The row of the ledger that a reproduction leaves."""
+"""The row that a reproduction adds to the ledger."""
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -12,7 +12,7 @@ from osteo_ray.pipeline.compare.conclusion import Finished
 from osteo_ray.pipeline.reproduce.task import Task
 from osteo_ray.pipeline.reproduce.workspace import Workspace
 
-_MOST_TOLD = 100  # of each kind, so that the ledger stays small
+_MOST_TOLD = 100  # lines per kind of result, so that the ledger stays small
 
 
 def describe_reproduction(
@@ -31,10 +31,10 @@ def describe_reproduction(
         task: What was asked for.
         workspace: Where it was done.
         finished: What was rerun.
-        drifts: What came of comparing each kind of thing.
-        present: The environment, as `cluster.describe_environment` returns it.
-        changes: What of it is not known to be that of the run.
-        duration_s: How long it took, seconds, what an earlier try did not included.
+        drifts: How far each kind of result has drifted.
+        present: The environment, as `describe_environment` returns it.
+        changes: What is not known to be the same as in the environment of the run.
+        duration_s: How many seconds it took, without what an earlier, interrupted try took.
     """
     stored, failures = task.stored, finished.failures
     needed = {one for part in plan_trials(finished.experiment, task.only) for one in part}

@@ -135,8 +135,8 @@ def _reread(
     run = Run(workspace.root / "source")
     try:
         if not run.config.exists():
-            with follow_reading(site.progress, site.resources.stall_timeout) as report:
-                create_run(run, task.config, source, site.layout, report=report)
+            with follow_reading(site.progress, site.resources.stall_timeout):
+                create_run(run, task.config, source, site.layout)
     except InputError as error:  # a new run would not even begin
         unusable = Compared("source", False, (str(error),))
         return summarize_drift(IMAGES, [unusable], equal_expected=True)

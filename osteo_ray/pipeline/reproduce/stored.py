@@ -1,4 +1,4 @@
-"""A finished run that is to be reproduced: what it holds, and where in it everything lies."""
+"""A finished run that is to be reproduced: what it holds, and where everything is."""
 
 import hashlib
 import re
@@ -31,10 +31,10 @@ _TOLD = 5  # missing trainings that a message names
 
 @dataclass(frozen=True)
 class Rerun(Run):
-    """A run of its own whose images, pixels and splits are those of another.
+    """A run that uses the images, pixels and splits of another run.
 
     Attributes:
-        stored: The other.
+        stored: The other run.
     """
 
     stored: Run
@@ -57,8 +57,8 @@ class StoredRun:
     """A finished run.
 
     Attributes:
-        run: Where it lies.
-        config: Of the comparison.
+        run: Its directory.
+        config: The configuration of the comparison.
         environment: What environment.json holds.
         comparison: What comparison.json holds.
     """
@@ -70,7 +70,7 @@ class StoredRun:
 
     @property
     def trials(self) -> list[Trial]:
-        """Return the trainings that are compared; looks may have ended it before all seeds."""
+        """Return the trainings that are compared; a look may have ended the run early."""
         return [
             Trial(model, seed, arm)
             for seed in self.comparison["seeds"]
@@ -83,7 +83,7 @@ def open_stored(path: str) -> StoredRun:
     """Open a finished run.
 
     Raises:
-        InputError: There is no run, it is not finished, or it is one of another version.
+        InputError: There is no run, it is not finished, or another version wrote it.
     """
     run = open_run(path)
     for needed in (run.config, run.images, run.splits, run.environment):
@@ -109,10 +109,10 @@ def open_stored(path: str) -> StoredRun:
         what = f": {len(missing)} trainings are missing" if missing else ""
         names = "; ".join(str(trial) for trial in missing[:_TOLD])
         more = f"; and {len(missing) - _TOLD} more" if len(missing) > _TOLD else ""
-        told = f"{what} ({names}{more})" if missing else ": it has come to no comparison"
+        told = f"{what} ({names}{more})" if missing else ": its comparison is not complete"
         raise InputError(
-            f"Expected a finished run, but {run.root} is not{told}. The osteo-ray compare that "
-            "began it goes on with it."
+            f"Expected a finished run, but {run.root} is not{told}. Run the same "
+            "osteo-ray compare again to finish it."
         )
     return StoredRun(run, config, read_json(run.environment), comparison)
 
@@ -127,28 +127,28 @@ def _folder_of(run: Run, trial: Trial) -> Place:
 
 
 def _find_folders(folder: Place, name: str) -> list[Place]:
-    """Find the finished artifacts of a name, whatever their keys."""
+    """Find the finished artifacts with a name, whatever their keys."""
     keyed = re.compile(rf"{re.escape(name)}-[0-9a-f]{{12}}")
     names = {part.rsplit("/", 2)[-2] for part in list_parts(folder)}
     return [folder / found for found in sorted(names) if keyed.fullmatch(found)]
 
 
 def find_trial(experiment: Experiment, trial: Trial) -> Place | None:
-    """Return where a run holds a training; None if it does not, or holds several.
+    """Return where a run holds a training; None if it holds none or several.
 
-    Its address has a hash of all that determines it in it. Where that is another now, because first
-    weights or this package have changed, the only training of the name is taken.
+    The address of a training contains a hash of everything that determines it. If that hash has
+    changed, because first weights or this package have, the only training with the name is taken.
 
     Args:
-        experiment: With the stored run as its run.
-        trial: Which training.
+        experiment: The experiment, with the stored run as its run.
+        trial: The training.
     """
     path = experiment.path_of(trial)
     return _find_one(path, _folder_of(experiment.run, trial), trial.arm)
 
 
 def find_masks(experiment: Experiment, job: MaskJob) -> Place | None:
-    """Return where a run holds the masks of a teacher: see `find_trial`."""
+    """Return where a run holds the masks of a teacher; see `find_trial`."""
     path = experiment.masks_of(job)
     return _find_one(path, path.parent, path.name.rsplit("-", 1)[0])
 
@@ -161,14 +161,14 @@ def _find_one(path: Place, folder: Place, name: str) -> Place | None:
 
 
 def read_image_tables(run: Run) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Read which images a run has, and how they are split."""
+    """Read the tables of the images of a run and of their splits."""
     return read_table(run.images).to_pandas(), read_table(run.splits).to_pandas()
 
 
 def hash_pixels(run: Run) -> dict[str, bytes]:
-    """Return a hash of the resized pixels of each image of a run, by its id."""
+    """Return a hash of the resized pixels of each image, by its id."""
     hashes = {}
-    for part in list_parts(run.pixels):  # one at a time: together they may be larger than memory
+    for part in list_parts(run.pixels):  # one at a time, as together they may not fit into memory
         table = read_table(locate(part), ["image_id", "pixels"])
         for row in table.to_pylist():
             hashes[row["image_id"]] = hashlib.blake2b(row["pixels"], digest_size=16).digest()
@@ -176,12 +176,12 @@ def hash_pixels(run: Run) -> dict[str, bytes]:
 
 
 def read_trial(path: Place) -> pd.DataFrame:
-    """Read the predictions that a training left in its own folder."""
+    """Read the predictions in the folder of a training."""
     return read_table(path / "predictions.parquet").to_pandas()
 
 
 def read_gathered(run: Run, trials: Sequence[Trial]) -> dict[Trial, pd.DataFrame]:
-    """Read what the table of all predictions holds of some trainings."""
+    """Read the predictions of some trainings from the table of all predictions."""
     wanted = (
         pc.field("seed").isin(sorted({trial.seed for trial in trials}))
         & pc.field("model").isin(sorted({trial.model for trial in trials}))

@@ -1,4 +1,4 @@
-"""What a reproduction is asked to do, checked before anything starts."""
+"""What a reproduction is asked to do; checked before anything starts."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.reproduction.environment import flatten_environment
 from osteo_ray.experiment.reproduction.ledger import read_ledger
-from osteo_ray.experiment.reproduction.sample import draw_sample
+from osteo_ray.experiment.reproduction.trial_sample import draw_sample
 from osteo_ray.experiment.trials import Trial
 from osteo_ray.pipeline.reproduce.stored import StoredRun, open_stored
 
@@ -40,11 +40,11 @@ class Task:
 
     Attributes:
         stored: The run.
-        settings: How it is to be reproduced.
-        config: Of the rerun: that of the run, on other workers where these are asked for.
-        only: The arms to rerun; None for all.
-        images: What becomes of its images.
-        ledger: Where its row goes.
+        settings: How to reproduce it.
+        config: The configuration of the rerun: that of the run, except for the workers.
+        only: The trials to rerun; None for all.
+        images: Where the images come from.
+        ledger: The ledger to add a row to.
     """
 
     stored: StoredRun
@@ -56,21 +56,21 @@ class Task:
 
     @property
     def planned(self) -> Sequence[Trial]:
-        """Return the arms to rerun."""
+        """Return the trials to rerun."""
         return self.stored.trials if self.only is None else self.only
 
     @property
     def work(self) -> Place:
-        """Return the directory in which reproductions of the run work."""
+        """Return the working directory of all reproductions of the run."""
         root = self.stored.run.root
         out = self.settings.out
         return reach(out) if out else root.with_name(f"{root.name}-reproductions")
 
     def make_key(self, environment: dict[str, Any]) -> str:
-        """Return the hash of all that makes two reproductions the same.
+        """Return a hash that is equal for two reproductions if one can resume the other.
 
         Args:
-            environment: In which it runs, as `cluster.describe_environment` returns it.
+            environment: The present environment, as `describe_environment` returns it.
         """
         same = {
             "run": str(self.stored.run.root),
@@ -110,7 +110,7 @@ def _choose_trials(stored: StoredRun, settings: ReproduceConfig) -> list[Trial] 
     if settings.sample is not None and settings.sample > n_planned:
         raise InputError(
             f"Expected a sample of at most the {n_planned} trainings of {stored.run.root}, but "
-            f"got --sample {settings.sample}. Leave it out to rerun all of them."
+            f"got --sample {settings.sample}. Leave the flag out to rerun all of them."
         )
     n_wanted = settings.count_sample(n_planned)
     if n_wanted is None:
@@ -129,10 +129,10 @@ def _configure(stored: CompareConfig, settings: ReproduceConfig) -> CompareConfi
 
 
 def find_images(stored: StoredRun, settings: ReproduceConfig) -> Images:
-    """Find out whether the images can be read anew.
+    """Find out whether the images can be read again.
 
     Raises:
-        InputError: They are to be, but cannot.
+        InputError: The user asked for it, but the source cannot be opened.
     """
     if settings.images == "stored":
         return Images()
@@ -144,6 +144,6 @@ def find_images(stored: StoredRun, settings: ReproduceConfig) -> Images:
         if settings.images == "source":
             raise
         return Images(
-            note=f"The source of the images cannot be opened any more ({error}) The rerun works on "
-            "the pixels that the run keeps; whether the source is the same is not known.",
+            note=f"The source of the images can no longer be opened: {error} The rerun uses the "
+            "pixels that the run keeps; it is not known whether the source has changed.",
         )

@@ -1,4 +1,4 @@
-"""The working directory of a reproduction: fresh for each, but taken up again after a stop."""
+"""The working directory of a reproduction: a new one for each, which a later try can resume."""
 
 import secrets
 import time
@@ -17,9 +17,9 @@ class Workspace:
 
     Attributes:
         root: The directory.
-        id: Of the reproduction, for the ledger.
-        begun: When, seconds since the epoch.
-        is_new: Whether nothing of it was there.
+        id: Id of the reproduction in the ledger.
+        begun: When it began, in seconds since the epoch.
+        is_new: Whether the directory is new, rather than left by an earlier try.
     """
 
     root: Place
@@ -28,7 +28,7 @@ class Workspace:
     is_new: bool
 
     def finish(self, *, keep: bool) -> None:
-        """Note that it is in the ledger, so that nobody takes it up; or remove it."""
+        """Mark the directory as finished, so that nothing resumes it; or remove it."""
         if keep:
             write_json(self.root / _RECORD, {**_describe(self), "finished": True})
         else:
@@ -36,12 +36,12 @@ class Workspace:
 
 
 def open_workspace(parent: Place, key: str) -> Workspace:
-    """Open the directory of a reproduction that was stopped, or of a new one.
+    """Open the directory of a reproduction that was interrupted, or of a new one.
 
     Args:
-        parent: Where reproductions of one run work.
-        key: Hash of all that makes two reproductions the same: what is rerun, and in which
-            environment. What was computed in another is not taken up.
+        parent: Working directory of all reproductions of a run.
+        key: Hash of what is rerun and in which environment. Only a reproduction with the same hash
+            is resumed.
     """
     number = 1
     while True:
