@@ -186,7 +186,7 @@ class TestLime:
         assert (
             "images 9 explained 8 in this run of the command 0 failed 1 files refused 1" in printed
         )
-        assert "the first: blank.png: Expected an image that shows something" in printed
+        assert "The first was blank.png: Expected an image that shows something" in printed
 
     def test_a_rerun_computes_nothing(
         self, explained: Run, arguments: list[str], monkeypatch: pytest.MonkeyPatch
