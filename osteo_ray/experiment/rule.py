@@ -334,7 +334,7 @@ class _Case:
 
     def _list_remarks(self) -> list[str]:
         remarks = [
-            f"{arm} predicts one class for all test images on {share:.0%} of its seeds."
+            f"{arm} predicts one class for all test images on {format_percent(share)} of its seeds."
             for arm, share in self.evidence.collapsed.items()
             if share >= COLLAPSED and arm in (self.roles.judged, self.roles.baseline)
         ]
