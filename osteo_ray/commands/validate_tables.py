@@ -83,7 +83,7 @@ def show_worlds(console: Console, findings: Sequence[WorldFinding]) -> None:
         right, wanted = finding.right, finding.world.verdicts
         return (
             finding.world.name,
-            wanted[0] if len(wanted) == 1 else "any but a real gain",
+            " or ".join(wanted),
             format_percent(right.value, 1),
             _describe_interval(right),
             right.n,

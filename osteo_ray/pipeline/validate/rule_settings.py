@@ -6,7 +6,7 @@ but the test of the gain stands between chance and a false *real gain*.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from scipy import special
@@ -88,9 +88,7 @@ def _set(name: str, **changes: Any) -> RuleSetting:
         for key in ("false", "told", "extensions", "looks", "missing")
         if key in changes
     }
-    base = Situation(
-        name, (), "No difference.", _NULL, n_images=1200, n_test=120, n_train=840.0
-    )
+    base = Situation(name, (), "No difference.", _NULL, n_images=1200, n_test=120, n_train=840.0)
     return RuleSetting(replace(base, **changes), **options)
 
 

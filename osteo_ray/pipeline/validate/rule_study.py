@@ -1,8 +1,7 @@
 """How often the rule of the verdict says what is false, on simulated runs whose truth is known."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ import pyarrow.compute as pc
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.conclusions import share_alpha
 from osteo_ray.experiment.judging import Judged
+from osteo_ray.experiment.looks import share_alpha_of_look
 from osteo_ray.experiment.verdict import SETTLED
 from osteo_ray.pipeline.validate.rates import Rate
 from osteo_ray.pipeline.validate.rule_settings import RuleSetting
@@ -22,12 +22,13 @@ from osteo_ray.pipeline.validate.situation import (
     judge_table,
     plan_situation,
 )
-from osteo_ray.statistics.sequential import plan_looks
-from osteo_ray.statistics.sizes import Sizes
+from osteo_ray.statistics.settings import StatisticsSettings
 
 FALSE = "false "
 """What the name of a rate starts with that must be at most 5 %, before the verdict."""
 COVERS = "deciding interval covers"
+Conclusion = tuple[Analysis, frozenset[str]]
+"""The analysis of a conclusion, and the verdicts after which a run draws no other."""
 _AT_MOST_ALPHA, _COVERS_OR_MORE = (0.0, ALPHA), (0.93, 1.0)
 
 
@@ -42,7 +43,8 @@ def run_rule_experiments(
         true gain of the first model, at every conclusion that was drawn (missing where there is
         none).
     """
-    return pd.DataFrame([_judge(setting, number, seed) for number in numbers])
+    conclusions = list(_list_conclusions(setting))
+    return pd.DataFrame([_judge(setting, conclusions, number, seed) for number in numbers])
 
 
 def rate_rule(rows: pd.DataFrame) -> dict[str, Rate]:
@@ -55,28 +57,30 @@ def rate_rule(rows: pd.DataFrame) -> dict[str, Rate]:
     }
 
 
-def _judge(setting: RuleSetting, number: int, seed: int) -> dict[str, Any]:
+def _judge(
+    setting: RuleSetting, conclusions: Sequence[Conclusion], number: int, seed: int
+) -> dict[str, Any]:
     table = draw_situation(setting.situation, number, seed)
     if setting.missing:
         table = _drop_trainings(table, setting.missing, np.random.default_rng((seed, number)))
     given: set[str] = set()
     covered: bool | None = None
-    for analysis, stops in _list_conclusions(setting):
+    for analysis, stops in conclusions:
         judged = judge_table(_take_seeds(table, analysis.seeds), analysis)
         verdicts = {verdict.verdict for verdict in judged.verdicts}
         covers = _covers(judged, analysis, setting.true_gain)
         if covers is not None:
             covered = covers and covered is not False
         given |= verdicts
-        if verdicts & stops:
+        if verdicts <= stops:
             break
     row: dict[str, Any] = {FALSE + verdict: verdict in given for verdict in setting.false}
     row |= {verdict: verdict in given for verdict in setting.told}
     return {**row, COVERS: covered}
 
 
-def _list_conclusions(setting: RuleSetting) -> Iterator[tuple[Analysis, frozenset[str]]]:
-    """Yield the analysis at each conclusion, with the verdicts after which there are no more."""
+def _list_conclusions(setting: RuleSetting) -> Iterator[Conclusion]:
+    """Yield every conclusion that a run may draw, in order."""
     planned = plan_situation(setting.situation)
     if setting.extensions:
         for number, count in enumerate(setting.extensions, 1):
@@ -86,17 +90,14 @@ def _list_conclusions(setting: RuleSetting) -> Iterator[tuple[Analysis, frozense
             )
         return
     if setting.looks:
-        shares = _share_looks(setting.looks, setting.n_seeds, planned.sizes)
-        for count, share in zip((*setting.looks, setting.n_seeds), shares, strict=True):
+        statistics = StatisticsSettings(alpha=ALPHA, looks=setting.looks)
+        for number, count in enumerate((*setting.looks, setting.n_seeds), 1):
+            share = share_alpha_of_look(
+                planned, statistics, n_planned=setting.n_seeds, number=number
+            )
             yield replace(planned, seeds=planned.seeds[:count], alpha=ALPHA * share), SETTLED
         return
     yield planned, frozenset()
-
-
-@lru_cache
-def _share_looks(looks: tuple[int, ...], n_seeds: int, sizes: Sizes) -> tuple[float, ...]:
-    plan = plan_looks(looks, n_seeds, sizes, alpha=ALPHA, spending="obrien_fleming")
-    return tuple(look.nominal_p / ALPHA for look in plan.looks)
 
 
 def _take_seeds(table: pa.Table, seeds: tuple[int, ...]) -> pa.Table:

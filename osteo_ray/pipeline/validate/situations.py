@@ -149,7 +149,7 @@ SITUATIONS: tuple[Situation, ...] = (
               "The outline alone gains .020 of .055.",
               {**_SMALL_GAIN, "silhouette": _A(0.820, 0.01), "random_mask": _A(0.78)},
               population=_CLOSE, n_seeds=20, **_LARGE),
-    _gain("control missing on one seed", "inconclusive", "Nobody knows what the control does there.",
+    _gain("control missing on one seed", "inconclusive", "Nobody knows what it does there.",
           arms={**_GAIN, "silhouette": _A(0.55, seeds=tuple(range(1, 10)))}),
     # No difference: whatever is said, no gain and no loss.
     _null("no difference", "Hold-outs of ordinary size."),

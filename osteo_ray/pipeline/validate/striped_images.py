@@ -66,7 +66,8 @@ class Drawing:
         nuisance: Amplitude of all other stripes, gray levels.
         unreadable: Share of images in which stripes of the class are replaced by random ones, so
             that their class cannot be seen.
-        failing: Share of the images of the second class that cannot be explained; none of the first.
+        failing: Share of the images of the second class that cannot be explained; of the
+            first, all can.
     """
 
     inside: Content = "class"
