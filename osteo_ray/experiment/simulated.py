@@ -72,6 +72,7 @@ def simulate_predictions(
     *,
     n_images: int,
     rng: np.random.Generator,
+    luck: np.random.Generator | None = None,
     population: Population = Population(),
     model: str = MODEL,
     classes: tuple[str, str] = CLASSES,
@@ -83,6 +84,8 @@ def simulate_predictions(
         tested: Per seed the numbers of its test images.
         n_images: Of the data set.
         rng: Where chance comes from.
+        luck: Where that of arms and trainings comes from; by default `rng`. Models of one data set
+            share the images, drawn by equal `rng`, but no luck.
         population: What the images have in common.
         model: Its name in the table.
         classes: Negative and positive.
@@ -93,11 +96,12 @@ def simulate_predictions(
     side = np.where(positive, 1.0, -1.0)
     common = math.sqrt(population.shared) * rng.normal(size=n_images)
     rest = math.sqrt(max(0.0, 1 - population.shared - population.leaning))
+    luck = luck or rng
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ("seed", "arm", "image", "p")}
     for name, arm in arms.items():
-        leaning = math.sqrt(population.leaning) * rng.normal(size=n_images)
+        leaning = math.sqrt(population.leaning) * luck.normal(size=n_images)
         for seed, images in enumerate(tested):
-            skill, noise = rng.normal() * arm.skill, rest * rng.normal(size=len(images))
+            skill, noise = luck.normal() * arm.skill, rest * luck.normal(size=len(images))
             if arm.seeds is not None and seed not in arm.seeds:
                 continue
             z = side[images] * (arm.separation + skill) + common[images] + leaning[images] + noise
