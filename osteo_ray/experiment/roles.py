@@ -103,7 +103,8 @@ def name_roles(
         controls: Arms that a gain must exceed; by default those that are known as controls.
 
     Raises:
-        InputError: A name is none of the arms, or the arms do not tell which one is judged.
+        InputError: A name is none of the arms, one arm is given two parts, or the arms do not tell
+            which one is judged.
     """
     for flag, names in (
         ("--baseline", [baseline]),
@@ -127,6 +128,14 @@ def name_roles(
                 f"osteo_ray that can be: it has {', '.join(sorted(arms))}. Name it by --judged."
             )
         chosen = others[0]
+    for flag, names in (("--judged", [chosen]), ("--controls", controls or [])):
+        for name in names:
+            if name == base or (flag == "--controls" and name == chosen):
+                part = "the baseline" if name == base else "the arm that is judged"
+                raise InputError(
+                    f"Expected {flag} to name other arms than the baseline and the judged one, but "
+                    f"`{name}` is {part}. Name another."
+                )
     own_roles = judged is None and baseline is None
     if controls is None and own_roles and found.judged in arms:
         return found

@@ -25,8 +25,10 @@ from osteo_ray.check_table.matrices import agrees, recompute
 from osteo_ray.check_table.published import PUBLISHED, PublishedRow
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.data.masks import unpack_mask
+from osteo_ray.experiment.judgement_folder import is_judgement
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report import figures
+from osteo_ray.report.judgement_page import write_judgement_page
 from osteo_ray.report.reliability import draw_reliability
 from osteo_ray.report.templates import open_template
 from osteo_ray.report.timeline import draw_timeline, make_timeline
@@ -50,7 +52,7 @@ _TEST = ds.field("split") == "test"
 
 
 def write_report(run: Run) -> Place:
-    """Write report.html into a run directory; return its path.
+    """Write report.html into a run directory, or into a judgement of tables; return its path.
 
     Raises:
         InputError: The run has no comparison yet, or its configuration cannot be read.
@@ -60,6 +62,8 @@ def write_report(run: Run) -> Place:
             f"Expected a run whose comparison is finished, but {run.comparison} is missing. "
             "Run `osteo-ray compare` with this directory as --out first."
         )
+    if is_judgement(run):
+        return write_judgement_page(run)
     page = open_template("template.html").render(_collect(run))
     with write_whole(run.report) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
