@@ -88,9 +88,7 @@ def judge_tables(
     return results, {**comparison, "judgement": judgement}
 
 
-def _plan(
-    tables: JudgedTables, question: Question, alpha: float
-) -> tuple[Analysis, PositiveClass]:
+def _plan(tables: JudgedTables, question: Question, alpha: float) -> tuple[Analysis, PositiveClass]:
     records = tables.records
     metric = _find_endpoint(question, records)
     found = tables.predictions.group_by(["model", "arm", "seed"]).aggregate([]).to_pandas()

@@ -7,7 +7,7 @@ splits.parquet and what was planned in comparison.json.
 """
 
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,6 +59,7 @@ class _Part:
     table: pa.Table
     groups: pd.DataFrame | None = None
     n_train: float | None = None
+    copies_leak: bool = False
     record: Mapping[str, Any] | None = None
 
 
@@ -94,12 +95,15 @@ def read_judged_tables(paths: Sequence[str], *, shuffled: Collection[str] = ()) 
             "Expected predictions of test images, but no row has the split `test`. Name the split "
             "on which arms are compared `test`."
         )
+    leaks = _copies_leak(joined, images) or any(part.copies_leak for part in parts)
+    if all(part.groups is None for part in parts):  # rows of split train are counted, no more
+        images = images[images["image_id"].isin(kept["image_id"].to_pylist())]
     return JudgedTables(
         kept.select([*KEYS, *scores]),
         images,
         classes,
         _count_training(joined) or (float(np.mean(told)) if told else None),
-        _copies_leak(joined, images),
+        leaks,
         tuple(part.record for part in parts if part.record is not None),
     )
 
@@ -120,16 +124,37 @@ def _read_part(text: str) -> _Part:
             "without predictions.parquet. Name the table itself, or finish the run first."
         )
     table = read_prediction_file(run.predictions, str(run.predictions))
-    groups = n_train = record = None
-    if run.images.is_file():
-        groups = read_table(run.images, ["image_id", "group"]).to_pandas()
-    if run.splits.is_file():
-        splits = read_table(run.splits, ["seed", "split"]).to_pandas()
-        counts = splits[splits["split"] == "train"].groupby("seed").size()
-        n_train = float(counts.mean()) if len(counts) else None
+    try:
+        return _add_run(_Part(text, table), run)
+    except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            f"Expected {text} to be a run directory, but a table beside predictions.parquet cannot "
+            f"be read: {(str(error).splitlines() or [type(error).__name__])[0][:200]}. Name "
+            "predictions.parquet itself to do without them."
+        ) from None
+
+
+def _add_run(part: _Part, run: Run) -> _Part:
+    """Add what a run says beside its predictions, as far as it is there."""
     if run.comparison.is_file():
-        record = read_json(run.comparison)
-    return _Part(text, table, groups, n_train, record)
+        part = replace(part, record=dict(read_json(run.comparison)))
+    if run.images.is_file():
+        part = replace(part, groups=read_table(run.images, ["image_id", "group"]).to_pandas())
+    if not run.splits.is_file():
+        return part
+    splits = read_table(run.splits, ["seed", "image_id", "split"]).to_pandas()
+    counts = splits[splits["split"] == "train"].groupby("seed").size()
+    part = replace(part, n_train=float(counts.mean()) if len(counts) else None)
+    if part.groups is None:
+        return part
+    grouped = splits[splits["split"] != "validation"].merge(part.groups, on="image_id")
+    return replace(part, copies_leak=_is_torn(grouped, ["seed"]))
+
+
+def _is_torn(rows: pd.DataFrame, training: list[str]) -> bool:
+    """Tell whether images of a group are in the training and the test images of a training."""
+    sides = rows.groupby([*training, "group"])["split"].nunique()
+    return bool((sides > 1).any())
 
 
 def _agree_on_classes(parts: Sequence[_Part]) -> tuple[str, ...]:
@@ -224,9 +249,12 @@ def _join_groups(table: pa.Table, of_runs: Sequence[pd.DataFrame]) -> pd.DataFra
     if "group" in table.column_names:
         distinct = table.group_by(["image_id", "group"]).aggregate([]).to_pandas()
         named = distinct[distinct["group"].notna()]
-    found = pd.DataFrame({"image_id": pc.unique(table["image_id"]).to_pylist()})
-    if named is None and len(of_runs) == 1 and set(found["image_id"]) <= set(
-        of_runs[0]["image_id"]
+    # Sorted, so that the order of rows changes no resampled test set.
+    found = pd.DataFrame({"image_id": sorted(pc.unique(table["image_id"]).to_pylist())})
+    if (
+        named is None
+        and len(of_runs) == 1
+        and set(found["image_id"]) <= set(of_runs[0]["image_id"])
     ):
         return of_runs[0]  # as the run itself uses it, images that it did not test included
     known = pd.concat(
@@ -264,5 +292,4 @@ def _copies_leak(table: pa.Table, images: pd.DataFrame) -> bool:
     if not (distinct["split"] == "train").any():
         return False
     distinct["group"] = distinct["image_id"].map(group_of)
-    sides = distinct.groupby(["model", "seed", "group"])["split"].nunique()
-    return bool((sides > 1).any())
+    return _is_torn(distinct, ["model", "seed"])

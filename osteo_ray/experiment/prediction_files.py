@@ -45,8 +45,8 @@ def read_prediction_file(place: Place, text: str) -> pa.Table:
 
 
 def _is_parquet(place: Place) -> bool:
-    if not isinstance(place, Path):
-        return place.read_bytes()[: len(_PARQUET)] == _PARQUET
+    if not isinstance(place, Path):  # to look into it is to fetch it
+        return place.name.lower().endswith(".parquet")
     with place.open("rb") as file:
         return file.read(len(_PARQUET)) == _PARQUET
 
@@ -66,7 +66,7 @@ def _read_text(content: bytes) -> pa.Table:
     delimiter = max(",;\t", key=first.count)
     names = [name.strip() for name in next(csv.reader([first], delimiter=delimiter))]
     return pyarrow.csv.read_csv(
-        pa.BufferReader(content),
+        pa.BufferReader(content + b"\n"),  # a header alone needs the end of its line
         read_options=pyarrow.csv.ReadOptions(column_names=names, skip_rows=1),
         parse_options=pyarrow.csv.ParseOptions(delimiter=delimiter),
         convert_options=pyarrow.csv.ConvertOptions(
