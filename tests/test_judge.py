@@ -143,6 +143,7 @@ def test_gain_is_found_written_and_printed(
     assert comparison["n_test"] == N_TEST
     assert comparison["positive_class"] == "osteoporosis"
     assert "Verdict: real gain" in printed
+    assert "Positive class: osteoporosis (recognised by the names of the classes)." in printed
     assert comparison["verdict"]["reason"] in printed
     results = pd.read_parquet(out / "results.parquet")
     assert len(results) == len(ARMS) * N_SEEDS
@@ -433,11 +434,14 @@ def test_earlier_looks_leave_less_of_alpha(judge: Judge) -> None:
 
 def test_margin_is_that_of_the_endpoint_or_as_stated(judge: Judge) -> None:
     found = judge(GAIN)
-    assert found["margin"] is None
+    assert (found["margin"], found["stated_margin"]) == (0.03, None)
     assert "The margin is 0.03 (the default margin)" in found["verdict"]["reason"]
     stated = judge(GAIN, "--margin", "0.2")
     assert stated["verdict"]["verdict"] == "equivalent"
     assert "your margin" in stated["verdict"]["reason"]
+    relative = judge(GAIN, "--metric", "brier")
+    base = next(row for row in relative["arms"] if row["arm"] == "original")
+    assert relative["margin"] == pytest.approx(0.1 * base["metrics"]["brier"]["mean"])
 
 
 def test_spelling_of_classes_does_not_decide(judge: Judge) -> None:
@@ -511,6 +515,16 @@ def test_tables_of_a_run_without_its_comparison(old_run: Path) -> None:
 
     # The p of the t-test is corrected over the contrasts in their order; all else is the same.
     assert by_pair(found) == by_pair(expected)
+
+
+def test_margin_that_a_run_did_not_state_is_the_default_again(old_run: Path) -> None:
+    record = read_json(old_run / "comparison.json")
+    for stated, words in ((None, "the default margin"), (0.2, "your margin of 20 % of")):
+        newer = {**record, "metric": "brier", "margin": 0.0247, "stated_margin": stated}
+        (old_run / "comparison.json").write_text(json.dumps(newer))
+        _, found = judge_tables([str(old_run)])
+        assert found["stated_margin"] == stated
+        assert found["margin_in_words"].startswith(words)
 
 
 def test_copies_in_the_splits_of_a_run_are_seen(old_run: Path) -> None:

@@ -54,6 +54,7 @@ def judge_command(arguments: list[str]) -> int:
         from osteo_ray.commands.compare_tables import show_comparison
         from osteo_ray.experiment.judge_tables import Question, judge_tables
         from osteo_ray.experiment.judgement_folder import keep_judgement, locate_judgement
+        from osteo_ray.experiment.positive_class import PositiveClass
         from osteo_ray.report.page import write_report
 
         if not tables:
@@ -66,6 +67,9 @@ def judge_command(arguments: list[str]) -> int:
         keep_judgement(run, results, comparison)
         report = write_report(run)
         show_comparison(Console(), comparison)
+        if len(comparison["classes"]) == 2:
+            basis = comparison["judgement"]["positive_class_basis"]
+            say(Console(), PositiveClass(comparison["positive_class"], basis).describe())
         say(Console(), f"Report: {report}")
 
     tyro.cli(judge, prog="osteo-ray judge", description=_JUDGE_HELP, args=arguments)

@@ -88,6 +88,7 @@ def _describe(
             (one.value for one in judged.margins.values()),
             default=METRICS[analysis.metric].margin,
         ),
+        "stated_margin": analysis.margin,
         "margin_in_words": next((one.words for one in judged.margins.values()), ""),
         "baseline": judged.roles.baseline,
         "judged": judged.roles.judged,

@@ -89,7 +89,8 @@ def judge_tables(
 
 
 def _plan(tables: JudgedTables, question: Question, alpha: float) -> tuple[Analysis, PositiveClass]:
-    records = tables.records
+    # Before the margin that counts was kept beside the stated one, the latter was `margin`.
+    records = [{"stated_margin": one.get("margin"), **one} for one in tables.records]
     metric = _find_endpoint(question, records)
     found = tables.predictions.group_by(["model", "arm", "seed"]).aggregate([]).to_pandas()
     _check_trained(found, question.baseline or ORIGINAL)
@@ -107,7 +108,7 @@ def _plan(tables: JudgedTables, question: Question, alpha: float) -> tuple[Analy
         seeds=seeds,
         metric=metric,
         alpha=alpha * share_alpha(question.looks + 1) if question.looks else alpha,
-        margin=_choose("margin", question.margin, records, None),
+        margin=_choose("stated_margin", question.margin, records, None),
         sizes=_find_sizes(tables, question),
         classes=tables.classes,
         positive_class=positive.name,
@@ -152,6 +153,7 @@ def _choose(name: str, stated: Any, records: Sequence[Record], default: Any) -> 
         return stated
     planned = list(dict.fromkeys(record[name] for record in records if name in record))
     if len(planned) > 1:
+        name = name.removeprefix("stated_")
         flag = "--" + name.replace("_", "-")
         raise InputError(
             f"Expected runs that were planned alike, but their {name} is "

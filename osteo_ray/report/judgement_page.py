@@ -31,14 +31,9 @@ def _collect(run: Run) -> dict[str, Any]:
     """Return the variables of the template."""
     comparison = read_json(run.comparison)
     judgement, metric = comparison["judgement"], comparison["metric"]
-    contrasts, alpha = comparison["contrasts"], comparison["alpha"]
-    # The intervals that decide, under the names by which the figure knows intervals.
-    decisive = [
-        {**row, "low": row["decisive_low"], "high": row["decisive_high"]} for row in contrasts
-    ]
+    contrasts = comparison["contrasts"]
     values = _read_values(run, metric)
     arms = list(dict.fromkeys(row["arm"] for row in comparison["arms"]))
-    margin = _find_margin(comparison)
     return {
         "name": run.root.name,
         "comparison": comparison,
@@ -53,25 +48,11 @@ def _collect(run: Run) -> dict[str, Any]:
         ).describe()
         if len(comparison["classes"]) == 2
         else None,
-        "forest": contrasts and figures.draw_forest(decisive, margin=margin, alpha=alpha),
+        "forest": contrasts
+        and figures.draw_forest(contrasts, margin=comparison["margin"], alpha=comparison["alpha"]),
         "paired": values and figures.draw_paired(values, arms, METRICS[metric].label),
         "verdicts": VERDICTS,
     }
-
-
-def _find_margin(comparison: dict[str, Any]) -> float:
-    """Return half the width of the band of differences that do not matter, for the figure."""
-    metric, stated = METRICS[comparison["metric"]], comparison["margin"]
-    margin = metric.margin if stated is None else float(stated)
-    if not metric.margin_is_relative:
-        return margin
-    means = [
-        row["metrics"][metric.name]["mean"]
-        for row in comparison["arms"]
-        if row["arm"] == comparison["baseline"]
-    ]
-    known = [mean for mean in means if mean is not None]
-    return margin * min(known) if known else 0.0  # every model has its own; the figure has one
 
 
 def _read_values(run: Run, metric: str) -> Values:
