@@ -44,6 +44,8 @@ class Roles:
         memorising: The arm whose masks come from models that saw the labels; None without one.
         if_only_memorising_gains: What it means if that one alone gains.
         oracles: Arms whose masks know the label.
+        is_masked: The judged arm is known to show masked images; an arm of the user's own may show
+            anything.
     """
 
     baseline: str
@@ -54,6 +56,19 @@ class Roles:
     memorising: str | None = None
     if_only_memorising_gains: str = ""
     oracles: tuple[str, ...] = ()
+    is_masked: bool = True
+
+    @property
+    def change(self) -> str:
+        """What is judged, at the start of a sentence."""
+        if self.is_masked:
+            return "Training on masked images"
+        return f"The change from {self.baseline} to {self.judged}"
+
+    @property
+    def credited(self) -> str:
+        """What a gain would be credited to."""
+        return "the masks" if self.is_masked else self.judged
 
 
 def assign_roles(arms: Sequence[str], *, goes_on: bool = False) -> Roles:
@@ -155,4 +170,5 @@ def name_roles(
         needed=(),
         shuffled=found.shuffled,
         oracles=tuple(name for name in found.oracles if name != chosen),
+        is_masked=chosen in ARMS,
     )
