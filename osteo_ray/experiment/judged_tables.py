@@ -207,7 +207,7 @@ def _check_values(part: _Part, classes: tuple[str, ...]) -> pa.Table:
         "Give probabilities after softmax, not scores or percentages.",
     )
     tell(
-        np.abs(values.sum(axis=1) - 1) > max(2, len(classes)) * _ROUNDING + _EXCESS,
+        np.asarray(np.abs(values.sum(axis=1) - 1) > len(classes) * _ROUNDING + _EXCESS),
         "probabilities of all classes that add up to 1",
         "Give probabilities after softmax, a column per class.",
         summed=True,
