@@ -97,7 +97,7 @@ def read_judged_tables(paths: Sequence[str], *, shuffled: Collection[str] = ()) 
         )
     leaks = _copies_leak(joined, images) or any(part.copies_leak for part in parts)
     if all(part.groups is None for part in parts):  # rows of split train are counted, no more
-        images = images[images["image_id"].isin(kept["image_id"].to_pylist())]
+        images = images[images["image_id"].isin(pc.unique(kept["image_id"]).to_pylist())]
     return JudgedTables(
         kept.select([*KEYS, *scores]),
         images,
