@@ -9,10 +9,11 @@ import pandas as pd
 
 from osteo_ray.base.formatting import format_percent
 from osteo_ray.experiment.analysis import Analysis
+from osteo_ray.experiment.case import CHANCE
 from osteo_ray.experiment.evidence import AUC, Evidence
 from osteo_ray.experiment.gathering import gather_evidence, is_fixed
 from osteo_ray.experiment.roles import Roles, assign_roles
-from osteo_ray.experiment.rule import CHANCE, judge_model
+from osteo_ray.experiment.rule import judge_model
 from osteo_ray.experiment.verdict import Circumstances, Margin, Verdict, judge_overall
 from osteo_ray.statistics.inference import TestDesign
 from osteo_ray.statistics.metrics.registry import METRICS
