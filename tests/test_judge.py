@@ -24,6 +24,7 @@ from osteo_ray.commands.main import main
 from osteo_ray.experiment.conclusions import share_alpha
 from osteo_ray.experiment.judge_tables import Question, judge_tables
 from osteo_ray.experiment.simulated import SimulatedArm, draw_tested, simulate_predictions
+from osteo_ray.pipeline.validate.situations import SITUATIONS, draw_situation
 from osteo_ray.report.page import write_report
 
 ARMS = {
@@ -361,14 +362,14 @@ def test_arms_of_ones_own(judge: Judge) -> None:
     found = judge(table, *flags, "--controls", "noise")
     assert (found["baseline"], found["judged"]) == ("plain", "ours")
     assert found["verdict"]["verdict"] == "real gain"
+    assert found["verdict"]["reason"].startswith("The change from plain to ours makes the class")
     assert "noise does not share the gain" in found["verdict"]["reason"]
     assert first(found)["difference"] == first(judge(GAIN))["difference"]
     alone = judge(table[table["arm"] != "noise"], *flags)
     assert alone["verdict"]["verdict"] == "real gain"
     assert "No control was given" in " ".join(alone["verdicts"][0]["remarks"])
     other = judge(table, "--baseline", "noise", "--judged", "ours", "--controls", "plain")
-    assert other["judged"] == "ours"
-    assert other["baseline"] == "noise"
+    assert (other["judged"], other["baseline"]) == ("ours", "noise")
 
 
 def test_named_control_that_does_as_well(judge: Judge) -> None:
@@ -376,6 +377,14 @@ def test_named_control_that_does_as_well(judge: Judge) -> None:
     table = draw({name: SimulatedArm(auc, 0.02) for name, auc in arms.items()})
     found = judge(table, "--judged", "ours", "--controls", "coin")
     assert found["verdict"]["verdict"] == "explained by a control"
+    assert found["verdict"]["next"] == "Do not credit ours with it: coin does without."
+    worse = judge(table, "--baseline", "ours", "--judged", "original", "--controls")
+    assert worse["verdict"]["verdict"] == "real loss"
+    assert worse["verdict"]["reason"].startswith("The change from ours to original makes the clas")
+    assert worse["verdict"]["next"] == "Keep ours."
+    same = judge(table, "--baseline", "ours", "--judged", "coin", "--margin", "0.2", "--controls")
+    assert same["verdict"]["verdict"] == "equivalent"
+    assert "it changes nothing that matters" in same["verdict"]["reason"]
     assert judge(table, "--judged", "ours")["verdict"]["verdict"] == "real gain"
     assert judge(table, "--judged", "ours", "--controls")["verdict"]["verdict"] == "real gain"
 
@@ -417,6 +426,23 @@ def test_models_are_corrected_for_one_another(judge: Judge) -> None:
     alone, both = judge(GAIN), judge(pd.concat([GAIN, GAIN.assign(model="again")]))
     assert [row["verdict"] for row in both["verdicts"]] == ["real gain"] * 2
     assert first(both)["p_holm"] == pytest.approx(2 * first(alone)["p_decisive"])
+
+
+SIGNED = {one.name: one for one in SITUATIONS}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["gain", "gain, training set unknown", "gain, fixed test set", "outline", "second training",
+     "any crop", "memory", "loss", "noise, fixed test set", "control not planned",
+     "control on 2 of 10 seeds", "gain beside a network of noise"],
+)  # fmt: skip
+def test_situations_whose_verdict_is_known(name: str, tmp_path: Path) -> None:
+    situation = SIGNED[name]
+    pq.write_table(draw_situation(situation, 0), tmp_path / "t.parquet")
+    question = Question(metric=situation.metric, n_train=situation.n_train)
+    _, found = judge_tables([str(tmp_path / "t.parquet")], question)
+    assert found["verdict"]["verdict"] in situation.right, found["verdict"]["reason"]
 
 
 # The question

@@ -197,12 +197,12 @@ def _check_values(part: _Part, classes: tuple[str, ...]) -> pa.Table:
             )
 
     tell(
-        ~np.isfinite(values).all(axis=1),
+        np.asarray(~np.isfinite(values).all(axis=1)),
         "a number in every p_CLASS",
         "A model that gave NaN or nothing did not predict: leave it out, or train it again.",
     )
     tell(
-        ((values < -_EXCESS) | (values > 1 + _EXCESS)).any(axis=1),
+        np.any((values < -_EXCESS) | (values > 1 + _EXCESS), axis=1),
         "probabilities between 0 and 1",
         "Give probabilities after softmax, not scores or percentages.",
     )

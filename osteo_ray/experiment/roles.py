@@ -44,8 +44,8 @@ class Roles:
         memorising: The arm whose masks come from models that saw the labels; None without one.
         if_only_memorising_gains: What it means if that one alone gains.
         oracles: Arms whose masks know the label.
-        is_masked: The judged arm is known to show masked images; an arm of the user's own may show
-            anything.
+        is_masked: Masked images are known to be compared with images as they are; arms of the
+            user's own may show anything.
     """
 
     baseline: str
@@ -170,5 +170,5 @@ def name_roles(
         needed=(),
         shuffled=found.shuffled,
         oracles=tuple(name for name in found.oracles if name != chosen),
-        is_masked=chosen in ARMS,
+        is_masked=base == ORIGINAL and chosen in ARMS and ARMS[chosen].masks is not None,
     )
