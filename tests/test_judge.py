@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pandas as pd
@@ -18,7 +19,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.runs import Run
+from osteo_ray.base.storage import locate
 from osteo_ray.base.tables import read_json
 from osteo_ray.commands.main import main
 from osteo_ray.experiment.conclusions import share_alpha
@@ -277,6 +280,32 @@ def test_three_classes(judge: Judge) -> None:
     assert found["classes"] == ["b", "c", "normal"]
     assert found["verdict"]["verdict"] in ("real gain", "inconclusive", "equivalent")
     assert found["contrasts"][0]["n_seeds"] == N_SEEDS
+
+
+def test_object_storage(
+    s3_server: str, s3_keys: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    import boto3
+
+    boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1").create_bucket(
+        Bucket="judged"
+    )
+    options = f"?endpoint_override={quote(s3_server, safe='')}&scheme=http"
+    for form in ("csv", "parquet"):
+        local, out = tmp_path / f"t.{form}", f"s3://judged/{form}-out{options}"
+        table = locate(f"s3://judged/tables/t.{form}{options}")
+        write(GAIN, local)
+        assert isinstance(table, RemotePath)
+        table.write_bytes(local.read_bytes())
+        for _ in range(2):  # an earlier judgement is replaced there, too
+            assert main(["judge", str(table), "--out", out]) == 0, capfd.readouterr()
+        _, expected = judge_tables([str(local)])
+        assert plain(read_json(locate(out) / "comparison.json")) == json.loads(
+            json.dumps(plain(expected))
+        )
+    (locate(f"s3://judged/csv-out{options}") / "more.txt").write_text("mine")
+    assert main(["judge", str(local), "--out", f"s3://judged/csv-out{options}"]) == 2
+    assert main(["judge", f"s3://judged/nothing.csv{options}", "--out", str(tmp_path / "o")]) == 2
 
 
 # Which error decides
