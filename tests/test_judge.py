@@ -582,6 +582,14 @@ def test_margin_that_a_run_did_not_state_is_the_default_again(old_run: Path) -> 
         assert found["margin_in_words"].startswith(words)
 
 
+def test_seed_that_a_run_planned_and_nothing_is_left_of(old_run: Path) -> None:
+    record = read_json(old_run / "comparison.json")
+    (old_run / "comparison.json").write_text(json.dumps({**record, "seeds": [0, 1, 2]}))
+    _, found = judge_tables([str(old_run)])
+    assert found["verdict"]["verdict"] == "inconclusive"
+    assert "lime_crossfit: seed 2; original: seed 2" in found["verdict"]["reason"]
+
+
 def test_copies_in_the_splits_of_a_run_are_seen(old_run: Path) -> None:
     (old_run / "comparison.json").unlink()
     images = pd.read_parquet(old_run / "images.parquet").assign(group=1)
@@ -812,12 +820,16 @@ def test_out_that_is_in_use(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
         (tmp_path / "run" / "config.yaml").write_text("seeds: 2\n")
         assert "holds something else" in try_out(tmp_path / "run")
     (tmp_path / "run" / "config.yaml").unlink()
-    (tmp_path / "run" / "comparison.json").write_text("[broken")
-    assert "holds something else" in try_out(tmp_path / "run")
+    for content in ("[broken", "5", '["judgement"]'):
+        (tmp_path / "run" / "comparison.json").write_text(content)
+        assert "holds something else" in try_out(tmp_path / "run")
     assert "t.csv is not a folder" in try_out(tmp_path / "t.csv")
     assert "t.csv is not a folder" in try_out(tmp_path / "t.csv" / "below")
     (tmp_path / "empty").mkdir()
-    assert main(["judge", table, "--out", str(tmp_path / "empty")]) == 0
+    for _ in range(2):
+        assert main(["judge", table, "--out", str(tmp_path / "empty")]) == 0
+    (tmp_path / "empty" / "notes.txt").write_text("mine")
+    assert "holds something else" in try_out(tmp_path / "empty")
 
 
 def test_a_folder_that_only_looks_like_a_judgement_has_no_page(tmp_path: Path) -> None:

@@ -34,18 +34,19 @@ def locate_judgement(out: str) -> Run:
 
 def is_judgement(run: Run) -> bool:
     """Tell whether a folder holds a judgement of tables, and not a run."""
-    if not run.comparison.is_file() or run.config.is_file():
+    if not run.comparison.is_file():
         return False
     try:
-        return "judgement" in read_json(run.comparison)
+        found = read_json(run.comparison)
     except ValueError:  # cut off, or not ours
         return False
+    return isinstance(found, dict) and "judgement" in found
 
 
 def keep_judgement(run: Run, results: pd.DataFrame, comparison: dict[str, Any]) -> None:
-    """Write results.parquet and comparison.json, which replace those of an earlier judgement."""
+    """Write comparison.json and results.parquet, which replace those of an earlier judgement."""
+    write_json(run.comparison, comparison)  # first: it tells whose folder this is
     write_table(run.results, pa.Table.from_pandas(results, preserve_index=False))
-    write_json(run.comparison, comparison)
 
 
 def _is_free(run: Run) -> bool:
