@@ -80,7 +80,9 @@ def _make_table(
     table = Table(box=box.SIMPLE, show_header=any(headings))
     for number, heading in enumerate(headings):
         if number in prose:
-            table.add_column(Text(heading))
+            # Without this, rich may break a word of one column while another has room to spare.
+            words = [" ".join(row[number].split()).split(" ") for row in [*cells, headings] if row]
+            table.add_column(Text(heading), min_width=max(map(cell_len, sum(words, [""]))))
         else:
             table.add_column(
                 Text(heading),
