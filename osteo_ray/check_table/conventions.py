@@ -80,10 +80,13 @@ def _may_be_mean(row: PrintedRow) -> bool:
     return row.confusion is None and row.n_averaged != 1
 
 
+def _name_runs(row: PrintedRow) -> str:
+    return "several runs" if row.n_averaged is None else f"{row.n_averaged} runs"
+
+
 def _list_means(row: PrintedRow) -> Iterator[Convention]:
     """Find the first scoring under which a row may be a mean, over runs and over folds."""
-    known = row.n_averaged
-    runs = "several runs" if known is None else f"{known} runs"
+    known, runs = row.n_averaged, _name_runs(row)
     for scoring, of in _OF_MEAN.items():
         ways: list[tuple[str, Callable[[float], bool]]] = []
         over_runs = partial(can_be_mean_over_runs, row, scoring)
@@ -106,8 +109,8 @@ def _list_of_classes(row: PrintedRow) -> Iterator[Convention]:
     number = len(row.class_counts)
     classes = f"{_NUMBERS.get(number, str(number))} classes"
     ways = [
-        (Scoring.MACRO, 0, "macro average"),
-        (Scoring.WEIGHTED, 0, "weighted average"),
+        (Scoring.MACRO, 0, "a macro average"),
+        (Scoring.WEIGHTED, 0, "a weighted average"),
         *((Scoring.POSITIVE, k, f"the scores of class {k + 1}") for k in range(number)),
     ]
     found = False
@@ -116,12 +119,14 @@ def _list_of_classes(row: PrintedRow) -> Iterator[Convention]:
         if fitting is not False:
             found = True
             yield Convention(f"{classes} as {words}", bool(fitting))
+            if fitting:
+                return
     if found or not _may_be_mean(row):
         return
-    known = row.n_averaged
+    known, runs = row.n_averaged, _name_runs(row)
     for scoring, position, words in ways:
         if can_be_mean_of_classes(row, scoring, 1, position):
-            yield Convention(f"{classes} as the mean over several runs of {words}", False)
+            yield Convention(f"{classes} as the mean over {runs} of {words}", False)
             return
         for n_folds in USUAL_FOLDS if known is None else (known,):
             if can_be_mean_of_classes(row, scoring, n_folds, position):

@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from difflib import get_close_matches
 
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.check_table.matrices import Confusion
@@ -54,7 +55,7 @@ class Header:
     Attributes:
         names: Per column, what it means; empty for a column that is not checked.
         is_percent: Per column, whether its heading has a percent sign.
-        aside: Headings of the columns that are not checked.
+        aside: Headings of the columns that are not checked, in small letters.
     """
 
     names: tuple[str, ...]
@@ -89,7 +90,9 @@ def read_header(fields: list[str], number: int) -> Header:
             f"only {', '.join(field.strip() for field in fields)}."
         )
     aside = tuple(
-        field.strip() for field, name in zip(fields, names, strict=True) if not name and field
+        field.strip().lower()
+        for field, name in zip(fields, names, strict=True)
+        if not name and field.strip()
     )
     return Header(tuple(names), tuple("%" in field for field in fields), aside)
 
@@ -106,10 +109,10 @@ def _name_column(field: str, number: int) -> str:
             return ""
     if not words:
         return ""
-    known = [*_COLUMNS, *_NAMES]
-    hint = suggest("_".join(words), _NAMES) or suggest("".join(words), known)
-    if words[0] in ("n", "class") and len(words) > 1 and not hint:
+    joined = "_".join(words)
+    if words[0] == "n" and len(words) > 1 and not get_close_matches(joined, SIZES, 1, 0.8):
         return CLASS_COUNT + " ".join(words[1:])
+    hint = suggest(joined, _NAMES) or suggest("".join(words), _COLUMNS)
     raise InputError(
         f"Line {number}: Expected columns among {', '.join((*_NAMES, 'auc'))}, or n_CLASS for the "
         f"test images of one class of several, but got `{field.strip()}`.{hint}"

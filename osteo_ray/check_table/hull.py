@@ -13,11 +13,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import Bounds, LinearConstraint, linprog, milp
+from scipy.optimize import linprog
 
 _TOLERANCE = 1e-6  # in units of a row: for a figure, of half its last decimal
 _MOST_ROUNDS = 300
-_MOST_CHOICES = 40_000
 
 
 @dataclass(frozen=True)
@@ -67,33 +66,6 @@ def can_meet(blocks: Sequence[Block], low: np.ndarray, high: np.ndarray) -> bool
         if sum(map(len, chosen)) == before:
             return True
     return True
-
-
-def find_sum(blocks: Sequence[Block], low: np.ndarray, high: np.ndarray) -> list[int] | None:
-    """Find one result per block so that their sum lies in a box; return their numbers.
-
-    Returns:
-        None if none was found, which proves nothing: the search is limited.
-    """
-    parts, limits = _write_rows(blocks, low, high)
-    lengths = [len(part) for part in parts]
-    if sum(lengths) > _MOST_CHOICES:
-        return None
-    rows = np.concatenate(parts).T
-    of_block = np.repeat(np.arange(len(parts)), lengths)
-    sums = (np.arange(len(parts))[:, None] == of_block).astype(float)
-    found = milp(
-        np.zeros(rows.shape[1]),
-        integrality=np.ones(rows.shape[1]),
-        bounds=Bounds(0, 1),
-        constraints=[LinearConstraint(rows, ub=limits), LinearConstraint(sums, lb=1, ub=1)],
-        options={"node_limit": 200},
-    )
-    if found.x is None:
-        return None
-    chosen = [int(np.argmax(found.x[of_block == number])) for number in range(len(parts))]
-    total = sum(part[one] for part, one in zip(parts, chosen, strict=True))
-    return chosen if (total <= limits + _TOLERANCE).all() else None
 
 
 def _write_rows(

@@ -14,7 +14,7 @@ from osteo_ray.check_table.matrices import (
     find_possible_sets,
     recompute,
 )
-from osteo_ray.check_table.scores import Scoring
+from osteo_ray.check_table.scores import Ratio, Scoring, match
 
 
 @dataclass(frozen=True)
@@ -191,6 +191,7 @@ def count_right(row: PrintedRow, matrices: np.ndarray | None = None) -> list[int
         return sorted({int(n) for n in matrices[:, 0] + matrices[:, 3]})
     if "accuracy" not in row.cells:
         return []
-    low, high = (end * row.n_test for end in row.cells["accuracy"].bounds)
-    whole = range(max(0, int(np.ceil(low))), min(row.n_test, int(np.floor(high))) + 1)
-    return list(whole) or [min(row.n_test, max(0, round((low + high) / 2)))]
+    counts = np.arange(row.n_test + 1)
+    rounded, cut = match(row.cells["accuracy"], Ratio(counts, row.n_test))
+    middle = round(sum(row.cells["accuracy"].bounds) / 2 * row.n_test)
+    return counts[rounded | cut].tolist() or [min(row.n_test, middle)]

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from osteo_ray.check_table.hull import Block, can_meet, find_sum
+from osteo_ray.check_table.hull import Block, can_meet
 from osteo_ray.check_table.matrices import PrintedRow
 from osteo_ray.check_table.means import split_range
 from osteo_ray.check_table.scores import Scoring
+from osteo_ray.check_table.three_classes import search_three
 
 _MOST_RESULTS = 150_000  # per class; more are joined into ranges
 _SPREAD_SD = 5.5
@@ -33,13 +34,12 @@ def fit_classes(row: PrintedRow, scoring: Scoring, position: int = 0) -> bool | 
     Returns:
         True if a matrix was found, False if it is proven that there is none, None if neither.
     """
-    if _can_fit(row, scoring, position, 1, is_mean=False):
-        return True if _can_fit(row, scoring, position, 1, is_mean=False, one=True) else None
-    if scoring in (Scoring.MACRO, Scoring.WEIGHTED) and _is_harmonic(row):
-        rest = {name: cell for name, cell in row.cells.items() if name != "f1"}
-        if not rest or _can_fit(row, scoring, position, 1, is_mean=False, left_out="f1"):
-            return None
-    return False
+    possible = _can_fit(row, scoring, position, 1, is_mean=False)
+    if not possible and scoring in (Scoring.MACRO, Scoring.WEIGHTED) and _is_harmonic(row):
+        possible = _can_fit(row, scoring, position, 1, is_mean=False, left_out="f1")
+    if not possible:
+        return False
+    return search_three(row, scoring, position) if len(row.class_counts) == 3 else None
 
 
 def can_be_mean_of_classes(
@@ -59,7 +59,6 @@ def _can_fit(
     n_folds: int,
     *,
     is_mean: bool,
-    one: bool = False,
     left_out: str = "",
 ) -> bool:
     """Say whether one result per class, or a mean of such results, lies in the box of the row."""
@@ -88,8 +87,6 @@ def _can_fit(
             highs.append(np.column_stack([high for _, high in ends]))
         blocks.append(Block(np.concatenate(lows), np.concatenate(highs)))
     low_side, high_side = np.array(box).T
-    if one:
-        return find_sum(blocks, low_side, high_side) is not None
     return can_meet(blocks, low_side, high_side)
 
 

@@ -75,7 +75,9 @@ def _conclude(console: Console, check: TableCheck) -> None:
     if all(row.row.divisions for row in unconfirmed):
         rest = "is consistent only if it is a mean" if len(unconfirmed) == 1 else ""
         rest = rest or "are consistent only if they are means"
-        hint = " If the table reports one test per row, check it again with --one-test."
+        hint = ""
+        if any(row.row.n_averaged is None for row in unconfirmed):
+            hint = " If the table reports one test per row, check it again with --one-test."
         _wrap(console, f"No row is proven wrong. {count} {rest}.{hint}", WARNING)
     else:
         _wrap(console, f"No row is proven wrong. {count} could not be confirmed.", WARNING)

@@ -81,8 +81,9 @@ def _make_table(
     for number, heading in enumerate(headings):
         if number in prose:
             # Without this, rich may break a word of one column while another has room to spare.
-            words = [" ".join(row[number].split()).split(" ") for row in [*cells, headings] if row]
-            table.add_column(Text(heading), min_width=max(map(cell_len, sum(words, [""]))))
+            texts = [row[number] for row in [*cells, headings] if number < len(row)]
+            longest = max((cell_len(word) for text in texts for word in text.split()), default=0)
+            table.add_column(Text(heading), min_width=longest)
         else:
             table.add_column(
                 Text(heading),
