@@ -221,6 +221,14 @@ def test_headings_in_any_spelling(headings: tuple[str, ...], names: tuple[str, .
     assert read_header(list(headings), 1).names == names
 
 
+def test_percentage_below_one_under_a_heading_that_says_so(run) -> None:
+    text = "Model,Specificity (%),n_positive,n_negative\na,0.5,1,200\nb,90.0,1,200\n"
+    code, printed = run(text)
+    assert code == 0
+    assert " a 0, 199, 1, 1 " in printed
+    assert run(text.replace(" (%)", ""))[0] == 2
+
+
 def test_table_without_names(run) -> None:
     code, printed = run("Accuracy,n_positive,n_negative\n0.80,5,5\n0.9,5,5\n")
     assert code == 0

@@ -572,6 +572,16 @@ def test_hull_is_that_of_a_whole_linear_program(seed: int) -> None:
     assert can_meet([Block(some, some) for some in points], low, high) == (found.status == 0)
 
 
+@pytest.mark.parametrize("seed", range(40))
+def test_hull_holds_its_own_means(seed: int) -> None:
+    draw = np.random.default_rng(seed)
+    blocks = [draw.normal(size=(80, 4)) for _ in range(1 + seed % 3)]
+    mean = sum(draw.dirichlet(np.full(80, 0.05)) @ points for points in blocks)
+    width = 10.0 ** -draw.integers(0, 5)
+    boxes = [Block(points, points) for points in blocks]
+    assert can_meet(boxes, mean - width * draw.uniform(0, 1, 4), mean + width * 0.5)
+
+
 # Three classes and more
 
 
@@ -636,6 +646,22 @@ def test_proofs_about_three_classes_are_those_of_brute_force(seed: int) -> None:
     row = make_row({"accuracy": "0.714", "recall": "0.800"}, class_counts=(3, 2, 2))
     # 5 of 7 right: mean recall is 13/18 = .722 (2, 1 missed), .667 or .778: (3, 1, 1) .667
     assert not check_row(row).is_consistent
+
+
+@pytest.mark.parametrize(
+    ("cells", "sizes"),
+    [
+        # Found: 4, 3, 0. Class 3 takes the 2 images that it misses itself: only so is precision
+        # (1 + 1 + 0) / 3.
+        ({"accuracy": "0.778", "recall": "0.667", "precision": "0.667"}, (4, 3, 2)),
+        # Found: 4, 3, 0, 3, and 2 images of other classes are taken for class 3.
+        ({"accuracy": "0.833", "recall": "0.000", "specificity": "0.800"}, (4, 3, 2, 3)),
+    ],
+)
+def test_no_class_takes_its_own_images(cells: dict[str, str], sizes: tuple[int, ...]) -> None:
+    assert not check_row(make_row(cells, class_counts=sizes)).is_consistent
+    possible = {"precision": "0.556"} if len(sizes) == 3 else {"specificity": "1.000"}
+    assert check_row(make_row(cells | possible, class_counts=sizes)).is_consistent
 
 
 def compositions(n: int) -> list[tuple[int, int, int]]:

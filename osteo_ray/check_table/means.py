@@ -99,7 +99,8 @@ def _join(
     printed one.
     """
     per_side = max(2, math.isqrt(_MOST_RESULTS // len(tests)))
-    lows, highs = [], []
+    lows: list[np.ndarray] = []
+    highs: list[np.ndarray] = []
     for positive, negative in tests:
         tp_low, tp_high = split_range(positive, per_side)
         fp_low, fp_high = split_range(negative, per_side)

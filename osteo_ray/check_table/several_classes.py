@@ -188,11 +188,11 @@ class _Range:
         """Return a metric of the class, which rises with t and the total, and falls with s."""
         tn, missed = np.maximum(0, total - self.n - s), self.n - t
         if name == "precision":
-            return t / np.maximum(1, t + s)
+            return np.asarray(t / np.maximum(1, t + s))
         if name == "specificity":
             return np.asarray(tn / max(1, total - self.n))
         if name == "npv":
-            return tn / np.maximum(1, tn + missed)
+            return np.asarray(tn / np.maximum(1, tn + missed))
         if name == "f1":
-            return 2 * t / np.maximum(1, self.n + t + s)
+            return np.asarray(2 * t / np.maximum(1, self.n + t + s))
         return t / max(1, self.n)

@@ -105,11 +105,12 @@ def _choose_pairs(checks: Sequence[RowCheck]) -> Iterator[tuple[str, RowCheck, R
 def _check_pair(
     model: str, baseline: RowCheck, check: RowCheck, agreement: tuple[float, float]
 ) -> list[PairCheck]:
-    names = [one.row.data_set if model else one.row.name for one in (baseline, check)]
-    sizes = [one.row.n_test for one in (baseline, check)]
+    rows = (baseline.row, check.row)
+    one_name, other_name = (row.data_set if model else row.name for row in rows)
+    sizes = [row.n_test for row in rows]
     if sizes[0] != sizes[1]:
         note = f"{sizes[0]} and {sizes[1]} test images: not the same"
-        return [PairCheck(model, *names, None, None, note)]
+        return [PairCheck(model, one_name, other_name, None, None, note)]
 
     def claim(one: np.ndarray | None, other: np.ndarray | None) -> FalseClaim | None:
         right = count_right(baseline.row, one), count_right(check.row, other)
@@ -125,8 +126,8 @@ def _check_pair(
             found.append(
                 PairCheck(
                     model,
-                    f"{names[0]}: {one.basis}",
-                    f"{names[1]}: {other.basis}",
+                    f"{one_name}: {one.basis}",
+                    f"{other_name}: {other.basis}",
                     bound_by_totals(one.matrices, other.matrices),
                     by_class,
                     None if by_class else "classes differ, or too many matrices to pair",
@@ -137,8 +138,8 @@ def _check_pair(
         return found
     if baseline.is_allowed and check.is_allowed:
         note = "means, or more classes than two: the errors of one test are not known"
-        return [PairCheck(model, *names, None, None, note, claim(None, None))]
-    return [PairCheck(model, *names, None, None, "no cell fits any matrix")]
+        return [PairCheck(model, one_name, other_name, None, None, note, claim(None, None))]
+    return [PairCheck(model, one_name, other_name, None, None, "no cell fits any matrix")]
 
 
 def list_readings(check: RowCheck) -> list[Reading]:
