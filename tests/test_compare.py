@@ -175,7 +175,9 @@ def test_arms_added_later_are_all_that_is_computed_and_equal_plain_loops(
     there = {path.parent for path in run.trials.rglob("predictions.parquet")}
     added = {str(path.relative_to(run.trials)) for path in there} - set(computed)
     assert trained == Counter(added)
-    assert {row["arm"] for row in outcome.comparison["arms"]} == set(registry.ARMS)
+    assert {row["arm"] for row in outcome.comparison["arms"]} == set(
+        registry.list_presets()["full"]
+    )
     assert outcome.comparison["judged"] == "lime_crossfit"
     assert json.loads(run.plan.read_text())[-1]["results_seen"] is True
     assert "The plan was changed after results had been seen" in run.report.read_text()

@@ -10,6 +10,7 @@ from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.progress import Clock
 from osteo_ray.base.tables import read_json, read_tables, write_json, write_table
 from osteo_ray.experiment.comparison import Analysis, analyse
+from osteo_ray.experiment.keep_masks import count_unexplained
 from osteo_ray.experiment.looks import LookTaken, describe_looks, spend_alpha
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.pipeline.compare.sweeps import Failure
@@ -105,6 +106,7 @@ def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
         describe_failures(finished.failures),
         looks=describe_looks(finished.looks),
     )
+    comparison["unexplained"] = count_unexplained(experiment)
     write_table(experiment.run.results, pa.Table.from_pandas(results, preserve_index=False))
     write_json(experiment.run.comparison, comparison)
     finished.clock.lap("statistics")
