@@ -111,7 +111,8 @@ def make_run(root: Path, grouped: dict[int, int] = GROUPED, **settings: Any) -> 
             for kind in one.kinds
             for failed in [image_id == IDS[FAILED]]
         ]
-        for name, part in (("b", masks[:9]), ("a", masks[9:])):
+        first_three = 3 * len(one.kinds)
+        for name, part in (("b", masks[:first_three]), ("a", masks[first_three:])):
             table = pa.Table.from_pylist(part, MASKS)
             write_table(one.masks / f"{name}.parquet", table)
     return run
