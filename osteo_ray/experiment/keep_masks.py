@@ -9,6 +9,8 @@ import numpy as np
 import pyarrow.compute as pc
 
 from osteo_ray.arms.registry import ARMS
+from osteo_ray.base.remote import RemotePath
+from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import MASKS, read_json, read_parts
 from osteo_ray.data.masks import borrow_masks, change_masks, unpack_mask
 from osteo_ray.experiment.trials import Experiment, Trial, list_arms
@@ -151,11 +153,19 @@ def count_unexplained(experiment: Experiment) -> dict[str, Any]:
         not keep a record count as having none.
     """
     counts: Counter[tuple[str, str, str, str]] = Counter()
+    records = _list_records(experiment.run.trials)
     for trial in sorted(experiment.list_done(list_arms(experiment)), key=str):
         path = experiment.path_of(trial) / UNEXPLAINED
-        if experiment.list_jobs(trial) and path.is_file():
+        if path in records:
             for image in read_json(path)["images"]:
                 counts[trial.model, trial.arm, image["split"], image["label"]] += 1
     names = ("model", "arm", "split", "label")
     rows = [{**dict(zip(names, key, strict=True)), "n": n} for key, n in sorted(counts.items())]
     return {"rule": experiment.settings.unexplained, "counts": rows}
+
+
+def _list_records(trials: Place) -> set[Place]:
+    """Find the files `UNEXPLAINED` below a directory; in object storage by a single listing."""
+    if isinstance(trials, RemotePath):
+        return {path for path, _ in trials.list_files() if path.name == UNEXPLAINED}
+    return set(trials.rglob(UNEXPLAINED))
