@@ -35,6 +35,8 @@ def test_every_planned_trial_is_in_every_table(finished) -> None:
     results = pd.read_parquet(finished.run.results)
     planned = {(seed, arm, split) for seed in SEEDS for arm in ARMS for split in SPLITS}
     assert set(zip(results["seed"], results["arm"], results["split"], strict=True)) == planned
+    assert finished.comparison["unexplained"]["rule"] == "borrowed"
+    assert "\nunexplained: borrowed\n" in finished.run.config.read_text()
     predictions = pd.read_parquet(finished.run.predictions)
     splits = pd.read_parquet(finished.run.splits)
     for (seed, _, split), part in predictions.groupby(["seed", "arm", "split"]):
