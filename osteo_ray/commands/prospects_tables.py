@@ -138,10 +138,10 @@ def describe_recommendation(plan: Plan, foresight: Foresight) -> str:
     found, power = foresight.recommendation, format_percent(plan.design.power)
     within = "" if foresight.hours is None else f" within {foresight.hours:g} hours"
     if found.best is None:
+        more = "" if foresight.hours is None else ", more hours"
         return (
             f"Recommended: none. No design of these{within} can be expected to settle the "
-            "question: more images, an easier question (a larger margin) or, within stated hours, "
-            "more time is needed."
+            f"question. It takes more images{more}, or a margin that is larger."
         )
     best = _describe(found.best)
     if found.settles:

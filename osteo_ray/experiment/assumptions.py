@@ -50,8 +50,9 @@ def assume(
     population = _populate(share_variance(auc, disagreement), positive_share)
     return Assumptions(
         Assumed(auc, _SKILL, population),
-        f"assumed: {_name_auc(auc)}, two arms disagree on {format_percent(disagreement)} of "
-        "test images; a pilot run would measure both",
+        f"{format_percent(positive_share)} of images are positive; assumed: {_name_auc(auc)}, two "
+        f"arms disagree on {format_percent(disagreement)} of test images; a pilot run would "
+        "measure both",
     )
 
 
@@ -116,7 +117,7 @@ def assume_from_pilot(
     whose = "measured in" if measured else "spread over seeds measured in"
     return Assumptions(
         assumed,
-        f"{whose} the earlier run: {_name_auc(assumed.baseline_auc)}, standard deviation of the "
+        f"{format_percent(positive_share)} of images are positive; {whose} the earlier run: {_name_auc(assumed.baseline_auc)}, standard deviation of the "
         f"difference over seeds {format_score(sd.value)}",
     )
 
