@@ -299,7 +299,7 @@ def test_stopped_at_each_stage_and_run_again_ends_as_if_undisturbed(
         assert not (out / "comparison.json").exists()
         if sent == signal.SIGINT:
             assert process.returncode == 2
-            assert "the same command goes on from there" in " ".join(printed.split())
+            assert "Run the same command again to resume" in " ".join(printed.split())
             assert "Traceback" not in printed
         assert {path: path.stat().st_mtime_ns for path in done} == done
         done = {path: path.stat().st_mtime_ns for path in out.rglob("model.safetensors")}

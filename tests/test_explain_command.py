@@ -183,8 +183,10 @@ class TestLime:
         assert sum(error is not None for error in errors) == 1
         assert main([*arguments, "--out", str(explained.root)]) == 0
         printed = " ".join(capfd.readouterr().out.split())
-        assert "images 9 explained 8 of these just now 0 failed 1 files refused 1" in printed
-        assert "the first: blank.png: Expected an image that shows something" in printed
+        assert (
+            "images 9 explained 8 in this run of the command 0 failed 1 files refused 1" in printed
+        )
+        assert "The first was blank.png: Expected an image that shows something" in printed
 
     def test_a_rerun_computes_nothing(
         self, explained: Run, arguments: list[str], monkeypatch: pytest.MonkeyPatch
@@ -205,7 +207,7 @@ class TestLime:
         assert read_masks(copied.masks) == read_masks(explained.masks)
         after = list_times(copied)
         assert before.items() <= after.items()
-        assert f"of these just now {n_lost} " in " ".join(capfd.readouterr().out.split())
+        assert f"in this run of the command {n_lost} " in " ".join(capfd.readouterr().out.split())
 
     @pytest.mark.parametrize(
         ("flags", "difference"),
@@ -221,7 +223,7 @@ class TestLime:
     ) -> None:
         before = list_times(explained)
         printed = fail(*arguments, "--out", str(explained.root), *flags)
-        assert f"that differ in {difference}" in printed
+        assert f"differs in {difference}" in printed
         assert "Choose another --out" in printed
         assert list_times(explained) == before
 
@@ -239,7 +241,7 @@ class TestLime:
         assert main([*again, "--out", str(explained.root)]) == 0
         store(Path(moved), says=Checkpoint(MODEL, ("osteoporosis", "normal"), SIZE_PX))
         printed = fail(*again, "--out", str(explained.root))
-        assert "differ in the content of the checkpoint (there SHA-256 " in printed
+        assert "differs in the content of the checkpoint (there SHA-256 " in printed
 
     def test_changed_images_are_refused(
         self, explained: Run, arguments: list[str], images: Path, tmp_path: Path, fail: Fail

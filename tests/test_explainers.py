@@ -1,7 +1,10 @@
 """Explainers: the interface, the registry, the `grad-cam` package, and one of a user's own."""
 
 import hashlib
+import os
 import re
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -13,6 +16,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import pytorch_grad_cam
+import ray.cloudpickle
 import torch
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from rise import Rise
@@ -23,7 +27,8 @@ from test_trials import MODEL, SPLIT, make_experiment, make_pixels, write_pixels
 from torch.nn import functional
 
 from osteo_ray.arms.arm import Arm, MaskSource
-from osteo_ray.arms.registry import ARMS
+from osteo_ray.arms.gradcam import GRADCAM
+from osteo_ray.arms.registry import registered
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import list_parts, write_table
@@ -47,13 +52,14 @@ from osteo_ray.explain.explainers.gradcam import GradCam
 from osteo_ray.explain.explainers.lime import Lime
 from osteo_ray.explain.explainers.random import RandomSuperpixels
 from osteo_ray.explain.jobs import Explainable, list_kinds, plan_job
-from osteo_ray.explain.registry import EXPLAINERS, find_explainer, register
+from osteo_ray.explain.registry import EXPLAINERS, find_explainer, register_explainer
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.classifier import Classifier
 from osteo_ray.models.forward import Probabilities
 from osteo_ray.pipeline.compare.in_process import run_in_process
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.explain.actor import ExplainingActor, derive_rng
+from osteo_ray.pipeline.explain.carrying import carry_code
 
 CPU = torch.device("cpu")
 SIZE_PX = 64
@@ -408,12 +414,12 @@ def test_unknown_name_is_an_error_that_suggests_the_nearest(
 def test_every_explainer_has_a_name_of_its_own() -> None:
     assert [one.name for one in EXPLAINERS.values()] == list(EXPLAINERS)
     assert list(EXPLAINERS)[:3] == ["lime", "random", "gradcam"]
-    register(Lime)  # again is no harm
+    register_explainer(Lime)  # again is no harm
     with pytest.raises(ValueError, match="`lime` is taken by Lime"):
-        register(type("Other", (Rise,), {"name": "lime"}))
+        register_explainer(type("Other", (Rise,), {"name": "lime"}))
     for name in ("Grad-CAM++", "rise/2", "", "2rise"):
         with pytest.raises(ValueError, match="made of a-z, 0-9 and _"):
-            register(type("Other", (Rise,), {"name": name}))
+            register_explainer(type("Other", (Rise,), {"name": name}))
     assert "rise" not in EXPLAINERS
 
 
@@ -454,6 +460,29 @@ def test_page_shows_the_explainer_that_is_tested_here() -> None:
     assert set(EXPLAINERS) == set(re.findall(r"`([a-z_]+)`", rows))
 
 
+def test_code_of_a_users_explainer_reaches_processes_that_cannot_import_it(
+    tmp_path: Path,
+) -> None:
+    explainers = [Rise(SETTINGS), Lime(SETTINGS)]
+    carry_code(explainers)
+    (tmp_path / "sent").write_bytes(ray.cloudpickle.dumps(explainers))
+    code = (
+        "import importlib.util, pathlib, ray.cloudpickle\n"
+        "assert importlib.util.find_spec('rise') is None\n"
+        "rise, lime = ray.cloudpickle.loads(pathlib.Path('sent').read_bytes())\n"
+        "print(type(rise).__name__, rise.n_masks, rise.settings.samples, type(lime).__module__)\n"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", code],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert printed.stdout.split() == ["Rise", "64", "40", "osteo_ray.explain.explainers.lime"]
+
+
 def test_rise_finds_what_the_classifier_looks_at(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Rise, "n_masks", 2000)
 
@@ -471,22 +500,27 @@ def test_rise_finds_what_the_classifier_looks_at(monkeypatch: pytest.MonkeyPatch
     assert (found.keep_mask & quarter).sum() > 0.8 * 32 * 32
 
 
-def make_small_experiment(root: Path, arms: tuple[str, ...]) -> tuple[Experiment, np.ndarray]:
-    made = make_experiment(root, arms=["original"])
-    experiment = replace(made, config=made.config.model_copy(update={"arms": arms}))
+def make_arm(name: str, masks: MaskSource) -> Arm:
+    return replace(GRADCAM, name=name, label=name, masks=masks, presets=())
+
+
+def make_small_experiment(root: Path, *arms: str) -> tuple[Experiment, np.ndarray]:
+    experiment = make_experiment(root, arms=list(arms))
     pixels = make_pixels()
     write_pixels(experiment, pixels)
     return experiment, pixels
 
 
-def test_an_arm_shows_masks_by_rise(
-    rise: type[Explainer], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    arm = Arm("rise_mask", "the RISE region of the same area × image", MaskSource(kind="rise"))
-    monkeypatch.setitem(ARMS, arm.name, arm)
-    plain, pixels = make_small_experiment(tmp_path / "plain", ("original", "lime"))
+@pytest.fixture
+def rise_arm(rise: type[Explainer]) -> Iterator[Arm]:
+    with registered(make_arm("rise_mask", MaskSource(kind="rise"))) as arm:
+        yield arm
+
+
+def test_an_arm_shows_masks_by_rise(rise_arm: Arm, tmp_path: Path) -> None:
+    plain, pixels = make_small_experiment(tmp_path / "plain", "original", "lime")
     run_in_process(plain, pixels)
-    experiment, _ = make_small_experiment(tmp_path / "rise", ("original", "lime", "rise_mask"))
+    experiment, _ = make_small_experiment(tmp_path / "rise", "original", "lime", rise_arm.name)
     run_in_process(experiment, pixels)
     assert experiment.is_done(Trial(MODEL, 0, "rise_mask"))
 
@@ -528,10 +562,11 @@ def test_kinds_that_an_old_run_lacks_are_made_as_the_earlier_version_did(tmp_pat
         table = pq.read_table(part)
         write_table(part, table.filter(pc.equal(table["kind"], "lime")))
     before = {path: path.read_bytes() for path in folder.iterdir()}
-    (planned,) = list_explanations(experiment, [Trial("test_byobnet", 0, "random_mask")])
-    assert planned.n_done == 0
-    settings = experiment.config.lime
-    plan = plan_job([planned.explainable], settings, n_classes=2, image_size=48)
+    trial = Trial("test_byobnet", 0, "random_mask")
+    (planned,) = list_explanations(experiment, [trial]).values()
+    assert planned.pending == planned.wanted
+    settings = experiment.settings.lime
+    plan = plan_job([planned], settings, n_classes=2, image_size=48)
     actor = ExplainingActor(plan)
     for part in list_parts(run.pixels):
         n_rows = pq.read_metadata(part).num_rows
@@ -547,31 +582,33 @@ def test_kinds_that_an_old_run_lacks_are_made_as_the_earlier_version_did(tmp_pat
 
 
 def test_a_kind_without_an_explainer_stops_a_comparison_before_it_begins(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path,
 ) -> None:
-    monkeypatch.setitem(ARMS, "new", Arm("new", "", MaskSource(kind="layer_cam")))
-    experiment, _ = make_small_experiment(tmp_path, ("original", "new"))
-    with pytest.raises(InputError, match="Did you mean `layercam`"):
-        list_explanations(experiment, [Trial(MODEL, 0, "new")])
+    with registered(make_arm("new", MaskSource(kind="layer_cam"))):
+        experiment = make_small_experiment(tmp_path, "original", "new")[0]
+        with pytest.raises(InputError, match="Did you mean `layercam`"):
+            list_explanations(experiment, [Trial(MODEL, 0, "new")])
 
 
-def test_kinds_follow_from_the_arms(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(ARMS, "a", Arm("a", "", MaskSource("untrained", "layercam")))
-    monkeypatch.setitem(ARMS, "b", Arm("b", "", MaskSource("untrained", "gradcam")))
-    experiment, _ = make_small_experiment(tmp_path, ("original",))
+def test_kinds_follow_from_the_arms(tmp_path: Path) -> None:
+    experiment, _ = make_small_experiment(tmp_path, "original")
 
     def list_all(*arms: str) -> dict[str, tuple[str, ...]]:
         trials = [Trial(MODEL, 0, arm) for arm in arms]
         jobs = list_explanations(experiment, trials)
-        return {job.job.teacher.arm: job.explainable.kinds for job in jobs}
+        return {job.teacher.arm: planned.kinds for job, planned in jobs.items()}
 
     assert list_all("lime") == {"original": list_kinds("lime")}
     assert list_all("random_mask") == {"original": list_kinds("lime")}
     assert list_all("untrained_lime") == {"untrained": ("lime",)}
-    assert list_all("a", "untrained_lime", "b", "lime") == {
-        "untrained": ("lime", "layercam", "gradcam"),
-        "original": list_kinds("lime"),
-    }
+    with (
+        registered(make_arm("one", MaskSource("untrained", "layercam"))),
+        registered(make_arm("other", MaskSource("untrained", "gradcam"))),
+    ):
+        assert list_all("one", "untrained_lime", "other", "lime") == {
+            "untrained": ("lime", "layercam", "gradcam"),
+            "original": list_kinds("lime"),
+        }
 
 
 @pytest.mark.ray

@@ -261,8 +261,20 @@ def test_two_classes_agree_with_scikit_learn(seed: int) -> None:
         "pr_auc": reference.average_precision_score(truth, positive),
         "brier": reference.brier_score_loss(truth, positive),
         "calibration_error": _calibration_error(truth, positive),
+        **_read_roc(truth, positive),
     }
     assert found == pytest.approx(expected, abs=1e-12)
+
+
+def _read_roc(truth: np.ndarray, scores: np.ndarray) -> dict[str, float]:
+    """Read operating points off scikit-learn's ROC curve."""
+    false, found, _ = reference.roc_curve(truth, scores, drop_intermediate=False)
+    points = {}
+    for percent in (90, 95):
+        level = percent / 100
+        points[f"sensitivity_at_specificity_{percent}"] = found[1 - false >= level - 1e-9].max()
+        points[f"specificity_at_sensitivity_{percent}"] = (1 - false)[found >= level - 1e-9].max()
+    return points
 
 
 def _calibration_error(occurred: np.ndarray, probabilities: np.ndarray) -> float:
@@ -299,6 +311,8 @@ def test_three_classes_agree_with_scikit_learn(seed: int) -> None:
         ),
         "calibration_error": _calibration_error(labels == predicted, shares.max(1)),
     }
+    of_classes = [_read_roc(one_hot[:, k], shares[:, k]) for k in range(3)]
+    expected |= {name: np.mean([one[name] for one in of_classes]) for name in of_classes[0]}
     assert found == pytest.approx(expected, abs=1e-12)
 
 

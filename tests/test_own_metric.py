@@ -135,12 +135,22 @@ def test_settings_write_the_name_of_the_metric_and_refuse_others() -> None:
     with pytest.raises(ValueError, match=r"but got `acuracy`\. Did you mean `accuracy`"):
         StatisticsSettings(metric="acuracy")
     described = StatisticsSettings.model_fields["metric"].description or ""
-    assert all(name in described for name in METRICS)
+    assert all(name in described for name in list_endpoints())
 
 
 def test_a_metric_may_be_kept_from_being_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert list_endpoints() == list(METRICS)  # all may be today
-    monkeypatch.setitem(METRICS, "kappa", replace(KAPPA, may_be_endpoint=False))
+    refused = {"precision", "recall", "specificity", "f1", "calibration_error"}
+    assert set(METRICS) - set(list_endpoints()) == refused
+    because = "it rewards nobody; take auc"
+    monkeypatch.setitem(METRICS, "kappa", replace(KAPPA, refused_because=because))
     assert "kappa" not in list_endpoints()
-    with pytest.raises(ValueError, match="but got `kappa`"):
+    with pytest.raises(ValueError, match=f"but got `kappa`: {because}"):
         check_endpoint("kappa")
+
+
+@pytest.mark.parametrize("name", ["precision", "recall", "specificity", "f1", "calibration_error"])
+def test_metrics_that_degenerate_classifiers_win_are_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=r"it rewards a c.*; take ") as raised:
+        StatisticsSettings(metric=name)
+    taken = str(raised.value).split("; take ")[1]
+    assert any(endpoint in taken for endpoint in list_endpoints())

@@ -124,7 +124,7 @@ def test_plan_may_change_and_the_change_is_kept(tmp_path: Path) -> None:
     pd.testing.assert_frame_equal(after, split_images(make_images(), more).reset_index(drop=True))
     assert build_config(read_yaml(run.config)) == more
     write_json(run.comparison, {})
-    extend_run(run, make_config(seeds=4, arms=["paper"], statistics={"metric": "auc"}))
+    extend_run(run, make_config(seeds=4, arms=["paper"], statistics={"metric": "mcc"}))
     assert read_json(run.plan)[-1]["results_seen"] is True
 
 

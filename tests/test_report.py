@@ -59,6 +59,7 @@ def make_comparison() -> dict[str, Any]:
         "smallest_detectable": 0.31, "note": "Few seeds.", "differences": [-0.03, -0.0126],
         "seeds": [0, 1],
     }  # fmt: skip
+    contrast |= {"decisive_low": contrast["low"], "decisive_high": contrast["high"]}
     fine = {"mean": 0.8125, "sd": 0.0321, "low": 0.7011, "high": 0.9239, "note": None}
     unknown = {**dict.fromkeys(fine), "note": "Undefined for every seed."}
     summary = dict.fromkeys((*SCORES, *OPERATING_NAMES), fine) | {"auc": unknown}
@@ -112,12 +113,19 @@ def make_comparison() -> dict[str, Any]:
                 **{"share": None, "low": None, "high": None, "note": "No share: no gain."},
             },
         ],
-        "chance": [{"model": MODELS[0], "arm": "permuted_labels", "excess": 0.0177, "p": 0.4321}],
+        "shuffled": {"permuted_labels": {MODELS[0]: 0.4321}},
         "looks": [],
         "verdicts": [
-            {"model": m, "verdict": "leakage", "reason": f"As {HOSTILE} says."} for m in MODELS
+            {
+                **{"model": m, "verdict": "leakage", "reason": f"As {HOSTILE} says."},
+                **{"next": "Look.", "remarks": [f"{HOSTILE} is near."]},
+            }
+            for m in MODELS
         ],
-        "verdict": {"verdict": "leakage", "reason": "The outline carries the label."},
+        "verdict": {
+            **{"verdict": "leakage", "reason": "The outline carries the label."},
+            **{"next": "Look at the masks.", "remarks": []},
+        },
         "missing": [],
         "operating_points": [point | {"model": model} for model in MODELS],
         "per_seed": [row | {"model": model} for model in MODELS for row in (lost, pair)],
@@ -328,18 +336,22 @@ def test_reliability_compares_original_and_lime(run: Run) -> None:
 def test_terminal_shows_arms_and_contrasts() -> None:
     text = io.StringIO()
     comparison = make_comparison()
-    show_comparison(Console(file=text, width=100), comparison | {"alpha": 0.0123})
+    show_comparison(Console(file=text, width=100), comparison | {"alpha": 0.0123, "n_test": 500})
     lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
     assert "arm accuracy ± sd sens. spec. AUC Brier calib." in lines
     assert lines.count("random_mask 0.812 ± 0.032 0.812 0.812 – 0.812 0.812") == len(MODELS)
     assert any(line.startswith("lime − original −0.021 −0.300 … +0.258 0.025") for line in lines)
-    assert "contrast mean 98.8 % interval p (Holm)" in lines
+    assert "contrast mean 98.8 % interval p" in lines
     share = f"{MODELS[0]}: random_mask accounts for 33 % of the gain (98.8 % interval 11 % … 56 %)"
     assert share in lines
     three = comparison | {"classes": ["a", "b", "c"], "arms": comparison["arms"][:1]}
     text = io.StringIO()
     show_comparison(Console(file=text, width=100), three)
     assert "sens." not in text.getvalue()
+    few = io.StringIO()
+    show_comparison(Console(file=few, width=100), comparison | {"n_test": 74})
+    assert "calib." not in few.getvalue()  # a perfect model averages .12 of 74 images
+    assert f"sensitivity and specificity for {comparison['positive_class']}" in few.getvalue()
 
 
 def test_copies_in_training_are_counted(page: Reader) -> None:
@@ -458,7 +470,7 @@ def _read_picture(uri: str | None) -> np.ndarray:
 def test_shares_chance_and_contrasts_beside_the_verdict_are_shown(page: "Reader") -> None:
     assert "33 % [11 %, 56 %]" in page.text
     assert "No share: no gain." in page.text
-    assert "Shuffled labels: accuracy +1.8 points above chance (p 0.432" in page.text
+    assert "Shuffled labels: p 0.432 (one-sided" in page.text
     assert "[\N{MINUS SIGN}4.4, +6.7]" in page.text  # the bootstrap's interval
     assert "0.52, 0.38" in page.text
     assert page.text.count("not used for the verdict") >= len(MODELS)
@@ -481,15 +493,15 @@ def test_plan_that_results_have_shaped_is_announced(run: Run) -> None:
 
 def test_looks_are_told(run: Run) -> None:
     comparison = read_json(run.comparison)
-    decision = {"reason": "4 seeds: crossed.", "low": 0.011, "high": 0.222}
-    taken = {"n_seeds": 4, "decisions": {MODELS[0]: decision, MODELS[1]: None}}
+    taken = {
+        "n_seeds": 4,
+        "verdicts": {MODELS[0]: "real gain", MODELS[1]: "inconclusive"},
+        "reasons": {MODELS[0]: "Masks help.", MODELS[1]: "It is open."},
+    }
     write_json(run.comparison, {**comparison, "looks": [taken]})
     text = read_page(run).text
-    assert (
-        "4 seeds: crossed. Interval that is valid whatever the reason for stopping: +1.1 to +22.2"
-        in text
-    )
-    assert "too few trainings were complete" in text
+    assert f"After 4 seeds, {MODELS[0]}: real gain. Masks help." in text
+    assert f"After 4 seeds, {MODELS[1]}: inconclusive. It is open." in text
 
 
 def test_masks_are_counted_and_averaged_over_images(run: Run) -> None:

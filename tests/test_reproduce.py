@@ -233,7 +233,7 @@ def test_sample_of_a_run_that_was_changed_ends_with_4(
     printed = " ".join("".join(capfd.readouterr()).split())
     assert "Rerun: 3 of 8 trainings" in printed
     assert f"{MODEL}, seed" in printed
-    assert "Nothing that is recorded changed in the environment: look at" in printed
+    assert "Nothing in the record of the environment changed. Check whether files of" in printed
     assert "Outcome: drifted" in printed
     (entry,) = read_ledger(tampered.root.parent / "reproductions.parquet")
     assert entry["outcome"] == "drifted"
@@ -262,7 +262,7 @@ def test_changed_version_is_named_and_the_sample_still_comes_out_equal(
     assert main([*command, "--ledger", str(ledger)]) == 0
     printed = " ".join("".join(capfd.readouterr()).split())
     assert f"Changed in the environment: torch 2.0.0 → {now}." in printed
-    assert "does not tell: isa." in printed
+    assert "has no record of it: isa." in printed
     (entry,) = read_ledger(ledger)
     assert (entry["expected"], entry["outcome"]) == ("within tolerance", "identical")
     assert entry["changes"] == [f"torch 2.0.0 → {now}"]

@@ -239,9 +239,9 @@ def test_explanations_equal_those_in_a_folder(
     assert len(masks) == 3 * N_IMAGES
     assert masks == sort_rows(read_parts(ours.masks, MASKS))
     assert read_json(theirs.environment)["checkpoint"] == read_json(ours.environment)["checkpoint"]
-    before = list_objects(client, "explained")
+    before = list_objects(client, "explained/masks")
     assert main(words) == 0
-    assert list_objects(client, "explained") == before
+    assert list_objects(client, "explained/masks") == before
 
 
 def test_a_source_in_storage_gives_the_same_images(finished: Outcome, there: Outcome) -> None:

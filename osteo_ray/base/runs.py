@@ -85,6 +85,10 @@ class Run:
         return self.root / "results.parquet"
 
     @property
+    def conclusions(self) -> Place:
+        return self.root / "conclusions.json"
+
+    @property
     def comparison(self) -> Place:
         return self.root / "comparison.json"
 

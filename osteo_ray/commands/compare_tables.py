@@ -20,6 +20,8 @@ _COLUMNS = {
     "specificity_at_threshold": "spec.",
     **{name: METRICS[name].heading for name in ("auc", "brier", "calibration_error")},
 }
+_LEAST_FOR_CALIBRATION = 500
+"""Test images below which the calibration error is mostly noise: a perfect model has .12 of 74."""
 
 
 def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
@@ -30,17 +32,17 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
         contrasts = [row for row in comparison["contrasts"] if row["model"] == model]
         print_table(
             console,
-            ("contrast", "mean", f"{level} interval", "p (Holm)"),
+            ("contrast", "mean", f"{level} interval", "p"),
             [
                 (
                     f"{row['arm']} − {row['baseline']}",
                     format_difference(row["difference"]),
-                    format_interval(row["low"], row["high"]),
+                    format_interval(row["decisive_low"], row["decisive_high"]),
                     format_p(row["p_holm"]),
                 )
                 for row in contrasts
             ],
-            title=f"{model}: difference in {comparison['metric']} on test images",
+            title=f"{model}: difference in {METRICS[comparison['metric']].label} on test images",
             styles=["" if row["family"] == "primary" else "dim" for row in contrasts],
         )
     for share in comparison["shares"]:
@@ -56,6 +58,10 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
     overall = comparison["verdict"]
     say(console, f"Verdict: {overall['verdict']}", "bold")
     say(console, overall["reason"])
+    for remark in [one for verdict in comparison["verdicts"] for one in verdict["remarks"]]:
+        say(console, f"Also: {remark}")
+    if overall["next"]:
+        say(console, f"Next: {overall['next']}")
 
 
 def _show_arms(console: Console, comparison: dict[str, Any]) -> None:
@@ -64,7 +70,9 @@ def _show_arms(console: Console, comparison: dict[str, Any]) -> None:
     headings = {metric: f"{metric} ± sd"} | {
         name: heading
         for name, heading in _COLUMNS.items()
-        if name != metric and (binary or not name.endswith("_at_threshold"))
+        if name != metric
+        and (binary or not name.endswith("_at_threshold"))
+        and (name != "calibration_error" or (comparison["n_test"] or 0) >= _LEAST_FOR_CALIBRATION)
     }
 
     def describe(arm: str, found: dict[str, dict[str, Any]]) -> tuple[str, ...]:
@@ -82,7 +90,11 @@ def _show_arms(console: Console, comparison: dict[str, Any]) -> None:
             ],
             title=f"{model}: test images, mean over seeds",
         )
-    note = "calib.: calibration error"
+    notes = ["calib.: calibration error"] if "calibration_error" in headings else []
     if binary:
-        note += "; sens., spec.: sensitivity and specificity at the threshold set on validation"
-    say(console, f"{note} images" if binary else note)
+        notes.append(
+            f"sens., spec.: sensitivity and specificity for {comparison['positive_class']}, at the "
+            "threshold set on validation images"
+        )
+    if notes:
+        say(console, "; ".join(notes))

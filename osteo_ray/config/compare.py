@@ -59,7 +59,9 @@ class CompareConfig(SetupConfig):
         0.1, ge=0, le=1, description="Largest share of unreadable images with which a run starts."
     )
     positive_class: str | None = Field(
-        None, description="Class that counts as positive; by default, the last in sorted order."
+        None,
+        description="Class that counts as positive; by default, the one of two whose name is not "
+        "that of health (normal, negative, control, no finding …).",
     )
     second_start: Literal["backbone", "first"] = Field(
         "backbone",

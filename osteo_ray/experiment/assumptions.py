@@ -117,7 +117,8 @@ def assume_from_pilot(
     whose = "measured in" if measured else "spread over seeds measured in"
     return Assumptions(
         assumed,
-        f"{format_percent(positive_share)} of images are positive; {whose} the earlier run: {_name_auc(assumed.baseline_auc)}, standard deviation of the "
+        f"{format_percent(positive_share)} of images are positive; {whose} the earlier "
+        f"run: {_name_auc(assumed.baseline_auc)}, standard deviation of the "
         f"difference over seeds {format_score(sd.value)}",
     )
 

@@ -84,6 +84,11 @@ def _describe(
         "schema_version": 3,
         **planned,
         **sizes,
+        "margin": max(
+            (one.value for one in judged.margins.values()),
+            default=METRICS[analysis.metric].margin,
+        ),
+        "margin_in_words": next((one.words for one in judged.margins.values()), ""),
         "baseline": judged.roles.baseline,
         "judged": judged.roles.judged,
         "arms": sorted(summarize_arms(results, analysis.sizes, **options), key=in_order),

@@ -9,10 +9,11 @@ import pandas as pd
 
 from osteo_ray.base.formatting import format_percent
 from osteo_ray.experiment.analysis import Analysis
+from osteo_ray.experiment.case import CHANCE
 from osteo_ray.experiment.evidence import AUC, Evidence
 from osteo_ray.experiment.gathering import gather_evidence, is_fixed
 from osteo_ray.experiment.roles import Roles, assign_roles
-from osteo_ray.experiment.rule import CHANCE, judge_model
+from osteo_ray.experiment.rule import judge_model
 from osteo_ray.experiment.verdict import Circumstances, Margin, Verdict, judge_overall
 from osteo_ray.statistics.inference import TestDesign
 from osteo_ray.statistics.metrics.registry import METRICS
@@ -32,6 +33,7 @@ class Judged:
         p_shuffled: Per model and arm on shuffled labels, the one-sided p that it is above chance.
         verdicts: On each planned model.
         overall: On all of them.
+        margins: Per model that has any evidence.
         resampled: The endpoint on resampled test images.
     """
 
@@ -41,6 +43,7 @@ class Judged:
     p_shuffled: Mapping[str, Mapping[str, float | None]]
     verdicts: tuple[Verdict, ...]
     overall: Verdict
+    margins: Mapping[str, Margin]
     resampled: Resampled | None
 
 
@@ -85,6 +88,7 @@ def judge_predictions(
         {model: None if g is None else g.p_other_than() for model, g in gains.items()}
     )
     p_shuffled = _test_shuffled(coded, images, analysis, roles, design, n_draws)
+    margins = {model: _find_margin(analysis, one, roles) for model, one in evidence.items()}
     verdicts = tuple(
         judge_model(
             evidence[model],
@@ -92,7 +96,7 @@ def judge_predictions(
             Circumstances(
                 alpha=analysis.alpha,
                 p_gain=p_gain[model],
-                margin=_find_margin(analysis, evidence[model], roles),
+                margin=margins[model],
                 p_shuffled={arm: found.get(model) for arm, found in p_shuffled.items()},
                 copies_leak=analysis.copies_leak,
             ),
@@ -104,7 +108,16 @@ def judge_predictions(
         )
         for model in analysis.models
     )  # fmt: skip
-    return Judged(roles, evidence, p_gain, p_shuffled, verdicts, judge_overall(verdicts), resampled)
+    return Judged(
+        roles=roles,
+        evidence=evidence,
+        p_gain=p_gain,
+        p_shuffled=p_shuffled,
+        verdicts=verdicts,
+        overall=judge_overall(verdicts),
+        margins=margins,
+        resampled=resampled,
+    )
 
 
 def correct_over_models(p_values: Mapping[str, float | None]) -> dict[str, float | None]:

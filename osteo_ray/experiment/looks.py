@@ -1,4 +1,4 @@
-"""Interim looks at a comparison before all seeds have run: examine, decide, keep the decision."""
+"""Interim looks at a comparison before all seeds have run: stop where the verdict would stand."""
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
@@ -6,10 +6,11 @@ from typing import Any
 
 import pandas as pd
 
-from osteo_ray.arms.pairs import list_primary
 from osteo_ray.experiment.analysis import Analysis
-from osteo_ray.statistics.pairing import TestValues
-from osteo_ray.statistics.sequential import Decision, LookPlan, decide, plan_looks
+from osteo_ray.experiment.judging import judge_predictions
+from osteo_ray.experiment.verdict import SETTLED
+from osteo_ray.statistics.predictions import Predictions
+from osteo_ray.statistics.sequential import plan_looks
 from osteo_ray.statistics.settings import StatisticsSettings
 
 
@@ -22,66 +23,77 @@ class LookTaken:
         n_seeds: Number of seeds after which it was taken.
         alpha_share: Share of the error rate that is left for a test, or an interval, made at this
             look, in (0, 1].
-        decisions: Per model, the decision on the primary contrast; None if too few seeds are
-            complete.
-        stop: Whether the decisions on all models are to stop.
+        verdicts: Per model, the verdict at that error rate.
+        reasons: Per model, why.
+        stop: Whether every verdict is settled: further seeds would be spent for nothing.
     """
 
     number: int
     n_seeds: int
     alpha_share: float
-    decisions: dict[str, Decision | None]
+    verdicts: dict[str, str]
+    reasons: dict[str, str]
     stop: bool
 
 
+def share_alpha_of_look(
+    analysis: Analysis, statistics: StatisticsSettings, *, n_planned: int, number: int
+) -> float:
+    """Return the share of the error rate that is left for a look, in (0, 1].
+
+    It is that of the strictest step of Holm's method over models, as a look may stop for any.
+
+    Args:
+        analysis: At the error rate of the whole conclusion.
+        statistics: The planned looks, and how the error rate is spent on them.
+        n_planned: Number of seeds of the final analysis.
+        number: Number of the look, from 1; one more than there are looks is the final analysis.
+    """
+    strictest = analysis.alpha / max(1, len(analysis.models))
+    plan = plan_looks(
+        statistics.looks,
+        n_planned,
+        analysis.sizes,
+        alpha=strictest,
+        spending=statistics.spending,
+    )
+    return plan.looks[number - 1].nominal_p / strictest
+
+
 def take_look(
-    results: pd.DataFrame,
+    predictions: Predictions,
+    images: pd.DataFrame,
     analysis: Analysis,
     statistics: StatisticsSettings,
     *,
     n_planned: int,
     number: int,
 ) -> LookTaken:
-    """Look at the primary contrast of each model.
+    """Judge the seeds that have run, as the final analysis would, at what a look may spend.
 
-    A look may stop a run for a gain in any model, so it is held to the error rate of Holm's
-    strictest step: alpha divided by the number of primary contrasts of all models.
+    It stops only if the *verdict* on every model is settled: a gain that is shown while a control
+    is still open goes on.
 
     Args:
-        results: Of the seeds that have run, as `results_table.compute_results` returns it.
+        predictions: Of the seeds that have run.
+        images: image_id and group.
         analysis: Of these seeds.
         statistics: The planned looks, and how the error rate is spent on them.
         n_planned: Number of seeds of the final analysis.
         number: Number of the look, from 1; one more than there are looks is the final analysis.
     """
-    primary = list_primary(analysis.arms)
-    strictest = statistics.alpha / max(1, len(primary) * len(analysis.models))
-    counts = [*statistics.looks, n_planned]
-
-    def lay_out(counts: Sequence[int]) -> LookPlan:
-        return plan_looks(
-            counts[:-1],
-            counts[-1],
-            analysis.sizes,
-            alpha=strictest,
-            spending=statistics.spending,
-        )
-
-    share = lay_out(counts).looks[number - 1].nominal_p / strictest
-    decisions: dict[str, Decision | None] = {}
-    tested = TestValues.of(results, statistics.metric)
-    for model in analysis.models if primary else ():
-        seeds, values, _ = tested.pair(model, primary[0])
-        before = [count for count in counts[: number - 1] if count < len(seeds)]
-        if len(seeds) < 2:
-            decisions[model] = None
-            continue
-        # Where trainings are missing, the looks are laid out by the seeds that there are.
-        left = counts[number:] if number < len(counts) else []
-        plan = lay_out([*before, len(seeds), *left])
-        decisions[model] = decide(values[0] - values[1], len(before) + 1, plan)
-    stop = bool(decisions) and all(one is not None and one.stop for one in decisions.values())
-    return LookTaken(number, counts[number - 1], share, decisions, stop)
+    share = share_alpha_of_look(analysis, statistics, n_planned=n_planned, number=number)
+    judged = judge_predictions(predictions, images, replace(analysis, alpha=analysis.alpha * share))
+    verdicts = {str(one.model): one.verdict for one in judged.verdicts}
+    is_final = number > len(statistics.looks)
+    return LookTaken(
+        number=number,
+        n_seeds=len(analysis.seeds),
+        alpha_share=share,
+        verdicts=verdicts,
+        reasons={str(one.model): one.reason for one in judged.verdicts},
+        stop=is_final or (bool(verdicts) and set(verdicts.values()) <= SETTLED),
+    )
 
 
 def spend_alpha(analysis: Analysis, look: LookTaken) -> Analysis:

@@ -18,6 +18,7 @@ from osteo_ray.config.parts import TrialSettings
 from osteo_ray.data.splits.assignment import assign_splits, divide_training, shuffle_labels
 from osteo_ray.data.splits.checks import check_groups_whole
 from osteo_ray.experiment.dataset import Dataset
+from osteo_ray.experiment.positive_class import find_positive_class
 from osteo_ray.statistics.settings import StatisticsSettings
 
 LAST = "history.json"
@@ -336,7 +337,7 @@ def describe_experiment(run: Run, config: CompareConfig, dataset: Dataset) -> Ex
         groups=dataset.images["group"].to_numpy(),
         paths=dataset.images["path"].to_numpy(str),
         classes=dataset.classes,
-        positive_class=config.positive_class or dataset.classes[-1],
+        positive_class=find_positive_class(dataset.classes, config.positive_class).name,
         splits=dataset.splits,
         fingerprint=dataset.fingerprint,
         weights={name: _describe_weights(file) for name, file in config.first_weights.items()},

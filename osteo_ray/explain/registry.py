@@ -13,7 +13,7 @@ _NAME = re.compile("[a-z][a-z0-9_]*")  # safe in the names of files and columns,
 EXPLAINERS: dict[str, type[Explainer]] = {}
 
 
-def register(explainer: type[Explainer]) -> type[Explainer]:
+def register_explainer(explainer: type[Explainer]) -> type[Explainer]:
     """Make an explainer known by its name; usable as a decorator.
 
     Raises:
@@ -47,4 +47,4 @@ def find_explainer(name: str) -> type[Explainer]:
 
 
 for _explainer in (Lime, RandomSuperpixels, GradCam, *PACKAGE_CAMS):
-    register(_explainer)
+    register_explainer(_explainer)

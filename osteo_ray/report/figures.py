@@ -77,7 +77,7 @@ def _draw_contrast(axes: Axes, row: float, contrast: Mapping[str, Any], alpha: f
     seeds = 100 * np.array([d for d in contrast.get("differences") or () if d is not None], float)
     offsets = row + 0.3 + _spread(seeds)
     axes.scatter(seeds, offsets, s=13, color=ACCENT, alpha=0.6, linewidths=0, zorder=2)
-    mean, low, high = (contrast.get(key) for key in ("difference", "low", "high"))
+    mean, low, high = (contrast.get(key) for key in ("difference", "decisive_low", "decisive_high"))
     if mean is None:
         return
     text = format_points(mean)

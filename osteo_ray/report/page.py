@@ -66,10 +66,27 @@ def write_report(run: Run) -> Place:
     return run.report
 
 
+def _complete(comparison: dict[str, Any]) -> dict[str, Any]:
+    """Add what a comparison by an earlier version does not hold."""
+    said = {"next": "", "remarks": []}
+    return {
+        "shuffled": {},
+        "conclusion": None,
+        **comparison,
+        "verdict": {**said, **comparison["verdict"]},
+        "verdicts": [{**said, **verdict} for verdict in comparison["verdicts"]],
+        "contrasts": [
+            {"decisive_low": row["low"], "decisive_high": row["high"], **row}
+            for row in comparison["contrasts"]
+        ],
+        "looks": [look for look in comparison["looks"] if "verdicts" in look],
+    }
+
+
 def _collect(run: Run) -> dict[str, Any]:
     """Return the variables of the template."""
     config = build_config(read_yaml(run.config))
-    comparison = read_json(run.comparison)
+    comparison = _complete(read_json(run.comparison))
     classes, metric = comparison["classes"], comparison["metric"]
     labels = {name: one.label for name, one in METRICS.items()} | _OPERATING_LABELS
     label = labels[metric]

@@ -1,6 +1,7 @@
 """From what the trials of a comparison left to its tables and its verdict."""
 
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -8,13 +9,16 @@ import pyarrow as pa
 
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.progress import Clock
+from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, read_tables, write_json, write_table
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.comparison import analyse
+from osteo_ray.experiment.conclusions import identify_conclusion, number_conclusion, share_alpha
 from osteo_ray.experiment.looks import LookTaken, describe_looks, spend_alpha
+from osteo_ray.experiment.roles import assign_roles
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.pipeline.compare.sweeps import Failure
-from osteo_ray.statistics.predictions import NAMES, encode_predictions
+from osteo_ray.statistics.predictions import NAMES, Predictions, encode_predictions
 from osteo_ray.statistics.results_table import compute_results
 
 
@@ -66,15 +70,93 @@ def gather_predictions(experiment: Experiment, failures: list[Failure]) -> pa.Ta
     return predictions
 
 
+def encode_results(finished: Finished, analysis: Analysis) -> Predictions:
+    """Gather the predictions of all trainings that are compared, and encode them.
+
+    Raises:
+        IncompleteError: No training finished.
+    """
+    predictions = gather_predictions(finished.experiment, finished.failures)
+    return encode_predictions(predictions, analysis.classes, analysis.positive_class)
+
+
 def measure_results(finished: Finished, analysis: Analysis) -> pd.DataFrame:
     """Return the metrics of all trainings that are compared, as `compute_results` does.
 
     Raises:
         IncompleteError: No training finished.
     """
-    predictions = gather_predictions(finished.experiment, finished.failures)
-    coded = encode_predictions(predictions, analysis.classes, analysis.positive_class)
-    return compute_results(coded, analysis.prevalence)
+    return compute_results(encode_results(finished, analysis), analysis.prevalence)
+
+
+def list_groups(experiment: Experiment) -> pd.DataFrame:
+    """Return image_id and group of every image."""
+    return pd.DataFrame({"image_id": experiment.image_ids, "group": experiment.groups})
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """A conclusion that is about to be drawn.
+
+    Attributes:
+        analysis: At the error rate that is left for it, looks aside.
+        number: Among those of the run, from 1.
+        key: What it rests on, as a hash; None where planned results are missing, so that no gain
+            can be claimed and nothing is spent.
+        earlier: Those that the run has drawn.
+    """
+
+    analysis: Analysis
+    number: int
+    key: str | None
+    earlier: tuple[dict[str, Any], ...]
+
+
+def plan_conclusion(experiment: Experiment) -> Conclusion:
+    """Look up which conclusions a run has drawn, and what they left of the error rate."""
+    analysis = Analysis.of(experiment)
+    earlier = _read_conclusions(experiment.run)
+    roles = assign_roles(analysis.arms, goes_on=analysis.goes_on)
+    sides = (roles.judged, roles.baseline)
+    trials = [Trial(m, s, arm) for m in analysis.models for s in analysis.seeds for arm in sides]
+    done = experiment.list_done(trials)
+    tested = {
+        model: [s for s in analysis.seeds if {Trial(model, s, arm) for arm in sides} <= done]
+        for model in analysis.models
+    }
+    key = None
+    if any(len(seeds) == len(analysis.seeds) for seeds in tested.values()):
+        key = identify_conclusion(
+            metric=analysis.metric,
+            margin=analysis.margin,
+            alpha=analysis.alpha,
+            positive_class=analysis.positive_class,
+            judged=roles.judged,
+            tested=tested,
+        )
+    number = len(earlier) + 1 if key is None else number_conclusion(earlier, key)
+    spent = replace(analysis, alpha=analysis.alpha * share_alpha(number))
+    return Conclusion(spent, number, key, tuple(earlier))
+
+
+def _read_conclusions(run: Run) -> list[dict[str, Any]]:
+    """Read the conclusions of a run; one that kept no record drew the one that it left."""
+    if run.conclusions.is_file():
+        return list(read_json(run.conclusions))
+    if not run.comparison.is_file():
+        return []
+    left = read_json(run.comparison)
+    primary = [one for one in left["contrasts"] if one["arm"] == left["judged"]]
+    tested = {one["model"]: one["seeds"] for one in reversed(primary)}
+    key = identify_conclusion(
+        metric=left["metric"],
+        margin=left["margin"],
+        alpha=left["alpha"],
+        positive_class=left["positive_class"],
+        judged=left["judged"],
+        tested=tested,
+    )
+    return [{"key": key, "stated": None, "verdict": left["verdict"]["verdict"]}]
 
 
 def describe_failures(failures: list[Failure]) -> list[dict[str, Any]]:
@@ -91,23 +173,42 @@ def keep_durations(finished: Finished) -> None:
 def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Test and judge; write results.parquet and comparison.json, and return what they hold.
 
+    Every conclusion is kept in conclusions.json, and pays for those before it.
+
     Raises:
         IncompleteError: Too little finished to conclude anything.
     """
     experiment = finished.experiment
-    images = pd.DataFrame({"image_id": experiment.image_ids, "group": experiment.groups})
-    analysis = Analysis.of(experiment)
+    conclusion = plan_conclusion(experiment)
+    analysis = conclusion.analysis
     if finished.looks:
         analysis = spend_alpha(analysis, finished.looks[-1])
     results, comparison = analyse(
         gather_predictions(experiment, finished.failures),
-        images,
+        list_groups(experiment),
         analysis,
         describe_failures(finished.failures),
         looks=describe_looks(finished.looks),
     )
+    comparison["conclusion"] = {
+        "number": conclusion.number,
+        "planned_alpha": experiment.statistics.alpha,
+        "alpha": analysis.alpha,
+        "earlier": [one["verdict"] for one in conclusion.earlier[: conclusion.number - 1]],
+    }
     write_table(experiment.run.results, pa.Table.from_pandas(results, preserve_index=False))
     write_json(experiment.run.comparison, comparison)
+    if conclusion.key is not None and conclusion.number > len(conclusion.earlier):
+        record = {
+            "key": conclusion.key,
+            "stated": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
+            "plan": experiment.plan_hash,
+            "metric": analysis.metric,
+            "n_seeds": len(analysis.seeds),
+            "alpha": analysis.alpha,
+            "verdict": comparison["verdict"]["verdict"],
+        }
+        write_json(experiment.run.conclusions, [*conclusion.earlier, record])
     finished.clock.lap("statistics")
     keep_durations(finished)
     return results, comparison

@@ -26,6 +26,7 @@ from osteo_ray.experiment.planning import (
     assess,
     read_pilot,
 )
+from osteo_ray.experiment.positive_class import find_positive_class
 from osteo_ray.experiment.prospects import NONE, TWICE, Question, Scheme, simulate_chances
 from osteo_ray.pipeline.compare.calibration import measure_rates
 from osteo_ray.pipeline.compare.prepare import list_images, locate_run
@@ -282,7 +283,7 @@ def _count(config: CompareConfig, source: Source | PhantomSettings) -> _Counts:
         parts = count_parts(source.n_images, config.split_ratio, config.folds)
         return _Counts(parts, source.positive_share)
     labels = source.items["label"]
-    positive = config.positive_class or max(labels)
+    positive = find_positive_class(sorted(set(labels)), config.positive_class).name
     share = float((labels == positive).mean())
     if config.split != "given":
         return _Counts(count_parts(len(labels), config.split_ratio, config.folds), share)

@@ -9,7 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from osteo_ray.arms.pairs import list_primary
-from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.errors import InputError
 from osteo_ray.base.mappings import hash_settings, list_differences
 from osteo_ray.base.paths import name_source
 from osteo_ray.base.runs import Run
@@ -33,10 +33,12 @@ from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_fold_splits, assign_splits
 from osteo_ray.data.splits.checks import check_class_sizes, check_groups_whole
 from osteo_ray.experiment.dataset import fingerprint_images
+from osteo_ray.experiment.positive_class import find_positive_class
 from osteo_ray.pipeline.ingest.auditing import audit_images
 from osteo_ray.pipeline.ingest.findings import describe_audit
 from osteo_ray.pipeline.ingest.intake import take_in
 from osteo_ray.pipeline.output import fill_output, list_source, locate_output, write_images
+from osteo_ray.statistics.metrics.registry import METRICS
 
 
 def locate_run(config: CompareConfig) -> Run:
@@ -75,12 +77,9 @@ def list_images(config: CompareConfig, run: Run) -> Source | PhantomSettings:
         known = sorted(PHANTOM_CLASSES)
     else:
         known = sorted(source.items["label"].unique())
-    positive = config.positive_class
-    if positive is not None and positive not in known:
-        raise InputError(
-            f"Expected --positive-class to be one of {', '.join(known)}, but got `{positive}`."
-            f"{suggest(positive, known)}"
-        )
+    metric = METRICS[config.statistics.metric]
+    needed_by = metric.name if metric.is_one_sided else None
+    find_positive_class(known, config.positive_class, needed_by=needed_by)
     return source
 
 

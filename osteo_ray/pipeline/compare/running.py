@@ -8,13 +8,17 @@ import numpy as np
 import ray
 
 from osteo_ray.base.progress import Stage
-from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.costs import TRAINING_COST
 from osteo_ray.experiment.dataset import read_pixels
 from osteo_ray.experiment.looks import take_look
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, plan_trials
 from osteo_ray.explain.jobs import Explainable, plan_job
-from osteo_ray.pipeline.compare.conclusion import Finished, measure_results
+from osteo_ray.pipeline.compare.conclusion import (
+    Finished,
+    encode_results,
+    list_groups,
+    plan_conclusion,
+)
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
@@ -51,17 +55,18 @@ def _run_looks(whole: Experiment, site: Site) -> Finished:
         experiment = whole.take_seeds(n_seeds)
         failures = _run_stages(experiment, site)
         finished = replace(finished, experiment=experiment, failures=failures)
-        analysis = Analysis.of(experiment)
+        analysis = plan_conclusion(experiment).analysis
         look = take_look(
-            measure_results(finished, analysis),
+            encode_results(finished, analysis),
+            list_groups(experiment),
             analysis,
             whole.statistics,
             n_planned=len(whole.seeds),
             number=number,
         )
         finished = replace(finished, looks=(*finished.looks, look))
-        for model, decision in look.decisions.items():
-            said = "too few seeds are complete" if decision is None else decision.reason
+        for model, verdict in look.verdicts.items():
+            said = f"{verdict}. {look.reasons[model]}"
             site.progress.say(f"look {number}, {model}: {said}")
             site.observer.events.write("look", number=number, model=model, reason=said)
         if look.stop:

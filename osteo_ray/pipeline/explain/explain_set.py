@@ -19,6 +19,7 @@ from osteo_ray.explain.jobs import (
     summarize_explanations,
 )
 from osteo_ray.explain.registry import find_explainer
+from osteo_ray.pipeline.explain.carrying import carry_code
 from osteo_ray.pipeline.explain.checkpoint_check import check_checkpoint
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
 from osteo_ray.pipeline.explain.prepare_set import Subject, create_set, find_subject, locate_set
@@ -63,6 +64,7 @@ def _explain_set(
         layout = plan_resources(resources, progress.say)
         if not run.config.exists():
             explainer = find_explainer(config.method)(config.lime)
+            carry_code([explainer])
             check = check_checkpoint.remote(subject.path, explainer)
             with follow_reading(progress, resources.stall_timeout):
                 create_set(

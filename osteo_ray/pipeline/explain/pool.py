@@ -21,6 +21,7 @@ from osteo_ray.cluster.connection import allow_lost_blocks, name_worker
 from osteo_ray.cluster.placement import Slot
 from osteo_ray.cluster.watchdog import Beat, watch
 from osteo_ray.explain.jobs import Explainable, ExplainJob, Slice, make_record, read_done
+from osteo_ray.pipeline.explain.carrying import carry_code
 
 _TRIES = 3  # for a slice whose process dies, and then for each of its images alone
 _MOST_LOST = 16  # slices, and then images; if more are lost, the images are not the reason
@@ -97,6 +98,7 @@ def explain_images(
         IncompleteError: An actor failed; so many processes died that single images cannot be the
             reason; or nothing was computed for too long.
     """
+    carry_code(job.explainers.values())
     n_images = len(frozenset().union(*(one.wanted for one in job.explainables)))
     most = max(1, _COST_OF_SLICE // (job.settings.samples * job.image_size**2))
     size = max(1, min(_SLICE, most, n_images // (4 * pool.n_actors)))

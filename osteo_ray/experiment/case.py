@@ -1,0 +1,150 @@
+"""The evidence on one model beside what else is known: what is shown, and how it is said."""
+
+from collections.abc import Mapping
+
+from osteo_ray.base.formatting import format_level, format_p, format_percent
+from osteo_ray.experiment.evidence import AUC, Evidence
+from osteo_ray.experiment.roles import Roles
+from osteo_ray.experiment.verdict import Circumstances, Verdict
+from osteo_ray.statistics.inference import Estimate
+from osteo_ray.statistics.metrics.registry import METRICS
+
+CHANCE = 0.5
+"""AUC of a classifier that knows nothing."""
+HALF = 0.5
+"""Share of the gain from which on a control is said to account for it."""
+GUARD_MARGIN = 0.03  # of AUC and balanced accuracy, whatever the endpoint
+COLLAPSED = 0.5
+"""Share of an arm's seeds with one class predicted throughout, from which on it counts as such."""
+
+
+class Case:
+    """The evidence on one model beside the circumstances, with the questions as methods."""
+
+    def __init__(self, evidence: Evidence, roles: Roles, known: Circumstances) -> None:
+        self.evidence, self.roles, self.known = evidence, roles, known
+        self.gain = evidence.estimate({roles.judged: 1, roles.baseline: -1})
+
+    @property
+    def shown_gain(self) -> Estimate:
+        """The gain, where it could be estimated, which is asked first."""
+        assert self.gain is not None
+        return self.gain
+
+    # What is shown
+
+    def is_shown(self, p: float | None) -> bool:
+        return p is not None and p < self.known.alpha
+
+    def is_better(self, arm: str, other: str, metric: str | None = None) -> bool:
+        found = self.evidence.estimate({arm: 1, other: -1}, metric)
+        return found is not None and found.mean > 0 and self.is_shown(found.p_other_than())
+
+    def is_above_chance(self, arm: str) -> bool:
+        found = self.evidence.estimate({arm: 1}, AUC, above=CHANCE)
+        return found is not None and found.mean > 0 and self.is_shown(found.p_other_than())
+
+    def accounts_for_half(self, control: str) -> Estimate | None:
+        """Estimate by how much a control exceeds half of the gain."""
+        weights = {control: 1, self.roles.judged: -HALF, self.roles.baseline: -(1 - HALF)}
+        return self.evidence.estimate(weights)
+
+    # In words
+
+    @property
+    def endpoint(self) -> str:
+        return METRICS[self.evidence.endpoint].label
+
+    def say(self, verdict: str, reason: str, then: str) -> Verdict:
+        return Verdict(self.evidence.model, verdict, " ".join(reason.split()), then)
+
+    def list_guards(self, direction: int) -> list[str]:
+        """List the guard metrics that are shown to change: better (1), worse (-1), either (0)."""
+        found = []
+        for metric in self.evidence.metrics:
+            if metric == self.evidence.endpoint:
+                continue
+            change = self.evidence.estimate({self.roles.judged: 1, self.roles.baseline: -1}, metric)
+            if change is None or not self.is_shown(change.p_other_than()):
+                continue
+            if direction == 0:
+                # beside an endpoint that stays, only a change beyond the margin counts
+                if abs(change.mean) > GUARD_MARGIN:
+                    found.append(metric)
+            elif change.mean * direction > 0:
+                found.append(metric)
+        return found
+
+    def list_remarks(self) -> list[str]:
+        remarks = [
+            f"{arm} predicts one class for all test images on {format_percent(share)} of its seeds."
+            for arm, share in self.evidence.collapsed.items()
+            if share >= COLLAPSED and arm in (self.roles.judged, self.roles.baseline)
+        ]
+        remarks += [
+            f"{_capitalise(control.if_as_good_as_baseline)}."
+            for control in self.roles.controls
+            if control.if_as_good_as_baseline and self.is_no_worse(control.name)
+        ]
+        for oracle in self.roles.oracles:
+            found = self.evidence.estimate({self.roles.judged: 1, oracle: -1})
+            if found is not None:
+                remarks.append(
+                    f"{oracle}, whose masks know the label, is no result: "
+                    f"{self.describe({self.roles.judged: 1, oracle: -1})}"
+                )
+        if not self.roles.controls:
+            remarks.append(
+                "No control was given: this says whether there is a gain, not what makes it."
+            )
+        return remarks
+
+    def is_no_worse(self, arm: str) -> bool:
+        found = self.evidence.estimate({arm: 1, self.roles.baseline: -1})
+        return found is not None and found.p_above(-self.known.margin.value) < self.known.alpha / 2
+
+    def describe_gain(self) -> str:
+        p = self.known.p_gain
+        text = self.describe({self.roles.judged: 1, self.roles.baseline: -1}, p)
+        margin = self.known.margin
+        return f"{text} The margin is {margin.value:.3g} ({margin.words})."
+
+    def describe(self, weights: Mapping[str, float], p: float | None = None) -> str:
+        arm, baseline = weights
+        found = self.evidence.estimate(weights)
+        if found is None:
+            return f"{arm} minus {baseline} cannot be tested."
+        mean, (low, high) = found.mean, found.interval(self.known.alpha)
+        if not METRICS[self.evidence.endpoint].higher_is_better:  # as the metric is printed
+            mean, low, high = -mean, -high, -low
+        level = format_level(self.known.alpha)
+        p = found.p_other_than() if p is None else p
+        return (
+            f"{arm} minus {baseline}: {self.endpoint} {mean:+.3f} over {found.n_seeds} seeds, "
+            f"{level} interval {low:+.3f} to {high:+.3f}, p {format_p(p)}."
+        )
+
+    def describe_auc(self, arm: str) -> str:
+        found = self.evidence.estimate({arm: 1}, AUC)
+        if found is None:
+            return f"{arm}: AUC unknown"
+        low, high = found.interval(self.known.alpha)
+        return f"{arm}: AUC {found.mean:.3f}, interval {max(low, 0):.3f} to {min(high, 1):.3f}"
+
+    def describe_share(self, control: str) -> str:
+        roles = self.roles
+        share = self.evidence.estimate_share(
+            control, roles.judged, roles.baseline, self.known.alpha
+        )
+        if share is None:
+            return ""
+        if share.share <= 0:
+            return f"{control} does not share the gain."
+        bounds = ""
+        if share.low is not None and share.high is not None:
+            bounds = f" ({format_percent(max(share.low, 0))} to {format_percent(share.high)})"
+        return f"{control} accounts for {format_percent(share.share)}{bounds} of the gain."
+
+
+def _capitalise(text: str) -> str:
+    return text[:1].upper() + text[1:]

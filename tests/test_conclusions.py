@@ -1,0 +1,65 @@
+"""The error rate that the conclusions of a run share."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from osteo_ray.experiment.conclusions import (
+    identify_conclusion,
+    number_conclusion,
+    share_alpha,
+)
+from osteo_ray.statistics.significance import corrected_t_test
+from osteo_ray.statistics.sizes import Sizes
+
+PLAIN: dict[str, Any] = {
+    "metric": "auc", "margin": None, "alpha": 0.05, "positive_class": "worn", "judged": "lime",
+    "tested": {"m": [0, 1, 2]},
+}  # fmt: skip
+
+
+def test_shares_add_up_to_the_whole_error_rate() -> None:
+    shares = [share_alpha(number) for number in range(1, 40)]
+    assert shares == sorted(shares, reverse=True)
+    assert sum(shares) == pytest.approx(1)
+    assert shares[0] == 0.8
+    with pytest.raises(ValueError, match="from 1"):
+        share_alpha(0)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"metric": "mcc"},
+        {"margin": 0.1},
+        {"alpha": 0.1},
+        {"positive_class": "normal"},
+        {"judged": "lime_crossfit"},
+        {"tested": {"m": [0, 1, 2, 3]}},
+        {"tested": {"m": [0, 1, 2], "k": [0, 1, 2]}},
+    ],
+)
+def test_another_plan_or_more_seeds_are_another_conclusion(change: dict[str, Any]) -> None:
+    key = identify_conclusion(**PLAIN)
+    assert key == identify_conclusion(**{**PLAIN, "tested": {"m": [2, 1, 0]}})
+    other = identify_conclusion(**{**PLAIN, **change})
+    earlier = [{"key": key}]
+    assert number_conclusion(earlier, key) == 1
+    assert number_conclusion(earlier, other) == 2
+    assert number_conclusion([{"key": key}, {"key": other}], other) == 2
+
+
+def test_adding_seeds_until_something_is_shown_keeps_the_error_rate() -> None:
+    rng = np.random.default_rng(0)
+    sizes = Sizes(n_test=0, n_train=1)  # seeds that share nothing: the plain t-test
+    naive = paid = 0
+    for _ in range(600):
+        differences = rng.normal(size=30)
+        p_values = [
+            corrected_t_test(differences[:n], sizes).p for n in (5, 8, 11, 14, 17, 20, 25, 30)
+        ]
+        naive += min(p_values) < 0.05
+        paid += any(p < 0.05 * share_alpha(k) for k, p in enumerate(p_values, start=1))
+    assert naive > 600 * 0.10
+    assert paid <= 600 * 0.05
