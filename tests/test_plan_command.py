@@ -16,7 +16,7 @@ from osteo_ray.commands.plan import parse_plan
 from osteo_ray.commands.prospects_tables import describe_recommendation
 from osteo_ray.experiment.alternatives import Alternative
 from osteo_ray.experiment.costs import Parts, Speed
-from osteo_ray.experiment.prospects import Scheme
+from osteo_ray.experiment.simulated_run import Scheme
 from osteo_ray.pipeline.compare import foresight
 from osteo_ray.pipeline.compare.calibration import measure_rates
 from osteo_ray.pipeline.compare.plan import make_plan, state_plan

@@ -26,13 +26,12 @@ from osteo_ray.experiment.prospects import (
     Assumed,
     Chances,
     Question,
-    Scheme,
-    draw_run,
     find_target,
     measure_expected,
     simulate_chances,
 )
 from osteo_ray.experiment.simulated import Population, SimulatedArm
+from osteo_ray.experiment.simulated_run import Scheme, draw_run
 
 ARMS = ("original", "lime", "random_mask", "silhouette")
 QUESTION = Question(ARMS, n_models=1, metric="auc", margin=None, alpha=0.05)

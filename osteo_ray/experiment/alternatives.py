@@ -10,9 +10,9 @@ from osteo_ray.experiment.prospects import (
     Assumed,
     Chances,
     Question,
-    Scheme,
     simulate_chances,
 )
+from osteo_ray.experiment.simulated_run import Scheme
 
 _SEEDS = (10, 20, 30, 50)
 _FOLDS = 5

@@ -9,12 +9,11 @@ better than chance. Images are taken to have two classes and no copies, and all 
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 from scipy import optimize, special
 
@@ -22,59 +21,23 @@ from osteo_ray.arms.registry import ARMS
 from osteo_ray.arms.roles import Candidate, Control, Oracle, Reference
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.conclusions import share_alpha
-from osteo_ray.experiment.costs import Parts
 from osteo_ray.experiment.judging import judge_predictions
-from osteo_ray.experiment.simulated import (
-    CLASSES,
-    Population,
-    SimulatedArm,
-    draw_arm,
-    draw_images,
-)
+from osteo_ray.experiment.simulated import CLASSES, Population, SimulatedArm
+from osteo_ray.experiment.simulated_run import Scheme, draw_run
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.statistics.metrics.registry import METRICS
-from osteo_ray.statistics.predictions import Group, Key, Predictions
+from osteo_ray.statistics.predictions import Group
 from osteo_ray.statistics.sample import Sample
 from osteo_ray.statistics.sizes import Sizes
 
 N_TABLES = 100
 """Simulated runs per effect."""
-FEWEST_TABLES = 20
-"""Simulated runs per effect, however long one takes."""
 NONE, MARGIN, TWICE = 0, 1, 2
 """True effects that are simulated, in margins."""
 _N_DRAWS = 200  # of test images; a variance is estimated, so that few suffice
 _SILHOUETTE_AUC = 0.55
 _HIGHEST_AUC = 0.999
-_MOST_WORK = 40_000
 _N_QUANTILES = 2000  # images per class by which a metric is computed
-
-
-@dataclass(frozen=True)
-class Scheme:
-    """How a comparison divides its images.
-
-    Attributes:
-        n_seeds: Trainings per arm and model.
-        parts: Images per seed.
-        folds: Of a repeated cross-validation; None for hold-outs.
-        fixed: All seeds test the same images.
-    """
-
-    n_seeds: int
-    parts: Parts
-    folds: int | None = None
-    fixed: bool = False
-
-    def count_tables(self, n_trained: int, wanted: int) -> int:
-        """Return how many runs are simulated: fewer than wanted where one takes long.
-
-        Args:
-            n_trained: Models × arms.
-            wanted: How many, if one takes no longer than usual.
-        """
-        work = n_trained * self.n_seeds * (1 + self.parts.test / 300)  # of about 0.4 ms each
-        return min(wanted, max(FEWEST_TABLES, round(_MOST_WORK / work)))
 
 
 @dataclass(frozen=True)
@@ -103,7 +66,7 @@ class Assumed:
     """What is taken to be true of the images and trainings.
 
     Attributes:
-        baseline_auc: AUC of the baseline, above .5.
+        baseline_auc: AUC of the baseline, from .5 on.
         skill: Luck of a training: standard deviation, in units of the separation of the classes.
         population: What the images have in common.
     """
@@ -185,6 +148,8 @@ def find_target(question: Question, assumed: Assumed, effect: float) -> float | 
     Returns:
         None where no classifier differs by so much.
     """
+    if effect == 0:
+        return assumed.baseline_auc
     metric = METRICS[question.metric]
     share = assumed.population.positive_share
 
@@ -196,8 +161,6 @@ def find_target(question: Question, assumed: Assumed, effect: float) -> float | 
     if metric.margin_is_relative:
         margin *= abs(base)
     wanted = base + effect * margin
-    if effect == 0:
-        return assumed.baseline_auc
     low, high = assumed.baseline_auc, _HIGHEST_AUC
     if low >= high or measure(high) < wanted:
         return None
@@ -276,79 +239,3 @@ def _judge_one(
     ids = list(predictions.image_ids)
     images = pd.DataFrame({"image_id": ids, "group": np.arange(len(ids))})
     return judge_predictions(predictions, images, analysis, n_draws=_N_DRAWS).overall.verdict
-
-
-def draw_run(
-    scheme: Scheme,
-    arms: Mapping[str, SimulatedArm],
-    n_models: int,
-    population: Population,
-    stream: tuple[int, int],
-) -> Predictions:
-    """Draw the predictions of all trainings of a run on validation and test images.
-
-    Every arm of every model has randomness of its own, so that one more changes no other.
-
-    Args:
-        scheme: How the images are divided.
-        arms: By name.
-        n_models: How many models there are; all do equally well.
-        population: What the images have in common.
-        stream: Seed of the simulation, and number of the run.
-    """
-    train, validation, test = (round(part) for part in vars(scheme.parts).values())
-    n_images = validation + test + (0 if scheme.fixed else train)
-    images = draw_images(n_images, population, np.random.default_rng((*stream, 0)))
-    splits = _draw_splits(
-        scheme, images.positive, validation, test, np.random.default_rng((*stream, 1))
-    )
-    both = [np.concatenate(split) for split in splits]
-    labels = images.positive.astype(np.int64)
-    groups = {}
-    for number in range(n_models):
-        for name, arm in arms.items():
-            rng = np.random.default_rng((*stream, 2, number, *name.encode()))
-            for seed, p in enumerate(draw_arm(arm, images, both, population, rng)):
-                parts = np.split(p, [len(splits[seed][0])])
-                for split, chosen, scores in zip(
-                    ("test", "validation"), splits[seed], parts, strict=True
-                ):
-                    if len(chosen):
-                        groups[Key(f"model {number}", seed, name, split)] = Group(
-                            chosen.astype(np.int32),
-                            labels[chosen],
-                            np.stack([1 - scores, scores], axis=1),
-                        )
-    return Predictions(CLASSES, 1, groups, tuple(f"{number:07}" for number in range(n_images)))
-
-
-def _draw_splits(
-    scheme: Scheme,
-    positive: npt.NDArray[np.bool_],
-    n_validation: int,
-    n_test: int,
-    rng: np.random.Generator,
-) -> list[tuple[np.ndarray, np.ndarray]]:
-    """Draw the test and the validation images of each seed, each with its share of each class."""
-    if scheme.fixed:
-        order = _mix_classes(positive, rng)
-        return [(np.sort(order[:n_test]), np.sort(order[n_test:]))] * scheme.n_seeds
-    tested: list[Sequence[int] | np.ndarray] = []
-    while len(tested) < scheme.n_seeds:
-        order = _mix_classes(positive, rng)
-        tested += [order[:n_test]] if scheme.folds is None else np.array_split(order, scheme.folds)
-    splits = []
-    for chosen in tested[: scheme.n_seeds]:
-        rest = np.setdiff1d(np.arange(len(positive)), chosen)
-        validation = rest[_mix_classes(positive[rest], rng)[:n_validation]]
-        splits.append((np.sort(chosen), np.sort(validation)))
-    return splits
-
-
-def _mix_classes(positive: npt.NDArray[np.bool_], rng: np.random.Generator) -> np.ndarray:
-    """Order images at random, such that any stretch holds both classes in their shares."""
-    places = np.empty(len(positive))
-    for of_class in (positive, ~positive):
-        n = int(of_class.sum())
-        places[of_class] = (rng.permutation(n) + rng.random()) / max(1, n)
-    return np.argsort(places, kind="stable")

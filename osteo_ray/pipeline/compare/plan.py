@@ -27,7 +27,8 @@ from osteo_ray.experiment.planning import (
     read_pilot,
 )
 from osteo_ray.experiment.positive_class import find_positive_class
-from osteo_ray.experiment.prospects import NONE, TWICE, Question, Scheme, simulate_chances
+from osteo_ray.experiment.prospects import NONE, TWICE, Question, simulate_chances
+from osteo_ray.experiment.simulated_run import Scheme
 from osteo_ray.pipeline.compare.calibration import measure_rates
 from osteo_ray.pipeline.compare.prepare import list_images, locate_run
 from osteo_ray.statistics.sequential import LookPlan, crossing_probabilities, plan_looks
