@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from scipy import integrate, stats
+from scipy import integrate, special, stats
 from sklearn.metrics import roc_auc_score
 
 from osteo_ray.experiment import prospects
@@ -203,6 +203,30 @@ def test_fixed_test_set_is_the_same_for_all_seeds() -> None:
     assert len(tested) == 4
 
 
+def test_seeds_share_luck_as_their_training_sets_overlap() -> None:
+    """By the intraclass correlation of a score that is nearly all luck, over many runs."""
+    population = Population(shared=0.999, leaning=0.0005)
+    arms = {"original": SimulatedArm(0.8, skill=0.5)}
+
+    def find_means(scheme: Scheme) -> np.ndarray:
+        means = []
+        for number in range(400):
+            found = draw_run(scheme, arms, 1, population, (0, number))
+            of_seed = [
+                np.mean(special.ndtri(g.probabilities[:, 1]) * (2 * g.labels - 1))
+                for key, g in found.groups.items()
+                if key.split == "test"
+            ]
+            means.append(of_seed)
+        return np.array(means)  # (n_runs, n_seeds)
+
+    overlapping = Scheme(2, Parts(300, 0, 200))
+    correlation = np.corrcoef(find_means(overlapping).T)[0, 1]
+    assert correlation == pytest.approx(200 / 500, abs=0.12)
+    fixed = np.corrcoef(find_means(replace(overlapping, fixed=True)).T)[0, 1]
+    assert fixed == pytest.approx(0.0, abs=0.12)
+
+
 # The effect in units of the endpoint
 
 
@@ -373,6 +397,21 @@ def test_choice_is_told_with_the_chances_of_other_tables() -> None:
     assert found.best.design.words == "costly"
     assert found.best.equivalent == 0.5
     assert not found.settles
+
+
+def test_a_false_gain_in_the_first_tables_is_not_forgiven() -> None:
+    loose = make_assessed("loose", 0.94, 1.0, cost=0.5, false_gain=0.06)
+    found = recommend(
+        [loose], alpha=0.05, power=0.8, hours=None,
+        confirm=lambda one: replace(one, none=Chances({"equivalent": 99}, 100)),
+    )  # fmt: skip
+    assert found.best is None
+
+
+def test_either_truth_must_be_found() -> None:
+    one_sided = make_assessed("gains only", 0.65, 1.0)
+    assert one_sided.settled > 0.8
+    assert choose([one_sided]) == ("gains only", False, None)
 
 
 def test_alternatives_differ_from_the_plan_in_one_thing() -> None:

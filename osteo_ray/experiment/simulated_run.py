@@ -1,10 +1,12 @@
 """The predictions of a whole run, drawn: how its images are divided, and all its trainings."""
 
+import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
+from scipy import special
 
 from osteo_ray.experiment.costs import Parts
 from osteo_ray.experiment.simulated import (
@@ -57,7 +59,8 @@ def draw_run(
 ) -> Predictions:
     """Draw the predictions of all trainings of a run on validation and test images.
 
-    Every arm of every model has randomness of its own, so that one more changes no other.
+    Every arm of every model has randomness of its own, so that one more changes no other. Where
+    training sets overlap, seeds have a part of their luck in common.
 
     Args:
         scheme: How the images are divided.
@@ -78,7 +81,8 @@ def draw_run(
     for number in range(n_models):
         for name, arm in arms.items():
             rng = np.random.default_rng((*stream, 2, number, *name.encode()))
-            for seed, p in enumerate(draw_arm(arm, images, both, population, rng)):
+            lucky = arm if scheme.fixed else _share_luck(arm, scheme, rng)
+            for seed, p in enumerate(draw_arm(lucky, images, both, population, rng)):
                 parts = np.split(p, [len(splits[seed][0])])
                 for split, chosen, scores in zip(
                     ("test", "validation"), splits[seed], parts, strict=True
@@ -90,6 +94,19 @@ def draw_run(
                             np.stack([1 - scores, scores], axis=1),
                         )
     return Predictions(CLASSES, 1, groups, tuple(f"{number:07}" for number in range(n_images)))
+
+
+def _share_luck(arm: SimulatedArm, scheme: Scheme, rng: np.random.Generator) -> SimulatedArm:
+    """Give all seeds of an arm a part of its luck, since their training sets overlap.
+
+    Its share of the variance is the correlation of seeds that Nadeau and Bengio (2003) assume,
+    n_test / (n_test + n_train).
+    """
+    parts = scheme.parts
+    common = parts.test / (parts.test + parts.train)
+    moved = arm.separation + math.sqrt(common) * arm.skill * rng.normal()
+    auc = float(special.ndtr(math.sqrt(2) * moved))
+    return replace(arm, auc=auc, skill=math.sqrt(1 - common) * arm.skill)
 
 
 def _draw_splits(
