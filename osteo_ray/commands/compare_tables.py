@@ -58,8 +58,9 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
     overall = comparison["verdict"]
     say(console, f"Verdict: {overall['verdict']}", "bold")
     say(console, overall["reason"])
-    for remark in [one for verdict in comparison["verdicts"] for one in verdict["remarks"]]:
-        say(console, f"Also: {remark}")
+    for verdict in comparison["verdicts"]:
+        for remark in verdict["remarks"]:
+            say(console, f"Also, {verdict['model']}: {remark}")
     if overall["next"]:
         say(console, f"Next: {overall['next']}")
 

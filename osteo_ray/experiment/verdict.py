@@ -112,8 +112,10 @@ def judge_overall(verdicts: Sequence[Verdict]) -> Verdict:
         )  # fmt: skip
     chosen = next(name for name in _PRECEDENCE if name in names)
     of_chosen = [verdict for verdict in verdicts if verdict.verdict == chosen]
-    if len(names) == 1:
-        start = "No model settles it" if chosen == "inconclusive" else "All models agree"
+    if chosen not in SETTLED:
+        start = "No model settles it"
+    elif len(names) == 1:
+        start = "All models agree"
     else:
-        start = f"So it is for {' and '.join(str(one.model) for one in of_chosen)}"
+        start = f"This is shown for {' and '.join(str(one.model) for one in of_chosen)}"
     return Verdict(None, chosen, f"{start} ({listing}). {of_chosen[0].reason}", of_chosen[0].next)
