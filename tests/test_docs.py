@@ -5,7 +5,14 @@ from pathlib import Path
 
 import pytest
 
-PAGE = Path(__file__).parents[1] / "docs" / "data.md"
+from osteo_ray.base.tables import read_json
+from osteo_ray.commands.main import main
+from osteo_ray.experiment import rule
+from osteo_ray.statistics.metrics.documentation import tabulate_endpoints, tabulate_refused
+from osteo_ray.statistics.metrics.registry import METRICS
+
+DOCS = Path(__file__).parents[1] / "docs"
+PAGE = DOCS / "data.md"
 EXAMPLE = re.compile(
     r"### ([^\n]+)\n(?:(?!\n### ).)*?```python\n(.*?)```\n\n```text\n(.*?)```", re.S
 )
@@ -36,3 +43,73 @@ def test_example(
     exec(compile(code, str(PAGE), "exec"), {"__name__": "example"})
     lines = capsys.readouterr().out.splitlines()
     assert [line.rstrip() for line in lines] == printed.splitlines()
+
+
+def find_blocks(page: str, form: str) -> list[str]:
+    text = (DOCS / page).read_text(encoding="utf-8")
+    return re.findall(rf"```{form}\n(.*?)```", text, re.S)
+
+
+# docs/judge.md
+
+
+def test_table_of_judge_is_judged(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (table,) = find_blocks("judge.md", "csv")
+    assert len(table.splitlines()) == 10
+    (tmp_path / "t.csv").write_text(table, encoding="utf-8")
+    code = main(["judge", str(tmp_path / "t.csv"), "--out", str(tmp_path / "out")])
+    assert code == 0, capsys.readouterr()
+    comparison = read_json(tmp_path / "out" / "comparison.json")
+    assert (comparison["judged"], comparison["baseline"]) == ("lime", "original")
+    assert comparison["n_train"] == 1  # the last row
+
+
+def test_example_of_judge_prints_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (code,), (printed,) = find_blocks("judge.md", "python"), find_blocks("judge.md", "text")
+    command = find_blocks("judge.md", "bash")[-1].split()
+    monkeypatch.chdir(tmp_path)
+    exec(compile(code, "judge.md", "exec"), {"__name__": "example"})
+    capsys.readouterr()
+    assert command[0] == "osteo-ray"
+    assert main(command[1:]) == 0
+    found = capsys.readouterr().out.replace(f"{tmp_path}/", "")
+    assert found.endswith(printed)
+
+
+def test_every_option_of_judge_is_described(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["judge", "--help"]) == 0
+    flags = set(re.findall(r"--[a-z][a-z-]+", capsys.readouterr().out)) - {"--help"}
+    text = (DOCS / "judge.md").read_text(encoding="utf-8")
+    assert len(flags) >= 10
+    assert {flag for flag in flags if f"`{flag}" not in text and f"{flag} " not in text} == set()
+
+
+# docs/verdict.md
+
+
+def test_margins_and_refused_metrics_are_those_of_the_registry() -> None:
+    text = (DOCS / "verdict.md").read_text(encoding="utf-8")
+    how = "run `python -m osteo_ray.statistics.metrics.documentation`"
+    for table in (tabulate_endpoints(), tabulate_refused()):
+        assert f"\n\n{table}\n\n" in text, how
+    rows = (tabulate_endpoints() + tabulate_refused()).count("\n| `")
+    assert rows == len(METRICS)  # each metric is in one of them
+    assert "| `brier` | Brier score, lower is better | 10 % of the baseline's | no |" in text
+    assert "| `recall` | it rewards a classifier that calls everything positive | sensi" in text
+
+
+def test_questions_are_those_of_the_rule_in_its_order() -> None:
+    text = (DOCS / "verdict.md").read_text(encoding="utf-8")
+    assert rule.__doc__ is not None
+    asked = re.findall(r"^(\d+)\. (.*?)(?=^\d+\.|^$)", rule.__doc__, re.S | re.M)
+    rows = re.findall(r"^\| (\d+) \| (.*?) \| (.*?) \|$", text, re.M)
+    assert [number for number, _ in asked] == [number for number, *_ in rows]
+    assert len(rows) == 13
+    for (number, question), (_, _, answer) in zip(asked, rows, strict=True):
+        verdicts = set(re.findall(r"\*\*(.*?)\*\*", question))
+        if number == "10":  # the page lists what controls stand for
+            assert verdicts == {"what the control stands for"}
+        else:
+            assert verdicts == set(re.findall(r"\*(.*?)\*", answer)), number

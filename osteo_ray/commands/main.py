@@ -12,6 +12,7 @@ from osteo_ray.commands.check_table import check_table_command
 from osteo_ray.commands.compare import compare_command
 from osteo_ray.commands.explain import explain_command
 from osteo_ray.commands.export import export_command
+from osteo_ray.commands.judge import judge_command
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
 from osteo_ray.commands.phantom import phantom_command
 from osteo_ray.commands.plan import plan_command
@@ -83,6 +84,7 @@ _COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
     "audit": (audit_command, "Find copies, conflicts and shortcuts in a set of images."),
     "explain": (explain_command, "Explain each image of a set with one trained classifier."),
     "reproduce": (reproduce_command, "Rerun a stored run, or a sample; report what has drifted."),
+    "judge": (judge_command, "Judge predictions that anybody made with anything."),
     "submit": (submit_command, "Run compare, audit, explain or reproduce as a job on a cluster."),
     "report": (report_command, "Write the report of a run again from its tables."),
     "export": (export_command, "Write the images as an arm saw them, as a data set for others."),

@@ -11,7 +11,7 @@ from osteo_ray.base.errors import suggest
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.paths import PHANTOM, locate_file
 from osteo_ray.config.setup import SetupConfig, without_repeats
-from osteo_ray.data.settings import Background, ConflictPolicy
+from osteo_ray.data.settings import Background, ConflictPolicy, UnexplainedRule
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.statistics.settings import StatisticsSettings
 
@@ -70,6 +70,12 @@ class CompareConfig(SetupConfig):
     )
     background: Background = Field(
         "black", description="What fills the part of an image that a mask removes."
+    )
+    unexplained: UnexplainedRule | None = Field(
+        None,
+        description="How masked arms show an image that could not be explained: borrowed, with the "
+        "mask of another image, drawn at random; or whole, which may give its class away. By "
+        "default borrowed; a run that exists keeps its rule.",
     )
     crossfit_folds: int = Field(
         3,
@@ -171,6 +177,11 @@ class CompareConfig(SetupConfig):
         """Return what is done with copies that carry different labels."""
         return self.conflicts or ("keep" if self.split == "random" else "drop")
 
+    @property
+    def unexplained_rule(self) -> UnexplainedRule:
+        """Return how masked arms show an image that could not be explained."""
+        return self.unexplained or "borrowed"
+
     def seeds_of(self, number: int) -> Seeds:
         """Return the seeds of one repeat, which varies all sources of randomness at once."""
         return Seeds(*(number,) * len(Seeds._fields))
@@ -179,6 +190,9 @@ class CompareConfig(SetupConfig):
         """Return the settings that a run cannot change, as they define its trainings."""
         settings = self.model_dump(mode="json", exclude={"out", "resources", "mlflow", *PLANNED})
         settings["workers"] = self.resources.workers  # the global batch size depends on it
+        settings["unexplained"] = self.unexplained_rule
+        if self.unexplained_rule == "whole":  # as it was before there was a choice
+            del settings["unexplained"]
         if self.data != PHANTOM:
             del settings["phantom"]
         return settings
@@ -252,6 +266,29 @@ class PlanConfig(CompareConfig):
         True,
         description="Measure for some seconds how fast this cluster is, to estimate the hours.",
     )
+    hours: float | None = Field(
+        None, gt=0, description="Recommend no design that takes more hours on this cluster."
+    )
+    baseline_auc: float | None = Field(
+        None,
+        gt=0.5,
+        lt=1,
+        description="Assumed AUC of the baseline; by default that of the earlier run, else 0.85.",
+    )
+    tables: int = Field(
+        100,
+        ge=10,
+        description="Simulated runs per true effect; a fifth of them for each other design.",
+    )
+
+    @model_validator(mode="after")
+    def _check_hours(self) -> "PlanConfig":
+        if self.hours is not None and not self.measure:
+            raise ValueError(
+                "Expected --hours without --no-measure, since hours depend on how fast this "
+                "cluster is. Drop one."
+            )
+        return self
 
     @field_validator("pilot")
     @classmethod
@@ -260,4 +297,5 @@ class PlanConfig(CompareConfig):
 
     def to_compare(self) -> CompareConfig:
         """Return the configuration of the comparison that is planned."""
-        return CompareConfig(**self.model_dump(exclude={"pilot", "measure"}))
+        own = set(PlanConfig.model_fields) - set(CompareConfig.model_fields)
+        return CompareConfig(**self.model_dump(exclude=own))

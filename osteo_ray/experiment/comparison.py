@@ -88,6 +88,7 @@ def _describe(
             (one.value for one in judged.margins.values()),
             default=METRICS[analysis.metric].margin,
         ),
+        "stated_margin": analysis.margin,
         "margin_in_words": next((one.words for one in judged.margins.values()), ""),
         "baseline": judged.roles.baseline,
         "judged": judged.roles.judged,
@@ -180,7 +181,7 @@ def _contrast(
                 low, high = -high, -low
         described.append(
             {
-                **asdict(contrast),
+                **_leave_out_unknown(asdict(contrast), analysis),
                 "p_holm": corrected.get(key),
                 "decisive_low": low,
                 "decisive_high": high,
@@ -189,6 +190,20 @@ def _contrast(
             }
         )
     return described
+
+
+_NEEDS_SIZES = (
+    *("low", "high", "p_corrected_t", "p_equivalence", "p_non_inferiority", "p_non_superiority"),
+    *("probability_worse", "probability_equivalent", "probability_better"),
+    *("smallest_detectable", "seeds_needed"),
+)  # what the corrected t and its kin say of a contrast
+
+
+def _leave_out_unknown(contrast: dict[str, Any], analysis: Analysis) -> dict[str, Any]:
+    """Leave out what cannot be corrected for overlapping training sets of unknown size."""
+    if math.isfinite(analysis.sizes.n_train):
+        return contrast
+    return contrast | dict.fromkeys(_NEEDS_SIZES) | {"equivalent": False}
 
 
 def _share_gain(results: pd.DataFrame, analysis: Analysis, judged: Judged) -> list[dict[str, Any]]:

@@ -44,6 +44,8 @@ class Roles:
         memorising: The arm whose masks come from models that saw the labels; None without one.
         if_only_memorising_gains: What it means if that one alone gains.
         oracles: Arms whose masks know the label.
+        is_masked: Masked images are known to be compared with images as they are; arms of the
+            user's own may show anything.
     """
 
     baseline: str
@@ -54,6 +56,19 @@ class Roles:
     memorising: str | None = None
     if_only_memorising_gains: str = ""
     oracles: tuple[str, ...] = ()
+    is_masked: bool = True
+
+    @property
+    def change(self) -> str:
+        """What is judged, at the start of a sentence."""
+        if self.is_masked:
+            return "Training on masked images"
+        return f"The change from {self.baseline} to {self.judged}"
+
+    @property
+    def credited(self) -> str:
+        """What a gain would be credited to."""
+        return "the masks" if self.is_masked else self.judged
 
 
 def assign_roles(arms: Sequence[str], *, goes_on: bool = False) -> Roles:
@@ -103,7 +118,8 @@ def name_roles(
         controls: Arms that a gain must exceed; by default those that are known as controls.
 
     Raises:
-        InputError: A name is none of the arms, or the arms do not tell which one is judged.
+        InputError: A name is none of the arms, one arm is given two parts, or the arms do not tell
+            which one is judged.
     """
     for flag, names in (
         ("--baseline", [baseline]),
@@ -127,6 +143,14 @@ def name_roles(
                 f"osteo_ray that can be: it has {', '.join(sorted(arms))}. Name it by --judged."
             )
         chosen = others[0]
+    for flag, names in (("--judged", [chosen]), ("--controls", controls or [])):
+        for name in names:
+            if name == base or (flag == "--controls" and name == chosen):
+                part = "the baseline" if name == base else "the arm that is judged"
+                raise InputError(
+                    f"Expected {flag} to name other arms than the baseline and the judged one, but "
+                    f"`{name}` is {part}. Name another."
+                )
     own_roles = judged is None and baseline is None
     if controls is None and own_roles and found.judged in arms:
         return found
@@ -146,4 +170,5 @@ def name_roles(
         needed=(),
         shuffled=found.shuffled,
         oracles=tuple(name for name in found.oracles if name != chosen),
+        is_masked=base == ORIGINAL and chosen in ARMS and ARMS[chosen].masks is not None,
     )

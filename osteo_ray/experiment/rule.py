@@ -70,7 +70,7 @@ class _Rule(Case):
             shares = " ".join(self.describe_share(one.name) for one in self.roles.controls)
             found = self.say(
                 "real gain",
-                f"Training on masked images makes the classifier better, and no control accounts "
+                f"{self.roles.change} makes the classifier better, and no control accounts "
                 f"for it. {self.describe_gain()} {shares}",
                 "Confirm it on images from elsewhere before anybody relies on it.",
             )
@@ -149,9 +149,10 @@ class _Rule(Case):
         )
         return self.say(
             "equivalent",
-            f"{sure}{margin.words}: masks change nothing that matters. {self.describe_gain()}",
-            "Leave the masks out, or state a smaller margin before the next run if smaller "
-            "differences matter.",
+            f"{sure}{margin.words}: {'masks change' if self.roles.is_masked else 'it changes'} "
+            f"nothing that matters. {self.describe_gain()}",
+            f"Leave {self.roles.credited} out, or state a smaller margin before the next run if "
+            "smaller differences matter.",
         )
 
     def _ask_whether_loss(self) -> Verdict | None:
@@ -171,8 +172,10 @@ class _Rule(Case):
             )
         return self.say(
             "real loss",
-            f"Training on masked images makes the classifier worse. {self.describe_gain()}",
-            "Train on the whole images.",
+            f"{self.roles.change} makes the classifier worse. {self.describe_gain()}",
+            "Train on the whole images."
+            if self.roles.is_masked
+            else f"Keep {self.roles.baseline}.",
         )
 
     def _ask_whether_no_gain(self) -> Verdict | None:
@@ -228,7 +231,7 @@ class _Rule(Case):
                     control.verdict,
                     f"There is a gain, but {control.meaning}. {self.describe_gain()} "
                     f"{self.describe_share(control.name)}",
-                    f"Do not credit the masks with it: {control.name} does without what they say.",
+                    f"Do not credit {self.roles.credited} with it: {control.name} does without.",
                 )
         return None
 

@@ -3,7 +3,7 @@
 It needs no model, no GPU and no cluster, so it can be written again at any time.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from osteo_ray.arms.arm import ORIGINAL
-from osteo_ray.arms.registry import ARMS, list_presets
+from osteo_ray.arms.registry import ARMS, label_arm, list_presets
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.events import read_events
 from osteo_ray.base.mappings import list_differences
@@ -25,8 +25,10 @@ from osteo_ray.check_table.matrices import agrees, recompute
 from osteo_ray.check_table.published import PUBLISHED, PublishedRow
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.data.masks import unpack_mask
+from osteo_ray.experiment.judgement_folder import is_judgement
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report import figures
+from osteo_ray.report.judgement_page import write_judgement_page
 from osteo_ray.report.reliability import draw_reliability
 from osteo_ray.report.templates import open_template
 from osteo_ray.report.timeline import draw_timeline, make_timeline
@@ -50,7 +52,7 @@ _TEST = ds.field("split") == "test"
 
 
 def write_report(run: Run) -> Place:
-    """Write report.html into a run directory; return its path.
+    """Write report.html into a run directory, or into a judgement of tables; return its path.
 
     Raises:
         InputError: The run has no comparison yet, or its configuration cannot be read.
@@ -60,6 +62,8 @@ def write_report(run: Run) -> Place:
             f"Expected a run whose comparison is finished, but {run.comparison} is missing. "
             "Run `osteo-ray compare` with this directory as --out first."
         )
+    if is_judgement(run):
+        return write_judgement_page(run)
     page = open_template("template.html").render(_collect(run))
     with write_whole(run.report) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
@@ -132,6 +136,7 @@ def _collect(run: Run) -> dict[str, Any]:
         "samples": _draw_samples(run, config.image_size, comparison, config.models, images),
         "panel_labels": figures.PANEL_LABELS,
         "masks": _summarise_masks(run),
+        "unexplained": _list_unexplained(comparison),
     }
 
 
@@ -242,6 +247,18 @@ def _summarise_masks(run: Run) -> Rows:
     none = {f"{name}_mean": None for name in _FAITHFULNESS}
     joined = [{**none, **figures.get((row["model"], row["kind"]), {}), **row} for row in rows]
     return sorted(joined, key=lambda row: (row["model"], row["kind"]))
+
+
+def _list_unexplained(comparison: Mapping[str, Any]) -> list[str]:
+    """Say per arm how many images without an explanation it showed, over all models and seeds."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in comparison.get("unexplained", {}).get("counts", []):  # older runs keep no counts
+        found[row["arm"]][row["label"]] += row["n"]
+    return [
+        f"{label_arm(arm)} {counts.total()} "
+        f"({', '.join(f'{counts[label]} {label}' for label in comparison['classes'])})"
+        for arm, counts in found.items()
+    ]
 
 
 def _draw_samples(

@@ -4,6 +4,7 @@ Seeds share images, so their results are not independent, and intervals are the 
 describe one arm alone; `contrasts` tests whether arms differ, on paired differences.
 """
 
+import math
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -101,6 +102,9 @@ def summarize_seeds(
         note = f"{note} An interval needs at least 2 seeds, but there is 1.".strip()
         return Summary(float(kept[0]), None, None, None, 1, note)
     test = corrected_t_test(kept, sizes, confidence=1 - alpha)
+    if math.isinf(sizes.n_train):
+        note = f"{note} No interval: the size of the training sets is unknown.".strip()
+        return Summary(test.mean, test.sd, None, None, len(kept), note)
     if test.standard_error == 0:
         note = f"{note} All seeds have the same value, so there is no interval.".strip()
         return Summary(test.mean, 0.0, None, None, len(kept), note)

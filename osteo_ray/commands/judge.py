@@ -1,0 +1,76 @@
+"""`osteo-ray judge`."""
+
+from typing import Annotated
+
+import tyro
+from rich.console import Console
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.commands.parsing import DONE
+from osteo_ray.commands.terminal import say
+
+_JUDGE_HELP = """\
+Judge predictions that anybody made with anything, by the rule that judges a run (docs/verdict.md).
+
+osteo-ray judge TABLE [TABLE ...] --out DIR takes tables with a row per prediction (Parquet, CSV or
+TSV) or run directories, and judges several as one. Columns: model, seed, arm, split (train,
+validation, test), image_id, label, a probability p_CLASS per class, and optionally group
+(docs/judge.md). Nothing is trained and no image is needed. Exit code 0 whatever the verdict.
+"""
+
+
+def judge_command(arguments: list[str]) -> int:
+    """Run `osteo-ray judge` with these words; return the exit code."""
+
+    def judge(
+        tables: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="TABLE")],
+        out: str,
+        baseline: str | None = None,
+        judged: str | None = None,
+        controls: tuple[str, ...] | None = None,
+        metric: str | None = None,
+        margin: float | None = None,
+        alpha: float | None = None,
+        positive_class: str | None = None,
+        n_train: float | None = None,
+        looks: int = 0,
+    ) -> None:
+        """Judge tables of predictions.
+
+        Args:
+            tables: Tables of predictions, or run directories.
+            out: Folder for comparison.json, results.parquet and report.html: new, empty, or an
+                earlier judgement.
+            baseline: The arm that the others are compared with; by default original.
+            judged: The arm whose gain is judged; by default told by the names of the arms.
+            controls: Arms that must not account for the gain; by default told by their names.
+            metric: The endpoint; by default that of the run, else auc.
+            margin: Differences inside ± margin do not matter; by default that of the endpoint.
+            alpha: Error rate; by default that of the run, else 0.05.
+            positive_class: By default recognised by the names of the classes.
+            n_train: Training images per seed; by default by the rows of split train, or the run.
+            looks: How many conclusions were drawn on these seeds before; each leaves less of alpha.
+        """
+        from osteo_ray.commands.compare_tables import show_comparison
+        from osteo_ray.experiment.judge_tables import Question, judge_tables
+        from osteo_ray.experiment.judgement_folder import keep_judgement, locate_judgement
+        from osteo_ray.experiment.positive_class import PositiveClass
+        from osteo_ray.report.page import write_report
+
+        if not tables:
+            raise InputError("Expected one or more tables of predictions, but got none.")
+        run = locate_judgement(out)
+        question = Question(
+            *(baseline, judged, controls, metric, margin, alpha, positive_class, n_train, looks)
+        )
+        results, comparison = judge_tables(tables, question)
+        keep_judgement(run, results, comparison)
+        report = write_report(run)
+        show_comparison(Console(), comparison)
+        if len(comparison["classes"]) == 2:
+            basis = comparison["judgement"]["positive_class_basis"]
+            say(Console(), PositiveClass(comparison["positive_class"], basis).describe())
+        say(Console(), f"Report: {report}")
+
+    tyro.cli(judge, prog="osteo-ray judge", description=_JUDGE_HELP, args=arguments)
+    return DONE

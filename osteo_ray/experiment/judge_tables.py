@@ -1,0 +1,245 @@
+"""Predictions that anybody made, judged as a run judges its own: `osteo-ray judge`."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from osteo_ray.arms.arm import ORIGINAL
+from osteo_ray.arms.registry import ARMS, find_roles
+from osteo_ray.arms.roles import SanityCheck
+from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.experiment.analysis import Analysis
+from osteo_ray.experiment.comparison import analyse
+from osteo_ray.experiment.conclusions import share_alpha
+from osteo_ray.experiment.judged_tables import JudgedTables, read_judged_tables
+from osteo_ray.experiment.positive_class import PositiveClass, find_positive_class
+from osteo_ray.experiment.roles import Roles, assign_roles, name_roles
+from osteo_ray.statistics.metrics.registry import METRICS, check_endpoint
+from osteo_ray.statistics.settings import StatisticsSettings
+from osteo_ray.statistics.sizes import Sizes
+
+Record = Mapping[str, Any]
+_DEFAULTS = StatisticsSettings()
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of tables; None where the tables, or the defaults, tell.
+
+    Attributes:
+        baseline: The arm that the others are compared with.
+        judged: The arm whose gain is judged.
+        controls: Arms that a gain must exceed.
+        metric: The endpoint.
+        margin: The smallest difference that matters, in (0, 1).
+        alpha: Error rate, in (0, 0.5).
+        positive_class: Its name.
+        n_train: Training images per seed, above 0.
+        looks: Conclusions that were drawn on these seeds before, at least 0.
+    """
+
+    baseline: str | None = None
+    judged: str | None = None
+    controls: tuple[str, ...] | None = None
+    metric: str | None = None
+    margin: float | None = None
+    alpha: float | None = None
+    positive_class: str | None = None
+    n_train: float | None = None
+    looks: int = 0
+
+
+def judge_tables(
+    paths: Sequence[str], question: Question = Question()
+) -> tuple[pd.DataFrame, dict[str, Any]]:
+    """Judge the predictions in one or more tables, taken together.
+
+    Args:
+        paths: Parquet files, delimited text, or run directories.
+        question: What is asked of them. A run directory tells what was planned; what the question
+            states overrides it.
+
+    Returns:
+        The table of results and the content of comparison.json, as `comparison.analyse` does, the
+        latter with a key `judgement`: the tables, the stated alpha, the number of earlier
+        conclusions, and how the positive class came to be known.
+
+    Raises:
+        InputError: A table or the question cannot be used.
+    """
+    _check_numbers(question)
+    tables = read_judged_tables(paths, shuffled=tuple(find_roles(ARMS, SanityCheck)))
+    alpha = float(_choose("alpha", question.alpha, tables.records, _DEFAULTS.alpha))
+    analysis, positive = _plan(tables, question, alpha)
+    results, comparison = analyse(tables.predictions, tables.images, analysis)
+    judgement = {
+        "tables": list(paths),
+        "alpha": alpha,
+        "looks": question.looks,
+        "positive_class_basis": positive.basis,
+        "n_images": int(pc.count_distinct(tables.predictions["image_id"]).as_py()),
+    }
+    return results, {**comparison, "judgement": judgement}
+
+
+def _plan(tables: JudgedTables, question: Question, alpha: float) -> tuple[Analysis, PositiveClass]:
+    # Before the margin that counts was kept beside the stated one, the latter was `margin`.
+    records = [{"stated_margin": one.get("margin"), **one} for one in tables.records]
+    metric = _find_endpoint(question, records)
+    found = tables.predictions.group_by(["model", "arm", "seed"]).aggregate([]).to_pandas()
+    _check_trained(found, question.baseline or ORIGINAL)
+    roles, arms = _find_roles(sorted(set(found["arm"])), question, records)
+    seeds_of_model = _list_seeds(found, records)
+    seeds = tuple(sorted({seed for of_model in seeds_of_model.values() for seed in of_model}))
+    positive = find_positive_class(
+        tables.classes,
+        _choose("positive_class", question.positive_class, records, None),
+        needed_by=metric if METRICS[metric].is_one_sided else None,
+    )
+    analysis = Analysis(
+        models=tuple(seeds_of_model),
+        arms=arms,
+        seeds=seeds,
+        metric=metric,
+        alpha=alpha * share_alpha(question.looks + 1) if question.looks else alpha,
+        margin=_choose("stated_margin", question.margin, records, None),
+        sizes=_find_sizes(tables, question),
+        classes=tables.classes,
+        positive_class=positive.name,
+        prevalence=_recall("prevalence", records),
+        split=str(_recall("split", records) or "unknown"),
+        protocol=str(_recall("protocol", records) or "unknown"),
+        goes_on=any(record.get("goes_on", False) for record in records),
+        copies_leak=tables.copies_leak or any(r.get("copies_leak", False) for r in records),
+        roles=roles,
+        seeds_of_model={model: own for model, own in seeds_of_model.items() if own != seeds},
+    )
+    return analysis, positive
+
+
+def _check_numbers(question: Question) -> None:
+    for flag, value, low, high in (
+        ("--margin", question.margin, 0.0, 1.0),
+        ("--alpha", question.alpha, 0.0, 0.5),
+        ("--n-train", question.n_train, 0.0, math.inf),
+    ):
+        if value is not None and not low < value < high:
+            bound = "above 0" if high == math.inf else f"between 0 and {high:g}"
+            raise InputError(f"Expected {flag} {bound}, but got {value:g}. Give another.")
+    if question.looks < 0:
+        raise InputError(
+            f"Expected --looks to count conclusions that were drawn before, so 0 or more, but got "
+            f"{question.looks}."
+        )
+
+
+def _find_endpoint(question: Question, records: Sequence[Record]) -> str:
+    metric = _choose("metric", question.metric, records, _DEFAULTS.metric)
+    try:
+        return check_endpoint(metric)
+    except ValueError as error:
+        raise InputError(f"{error} Name another by --metric.") from None
+
+
+def _choose(name: str, stated: Any, records: Sequence[Record], default: Any) -> Any:
+    """Return what is stated, else what the runs were planned with, else the default."""
+    if stated is not None:
+        return stated
+    planned = list(dict.fromkeys(record[name] for record in records if name in record))
+    if len(planned) > 1:
+        name = name.removeprefix("stated_")
+        flag = "--" + name.replace("_", "-")
+        raise InputError(
+            f"Expected runs that were planned alike, but their {name} is "
+            f"{' and '.join(map(str, planned))}. Say by {flag} which counts."
+        )
+    return planned[0] if planned else default
+
+
+def _recall(name: str, records: Sequence[Record]) -> Any:
+    """Return what all runs agree on; None where they do not, or there are none."""
+    known = {record.get(name) for record in records}
+    return known.pop() if len(known) == 1 else None
+
+
+def _check_trained(found: pd.DataFrame, baseline: str) -> None:
+    arms = sorted(set(found["arm"]))
+    for model, part in found.groupby("model"):
+        if baseline not in set(part["arm"]):
+            own = sorted(set(part["arm"]))
+            raise InputError(
+                f"Expected the baseline `{baseline}` among the arms of {model}, but it has "
+                f"{', '.join(own)}.{suggest(baseline, arms)} Name the arm that the others are "
+                "compared with by --baseline, or leave this model out."
+            )
+    if len(arms) < 2:
+        raise InputError(
+            f"Expected two or more arms, as the verdict compares them, but found only {arms[0]}. "
+            "Add the predictions of the arm whose gain is to be judged."
+        )
+    n_seeds = found.groupby("model")["seed"].nunique()
+    if int(n_seeds.max()) < 2:
+        raise InputError(
+            "Expected two or more seeds, as one training says nothing of what another would give, "
+            f"but every model has 1 (seed {int(found['seed'].iloc[0])}). Train again with other "
+            "seeds."
+        )
+
+
+def _find_roles(
+    found: Sequence[str], question: Question, records: Sequence[Record]
+) -> tuple[Roles, tuple[str, ...]]:
+    """Return which arm plays which part, and all arms: those planned, in order, and those found."""
+    planned = dict.fromkeys(arm for record in records for arm in _list_planned(record))
+    stated = (question.baseline, question.judged, question.controls)
+    if records and set(found) <= set(planned) and stated == (None, None, None):
+        goes_on = any(record.get("goes_on", False) for record in records)
+        return assign_roles(list(planned), goes_on=goes_on), tuple(planned)
+    roles = name_roles(
+        found,
+        baseline=question.baseline,
+        judged=question.judged,
+        controls=question.controls,
+    )
+    named = [roles.baseline, roles.judged, *(control.name for control in roles.controls)]
+    known = [name for name in ARMS if name in found]
+    return roles, tuple(dict.fromkeys([*named, *known, *found, *planned]))
+
+
+def _list_planned(record: Record) -> list[str]:
+    """Return the arms of a run, of which older ones list only those that have results."""
+    arms = [row["arm"] for row in record.get("arms", [])]
+    arms += [row["arm"] for row in record.get("missing", [])]
+    return list(dict.fromkeys(arms))
+
+
+def _list_seeds(found: pd.DataFrame, records: Sequence[Record]) -> dict[str, tuple[int, ...]]:
+    """Return the planned seeds per model: those of a run, and all that the model has in any arm."""
+    seeds: dict[str, set[int]] = {}
+    for record in records:
+        for model in record.get("models", []):
+            of_model = record.get("seeds_of_model", {}).get(model, record.get("seeds", []))
+            seeds.setdefault(str(model), set()).update(map(int, of_model))
+    for model, part in found.groupby("model"):
+        seeds.setdefault(str(model), set()).update(map(int, part["seed"]))
+    return {model: tuple(sorted(of_model)) for model, of_model in seeds.items()}
+
+
+def _find_sizes(tables: JudgedTables, question: Question) -> Sizes:
+    test = tables.predictions.filter(pc.equal(tables.predictions["split"], "test"))
+    n_train = question.n_train or tables.n_train
+    return Sizes(
+        n_test=_count_tested(test),
+        n_train=n_train or _recall("n_train", tables.records) or math.inf,
+    )
+
+
+def _count_tested(test: pa.Table) -> float:
+    counts = test.group_by("seed").aggregate([("image_id", "count_distinct")])
+    return float(np.mean(counts["image_id_count_distinct"].to_numpy()))

@@ -1,0 +1,62 @@
+"""The folder that a judgement of tables is written to."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import pyarrow as pa
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.runs import Run
+from osteo_ray.base.storage import Place, reach
+from osteo_ray.base.tables import read_json, write_json, write_table
+
+
+def locate_judgement(out: str) -> Run:
+    """Return the folder that a judgement may be written to: new, empty, or an earlier judgement.
+
+    Raises:
+        InputError: It holds something else, or cannot be written to.
+    """
+    run = Run(reach(out))
+    place = run.root
+    problem = _find_obstacle(place) if isinstance(place, Path) else None
+    if problem is None and place.exists() and not _is_free(run):
+        problem = f"{place} holds something else"
+    if problem is not None:
+        raise InputError(
+            "Expected --out to be a new or empty folder, or an earlier judgement, which is "
+            f"replaced, but {problem}. Choose another --out."
+        )
+    return run
+
+
+def is_judgement(run: Run) -> bool:
+    """Tell whether a folder holds a judgement of tables, and not a run."""
+    if not run.comparison.is_file():
+        return False
+    try:
+        found = read_json(run.comparison)
+    except ValueError:  # cut off, or not ours
+        return False
+    return isinstance(found, dict) and "judgement" in found
+
+
+def keep_judgement(run: Run, results: pd.DataFrame, comparison: dict[str, Any]) -> None:
+    """Write comparison.json and results.parquet, which replace those of an earlier judgement."""
+    write_json(run.comparison, comparison)  # first: it tells whose folder this is
+    write_table(run.results, pa.Table.from_pandas(results, preserve_index=False))
+
+
+def _is_free(run: Run) -> bool:
+    ours = {place.name for place in (run.comparison, run.results, run.report)}
+    names = {place.name for place in run.root.iterdir()}
+    return not names or (names <= ours and is_judgement(run))
+
+
+def _find_obstacle(place: Place) -> str | None:
+    nearest = next(one for one in (place, *place.parents) if os.path.lexists(str(one)))
+    if not nearest.is_dir():
+        return f"{nearest} is not a folder"
+    return None if os.access(str(nearest), os.W_OK | os.X_OK) else f"{nearest} is write-protected"
