@@ -35,6 +35,8 @@ def test_every_planned_trial_is_in_every_table(finished) -> None:
     results = pd.read_parquet(finished.run.results)
     planned = {(seed, arm, split) for seed in SEEDS for arm in ARMS for split in SPLITS}
     assert set(zip(results["seed"], results["arm"], results["split"], strict=True)) == planned
+    assert finished.comparison["unexplained"]["rule"] == "borrowed"
+    assert "\nunexplained: borrowed\n" in finished.run.config.read_text()
     predictions = pd.read_parquet(finished.run.predictions)
     splits = pd.read_parquet(finished.run.splits)
     for (seed, _, split), part in predictions.groupby(["seed", "arm", "split"]):
@@ -175,7 +177,9 @@ def test_arms_added_later_are_all_that_is_computed_and_equal_plain_loops(
     there = {path.parent for path in run.trials.rglob("predictions.parquet")}
     added = {str(path.relative_to(run.trials)) for path in there} - set(computed)
     assert trained == Counter(added)
-    assert {row["arm"] for row in outcome.comparison["arms"]} == set(registry.ARMS)
+    assert {row["arm"] for row in outcome.comparison["arms"]} == set(
+        registry.list_presets()["full"]
+    )
     assert outcome.comparison["judged"] == "lime_crossfit"
     assert json.loads(run.plan.read_text())[-1]["results_seen"] is True
     assert "The plan was changed after results had been seen" in run.report.read_text()

@@ -1,5 +1,6 @@
 """Explainers: the interface, the registry, the `grad-cam` package, and one of a user's own."""
 
+import copy
 import hashlib
 import os
 import re
@@ -12,12 +13,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 import pytorch_grad_cam
 import ray.cloudpickle
 import torch
+import yaml
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from rise import Rise
 from test_explain_command import LIME, read_masks, store
@@ -27,19 +30,23 @@ from test_trials import MODEL, SPLIT, make_experiment, make_pixels, write_pixels
 from torch.nn import functional
 
 from osteo_ray.arms.arm import Arm, MaskSource
+from osteo_ray.arms.documentation import tabulate_arms
 from osteo_ray.arms.gradcam import GRADCAM
-from osteo_ray.arms.registry import registered
+from osteo_ray.arms.registry import ARMS, registered
+from osteo_ray.arms.roles import Reference
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import list_parts, write_table
+from osteo_ray.base.tables import MASKS, list_parts, read_parts, write_table
+from osteo_ray.commands.compare import parse_compare
 from osteo_ray.commands.explain import parse_explain
 from osteo_ray.commands.main import main
-from osteo_ray.config.build import build
+from osteo_ray.config.build import build, read_yaml
 from osteo_ray.config.explain import ExplainConfig
 from osteo_ray.data.masks import cover_area, keep_most, pack_mask, unpack_mask
 from osteo_ray.experiment.keep_masks import read_keep_masks
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
 from osteo_ray.explain.explainer import (
+    UNRECTIFIED,
     Explainer,
     Explanation,
     HeatmapExplainer,
@@ -51,6 +58,7 @@ from osteo_ray.explain.explainers.cam_package import PACKAGE_CAMS, PackageCam
 from osteo_ray.explain.explainers.gradcam import GradCam
 from osteo_ray.explain.explainers.lime import Lime
 from osteo_ray.explain.explainers.random import RandomSuperpixels
+from osteo_ray.explain.gradcam import compute_heatmaps
 from osteo_ray.explain.jobs import Explainable, list_kinds, plan_job
 from osteo_ray.explain.registry import EXPLAINERS, find_explainer, register_explainer
 from osteo_ray.explain.settings import LimeSettings
@@ -60,6 +68,7 @@ from osteo_ray.pipeline.compare.in_process import run_in_process
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.explain.actor import ExplainingActor, derive_rng
 from osteo_ray.pipeline.explain.carrying import carry_code
+from osteo_ray.report.page import write_report
 
 CPU = torch.device("cpu")
 SIZE_PX = 64
@@ -500,6 +509,131 @@ def test_rise_finds_what_the_classifier_looks_at(monkeypatch: pytest.MonkeyPatch
     assert (found.keep_mask & quarter).sum() > 0.8 * 32 * 32
 
 
+# Images in which nothing speaks for the class
+
+
+@pytest.fixture(scope="module")
+def averse(classifier: Classifier) -> LoadedClassifier:
+    """A classifier for whose class 1 no channel speaks, wherever it is active."""
+    classifier = copy.deepcopy(classifier)
+    with torch.no_grad():
+        classifier.head[-1].weight[1] = -classifier.head[-1].weight[1].abs()
+    return load(classifier)
+
+
+def test_grad_cam_without_a_peak_ranks_by_the_map_before_the_cut(
+    averse: LoadedClassifier, images: torch.Tensor
+) -> None:
+    notes = set()
+    for number in range(4):
+        for chosen in (0, 1):
+            request = make_request(number, images, explained_class=chosen)
+            batch, classes = averse.to_batch(request.picture.image), np.array([chosen])
+            (usual,) = compute_heatmaps(averse.module, batch, classes)
+            (uncut,) = compute_heatmaps(averse.module, batch, classes, rectified=False)
+            found = explain_one(GradCam, averse, request)
+            has_peak = bool(usual.any())
+            expected = usual if has_peak else uncut
+            np.testing.assert_array_equal(found.importance, expected)
+            np.testing.assert_array_equal(found.keep_mask, keep_most(expected, 800))
+            assert found.figures == ({} if has_peak else {"note": UNRECTIFIED})
+            notes.add((chosen, has_peak))
+    assert {(0, True), (1, False)} <= notes  # both happen
+
+
+@CAMS
+def test_cam_without_a_peak_ranks_by_the_map_before_the_cut(
+    cam: type[PackageCam], loaded: LoadedClassifier, images: torch.Tensor, monkeypatch
+) -> None:
+    method = getattr(pytorch_grad_cam, cam.package_name)
+    rng = np.random.default_rng(3)
+    drawn = -rng.random((1, 2, 2), np.float32) - 1
+    monkeypatch.setattr(method, "get_cam_image", lambda *_: drawn)
+    request = make_request(0, images, explained_class=1)
+    found = explain_one(cam, loaded, request)
+    expected = functional.interpolate(
+        torch.from_numpy(drawn)[None], (SIZE_PX, SIZE_PX), mode="bilinear", align_corners=False
+    )[0, 0].numpy()
+    scaled = (expected - drawn.min()) / (drawn.max() - drawn.min())
+    np.testing.assert_allclose(found.importance, scaled, rtol=0, atol=1e-5)
+    assert found.keep_mask.sum() == 800
+    assert found.figures == {"note": UNRECTIFIED}
+
+
+@pytest.mark.parametrize("explainer", [GradCam, *PACKAGE_CAMS], ids=lambda one: one.name)
+def test_map_that_is_the_same_everywhere_is_an_error(
+    explainer: type[Explainer], classifier: Classifier, images: torch.Tensor
+) -> None:
+    classifier = copy.deepcopy(classifier)
+    with torch.no_grad():
+        for value in classifier.head.parameters():
+            value.zero_()
+    (found,) = explainer(SETTINGS).explain(
+        load(classifier), [make_request(0, images, explained_class=1)]
+    )
+    if explainer.name in ("eigencam", "scorecam"):  # which look at activations
+        return
+    assert isinstance(found, ValueError)
+    assert re.match("Expected (a heat map with a peak|importances .* but got NaN)", str(found))
+
+
+def test_note_of_a_mask_is_stored_and_tables_without_the_column_are_read(tmp_path: Path) -> None:
+    row = dict.fromkeys(MASKS.names) | {"image_id": "one", "note": UNRECTIFIED}
+    write_table(tmp_path / "b.parquet", pa.Table.from_pylist([row], schema=MASKS))
+    earlier = MASKS.remove(MASKS.get_field_index("note"))
+    write_table(tmp_path / "a.parquet", pa.Table.from_pylist([row], schema=earlier))
+    table = read_parts(tmp_path, MASKS)
+    assert table["note"].to_pylist() == [None, UNRECTIFIED]
+    assert table["image_id"].to_pylist() == ["one", "one"]
+
+
+@pytest.mark.parametrize("name", ["layercam"])
+def test_a_method_of_the_package_is_an_arm(name: str, tmp_path: Path) -> None:
+    assert parse_compare(["--arms", "original", "lime", name]).arms == ("original", "lime", name)
+    experiment, pixels = make_small_experiment(tmp_path, "original", "lime", name)
+    run_in_process(experiment, pixels)
+    trial = Trial(MODEL, 0, name)
+    assert experiment.is_done(trial)
+    rows = read_masks(experiment.masks_of(MaskJob(Trial(MODEL, 0, "original"))))
+    lime, cam = (
+        {row["image_id"]: row for row in rows if row["kind"] == kind} for kind in ("lime", name)
+    )
+    assert set(cam) == set(experiment.image_ids[SPLIT != ""].tolist())
+    shown = read_keep_masks(experiment, trial)
+    assert shown is not None
+    for number, image_id in enumerate(experiment.image_ids.tolist()):
+        if image_id in cam and image_id not in shown.errors:
+            assert pack_mask(shown.masks[number]) == cam[image_id]["keep_mask"]
+            assert shown.masks[number].sum() == unpack_mask(lime[image_id]["keep_mask"], 32).sum()
+    arm = ARMS[name]
+    assert arm.meaning == (
+        "the Layer-CAM region of the same area × image; shows whether another explanation method "
+        "does as much as LIME (Jiang et al. 2021)"
+    )
+    assert (arm.label, arm.role) == ("Layer-CAM mask", Reference())
+
+
+def test_report_describes_the_arm_of_a_method_of_the_package(tmp_path: Path) -> None:
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    run = Run(tmp_path / "run")
+    stored = read_yaml(run.config)
+    run.config.write_text(yaml.safe_dump({**stored, "arms": [*stored["arms"], "layercam"]}))
+    page = write_report(run).read_text(encoding="utf-8")
+    assert f"<b>Layer-CAM mask</b>: {ARMS['layercam'].meaning}." in page
+
+
+def test_every_method_of_the_package_is_an_arm_and_one_row_of_the_table() -> None:
+    for cam in PACKAGE_CAMS:
+        masks = ARMS[cam.name].masks
+        assert masks == MaskSource(kind=cam.name)
+        assert ARMS[cam.name].presets == ()
+        assert str(cam.literature) in str(cam.__doc__).replace("&", "and") or not cam.literature
+    (row,) = [line for line in tabulate_arms().splitlines() if "`layercam`" in line]
+    assert all(f"`{cam.name}`" in row for cam in PACKAGE_CAMS)
+    assert row.endswith(" | – |")
+
+
 def make_arm(name: str, masks: MaskSource) -> Arm:
     return replace(GRADCAM, name=name, label=name, masks=masks, presets=())
 
@@ -540,8 +674,10 @@ def test_an_arm_shows_masks_by_rise(rise_arm: Arm, tmp_path: Path) -> None:
     n_drawn = 0
     for number, image_id in enumerate(experiment.image_ids.tolist()):
         row = kinds["rise"].get(image_id)
-        if row is None or row["error"] is not None:
+        if row is None:  # set aside
             assert shown.masks[number].all()
+            continue
+        if image_id in shown.errors:  # its mask is that of another image
             continue
         n_drawn += 1
         lime = unpack_mask(kinds["lime"][image_id]["keep_mask"], 32)

@@ -27,6 +27,7 @@ from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import read_dataset
+from osteo_ray.experiment.keep_masks import read_keep_masks
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment, plan_trials
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.one_trial import _make_sets
@@ -58,7 +59,7 @@ def make_run(root: Path, grouped: dict[int, int] = GROUPED, **settings: Any) -> 
     run = Run(root)
     root.mkdir(parents=True)
     config = build_config(
-        {"models": MODELS, "seeds": 2, "image_size": SIZE, "arms": "full", **settings}
+        {"models": MODELS, "seeds": 2, "image_size": SIZE, "arms": list(ARMS), **settings}
     )
     run.config.write_text(yaml.safe_dump(config.model_dump(mode="json")))
     images = [
@@ -110,7 +111,8 @@ def make_run(root: Path, grouped: dict[int, int] = GROUPED, **settings: Any) -> 
             for kind in one.kinds
             for failed in [image_id == IDS[FAILED]]
         ]
-        for name, part in (("b", masks[:9]), ("a", masks[9:])):
+        first_three = 3 * len(one.kinds)
+        for name, part in (("b", masks[:first_three]), ("a", masks[first_three:])):
             table = pa.Table.from_pylist(part, MASKS)
             write_table(one.masks / f"{name}.parquet", table)
     return run
@@ -165,7 +167,8 @@ def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
 @pytest.mark.parametrize("arm", tuple(ARMS))
 def test_every_form_holds_what_training_saw(run: Run, tmp_path: Path, arm: str, seed: int) -> None:
     experiment = open_experiment(run)
-    sets = _make_sets(Trial(MODELS[1], seed, arm), experiment, draw_pixels())
+    trial = Trial(MODELS[1], seed, arm)
+    sets = _make_sets(trial, experiment, draw_pixels(), read_keep_masks(experiment, trial))
     for form in FORMS:
         out = tmp_path / form
         (written,) = export_run(run, arm, form, out=out, models=MODELS[1:], seeds=[seed])
@@ -278,12 +281,19 @@ def test_images_of_one_group_have_one_patient(exported: dict[str, Path]) -> None
     assert {row["image_id"]: row["patient_id"] for row in table} == patients
 
 
-def test_image_without_explanation_is_whole_and_listed(exported: dict[str, Path]) -> None:
+def test_image_without_explanation_has_the_mask_of_another_and_is_listed(
+    exported: dict[str, Path],
+) -> None:
     for path in exported.values():
         found = read_export(path)
         row = found.image_ids.tolist().index(IDS[FAILED])
-        assert found.keep_masks[row].all()
-        np.testing.assert_array_equal(found.images[row], draw_pixels()[FAILED])
+        mask, same_part = found.keep_masks[row], found.splits == found.splits[row]
+        lent = (found.keep_masks == mask).all((1, 2))
+        assert np.sum(lent & same_part) == 2  # its own row, and that of the image it comes from
+        np.testing.assert_array_equal(found.images[row], draw_pixels()[FAILED] * mask)
+        assert read_json(path / "provenance.json")["unexplained"] == "borrowed"
+        text = " ".join((path / "DATASHEET.md").read_text().split())
+        assert "1 image(s) have no explanation of their own. As in training, they are shown" in text
         assert read_json(path / "provenance.json")["not_explained"] == {IDS[FAILED]: ERROR}
         assert f"- `{IDS[FAILED]}`: {ERROR}" in (path / "DATASHEET.md").read_text()
     rows = read_manifest(exported["folder"])

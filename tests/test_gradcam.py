@@ -27,7 +27,7 @@ def _compute_with_package(
 
 
 def _compute_by_hand(
-    classifier: Classifier, images: torch.Tensor, classes: np.ndarray
+    classifier: Classifier, images: torch.Tensor, classes: np.ndarray, *, rectified: bool = True
 ) -> np.ndarray:
     """Follow Selvaraju et al. 2017: gradients averaged over places weigh the channels; ReLU."""
     maps = []
@@ -37,7 +37,8 @@ def _compute_by_hand(
         score = classifier.head(features.mean((2, 3)))[0, int(number)]
         (gradient,) = torch.autograd.grad(score, features)
         channel_weights = gradient.mean((2, 3), keepdim=True)
-        cam = functional.relu((channel_weights * features).sum(1, keepdim=True)).detach()
+        cam = (channel_weights * features).sum(1, keepdim=True).detach()
+        cam = functional.relu(cam) if rectified else cam
         size = (SIZE_PX, SIZE_PX)
         cam = functional.interpolate(cam, size, mode="bilinear", align_corners=False)[0, 0]
         maps.append(((cam - cam.min()) / (cam.max() - cam.min())).numpy())
@@ -160,3 +161,16 @@ def test_no_graph_of_the_backbone_is_kept(classifier: Classifier, images: torch.
     with watch, torch.no_grad():  # where the caller computes no gradients, it still works
         compute_heatmaps(classifier, images, CLASSES)
     assert seen == [False]
+
+
+def test_map_that_is_not_rectified_ranks_what_speaks_against_the_class(
+    classifier: Classifier, images: torch.Tensor
+) -> None:
+    classes = np.array([1, 1, 2, 0])
+    found = compute_heatmaps(classifier, images, classes, rectified=False)
+    expected = _compute_by_hand(classifier, images, classes, rectified=False)
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-4)
+    assert (found.reshape(4, -1).std(1) > 0.05).all()
+    assert (found.reshape(4, -1).max(1) > 0.9).all()
+    rectified = compute_heatmaps(classifier, images, classes)
+    assert np.abs(found - rectified).max() > 0.05

@@ -11,7 +11,7 @@ from statsmodels.stats.power import TTestPower
 from test_old_run import ARCHIVE, open_old
 
 from osteo_ray.arms.arm import ORIGINAL
-from osteo_ray.arms.registry import ARMS
+from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.runs import Run
 from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_fold_splits, assign_splits
 from osteo_ray.experiment.costs import Hours, Parts, Work, count_parts, count_work, estimate_hours
@@ -238,7 +238,8 @@ def test_work_is_that_of_the_trials_that_are_planned(
     old_run: Run, number: int, protocol: str
 ) -> None:
     rng = np.random.default_rng(number)
-    chosen = [name for name, arm in ARMS.items() if not (protocol == "paper" and arm.is_clean_only)]
+    full = list_presets()["full"]
+    chosen = [name for name in full if not (protocol == "paper" and ARMS[name].is_clean_only)]
     arms = (ORIGINAL, *(name for name in chosen[1:] if rng.random() < 0.4))
     settings = {"protocol": protocol, "split": "random" if protocol == "paper" else "grouped"}
     experiment = open_old(old_run, arms=arms, seeds=1, **settings)

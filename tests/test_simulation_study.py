@@ -8,9 +8,18 @@ import pandas as pd
 import pytest
 from rich.console import Console
 from scipy import stats
+from sklearn.metrics import roc_auc_score
 
 from osteo_ray.commands.main import main
 from osteo_ray.commands.validate_tables import list_missed, show_rates
+from osteo_ray.experiment.simulated import SimulatedArm, simulate_predictions
+from osteo_ray.pipeline.validate.rule_settings import (
+    RULE_SETTINGS,
+    RuleSetting,
+    expect_accuracy,
+    expect_auc,
+)
+from osteo_ray.pipeline.validate.rule_study import _drop_trainings
 from osteo_ray.pipeline.validate.simulation import CLASSES, Setting, draw_experiment, list_splits
 from osteo_ray.pipeline.validate.simulation_study import (
     BARS,
@@ -21,11 +30,18 @@ from osteo_ray.pipeline.validate.simulation_study import (
     summarize_setting,
     validate_tables,
 )
+from osteo_ray.pipeline.validate.situation import (
+    draw_situation,
+    judge_table,
+    plan_situation,
+)
 from osteo_ray.statistics.predictions import encode_predictions
 from osteo_ray.statistics.results_table import compute_results
+from osteo_ray.statistics.sequential import plan_looks
 from osteo_ray.statistics.sizes import Sizes
 
 NAMED = {setting.name: setting for setting in SETTINGS}
+NAMED_RULE = {setting.name: setting for setting in RULE_SETTINGS}
 
 
 def test_results_are_those_of_the_predictions() -> None:
@@ -137,6 +153,101 @@ def test_shown_with_bars_and_what_was_planned() -> None:
     assert "power (planned: 50.0)" in text
     assert "MISSED" in text  # three of four false alarms
     assert "…" not in text
+
+
+# The whole rule
+
+
+def test_truths_of_the_rule_are_the_means_over_experiments() -> None:
+    """Of both endpoints, with the luck of trainings."""
+    rng = np.random.default_rng(0)
+    arm = SimulatedArm(0.85, skill=0.3)
+    tested = [np.arange(1000)] * 60
+    found = {"auc": list[float](), "accuracy": list[float]()}
+    for _ in range(5):
+        table = simulate_predictions({"original": arm}, tested, n_images=1000, rng=rng).to_pandas()
+        for _, part in table.groupby("seed"):
+            positive = part["label"] == "osteoporosis"
+            found["auc"].append(roc_auc_score(positive, part["p_osteoporosis"]))
+            found["accuracy"].append(((part["p_osteoporosis"] > 0.5) == positive).mean())
+    assert np.mean(found["auc"]) == pytest.approx(expect_auc(arm), abs=0.012)
+    assert np.mean(found["accuracy"]) == pytest.approx(expect_accuracy(arm), abs=0.012)
+    assert expect_auc(arm) < 0.84  # not the AUC without that luck
+
+
+@pytest.mark.parametrize("setting", RULE_SETTINGS, ids=lambda setting: setting.name)
+def test_rule_keeps_its_bars_on_a_few_experiments(setting: RuleSetting) -> None:
+    finding = summarize_setting(setting, run_experiments(setting, range(2), seed=1))
+    assert list_missed([finding]) == []
+    assert set(finding.rates) == {f"false {one}" for one in setting.false} | {
+        *setting.told,
+        "deciding interval covers",
+    }
+    if setting.name == "rule: a gain":
+        assert setting.true_gain == pytest.approx(0.08, abs=0.001)
+
+
+def test_rule_that_trusts_one_test_set_would_be_caught(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The corrected t does not see the luck of shared test images; with it, bars are missed."""
+    setting = NAMED_RULE["rule: one test set of 200, images alone vary"]
+    monkeypatch.setattr("osteo_ray.experiment.judging.is_fixed", lambda predictions: False)
+    monkeypatch.setattr("osteo_ray.statistics.inference._estimate_two_way", lambda *arguments: None)
+    finding = summarize_setting(setting, run_experiments(setting, range(60), seed=0))
+    missed = " ".join(list_missed([finding]))
+    assert "false real" in missed
+    assert "deciding interval covers" in missed
+
+
+def test_whoever_extends_a_run_stops_at_a_gain_and_pays_for_it() -> None:
+    gain = NAMED_RULE["rule: a gain"]
+    setting = dataclasses.replace(
+        gain, situation=dataclasses.replace(gain.situation, n_seeds=9), extensions=(5, 7, 9)
+    )
+    judged: list[tuple[int, float]] = []
+
+    def judge(table, analysis):
+        judged.append((table["seed"].to_numpy().max() + 1, analysis.alpha))
+        return judge_table(table, analysis)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("osteo_ray.pipeline.validate.rule_study.judge_table", judge)
+        rows = run_experiments(setting, range(1), seed=0)
+        assert rows["real gain"].all()
+        assert judged == [(5, pytest.approx(0.04))]
+        judged.clear()
+        null = dataclasses.replace(NAMED_RULE["rule: extended until it shows"], false=())
+        run_experiments(null, range(1), seed=0)
+    assert judged == [
+        (n, pytest.approx(alpha))
+        for n, alpha in zip(
+            (5, 7, 9, 11, 13, 15), (0.04, 0.005, 0.0025, 0.00125, 6.25e-4, 3.125e-4), strict=True
+        )
+    ]
+
+
+def test_looks_spend_what_the_product_spends() -> None:
+    setting = NAMED_RULE["rule: looks at 5 and 8 seeds"]
+    alphas: list[float] = []
+
+    def judge(table, analysis):
+        alphas.append(analysis.alpha)
+        return judge_table(table, analysis)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("osteo_ray.pipeline.validate.rule_study.judge_table", judge)
+        run_experiments(setting, range(1), seed=0)
+    planned = plan_situation(setting.situation)
+    plan = plan_looks((5, 8), 12, planned.sizes, alpha=0.05, spending="obrien_fleming")
+    assert alphas == pytest.approx([look.nominal_p for look in plan.looks][: len(alphas)])
+
+
+def test_trainings_are_missing_at_random() -> None:
+    table = draw_situation(NAMED_RULE["rule: hold-outs"].situation, 0)
+    kept = _drop_trainings(table, 0.3, np.random.default_rng(0)).to_pandas()
+    whole = table.to_pandas().groupby(["arm", "seed"]).size()
+    counts = kept.groupby(["arm", "seed"]).size()
+    assert (counts == whole[counts.index]).all()  # trainings are missing whole
+    assert 0.5 < len(counts) / len(whole) < 0.9
 
 
 @pytest.mark.ray

@@ -1,5 +1,6 @@
 """Trials and explanations without Ray: what is stored, found again, seen and kept apart."""
 
+import hashlib
 import json
 import shutil
 from collections.abc import Callable
@@ -14,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 
-from osteo_ray.arms.registry import ARMS
+from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.errors import LeakError
 from osteo_ray.base.events import Explained
 from osteo_ray.base.mappings import merge_settings
@@ -59,6 +60,7 @@ N_IMAGES = 16
 FLAT, SET_ASIDE = 3, 5  # an image that LIME cannot explain; one outside the split
 SPLIT = np.array(["train", "validation", "test", "train"] * 4, dtype="<U10")
 SPLIT[SET_ASIDE] = ""
+FULL = list_presets()["full"]
 SETTINGS: dict[str, Any] = {
     "models": [MODEL],
     "weights": ["none"],
@@ -180,7 +182,9 @@ def _flat_image_is_one_superpixel():
 def _heat_maps_have_a_peak():
     """Make heat maps of the images: at this size the last feature map is a single pixel."""
 
-    def compute(_: object, images: torch.Tensor, classes: np.ndarray) -> np.ndarray:
+    def compute(
+        _: object, images: torch.Tensor, classes: np.ndarray, *, rectified: bool = True
+    ) -> np.ndarray:
         return (images[:, 0].numpy() + classes[:, None, None]) / 2
 
     with pytest.MonkeyPatch.context() as patch:
@@ -208,13 +212,14 @@ def masks(experiment: Experiment) -> pd.DataFrame:
 # A trial and its artifacts
 
 
-@pytest.mark.parametrize("arm", tuple(ARMS))
+@pytest.mark.parametrize("arm", FULL)
 def test_trial_leaves_model_predictions_and_history(
     experiment: Experiment, pixels: np.ndarray, arm: str
 ) -> None:
     path = run(experiment, Trial(MODEL, 0, arm), pixels)
-    names = sorted(file.name for file in path.iterdir())
-    assert names == ["history.json", "model.safetensors", "predictions.parquet"]
+    names = {file.name for file in path.iterdir()}
+    record = {"unexplained.json"} if ARMS[arm].masks else set()  # of the flat image
+    assert names == {"history.json", "model.safetensors", "predictions.parquet"} | record
     history = json.loads((path / "history.json").read_text())
     assert [set(epoch) for epoch in history] == [{"number", "training_loss", "validation_loss"}]
     found = pq.read_table(path / "predictions.parquet").to_pandas()
@@ -327,23 +332,39 @@ def _stack(directory: Path, kind: str) -> np.ndarray:
     return keep
 
 
+def _borrow(keep: np.ndarray) -> np.ndarray:
+    """Give each image whose mask is whole or empty the mask of another one, image by image."""
+    given = keep.copy()
+    for number, part in enumerate(SPLIT):
+        if part and keep[number].mean() in (0, 1):
+            digest = hashlib.sha256(f"image-{number:02}".encode()).digest()
+            rng = np.random.default_rng([0, int(digest[:8].hex(), 16)])
+            others = rng.permutation([at for at, other in enumerate(SPLIT) if other == part])
+            given[number] = next(keep[at] for at in others if 0 < keep[at].mean() < 1)
+    return given
+
+
 @pytest.fixture(scope="module")
 def shown(experiment: Experiment, pixels: np.ndarray) -> dict[str, np.ndarray]:
     """Return what each arm has to show, worked out another way: float, (n, height, width)."""
 
     def masks(teacher: str, kind: str = "lime", target: Any = "predicted") -> np.ndarray:
+        return _borrow(read(teacher, kind, target))
+
+    def read(teacher: str, kind: str = "lime", target: Any = "predicted") -> np.ndarray:
         return _stack(experiment.masks_of(MaskJob(Trial(MODEL, 0, teacher), target)), kind)
 
     lime = masks("original")
-    parts = [masks(f"fold-{number}") for number in (0, 1)]
+    parts = [read(f"fold-{number}") for number in (0, 1)]
     told = [
         read_masks(experiment.masks_of(MaskJob(Trial(MODEL, 0, f"fold-{number}"))))["image_id"]
         for number in (0, 1)
     ]
-    crossfit = lime.copy()
+    crossfit = read("original")
     for part, ids in zip(parts, told, strict=True):
         rows = [int(name.removeprefix("image-")) for name in ids.unique()]
         crossfit[rows] = part[rows]
+    crossfit = _borrow(crossfit)
     used = SPLIT != ""
     mean_area = round(lime[SPLIT == "train"].mean(0).sum())
     often = lime[SPLIT == "train"].mean(0).ravel()
@@ -366,7 +387,7 @@ def shown(experiment: Experiment, pixels: np.ndarray) -> dict[str, np.ndarray]:
     }
 
 
-@pytest.mark.parametrize("arm", sorted(set(ARMS) - {"other_image_mask", "centre_mask"}))
+@pytest.mark.parametrize("arm", sorted(set(FULL) - {"other_image_mask", "centre_mask"}))
 def test_each_arm_sees_what_its_name_says(
     experiment: Experiment,
     shown: dict[str, np.ndarray],
@@ -402,7 +423,7 @@ def test_every_arm_differs_from_the_others(
         training = look(arm, copy, pixels)["training"]
         image = training.make_batch(np.arange(len(training)), CPU).numpy().tobytes()
         seen.append((image, training.labels.tobytes(), experiment.start_of(arm)))
-    assert len(set(seen)) == len(ARMS) - 1
+    assert len(set(seen)) == len(FULL) - 1
 
 
 def test_no_image_is_explained_by_a_model_that_trained_on_it(experiment: Experiment) -> None:
@@ -508,17 +529,25 @@ def test_arms_are_those_of_the_configuration() -> None:
     assert all(arm.name == name for name, arm in ARMS.items())
 
 
-def test_image_without_explanation_is_kept_whole(
-    experiment: Experiment, masks: pd.DataFrame, pixels: np.ndarray, look, tmp_path: Path
+@pytest.mark.parametrize("rule", ["borrowed", "whole"])
+def test_image_without_explanation_is_shown_by_the_rule(
+    experiment: Experiment, masks: pd.DataFrame, pixels: np.ndarray, look, tmp_path: Path, rule: str
 ) -> None:
     failed = masks[masks["error"].notna()]
     assert failed["image_id"].tolist() == [f"image-{FLAT:02}"] * 3
-    copy = replace(experiment, run=Run(tmp_path))
+    settings = replace(experiment.settings, unexplained=rule)
+    copy = replace(experiment, run=Run(tmp_path), settings=settings)
     shutil.copytree(experiment.run.masks, copy.run.masks)
     training = look(Trial(MODEL, 0, "lime"), copy, pixels)["training"]
-    row = np.flatnonzero(SPLIT == "train").tolist().index(FLAT)
+    rows = np.flatnonzero(SPLIT == "train").tolist()
+    row = rows.index(FLAT)
     assert training.keep_masks is not None
-    assert training.keep_masks[row].all()
+    others = [mask for at, mask in enumerate(training.keep_masks) if at != row]
+    if rule == "whole":
+        assert training.keep_masks[row].all()
+    else:
+        assert any((training.keep_masks[row] == mask).all() for mask in others)
+        assert 0 < training.keep_masks[row].mean() < 1
     assert not training.keep_masks.all((1, 2)).all()
 
 

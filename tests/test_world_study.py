@@ -66,6 +66,21 @@ def test_planted_masks_are_what_the_arms_show(tmp_path: Path) -> None:
     assert {trial.arm for trials in plan_trials(experiment) for trial in trials} == set(ARMS)
 
 
+def test_images_that_cannot_be_explained_have_no_planted_mask(tmp_path: Path) -> None:
+    failing = replace(SMALL, drawing=replace(SMALL.drawing, failing=0.5))
+    drawn = draw_set(failing.drawing, seed=3)
+    experiment = open_world(failing, drawn, 3, Run(tmp_path))
+    plant_masks(experiment, drawn)
+    seed = experiment.first_seed
+    found = read_keep_masks(experiment, Trial(failing.model, seed, "lime"))
+    assert found is not None
+    used = experiment.splits[seed] != ""
+    assert 0 < drawn.failed.sum() < 20
+    assert set(found.errors) == set(experiment.image_ids[drawn.failed & used].tolist())
+    explained = used & ~drawn.failed
+    assert (found.masks[explained] == drawn.keep_masks[explained]).all()
+
+
 def test_an_experiment_repeats_itself_and_another_differs() -> None:
     first, again, other = (judge_world(SMALL, number) for number in (0, 0, 1))
     assert first == again

@@ -11,8 +11,8 @@ COMPLEMENT = Arm(
     role=Control(
         verdict="shortcut outside the region",
         words="the part of the image that LIME removed predicts the label as well",
-        if_as_good_as_baseline="The part of the image that LIME removed predicts the label as well "
-        "as the whole image.",
+        if_as_good_as_baseline="the part of the image that LIME removed predicts the label as well "
+        "as the whole image",
     ),
     masks=MaskSource(change="complement"),
     literature="Hooker et al. 2019",

@@ -13,6 +13,7 @@ from types import MappingProxyType
 from typing import TypeVar, get_args
 
 from osteo_ray.arms.arm import Arm, Preset
+from osteo_ray.arms.cam_package import CAM_ARMS
 from osteo_ray.arms.centre_mask import CENTRE_MASK
 from osteo_ray.arms.complement import COMPLEMENT
 from osteo_ray.arms.gradcam import GRADCAM
@@ -121,5 +122,6 @@ for _arm in (
     GRADCAM,
     UNTRAINED_LIME,
     PERMUTED_LABELS,
+    *CAM_ARMS,
 ):
     register(_arm)

@@ -48,9 +48,8 @@ class Control:
             `if planned` means that it may be left out.
         if_better_than_baseline: What it means, for a judged arm that gains, if this control itself
             is better than the baseline. None if that means nothing.
-        if_as_good_as_baseline: What it means, where neither a gain nor a loss is shown, if this
-            control is worse than neither the judged arm nor a baseline that is above chance. None
-            if that means nothing.
+        if_as_good_as_baseline: What it means, as a clause, if this control is not worse than the
+            baseline by the margin or more: a remark beside the verdict. None if that means nothing.
     """
 
     verdict: Explanation

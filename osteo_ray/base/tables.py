@@ -77,6 +77,7 @@ MASKS = _schema(
     ("stability", pa.float64()),
     ("unstable", pa.bool_()),
     ("error", pa.string()),
+    ("note", pa.string()),  # null in tables of earlier versions, which lack the column
 )
 FAITHFULNESS = _schema(
     ("model", pa.string()),

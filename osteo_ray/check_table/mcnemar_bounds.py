@@ -78,6 +78,35 @@ def bound_by_class(first: np.ndarray, second: np.ndarray) -> PRange | None:
         The bounds. None if no two of them have equal numbers of images per class, so that the test
         images cannot be the same, or if there are too many pairs to try.
     """
+    overlaps = _pair_by_class(first, second)
+    return None if overlaps is None else _bound(*overlaps)
+
+
+def bound_differing(first: np.ndarray, second: np.ndarray) -> tuple[int, int] | None:
+    """Bound the number of images that exactly one of two classifiers gets wrong, class by class.
+
+    Args:
+        first: Possible matrices of the first row, at least one.
+        second: Possible matrices of the second row, at least one.
+
+    Returns:
+        The smallest and the largest number; None where `bound_by_class` is None.
+
+    Example:
+        >>> bound_differing(np.array([(34, 14, 3, 23)]), np.array([(29, 2, 8, 35)]))
+        (17, 27)
+    """
+    overlaps = _pair_by_class(first, second)
+    if overlaps is None:
+        return None
+    one, other, least, most = overlaps
+    return int((one + other - 2 * most).min()), int((one + other - 2 * least).max())
+
+
+def _pair_by_class(
+    first: np.ndarray, second: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray] | None:
+    """Return, per pair of matrices, both numbers of errors, and the least and most in common."""
     if len(first) * len(second) > _MOST_PAIRS:
         return None
     left, right = (grid.ravel() for grid in np.indices((len(first), len(second))))
@@ -89,7 +118,7 @@ def bound_by_class(first: np.ndarray, second: np.ndarray) -> PRange | None:
     alike = (positive == other[0] + other[2]) & (negative == other[1] + other[3])
     if not alike.any():
         return None
-    return _bound(*(values[alike] for values in (fp + fn, other_fp + other_fn, least, most)))
+    return (fp + fn)[alike], (other_fp + other_fn)[alike], least[alike], most[alike]
 
 
 def _bound(one: np.ndarray, other: np.ndarray, least: np.ndarray, most: np.ndarray) -> PRange:

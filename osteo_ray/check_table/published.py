@@ -5,7 +5,8 @@ The positive class is osteoporosis; the paper reports one run and no intervals.
 
 from dataclasses import dataclass
 
-from osteo_ray.check_table.matrices import Cell, Confusion, PrintedRow, read_cell
+from osteo_ray.check_table.cells import Cell, read_cell
+from osteo_ray.check_table.matrices import Confusion, PrintedRow
 
 N_POSITIVE = N_NEGATIVE = 37
 """Test images of each class."""
@@ -64,7 +65,7 @@ PUBLISHED: tuple[PublishedRow, ...] = (
 
 
 def list_printed_rows() -> list[PrintedRow]:
-    """Return the paper's table in the form that `printed.table_check` takes."""
+    """Return the paper's table in the form that `table_check` takes."""
     return [
         PrintedRow(
             row.printed_model,

@@ -1,19 +1,19 @@
-"""Check a printed table: each row by itself, and later rows of a model against its first. Pure."""
+"""Check a printed table: each row by itself, and rows against each other. Pure."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from osteo_ray.check_table.matrices import (
-    Fits,
-    PrintedRow,
-    RowCheck,
-    check_row,
-    find_matrices,
-    recompute,
+from osteo_ray.check_table.claims import USUAL_AGREEMENT, FalseClaim, find_false_claim
+from osteo_ray.check_table.matrices import PrintedRow, find_matrices
+from osteo_ray.check_table.mcnemar_bounds import (
+    PRange,
+    bound_by_class,
+    bound_by_totals,
+    bound_differing,
 )
-from osteo_ray.check_table.mcnemar_bounds import PRange, bound_by_class, bound_by_totals
+from osteo_ray.check_table.row_check import RowCheck, check_row, count_right, describe_rounding
 
 
 @dataclass(frozen=True)
@@ -31,15 +31,16 @@ class Reading:
 
 @dataclass(frozen=True)
 class PairCheck:
-    """The p that McNemar's exact test may give for two rows of a model.
+    """What can be said of the difference of two rows.
 
     Attributes:
-        model: The model of both rows.
-        baseline: The data set of the first row, and the basis of its reading.
+        model: The model of both rows; empty if the rows are different models.
+        baseline: The name of the first row, and the basis of its reading.
         compared: The same for the second row.
-        by_totals: Bounds from the numbers of errors alone.
+        by_totals: Bounds of McNemar's exact p from the numbers of errors alone.
         by_class: Bounds from the errors per class, which are narrower; None if impossible.
         note: Why bounds are missing.
+        claim: How probable it is that the row with more right answers is not the better one.
     """
 
     model: str
@@ -48,6 +49,7 @@ class PairCheck:
     by_totals: PRange | None
     by_class: PRange | None
     note: str | None = None
+    claim: FalseClaim | None = None
 
 
 @dataclass(frozen=True)
@@ -63,27 +65,60 @@ class TableCheck:
         return all(row.is_consistent for row in self.rows)
 
 
-def check_table(rows: Sequence[PrintedRow]) -> TableCheck:
-    """Check each row, and compare each later row of a model with the first row of that model.
+def check_table(
+    rows: Sequence[PrintedRow], agreement: tuple[float, float] = USUAL_AGREEMENT
+) -> TableCheck:
+    """Check each row, and compare rows.
+
+    Each later row of a model is compared with the first row of that model. In a table without data
+    sets, every row is compared with the one of the highest accuracy.
+
+    Args:
+        rows: Of the table.
+        agreement: See `claims.find_false_claim`.
 
     Raises:
         ValueError: A row has more confusion matrices than can be tried.
     """
     checks = tuple(check_row(row) for row in rows)
-    first: dict[str, RowCheck] = {}
-    pairs: list[PairCheck] = []
-    for check in checks:
-        baseline = first.setdefault(check.row.model, check)
-        if baseline is not check:
-            pairs += _check_pair(baseline, check)
+    pairs = [
+        pair
+        for model, baseline, compared in _choose_pairs(checks)
+        for pair in _check_pair(model, baseline, compared, agreement)
+    ]
     return TableCheck(checks, tuple(pairs))
 
 
-def _check_pair(baseline: RowCheck, check: RowCheck) -> list[PairCheck]:
-    model, names = check.row.model, (baseline.row.data_set, check.row.data_set)
-    if baseline.row.n_test != check.row.n_test:
-        note = f"{baseline.row.n_test} and {check.row.n_test} test images: not the same"
-        return [PairCheck(model, *names, None, None, note)]
+def _choose_pairs(checks: Sequence[RowCheck]) -> Iterator[tuple[str, RowCheck, RowCheck]]:
+    if not any(check.row.data_set for check in checks):
+        rated = [check for check in checks if "accuracy" in check.row.cells]
+        best = max(rated, key=lambda check: sum(check.row.cells["accuracy"].bounds), default=None)
+        yield from (("", check, best) for check in rated if best and check is not best)
+        return
+    first: dict[str, RowCheck] = {}
+    for check in checks:
+        baseline = first.setdefault(check.row.model, check)
+        if baseline is not check:
+            yield check.row.model, baseline, check
+
+
+def _check_pair(
+    model: str, baseline: RowCheck, check: RowCheck, agreement: tuple[float, float]
+) -> list[PairCheck]:
+    rows = (baseline.row, check.row)
+    one_name, other_name = (row.data_set if model else row.name for row in rows)
+    sizes = [row.n_test for row in rows]
+    if sizes[0] != sizes[1]:
+        note = f"{sizes[0]} and {sizes[1]} test images: not the same"
+        return [PairCheck(model, one_name, other_name, None, None, note)]
+
+    def claim(one: np.ndarray | None, other: np.ndarray | None) -> FalseClaim | None:
+        right = count_right(baseline.row, one), count_right(check.row, other)
+        if not all(right):
+            return None
+        limits = None if one is None or other is None else bound_differing(one, other)
+        return find_false_claim(*right, sizes[0], agreement, limits)
+
     found = []
     for one in list_readings(baseline):
         for other in list_readings(check):
@@ -91,27 +126,38 @@ def _check_pair(baseline: RowCheck, check: RowCheck) -> list[PairCheck]:
             found.append(
                 PairCheck(
                     model,
-                    f"{names[0]}: {one.basis}",
-                    f"{names[1]}: {other.basis}",
+                    f"{one_name}: {one.basis}",
+                    f"{other_name}: {other.basis}",
                     bound_by_totals(one.matrices, other.matrices),
                     by_class,
                     None if by_class else "classes differ, or too many matrices to pair",
+                    claim(one.matrices, other.matrices),
                 )
             )
-    return found or [PairCheck(model, *names, None, None, "no cell fits any matrix")]
+    if found:
+        return found
+    if baseline.is_allowed and check.is_allowed:
+        note = "means, or more classes than two: the errors of one test are not known"
+        return [PairCheck(model, one_name, other_name, None, None, note, claim(None, None))]
+    return [PairCheck(model, one_name, other_name, None, None, "no cell fits any matrix")]
 
 
 def list_readings(check: RowCheck) -> list[Reading]:
     """List the readings of a row: all its cells, or parts that agree, and its printed matrix.
 
     If no matrix fits all cells, each largest set of cells that agree is a reading, and so are the
-    remaining cells, if they agree among themselves.
+    remaining cells, if they agree among themselves. A row that can only be a mean has no reading.
     """
     row = check.row
     readings = []
-    if len(check.fits.matrices):
+    if len(check.fits.matrices) and not check.conventions:
         readings.append(Reading("all cells", check.fits.matrices))
-    for fits in check.agreeing:
+    readings += [
+        Reading(f"all cells, {convention.words}", convention.fits.matrices)
+        for convention in check.conventions
+        if convention.fits is not None
+    ]
+    for fits in () if check.is_allowed else check.agreeing:
         readings.append(Reading(", ".join(fits.cells), fits.matrices))
         rest = tuple(name for name in row.cells if name not in fits.cells)
         matrices = find_matrices(row, rest).matrices
@@ -125,35 +171,6 @@ def list_readings(check: RowCheck) -> list[Reading]:
     return list(distinct.values())
 
 
-def describe_rounding(fits: Fits) -> str:
-    """Say how the figures were shortened if one of the matrices is right; empty if none fits."""
-    if not len(fits.matrices):
-        return ""
-    if (fits.rounded & fits.cut).any():
-        return "rounded or cut off alike"
-    either = [word for word, of in (("rounded", fits.rounded), ("cut off", fits.cut)) if of.any()]
-    return " or ".join(either) or "some rounded, some cut off"
-
-
-def list_inconsistencies(check: RowCheck) -> list[str]:
-    """Say in sentences what is wrong with a row; return no sentence if it is consistent."""
-    row = check.row
-    found = []
-    if not len(check.fits.matrices):
-        figures = ", ".join(f"{name} {cell.text}" for name, cell in row.cells.items())
-        text = f"{row.name}: no confusion matrix of {_describe_size(row)} gives {figures}."
-        if len(row.cells) > 1:
-            conflicts = "; ".join(" with ".join(conflict) for conflict in check.conflicts)
-            text += f" In conflict: {conflicts}."
-        found.append(text + "".join(f" {_describe_agreeing(row, fits)}" for fits in check.agreeing))
-    found += [
-        f"{row.name}: {wrong.cell} is printed as {wrong.printed}, but {row.source} gives "
-        f"{wrong.value:.4f}."
-        for wrong in check.contradictions
-    ]
-    return found
-
-
 def find_mixed_rounding(rows: Sequence[RowCheck]) -> str | None:
     """Say which rows must have been rounded and which cut off; None if all are alike."""
     by_kind: dict[str, list[str]] = {"rounded": [], "cut off": []}
@@ -162,25 +179,3 @@ def find_mixed_rounding(rows: Sequence[RowCheck]) -> str | None:
     if not all(by_kind.values()):
         return None
     return "; ".join(f"{kind}: {', '.join(names)}" for kind, names in by_kind.items())
-
-
-def _describe_size(row: PrintedRow) -> str:
-    if len(row.divisions) > 1:
-        return f"{row.n_test} test images, in any division into classes,"
-    positive, negative = row.divisions[0]
-    return f"{positive} positive and {negative} negative test images"
-
-
-def _describe_agreeing(row: PrintedRow, fits: Fits) -> str:
-    names, count = ", ".join(fits.cells), len(fits.matrices)
-    first = fits.list_first(1)[0]
-    verb = "fits" if len(fits.cells) == 1 else "fit"
-    if count > 1:
-        return f"{names} {verb} {count} matrices, the first {tuple(first)}."
-    values = recompute(first)
-    others = [
-        f"{name} is {values[name]:.4f}, not {cell.text}"
-        for name, cell in row.cells.items()
-        if name not in fits.cells
-    ]
-    return f"{names} {verb} {tuple(first)} only, whose {'; '.join(others)}."

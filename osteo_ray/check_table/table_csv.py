@@ -3,24 +3,15 @@
 import csv
 import io
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from osteo_ray.base.errors import InputError, suggest
-from osteo_ray.check_table.matrices import (
-    METRICS,
-    MOST_MATRICES,
-    Confusion,
-    PrintedRow,
-    count_possible,
-    read_cell,
-)
-
-SIZES = ("n_positive", "n_negative", "n_test")
-IGNORED = ("auc",)  # does not follow from a confusion matrix
-COLUMNS = ("model", "data_set", *METRICS, *IGNORED, *SIZES, *Confusion._fields, "source")
-_OTHER_NAMES = {"dataset": "data_set", "f1_score": "f1", "sensitivity": "recall"}
+from osteo_ray.base.errors import InputError
+from osteo_ray.check_table.cells import Cell, exceeds_one, is_empty, read_cell, read_count
+from osteo_ray.check_table.headers import CLASS_COUNT, SIZES, Header, read_header
+from osteo_ray.check_table.matrices import MOST_MATRICES, Confusion, PrintedRow, count_possible
+from osteo_ray.check_table.scores import METRICS, SIGNED
 
 
 @dataclass(frozen=True)
@@ -39,23 +30,24 @@ class _Line:
     cells: Mapping[str, str]
 
     def refuse(self, column: str, problem: str) -> InputError:
+        column = column.removeprefix(CLASS_COUNT)
         return InputError(f"Line {self.number}, column {column}: {problem}")
 
     def count(self, column: str) -> int | None:
         text = self.cells.get(column)
         if text is None:
             return None
-        if not re.fullmatch(r"[0-9]{1,9}", text):
-            raise self.refuse(column, f"Expected a whole number of images, but got `{text}`.")
-        return int(text)
+        try:
+            return read_count(text)
+        except ValueError as error:
+            raise self.refuse(column, str(error)) from None
 
 
 def read_printed_table(path: Path) -> PrintedTable:
     """Read a table: a header, then a line per row; columns separated by commas, semicolons or tabs.
 
-    Columns: model, data_set; at least one of `METRICS`; n_positive and n_negative, or n_test alone
-    (then every division into classes is possible), or tp, fp, fn and tn, the matrix printed
-    with the figures; source, which says where that matrix is printed. A cell may be empty.
+    docs/check-table.md lists the columns. Headings may be spelled as tables print them. A cell may
+    be empty, or have a mark such as `-` or `n/a`.
 
     Raises:
         InputError: The file is not such a table; the message names the line and column.
@@ -66,102 +58,159 @@ def read_printed_table(path: Path) -> PrintedTable:
         raise InputError(f"Expected a readable CSV file, but {path}: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise InputError(f"Expected CSV in UTF-8, but {path} is in another encoding.") from None
-    lines, columns = _split(text, path)
+    lines, header = _split(text, path)
+    percent = {
+        name: _is_percent(lines, name, has_sign)
+        for name, has_sign in zip(header.names, header.is_percent, strict=True)
+        if name in METRICS
+    }
     rows: list[PrintedRow] = []
     seen: dict[tuple[str, str], int] = {}
     for line in lines:
-        row = _read_row(line)
+        row = _read_row(line, header.names, percent)
         key = (row.model, row.data_set)
         if key in seen:
             raise line.refuse(
-                "data_set",
+                "data_set" if row.data_set else "model",
                 f"Expected each row once, but {row.name} is also in line {seen[key]}.",
             )
         seen[key] = line.number
         rows.append(row)
-    return PrintedTable(rows, tuple(name for name in columns if name in IGNORED))
+    return PrintedTable(rows, header.aside)
 
 
-def _split(text: str, path: Path) -> tuple[list[_Line], list[str]]:
-    header = text.partition("\n")[0]
-    separator = max(",;\t", key=header.count)
+def _split(text: str, path: Path) -> tuple[list[_Line], Header]:
+    first = next((line for line in text.splitlines() if line.strip(" ,;\t")), "")
+    separator = max(",;\t", key=first.count)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     lines: list[_Line] = []
-    columns: list[str] = []
+    header: Header | None = None
     try:
         for fields in reader:
             if not any(field.strip() for field in fields):
                 continue
-            if not columns:
-                columns = _check_header(fields, reader.line_num)
+            if header is None:
+                header = read_header(fields, reader.line_num)
                 continue
-            if len(fields) != len(columns):
+            if len(fields) != len(header.names):
                 raise InputError(
-                    f"Line {reader.line_num}: Expected {len(columns)} columns as in the header, "
-                    f"but got {len(fields)}. Figures with a decimal comma need quotes, or "
+                    f"Line {reader.line_num}: Expected {len(header.names)} columns as in the "
+                    f"header, but got {len(fields)}. Figures with a decimal comma need quotes, or "
                     "semicolons between columns."
                 )
             cells = {
-                name: field.strip() for name, field in zip(columns, fields, strict=True) if field
+                name: field.strip()
+                for name, field in zip(header.names, fields, strict=True)
+                if name and not is_empty(field)
             }
-            lines.append(
-                _Line(reader.line_num, {name: cell for name, cell in cells.items() if cell})
-            )
+            lines.append(_Line(reader.line_num, cells))
     except csv.Error as error:
         raise InputError(f"Line {reader.line_num}: Expected CSV, but found: {error}.") from None
-    if not lines:
+    if header is None or not lines:
         raise InputError(f"Expected a header and at least one row, but {path} has no row.")
-    return lines, columns
+    return lines, header
 
 
-def _check_header(fields: list[str], number: int) -> list[str]:
-    names = [re.sub(r"[\s-]+", "_", field.strip().lower()) for field in fields]
-    names = [_OTHER_NAMES.get(name, name) for name in names]
-    for name in names:
-        if name not in COLUMNS:
-            raise InputError(
-                f"Line {number}: Expected columns among {', '.join(COLUMNS)}, but got `{name}`."
-                + suggest(name, COLUMNS)
+def _is_percent(lines: Sequence[_Line], name: str, has_sign: bool) -> bool:
+    """Say whether the figures of a column are percentages although they lack the sign.
+
+    They are if one of them is above 1. Where some are and others are not, only a sign in the
+    heading says what the others are.
+    """
+    plain = [
+        (line, line.cells[name])
+        for line in lines
+        if name in line.cells and "%" not in line.cells[name]
+    ]
+    large = [text for _, text in plain if exceeds_one(text)]
+    if not large:
+        return False
+    for line, text in plain:
+        if not has_sign and not exceeds_one(text) and re.search(r"[1-9]", text):
+            raise line.refuse(
+                name,
+                f"Expected shares, or percentages, but the column has both `{text}` and "
+                f"`{large[0]}`. Write % after percentages.",
             )
-        if names.count(name) > 1:
-            raise InputError(f"Line {number}: Expected the column {name} once, but got it twice.")
-    for name in ("model", "data_set"):
-        if name not in names:
-            raise InputError(f"Line {number}: Expected a column {name}, but got none.")
-    if not set(names) & set(METRICS):
-        raise InputError(
-            f"Line {number}: Expected at least one of the columns {', '.join(METRICS)}, but got "
-            f"only {', '.join(names)}."
-        )
-    return names
+    return True
 
 
-def _read_row(line: _Line) -> PrintedRow:
+def _read_row(line: _Line, names: Sequence[str], percent: Mapping[str, bool]) -> PrintedRow:
     for column in ("model", "data_set"):
-        if column not in line.cells:
+        if column in names and column not in line.cells:
             raise line.refuse(column, "Expected a name, but it is empty.")
-    cells = {}
+    cells: dict[str, Cell] = {}
     for name in METRICS:
         if name in line.cells:
             try:
-                cells[name] = read_cell(line.cells[name])
+                cells[name] = read_cell(
+                    line.cells[name], percent=percent[name], signed=name in SIGNED
+                )
             except ValueError as error:
                 raise line.refuse(name, str(error)) from None
     if not cells:
-        raise line.refuse(METRICS[0], "Expected at least one figure in this row, but got none.")
+        column = next(name for name in METRICS if name in names)
+        raise line.refuse(column, "Expected at least one figure in this row, but got none.")
     confusion = _read_confusion(line)
-    divisions = _read_sizes(line, confusion)
-    source = line.cells.get("source", "the matrix given")
-    model, data_set = line.cells["model"], line.cells["data_set"]
-    row = PrintedRow(model, data_set, cells, divisions, confusion, source)
+    classes = _read_class_counts(line)
+    row = PrintedRow(
+        line.cells.get("model", "" if "data_set" in line.cells else f"line {line.number}"),
+        line.cells.get("data_set", ""),
+        cells,
+        _read_sizes(line, confusion) if len(classes) < 3 else (),
+        confusion,
+        line.cells.get("source", "the matrix given"),
+        _read_folds(line),
+        classes if len(classes) > 2 else (),
+    )
     if count_possible(row) > MOST_MATRICES:
-        hint = " Give n_positive and n_negative." if len(divisions) > 1 else ""
+        hint = " Give n_positive and n_negative." if len(row.divisions) > 1 else ""
         raise line.refuse(
             "n_test",
             f"Expected a test set that allows at most {MOST_MATRICES} confusion matrices, but "
             f"{row.n_test} images allow {count_possible(row)}.{hint}",
         )
     return row
+
+
+def _read_folds(line: _Line) -> int | None:
+    folds = line.count("folds")
+    if folds == 0:
+        raise line.refuse("folds", "Expected at least 1 run or fold, but got 0.")
+    return folds
+
+
+def _read_class_counts(line: _Line) -> tuple[int, ...]:
+    """Return the test images of each class, if there are more than two; else nothing."""
+    counts = [line.count(name) for name in line.cells if name.startswith(CLASS_COUNT)]
+    if "class_counts" in line.cells:
+        text = line.cells["class_counts"]
+        parts = re.split(r"\s*[/;:+|]\s*|\s+", text)
+        try:
+            counts = [read_count(part) for part in parts]
+        except ValueError:
+            raise line.refuse(
+                "class_counts",
+                f"Expected the test images of each class, such as 50/30/20, but got `{text}`.",
+            ) from None
+    found = tuple(count for count in counts if count is not None)
+    if not found:
+        return ()
+    if len(found) < 3 or 0 in found:
+        raise line.refuse(
+            "class_counts",
+            f"Expected at least three classes of at least one test image, but got {list(found)}. "
+            "For two classes, give n_positive and n_negative.",
+        )
+    stated = line.count("n_test")
+    if stated is not None and stated != sum(found):
+        raise line.refuse(
+            "n_test", f"Expected the sum of the classes, which is {sum(found)}, but got {stated}."
+        )
+    for name in ("n_positive", "n_negative", *Confusion._fields):
+        if name in line.cells:
+            raise line.refuse(name, f"Expected two classes, but this row has {len(found)}.")
+    return found
 
 
 def _read_confusion(line: _Line) -> Confusion | None:

@@ -1,5 +1,6 @@
 """`osteo-ray check-table`."""
 
+import dataclasses
 from pathlib import Path
 from typing import Annotated
 
@@ -10,14 +11,16 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.commands.parsing import DONE, FINDINGS
 
 _CHECK_TABLE_HELP = """\
-List, row by row, the confusion matrices that a printed table of results allows.
+Find figures in a printed table of results that no test can have given.
 
-osteo-ray check-table FILE.csv takes the columns model, data_set, one or more of accuracy,
-precision, recall, specificity, f1 (as printed: the number of decimals is the precision that a
-figure claims), n_positive and n_negative (or n_test alone), and, if a matrix is printed too, tp,
-fp, fn, tn. It lists the matrices that fit, names cells that contradict each other or the matrix,
-and bounds the p of McNemar's exact test between the rows of a model. Exit code 0: all rows are
-consistent; 3: findings.
+osteo-ray check-table FILE.csv takes a table as it is printed: a heading per column (Accuracy (%),
+Sens., F1-score, Kappa ... in any spelling), a row per model, and the test images per class
+(n_positive and n_negative, or n_test alone, or n_CLASS for each of several classes). The number of
+decimals is the precision that a figure claims. For each row it lists the confusion matrices that
+fit. If none does, it tries whether the row reports weighted or macro averages, the scores of the
+other class, or means over runs or folds, and calls the row wrong only if none of these fits. It
+also says what a difference between two rows is worth: the range of McNemar's exact p, and the
+probability that the better row is not better. Exit code 0: all rows are consistent; 3: findings.
 """
 
 
@@ -27,19 +30,30 @@ def check_table_command(arguments: list[str]) -> int:
     def check_table(
         file: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.csv")] = None,
         paper: bool = False,
-    ) -> Path | None:
+        one_test: bool = False,
+        agreement: tuple[float, float] = (0.8, 0.95),
+    ) -> tuple[Path | None, bool, tuple[float, float]]:
         """Check a printed table.
 
         Args:
             file: A CSV file; docs/check-table.md has an example.
             paper: Check the table of the paper that osteo_ray repeats.
+            one_test: Every row is one test of one model. Means over runs or folds are not tried.
+            agreement: The smallest and the largest share of test images on which two models are
+                usually both right or both wrong.
         """
         if (file is None) != paper:
             got = "both" if paper else "neither"
             raise InputError(f"Expected either a CSV file or --paper, but got {got}.")
-        return None if file is None else Path(file).expanduser()
+        if not 0 <= agreement[0] <= agreement[1] <= 1:
+            low, high = agreement
+            raise InputError(
+                "Expected two shares from 0 to 1 for --agreement, the smaller one first, but got "
+                f"{low:g} {high:g}."
+            )
+        return None if file is None else Path(file).expanduser(), one_test, agreement
 
-    path = tyro.cli(
+    path, one_test, agreement = tyro.cli(
         check_table, prog="osteo-ray check-table", description=_CHECK_TABLE_HELP, args=arguments
     )
     # Imported here: SciPy takes a second to import, and `--help` does without it.
@@ -49,6 +63,10 @@ def check_table_command(arguments: list[str]) -> int:
     from osteo_ray.commands.check_table_tables import show_table_check
 
     table = PrintedTable(list_printed_rows(), ()) if path is None else read_printed_table(path)
-    found = table_check.check_table(table.rows)
-    show_table_check(Console(), found, ignored=table.ignored)
+    rows = [
+        dataclasses.replace(row, n_averaged=1) if one_test and row.n_averaged is None else row
+        for row in table.rows
+    ]
+    found = table_check.check_table(rows, agreement)
+    show_table_check(Console(), found, ignored=table.ignored, agreement=agreement)
     return DONE if found.is_consistent else FINDINGS

@@ -3,7 +3,7 @@
 from rich.console import Console
 
 from osteo_ray.commands.terminal import WARNING, print_table, say
-from osteo_ray.explain.jobs import ExplanationSummary
+from osteo_ray.pipeline.explain.summary import ExplanationSummary
 
 
 def show_explanations(console: Console, found: ExplanationSummary) -> None:

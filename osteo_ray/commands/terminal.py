@@ -80,7 +80,10 @@ def _make_table(
     table = Table(box=box.SIMPLE, show_header=any(headings))
     for number, heading in enumerate(headings):
         if number in prose:
-            table.add_column(Text(heading))
+            # Without this, rich may break a word of one column while another has room to spare.
+            texts = [row[number] for row in [*cells, headings] if number < len(row)]
+            longest = max((cell_len(word) for text in texts for word in text.split()), default=0)
+            table.add_column(Text(heading), min_width=longest)
         else:
             table.add_column(
                 Text(heading),

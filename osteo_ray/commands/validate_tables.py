@@ -8,6 +8,7 @@ from osteo_ray.base.formatting import format_percent, format_score
 from osteo_ray.commands.terminal import print_table, say
 from osteo_ray.pipeline.validate.rates import Rate
 from osteo_ray.pipeline.validate.simulation_study import SettingFinding
+from osteo_ray.pipeline.validate.verdict_study import SituationFinding
 from osteo_ray.pipeline.validate.world_study import WorldFinding, join_false_gains
 
 
@@ -45,6 +46,36 @@ def list_missed(findings: Sequence[SettingFinding]) -> list[str]:
     ]
 
 
+def show_verdicts(console: Console, findings: Sequence[SituationFinding]) -> None:
+    """Show the verdicts in each situation."""
+    print_table(
+        console,
+        ("situation", "right verdict", "right", "verdicts"),
+        [
+            (
+                finding.situation.name,
+                " or ".join(finding.situation.right),
+                f"{finding.right.n_hits} of {finding.right.n}",
+                ", ".join(f"{name} {count}" for name, count in finding.verdicts.items()),
+            )
+            for finding in findings
+        ],
+        prose=(0, 1, 3),
+    )
+    n_right = sum(finding.right.n_hits for finding in findings)
+    n = sum(finding.right.n for finding in findings)
+    say(console, f"{n_right} of {n} verdicts are right.")
+
+
+def list_missed_verdicts(findings: Sequence[SituationFinding]) -> list[str]:
+    """Name the situations in which fewer verdicts are right than promised."""
+    return [
+        f"{finding.situation.name}: {format_percent(finding.right.value, 1)} right"
+        for finding in findings
+        if finding.right.is_missed
+    ]
+
+
 def show_worlds(console: Console, findings: Sequence[WorldFinding]) -> None:
     """Show the verdicts in each planted world."""
 
@@ -52,7 +83,7 @@ def show_worlds(console: Console, findings: Sequence[WorldFinding]) -> None:
         right, wanted = finding.right, finding.world.verdicts
         return (
             finding.world.name,
-            wanted[0] if len(wanted) == 1 else "any but a real gain",
+            " or ".join(wanted),
             format_percent(right.value, 1),
             _describe_interval(right),
             right.n,

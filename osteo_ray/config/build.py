@@ -34,9 +34,20 @@ DEMO: dict[str, Any] = {
 }
 """What differs from the defaults if the data are phantoms: small enough for two CPU cores."""
 
+_WRITTEN_IN_FULL = frozenset(
+    {
+        *("conflicts", "max_reject_share", "positive_class", "second_start", "background"),
+        *("crossfit_folds", "mlflow", "lime", "statistics", "resources"),
+    }
+)
+"""Settings by which the file of a run is told from one that a user wrote, which has a few."""
+
 
 def read_yaml(path: "Path | Place") -> dict[str, Any]:
     """Read a YAML file of settings.
+
+    A run keeps all its settings in such a file. One that was written before there was the setting
+    `unexplained` is read as saying `whole`, because that is what its run did.
 
     Raises:
         InputError: The file is missing, is not YAML, or does not hold a mapping.
@@ -55,6 +66,8 @@ def read_yaml(path: "Path | Place") -> dict[str, Any]:
         raise InputError(
             f"Expected `key: value` lines in {path}, but found a {type(settings).__name__}."
         )
+    if settings.keys() >= _WRITTEN_IN_FULL:
+        settings.setdefault("unexplained", "whole")
     return settings
 
 

@@ -11,7 +11,7 @@ from osteo_ray.base.errors import suggest
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.paths import PHANTOM, locate_file
 from osteo_ray.config.setup import SetupConfig, without_repeats
-from osteo_ray.data.settings import Background, ConflictPolicy
+from osteo_ray.data.settings import Background, ConflictPolicy, UnexplainedRule
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.statistics.settings import StatisticsSettings
 
@@ -70,6 +70,12 @@ class CompareConfig(SetupConfig):
     )
     background: Background = Field(
         "black", description="What fills the part of an image that a mask removes."
+    )
+    unexplained: UnexplainedRule | None = Field(
+        None,
+        description="How masked arms show an image that could not be explained: borrowed, with the "
+        "mask of another image, drawn at random; or whole, which may give its class away. By "
+        "default borrowed; a run that exists keeps its rule.",
     )
     crossfit_folds: int = Field(
         3,
@@ -171,6 +177,11 @@ class CompareConfig(SetupConfig):
         """Return what is done with copies that carry different labels."""
         return self.conflicts or ("keep" if self.split == "random" else "drop")
 
+    @property
+    def unexplained_rule(self) -> UnexplainedRule:
+        """Return how masked arms show an image that could not be explained."""
+        return self.unexplained or "borrowed"
+
     def seeds_of(self, number: int) -> Seeds:
         """Return the seeds of one repeat, which varies all sources of randomness at once."""
         return Seeds(*(number,) * len(Seeds._fields))
@@ -179,6 +190,9 @@ class CompareConfig(SetupConfig):
         """Return the settings that a run cannot change, as they define its trainings."""
         settings = self.model_dump(mode="json", exclude={"out", "resources", "mlflow", *PLANNED})
         settings["workers"] = self.resources.workers  # the global batch size depends on it
+        settings["unexplained"] = self.unexplained_rule
+        if self.unexplained_rule == "whole":  # as it was before there was a choice
+            del settings["unexplained"]
         if self.data != PHANTOM:
             del settings["phantom"]
         return settings

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.data.settings import Background
+from osteo_ray.data.settings import Background, UnexplainedRule
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.settings import TrainingSettings
 
@@ -23,6 +23,7 @@ class TrialSettings:
         protocol: `paper` takes masks from a model that was trained on another split.
         second_start: From which weights the arms other than `original` start.
         background: What replaces the pixels that a mask removes.
+        unexplained: How masked arms show an image that could not be explained.
         crossfit_folds: Parts of the training images that cross-fitting explains in turn.
         lime: How LIME explains.
     """
@@ -35,6 +36,7 @@ class TrialSettings:
     protocol: Literal["clean", "paper"]
     second_start: Literal["backbone", "first"]
     background: Background
+    unexplained: UnexplainedRule
     crossfit_folds: int
     lime: LimeSettings
 
@@ -50,6 +52,7 @@ class TrialSettings:
             protocol=config.protocol,
             second_start=config.second_start,
             background=config.background,
+            unexplained=config.unexplained_rule,
             crossfit_folds=config.crossfit_folds,
             lime=config.lime,
         )

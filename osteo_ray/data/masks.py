@@ -3,6 +3,8 @@
 A *keep-mask* is True (1) where the image is kept and False (0) where it is blacked out.
 """
 
+import hashlib
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -161,13 +163,83 @@ def change_masks(
     elif change in ("mean", "centre"):
         share = keep_masks[split == "train"].mean(0)
         area_px = round(float(share.sum()))
-        if change == "centre":
-            rows_px, columns_px = (np.abs(np.arange(n) - (n - 1) / 2) for n in share.shape)
-            share = -np.maximum(rows_px[:, None], columns_px)
-        changed[used] = keep_most(share, area_px)
+        square = change == "centre"
+        changed[used] = keep_centre(share.shape, area_px) if square else keep_most(share, area_px)
     else:
         raise ValueError(f"Expected a known change of masks, but got `{change}`.")
     return changed
+
+
+def borrow_masks(
+    keep_masks: np.ndarray,
+    failed: np.ndarray,
+    split: np.ndarray,
+    image_ids: Sequence[str],
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Give each image without a usable mask the mask of another image.
+
+    Whether an image can be explained may depend on its class. If such an image were shown whole, or
+    all black, a classifier could read the class from that alone. Here its mask is one of the usual
+    masks, and neither its shape nor its area says anything about the image.
+
+    A mask is usable if the image was explained and the mask keeps some pixels, but not all. An
+    image without a usable mask gets that of another image, from the same part of the split. The
+    draw depends on the seed and on the id of the image, and never on the class. If no image of the
+    part has a usable mask, these images all get the same square in the middle, of the mean area of
+    all usable masks. If there are no usable masks at all, they are all kept whole.
+
+    Args:
+        keep_masks: bool, (n, height, width), True = kept.
+        failed: bool, (n,); images that could not be explained, whose masks are ignored.
+        split: str, (n,); the part of the split that each image is in, or empty for images that are
+            set aside, whose masks do not change.
+        image_ids: The ids of the images.
+        seed: Decides, with the id of an image, whose mask it gets.
+
+    Returns:
+        The masks, bool, (n, height, width), True = kept; and for each image the row of the image
+        whose mask it now has, int, (n,): its own row if nothing was changed, and -1 for a square
+        in the middle or an image that is kept whole for want of any mask.
+    """
+    areas_px = keep_masks.sum((1, 2))
+    used = split != ""
+    usable = used & ~failed & (areas_px > 0) & (areas_px < keep_masks[0].size)
+    masks, donors = keep_masks.copy(), np.arange(len(split))
+    for part in np.unique(split[used]):
+        rows = np.flatnonzero(split == part)
+        wanting = rows[~usable[rows]]
+        if usable[rows].any():
+            for row in wanting:
+                # All are put in order, so that two kinds of mask agree on the image they take.
+                drawn = _seed_by_id(image_ids[row], seed).permutation(rows)
+                donors[row] = drawn[usable[drawn]][0]
+            masks[wanting] = keep_masks[donors[wanting]]
+        else:
+            donors[wanting] = -1
+            whole = keep_masks[0].size
+            area_px = round(float(areas_px[usable].mean())) if usable.any() else whole
+            masks[wanting] = keep_centre(keep_masks.shape[1:], area_px)
+    return masks, donors
+
+
+def _seed_by_id(image_id: str, seed: int) -> np.random.Generator:
+    digest = hashlib.sha256(image_id.encode()).digest()
+    return np.random.default_rng([seed, int.from_bytes(digest[:8])])
+
+
+def keep_centre(shape: tuple[int, ...], area_px: int) -> np.ndarray:
+    """Keep a square in the middle, of exactly a wanted area.
+
+    Args:
+        shape: Height and width, in pixels.
+        area_px: Number of pixels to keep, in 0 .. height·width.
+
+    Returns:
+        Keep-mask, bool, (height, width); True = kept.
+    """
+    rows_px, columns_px = (np.abs(np.arange(n) - (n - 1) / 2) for n in shape)
+    return keep_most(-np.maximum(rows_px[:, None], columns_px), area_px)
 
 
 def cover_area(segments: np.ndarray, area_px: int, rng: np.random.Generator) -> np.ndarray:

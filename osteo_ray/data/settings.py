@@ -8,6 +8,7 @@ from osteo_ray.base.settings import Settings
 
 ConflictPolicy = Literal["drop", "majority", "keep"]
 Background = Literal["black", "mean", "blur"]
+UnexplainedRule = Literal["borrowed", "whole"]
 View = Literal["image", "masked", "silhouette"]
 CopyKind = Literal["exact", "reencoded", "resized", "brightness", "cropped", "mirrored", "rotated"]
 COPY_KINDS: tuple[CopyKind, ...] = get_args(CopyKind)

@@ -1,14 +1,44 @@
 """The keep-masks of a trial, read from the masks of its teachers. Free of Ray and of PyTorch."""
 
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow.compute as pc
 
 from osteo_ray.arms.registry import ARMS
-from osteo_ray.base.tables import MASKS, read_parts
-from osteo_ray.data.masks import change_masks, unpack_mask
-from osteo_ray.experiment.trials import Experiment, Trial
+from osteo_ray.base.remote import RemotePath
+from osteo_ray.base.storage import Place
+from osteo_ray.base.tables import MASKS, read_json, read_parts
+from osteo_ray.data.masks import borrow_masks, change_masks, unpack_mask
+from osteo_ray.experiment.trials import Experiment, Trial, list_arms
+
+UNEXPLAINED = "unexplained.json"
+"""The file of a trial that lists its images without an explanation; missing if there are none."""
+NO_PIXEL = "Its mask keeps nothing, since no part of the image speaks for the class."
+ALL_PIXELS = "Its mask keeps the whole image."
+
+
+@dataclass(frozen=True)
+class Unexplained:
+    """An image without an explanation of its own, and what a masked arm showed of it.
+
+    Attributes:
+        image_id: The id of the image.
+        split: The part of the split that it is in.
+        label: Its class.
+        reason: Why there is no explanation, as a sentence.
+        mask_of: The id of the image whose mask it was shown with. None if it was shown whole, or
+            with a square in the middle, because no image of that part has a mask.
+    """
+
+    image_id: str
+    split: str
+    label: str
+    reason: str
+    mask_of: str | None
 
 
 @dataclass(frozen=True)
@@ -17,13 +47,19 @@ class KeepMasks:
 
     Attributes:
         masks: bool, (n, height, width), True = kept, in the order of `Experiment.image_ids`. An
-            image that could not be explained, or that is set aside, is kept whole (before the
-            mask is changed, if the arm is a control).
-        errors: For each image that could not be explained, by its id, the reason.
+            image that is set aside is kept whole.
+        unexplained: The images that have no explanation of their own. Their masks come from
+            `borrow_masks`, or, if the setting `unexplained` is `whole`, keep the whole image
+            (before the mask is changed, if the arm is a control).
     """
 
     masks: np.ndarray
-    errors: dict[str, str]
+    unexplained: tuple[Unexplained, ...]
+
+    @property
+    def errors(self) -> dict[str, str]:
+        """Return, by image, why it has no explanation of its own."""
+        return {one.image_id: one.reason for one in self.unexplained}
 
 
 def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
@@ -36,6 +72,23 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
     source = ARMS[trial.arm].masks if trial.arm in ARMS else None
     if source is None:
         return None
+    masks, errors = _read_masks(experiment, trial, source.kind)
+    seed, split = experiment.seeds[trial.seed].split, experiment.splits[trial.seed]
+    donors: np.ndarray | None = None
+    if experiment.settings.unexplained == "borrowed":
+        image_ids = experiment.image_ids.tolist()
+        failed = np.isin(experiment.image_ids, list(errors))
+        errors = _describe_useless(masks, image_ids, split) | errors
+        masks, donors = borrow_masks(masks, failed, split, image_ids, seed)
+    unexplained = _list_unexplained(experiment, split, errors, donors)
+    changed = change_masks(masks, source.change, split, np.random.default_rng(seed))
+    return KeepMasks(changed, unexplained)
+
+
+def _read_masks(
+    experiment: Experiment, trial: Trial, kind: str
+) -> tuple[np.ndarray, dict[str, str]]:
+    """Read what the explainers left: masks, whole where there is none; and errors by image."""
     rows = {image_id: row for row, image_id in enumerate(experiment.image_ids.tolist())}
     size_px = experiment.settings.image_size
     masks = np.ones((len(rows), size_px, size_px), bool)
@@ -45,7 +98,7 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
         wanted = images.copy()
         columns = ["image_id", "kind", "keep_mask", "error"]
         table = read_parts(experiment.masks_of(job), MASKS, columns)
-        table = table.filter(pc.equal(table["kind"], source.kind))
+        table = table.filter(pc.equal(table["kind"], kind))
         for record in table.select(["image_id", "keep_mask", "error"]).to_pylist():
             row = rows[record["image_id"]]
             if not wanted[row]:
@@ -58,7 +111,61 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
         n_missing += int(wanted.sum())
     if n_missing:
         raise RuntimeError(f"Expected a mask for every image, but {n_missing} have none.")
-    seed = experiment.seeds[trial.seed].split
-    split = experiment.splits[trial.seed]
-    changed = change_masks(masks, source.change, split, np.random.default_rng(seed))
-    return KeepMasks(changed, errors)
+    return masks, errors
+
+
+def _describe_useless(masks: np.ndarray, image_ids: list[str], split: np.ndarray) -> dict[str, str]:
+    """Return, by image, why a mask says nothing although the image was explained."""
+    used = split != ""
+    nothing, all_of_it = used & ~masks.any((1, 2)), used & masks.all((1, 2))
+    found = {image_ids[row]: NO_PIXEL for row in np.flatnonzero(nothing)}
+    return found | {image_ids[row]: ALL_PIXELS for row in np.flatnonzero(all_of_it)}
+
+
+def _list_unexplained(
+    experiment: Experiment,
+    split: np.ndarray,
+    errors: Mapping[str, str],
+    donors: np.ndarray | None,
+) -> tuple[Unexplained, ...]:
+    found = []
+    for row, image_id in enumerate(experiment.image_ids.tolist()):
+        if image_id in errors:
+            donor = -1 if donors is None else donors[row]
+            mask_of = None if donor < 0 else str(experiment.image_ids[donor])
+            label = str(experiment.labels[row])
+            found.append(Unexplained(image_id, str(split[row]), label, errors[image_id], mask_of))
+    return tuple(found)
+
+
+def describe_unexplained(experiment: Experiment, keep_masks: KeepMasks) -> dict[str, Any]:
+    """Return what the file `UNEXPLAINED` of a trial holds."""
+    images = [asdict(one) for one in keep_masks.unexplained]
+    return {"rule": experiment.settings.unexplained, "images": images}
+
+
+def count_unexplained(experiment: Experiment) -> dict[str, Any]:
+    """Count the images without an explanation that the finished trainings of arms showed.
+
+    Returns:
+        `rule`, which says how they were shown, and `counts`: for each `model`, `arm`, `split` and
+        `label`, the number `n` of such images, added up over seeds. Trainings of versions that did
+        not keep a record count as having none.
+    """
+    counts: Counter[tuple[str, str, str, str]] = Counter()
+    records = _list_records(experiment.run.trials)
+    for trial in sorted(experiment.list_done(list_arms(experiment)), key=str):
+        path = experiment.path_of(trial) / UNEXPLAINED
+        if path in records:
+            for image in read_json(path)["images"]:
+                counts[trial.model, trial.arm, image["split"], image["label"]] += 1
+    names = ("model", "arm", "split", "label")
+    rows = [{**dict(zip(names, key, strict=True)), "n": n} for key, n in sorted(counts.items())]
+    return {"rule": experiment.settings.unexplained, "counts": rows}
+
+
+def _list_records(trials: Place) -> set[Place]:
+    """Find the files `UNEXPLAINED` below a directory; in object storage by a single listing."""
+    if isinstance(trials, RemotePath):
+        return {path for path, _ in trials.list_files() if path.name == UNEXPLAINED}
+    return set(trials.rglob(UNEXPLAINED))

@@ -244,6 +244,7 @@ class Experiment:
         if jobs:
             settings["masks"] = [self.key_of_job(job) for job in jobs]
             settings["background"] = shared.background
+            settings |= {"unexplained": shared.unexplained} if shared.unexplained != "whole" else {}
         return hash_settings(settings)
 
     def key_of_job(self, job: MaskJob) -> str:

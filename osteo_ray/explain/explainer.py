@@ -20,6 +20,10 @@ if TYPE_CHECKING:
     from osteo_ray.models.forward import Predict
 
 
+UNRECTIFIED = "no place speaks for the class: ranked by the map before it is cut off at 0"
+"""The `note` of a mask that was made from such a map."""
+
+
 @dataclass(frozen=True)
 class LoadedClassifier:
     """A trained classifier, ready to be explained.
@@ -236,12 +240,43 @@ class HeatmapExplainer(Explainer):
         heatmap = self._draw_heatmap(
             classifier, request.picture.image, explained_class, request.rng
         )
-        if heatmap.max() <= heatmap.min():
+        figures = {}
+        if not _has_peak(heatmap):
+            heatmap = self._draw_unrectified(
+                classifier, request.picture.image, explained_class, heatmap
+            )
+            figures["note"] = UNRECTIFIED
+        if not _has_peak(heatmap):
             raise ValueError(
                 "Expected a heat map with a peak, but no place speaks more than another for the "
                 "explained class."
             )
-        return Explanation(keep_most(heatmap, request.area_px), heatmap, explained_class)
+        keep_mask = keep_most(heatmap, request.area_px)
+        return Explanation(keep_mask, heatmap, explained_class, figures)
+
+    def _draw_unrectified(
+        self,
+        classifier: LoadedClassifier,
+        image: np.ndarray,
+        explained_class: int,
+        heatmap: np.ndarray,
+    ) -> np.ndarray:
+        """Draw a heat map for an image whose first one has no peak; by default, give up.
+
+        A method that cuts its map off at 0 leaves nothing where no place speaks for the class. The
+        map before that cut still ranks the places. Failing instead would fail more often for one
+        class than for another.
+
+        Args:
+            classifier: The classifier to explain.
+            image: uint8, (height, width).
+            explained_class: The number of the class.
+            heatmap: What `_draw_heatmap` returned.
+
+        Returns:
+            As `_draw_heatmap`; the given heat map if there is no other.
+        """
+        return heatmap
 
     @abstractmethod
     def _draw_heatmap(
@@ -265,6 +300,10 @@ class HeatmapExplainer(Explainer):
         Raises:
             ValueError: There is no heat map of this image.
         """
+
+
+def _has_peak(heatmap: np.ndarray) -> bool:
+    return not heatmap.max() <= heatmap.min()  # NaN is left to `keep_most`, which refuses it
 
 
 def _check_request(request: Request) -> None:

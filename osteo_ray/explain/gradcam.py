@@ -13,7 +13,11 @@ from osteo_ray.models.classifier import Classifier
 
 
 def compute_heatmaps(
-    classifier: Classifier, images: torch.Tensor, classes: np.ndarray
+    classifier: Classifier,
+    images: torch.Tensor,
+    classes: np.ndarray,
+    *,
+    rectified: bool = True,
 ) -> np.ndarray:
     """Show where the last feature map speaks for a class.
 
@@ -24,17 +28,21 @@ def compute_heatmaps(
         classifier: In evaluation mode; its backbone must end in a feature map, as CNNs do.
         images: float32, (batch, 1, height, width), in [0, 1], on the classifier's device.
         classes: int, (batch,); the class explained for each image.
+        rectified: Whether the sum is cut off at 0. If not, places that speak against the class are
+            told apart by how little they do.
 
     Returns:
         float32, (batch, height, width), in [0, 1]; larger = speaks more for the class. All 0 if
-        nothing speaks for the class.
+        nothing speaks for the class (if not rectified: if no place speaks more than another).
 
     Raises:
         ValueError: The backbone ends in tokens, or in a feature map with channels last.
     """
     features, gradients = _differentiate_logits(classifier, images, classes)
     channel_weights = gradients.mean((2, 3), keepdim=True)
-    maps = functional.relu((channel_weights * features).sum(1, keepdim=True))
+    maps = (channel_weights * features).sum(1, keepdim=True)
+    if rectified:
+        maps = functional.relu(maps)
     maps = functional.interpolate(
         _scale_range(maps), images.shape[2:], mode="bilinear", align_corners=False
     )

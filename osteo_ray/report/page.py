@@ -3,7 +3,7 @@
 It needs no model, no GPU and no cluster, so it can be written again at any time.
 """
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import Any
@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from osteo_ray.arms.arm import ORIGINAL
-from osteo_ray.arms.registry import ARMS, list_presets
+from osteo_ray.arms.registry import ARMS, label_arm, list_presets
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.events import read_events
 from osteo_ray.base.mappings import list_differences
@@ -136,6 +136,7 @@ def _collect(run: Run) -> dict[str, Any]:
         "samples": _draw_samples(run, config.image_size, comparison, config.models, images),
         "panel_labels": figures.PANEL_LABELS,
         "masks": _summarise_masks(run),
+        "unexplained": _list_unexplained(comparison),
     }
 
 
@@ -246,6 +247,18 @@ def _summarise_masks(run: Run) -> Rows:
     none = {f"{name}_mean": None for name in _FAITHFULNESS}
     joined = [{**none, **figures.get((row["model"], row["kind"]), {}), **row} for row in rows]
     return sorted(joined, key=lambda row: (row["model"], row["kind"]))
+
+
+def _list_unexplained(comparison: Mapping[str, Any]) -> list[str]:
+    """Say per arm how many images without an explanation it showed, over all models and seeds."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in comparison.get("unexplained", {}).get("counts", []):  # older runs keep no counts
+        found[row["arm"]][row["label"]] += row["n"]
+    return [
+        f"{label_arm(arm)} {counts.total()} "
+        f"({', '.join(f'{counts[label]} {label}' for label in comparison['classes'])})"
+        for arm, counts in found.items()
+    ]
 
 
 def _draw_samples(

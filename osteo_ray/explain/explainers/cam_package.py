@@ -21,9 +21,13 @@ class PackageCam(CamExplainer):
 
     Attributes:
         package_name: The name of the class in `pytorch_grad_cam`.
+        title: The usual name of the method.
+        literature: Where it comes from: authors and year.
     """
 
     package_name: ClassVar[str]
+    title: ClassVar[str]
+    literature: ClassVar[str | None] = None
 
     def _draw_heatmap(
         self,
@@ -32,6 +36,26 @@ class PackageCam(CamExplainer):
         explained_class: int,
         rng: np.random.Generator,
     ) -> np.ndarray:
+        return self._apply(classifier, image, explained_class)[0]
+
+    def _draw_unrectified(
+        self,
+        classifier: LoadedClassifier,
+        image: np.ndarray,
+        explained_class: int,
+        heatmap: np.ndarray,
+    ) -> np.ndarray:
+        from pytorch_grad_cam.utils.image import scale_cam_image
+
+        rows, columns = image.shape
+        _, unrectified = self._apply(classifier, image, explained_class)
+        found: np.ndarray = scale_cam_image(unrectified, (columns, rows))[0]
+        return found
+
+    def _apply(
+        self, classifier: LoadedClassifier, image: np.ndarray, explained_class: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return a heat map of the size of the image, and the map before it is cut off at 0."""
         import pytorch_grad_cam
         import torch
         from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -39,6 +63,13 @@ class PackageCam(CamExplainer):
         method = getattr(pytorch_grad_cam, self.package_name)
         with _borrow(classifier.module) as module, torch.enable_grad(), np.errstate(all="ignore"):
             cam = method(model=module, target_layers=[module.feature_map])
+            draw, drawn = cam.get_cam_image, []
+
+            def keep(*inputs: Any) -> np.ndarray:
+                drawn.append(draw(*inputs))
+                return np.asarray(drawn[-1])
+
+            cam.get_cam_image = keep
             try:
                 batch = classifier.to_batch(image)
                 (heatmap,) = cam(
@@ -46,8 +77,7 @@ class PackageCam(CamExplainer):
                 )
             finally:
                 cam.activations_and_grads.release()
-        found: np.ndarray = heatmap
-        return found
+        return heatmap, np.asarray(drawn[0])
 
 
 @contextlib.contextmanager
@@ -81,6 +111,8 @@ class GradCamPlusPlus(PackageCam):
     name = "gradcam_plus_plus"
     summary = "does so by Grad-CAM++"
     package_name = "GradCAMPlusPlus"
+    title = "Grad-CAM++"
+    literature = "Chattopadhyay et al. 2018"
 
 
 class XGradCam(PackageCam):
@@ -89,6 +121,8 @@ class XGradCam(PackageCam):
     name = "xgradcam"
     summary = "by XGrad-CAM"
     package_name = "XGradCAM"
+    title = "XGrad-CAM"
+    literature = "Fu et al. 2020"
 
 
 class LayerCam(PackageCam):
@@ -97,6 +131,8 @@ class LayerCam(PackageCam):
     name = "layercam"
     summary = "by Layer-CAM"
     package_name = "LayerCAM"
+    title = "Layer-CAM"
+    literature = "Jiang et al. 2021"
 
 
 class HiResCam(PackageCam):
@@ -105,6 +141,8 @@ class HiResCam(PackageCam):
     name = "hirescam"
     summary = "by HiRes-CAM"
     package_name = "HiResCAM"
+    title = "HiRes-CAM"
+    literature = "Draelos and Carin 2020"
 
 
 class ElementwiseGradCam(PackageCam):
@@ -113,6 +151,7 @@ class ElementwiseGradCam(PackageCam):
     name = "gradcam_elementwise"
     summary = "by element-wise Grad-CAM"
     package_name = "GradCAMElementWise"
+    title = "Element-wise Grad-CAM"
 
 
 class EigenCam(PackageCam):
@@ -121,6 +160,8 @@ class EigenCam(PackageCam):
     name = "eigencam"
     summary = "by Eigen-CAM, which is the same for all classes"
     package_name = "EigenCAM"
+    title = "Eigen-CAM"
+    literature = "Muhammad and Yeasin 2020"
 
 
 class EigenGradCam(PackageCam):
@@ -129,6 +170,7 @@ class EigenGradCam(PackageCam):
     name = "eigengradcam"
     summary = "by EigenGrad-CAM"
     package_name = "EigenGradCAM"
+    title = "EigenGrad-CAM"
 
 
 class ScoreCam(PackageCam):
@@ -137,6 +179,8 @@ class ScoreCam(PackageCam):
     name = "scorecam"
     summary = "by Score-CAM, a forward pass per channel"
     package_name = "ScoreCAM"
+    title = "Score-CAM"
+    literature = "Wang et al. 2020"
 
 
 class AblationCam(PackageCam):
@@ -145,6 +189,8 @@ class AblationCam(PackageCam):
     name = "ablationcam"
     summary = "by Ablation-CAM, a forward pass per channel"
     package_name = "AblationCAM"
+    title = "Ablation-CAM"
+    literature = "Desai and Ramaswamy 2020"
 
 
 PACKAGE_CAMS = (

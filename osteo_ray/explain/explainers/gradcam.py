@@ -41,10 +41,23 @@ class GradCam(CamExplainer):
         explained_class: int,
         rng: np.random.Generator,
     ) -> np.ndarray:
-        from osteo_ray.explain.gradcam import compute_heatmaps
+        return _compute_heatmap(classifier, image, explained_class, rectified=True)
 
-        classes = np.array([explained_class])
-        heatmap: np.ndarray = compute_heatmaps(
-            classifier.module, classifier.to_batch(image), classes
-        )[0]
-        return heatmap
+    def _draw_unrectified(
+        self,
+        classifier: LoadedClassifier,
+        image: np.ndarray,
+        explained_class: int,
+        heatmap: np.ndarray,
+    ) -> np.ndarray:
+        return _compute_heatmap(classifier, image, explained_class, rectified=False)
+
+
+def _compute_heatmap(
+    classifier: LoadedClassifier, image: np.ndarray, explained_class: int, *, rectified: bool
+) -> np.ndarray:
+    from osteo_ray.explain.gradcam import compute_heatmaps
+
+    batch, classes = classifier.to_batch(image), np.array([explained_class])
+    found: np.ndarray = compute_heatmaps(classifier.module, batch, classes, rectified=rectified)[0]
+    return found

@@ -11,7 +11,12 @@ from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.storage import remove_tree, write_whole
 from osteo_ray.base.tables import write_table
 from osteo_ray.data.splits.assignment import SPLIT_NAMES
-from osteo_ray.experiment.keep_masks import read_keep_masks
+from osteo_ray.experiment.keep_masks import (
+    UNEXPLAINED,
+    KeepMasks,
+    describe_unexplained,
+    read_keep_masks,
+)
 from osteo_ray.experiment.trials import LAST, Experiment, Trial
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.checkpoint import Checkpoint
@@ -59,7 +64,8 @@ def run_trial(
     shared = experiment.settings
     experiment.check_split(trial.seed)
     make_deterministic(worker.n_threads)
-    sets = _make_sets(trial, experiment, pixels)
+    keep_masks = read_keep_masks(experiment, trial)
+    sets = _make_sets(trial, experiment, pixels, keep_masks)
     seeds = experiment.seeds[trial.seed]
     classifier = _build(trial, experiment)
     settings = shared.training.model_copy(update={"epochs": experiment.epochs_of(trial)})
@@ -89,6 +95,9 @@ def run_trial(
         checkpoint = Checkpoint(trial.model, experiment.classes, shared.image_size)
         save_classifier(classifier, unfinished / "model.safetensors", checkpoint)
         write_table(unfinished / "predictions.parquet", pa.concat_tables(tables))
+        if keep_masks is not None and keep_masks.unexplained:
+            text = json.dumps(describe_unexplained(experiment, keep_masks), indent=1)
+            (unfinished / UNEXPLAINED).write_text(text + "\n")
         history = json.dumps([asdict(epoch) for epoch in epochs], indent=1)
         (unfinished / LAST).write_text(history + "\n")
     with suppress(OSError):  # no longer of use, but harmless
@@ -111,12 +120,11 @@ def _build(trial: Trial, experiment: Experiment) -> Classifier:
 
 
 def _make_sets(
-    trial: Trial, experiment: Experiment, pixels: np.ndarray
+    trial: Trial, experiment: Experiment, pixels: np.ndarray, keep_masks: KeepMasks | None
 ) -> dict[str, tuple[np.ndarray, ImageSet]]:
     view = ARMS[trial.arm].view if trial.arm in ARMS else "image"
     splits = experiment.split_of(trial)
     numbers = np.searchsorted(experiment.classes, experiment.labels_of(trial))
-    keep_masks = read_keep_masks(experiment, trial)
     sets = {}
     for split in SPLIT_NAMES:
         rows = np.flatnonzero(splits == split)

@@ -26,7 +26,7 @@ from osteo_ray.experiment.planning import (
 )
 from osteo_ray.experiment.positive_class import find_positive_class
 from osteo_ray.pipeline.compare.calibration import measure_rates
-from osteo_ray.pipeline.compare.prepare import list_images, locate_run
+from osteo_ray.pipeline.compare.prepare import list_images, locate_run, settle_rule
 from osteo_ray.statistics.sequential import LookPlan, crossing_probabilities, plan_looks
 from osteo_ray.statistics.sizes import Sizes
 
@@ -70,7 +70,9 @@ def make_plan(config: PlanConfig) -> Plan:
         InputError: The data, the earlier run or the settings cannot be used.
     """
     compared = config.to_compare()
-    source = list_images(compared, locate_run(compared))
+    run = locate_run(compared)
+    compared = settle_rule(run, compared)
+    source = list_images(compared, run)
     counts = _count(compared, source)
     try:
         arm, baseline = _name_primary(compared.arms)

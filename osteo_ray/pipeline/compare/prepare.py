@@ -50,11 +50,27 @@ def locate_run(config: CompareConfig) -> Run:
     """
 
     def compare_with(run: Run) -> list[str]:
-        stored = build(type(config), read_yaml(run.config))
-        return list_differences(stored.identity(), config.identity())
+        stored, wanted = build(type(config), read_yaml(run.config)), settle_rule(run, config)
+        found, asked = (
+            {**one.identity(), "unexplained": one.unexplained_rule} for one in (stored, wanted)
+        )
+        return list_differences(found, asked)
 
-    default = f"runs/{name_source(config.data)}-{hash_settings(config.identity())}"
+    identity = config.identity()
+    identity.pop("unexplained", None)  # so that a run of before is found by its name
+    default = f"runs/{name_source(config.data)}-{hash_settings(identity)}"
     return locate_output(config.out, default, what="a run", list_differences=compare_with)
+
+
+def settle_rule(run: Run, config: CompareConfig) -> CompareConfig:
+    """Return the configuration with a rule for images that cannot be explained.
+
+    If the user gave none, a run that exists keeps its own.
+    """
+    rule = config.unexplained_rule
+    if config.unexplained is None and run.config.exists():
+        rule = build(type(config), read_yaml(run.config)).unexplained_rule
+    return config.model_copy(update={"unexplained": rule})
 
 
 def knows_models(run: Run, config: CompareConfig) -> bool:

@@ -26,6 +26,7 @@ from osteo_ray.pipeline.compare.prepare import (
     knows_models,
     list_images,
     locate_run,
+    settle_rule,
 )
 from osteo_ray.pipeline.compare.running import run_experiment
 from osteo_ray.pipeline.compare.sweeps import Failure
@@ -79,6 +80,7 @@ def compare(
         untracked = None
         if config.mlflow:
             settings = config.model_dump(mode="json", exclude={"out", "mlflow"})
+            settings["unexplained"] = experiment.settings.unexplained
             untracked = track_comparison(config.mlflow, settings, experiment, results, comparison)
         return Outcome(experiment.run, comparison, finished.failures, untracked)
 
@@ -90,6 +92,7 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         InputError: The input cannot be used; nothing was written.
     """
     run = locate_run(config)
+    config = settle_rule(run, config)
     if config.mlflow:
         check_tracking(config.mlflow, run)
     source = list_images(config, run)

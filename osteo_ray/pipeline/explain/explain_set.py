@@ -11,18 +11,17 @@ from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.explain import ExplainConfig
 from osteo_ray.explain.jobs import (
     Explainable,
-    ExplanationSummary,
     find_done,
     list_kinds,
     plan_job,
     read_done,
-    summarize_explanations,
 )
 from osteo_ray.explain.registry import find_explainer
 from osteo_ray.pipeline.explain.carrying import carry_code
 from osteo_ray.pipeline.explain.checkpoint_check import check_checkpoint
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
 from osteo_ray.pipeline.explain.prepare_set import Subject, create_set, find_subject, locate_set
+from osteo_ray.pipeline.explain.summary import ExplanationSummary, summarize_explanations
 from osteo_ray.pipeline.output import list_source
 from osteo_ray.pipeline.site import READ, Site, follow_reading
 

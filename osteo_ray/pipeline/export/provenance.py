@@ -55,6 +55,7 @@ def describe_origin(
         "view": arm.view,
         "masks": asdict(arm.masks) if arm.masks else None,
         "background": config.background,
+        "unexplained": config.unexplained_rule if arm.masks else None,
         "model": trial.model,
         "seed": trial.seed,
         "mask_models_sha256": model_digests,

@@ -1,6 +1,8 @@
 """How often tests and intervals are right, on simulated experiments whose truth is known.
 
 Each experiment is a set of tables, analysed by the functions that judge a run. Nothing is trained.
+Two kinds of settings are run: those of this module, for single tests and intervals, and those of
+`rule_settings`, for the whole rule of the verdict.
 """
 
 from collections.abc import Callable, Iterable, Sequence
@@ -13,6 +15,8 @@ import ray
 
 from osteo_ray.cluster.connection import connect
 from osteo_ray.pipeline.validate.rates import Rate
+from osteo_ray.pipeline.validate.rule_settings import RULE_SETTINGS, RuleSetting
+from osteo_ray.pipeline.validate.rule_study import rate_rule, run_rule_experiments
 from osteo_ray.pipeline.validate.simulation import (
     CLASSES,
     MODEL,
@@ -66,12 +70,12 @@ class SettingFinding:
 
     Attributes:
         setting: The setting.
-        rates: By name, as in `BARS`.
+        rates: By name, as in `BARS`; those of the rule as `rate_rule` names them.
         planned_power: What `power.detection_power` predicts; None without a true difference.
         n_test: Test images per seed.
     """
 
-    setting: Setting
+    setting: Setting | RuleSetting
     rates: dict[str, Rate] = field(default_factory=dict)
     planned_power: float | None = None
     n_test: float = 0.0
@@ -97,7 +101,7 @@ def validate_tables(
     n_experiments: int,
     seed: int,
     *,
-    settings: Sequence[Setting] = SETTINGS,
+    settings: Sequence[Setting | RuleSetting] = (*SETTINGS, *RULE_SETTINGS),
     on_finding: Callable[[SettingFinding], None] = lambda finding: None,
 ) -> list[SettingFinding]:
     """Simulate experiments on a cluster and count, setting by setting.
@@ -120,13 +124,18 @@ def validate_tables(
     return findings
 
 
-def run_experiments(setting: Setting, numbers: Iterable[int], seed: int) -> pd.DataFrame:
+def run_experiments(
+    setting: Setting | RuleSetting, numbers: Iterable[int], seed: int
+) -> pd.DataFrame:
     """Judge experiments of a setting.
 
     Returns:
         A row per experiment: a column per name in `BARS`, bool, missing where it does not apply;
-        `variance` of the differences over seeds; `n_train` and `n_test`.
+        `variance` of the differences over seeds; `n_train` and `n_test`. Of a setting of the rule,
+        the rows of `run_rule_experiments`.
     """
+    if isinstance(setting, RuleSetting):
+        return run_rule_experiments(setting, numbers, seed)
     return pd.DataFrame(
         [_judge(setting, draw_experiment(setting, number, seed)) for number in numbers]
     )
@@ -168,8 +177,10 @@ def _judge(setting: Setting, experiment: SimulatedExperiment) -> dict[str, Any]:
     return row
 
 
-def summarize_setting(setting: Setting, rows: pd.DataFrame) -> SettingFinding:
+def summarize_setting(setting: Setting | RuleSetting, rows: pd.DataFrame) -> SettingFinding:
     """Turn the rows of `run_experiments` into rates, each with its bar."""
+    if isinstance(setting, RuleSetting):
+        return SettingFinding(setting, rate_rule(rows), n_test=setting.situation.n_test)
     truth = dict(setting.gains)["lime"]
     sizes = Sizes(n_test=float(rows["n_test"].mean()), n_train=float(rows["n_train"].mean()))
     planned = None

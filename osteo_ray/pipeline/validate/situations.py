@@ -1,110 +1,15 @@
-"""Tables of results whose truth is known, each with the verdict that a statistician would sign.
+"""Situations in which a verdict could be fooled, each with the verdict that a statistician signs.
 
-Each situation is a kind in which a verdict could be fooled. Its table is drawn by
-`experiment.simulated`; what is drawn varies with the number, what is true does not.
+What is drawn varies with the number of the table, what is true does not. `osteo-ray validate
+verdicts` counts how often the verdict is right.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+from osteo_ray.experiment.simulated import Population, SimulatedArm
+from osteo_ray.pipeline.validate.situation import Situation
 
-from osteo_ray.experiment.simulated import (
-    Population,
-    SimulatedArm,
-    draw_tested,
-    simulate_predictions,
-)
-
-Arms = Mapping[str, SimulatedArm]
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What is drawn, and what is right to say of it.
-
-    Attributes:
-        name: In tables.
-        right: Verdicts that are right.
-        why: In a sentence.
-        arms: Of the first model.
-        others: Of further models, by name.
-        n_seeds: Trainings per arm.
-        n_images: Of the data set.
-        n_test: Test images per seed.
-        n_train: Training images per seed; None where nobody knows.
-        folds: Of a repeated cross-validation; None for hold-outs.
-        population: What the images have in common.
-        metric: The endpoint.
-        margin: Said by the user; None for the default.
-        positive_class: Said by the user.
-        classes: Names of the negative and the positive class.
-        copies_leak: Copies of test images were in training.
-    """
-
-    name: str
-    right: tuple[str, ...]
-    why: str
-    arms: Arms
-    others: Mapping[str, Arms] = field(default_factory=dict)
-    n_seeds: int = 10
-    n_images: int = 3000
-    n_test: int = 300
-    n_train: float | None = 2400
-    folds: int | None = None
-    population: Population = field(default_factory=Population)
-    metric: str = "auc"
-    margin: float | None = None
-    positive_class: str | None = None
-    classes: tuple[str, str] = ("normal", "osteoporosis")
-    copies_leak: bool = False
-
-    @property
-    def arm_names(self) -> tuple[str, ...]:
-        """All arms of all models, each once."""
-        parts = (self.arms, *self.others.values())
-        return tuple(dict.fromkeys(name for part in parts for name in part))
-
-
-def draw_situation(situation: Situation, number: int) -> pa.Table:
-    """Draw the predictions of a situation; the same number gives the same table."""
-    rng = np.random.default_rng((number, *situation.name.encode()))
-    tested = draw_tested(
-        situation.n_images, situation.n_test, situation.n_seeds, rng, folds=situation.folds
-    )
-    seed = int(rng.integers(2**32))
-    tables = [
-        simulate_predictions(
-            arms,
-            tested,
-            n_images=situation.n_images,
-            rng=np.random.default_rng(seed),  # the same images for every model
-            population=situation.population,
-            model=model,
-            classes=situation.classes,
-        )
-        for model, arms in {"simulated": situation.arms, **situation.others}.items()
-    ]
-    table = pa.concat_tables(tables)
-    return _shuffle_labels(table, np.random.default_rng(seed + 1))
-
-
-def _shuffle_labels(table: pa.Table, rng: np.random.Generator) -> pa.Table:
-    """Shuffle the labels of the arm that is trained on shuffled ones, if there is one."""
-    rows = np.flatnonzero(pc.equal(table["arm"], "permuted_labels").to_numpy(zero_copy_only=False))
-    if not len(rows):
-        return table
-    labels = table["label"].to_numpy(zero_copy_only=False).copy()
-    if _LEAKY in set(table["model"].to_pylist()):
-        return table
-    labels[rows] = rng.permutation(labels[rows])
-    return table.set_column(table.column_names.index("label"), "label", pa.array(labels))
-
-
-_LEAKY = "leaky"
 _A = SimulatedArm
 _CHANCE = _A(0.5)
 _GAIN = {  # a gain of .08 with all controls failing
@@ -131,6 +36,17 @@ _CLOSE = Population(shared=0.75, leaning=0.02)
 
 def _gain(name: str, right: str, why: str, **changes: Any) -> Situation:
     return replace(Situation(name, (right,), why, _GAIN), **changes)
+
+
+_SHUFFLED = {**_GAIN, "lime": _A(0.80), "lime_crossfit": _A(0.80), "permuted_labels": _A(0.5)}
+_THREE = ("mild", "normal", "severe")
+_NO_DIFFERENCE = ("inconclusive", "equivalent")
+
+
+def _null(name: str, why: str, **changes: Any) -> Situation:
+    """A run whose judged arm is no better than the baseline, while all controls fail."""
+    equal = {**_GAIN, "lime": _A(0.80), "lime_crossfit": _A(0.80), "original_retrained": _A(0.70)}
+    return replace(Situation(name, _NO_DIFFERENCE, why, equal), **changes)
 
 
 SITUATIONS: tuple[Situation, ...] = (
@@ -179,7 +95,7 @@ SITUATIONS: tuple[Situation, ...] = (
               {**_GAIN, "lime_crossfit": _A(0.80), "lime": _A(0.95)}),
     _gain("copies", "leakage", "Copies of test images were in training.", copies_leak=True),
     Situation("pipeline leaks", ("leakage",), "Shuffled labels are predicted.",
-              {**_EQUAL, "permuted_labels": _A(0.8)}, others={_LEAKY: _EQUAL}),
+              {**_EQUAL, "permuted_labels": _A(0.8)}, shuffled_leaks=True),
     Situation("loss", ("real loss",), "Masks remove what counts.",
               {**_GAIN, "lime": _A(0.68), "lime_crossfit": _A(0.68)}),
     Situation("equal", ("equivalent",), "Masks change nothing.", _EQUAL, population=_CLOSE,
@@ -224,4 +140,45 @@ SITUATIONS: tuple[Situation, ...] = (
     Situation("too small to tell", ("inconclusive",), "3 seeds of 40 images tell little.",
               {**_GAIN, "lime": _A(0.82), "lime_crossfit": _A(0.82)}, n_seeds=3, n_images=200,
               n_test=40, n_train=140.0),
+    # Accounting for a third is not accounting for it.
+    Situation("second training accounts for a third", ("real gain",),
+              "Training twice gains .020 of .055.",
+              {**_SMALL_GAIN, "original_retrained": _A(0.820, 0.01), "random_mask": _A(0.78)},
+              population=_CLOSE, n_seeds=20, **_LARGE),
+    Situation("silhouette accounts for a third", ("real gain",),
+              "The outline alone gains .020 of .055.",
+              {**_SMALL_GAIN, "silhouette": _A(0.820, 0.01), "random_mask": _A(0.78)},
+              population=_CLOSE, n_seeds=20, **_LARGE),
+    _gain("control missing on one seed", "inconclusive", "Nobody knows what it does there.",
+          arms={**_GAIN, "silhouette": _A(0.55, seeds=tuple(range(1, 10)))}),
+    # No difference: whatever is said, no gain and no loss.
+    _null("no difference", "Hold-outs of ordinary size."),
+    _null("no difference, folds", "Cross-validated.", folds=5, n_images=2500, n_train=2000.0),
+    _null("no difference, fixed test set", "All seeds share the luck of 200 images.",
+          n_images=200, n_test=200, n_train=10_000.0),
+    _null("no difference, fixed test set, 30 seeds", "More seeds do not change that luck.",
+          n_seeds=30, n_images=200, n_test=200, n_train=10_000.0),
+    _null("no difference, six models, shuffled labels at chance",
+          "Each model has its own tests; one false alarm in twenty runs is too many.",
+          arms=_SHUFFLED, others={f"model-{k}": _SHUFFLED for k in range(2, 7)}, n_seeds=3,
+          n_images=744, n_test=74, n_train=520.0),
+    _null("no difference, extended four times", "Seeds were added until something would show.",
+          n_seeds=13, extended=(5, 7, 9, 11)),
+    _gain("gain, extended", "real gain", "Whoever adds seeds once still finds a gain.", n_seeds=15,
+          extended=(5,), arms={**_GAIN, "lime": _A(0.90), "lime_crossfit": _A(0.90)}),
+    # Three classes
+    Situation("three classes, one predicted", ("nothing learned",),
+              "Two networks say the same class of every image.",
+              {name: _A(0.5, constant=0) for name in _GAIN}, classes=_THREE,
+              others={"other": {name: _A(0.5, constant=2) for name in _GAIN}}),
+    _gain("gain, three classes", "real gain", "Masks help, and no control does.", classes=_THREE),
+    # Few images, other endpoints
+    Situation("gain, few images", ("real gain",), "A gain of .25 shows on 60 test images.",
+              {**_GAIN, "original": _A(0.70), "original_retrained": _A(0.70),
+               "lime": _A(0.95), "lime_crossfit": _A(0.95), "random_mask": _A(0.65)},
+              n_images=400, n_test=60, n_train=300.0),
+    _gain("gain, sensitivity at a specificity of .9", "real gain", "An endpoint that is allowed.",
+          metric="sensitivity_at_specificity_90",
+          arms={**_GAIN, "original": _A(0.70), "original_retrained": _A(0.70),
+                "lime": _A(0.92), "lime_crossfit": _A(0.92), "random_mask": _A(0.68)}),
 )  # fmt: skip

@@ -58,24 +58,29 @@ class Drawing:
         inside: What determines the stripes in the region.
         outside: What determines all other stripes.
         mask: What a planted mask keeps.
-        n_images: Number of images; half of the groups are of each class.
+        n_images: Number of images.
+        one_upright_in: One in so many groups is of the second class.
         n_copies: Images per group. They share the class and the stripes of the group, nothing else.
         moving: Whether the region is at a random place in each image, or always in the middle.
         signal: Amplitude of stripes that the class or group determines, gray levels.
         nuisance: Amplitude of all other stripes, gray levels.
         unreadable: Share of images in which stripes of the class are replaced by random ones, so
             that their class cannot be seen.
+        failing: Share of the images of the second class that cannot be explained; of the
+            first, all can.
     """
 
     inside: Content = "class"
     outside: Content = "nothing"
     mask: Place = "region"
     n_images: int = 280
+    one_upright_in: int = 2
     n_copies: int = 1
     moving: bool = True
     signal: float = 30.0
     nuisance: float = 50.0
     unreadable: float = 0.0
+    failing: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -88,6 +93,7 @@ class StripedSet:
         groups: int64, (n,); copies share a number.
         regions: bool, (n, SIDE_PX, SIDE_PX); True in the region.
         keep_masks: bool, (n, SIDE_PX, SIDE_PX), True = kept; the planted masks.
+        failed: bool, (n,); True where the image cannot be explained, so that it has no mask.
     """
 
     images: NDArray[np.uint8]
@@ -95,6 +101,7 @@ class StripedSet:
     groups: Ints
     regions: Bools
     keep_masks: Bools
+    failed: Bools
 
 
 class _Stripes(NamedTuple):
@@ -134,7 +141,8 @@ def draw_set(drawing: Drawing, *, seed: int) -> StripedSet:
         )
     rng = np.random.default_rng(seed)
     groups = np.repeat(np.arange(n_groups), drawing.n_copies)
-    classes = rng.permutation(np.arange(n_groups) % len(CLASSES))[groups]
+    upright = np.arange(n_groups) % drawing.one_upright_in == drawing.one_upright_in - 1
+    classes = rng.permutation(upright.astype(np.int64))[groups]
     regions = _place_regions(drawing, rng)
     inside, outside = (
         _draw_stripes(content, drawing, classes, groups, rng)
@@ -143,8 +151,9 @@ def draw_set(drawing: Drawing, *, seed: int) -> StripedSet:
     stripes = _Stripes(*(np.where(regions, *pair) for pair in zip(inside, outside, strict=True)))
     images = _render(stripes, rng)
     keep_masks = _plant_masks(drawing.mask, regions, classes, rng)
+    failed = (classes == 1) & (rng.random(len(classes)) < drawing.failing)
     return StripedSet(
-        images, np.array(CLASSES)[classes], groups, _enlarge(regions), _enlarge(keep_masks)
+        images, np.array(CLASSES)[classes], groups, _enlarge(regions), _enlarge(keep_masks), failed
     )
 
 

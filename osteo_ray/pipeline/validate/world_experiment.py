@@ -111,12 +111,19 @@ def open_world(world: World, drawn: StripedSet, number: int, run: Run) -> Experi
 
 
 def plant_masks(experiment: Experiment, drawn: StripedSet) -> None:
-    """Write the planted masks in place of those of LIME, together with their random controls."""
+    """Write the planted masks in place of those of LIME, together with their random controls.
+
+    An image that cannot be explained gets a reason in place of its masks, as from an explainer.
+    """
     for job, told in list_explanations(experiment, plan_trials(experiment)[1]).items():
         rng = np.random.default_rng((told.lime_seed, len(drawn.images)))
         rows = []
-        for image_id, image, keep in zip(
-            experiment.image_ids.tolist(), drawn.images, drawn.keep_masks, strict=True
+        for image_id, image, keep, failed in zip(
+            experiment.image_ids.tolist(),
+            drawn.images,
+            drawn.keep_masks,
+            drawn.failed.tolist(),
+            strict=True,
         ):
             segments = find_superpixels(image, experiment.settings.lime)
             control = cover_area(segments, int(keep.sum()), rng)
@@ -128,7 +135,8 @@ def plant_masks(experiment: Experiment, drawn: StripedSet) -> None:
                     "target": job.target,
                     "kind": kind,
                     "image_id": image_id,
-                    "keep_mask": pack_mask(mask),
+                    "keep_mask": None if failed else pack_mask(mask),
+                    "error": "The image cannot be explained." if failed else None,
                 }
                 for kind, mask in (("lime", keep), ("random", control))
                 if image_id in told.wanted

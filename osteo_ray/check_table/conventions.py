@@ -1,0 +1,134 @@
+"""By which convention can a row of a printed table be reported? Pure.
+
+A row that no confusion matrix fits as the scores of the positive class may be honest all the same:
+it may report averages over classes, the scores of the other class, or means over runs or folds.
+Each is tried before a row is said to be wrong.
+"""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+from osteo_ray.check_table.matrices import Fits, PrintedRow, agrees, find_matrices
+from osteo_ray.check_table.means import (
+    USUAL_FOLDS,
+    can_be_mean_over_folds,
+    can_be_mean_over_runs,
+    find_least_spread,
+)
+from osteo_ray.check_table.scores import Scoring
+from osteo_ray.check_table.several_classes import can_be_mean_of_classes, fit_classes
+
+_NUMBERS = {3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
+_OF_MEAN = {
+    Scoring.POSITIVE: "",
+    Scoring.OTHER: " of the scores of the other class",
+    Scoring.WEIGHTED: " of weighted averages",
+    Scoring.MACRO: " of macro averages",
+}
+
+
+@dataclass(frozen=True)
+class Convention:
+    """A way to read a row that does not contradict its figures.
+
+    Attributes:
+        words: Complete "fits" or "possible", for example `as a weighted average`.
+        is_certain: Whether a confusion matrix was found that gives the figures; else it is only
+            not proven that there is none.
+        fits: The confusion matrices, if all were tried.
+    """
+
+    words: str
+    is_certain: bool
+    fits: Fits | None = None
+
+    def __str__(self) -> str:
+        return f"{'fits' if self.is_certain else 'possible'} {self.words}"
+
+
+def list_conventions(row: PrintedRow) -> tuple[Convention, ...]:
+    """List the conventions, other than the scores of the positive class, that allow a row.
+
+    Means over runs or folds are tried only if no one test allows it. They are not tried for a row
+    that is printed with its confusion matrix, or that says it is one test.
+
+    Raises:
+        ValueError: There are more matrices than can be tried.
+    """
+    if row.class_counts:
+        return tuple(_list_of_classes(row))
+    found = []
+    for scoring in (Scoring.WEIGHTED, Scoring.MACRO, Scoring.OTHER):
+        fits = find_matrices(row, scoring=scoring)
+        if len(fits.matrices):
+            found.append(Convention(scoring.value, True, fits))
+    if found or not _may_be_mean(row):
+        return tuple(found)
+    return tuple(_list_means(row))
+
+
+def is_given_by(row: PrintedRow, scoring: Scoring) -> bool:
+    """Say whether the matrix that is printed with a row gives all its figures."""
+    given = row.confusion
+    return given is not None and all(
+        agrees(cell, name, given, scoring) for name, cell in row.cells.items()
+    )
+
+
+def _may_be_mean(row: PrintedRow) -> bool:
+    return row.confusion is None and row.n_averaged != 1
+
+
+def _name_runs(row: PrintedRow) -> str:
+    return "several runs" if row.n_averaged is None else f"{row.n_averaged} runs"
+
+
+def _list_means(row: PrintedRow) -> Iterator[Convention]:
+    """Find the first scoring under which a row may be a mean, over runs and over folds."""
+    known, runs = row.n_averaged, _name_runs(row)
+    for scoring, of in _OF_MEAN.items():
+        ways: list[tuple[str, Callable[[float], bool]]] = []
+        over_runs = partial(can_be_mean_over_runs, row, scoring)
+        if over_runs():
+            ways.append((f"as the mean over {runs} on these test images{of}", over_runs))
+        for n_folds in USUAL_FOLDS if known is None else (known,):
+            over_folds = partial(can_be_mean_over_folds, row, scoring, n_folds)
+            if over_folds():
+                ways.append((f"as the mean over {n_folds} folds of these images{of}", over_folds))
+                break
+        for words, can_be in ways:
+            spread = find_least_spread(can_be)
+            unlike = f" if some figure varies by a standard deviation above {spread:g}"
+            yield Convention(words + (unlike if spread else ""), False)
+        if ways:
+            return
+
+
+def _list_of_classes(row: PrintedRow) -> Iterator[Convention]:
+    number = len(row.class_counts)
+    classes = f"{_NUMBERS.get(number, str(number))} classes"
+    ways = [
+        (Scoring.MACRO, 0, "a macro average"),
+        (Scoring.WEIGHTED, 0, "a weighted average"),
+        *((Scoring.POSITIVE, k, f"the scores of class {k + 1}") for k in range(number)),
+    ]
+    found = False
+    for scoring, position, words in ways:
+        fitting = fit_classes(row, scoring, position)
+        if fitting is not False:
+            found = True
+            yield Convention(f"{classes} as {words}", bool(fitting))
+            if fitting:
+                return
+    if found or not _may_be_mean(row):
+        return
+    known, runs = row.n_averaged, _name_runs(row)
+    for scoring, position, words in ways:
+        if can_be_mean_of_classes(row, scoring, 1, position):
+            yield Convention(f"{classes} as the mean over {runs} of {words}", False)
+            return
+        for n_folds in USUAL_FOLDS if known is None else (known,):
+            if can_be_mean_of_classes(row, scoring, n_folds, position):
+                yield Convention(f"{classes} as the mean over {n_folds} folds of {words}", False)
+                return

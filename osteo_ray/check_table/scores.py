@@ -1,0 +1,142 @@
+"""The metrics of confusion matrices, under each convention by which tables report them. Pure.
+
+Arguments `tp, fp, fn, tn` are numbers, or int64 arrays of equal length. A metric is a ratio of two
+whole numbers, which is compared with a printed figure exactly, or a float. 0/0 counts as 0, as in
+scikit-learn.
+"""
+
+from enum import Enum
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from osteo_ray.check_table.cells import Cell
+
+METRICS = (
+    "accuracy",
+    "precision",
+    "recall",
+    "sensitivity",
+    "specificity",
+    "npv",
+    "f1",
+    "balanced_accuracy",
+    "kappa",
+    "mcc",
+)
+"""`sensitivity` is recall; it has its own name for tables that print both."""
+SIGNED = ("kappa", "mcc")
+"""Metrics that may be below 0."""
+_FLOAT_DECIMALS = 6  # for a float, decimals beyond these are left aside: see `match`
+
+
+class Ratio(NamedTuple):
+    """A metric that is a ratio of whole numbers."""
+
+    part: Any
+    whole: Any
+
+    @property
+    def value(self) -> Any:
+        """As a float; 0 for 0/0."""
+        return self.part / np.maximum(1, self.whole)
+
+
+class Scoring(Enum):
+    """Of which class a row's precision, recall and so on are; the value completes a sentence."""
+
+    POSITIVE = "as the scores of the positive class"
+    OTHER = "as the scores of the other class"
+    WEIGHTED = "as a weighted average"
+    MACRO = "as a macro average"
+
+
+def list_values(
+    metric: str, scoring: Scoring, tp: Any, fp: Any, fn: Any, tn: Any
+) -> list[Ratio | Any]:
+    """Return the values that a table may mean by a metric: usually one.
+
+    An average of specificities, sensitivities and negative predictive values is unusual, so that
+    beside averages, these may be of either class. F1 may be the average of the F1 of the classes,
+    or the harmonic mean of average precision and average recall.
+
+    Each value rises with tp and falls with fp, at given numbers of images per class.
+    """
+    if metric == "accuracy":
+        return [Ratio(tp + tn, tp + fp + fn + tn)]
+    if metric in ("balanced_accuracy", "kappa", "mcc"):
+        return [_AGREEMENT[metric](tp, fp, fn, tn)]
+    of_positive = _score_class(metric, tp, fp, fn, tn)
+    of_other = _score_class(metric, tn, fn, fp, tp)
+    if scoring is Scoring.POSITIVE:
+        return [of_positive]
+    if scoring is Scoring.OTHER:
+        return [of_other]
+
+    def average(name: str) -> Any:
+        positive, other = _score_class(name, tp, fp, fn, tn), _score_class(name, tn, fn, fp, tp)
+        if scoring is Scoring.MACRO:
+            return (positive.value + other.value) / 2
+        n_positive, n_negative = tp + fn, fp + tn
+        total = np.maximum(1, n_positive + n_negative)
+        return (n_positive * positive.value + n_negative * other.value) / total
+
+    if metric == "f1":
+        precision, recall = average("precision"), average("recall")
+        total = precision + recall
+        harmonic = 2 * precision * recall / (total + (total == 0))
+        return [average("f1"), harmonic]
+    if metric in ("precision", "recall"):
+        return [average(metric)]
+    return [average(metric), of_positive, of_other]
+
+
+def match(cell: Cell, value: Ratio | Any) -> tuple[Any, Any]:
+    """Say whether a metric gives a figure by rounding (halves up or down), and by cutting off.
+
+    Ratios are compared exactly. A float is right to 1e-14; if it is that near to a half or a whole
+    unit it is taken to be that. Up to the sixth decimal this is exact for test sets of thousands of
+    images; further decimals of the figure are cut off, which never loses a match.
+    """
+    if isinstance(value, Ratio):
+        whole = value.whole + (value.whole == 0)  # 0/0 is 0/1
+        excess = value.part * cell.scale - cell.units * whole  # in 1/whole of a unit
+        return abs(2 * excess) <= whole, (excess >= 0) & (excess < whole)
+    decimals = min(cell.decimals, _FLOAT_DECIMALS)
+    units = abs(cell.units) // 10 ** (cell.decimals - decimals)
+    doubled = value * (2.0 * 10**decimals) * (-1 if cell.units < 0 else 1)
+    near = np.rint(doubled)
+    doubled = np.where(abs(doubled - near) <= 2e-14 * 10**decimals, near, doubled)
+    excess = doubled - 2 * units
+    cut = (excess >= 0) & (excess < 2) if units else abs(doubled) < 2
+    return abs(excess) <= 1, cut
+
+
+def _score_class(metric: str, tp: Any, fp: Any, fn: Any, tn: Any) -> Ratio:
+    """Return a metric of the class whose images are tp + fn."""
+    if metric == "precision":
+        return Ratio(tp, tp + fp)
+    if metric in ("recall", "sensitivity"):
+        return Ratio(tp, tp + fn)
+    if metric == "specificity":
+        return Ratio(tn, tn + fp)
+    if metric == "npv":
+        return Ratio(tn, tn + fn)
+    return Ratio(2 * tp, 2 * tp + fp + fn)
+
+
+def _balanced_accuracy(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    return (Ratio(tp, tp + fn).value + Ratio(tn, tn + fp).value) / 2
+
+
+def _kappa(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    whole = (tp + fp) * (fp + tn) + (tp + fn) * (fn + tn)
+    return Ratio(2 * (tp * tn - fp * fn), whole).value
+
+
+def _mcc(tp: Any, fp: Any, fn: Any, tn: Any) -> Any:
+    square = 1.0 * (tp + fp) * (tp + fn) * (tn + fp) * (tn + fn)
+    return (tp * tn - fp * fn) / np.sqrt(square + (square == 0))
+
+
+_AGREEMENT = {"balanced_accuracy": _balanced_accuracy, "kappa": _kappa, "mcc": _mcc}
