@@ -1,6 +1,7 @@
 """`osteo-ray plan`: what it counts, what it says, what it refuses."""
 
 import json
+import math
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -12,21 +13,29 @@ from osteo_ray.cluster.placement import Slot
 from osteo_ray.commands.compare import parse_compare
 from osteo_ray.commands.main import main
 from osteo_ray.commands.plan import parse_plan
+from osteo_ray.commands.prospects_tables import describe_recommendation
+from osteo_ray.experiment.alternatives import Alternative
+from osteo_ray.experiment.costs import Parts, Speed
+from osteo_ray.experiment.simulated_run import Scheme
+from osteo_ray.pipeline.compare import foresight
 from osteo_ray.pipeline.compare.calibration import measure_rates
-from osteo_ray.pipeline.compare.plan import make_plan
+from osteo_ray.pipeline.compare.plan import make_plan, state_plan
 from osteo_ray.pipeline.compare.prepare import describe_plan
 
 Run = Callable[..., tuple[int, str]]
+OTHERS = (Alternative("6 seeds", Scheme(6, Parts(70, 20, 10))),)
+"""In the place of the real alternatives, whose simulation takes a minute."""
 
 
 @pytest.fixture
 def run(capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Run:
     """Plan without measuring; return the exit code and what was printed, as one line."""
     monkeypatch.setenv("COLUMNS", "250")
+    monkeypatch.setattr(foresight, "list_alternatives", lambda *_, **__: list(OTHERS))
 
     def plan(*flags: str) -> tuple[int, str]:
         capfd.readouterr()
-        code = main(["plan", *flags, "--no-measure"])
+        code = main(["plan", *flags, "--no-measure", "--tables", "10"])
         return code, " ".join("".join(capfd.readouterr()).split())
 
     return plan
@@ -42,7 +51,7 @@ def knees(tmp_path: Path) -> str:
     return str(tmp_path / "knees")
 
 
-def write_pilot(root: Path, *, metric: str = "accuracy", sd: float | None = 0.04) -> str:
+def write_pilot(root: Path, *, metric: str = "auc", sd: float | None = 0.04) -> str:
     contrast = {"model": "a", "arm": "lime", "baseline": "original", "sd": sd, "n_seeds": 5}
     comparison = {"metric": metric, "n_test": 12.0, "contrasts": [contrast]}
     root.mkdir()
@@ -53,30 +62,105 @@ def write_pilot(root: Path, *, metric: str = "accuracy", sd: float | None = 0.04
 def test_phantoms(run: Run) -> None:
     code, printed = run()
     assert code == 0
-    assert "accuracy on test images" in printed
+    assert "auc on test images" in printed
     assert "lime − original" in printed
-    assert "0.05 over 10 contrasts, 0.005 in Holm's strictest step" in printed
+    assert "margin 0.03, the default margin" in printed
+    assert (
+        "0.05, of which the first conclusion spends 0.04, by Holm's method on 2 models" in printed
+    )
     assert "160; per seed about 112 for training, 32 for validation, 16 for testing" in printed
-    assert "0.112, assumed: arms disagree on 20% of 16 test images" in printed
+    assert "simulated, 16 test images per seed; 50 % of images are positive; assumed" in printed
+    assert "assumed: AUC of the baseline 0.85" in printed
+    assert "two arms disagree on 20 % of test images" in printed
     # 8 epochs of 3 × 112 and 32 images, then 32 and 16; 40 times
     assert "trainings 50, 149,600 forward passes" in printed
     assert "explanations 1600, at most 102,400 forward passes" in printed
     assert "hours" not in printed
     assert "Looks" not in printed
-    assert re.search(r"Plan: [0-9a-f]{12}$", printed)
+    assert re.search(r"Plan: [0-9a-f]{12} Simulating", printed)  # what follows is on stderr
 
 
 def test_images_are_counted_and_not_read(run: Run, knees: str) -> None:
-    code, printed = run(knees, "--models", "test_byobnet", "--statistics.metric", "recall")
+    code, printed = run(knees, "--models", "test_byobnet", "--statistics.metric", "accuracy")
     assert code == 0
     assert "120; per seed about 84 for training, 24 for validation, 12 for testing" in printed
-    assert "20% of 3 test images" in printed  # a quarter is worn
+    assert "20% of 12 test images" in printed
+    assert "25 % of images are positive" in printed  # the worn ones
     _, printed = run(
-        knees, "--statistics.metric", "recall", "--positive-class", "normal", "--folds", "5",
+        knees, "--statistics.metric", "accuracy", "--positive-class", "normal", "--folds", "5",
         "--seeds", "5",
     )  # fmt: skip
     assert "about 75 for training, 21 for validation, 24 for testing" in printed
-    assert "20% of 18 test images" in printed
+    assert "20% of 24 test images" in printed
+    assert "75 % of images are positive" in printed
+
+
+def test_chances_are_tabulated(run: Run) -> None:
+    code, printed = run()
+    assert code == 0
+    assert "Chances of each verdict, of 10 simulated runs per column, in %" in printed
+    assert re.search(r"real gain (\d+ ± \d+ ?){3}", printed)
+    assert re.search(r"equivalent (\d+ ± \d+ ?){3}", printed)
+    assert (
+        "*equivalent* cannot be shown with this design: even without any difference it is found "
+        "in 0 % of runs (0 of 10)." in printed
+    )
+    assert "Without any difference, a real gain is found in 0 % of runs (0 of 10); at most 5 %" in (
+        printed
+    )
+    assert re.search(r"as planned, 5 seeds .* × 1 6 seeds .* 10 × 0\.7", printed)
+    assert "Recommended: none. No design of these can be expected to settle" in printed
+    assert run()[1] == printed  # the same plan, the same figures
+
+
+def test_impossible_gain_is_named(run: Run) -> None:
+    code, printed = run("--baseline-auc", "0.97")
+    assert code == 0
+    assert "*real gain* cannot be twice the margin: the baseline's AUC of 0.97 leaves no room" in (
+        printed
+    )
+    assert "a gain of twice the margin" not in printed.split("Behind ±")[0]
+
+
+def test_plan_that_settles_is_recommended(run: Run) -> None:
+    code, printed = run(
+        "--phantom.n-images", "3000", "--statistics.disagreement", "0.05", "--models", "a",
+        "--weights", "none", "--arms", "original", "lime", "random_mask", "silhouette",
+        "--seeds", "8", "--statistics.margin", "0.07",
+    )  # fmt: skip
+    assert code == 0
+    assert "Recommended: as planned, 8 seeds (*real gain* in 100 %" in printed
+    assert "It finds either truth with a chance of at least 80 %." in printed
+
+
+def test_hours_choose_the_design(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A cluster of known speed: one forward pass per second."""
+    monkeypatch.setattr(foresight, "list_alternatives", lambda *_, **__: list(OTHERS))
+    config = parse_plan(["--tables", "10", "--hours", "30", "--models", "a", "--weights", "none"])
+    plan = make_plan(config)
+    speed = Speed({"a": 1.0}, trainings_at_once=1, workers=1, explainers=1)
+    found = foresight.foresee(config, plan, speed)
+    by_hand = [plan.work.passes / 3600, plan.work.passes * found.designs[1].cost / 3600]
+    assert [one.hours for one in found.designs] == pytest.approx(by_hand)
+    assert by_hand[1] < 30 < by_hand[0]
+    assert "hours" in describe_recommendation(plan, found)
+    assert "within 30 hours" in describe_recommendation(plan, found)
+    best = found.recommendation.best
+    assert best is None or best.design.words == "6 seeds"
+
+
+def test_start_of_a_comparison_states_the_chances() -> None:
+    config = parse_compare(["--models", "a", "--weights", "none"])
+    line = state_plan(config, Parts(112, 32, 16), positive_share=0.5)
+    assert re.match(r"Plan [0-9a-f]{12}: lime minus original in auc, margin 0\.03, 5 seeds\.", line)
+    assert re.search(
+        r"Of 40 simulated runs: a gain of twice the margin is found real in \d+ %, and no "
+        r"difference is found equivalent in 0 %\.",
+        line,
+    )
+    assert line.endswith("25 trainings, 800 explanations.")
+    bare = state_plan(parse_compare(["--arms", "original"]), Parts(112, 32, 16), 0.5)
+    assert "no contrast to judge" in bare
 
 
 def test_given_split_is_counted(run: Run, tmp_path: Path) -> None:
@@ -89,6 +173,7 @@ def test_given_split_is_counted(run: Run, tmp_path: Path) -> None:
     code, printed = run(str(manifest), "--split", "given")
     assert code == 0
     assert "16; per seed about 8 for training, 3 for validation, 5 for testing" in printed
+    assert "power of the test" not in printed  # of the corrected t, which does not decide here
     manifest.write_text("path,label,split\n" + "\n".join(rows[:-5]) + "\n")
     code, printed = run(str(manifest), "--split", "given")
     assert code == 2
@@ -98,10 +183,11 @@ def test_given_split_is_counted(run: Run, tmp_path: Path) -> None:
 def test_looks_are_tabulated(run: Run) -> None:
     code, printed = run("--statistics.looks", "3", "4", "--statistics.spending", "pocock")
     assert code == 0
-    assert "Looks, pocock spending of 0.005" in printed
+    assert "Looks, pocock spending of 0.02" in printed  # of 0.04, on two models
+    assert "These chances are those without early looks." in printed
     assert "power with the looks below" in printed
     assert re.search(r"3 0\.\d\d 0\.\d+ \d+\.\d\d 0\.\d+ \d\.\d{3} 4 0\.", printed)
-    assert re.search(r"5 1\.00 0\.005 ", printed)
+    assert re.search(r"5 1\.00 0\.02 ", printed)
 
 
 def test_pilot_gives_the_spread(run: Run, tmp_path: Path) -> None:
@@ -109,13 +195,19 @@ def test_pilot_gives_the_spread(run: Run, tmp_path: Path) -> None:
     code, printed = run("--pilot", pilot)
     assert code == 0
     assert "0.040, measured: a in the earlier run, 5 seeds, 12 test images each" in printed
+    assert "standard deviation of the difference over seeds 0.040" in printed
 
 
 def test_difference_that_cannot_be_detected(run: Run) -> None:
     code, printed = run("--seeds", "2")
     assert code == 0
     assert "detectable with power 0.8 no possible difference" in printed
-    assert "any number of seeds a true difference of 0.154" in printed
+    (sd,) = re.findall(r"sd of the difference over seeds (\S+),", printed)
+    (found,) = re.findall(r"any number of seeds a true difference of (\S+);", printed)
+    # alpha .04 on two models, power .8: by the normal quantiles 2.326 and 0.842
+    assert float(found) == pytest.approx(
+        (2.326 + 0.842) * float(sd) * math.sqrt(16 / 112), abs=1e-3
+    )
 
 
 def test_single_seed(run: Run) -> None:
@@ -171,6 +263,8 @@ def test_plan_is_of_what_compare_would_do() -> None:
             "looks after multiples of 5 seeds",
         ),
         (("--statistics.power", "0.3"), "greater than 0.5"),
+        (("--baseline-auc", "0.5"), "greater than 0.5"),
+        (("--hours", "3"), "Expected --hours without --no-measure"),
         (("--statistics.disagreement", "0"), "greater than 0"),
     ],
 )
@@ -182,8 +276,8 @@ def test_bad_input(run: Run, flags: tuple[str, ...], expected: str) -> None:
 
 
 def test_bad_pilots(run: Run, tmp_path: Path) -> None:
-    code, printed = run("--pilot", write_pilot(tmp_path / "a", metric="auc"))
-    assert (code, "its endpoint is auc" in printed) == (2, True)
+    code, printed = run("--pilot", write_pilot(tmp_path / "a", metric="accuracy"))
+    assert (code, "its endpoint is accuracy" in printed) == (2, True)
     code, printed = run("--pilot", write_pilot(tmp_path / "b", sd=None))
     assert (code, "but it has none" in printed) == (2, True)
     (tmp_path / "a" / "comparison.json").write_text("{")

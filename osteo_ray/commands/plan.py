@@ -1,6 +1,7 @@
 """`osteo-ray plan`."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from osteo_ray.base.noise import capture_noise
 from osteo_ray.commands.parsing import DONE, name_data, parse_config
@@ -11,10 +12,13 @@ _PLAN_HELP = """\
 Say, before anything is computed, what a comparison can detect and what it will cost.
 
 osteo-ray plan DATA takes the options of osteo-ray compare. It lists the images without reading
-them, and prints the primary endpoint and contrast, the power to detect the smallest effect of
-interest (--statistics.margin), the smallest detectable difference for this and for any number of
-seeds, the planned looks (--statistics.looks), trainings, hours, and a hash of the plan. The spread
-over seeds is taken from an earlier run (--pilot RUN) or from --statistics.disagreement.
+them, draws the results of many such comparisons (--tables) from a model whose truth is known, and
+judges each by the rule of the verdict. It prints the chance of each verdict if there is no
+difference, a gain of the margin (--statistics.margin) and one of twice the margin, what cannot be
+shown, and which design (seeds, folds, ratio, more images, a fixed external test set) can settle the
+question within --hours. It also prints the planned looks (--statistics.looks), trainings, hours,
+and a hash of the plan. How far results spread is taken from an earlier run (--pilot RUN), or from
+--statistics.disagreement and --baseline-auc.
 """
 
 
@@ -28,13 +32,18 @@ def plan_command(arguments: list[str]) -> int:
     config = parse_plan(arguments)
     # Imported here: SciPy and Ray take seconds to import, and `--help` does without them.
     from osteo_ray.commands.plan_tables import show_plan
-    from osteo_ray.pipeline.compare.plan import make_plan, measure_hours
+    from osteo_ray.commands.prospects_tables import show_foresight
+    from osteo_ray.pipeline.compare.foresight import foresee
+    from osteo_ray.pipeline.compare.plan import make_plan, measure_speed
 
     with capture_noise() as captured:
         plan = make_plan(config)
-        hours = None
+        speed = None
         if config.measure:
             say(captured.err, "Measuring the speed of this cluster …")
-            hours = measure_hours(config, plan.work)
-        show_plan(captured.out, plan, hours)
+            speed = measure_speed(config)
+        foresight = foresee(config, plan, speed, say=partial(say, captured.err))
+        show_plan(captured.out, plan, None if speed is None else speed.estimate_hours(plan.work))
+        show_foresight(captured.out, plan, foresight)
+        say(captured.out, f"Plan: {plan.hash}")
     return DONE

@@ -7,14 +7,14 @@ from osteo_ray.commands.terminal import print_table, say
 from osteo_ray.experiment.costs import Hours
 from osteo_ray.experiment.planning import MOST_SEEDS
 from osteo_ray.pipeline.compare.plan import Plan
+from osteo_ray.statistics.metrics.registry import METRICS
 
 
 def show_plan(console: Console, plan: Plan, hours: Hours | None) -> None:
     """Show a plan; `hours` is None where the speed of the cluster was not measured."""
-    rows = [*_list_design(plan), *_list_prospects(plan), *_list_costs(plan, hours)]
+    rows = [*_list_design(plan), *_list_detectable(plan), *_list_costs(plan, hours)]
     print_table(console, ("", ""), rows, prose=(1,))
     _show_looks(console, plan)
-    say(console, f"Plan: {plan.hash}")
 
 
 def _list_design(plan: Plan) -> list[tuple[str, str]]:
@@ -23,11 +23,18 @@ def _list_design(plan: Plan) -> list[tuple[str, str]]:
     return [
         ("primary endpoint", f"{design.metric} on test images"),
         ("primary contrast", f"{design.arm} − {design.baseline}"),
-        ("smallest effect of interest", f"{design.effect:g}"),
+        (
+            "margin",
+            f"{design.effect:g}, {_name_margin(plan)}",
+        ),
         (
             "error rate",
-            f"{design.alpha:g} over {design.n_contrasts} contrasts, "
-            f"{design.strictest:.2g} in Holm's strictest step",
+            f"{plan.question.alpha:g}, of which the first conclusion spends {design.alpha:.2g}, "
+            + (
+                "on one model"
+                if design.n_models == 1
+                else f"by Holm's method on {design.n_models} models"
+            ),
         ),
         (
             "images listed",
@@ -39,31 +46,40 @@ def _list_design(plan: Plan) -> list[tuple[str, str]]:
     ]
 
 
-def _list_prospects(plan: Plan) -> list[tuple[str, str]]:
-    design, prospects = plan.design, plan.prospects
+def _name_margin(plan: Plan) -> str:
+    whose = "the default margin" if plan.question.margin is None else "your margin"
+    relative = METRICS[plan.design.metric].margin_is_relative
+    return f"{whose}, a share of the baseline's value" if relative else whose
+
+
+def _list_detectable(plan: Plan) -> list[tuple[str, str]]:
+    """List what the corrected t-test of the primary contrast alone detects, where it decides."""
+    design, detectable = plan.design, plan.detectable
+    if detectable is None:
+        return []
     wanted = f"{design.power:g}"
-    power, needed = prospects.power, f"over {MOST_SEEDS}, and possibly no number suffices"
-    if prospects.n_seeds is not None:
-        needed = str(prospects.n_seeds)
+    power, needed = detectable.power, f"over {MOST_SEEDS}, and possibly no number suffices"
+    if detectable.n_seeds is not None:
+        needed = str(detectable.n_seeds)
     rows = [
         (
-            "power to detect that effect",
+            "power of the test of the contrast alone, at the margin",
             "none: a test needs at least 2 seeds" if power is None else format_score(power),
         ),
         (
-            f"detectable with power {wanted}",
-            _describe_difference(prospects.smallest),
+            f"  detectable with power {wanted}",
+            _describe_difference(detectable.smallest),
         ),
         (
             "  with any number of seeds",
-            f"{_describe_difference(prospects.smallest_ever)}; an observed one below "
-            f"{prospects.least_d:.2f} sd = {format_score(prospects.least_d * design.sd)} is never "
-            "significant",
+            f"{_describe_difference(detectable.smallest_ever)}; an observed one below "
+            f"{detectable.least_d:.2f} sd = {format_score(detectable.least_d * design.sd)} is "
+            "never significant",
         ),
-        (f"seeds needed for power {wanted}", needed),
+        (f"  seeds needed for power {wanted}", needed),
     ]
     if plan.looks is not None and len(plan.looks.looks) > 1:
-        rows.append(("power with the looks below", format_score(sum(plan.finds))))
+        rows.append(("  power with the looks below", format_score(sum(plan.finds))))
     return rows
 
 
@@ -106,7 +122,7 @@ def _show_looks(console: Console, plan: Plan) -> None:
         ],
         title=f"Looks, {looks.spending} spending of {looks.alpha:.2g}",
     )
-    say(console, "power: to detect the smallest effect of interest at that look, not before")
+    say(console, "power: to detect a gain of the margin at that look, not before")
 
 
 def _describe_difference(difference: float | None) -> str:

@@ -33,11 +33,8 @@ def _tables(experiments: int = 2000, seed: int = 0) -> int:
         seed: Seed of all random numbers.
     """
     from osteo_ray.commands.validate_tables import list_missed, show_rates
-    from osteo_ray.pipeline.validate.simulation_study import (
-        RULE_SETTINGS,
-        SETTINGS,
-        validate_tables,
-    )
+    from osteo_ray.pipeline.validate.rule_settings import RULE_SETTINGS
+    from osteo_ray.pipeline.validate.simulation_study import SETTINGS, validate_tables
 
     if experiments < 1 or seed < 0:
         raise InputError(

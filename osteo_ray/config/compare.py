@@ -266,6 +266,29 @@ class PlanConfig(CompareConfig):
         True,
         description="Measure for some seconds how fast this cluster is, to estimate the hours.",
     )
+    hours: float | None = Field(
+        None, gt=0, description="Recommend no design that takes more hours on this cluster."
+    )
+    baseline_auc: float | None = Field(
+        None,
+        gt=0.5,
+        lt=1,
+        description="Assumed AUC of the baseline; by default that of the earlier run, else 0.85.",
+    )
+    tables: int = Field(
+        100,
+        ge=10,
+        description="Simulated runs per true effect; a fifth of them for each other design.",
+    )
+
+    @model_validator(mode="after")
+    def _check_hours(self) -> "PlanConfig":
+        if self.hours is not None and not self.measure:
+            raise ValueError(
+                "Expected --hours without --no-measure, since hours depend on how fast this "
+                "cluster is. Drop one."
+            )
+        return self
 
     @field_validator("pilot")
     @classmethod
@@ -274,4 +297,5 @@ class PlanConfig(CompareConfig):
 
     def to_compare(self) -> CompareConfig:
         """Return the configuration of the comparison that is planned."""
-        return CompareConfig(**self.model_dump(exclude={"pilot", "measure"}))
+        own = set(PlanConfig.model_fields) - set(CompareConfig.model_fields)
+        return CompareConfig(**self.model_dump(exclude=own))

@@ -38,6 +38,12 @@ class Work:
     n_explanations: int
     explanation_passes: int
 
+    @property
+    def passes(self) -> float:
+        """Forward passes of all models together."""
+        training = self.n_trainings * self.training_passes
+        return self.n_models * (training + self.n_explanations * self.explanation_passes)
+
 
 @dataclass(frozen=True)
 class Hours:
@@ -45,6 +51,38 @@ class Hours:
 
     training: float
     explaining: float
+
+    @property
+    def total(self) -> float:
+        """Hours of both, one after the other."""
+        return self.training + self.explaining
+
+
+@dataclass(frozen=True)
+class Speed:
+    """How fast a cluster is.
+
+    Attributes:
+        rates: Per model, the forward passes per second of one worker.
+        trainings_at_once: Number of trainings that run at the same time.
+        workers: Workers per training.
+        explainers: Workers that explain at the same time.
+    """
+
+    rates: Mapping[str, float]
+    trainings_at_once: int
+    workers: int
+    explainers: int
+
+    def estimate_hours(self, work: Work) -> Hours:
+        """Return the hours that work takes, at most; see `estimate_hours`."""
+        return estimate_hours(
+            work,
+            self.rates,
+            trainings_at_once=self.trainings_at_once,
+            workers=self.workers,
+            explainers=self.explainers,
+        )
 
 
 def count_parts(n_images: int, ratio: tuple[int, int, int], folds: int | None) -> Parts:

@@ -1,6 +1,7 @@
-"""What a comparison can detect, worked out before anything is computed. Pure.
+"""What the test of the gain alone can detect, worked out before anything is computed. Pure.
 
-The test is Nadeau and Bengio's corrected t over seeds: the standard error of the mean difference is
+A verdict asks for more than this test: `prospects` simulates the whole rule. The test is Nadeau and
+Bengio's corrected t over seeds: the standard error of the mean difference is
 sd · √(1/J + n_test/n_train), so it never falls below sd · √(n_test/n_train), however many seeds J
 run. `statistics.power` computes the power of that test.
 """
@@ -29,8 +30,8 @@ class Design:
         arm: The arm that is judged: its metric minus that of `baseline` is the primary contrast.
         baseline: The arm that it is compared with.
         effect: Smallest true difference of interest.
-        alpha: Error rate over all contrasts.
-        n_contrasts: Number of contrasts, over all models, that Holm's correction counts.
+        alpha: Error rate of the conclusion, over all models.
+        n_models: Number of models over which the p of the gain is corrected by Holm's method.
         power: Desired probability to detect `effect`.
         n_seeds: Planned number of seeds.
         sizes: Images per seed.
@@ -42,7 +43,7 @@ class Design:
     baseline: str
     effect: float
     alpha: float
-    n_contrasts: int
+    n_models: int
     power: float
     n_seeds: int
     sizes: Sizes
@@ -50,8 +51,8 @@ class Design:
 
     @property
     def strictest(self) -> float:
-        """Error rate of a single contrast in the first and strictest step of Holm's method."""
-        return self.alpha / self.n_contrasts
+        """Error rate of the gain of one model in the first and strictest step of Holm's method."""
+        return self.alpha / self.n_models
 
     @property
     def floor(self) -> float:
@@ -60,7 +61,7 @@ class Design:
 
 
 @dataclass(frozen=True)
-class Prospects:
+class Detectable:
     """What a design can detect, in the strictest step of Holm's method.
 
     Attributes:
@@ -89,7 +90,7 @@ class AssumedSd:
     basis: str
 
 
-def assess(design: Design) -> Prospects:
+def assess(design: Design) -> Detectable:
     """Work out what a design can detect.
 
     Raises:
@@ -104,7 +105,7 @@ def assess(design: Design) -> Prospects:
     if design.n_seeds >= 2:
         found = smallest_detectable(design.sd, design.n_seeds, sizes, **options)
         power = detection_power(design.effect, design.sd, design.n_seeds, sizes, design.strictest)
-    return Prospects(power, found, ever, critical * design.floor / design.sd, needed)
+    return Detectable(power, found, ever, critical * design.floor / design.sd, needed)
 
 
 def assume_sd(
@@ -115,25 +116,28 @@ def assume_sd(
     On a test image, either one arm is right and the other wrong (±1, on a share `disagreement` of
     the images) or both give the same answer (0). So the difference of accuracies on n images has a
     variance of (disagreement - difference²)/n, at most disagreement/n. For recall and specificity,
-    n counts the images of their class. The other metrics have no such formula, and the figure for
-    accuracy is used.
+    n counts the images of their class. The other metrics have no such formula: their luck is
+    simulated (`assumptions.measure_luck`).
 
     Args:
         disagreement: Share of test images on which the arms disagree, in (0, 1].
-        metric: The endpoint.
+        metric: The endpoint, a share of images that are classified correctly.
         n_test: Test images per seed.
         positive_share: Share of images of the positive class, in [0, 1].
 
     Raises:
-        ValueError: `disagreement` is out of its range, or there is no test image to judge by.
+        ValueError: `disagreement` is out of its range, there is no test image to judge by, or the
+            metric has no such formula.
 
     Example:
         >>> round(assume_sd(0.2, "accuracy", n_test=74, positive_share=0.5).value, 4)
         0.052
     """
     share_of = METRICS[metric].share_of
-    shares = {"positive": positive_share, "negative": 1 - positive_share}
-    n_judged = n_test * shares.get(share_of or "all", 1.0)
+    if share_of is None:
+        raise ValueError(f"Expected a share of correct answers, but got `{metric}`.")
+    shares = {"positive": positive_share, "negative": 1 - positive_share, "all": 1.0}
+    n_judged = n_test * shares[share_of]
     if not (0 < disagreement <= 1 and n_judged > 0):
         raise ValueError(
             "Expected disagreement in (0, 1] and test images to judge by, but got "
@@ -143,8 +147,6 @@ def assume_sd(
         f"assumed: arms disagree on {disagreement:.0%} of {n_judged:.0f} test images, so sd² = "
         f"{disagreement:g}/{n_judged:.0f}; a pilot run would measure it"
     )
-    if share_of is None:
-        basis += f". This is the formula for accuracy; for {metric} it is only a guess"
     return AssumedSd(math.sqrt(disagreement / n_judged), basis)
 
 

@@ -66,6 +66,19 @@ class Population:
     positive_share: float = 0.5
 
 
+@dataclass(frozen=True)
+class Images:
+    """Images that have been drawn.
+
+    Attributes:
+        positive: bool, (n,).
+        common: float, (n,); the part of the score that all arms share.
+    """
+
+    positive: npt.NDArray[np.bool_]
+    common: Values
+
+
 def simulate_predictions(
     arms: Mapping[str, SimulatedArm],
     tested: Sequence[np.ndarray],
@@ -87,26 +100,16 @@ def simulate_predictions(
         model: Its name in the table.
         classes: Negative and positive.
     """
-    positive = np.zeros(n_images, bool)
-    positive[: round(n_images * population.positive_share)] = True
-    positive = rng.permutation(positive)
-    side = np.where(positive, 1.0, -1.0)
-    common = math.sqrt(population.shared) * rng.normal(size=n_images)
-    rest = math.sqrt(max(0.0, 1 - population.shared - population.leaning))
+    images = draw_images(n_images, population, rng)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ("seed", "arm", "image", "p")}
     for name, arm in arms.items():
-        leaning = math.sqrt(population.leaning) * rng.normal(size=n_images)
-        for seed, images in enumerate(tested):
-            skill, noise = rng.normal() * arm.skill, rest * rng.normal(size=len(images))
+        drawn = draw_arm(arm, images, tested, population, rng)
+        for seed, (tested_images, p) in enumerate(zip(tested, drawn, strict=True)):
             if arm.seeds is not None and seed not in arm.seeds:
                 continue
-            z = side[images] * (arm.separation + skill) + common[images] + leaning[images] + noise
-            p = stats.norm.cdf(z + arm.shift)
-            if arm.constant is not None:
-                p = np.full(len(images), arm.constant)
-            columns["seed"].append(np.full(len(images), seed))
-            columns["arm"].append(np.full(len(images), name))
-            columns["image"].append(images)
+            columns["seed"].append(np.full(len(p), seed))
+            columns["arm"].append(np.full(len(p), name))
+            columns["image"].append(tested_images)
             columns["p"].append(p)
     joined = {name: np.concatenate(parts) for name, parts in columns.items()}
     image, p = joined["image"], joined["p"]
@@ -117,11 +120,47 @@ def simulate_predictions(
             "arm": pa.array(joined["arm"].tolist()),
             "split": pa.array(["test"] * len(image)),
             "image_id": pa.array([f"image-{number:06}" for number in image]),
-            "label": pa.array([classes[int(positive[number])] for number in image]),
+            "label": pa.array([classes[int(images.positive[number])] for number in image]),
             f"p_{classes[0]}": 1 - p,
             f"p_{classes[1]}": p,
         }
     )
+
+
+def draw_images(n_images: int, population: Population, rng: np.random.Generator) -> Images:
+    """Draw the classes of images, and what all arms have in common on them."""
+    positive = np.zeros(n_images, bool)
+    positive[: round(n_images * population.positive_share)] = True
+    positive = rng.permutation(positive)
+    return Images(positive, math.sqrt(population.shared) * rng.normal(size=n_images))
+
+
+def draw_arm(
+    arm: SimulatedArm,
+    images: Images,
+    tested: Sequence[np.ndarray],
+    population: Population,
+    rng: np.random.Generator,
+) -> list[Values]:
+    """Draw the probabilities of the positive class that an arm gives to the images of each seed.
+
+    Args:
+        arm: How well it does; `seeds` is not looked at.
+        images: All images.
+        tested: Per seed the numbers of the images that are drawn.
+        population: What the images have in common.
+        rng: Where chance comes from.
+    """
+    side = np.where(images.positive, 1.0, -1.0)
+    leaning = math.sqrt(population.leaning) * rng.normal(size=len(side))
+    rest = math.sqrt(max(0.0, 1 - population.shared - population.leaning))
+    found = []
+    for chosen in tested:
+        skill, noise = rng.normal() * arm.skill, rest * rng.normal(size=len(chosen))
+        z = side[chosen] * (arm.separation + skill) + images.common[chosen] + leaning[chosen]
+        p = special.ndtr(z + noise + arm.shift)
+        found.append(p if arm.constant is None else np.full(len(chosen), arm.constant))
+    return found
 
 
 def draw_tested(

@@ -9,26 +9,32 @@ from osteo_ray.arms.pairs import list_primary
 from osteo_ray.arms.registry import ARMS, find_roles
 from osteo_ray.arms.roles import Candidate
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.formatting import format_percent
 from osteo_ray.base.runs import Run, open_run
 from osteo_ray.base.tables import read_json
 from osteo_ray.cluster.connection import connect, plan_resources
 from osteo_ray.config.compare import CompareConfig, PlanConfig
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.experiment.costs import Hours, Parts, Work, count_parts, count_work, estimate_hours
+from osteo_ray.experiment.assumptions import Assumptions, assume, assume_from_pilot, find_sd
+from osteo_ray.experiment.conclusions import share_alpha
+from osteo_ray.experiment.costs import Parts, Speed, Work, count_parts, count_work
 from osteo_ray.experiment.planning import (
     AssumedSd,
     Design,
-    Prospects,
+    Detectable,
     assess,
-    assume_sd,
     read_pilot,
 )
 from osteo_ray.experiment.positive_class import find_positive_class
+from osteo_ray.experiment.prospects import NONE, TWICE, Question, simulate_chances
+from osteo_ray.experiment.simulated_run import Scheme
 from osteo_ray.pipeline.compare.calibration import measure_rates
 from osteo_ray.pipeline.compare.prepare import list_images, locate_run, settle_rule
 from osteo_ray.statistics.sequential import LookPlan, crossing_probabilities, plan_looks
 from osteo_ray.statistics.sizes import Sizes
+
+_N_STATED = 40  # simulated runs per effect at the start of a comparison
 
 
 @dataclass(frozen=True)
@@ -39,22 +45,29 @@ class Plan:
         hash: Hash of all settings that are stated before the run, as in plan.json.
         design: The primary contrast and the numbers that determine its power.
         sd: The assumed standard deviation of the contrast over seeds, and where it comes from.
-        prospects: What the design can detect.
+        detectable: What the test of the primary contrast alone can detect; None where all seeds
+            test the same images, so that another test decides.
         looks: When results are looked at; None with fewer than two seeds.
         finds: For each look, the probability that the smallest effect of interest is detected
             there and not before.
         parts: Images per seed if all listed images are used.
         work: What has to be computed.
+        scheme: How the images are divided.
+        question: What is asked of the results.
+        assumptions: What simulations take to be true.
     """
 
     hash: str
     design: Design
     sd: AssumedSd
-    prospects: Prospects
+    detectable: Detectable | None
     looks: LookPlan | None
     finds: tuple[float, ...]
     parts: Parts
     work: Work
+    scheme: Scheme
+    question: Question
+    assumptions: Assumptions
 
 
 @dataclass(frozen=True)
@@ -76,19 +89,22 @@ def make_plan(config: PlanConfig) -> Plan:
     counts = _count(compared, source)
     try:
         arm, baseline = _name_primary(compared.arms)
-        sd = _find_sd(config, arm, baseline, counts)
-        return plan_comparison(compared, counts.parts, sd)
+        sd, assumptions = _find_assumptions(config, arm, baseline, counts)
+        return plan_comparison(compared, counts.parts, sd, assumptions)
     except ValueError as error:
         raise InputError(str(error)) from None
 
 
-def plan_comparison(config: CompareConfig, parts: Parts, sd: AssumedSd) -> Plan:
+def plan_comparison(
+    config: CompareConfig, parts: Parts, sd: AssumedSd, assumptions: Assumptions
+) -> Plan:
     """Determine what a comparison can detect and what has to be computed for it.
 
     Args:
         config: Configuration of the comparison.
         parts: Images per seed.
         sd: Assumed standard deviation of the primary difference over seeds.
+        assumptions: What simulations take to be true.
 
     Raises:
         ValueError: No LIME arm is planned, or a number is out of its range.
@@ -100,25 +116,51 @@ def plan_comparison(config: CompareConfig, parts: Parts, sd: AssumedSd) -> Plan:
         arm=arm,
         baseline=baseline,
         effect=statistics.effect,
-        alpha=statistics.alpha,
-        n_contrasts=len(config.models) * len(list_primary(config.arms)),
+        alpha=statistics.alpha * share_alpha(1),
+        n_models=len(config.models),
         power=statistics.power,
         n_seeds=config.seeds,
         sizes=Sizes(n_test=parts.test, n_train=parts.train),
         sd=sd.value,
     )
     looks, finds = _plan_looks(design, config)
-    work = count_work(
-        n_models=len(config.models),
-        n_seeds=config.seeds,
+    scheme = Scheme(config.seeds, parts, config.folds, fixed=config.split == "given")
+    question = Question(
         arms=config.arms,
-        parts=parts,
+        n_models=len(config.models),
+        metric=statistics.metric,
+        margin=statistics.margin,
+        alpha=statistics.alpha,
+        goes_on=config.second_start == "first",
+    )
+    detectable = assess(design)
+    return Plan(
+        config.plan_hash(),
+        design,
+        sd,
+        None if scheme.fixed else detectable,
+        looks,
+        finds,
+        parts,
+        count_planned(config, scheme),
+        scheme,
+        question,
+        assumptions,
+    )
+
+
+def count_planned(config: CompareConfig, scheme: Scheme) -> Work:
+    """Count the work of a comparison whose images are divided in some way."""
+    return count_work(
+        n_models=len(config.models),
+        n_seeds=scheme.n_seeds,
+        arms=config.arms,
+        parts=scheme.parts,
         epochs=config.training.epochs,
         samples=config.lime.samples,
         crossfit_folds=config.crossfit_folds,
         protocol=config.protocol,
     )
-    return Plan(config.plan_hash(), design, sd, assess(design), looks, finds, parts, work)
 
 
 def state_plan(config: CompareConfig, parts: Parts, positive_share: float) -> str:
@@ -131,26 +173,36 @@ def state_plan(config: CompareConfig, parts: Parts, positive_share: float) -> st
     """
     statistics = config.statistics
     try:
-        sd = assume_sd(
-            statistics.disagreement,
-            statistics.metric,
-            n_test=parts.test,
-            positive_share=positive_share,
-        )
-        plan = plan_comparison(config, parts, sd)
+        assumptions = assume(statistics.disagreement, positive_share=positive_share)
+        sd = find_sd(assumptions, statistics.disagreement, statistics.metric, parts.test)
+        plan = plan_comparison(config, parts, sd, assumptions)
     except ValueError as error:
         return f"Plan {config.plan_hash()}: no contrast to judge. {error}"
-    design, found, work = plan.design, plan.prospects, plan.work
-    power = "no power" if found.power is None else f"power {found.power:.2f}"
-    reachable = found.smallest is not None and found.smallest < 1
-    smallest = f"a difference of {found.smallest:.3f}" if reachable else "no possible difference"
+    design, work = plan.design, plan.work
     return (
-        f"Plan {plan.hash}: {design.arm} minus {design.baseline} in {design.metric}, smallest "
-        f"effect of interest {design.effect:g}, {design.n_seeds} seeds: {power}, if arms disagree "
-        f"on {statistics.disagreement:.0%} of test images; {smallest} is detectable with power "
-        f"{design.power:g}, and with any number of seeds one of {found.smallest_ever:.3f}. "
+        f"Plan {plan.hash}: {design.arm} minus {design.baseline} in {design.metric}, margin "
+        f"{design.effect:g}, {design.n_seeds} seeds. {_state_chances(plan)} "
         f"{work.n_models * work.n_trainings} trainings, "
         f"{work.n_models * work.n_explanations} explanations."
+    )
+
+
+def _state_chances(plan: Plan) -> str:
+    none, twice = (
+        simulate_chances(
+            plan.scheme, plan.question, plan.assumptions.assumed, effect, n_tables=_N_STATED
+        )
+        for effect in (NONE, TWICE)
+    )
+    assert none is not None
+    gain = (
+        f"a gain of twice the margin is found real in {format_percent(twice.of('real gain'))}"
+        if twice is not None
+        else "a gain of twice the margin is impossible"
+    )
+    return (
+        f"Of {none.n_tables} simulated runs: {gain}, and no difference is found equivalent in "
+        f"{format_percent(none.of('equivalent'))}."
     )
 
 
@@ -162,8 +214,8 @@ def _name_primary(arms: Sequence[str]) -> tuple[str, str]:
     return primary[0]
 
 
-def measure_hours(config: PlanConfig, work: Work) -> Hours:
-    """Connect to the cluster, measure how fast its workers are, and estimate the hours of work.
+def measure_speed(config: PlanConfig) -> Speed:
+    """Connect to the cluster and measure how fast its workers are.
 
     Raises:
         InputError: The cluster is too small, or a model cannot be built.
@@ -176,8 +228,7 @@ def measure_hours(config: PlanConfig, work: Work) -> Hours:
             image_size=config.image_size,
             batch_size=config.training.per_worker_batch_size,
         )
-    return estimate_hours(
-        work,
+    return Speed(
         rates,
         trainings_at_once=layout.concurrent_trials,
         workers=layout.workers,
@@ -199,15 +250,18 @@ def _plan_looks(design: Design, config: CompareConfig) -> tuple[LookPlan | None,
     return looks, tuple(finds.tolist())
 
 
-def _find_sd(config: PlanConfig, arm: str, baseline: str, counts: _Counts) -> AssumedSd:
-    metric = config.statistics.metric
-    if config.pilot is not None:
-        return read_pilot(_read_comparison(open_run(config.pilot)), metric, arm, baseline)
-    return assume_sd(
-        config.statistics.disagreement,
-        metric,
-        n_test=counts.parts.test,
-        positive_share=counts.positive_share,
+def _find_assumptions(
+    config: PlanConfig, arm: str, baseline: str, counts: _Counts
+) -> tuple[AssumedSd, Assumptions]:
+    metric, disagreement = config.statistics.metric, config.statistics.disagreement
+    share, auc = counts.positive_share, config.baseline_auc
+    if config.pilot is None:
+        assumptions = assume(disagreement, positive_share=share, baseline_auc=auc)
+        return find_sd(assumptions, disagreement, metric, counts.parts.test), assumptions
+    comparison = _read_comparison(open_run(config.pilot))
+    sd = read_pilot(comparison, metric, arm, baseline)
+    return sd, assume_from_pilot(
+        comparison, sd, disagreement, baseline=baseline, positive_share=share, baseline_auc=auc
     )
 
 

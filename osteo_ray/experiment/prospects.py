@@ -1,0 +1,241 @@
+"""The chance of each verdict, before anything is computed: the whole rule, applied to simulations.
+
+Tables of predictions are drawn for the planned arms, models, seeds and images from a model whose
+truth is known (`experiment.simulated`), and each is judged as a run would be (`judge_predictions`).
+How often a verdict comes out is its chance. The judged arm has no effect, one of the margin, or one
+of twice the margin; every control fails: it does as well as the baseline, and a silhouette hardly
+better than chance. Images are taken to have two classes and no copies, and all trainings to finish.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+import pandas as pd
+from scipy import optimize, special
+
+from osteo_ray.arms.registry import ARMS
+from osteo_ray.arms.roles import Candidate, Control, Oracle, Reference
+from osteo_ray.experiment.analysis import Analysis
+from osteo_ray.experiment.conclusions import share_alpha
+from osteo_ray.experiment.judging import judge_predictions
+from osteo_ray.experiment.simulated import CLASSES, Population, SimulatedArm
+from osteo_ray.experiment.simulated_run import Scheme, draw_run
+from osteo_ray.experiment.verdict import VERDICTS
+from osteo_ray.statistics.metrics.registry import METRICS
+from osteo_ray.statistics.predictions import Group
+from osteo_ray.statistics.sample import Sample
+from osteo_ray.statistics.sizes import Sizes
+
+N_TABLES = 100
+"""Simulated runs per effect."""
+NONE, MARGIN, TWICE = 0, 1, 2
+"""True effects that are simulated, in margins."""
+_N_DRAWS = 200  # of test images; a variance is estimated, so that few suffice
+_SILHOUETTE_AUC = 0.55
+_HIGHEST_AUC = 0.999
+_N_QUANTILES = 2000  # images per class by which a metric is computed
+
+
+@dataclass(frozen=True)
+class Question:
+    """What is asked of the results.
+
+    Attributes:
+        arms: The planned ones.
+        n_models: How many models are judged.
+        metric: The endpoint.
+        margin: As the user states it; None for the endpoint's default.
+        alpha: Error rate of the run; its first conclusion spends only a share of it.
+        goes_on: Whether the masked arms start from the weights of the first model.
+    """
+
+    arms: tuple[str, ...]
+    n_models: int
+    metric: str
+    margin: float | None
+    alpha: float
+    goes_on: bool = False
+
+
+@dataclass(frozen=True)
+class Assumed:
+    """What is taken to be true of the images and trainings.
+
+    Attributes:
+        baseline_auc: AUC of the baseline, from .5 on.
+        skill: Luck of a training: standard deviation, in units of the separation of the classes.
+        population: What the images have in common.
+    """
+
+    baseline_auc: float
+    skill: float
+    population: Population
+
+
+@dataclass(frozen=True)
+class Chances:
+    """How often each verdict came out of simulated runs with the same true effect.
+
+    Attributes:
+        counts: By verdict; those that never came out are left out.
+        n_tables: Simulated runs.
+    """
+
+    counts: Mapping[str, int]
+    n_tables: int
+
+    def of(self, verdict: str) -> float:
+        """Return the share of runs that end with a verdict."""
+        return self.counts.get(verdict, 0) / self.n_tables
+
+    def error_of(self, verdict: str) -> float:
+        """Return the standard error of `of`, which is due to the number of simulated runs.
+
+        It is not 0 where a verdict came out never or always: the share is then drawn towards one
+        half by a run of each kind (Agresti and Coull).
+        """
+        share = (self.counts.get(verdict, 0) + 1) / (self.n_tables + 2)
+        return math.sqrt(share * (1 - share) / (self.n_tables + 2))
+
+
+@lru_cache(maxsize=256)
+def simulate_chances(
+    scheme: Scheme,
+    question: Question,
+    assumed: Assumed,
+    effect: float,
+    *,
+    n_tables: int = N_TABLES,
+    seed: int = 0,
+) -> Chances | None:
+    """Simulate the verdicts of a comparison.
+
+    The same arguments give the same chances. Effects and arms share their randomness, so that a
+    larger effect and one more arm are compared on the same draws.
+
+    Args:
+        scheme: How the images are divided.
+        question: What is asked.
+        assumed: What is taken to be true.
+        effect: True difference between judged arm and baseline, in margins.
+        n_tables: Simulated runs; fewer where one takes long.
+        seed: Of the simulation.
+
+    Returns:
+        None where no classifier can be so much better than the baseline.
+    """
+    target = find_target(question, assumed, effect)
+    if target is None:
+        return None
+    arms = _assume_arms(question, assumed, target)
+    n_tables = scheme.count_tables(len(arms) * question.n_models, n_tables)
+    counts = Counter(
+        _judge_one(scheme, question, arms, assumed.population, (seed, number))
+        for number in range(n_tables)
+    )
+    return Chances({name: counts[name] for name in VERDICTS if counts[name]}, n_tables)
+
+
+def find_target(question: Question, assumed: Assumed, effect: float) -> float | None:
+    """Return the AUC at which the endpoint differs from the baseline's by so many margins.
+
+    The luck of trainings is left out of it.
+
+    Returns:
+        None where no classifier differs by so much.
+    """
+    if effect == 0:
+        return assumed.baseline_auc
+    metric = METRICS[question.metric]
+    share = assumed.population.positive_share
+
+    def measure(auc: float) -> float:
+        return metric.sign * measure_expected(question.metric, auc, share)
+
+    base = measure(assumed.baseline_auc)
+    margin = metric.margin if question.margin is None else question.margin
+    if metric.margin_is_relative:
+        margin *= abs(base)
+    wanted = base + effect * margin
+    low, high = assumed.baseline_auc, _HIGHEST_AUC
+    if low >= high or measure(high) < wanted:
+        return None
+    return float(optimize.brentq(lambda auc: measure(auc) - wanted, low, high, xtol=1e-5))
+
+
+@lru_cache(maxsize=512)
+def measure_expected(metric: str, auc: float, positive_share: float) -> float:
+    """Return the metric of a simulated classifier on a great many images, without luck.
+
+    Any metric is measured by its own formula, on images that lie at the quantiles of the scores
+    that `simulated` draws.
+
+    Args:
+        metric: A name in `METRICS`.
+        auc: Of the classifier.
+        positive_share: Share of images of the positive class.
+
+    Example:
+        >>> round(measure_expected("auc", 0.85, 0.3), 3)
+        0.85
+    """
+    n_positive = max(1, round(2 * _N_QUANTILES * positive_share))
+    n_negative = max(1, 2 * _N_QUANTILES - n_positive)
+    separation = SimulatedArm(auc).separation
+    z = np.concatenate(
+        [
+            side * separation + special.ndtri((np.arange(n) + 0.5) / n)
+            for side, n in ((-1, n_negative), (1, n_positive))
+        ]
+    )
+    p = special.ndtr(z)
+    labels = np.repeat([0, 1], [n_negative, n_positive])
+    group = Group(np.arange(len(p), dtype=np.int32), labels, np.stack([1 - p, p], axis=1))
+    return float(METRICS[metric].measure(Sample.of(group, 1)))
+
+
+def _assume_arms(question: Question, assumed: Assumed, target: float) -> dict[str, SimulatedArm]:
+    """Say how well each arm does: candidates as the effect has it, and all controls fail."""
+    found = {}
+    for name in question.arms:
+        arm = ARMS[name]
+        auc = assumed.baseline_auc
+        if arm.shuffled:
+            auc = 0.5
+        elif isinstance(arm.role, Candidate | Oracle | Reference):
+            auc = target
+        elif isinstance(arm.role, Control) and arm.view == "silhouette":
+            auc = min(auc, _SILHOUETTE_AUC)
+        found[name] = SimulatedArm(auc, assumed.skill)
+    return found
+
+
+def _judge_one(
+    scheme: Scheme,
+    question: Question,
+    arms: Mapping[str, SimulatedArm],
+    population: Population,
+    stream: tuple[int, int],
+) -> str:
+    """Draw the predictions of one run, and return the name of the verdict on it."""
+    predictions = draw_run(scheme, arms, question.n_models, population, stream)
+    models = tuple(dict.fromkeys(key.model for key in predictions.groups))
+    analysis = Analysis(
+        models=models,
+        arms=question.arms,
+        seeds=tuple(range(scheme.n_seeds)),
+        metric=question.metric,
+        alpha=question.alpha * share_alpha(1),
+        margin=question.margin,
+        sizes=Sizes(n_test=scheme.parts.test, n_train=scheme.parts.train),
+        classes=CLASSES,
+        positive_class=CLASSES[1],
+        goes_on=question.goes_on,
+    )
+    ids = list(predictions.image_ids)
+    images = pd.DataFrame({"image_id": ids, "group": np.arange(len(ids))})
+    return judge_predictions(predictions, images, analysis, n_draws=_N_DRAWS).overall.verdict
