@@ -78,6 +78,16 @@ def test_shuffled_labels_are_those_of_a_seed_whatever_the_model() -> None:
     assert 0.4 < same.mean() < 0.6
 
 
+def test_models_share_images_but_no_luck() -> None:
+    situation = NAMED["no difference, six models, shuffled labels at chance"]
+    table = draw_situation(situation, 0).to_pandas()
+    keys = ["seed", "arm", "image_id"]
+    one, other = (table[table["model"] == model].set_index(keys) for model in (MODEL, "model-2"))
+    assert (one["label"] == other["label"]).all()
+    scores = np.stack([one["p_osteoporosis"], other["p_osteoporosis"].reindex(one.index)])
+    assert 0.3 < np.corrcoef(scores)[0, 1] < 0.9
+
+
 def test_three_classes_are_drawn_as_stated() -> None:
     table = draw_situation(NAMED["gain, three classes"], 0).to_pandas()
     scores = table[["p_mild", "p_normal", "p_severe"]]

@@ -85,6 +85,7 @@ def simulate_predictions(
     *,
     n_images: int,
     rng: np.random.Generator,
+    luck: np.random.Generator | None = None,
     population: Population = Population(),
     model: str = MODEL,
     classes: tuple[str, str] = CLASSES,
@@ -96,6 +97,8 @@ def simulate_predictions(
         tested: Per seed the numbers of its test images.
         n_images: Of the data set.
         rng: Where chance comes from.
+        luck: Where that of arms and trainings comes from; by default `rng`. Models of one data set
+            share the images, drawn by equal `rng`, but no luck.
         population: What the images have in common.
         model: Its name in the table.
         classes: Negative and positive.
@@ -103,7 +106,7 @@ def simulate_predictions(
     images = draw_images(n_images, population, rng)
     columns: dict[str, list[np.ndarray]] = {name: [] for name in ("seed", "arm", "image", "p")}
     for name, arm in arms.items():
-        drawn = draw_arm(arm, images, tested, population, rng)
+        drawn = draw_arm(arm, images, tested, population, luck or rng)
         for seed, (tested_images, p) in enumerate(zip(tested, drawn, strict=True)):
             if arm.seeds is not None and seed not in arm.seeds:
                 continue

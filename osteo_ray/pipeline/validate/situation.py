@@ -89,10 +89,11 @@ def draw_situation(situation: Situation, number: int, seed: int = 0) -> pa.Table
     )
     of_images = int(rng.integers(2**32))
     tables = []
-    for model, arms in {MODEL: situation.arms, **situation.others}.items():
+    for place, (model, arms) in enumerate({MODEL: situation.arms, **situation.others}.items()):
         again = np.random.default_rng(of_images)  # the same images for every model
+        luck = np.random.default_rng((of_images, place + 2))
         if len(situation.classes) > 2:
-            tables.append(_simulate_many_classes(situation, arms, tested, model, again))
+            tables.append(_simulate_many_classes(situation, arms, tested, model, again, luck))
             continue
         negative, positive = situation.classes
         tables.append(
@@ -101,6 +102,7 @@ def draw_situation(situation: Situation, number: int, seed: int = 0) -> pa.Table
                 tested,
                 n_images=situation.n_images,
                 rng=again,
+                luck=luck,
                 population=situation.population,
                 model=model,
                 classes=(negative, positive),
@@ -167,6 +169,7 @@ def _simulate_many_classes(
     tested: list[np.ndarray],
     model: str,
     rng: np.random.Generator,
+    luck: np.random.Generator,
 ) -> pa.Table:
     """Draw predictions of three classes or more, as `simulate_predictions` does of two.
 
@@ -180,10 +183,10 @@ def _simulate_many_classes(
     common = math.sqrt(shared) * rng.normal(size=is_true.shape)
     tables = []
     for name, arm in arms.items():
-        of_arm = math.sqrt(leaning) * rng.normal(size=is_true.shape)
+        of_arm = math.sqrt(leaning) * luck.normal(size=is_true.shape)
         for seed, images in enumerate(tested):
-            skill = 2 * (arm.separation + rng.normal() * arm.skill)
-            noise = math.sqrt(1 - shared - leaning) * rng.normal(size=(len(images), n_classes))
+            skill = 2 * (arm.separation + luck.normal() * arm.skill)
+            noise = math.sqrt(1 - shared - leaning) * luck.normal(size=(len(images), n_classes))
             z = is_true[images] * skill + common[images] + of_arm[images] + noise
             p = np.exp(z) / np.exp(z).sum(1, keepdims=True)
             if arm.constant is not None:
