@@ -27,7 +27,8 @@ from osteo_ray.commands.main import main
 from osteo_ray.experiment.conclusions import share_alpha
 from osteo_ray.experiment.judge_tables import Question, judge_tables
 from osteo_ray.experiment.simulated import SimulatedArm, draw_tested, simulate_predictions
-from osteo_ray.pipeline.validate.situations import SITUATIONS, draw_situation
+from osteo_ray.pipeline.validate.situation import draw_situation
+from osteo_ray.pipeline.validate.situations import SITUATIONS
 from osteo_ray.report.page import write_report
 
 ARMS = {

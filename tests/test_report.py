@@ -344,6 +344,11 @@ def test_terminal_shows_arms_and_contrasts() -> None:
     assert "contrast mean 98.8 % interval p" in lines
     share = f"{MODELS[0]}: random_mask accounts for 33 % of the gain (98.8 % interval 11 % … 56 %)"
     assert share in lines
+    text = io.StringIO()
+    against = comparison["shares"][0] | {"share": -2.12, "low": -4.0, "high": -0.5}
+    show_comparison(Console(file=text, width=100), comparison | {"shares": [against]})
+    assert f"{against['model']}: {against['control']} does not share the gain" in text.getvalue()
+    assert "212" not in text.getvalue()
     three = comparison | {"classes": ["a", "b", "c"], "arms": comparison["arms"][:1]}
     text = io.StringIO()
     show_comparison(Console(file=text, width=100), three)

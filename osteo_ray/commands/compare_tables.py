@@ -46,13 +46,15 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
             styles=["" if row["family"] == "primary" else "dim" for row in contrasts],
         )
     for share in comparison["shares"]:
-        if share["share"] is not None:
-            interval = format_interval(share["low"], share["high"], format_percent)
-            say(
-                console,
-                f"{share['model']}: {share['control']} accounts for "
-                f"{format_percent(share['share'])} of the gain ({level} interval {interval})",
-            )
+        if share["share"] is None:
+            continue
+        name = f"{share['model']}: {share['control']}"
+        if share["share"] <= 0:
+            say(console, f"{name} does not share the gain")
+            continue
+        interval = format_interval(share["low"], share["high"], format_percent)
+        found = f"{format_percent(share['share'])} of the gain ({level} interval {interval})"
+        say(console, f"{name} accounts for {found}")
     for verdict in comparison["verdicts"]:
         say(console, f"{verdict['model']}: {verdict['verdict']}")
     overall = comparison["verdict"]

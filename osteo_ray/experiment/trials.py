@@ -300,8 +300,7 @@ def plan_trials(
 ) -> tuple[list[Trial], list[Trial]]:
     """Divide the trainings of a comparison into those that others depend on, and the rest.
 
-    The first are `original` and every other training that explains images, or from whose weights
-    another one starts. The second are all other arms.
+    The first, `original` among them, explain images or give their weights to another training.
 
     Args:
         experiment: What is compared.
@@ -346,6 +345,6 @@ def describe_experiment(run: Run, config: CompareConfig, dataset: Dataset) -> Ex
 
 
 def _describe_weights(file: str | None) -> FirstWeights:
-    if file is None:
-        return FirstWeights(file, "hub")
-    return FirstWeights(file, file if file == "none" else digest_file(locate(file)))
+    if file is None or file == "none":
+        return FirstWeights(file, file or "hub")
+    return FirstWeights(file, digest_file(locate(file)))
