@@ -185,10 +185,14 @@ def test_command_tells_what_is_missed(
 
 @pytest.mark.ray
 @pytest.mark.parametrize(
-    ("kind", "told"),
+    ("kind", "study", "told"),
     [
-        ("worlds", "Finished verdicts are kept. Run the same command again to resume."),
-        ("tables", "Interrupted."),
+        (
+            "worlds",
+            "world_study",
+            "Finished verdicts are kept. Run the same command again to resume.",
+        ),
+        ("tables", "simulation_study", "Interrupted."),
     ],
 )
 def test_command_that_is_interrupted(
@@ -197,12 +201,13 @@ def test_command_that_is_interrupted(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
+    study: str,
     told: str,
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"osteo_ray.pipeline.validate.{kind}.validate_{kind}", interrupt)
+    monkeypatch.setattr(f"osteo_ray.pipeline.validate.{study}.validate_{kind}", interrupt)
     monkeypatch.chdir(tmp_path)
     assert main(["validate", kind]) == 2
     assert told in " ".join(capfd.readouterr().err.split())
