@@ -26,7 +26,7 @@ def _tables(experiments: int = 2000, seed: int = 0) -> int:
     """Simulate experiments whose truth is known; count how often tests and intervals are right.
 
     Single tests and intervals are measured, and the whole rule of the verdict. Nothing is trained;
-    it takes about half an hour on two CPU cores. The exit code is 1 if a rate misses its bar.
+    it takes about 20 minutes on two CPU cores. The exit code is 1 if a rate misses its bar.
 
     Args:
         experiments: Number of experiments in each setting.
