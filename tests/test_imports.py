@@ -40,6 +40,7 @@ RUN_BY_WORKERS = {
 }
 MOST_ROOMS, MOST_FLOORS, MOST_ARROWS = 16, 10, 60
 MOST_LINES, MOST_LINES_MEDIAN = 350, 130
+MOST_PARAMETERS = 11
 
 
 class Import(NamedTuple):
@@ -165,6 +166,26 @@ def test_house_stays_small() -> None:
     }
     assert {name: count for name, count in lines.items() if count > MOST_LINES} == {}
     assert statistics.median(lines.values()) <= MOST_LINES_MEDIAN
+
+
+def test_a_public_name_means_one_thing_and_no_function_takes_a_dozen_parameters() -> None:
+    places: dict[str, list[str]] = {}
+    long: list[str] = []
+    for path in list_files():
+        if path.relative_to(ROOT).parts[0] != PACKAGE:
+            continue
+        tree = ast.parse(path.read_text(encoding="utf-8"))
+        for node in tree.body:
+            if isinstance(node, ast.FunctionDef | ast.ClassDef) and node.name[0] != "_":
+                places.setdefault(node.name, []).append(name_module(path))
+        for inner in ast.walk(tree):
+            if isinstance(inner, ast.FunctionDef):
+                parameters = [*inner.args.args, *inner.args.kwonlyargs]
+                if len(parameters) > MOST_PARAMETERS:
+                    long.append(f"{name_module(path)}.{inner.name}")
+    places.pop("define")  # The same thing in each metric that has a parameter.
+    assert {name: where for name, where in places.items() if len(where) > 1} == {}
+    assert long == []
 
 
 def test_no_module_imports_itself_in_a_circle() -> None:

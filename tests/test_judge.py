@@ -25,7 +25,7 @@ from osteo_ray.base.storage import locate
 from osteo_ray.base.tables import read_json
 from osteo_ray.commands.main import main
 from osteo_ray.experiment.conclusions import share_alpha
-from osteo_ray.experiment.judge_tables import Question, judge_tables
+from osteo_ray.experiment.judge_tables import JudgeRequest, judge_tables
 from osteo_ray.experiment.simulated import SimulatedArm, draw_tested, simulate_predictions
 from osteo_ray.pipeline.validate.situation import draw_situation
 from osteo_ray.pipeline.validate.situations import SITUATIONS
@@ -470,7 +470,7 @@ SIGNED = {one.name: one for one in SITUATIONS}
 def test_situations_whose_verdict_is_known(name: str, tmp_path: Path) -> None:
     situation = SIGNED[name]
     pq.write_table(draw_situation(situation, 0), tmp_path / "t.parquet")
-    question = Question(metric=situation.metric, n_train=situation.n_train)
+    question = JudgeRequest(metric=situation.metric, n_train=situation.n_train)
     _, found = judge_tables([str(tmp_path / "t.parquet")], question)
     assert found["verdict"]["verdict"] in situation.right, found["verdict"]["reason"]
 
@@ -562,7 +562,7 @@ def test_tables_of_a_run_without_its_comparison(old_run: Path) -> None:
             "splits.parquet",
         ):
             path.unlink()
-    _, found = judge_tables([str(old_run)], Question(metric="accuracy", margin=0.03))
+    _, found = judge_tables([str(old_run)], JudgeRequest(metric="accuracy", margin=0.03))
     for key in ("verdict", "verdicts", "shares", "n_train", "n_test", "copies_leak"):
         assert found[key] == expected[key], key
 
@@ -612,7 +612,7 @@ def test_runs_that_were_planned_otherwise_must_be_told_what_counts(
     paths = [str(old_run), str(other)]
     with pytest.raises(InputError, match=r"their metric is accuracy and auc. Say by --metric"):
         judge_tables(paths)
-    _, found = judge_tables(paths, Question(metric="auc"))
+    _, found = judge_tables(paths, JudgeRequest(metric="auc"))
     assert found["seeds"] == [0, 1, 10, 11]
 
 

@@ -34,6 +34,7 @@ from osteo_ray.base.tables import (
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.experiment.dataset import read_dataset
+from osteo_ray.experiment.keep_masks import UNEXPLAINED
 from osteo_ray.experiment.trials import Trial, describe_experiment
 from osteo_ray.pipeline.compare.stages import Outcome
 from osteo_ray.pipeline.export.exports import export_run
@@ -143,7 +144,8 @@ def test_a_rerun_makes_what_was_removed_and_nothing_else(there: Outcome, client)
     lasting = ("trials/", "masks/", "faithfulness/", "pixels/", "images", "splits", "heatmaps/")
     trial = removed.key.removeprefix("knees/")
     assert {name for name in changed if name.startswith(lasting)} <= {
-        f"{trial}/{name}" for name in ("model.safetensors", "predictions.parquet", "history.json")
+        f"{trial}/{name}"
+        for name in ("model.safetensors", "predictions.parquet", UNEXPLAINED, "history.json")
     }
     assert f"{trial}/history.json" in changed
 

@@ -185,7 +185,7 @@ def test_command_tells_what_is_missed(
 
 @pytest.mark.ray
 @pytest.mark.parametrize(
-    ("kind", "module", "told"),
+    ("kind", "study", "told"),
     [
         (
             "worlds",
@@ -201,13 +201,13 @@ def test_command_that_is_interrupted(
     capfd: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
     kind: str,
-    module: str,
+    study: str,
     told: str,
 ) -> None:
     def interrupt(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(f"osteo_ray.pipeline.validate.{module}.validate_{kind}", interrupt)
+    monkeypatch.setattr(f"osteo_ray.pipeline.validate.{study}.validate_{kind}", interrupt)
     monkeypatch.chdir(tmp_path)
     assert main(["validate", kind]) == 2
     assert told in " ".join(capfd.readouterr().err.split())

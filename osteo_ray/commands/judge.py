@@ -52,7 +52,7 @@ def judge_command(arguments: list[str]) -> int:
             looks: How many conclusions were drawn on these seeds before; each leaves less of alpha.
         """
         from osteo_ray.commands.compare_tables import show_comparison
-        from osteo_ray.experiment.judge_tables import Question, judge_tables
+        from osteo_ray.experiment.judge_tables import JudgeRequest, judge_tables
         from osteo_ray.experiment.judgement_folder import keep_judgement, locate_judgement
         from osteo_ray.experiment.positive_class import PositiveClass
         from osteo_ray.report.page import write_report
@@ -60,10 +60,10 @@ def judge_command(arguments: list[str]) -> int:
         if not tables:
             raise InputError("Expected one or more tables of predictions, but got none.")
         run = locate_judgement(out)
-        question = Question(
+        request = JudgeRequest(
             *(baseline, judged, controls, metric, margin, alpha, positive_class, n_train, looks)
         )
-        results, comparison = judge_tables(tables, question)
+        results, comparison = judge_tables(tables, request)
         keep_judgement(run, results, comparison)
         report = write_report(run)
         show_comparison(Console(), comparison)

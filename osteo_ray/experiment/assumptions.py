@@ -13,9 +13,9 @@ from osteo_ray.experiment.prospects import Assumed, measure_expected
 from osteo_ray.experiment.simulated import (
     Population,
     SimulatedArm,
+    correlate_scores,
     draw_arm,
     draw_images,
-    share_variance,
 )
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.predictions import Group
@@ -47,7 +47,7 @@ def assume(
         baseline_auc: Of the baseline; None for `BASELINE_AUC`.
     """
     auc = BASELINE_AUC if baseline_auc is None else baseline_auc
-    population = _populate(share_variance(auc, disagreement), positive_share)
+    population = _populate(correlate_scores(auc, disagreement), positive_share)
     return Assumptions(
         Assumed(auc, _SKILL, population),
         f"{format_percent(positive_share)} of images are positive; assumed: {_name_auc(auc)}, two "

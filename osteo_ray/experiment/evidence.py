@@ -34,7 +34,7 @@ class Measured:
 
 
 @dataclass(frozen=True)
-class Share:
+class GainShare:
     """What share of the gain a control accounts for, with its interval where it is bounded."""
 
     share: float
@@ -101,7 +101,7 @@ class Evidence:
 
     def estimate_share(
         self, control: str, judged: str, baseline: str, alpha: float
-    ) -> Share | None:
+    ) -> GainShare | None:
         """Estimate the control's gain by the judged arm's, with Fieller's interval."""
         measured = self.metrics[self.endpoint]
         seeds = self._share_seeds(measured, (control, judged, baseline))
@@ -118,7 +118,7 @@ class Evidence:
         share = float(gains[0].mean() / gains[1].mean())
         draws = [self._stack(measured, {arm: 1, baseline: -1}, seeds) for arm in (control, judged)]
         if any(one is None for one in draws):
-            return Share(share, None, None)
+            return GainShare(share, None, None)
         stacked = np.stack(draws, axis=1)  # type: ignore[arg-type]  # none is None
         stacked = stacked[~np.isnan(stacked).any(axis=(1, 2))]
         found = (
@@ -128,7 +128,7 @@ class Evidence:
             if len(stacked) > 1
             else None
         )
-        return Share(share, None, None) if found is None else Share(*found)
+        return GainShare(share, None, None) if found is None else GainShare(*found)
 
     def _share_seeds(
         self, measured: Measured, arms: "Mapping[str, float] | tuple[str, ...]"

@@ -29,7 +29,7 @@ _DEFAULTS = StatisticsSettings()
 
 
 @dataclass(frozen=True)
-class Question:
+class JudgeRequest:
     """What is asked of tables; None where the tables, or the defaults, tell.
 
     Attributes:
@@ -56,13 +56,13 @@ class Question:
 
 
 def judge_tables(
-    paths: Sequence[str], question: Question = Question()
+    paths: Sequence[str], request: JudgeRequest = JudgeRequest()
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Judge the predictions in one or more tables, taken together.
 
     Args:
         paths: Parquet files, delimited text, or run directories.
-        question: What is asked of them. A run directory tells what was planned; what the question
+        request: What is asked of them. A run directory tells what was planned; what the request
             states overrides it.
 
     Returns:
@@ -71,35 +71,37 @@ def judge_tables(
         conclusions, and how the positive class came to be known.
 
     Raises:
-        InputError: A table or the question cannot be used.
+        InputError: A table or the request cannot be used.
     """
-    _check_numbers(question)
+    _check_numbers(request)
     tables = read_judged_tables(paths, shuffled=tuple(find_roles(ARMS, SanityCheck)))
-    alpha = float(_choose("alpha", question.alpha, tables.records, _DEFAULTS.alpha))
-    analysis, positive = _plan(tables, question, alpha)
+    alpha = float(_choose("alpha", request.alpha, tables.records, _DEFAULTS.alpha))
+    analysis, positive = _plan(tables, request, alpha)
     results, comparison = analyse(tables.predictions, tables.images, analysis)
     judgement = {
         "tables": list(paths),
         "alpha": alpha,
-        "looks": question.looks,
+        "looks": request.looks,
         "positive_class_basis": positive.basis,
         "n_images": int(pc.count_distinct(tables.predictions["image_id"]).as_py()),
     }
     return results, {**comparison, "judgement": judgement}
 
 
-def _plan(tables: JudgedTables, question: Question, alpha: float) -> tuple[Analysis, PositiveClass]:
+def _plan(
+    tables: JudgedTables, request: JudgeRequest, alpha: float
+) -> tuple[Analysis, PositiveClass]:
     # Before the margin that counts was kept beside the stated one, the latter was `margin`.
     records = [{"stated_margin": one.get("margin"), **one} for one in tables.records]
-    metric = _find_endpoint(question, records)
+    metric = _find_endpoint(request, records)
     found = tables.predictions.group_by(["model", "arm", "seed"]).aggregate([]).to_pandas()
-    _check_trained(found, question.baseline or ORIGINAL)
-    roles, arms = _find_roles(sorted(set(found["arm"])), question, records)
+    _check_trained(found, request.baseline or ORIGINAL)
+    roles, arms = _find_roles(sorted(set(found["arm"])), request, records)
     seeds_of_model = _list_seeds(found, records)
     seeds = tuple(sorted({seed for of_model in seeds_of_model.values() for seed in of_model}))
     positive = find_positive_class(
         tables.classes,
-        _choose("positive_class", question.positive_class, records, None),
+        _choose("positive_class", request.positive_class, records, None),
         needed_by=metric if METRICS[metric].is_one_sided else None,
     )
     analysis = Analysis(
@@ -107,9 +109,9 @@ def _plan(tables: JudgedTables, question: Question, alpha: float) -> tuple[Analy
         arms=arms,
         seeds=seeds,
         metric=metric,
-        alpha=alpha * share_alpha(question.looks + 1) if question.looks else alpha,
-        margin=_choose("stated_margin", question.margin, records, None),
-        sizes=_find_sizes(tables, question),
+        alpha=alpha * share_alpha(request.looks + 1) if request.looks else alpha,
+        margin=_choose("stated_margin", request.margin, records, None),
+        sizes=_find_sizes(tables, request),
         classes=tables.classes,
         positive_class=positive.name,
         prevalence=_recall("prevalence", records),
@@ -123,24 +125,24 @@ def _plan(tables: JudgedTables, question: Question, alpha: float) -> tuple[Analy
     return analysis, positive
 
 
-def _check_numbers(question: Question) -> None:
+def _check_numbers(request: JudgeRequest) -> None:
     for flag, value, low, high in (
-        ("--margin", question.margin, 0.0, 1.0),
-        ("--alpha", question.alpha, 0.0, 0.5),
-        ("--n-train", question.n_train, 0.0, math.inf),
+        ("--margin", request.margin, 0.0, 1.0),
+        ("--alpha", request.alpha, 0.0, 0.5),
+        ("--n-train", request.n_train, 0.0, math.inf),
     ):
         if value is not None and not low < value < high:
             bound = "above 0" if high == math.inf else f"between 0 and {high:g}"
             raise InputError(f"Expected {flag} {bound}, but got {value:g}. Give another.")
-    if question.looks < 0:
+    if request.looks < 0:
         raise InputError(
             f"Expected --looks to count conclusions that were drawn before, so 0 or more, but got "
-            f"{question.looks}."
+            f"{request.looks}."
         )
 
 
-def _find_endpoint(question: Question, records: Sequence[Record]) -> str:
-    metric = _choose("metric", question.metric, records, _DEFAULTS.metric)
+def _find_endpoint(request: JudgeRequest, records: Sequence[Record]) -> str:
+    metric = _choose("metric", request.metric, records, _DEFAULTS.metric)
     try:
         return check_endpoint(metric)
     except ValueError as error:
@@ -193,19 +195,19 @@ def _check_trained(found: pd.DataFrame, baseline: str) -> None:
 
 
 def _find_roles(
-    found: Sequence[str], question: Question, records: Sequence[Record]
+    found: Sequence[str], request: JudgeRequest, records: Sequence[Record]
 ) -> tuple[Roles, tuple[str, ...]]:
     """Return which arm plays which part, and all arms: those planned, in order, and those found."""
     planned = dict.fromkeys(arm for record in records for arm in _list_planned(record))
-    stated = (question.baseline, question.judged, question.controls)
+    stated = (request.baseline, request.judged, request.controls)
     if records and set(found) <= set(planned) and stated == (None, None, None):
         goes_on = any(record.get("goes_on", False) for record in records)
         return assign_roles(list(planned), goes_on=goes_on), tuple(planned)
     roles = name_roles(
         found,
-        baseline=question.baseline,
-        judged=question.judged,
-        controls=question.controls,
+        baseline=request.baseline,
+        judged=request.judged,
+        controls=request.controls,
     )
     named = [roles.baseline, roles.judged, *(control.name for control in roles.controls)]
     known = [name for name in ARMS if name in found]
@@ -231,9 +233,9 @@ def _list_seeds(found: pd.DataFrame, records: Sequence[Record]) -> dict[str, tup
     return {model: tuple(sorted(of_model)) for model, of_model in seeds.items()}
 
 
-def _find_sizes(tables: JudgedTables, question: Question) -> Sizes:
+def _find_sizes(tables: JudgedTables, request: JudgeRequest) -> Sizes:
     test = tables.predictions.filter(pc.equal(tables.predictions["split"], "test"))
-    n_train = question.n_train or tables.n_train
+    n_train = request.n_train or tables.n_train
     return Sizes(
         n_test=_count_tested(test),
         n_train=n_train or _recall("n_train", tables.records) or math.inf,

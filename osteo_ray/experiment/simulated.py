@@ -67,7 +67,7 @@ class Population:
 
 
 @dataclass(frozen=True)
-class Images:
+class DrawnImages:
     """Images that have been drawn.
 
     Attributes:
@@ -130,17 +130,17 @@ def simulate_predictions(
     )
 
 
-def draw_images(n_images: int, population: Population, rng: np.random.Generator) -> Images:
+def draw_images(n_images: int, population: Population, rng: np.random.Generator) -> DrawnImages:
     """Draw the classes of images, and what all arms have in common on them."""
     positive = np.zeros(n_images, bool)
     positive[: round(n_images * population.positive_share)] = True
     positive = rng.permutation(positive)
-    return Images(positive, math.sqrt(population.shared) * rng.normal(size=n_images))
+    return DrawnImages(positive, math.sqrt(population.shared) * rng.normal(size=n_images))
 
 
 def draw_arm(
     arm: SimulatedArm,
-    images: Images,
+    images: DrawnImages,
     tested: Sequence[np.ndarray],
     population: Population,
     rng: np.random.Generator,
@@ -181,7 +181,7 @@ def draw_tested(
     return tested[:n_seeds]
 
 
-def share_variance(auc: float, disagreement: float) -> float:
+def correlate_scores(auc: float, disagreement: float) -> float:
     """Return the correlation of scores at which two arms of equal AUC disagree on so many images.
 
     Args:
