@@ -30,7 +30,7 @@ HOLD = """
 import sys
 from osteo_ray.base.lock import Timing, hold
 from osteo_ray.base.storage import locate
-with hold(locate(sys.argv[1]), timing=Timing(beat=0.2, patience=1.5, settle=0.4)):
+with hold(locate(sys.argv[1]), timing=Timing(float(sys.argv[2]), patience=1.5, settle=0.4)):
     print("held", flush=True)
     sys.stdin.read()
 """
@@ -48,16 +48,16 @@ def place(request: pytest.FixtureRequest, tmp_path: Path, s3_keys: None) -> Plac
     return locate(f"s3://locks/{name}?endpoint_override={quote(server, safe='')}&scheme=http")
 
 
-Start = Callable[[Place], "subprocess.Popen[str]"]
+Start = Callable[..., "subprocess.Popen[str]"]
 
 
 @pytest.fixture
 def start() -> Iterator[Start]:
-    """Start a process that holds a place; it is killed at the end."""
+    """Start a process that holds a place and beats at an interval; it is killed at the end."""
     started = []
 
-    def run(place: Place) -> "subprocess.Popen[str]":
-        command = [sys.executable, "-c", HOLD, str(place)]
+    def run(place: Place, beat: float = QUICK.beat) -> "subprocess.Popen[str]":
+        command = [sys.executable, "-c", HOLD, str(place), str(beat)]
         pipe = subprocess.PIPE
         process = subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True)
         started.append(process)
@@ -228,7 +228,8 @@ def test_taken_over_where_ctrl_c_is_ignored(place: Place) -> None:
 
 
 def test_a_stopped_process_that_wakes_finds_its_place_taken(place: Place, start: Start) -> None:
-    process = start(place)
+    # A process that is stopped between reading and writing the lock takes it back when it wakes.
+    process = start(place, beat=3)
     process.send_signal(signal.SIGSTOP)
     stopped = read_holder(place)
     # Seen from elsewhere: here, the process is still there.
@@ -255,7 +256,7 @@ def test_storage_that_is_away_for_a_while_is_no_loss(
 
 
 def test_of_several_at_once_one_wins(place: Place) -> None:
-    command = [sys.executable, "-c", HOLD, str(place)]
+    command = [sys.executable, "-c", HOLD, str(place), str(QUICK.beat)]
     pipe = subprocess.PIPE
     several = [
         subprocess.Popen(command, stdin=pipe, stdout=pipe, stderr=pipe, text=True) for _ in range(3)

@@ -7,6 +7,10 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 
 
+_REPEAT = 0.5
+"""Seconds after which the signal is sent again, if the main thread has not noticed it."""
+
+
 class _Interruption(BaseException):
     """Raised in the main thread; no `except Exception` on the way may swallow it."""
 
@@ -26,7 +30,8 @@ def end_on(
         make_error: Returns the error that is raised if the signal has ended the block.
 
     Yields:
-        A function that any thread may call to end the block while it runs.
+        A function that another thread may call to end the block while it runs. It returns when the
+        main thread has noticed.
     """
     thread = threading.main_thread()
     if threading.current_thread() is not thread:
@@ -37,13 +42,20 @@ def end_on(
     told, ended = threading.Event(), threading.Event()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
-        if not ended.is_set():
+        if not told.is_set() and not ended.is_set():
             told.set()
             raise _Interruption
 
+    def end() -> None:
+        # Python's handlers run between two instructions. A signal that arrives after the last of
+        # them and before a blocking system call is noticed only when that call returns.
+        while not told.is_set() and not ended.is_set():
+            signal.pthread_kill(main, number)
+            told.wait(_REPEAT)
+
     before = signal.signal(number, interrupt)
     try:
-        yield lambda: signal.pthread_kill(main, number)
+        yield end
     except BaseException:  # Ray turns what is raised in it into a KeyboardInterrupt or SystemError
         ended.set()
         if not told.is_set():
