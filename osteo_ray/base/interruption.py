@@ -6,7 +6,6 @@ import threading
 from collections.abc import Callable, Iterator
 from types import FrameType
 
-
 _REPEAT = 0.5
 """Seconds after which the signal is sent again, if the main thread has not noticed it."""
 
