@@ -14,6 +14,7 @@ from osteo_ray.data.settings import View
 TeacherName = Literal["original", "fold", "untrained", "shuffled", "resplit"]
 Target = Literal["predicted", "true"]
 MaskChange = Literal["none", "other_image", "centre", "mean", "complement"]
+TrainingMasks = Literal["own", "random in each epoch"]
 Preset = Literal["paper", "controls", "demo", "full"]
 
 ORIGINAL = "original"
@@ -84,6 +85,10 @@ class Arm:
         role: Its part in contrasts and verdict.
         masks: Where its masks come from; None if it needs none.
         view: What a batch shows.
+        training_masks: What masks the classifier learns from: those of `masks`, or random
+            superpixels of the same area, drawn anew in each epoch. The latter also choose its best
+            epoch, in one draw.
+        tested_whole: Whether validation and test images are kept whole.
         goes_on: Whether training always starts from the weights of the first model.
         shuffled: Whether its labels are shuffled.
         presets: Names on the command line that stand for this arm and others.
@@ -97,6 +102,8 @@ class Arm:
     role: Role
     masks: MaskSource | None = None
     view: View = "masked"
+    training_masks: TrainingMasks = "own"
+    tested_whole: bool = False
     goes_on: bool = False
     shuffled: bool = False
     presets: tuple[Preset, ...] = ("full",)

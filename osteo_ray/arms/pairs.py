@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.arms.registry import ARMS, find_roles
-from osteo_ray.arms.roles import EXPLANATIONS, Baseline, Candidate, Control, Oracle, SanityCheck
+from osteo_ray.arms.roles import Baseline, Candidate, Control, Oracle, SanityCheck
 
 
 def choose_judged(arms: Sequence[str]) -> str:
@@ -32,7 +32,7 @@ def list_controls(arms: Sequence[str]) -> dict[str, Control]:
         ['silhouette', 'random_mask']
     """
     found = find_roles([name for name in ARMS if name in arms], Control)
-    return dict(sorted(found.items(), key=lambda item: EXPLANATIONS.index(item[1].verdict)))
+    return dict(sorted(found.items(), key=lambda item: item[1].place))
 
 
 def list_primary(arms: Sequence[str]) -> list[tuple[str, str]]:
@@ -51,6 +51,7 @@ def list_primary(arms: Sequence[str]) -> list[tuple[str, str]]:
     controls = list_controls(arms)
     pairs += [(name, ORIGINAL) for name, role in controls.items() if role.if_better_than_baseline]
     pairs += [(judged, name) for name in controls]
+    pairs += [(name, ORIGINAL) for name, role in controls.items() if role.gain_must_survive]
     pairs += [(name, ORIGINAL) for name, role in controls.items() if role.if_as_good_as_baseline]
     for oracle in find_roles(arms, Oracle):
         pairs += [(oracle, ORIGINAL), (judged, oracle)]

@@ -25,7 +25,9 @@ from osteo_ray.arms.original import BASELINE
 from osteo_ray.arms.original_retrained import ORIGINAL_RETRAINED
 from osteo_ray.arms.other_image_mask import OTHER_IMAGE_MASK
 from osteo_ray.arms.permuted_labels import PERMUTED_LABELS
+from osteo_ray.arms.random_each_epoch import RANDOM_EACH_EPOCH
 from osteo_ray.arms.random_mask import RANDOM_MASK
+from osteo_ray.arms.random_trained import RANDOM_TRAINED
 from osteo_ray.arms.roles import Baseline, Role
 from osteo_ray.arms.silhouette import SILHOUETTE
 from osteo_ray.arms.untrained_lime import UNTRAINED_LIME
@@ -123,5 +125,7 @@ for _arm in (
     UNTRAINED_LIME,
     PERMUTED_LABELS,
     *CAM_ARMS,
+    RANDOM_TRAINED,
+    RANDOM_EACH_EPOCH,
 ):
     register(_arm)

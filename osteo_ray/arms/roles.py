@@ -44,6 +44,8 @@ class Control:
     Attributes:
         verdict: What a gain is called that this control explains.
         words: Why, as a clause that follows "so": "a second training performs as well".
+        gain_must_survive: The other way round: the control explains the gain if it does *not*
+            perform as well, because an honest gain would show in it as well.
         required: When a real gain needs this control. A control that is planned always counts:
             `if planned` means that it may be left out.
         if_better_than_baseline: What it means, for a judged arm that gains, if this control itself
@@ -54,9 +56,18 @@ class Control:
 
     verdict: Explanation
     words: str
+    gain_must_survive: bool = False
     required: Required = "if planned"
     if_better_than_baseline: str | None = None
     if_as_good_as_baseline: str | None = None
+
+    @property
+    def place(self) -> float:
+        """Its place in the order in which controls are examined."""
+        # What a crop or a second training makes of itself hides what masks encode; what the masks
+        # remove cannot.
+        last = EXPLANATIONS.index("any crop") + 0.5
+        return last if self.gain_must_survive else EXPLANATIONS.index(self.verdict)
 
     def is_required(self, *, goes_on: bool) -> bool:
         """Tell whether a real gain needs this control even if it was not planned.

@@ -65,6 +65,10 @@ class Run:
         return self.root / "trials"
 
     @property
+    def superpixels(self) -> Place:
+        return self.root / "superpixels"
+
+    @property
     def masks(self) -> Place:
         return self.root / "masks"
 

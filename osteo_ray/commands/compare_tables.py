@@ -54,7 +54,8 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
             continue
         interval = format_interval(share["low"], share["high"], format_percent)
         found = f"{format_percent(share['share'])} of the gain ({level} interval {interval})"
-        say(console, f"{name} accounts for {found}")
+        does = "keeps" if share.get("gain_must_survive") else "accounts for"
+        say(console, f"{name} {does} {found}")
     for verdict in comparison["verdicts"]:
         say(console, f"{verdict['model']}: {verdict['verdict']}")
     overall = comparison["verdict"]

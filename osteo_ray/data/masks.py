@@ -259,11 +259,20 @@ def cover_area(segments: np.ndarray, area_px: int, rng: np.random.Generator) -> 
     Raises:
         ValueError: The area is not in 0 .. height·width.
     """
-    order = rng.permutation(int(segments.max()) + 1)
-    rank = np.empty_like(order)
-    rank[order] = np.arange(len(order))
-    # Ties are broken in row-major order, so within a superpixel the cut runs along a row.
-    return keep_most(-rank[segments], area_px)
+    if not 0 <= area_px <= segments.size:
+        raise ValueError(f"Expected an area in 0 .. {segments.size} pixels, but got {area_px}.")
+    labels = segments.ravel()
+    sizes_px = np.bincount(labels)
+    order = rng.permutation(len(sizes_px))
+    covered_px = np.cumsum(sizes_px[order])
+    n_whole = int(np.searchsorted(covered_px, area_px, side="right"))
+    kept = np.zeros(len(sizes_px), bool)
+    kept[order[:n_whole]] = True
+    keep_mask = kept[labels]
+    missing_px = area_px - (covered_px[n_whole - 1] if n_whole else 0)
+    if missing_px:
+        keep_mask[np.flatnonzero(labels == order[n_whole])[:missing_px]] = True
+    return np.asarray(keep_mask.reshape(segments.shape))
 
 
 def order_pixels(importance: np.ndarray) -> np.ndarray:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from osteo_ray.base.formatting import format_level, format_p, format_percent
 from osteo_ray.experiment.evidence import AUC, Evidence
-from osteo_ray.experiment.roles import Roles
+from osteo_ray.experiment.roles import ControlRole, Roles
 from osteo_ray.experiment.verdict import Circumstances, Verdict
 from osteo_ray.statistics.inference import Estimate
 from osteo_ray.statistics.metrics.registry import METRICS
@@ -44,10 +44,17 @@ class Case:
         found = self.evidence.estimate({arm: 1}, AUC, above=CHANCE)
         return found is not None and found.mean > 0 and self.is_shown(found.p_other_than())
 
-    def accounts_for_half(self, control: str) -> Estimate | None:
-        """Estimate by how much a control exceeds half of the gain."""
-        weights = {control: 1, self.roles.judged: -HALF, self.roles.baseline: -(1 - HALF)}
-        return self.evidence.estimate(weights)
+    def exceeds_half(self, control: ControlRole) -> Estimate | None:
+        """Estimate by how much the part that a control accounts for exceeds half of the gain."""
+        sign = -1 if control.gain_must_survive else 1
+        weights = {control.name: 1, self.roles.judged: -HALF, self.roles.baseline: -(1 - HALF)}
+        return self.evidence.estimate({arm: sign * weight for arm, weight in weights.items()})
+
+    def leaves_some(self, control: ControlRole) -> bool:
+        """Tell whether a part of the gain is shown that a control does not account for."""
+        if control.gain_must_survive:
+            return self.is_better(control.name, self.roles.baseline)
+        return self.is_better(self.roles.judged, control.name)
 
     # In words
 
@@ -131,19 +138,18 @@ class Case:
         low, high = found.interval(self.known.alpha)
         return f"{arm}: AUC {found.mean:.3f}, interval {max(low, 0):.3f} to {min(high, 1):.3f}"
 
-    def describe_share(self, control: str) -> str:
-        roles = self.roles
-        share = self.evidence.estimate_share(
-            control, roles.judged, roles.baseline, self.known.alpha
-        )
+    def describe_share(self, control: ControlRole) -> str:
+        roles, name = self.roles, control.name
+        share = self.evidence.estimate_share(name, roles.judged, roles.baseline, self.known.alpha)
         if share is None:
             return ""
         if share.share <= 0:
-            return f"{control} does not share the gain."
+            return f"{name} does not share the gain."
         bounds = ""
         if share.low is not None and share.high is not None:
             bounds = f" ({format_percent(max(share.low, 0))} to {format_percent(share.high)})"
-        return f"{control} accounts for {format_percent(share.share)}{bounds} of the gain."
+        does = "keeps" if control.gain_must_survive else "accounts for"
+        return f"{name} {does} {format_percent(share.share)}{bounds} of the gain."
 
 
 def _capitalise(text: str) -> str:

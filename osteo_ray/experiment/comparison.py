@@ -227,6 +227,7 @@ def _share_gain(results: pd.DataFrame, analysis: Analysis, judged: Judged) -> li
                     alpha=analysis.alpha,
                 )
             )
+            | {"gain_must_survive": control.gain_must_survive}
             for control in roles.controls
         ]
     return shares

@@ -10,6 +10,9 @@ from osteo_ray.arms.registry import ARMS
 TRAINING_COST = 3
 """The cost of a forward and a backward pass of one image, in forward passes."""
 
+DIVISION_COST = 20
+"""The cost of the superpixels of one image, in forward passes, about."""
+
 
 @dataclass(frozen=True)
 class Parts:

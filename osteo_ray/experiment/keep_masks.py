@@ -12,11 +12,14 @@ from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import MASKS, read_json, read_parts
+from osteo_ray.data.fresh_masks import FreshMasks
 from osteo_ray.data.masks import borrow_masks, change_masks, unpack_mask
+from osteo_ray.experiment.superpixel_files import read_superpixels
 from osteo_ray.experiment.trials import Experiment, Trial, list_arms
 
 UNEXPLAINED = "unexplained.json"
 """The file of a trial that lists its images without an explanation; missing if there are none."""
+_FRESH = 2 * 10**6  # added to a seed: a stream of its own beside that of the augmentation
 NO_PIXEL = "Its mask keeps nothing, since no part of the image speaks for the class."
 ALL_PIXELS = "Its mask keeps the whole image."
 
@@ -51,10 +54,14 @@ class KeepMasks:
         unexplained: The images that have no explanation of their own. Their masks come from
             `borrow_masks`, or, if the setting `unexplained` is `whole`, keep the whole image
             (before the mask is changed, if the arm is a control).
+        fresh: The masks that training images are shown with, if they are drawn anew in each epoch;
+            None if they are those in `masks`. What `masks` holds for training and validation images
+            is then the draw of the first epoch.
     """
 
     masks: np.ndarray
     unexplained: tuple[Unexplained, ...]
+    fresh: FreshMasks | None = None
 
     @property
     def errors(self) -> dict[str, str]:
@@ -69,8 +76,9 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
         RuntimeError: Some images have no mask.
         ValueError: A mask does not have the size of the images.
     """
-    source = ARMS[trial.arm].masks if trial.arm in ARMS else None
-    if source is None:
+    arm = ARMS.get(trial.arm)
+    source = arm.masks if arm else None
+    if arm is None or source is None:
         return None
     masks, errors = _read_masks(experiment, trial, source.kind)
     seed, split = experiment.seeds[trial.seed].split, experiment.splits[trial.seed]
@@ -82,7 +90,17 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
         masks, donors = borrow_masks(masks, failed, split, image_ids, seed)
     unexplained = _list_unexplained(experiment, split, errors, donors)
     changed = change_masks(masks, source.change, split, np.random.default_rng(seed))
-    return KeepMasks(changed, unexplained)
+    fresh = None
+    if arm.training_masks != "own":
+        areas_px, numbers = changed.sum((1, 2)), np.arange(len(changed))
+        stream = experiment.seeds[trial.seed].augmentation + _FRESH
+        fresh = FreshMasks(read_superpixels(experiment), areas_px, numbers, stream)
+        seen = np.flatnonzero(np.isin(split, ("train", "validation")))
+        changed = changed.copy()
+        changed[seen] = fresh.draw(seen, epoch=0)
+    if arm.tested_whole:
+        changed = np.where(np.isin(split, ("validation", "test"))[:, None, None], True, changed)
+    return KeepMasks(changed, unexplained, fresh)
 
 
 def _read_masks(

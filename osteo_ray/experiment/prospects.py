@@ -208,6 +208,8 @@ def _assume_arms(question: Question, assumed: Assumed, target: float) -> dict[st
             auc = 0.5
         elif isinstance(arm.role, Candidate | Oracle | Reference):
             auc = target
+        elif isinstance(arm.role, Control) and arm.role.gain_must_survive:
+            auc = target
         elif isinstance(arm.role, Control) and arm.view == "silhouette":
             auc = min(auc, _SILHOUETTE_AUC)
         found[name] = SimulatedArm(auc, assumed.skill)

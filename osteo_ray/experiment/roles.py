@@ -1,7 +1,7 @@
 """Which arm plays which part in a verdict: by the roles of the arms, or as the user says."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.arms.pairs import choose_judged, list_controls
@@ -23,12 +23,20 @@ class ControlRole:
         meaning: The same as a clause: "a second training performs as well".
         if_as_good_as_baseline: What it means if the control is no worse than the baseline, as a
             clause; None if that means nothing.
+        gain_must_survive: It accounts for that part of the gain which it does not show itself.
     """
 
     name: str
     verdict: str
     meaning: str
     if_as_good_as_baseline: str | None = None
+    gain_must_survive: bool = False
+
+    @classmethod
+    def of(cls, name: str, role: Control) -> "ControlRole":
+        """Take the role from what an arm says of itself."""
+        meaning, remark = role.words, role.if_as_good_as_baseline
+        return cls(name, role.verdict, meaning, remark, role.gain_must_survive)
 
 
 @dataclass(frozen=True)
@@ -87,8 +95,7 @@ def assign_roles(arms: Sequence[str], *, goes_on: bool = False) -> Roles:
         baseline=ORIGINAL,
         judged=judged,
         controls=tuple(
-            ControlRole(name, role.verdict, role.words, role.if_as_good_as_baseline)
-            for name, role in list_controls(known).items()
+            ControlRole.of(name, role) for name, role in list_controls(known).items()
         ),
         needed=tuple(
             name
@@ -162,7 +169,7 @@ def name_roles(
         baseline=base,
         judged=chosen,
         controls=tuple(
-            ControlRole(name, known[name].verdict, known[name].words)
+            replace(ControlRole.of(name, known[name]), if_as_good_as_baseline=None)
             if name in known
             else ControlRole(name, NAMED_CONTROL, f"{name} performs as well")
             for name in wanted

@@ -20,6 +20,7 @@ first that has an answer ends it:
    threshold move? **inconclusive**
 9. Were copies of test images in training? **leakage**
 10. Is a control shown to account for at least half of the gain? **what the control stands for**
+    (of `random_trained`, in which an honest gain survives: is at least half of it shown to vanish?)
 11. Was a needed control not planned, or does a planned one lack seeds? **inconclusive**
 12. Is the judged arm not shown to beat a control, or does one seem to account for half of the gain?
     **inconclusive**
@@ -67,7 +68,7 @@ class _Rule(Case):
         )
         found = next((answer for ask in questions if (answer := ask()) is not None), None)
         if found is None:
-            shares = " ".join(self.describe_share(one.name) for one in self.roles.controls)
+            shares = " ".join(self.describe_share(one) for one in self.roles.controls)
             found = self.say(
                 "real gain",
                 f"{self.roles.change} makes the classifier better, and no control accounts "
@@ -223,15 +224,16 @@ class _Rule(Case):
 
     def _ask_whether_a_control_accounts(self) -> Verdict | None:
         for control in self.roles.controls:
-            found = self.accounts_for_half(control.name)
+            found = self.exceeds_half(control)
             if found is None or self.evidence.list_missing(control.name):
                 continue
             if found.mean > 0 and self.is_shown(found.p_other_than()):
                 return self.say(
                     control.verdict,
                     f"There is a gain, but {control.meaning}. {self.describe_gain()} "
-                    f"{self.describe_share(control.name)}",
-                    f"Do not credit {self.roles.credited} with it: {control.name} does without.",
+                    f"{self.describe_share(control)}",
+                    f"Do not credit {self.roles.credited} with it: {control.name} "
+                    + ("lacks it." if control.gain_must_survive else "does without."),
                 )
         return None
 
@@ -253,19 +255,23 @@ class _Rule(Case):
 
     def _ask_whether_a_control_is_open(self) -> Verdict | None:
         open_controls = [
-            control.name
+            control
             for control in self.roles.controls
-            if not self.is_better(self.roles.judged, control.name)
-            or (found := self.accounts_for_half(control.name)) is None
+            if not self.leaves_some(control)
+            or (found := self.exceeds_half(control)) is None
             or found.mean >= 0
         ]
         if not open_controls:
             return None
-        shares = " ".join(self.describe_share(name) for name in open_controls)
+        rivals = [one.name for one in open_controls if not one.gain_must_survive]
+        tests = [one.name for one in open_controls if one.gain_must_survive]
+        questions = [f"{' and '.join(rivals)} would account for at least half of it"] * bool(rivals)
+        questions += [f"it survives in {' and '.join(tests)}"] * bool(tests)
+        shares = " ".join(self.describe_share(one) for one in open_controls)
         return self.say(
             "inconclusive",
-            f"There is a gain, but it is open whether {' and '.join(open_controls)} would account "
-            f"for at least half of it. {self.describe_gain()} {shares}",
+            f"There is a gain, but it is open whether {', and whether '.join(questions)}. "
+            f"{self.describe_gain()} {shares}",
             "Add seeds, folds or test images.",
         )
 

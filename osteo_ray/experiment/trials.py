@@ -244,6 +244,11 @@ class Experiment:
         if jobs:
             settings["masks"] = [self.key_of_job(job) for job in jobs]
             settings["background"] = shared.background
+            arm = ARMS[trial.arm]
+            if arm.training_masks != "own":
+                settings["training_masks"] = arm.training_masks
+                settings["superpixels"] = shared.lime.describe_superpixels()
+            settings |= {"tested_whole": True} if arm.tested_whole else {}
             settings |= {"unexplained": shared.unexplained} if shared.unexplained != "whole" else {}
         return hash_settings(settings)
 

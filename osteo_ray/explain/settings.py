@@ -1,6 +1,6 @@
 """The settings of explanations."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from tyro.conf import arg
@@ -46,3 +46,8 @@ class LimeSettings(Settings):
     ratio: float = Field(0.2, ge=0, le=1, description="How much weight quickshift gives to colour.")
     kernel_width: float = Field(0.25, gt=0, description="Width of the distance kernel.")
     alpha: float = Field(1.0, ge=0, description="Ridge penalty of the local model.")
+
+    def describe_superpixels(self) -> dict[str, Any]:
+        """Return the settings that determine how an image is divided, by name."""
+        names = {"superpixels", "n_superpixels", "kernel_size", "max_dist", "ratio"}
+        return self.model_dump(mode="json", include=names)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import torch
 
+from osteo_ray.data.fresh_masks import FreshMasks
 from osteo_ray.data.masks import apply_view, make_background
 from osteo_ray.data.settings import Background, View
 
@@ -16,26 +17,35 @@ class ImageSet:
     Attributes:
         pixels: uint8, (n, height, width).
         labels: int64, (n,); class numbers.
-        keep_masks: bool, (n, height, width), True = kept; None if the view needs no masks.
+        keep_masks: bool, (n, height, width), True = kept; or masks that are drawn anew for each
+            epoch; None if the view needs no masks.
         view: What a batch shows.
         background: What replaces the pixels that a mask does not keep.
     """
 
     pixels: np.ndarray
     labels: np.ndarray
-    keep_masks: np.ndarray | None = None
+    keep_masks: np.ndarray | FreshMasks | None = None
     view: View = "image"
     background: Background = "black"
 
     def __len__(self) -> int:
         return len(self.labels)
 
-    def make_batch(self, rows: np.ndarray, device: torch.device) -> torch.Tensor:
-        """Return the images of some rows: float32, (len(rows), 1, height, width), in [0, 1]."""
+    def make_batch(self, rows: np.ndarray, device: torch.device, epoch: int = 0) -> torch.Tensor:
+        """Return the images of some rows: float32, (len(rows), 1, height, width), in [0, 1].
+
+        Args:
+            rows: int, (k,).
+            device: Where the batch is needed.
+            epoch: Number of the epoch, from 0; matters only to masks that change with it.
+        """
         images = torch.from_numpy(self.pixels[rows]).to(device)[:, None].float() / 255
         if self.keep_masks is None:
             return apply_view(images, None, self.view)
-        keep_masks = torch.from_numpy(self.keep_masks[rows]).to(device)[:, None]
+        fresh = isinstance(self.keep_masks, FreshMasks)
+        drawn = self.keep_masks.draw(rows, epoch) if fresh else self.keep_masks[rows]
+        keep_masks = torch.from_numpy(drawn).to(device)[:, None]
         if self.background == "black":
             return apply_view(images, keep_masks, self.view)
         behind = np.stack([make_background(image, self.background) for image in self.pixels[rows]])
@@ -44,5 +54,7 @@ class ImageSet:
 
     def select(self, rows: np.ndarray) -> "ImageSet":
         """Return the set of some rows."""
-        masks = None if self.keep_masks is None else self.keep_masks[rows]
+        masks = self.keep_masks
+        if masks is not None:
+            masks = masks.select(rows) if isinstance(masks, FreshMasks) else masks[rows]
         return replace(self, pixels=self.pixels[rows], labels=self.labels[rows], keep_masks=masks)

@@ -162,7 +162,7 @@ def _train_epoch(
     total = torch.zeros((), dtype=torch.float64, device=worker.device)
     for step_rows in np.array_split(order, n_steps):
         rows = np.array_split(step_rows, worker.n_workers)[worker.rank]
-        images = training.make_batch(rows, worker.device)
+        images = training.make_batch(rows, worker.device, number)
         if settings.augmentation != NO_AUGMENTATION:
             images = warp_images(images, torch.from_numpy(affine[rows]).to(worker.device))
         labels = torch.from_numpy(training.labels[rows]).to(worker.device)

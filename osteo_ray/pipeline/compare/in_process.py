@@ -9,6 +9,7 @@ import torch
 
 from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import count_rows, list_parts
+from osteo_ray.experiment.superpixel_files import list_divisions
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
 from osteo_ray.explain.jobs import plan_job
 from osteo_ray.models.training import Worker
@@ -46,6 +47,8 @@ def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int
         actor = ExplainingActor(job, device=_DEVICE, n_threads=n_threads)
         for _ in actor(_list_slices(experiment.run.pixels)):
             pass
+    for division in list_divisions(experiment, second):
+        division.write()
     train(second)
 
 

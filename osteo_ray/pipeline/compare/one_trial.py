@@ -10,6 +10,7 @@ import pyarrow as pa
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.storage import remove_tree, write_whole
 from osteo_ray.base.tables import write_table
+from osteo_ray.data.fresh_masks import FreshMasks
 from osteo_ray.data.splits.assignment import SPLIT_NAMES
 from osteo_ray.experiment.keep_masks import (
     UNEXPLAINED,
@@ -128,7 +129,11 @@ def _make_sets(
     sets = {}
     for split in SPLIT_NAMES:
         rows = np.flatnonzero(splits == split)
-        masks = None if keep_masks is None else keep_masks.masks[rows]
+        masks: np.ndarray | FreshMasks | None = None
+        if keep_masks is not None:
+            masks = keep_masks.masks[rows]
+            if split == "train" and keep_masks.fresh is not None:
+                masks = keep_masks.fresh.select(rows)
         images = ImageSet(pixels[rows], numbers[rows], masks, view, experiment.settings.background)
         sets[split] = (rows, images)
     return sets

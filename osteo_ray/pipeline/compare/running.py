@@ -8,9 +8,11 @@ import numpy as np
 import ray
 
 from osteo_ray.base.progress import Stage
-from osteo_ray.experiment.costs import TRAINING_COST
+from osteo_ray.base.tables import list_parts
+from osteo_ray.experiment.costs import DIVISION_COST, TRAINING_COST
 from osteo_ray.experiment.dataset import read_pixels
 from osteo_ray.experiment.looks import take_look
+from osteo_ray.experiment.superpixel_files import list_divisions
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, plan_trials
 from osteo_ray.explain.jobs import Explainable, plan_job
 from osteo_ray.pipeline.compare.conclusion import (
@@ -20,6 +22,7 @@ from osteo_ray.pipeline.compare.conclusion import (
     plan_conclusion,
 )
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
+from osteo_ray.pipeline.compare.superpixel_job import DIVIDE, divide_images
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
 from osteo_ray.pipeline.site import Site
@@ -79,8 +82,12 @@ def _run_stages(
 ) -> list[Failure]:
     """Do what is missing; return the trials that failed, or that could not begin."""
     first, second = plan_trials(experiment, only)
+    divisions = list_divisions(experiment, set(second) - experiment.list_done(second))
     explanations = list_explanations(experiment, second)
     stages = _plan_stages(experiment, first, second, explanations)
+    if divisions:
+        per_file = len(experiment.image_ids) / len(list_parts(experiment.run.pixels))
+        stages.insert(-1, Stage(DIVIDE, "files", len(divisions), per_file * DIVISION_COST))
 
     @cache
     def pixels() -> "ray.ObjectRef[np.ndarray]":
@@ -102,6 +109,13 @@ def _run_stages(
         lost = {failure.trial for failure in failures}
         if explanations:
             _explain(experiment, site, explanations, lost)
+        if divisions:
+            with site.stage(DIVIDE) as listener:
+                divide_images(
+                    divisions,
+                    stall_timeout_s=site.resources.stall_timeout,
+                    on_divided=lambda: listener.advanced(1),
+                )
         stuck = {trial for trial in second if lost & set(experiment.list_requirements(trial))}
         failures += sweep(SECOND, [trial for trial in second if trial not in stuck])
         reason = "a first model that it needs is missing"

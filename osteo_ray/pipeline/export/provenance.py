@@ -54,6 +54,8 @@ def describe_origin(
         "arm": arm.name,
         "view": arm.view,
         "masks": asdict(arm.masks) if arm.masks else None,
+        "training_masks": arm.training_masks,
+        "tested_whole": arm.tested_whole,
         "background": config.background,
         "unexplained": config.unexplained_rule if arm.masks else None,
         "model": trial.model,

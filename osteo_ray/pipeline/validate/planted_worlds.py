@@ -59,6 +59,7 @@ class World:
         ratio: Ratio of training, validation and test images.
         margin: Differences of AUC inside ± margin do not matter.
         lime: Settings of superpixels, and of LIME where it is used.
+        more_arms: Arms that are planned beside those of every world.
         first_number: Number of the first experiment that counts; the world was tuned on some with
             smaller numbers.
     """
@@ -76,6 +77,7 @@ class World:
     ratio: tuple[int, int, int] = (4, 1, 2)
     margin: float = 0.05
     lime: LimeSettings = LIME
+    more_arms: tuple[str, ...] = ()
     first_number: int = 2000
 
 
@@ -183,6 +185,28 @@ WORLDS = {
             n_seeds=24,  # some trainings happen to be long enough, so that the gain varies
             ratio=(24, 1, 1),
             first_number=5000,
+        ),
+        World(
+            "encoding",
+            "Every image has as many lying as upright stripes; masks select the lying ones in "
+            "images of one class, the upright ones in images of the other.",
+            ("leakage",),
+            Drawing(inside="half", outside="half", mask="by_class", nuisance=30.0),
+            n_seeds=12,
+            ratio=(12, 1, 1),
+            more_arms=("random_trained",),
+        ),
+        World(
+            "distraction",
+            "The class shows in a moving region, among random stripes that are as strong; masks "
+            "keep the region. Any part of an image teaches what to look for.",
+            ("real gain",),
+            Drawing(outside="chance", n_images=400, signal=40.0, nuisance=40.0),
+            training=_plan_training(20, 32, 0.01),
+            n_seeds=12,
+            ratio=(12, 1, 1),
+            margin=0.02,
+            more_arms=("random_trained",),
         ),
         World(
             "place",

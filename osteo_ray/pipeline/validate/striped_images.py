@@ -28,8 +28,8 @@ SIDE_PX = GRID * PATCH_PX
 REGION = 2
 """Side of the region, in patches."""
 
-Content = Literal["nothing", "class", "chance", "group", "any"]
-Place = Literal["region", "part", "elsewhere", "nearly_all", "outline"]
+Content = Literal["nothing", "class", "chance", "half", "group", "any"]
+Place = Literal["region", "part", "elsewhere", "nearly_all", "outline", "by_class"]
 
 _GRAY, _NOISE = 64.0, 8.0  # mean and standard deviation of a patch without stripes, gray levels
 _PERIOD_PX = 4.0  # of stripes that lie or stand
@@ -43,6 +43,7 @@ class Drawing:
     Stripes are determined by
     - `class`: lying for one class, upright for the other;
     - `chance`: lying or upright at random, patch by patch;
+    - `half`: lying in half of all patches of the image, upright in the others;
     - `group`: copies share an angle and a period, which are unrelated to the class;
     - `any`: any angle and any period at random, patch by patch;
     - `nothing`: there are no stripes.
@@ -52,7 +53,9 @@ class Drawing:
     - `part`: all patches of the region but one;
     - `elsewhere`: as many patches as the region has, all outside of it;
     - `nearly_all`: all patches but one outside the region;
-    - `outline`: a row of patches in images of one class, a column in images of the other.
+    - `outline`: a row of patches in images of one class, a column in images of the other;
+    - `by_class`: as many patches as the region has, with lying stripes in images of one class, with
+      upright ones in images of the other.
 
     Attributes:
         inside: What determines the stripes in the region.
@@ -150,7 +153,7 @@ def draw_set(drawing: Drawing, *, seed: int) -> StripedSet:
     )
     stripes = _Stripes(*(np.where(regions, *pair) for pair in zip(inside, outside, strict=True)))
     images = _render(stripes, rng)
-    keep_masks = _plant_masks(drawing.mask, regions, classes, rng)
+    keep_masks = _plant_masks(drawing.mask, regions, classes, stripes, rng)
     failed = (classes == 1) & (rng.random(len(classes)) < drawing.failing)
     return StripedSet(
         images, np.array(CLASSES)[classes], groups, _enlarge(regions), _enlarge(keep_masks), failed
@@ -176,8 +179,10 @@ def _draw_stripes(
     amplitude = 0.0
     angle: np.ndarray = np.zeros(shape)
     period: np.ndarray = np.full(shape, _PERIOD_PX)
-    if content in ("class", "chance"):
+    if content in ("class", "chance", "half"):
         turned = rng.integers(0, len(CLASSES), shape)
+        if content == "half":
+            turned = np.asarray(_choose(np.ones(shape, bool), GRID**2 // 2, rng), np.int64)
         if content == "class":
             readable = rng.random(len(classes)) >= drawing.unreadable
             turned[readable] = classes[readable, None, None]
@@ -206,7 +211,9 @@ def _render(stripes: _Stripes, rng: np.random.Generator) -> NDArray[np.uint8]:
     return np.asarray(np.clip(np.rint(gray), 0, 255), np.uint8)
 
 
-def _plant_masks(place: Place, regions: Bools, classes: Ints, rng: np.random.Generator) -> Bools:
+def _plant_masks(
+    place: Place, regions: Bools, classes: Ints, stripes: _Stripes, rng: np.random.Generator
+) -> Bools:
     """Return keep-masks by patches: bool, (n, GRID, GRID), True = kept."""
     if place == "region":
         return regions
@@ -216,6 +223,8 @@ def _plant_masks(place: Place, regions: Bools, classes: Ints, rng: np.random.Gen
         return _choose(~regions, REGION**2, rng)
     if place == "nearly_all":
         return ~_choose(~regions, 1, rng)
+    if place == "by_class":
+        return _choose((stripes.angle > 0) == (classes > 0)[:, None, None], REGION**2, rng)
     line = np.arange(GRID) == rng.integers(0, GRID, (len(classes), 1))
     upright = (classes == CLASSES.index("upright"))[:, None, None]
     kept = np.where(upright, line[:, None, :], line[:, :, None])

@@ -58,7 +58,7 @@ def judge_world(world: World, number: int) -> dict[str, Any]:
         predictions = pa.concat_tables(
             pq.read_table(experiment.path_of(trial) / "predictions.parquet")
             for trial in trials
-            if trial.arm in ARMS
+            if trial.arm in experiment.arms
         )
     images = pd.DataFrame({"image_id": experiment.image_ids, "group": experiment.groups})
     results, comparison = analyse(predictions, images, Analysis.of(experiment))
@@ -81,7 +81,7 @@ def open_world(world: World, drawn: StripedSet, number: int, run: Run) -> Experi
     config = CompareConfig(
         models=(world.model,),
         weights=("none",),
-        arms=ARMS,
+        arms=(*ARMS, *world.more_arms),
         split=world.split,
         second_start=world.second_start,
         split_ratio=world.ratio,

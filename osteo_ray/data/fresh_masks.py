@@ -1,0 +1,49 @@
+"""Random masks that are drawn anew in each epoch of a training."""
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from osteo_ray.data.masks import cover_area
+
+
+@dataclass(frozen=True)
+class FreshMasks:
+    """Random superpixels of each image, of a given area.
+
+    A draw depends on the seed, the epoch and the number of the image, and not on what is drawn
+    beside it.
+
+    Attributes:
+        superpixels: uint16, (n, height, width); the superpixel of each pixel, numbered from 0.
+        areas_px: int, (n,); how many pixels of each image are kept.
+        numbers: int, (n,); the number of each image.
+        seed: Determines all draws.
+    """
+
+    superpixels: np.ndarray
+    areas_px: np.ndarray
+    numbers: np.ndarray
+    seed: int
+
+    def draw(self, rows: np.ndarray, epoch: int) -> np.ndarray:
+        """Draw the masks of some rows for an epoch: bool, (len(rows), height, width), True = kept.
+
+        Args:
+            rows: int, (k,); rows of `superpixels`.
+            epoch: Number of the epoch, from 0.
+        """
+        keep_masks = np.empty((len(rows), *self.superpixels.shape[1:]), bool)
+        for place, row in enumerate(rows):
+            rng = np.random.default_rng([self.seed, epoch, int(self.numbers[row])])
+            keep_masks[place] = cover_area(self.superpixels[row], int(self.areas_px[row]), rng)
+        return keep_masks
+
+    def select(self, rows: np.ndarray) -> "FreshMasks":
+        """Return the masks of some rows; each image keeps its number, and so its draws."""
+        return replace(
+            self,
+            superpixels=self.superpixels[rows],
+            areas_px=self.areas_px[rows],
+            numbers=self.numbers[rows],
+        )
