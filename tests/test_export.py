@@ -26,11 +26,12 @@ from osteo_ray.config.build import build_config
 from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.data.sources.kinds import open_source
+from osteo_ray.data.splits.assignment import SPLIT_NAMES
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.keep_masks import read_keep_masks
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment, plan_trials
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
-from osteo_ray.pipeline.compare.one_trial import _make_sets
+from osteo_ray.pipeline.compare.one_trial import make_set
 from osteo_ray.pipeline.export.exports import export_run
 from osteo_ray.pipeline.export.forms import FORMS, Form, read_export
 
@@ -168,7 +169,10 @@ def exported(run: Run, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pa
 def test_every_form_holds_what_training_saw(run: Run, tmp_path: Path, arm: str, seed: int) -> None:
     experiment = open_experiment(run)
     trial = Trial(MODELS[1], seed, arm)
-    sets = _make_sets(trial, experiment, draw_pixels(), read_keep_masks(experiment, trial))
+    masks = read_keep_masks(experiment, trial)
+    sets = {
+        split: make_set(trial, experiment, draw_pixels(), masks, split) for split in SPLIT_NAMES
+    }
     for form in FORMS:
         out = tmp_path / form
         (written,) = export_run(run, arm, form, out=out, models=MODELS[1:], seeds=[seed])

@@ -89,6 +89,8 @@ class Arm:
             superpixels of the same area, drawn anew in each epoch. The latter also choose its best
             epoch, in one draw.
         tested_whole: Whether validation and test images are kept whole.
+        in_grid: Whether what it shows of the test images is shown to the classifiers of all other
+            arms as well, for the table of what is trained on and what is tested on.
         goes_on: Whether training always starts from the weights of the first model.
         shuffled: Whether its labels are shuffled.
         presets: Names on the command line that stand for this arm and others.
@@ -104,6 +106,7 @@ class Arm:
     view: View = "masked"
     training_masks: TrainingMasks = "own"
     tested_whole: bool = False
+    in_grid: bool = False
     goes_on: bool = False
     shuffled: bool = False
     presets: tuple[Preset, ...] = ("full",)

@@ -14,6 +14,7 @@ COMPLEMENT = Arm(
         if_as_good_as_baseline="the part of the image that LIME removed predicts the label as well "
         "as the whole image",
     ),
+    in_grid=True,
     masks=MaskSource(change="complement"),
     literature="Hooker et al. 2019",
 )

@@ -9,6 +9,7 @@ LIME = Arm(
     shows="the first model's LIME mask of the predicted class × image",
     purpose="the paper's claim",
     role=Candidate(noun="LIME masks"),
+    in_grid=True,
     masks=MaskSource(),
     presets=("paper", "controls", "demo", "full"),
     literature="Ribeiro et al. 2016",

@@ -10,5 +10,6 @@ BASELINE = Arm(
     purpose="the baseline that the other arms are compared with",
     role=Baseline(),
     view="image",
+    in_grid=True,
     presets=("paper", "controls", "demo", "full"),
 )

@@ -9,6 +9,7 @@ RANDOM_MASK = Arm(
     shows="random superpixels of exactly the same area × image",
     purpose="shows whether any cropping helps",
     role=Control(verdict="any crop", words=CROP_PERFORMS_AS_WELL, required="always"),
+    in_grid=True,
     masks=MaskSource(kind="random"),
     presets=("controls", "demo", "full"),
     literature="Hooker et al. 2019",

@@ -73,6 +73,10 @@ class Run:
         return self.root / "masks"
 
     @property
+    def grid(self) -> Place:
+        return self.root / "grid"
+
+    @property
     def faithfulness(self) -> Place:
         return self.root / "faithfulness"
 

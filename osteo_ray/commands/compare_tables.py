@@ -45,6 +45,8 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
             title=f"{model}: difference in {METRICS[comparison['metric']].label} on test images",
             styles=["" if row["family"] == "primary" else "dim" for row in contrasts],
         )
+    if comparison.get("grid"):
+        _show_grid(console, comparison)
     for share in comparison["shares"]:
         if share["share"] is None:
             continue
@@ -66,6 +68,21 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
             say(console, f"Also, {verdict['model']}: {remark}")
     if overall["next"]:
         say(console, f"Next: {overall['next']}")
+
+
+def _show_grid(console: Console, comparison: dict[str, Any]) -> None:
+    """Show how the classifiers of each arm do on each view of the test images."""
+    cells = comparison["grid"]["cells"]
+    views = list(dict.fromkeys(cell["view"] for cell in cells))
+    for model in comparison["models"]:
+        means = {(c["arm"], c["view"]): c["mean"] for c in cells if c["model"] == model}
+        arms = list(dict.fromkeys(arm for arm, _ in means))
+        print_table(
+            console,
+            ("trained on", *views),
+            [(arm, *(format_score(means.get((arm, view))) for view in views)) for arm in arms],
+            title=f"{model}: {METRICS[comparison['metric']].label} by what is tested on",
+        )
 
 
 def _show_arms(console: Console, comparison: dict[str, Any]) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from osteo_ray.experiment.analysis import Analysis
+from osteo_ray.experiment.grid_results import describe_grid
 from osteo_ray.experiment.judging import Judged, correct_over_models, judge_predictions
 from osteo_ray.experiment.roles import Roles
 from osteo_ray.experiment.verdict import Verdict
@@ -30,6 +31,7 @@ def analyse(
     missing: Sequence[Mapping[str, Any]] = (),
     looks: Sequence[Mapping[str, Any]] = (),
     timed: Callable[[str], AbstractContextManager[object]] = nullcontext,
+    grid: pa.Table | None = None,
 ) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Measure, test and judge.
 
@@ -41,6 +43,7 @@ def analyse(
         looks: What was decided before all seeds had run, as `looks.describe_looks` returns it.
         timed: Called with the name of each step; the step runs inside the context it returns, so
             that benchmarks can measure it.
+        grid: Predictions of other views of the test images, as `grid.read_grid` returns them.
 
     Returns:
         The table of results, and the content of `comparison.json`: plain types only, NaN as None.
@@ -56,7 +59,24 @@ def analyse(
         judged = judge_predictions(coded, images, analysis)
     with timed("contrasts, shares and descriptions per seed"):
         comparison = _describe(results, coded, analysis, judged, missing)
+    if grid is not None:
+        with timed("classifiers on other views"):
+            found = describe_grid(grid, predictions, images, analysis, judged)
+        comparison = _add_grid(comparison, _to_plain(found))
     return results, {**comparison, "looks": _to_plain(looks)}
+
+
+def _add_grid(comparison: dict[str, Any], grid: dict[str, Any]) -> dict[str, Any]:
+    """Add the grid, and what it says of masks at test time as a remark on each verdict."""
+    said = {row["model"]: row["words"] for row in grid["deployable"]}
+    verdicts = [
+        {
+            **one,
+            "remarks": [*one["remarks"], *([said[one["model"]]] if one["model"] in said else [])],
+        }
+        for one in comparison["verdicts"]
+    ]
+    return {**comparison, "verdicts": verdicts, "grid": grid}
 
 
 def _describe(

@@ -69,11 +69,7 @@ def judge_predictions(
     seeds = {model: analysis.list_seeds(model) for model in analysis.models}
     shuffled = {name for name, _ in roles.shuffled}
     comparable = coded.select(lambda key: key.arm not in shuffled)
-    design = TestDesign(
-        n_test=analysis.sizes.n_test,
-        n_train=analysis.sizes.n_train if math.isfinite(analysis.sizes.n_train) else None,
-        fixed=is_fixed(comparable),
-    )
+    design = design_tests(comparable, analysis)
     evidence: dict[str, Evidence] = {}
     resampled = None
     if any(key.split == "test" for key in comparable.groups):
@@ -117,6 +113,15 @@ def judge_predictions(
         overall=judge_overall(verdicts),
         margins=margins,
         resampled=resampled,
+    )
+
+
+def design_tests(comparable: Predictions, analysis: Analysis) -> TestDesign:
+    """Say how the seeds of some predictions relate."""
+    return TestDesign(
+        n_test=analysis.sizes.n_test,
+        n_train=analysis.sizes.n_train if math.isfinite(analysis.sizes.n_train) else None,
+        fixed=is_fixed(comparable),
     )
 
 

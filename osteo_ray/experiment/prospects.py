@@ -18,7 +18,7 @@ import pandas as pd
 from scipy import optimize, special
 
 from osteo_ray.arms.registry import ARMS
-from osteo_ray.arms.roles import Candidate, Control, Oracle, Reference
+from osteo_ray.arms.roles import Candidate, Control, Oracle, Reference, Role
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.conclusions import share_alpha
 from osteo_ray.experiment.judging import judge_predictions
@@ -206,14 +206,16 @@ def _assume_arms(question: Question, assumed: Assumed, target: float) -> dict[st
         auc = assumed.baseline_auc
         if arm.shuffled:
             auc = 0.5
-        elif isinstance(arm.role, Candidate | Oracle | Reference):
-            auc = target
-        elif isinstance(arm.role, Control) and arm.role.gain_must_survive:
+        elif isinstance(arm.role, Candidate | Oracle | Reference) or _must_gain(arm.role):
             auc = target
         elif isinstance(arm.role, Control) and arm.view == "silhouette":
             auc = min(auc, _SILHOUETTE_AUC)
         found[name] = SimulatedArm(auc, assumed.skill)
     return found
+
+
+def _must_gain(role: Role) -> bool:
+    return isinstance(role, Control) and role.gain_must_survive
 
 
 def _judge_one(

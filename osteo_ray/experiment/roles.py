@@ -94,9 +94,7 @@ def assign_roles(arms: Sequence[str], *, goes_on: bool = False) -> Roles:
     return Roles(
         baseline=ORIGINAL,
         judged=judged,
-        controls=tuple(
-            ControlRole.of(name, role) for name, role in list_controls(known).items()
-        ),
+        controls=tuple(ControlRole.of(name, role) for name, role in list_controls(known).items()),
         needed=tuple(
             name
             for name, role in find_roles(ARMS, Control).items()

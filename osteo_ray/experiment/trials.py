@@ -23,6 +23,8 @@ from osteo_ray.statistics.settings import StatisticsSettings
 
 LAST = "history.json"
 """The file of a trial that is uploaded last: if it exists, the trial is complete."""
+WEIGHTS = "model.safetensors"
+"""The file of a trial that holds its classifier."""
 
 
 @dataclass(frozen=True)

@@ -43,9 +43,11 @@ class ImageSet:
         images = torch.from_numpy(self.pixels[rows]).to(device)[:, None].float() / 255
         if self.keep_masks is None:
             return apply_view(images, None, self.view)
-        fresh = isinstance(self.keep_masks, FreshMasks)
-        drawn = self.keep_masks.draw(rows, epoch) if fresh else self.keep_masks[rows]
-        keep_masks = torch.from_numpy(drawn).to(device)[:, None]
+        if isinstance(self.keep_masks, FreshMasks):
+            shown = self.keep_masks.draw(rows, epoch)
+        else:
+            shown = self.keep_masks[rows]
+        keep_masks = torch.from_numpy(shown).to(device)[:, None]
         if self.background == "black":
             return apply_view(images, keep_masks, self.view)
         behind = np.stack([make_background(image, self.background) for image in self.pixels[rows]])

@@ -28,6 +28,7 @@ from osteo_ray.data.masks import unpack_mask
 from osteo_ray.experiment.judgement_folder import is_judgement
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report import figures
+from osteo_ray.report.grid_figure import draw_grid
 from osteo_ray.report.judgement_page import write_judgement_page
 from osteo_ray.report.reliability import draw_reliability
 from osteo_ray.report.templates import open_template
@@ -112,6 +113,11 @@ def _collect(run: Run) -> dict[str, Any]:
         "all_labels": labels,
         "operating_names": OPERATING_NAMES,
         "lower_is_better": {n for n, metric in METRICS.items() if not metric.higher_is_better},
+        "grid": (comparison.get("grid") or {}).get("deployable", []),
+        "grid_figure": draw_grid(
+            (comparison.get("grid") or {}).get("cells", []),
+            higher_is_better=METRICS[metric].higher_is_better,
+        ),
         "shares": [row for row in comparison["shares"] if row["share"] is not None or row["note"]],
         **_read_plan(run),
         "arm_labels": {name: arm.label for name, arm in ARMS.items()},

@@ -14,10 +14,11 @@ from osteo_ray.base.tables import read_json, read_tables, write_json, write_tabl
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.comparison import analyse
 from osteo_ray.experiment.conclusions import identify_conclusion, number_conclusion, share_alpha
+from osteo_ray.experiment.grid import list_grid, read_grid
 from osteo_ray.experiment.keep_masks import count_unexplained
 from osteo_ray.experiment.looks import LookTaken, describe_looks, spend_alpha
 from osteo_ray.experiment.roles import assign_roles
-from osteo_ray.experiment.trials import Experiment, Trial
+from osteo_ray.experiment.trials import Experiment, Trial, list_arms
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.statistics.predictions import NAMES, Predictions, encode_predictions
 from osteo_ray.statistics.results_table import compute_results
@@ -190,6 +191,7 @@ def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
         analysis,
         describe_failures(finished.failures),
         looks=describe_looks(finished.looks),
+        grid=read_grid(experiment, list_grid(experiment, list_arms(experiment))),
     )
     comparison["conclusion"] = {
         "number": conclusion.number,

@@ -5,7 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from osteo_ray.arms.arm import ORIGINAL
-from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
+from osteo_ray.experiment.trials import WEIGHTS, Experiment, MaskJob, Trial
 from osteo_ray.explain.jobs import Explainable, list_kinds, read_done
 from osteo_ray.explain.registry import find_explainer
 
@@ -55,7 +55,7 @@ def _describe_job(
         seed=seed,
         fingerprint=experiment.key_of(job.teacher),
         lime_seed=experiment.seeds[seed].lime,
-        checkpoint=path / "model.safetensors",
+        checkpoint=path / WEIGHTS,
         frozen=path / "frozen",
         masks=masks,
         wanted=frozenset(experiment.image_ids[images].tolist()),

@@ -18,7 +18,7 @@ from osteo_ray.experiment.keep_masks import (
     describe_unexplained,
     read_keep_masks,
 )
-from osteo_ray.experiment.trials import LAST, Experiment, Trial
+from osteo_ray.experiment.trials import LAST, WEIGHTS, Experiment, Trial
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.checkpoint import Checkpoint
 from osteo_ray.models.classifier import (
@@ -66,7 +66,7 @@ def run_trial(
     experiment.check_split(trial.seed)
     make_deterministic(worker.n_threads)
     keep_masks = read_keep_masks(experiment, trial)
-    sets = _make_sets(trial, experiment, pixels, keep_masks)
+    sets = {split: make_set(trial, experiment, pixels, keep_masks, split) for split in SPLIT_NAMES}
     seeds = experiment.seeds[trial.seed]
     classifier = _build(trial, experiment)
     settings = shared.training.model_copy(update={"epochs": experiment.epochs_of(trial)})
@@ -90,11 +90,11 @@ def run_trial(
             batch_size=shared.training.per_worker_batch_size,
             device=worker.device,
         )
-        tables.append(_tabulate_predictions(trial, experiment, split, rows, found))
+        tables.append(tabulate_predictions(trial, experiment, split, rows, found))
     with write_whole(path, last=LAST) as unfinished:
         unfinished.mkdir(parents=True)
         checkpoint = Checkpoint(trial.model, experiment.classes, shared.image_size)
-        save_classifier(classifier, unfinished / "model.safetensors", checkpoint)
+        save_classifier(classifier, unfinished / WEIGHTS, checkpoint)
         write_table(unfinished / "predictions.parquet", pa.concat_tables(tables))
         if keep_masks is not None and keep_masks.unexplained:
             text = json.dumps(describe_unexplained(experiment, keep_masks), indent=1)
@@ -106,42 +106,64 @@ def run_trial(
 
 
 def _build(trial: Trial, experiment: Experiment) -> Classifier:
-    start, image_size = experiment.start_of(trial), experiment.settings.image_size
-    n_classes = len(experiment.classes)
+    start = experiment.start_of(trial)
     if start is not None:
-        path = experiment.path_of(start) / "model.safetensors"
-        return load_classifier(path, trial.model, n_classes=n_classes, image_size=image_size)
+        return load_trained(start, experiment)
     return build_classifier(
         trial.model,
-        n_classes=n_classes,
-        image_size=image_size,
+        n_classes=len(experiment.classes),
+        image_size=experiment.settings.image_size,
         weights=experiment.weights[trial.model].file,
         seed=experiment.seeds[trial.seed].initialisation,
     )
 
 
-def _make_sets(
-    trial: Trial, experiment: Experiment, pixels: np.ndarray, keep_masks: KeepMasks | None
-) -> dict[str, tuple[np.ndarray, ImageSet]]:
+def load_trained(trial: Trial, experiment: Experiment) -> Classifier:
+    """Load the classifier that a trial has trained."""
+    return load_classifier(
+        experiment.path_of(trial) / WEIGHTS,
+        trial.model,
+        n_classes=len(experiment.classes),
+        image_size=experiment.settings.image_size,
+    )
+
+
+def make_set(
+    trial: Trial,
+    experiment: Experiment,
+    pixels: np.ndarray,
+    keep_masks: KeepMasks | None,
+    split: str,
+) -> tuple[np.ndarray, ImageSet]:
+    """Gather the images of one part of the split as the arm of a trial shows them.
+
+    Returns:
+        int, (k,), the rows of the images in `pixels`; and the images.
+    """
     view = ARMS[trial.arm].view if trial.arm in ARMS else "image"
-    splits = experiment.split_of(trial)
-    numbers = np.searchsorted(experiment.classes, experiment.labels_of(trial))
-    sets = {}
-    for split in SPLIT_NAMES:
-        rows = np.flatnonzero(splits == split)
-        masks: np.ndarray | FreshMasks | None = None
-        if keep_masks is not None:
-            masks = keep_masks.masks[rows]
-            if split == "train" and keep_masks.fresh is not None:
-                masks = keep_masks.fresh.select(rows)
-        images = ImageSet(pixels[rows], numbers[rows], masks, view, experiment.settings.background)
-        sets[split] = (rows, images)
-    return sets
+    rows = np.flatnonzero(experiment.split_of(trial) == split)
+    numbers = np.searchsorted(experiment.classes, experiment.labels_of(trial)[rows])
+    masks: np.ndarray | FreshMasks | None = None
+    if keep_masks is not None:
+        masks = keep_masks.masks[rows]
+        if split == "train" and keep_masks.fresh is not None:
+            masks = keep_masks.fresh.select(rows)
+    background = experiment.settings.background
+    return rows, ImageSet(pixels[rows], numbers, masks, view, background)
 
 
-def _tabulate_predictions(
+def tabulate_predictions(
     trial: Trial, experiment: Experiment, split: str, rows: np.ndarray, found: np.ndarray
 ) -> pa.Table:
+    """Make the rows of the predictions table of one part of the split.
+
+    Args:
+        trial: The training that made the classifier.
+        experiment: What the trials share.
+        split: The part of the split.
+        rows: int, (k,); rows of the images in `experiment.image_ids`.
+        found: float64, (k, n_classes); the probabilities.
+    """
     columns: dict[str, object] = {
         "model": [trial.model] * len(rows),
         "seed": [trial.seed] * len(rows),

@@ -1,6 +1,6 @@
 """Run the trials of an experiment: stages that fill the cluster one after the other."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
@@ -11,9 +11,10 @@ from osteo_ray.base.progress import Stage
 from osteo_ray.base.tables import list_parts
 from osteo_ray.experiment.costs import DIVISION_COST, TRAINING_COST
 from osteo_ray.experiment.dataset import read_pixels
+from osteo_ray.experiment.grid import GridRow, list_grid, list_pending
 from osteo_ray.experiment.looks import take_look
 from osteo_ray.experiment.superpixel_files import list_divisions
-from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, plan_trials
+from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, list_arms, plan_trials
 from osteo_ray.explain.jobs import Explainable, plan_job
 from osteo_ray.pipeline.compare.conclusion import (
     Finished,
@@ -21,6 +22,7 @@ from osteo_ray.pipeline.compare.conclusion import (
     list_groups,
     plan_conclusion,
 )
+from osteo_ray.pipeline.compare.grid_job import GRID, predict_grid
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.superpixel_job import DIVIDE, divide_images
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
@@ -84,10 +86,11 @@ def _run_stages(
     first, second = plan_trials(experiment, only)
     divisions = list_divisions(experiment, set(second) - experiment.list_done(second))
     explanations = list_explanations(experiment, second)
-    stages = _plan_stages(experiment, first, second, explanations)
+    grid = list_grid(experiment, list_arms(experiment)) if second and only is None else []
+    stages = _plan_stages(experiment, first, second, explanations, grid)
     if divisions:
         per_file = len(experiment.image_ids) / len(list_parts(experiment.run.pixels))
-        stages.insert(-1, Stage(DIVIDE, "files", len(divisions), per_file * DIVISION_COST))
+        stages.insert(2, Stage(DIVIDE, "files", len(divisions), per_file * DIVISION_COST))
 
     @cache
     def pixels() -> "ray.ObjectRef[np.ndarray]":
@@ -118,8 +121,31 @@ def _run_stages(
                 )
         stuck = {trial for trial in second if lost & set(experiment.list_requirements(trial))}
         failures += sweep(SECOND, [trial for trial in second if trial not in stuck])
+        _predict_grid(experiment, site, grid, pixels)
         reason = "a first model that it needs is missing"
         return failures + [Failure(trial, reason) for trial in second if trial in stuck]
+
+
+def _predict_grid(
+    experiment: Experiment,
+    site: Site,
+    grid: list[GridRow],
+    pixels: "Callable[[], ray.ObjectRef[np.ndarray]]",
+) -> None:
+    """Show the other views of the test images to the classifiers that are trained."""
+    done = experiment.list_done([row.trial for row in grid])
+    pending = [row for row in list_pending(experiment, grid) if row.trial in done]
+    if not pending:
+        return
+    with site.stage(GRID) as listener:
+        predict_grid(
+            pending,
+            experiment,
+            pixels(),
+            layout=site.layout,
+            stall_timeout_s=site.resources.stall_timeout,
+            on_predicted=listener.advanced,
+        )
 
 
 def _plan_stages(
@@ -127,6 +153,7 @@ def _plan_stages(
     first: list[Trial],
     second: list[Trial],
     explanations: dict[MaskJob, Explainable],
+    grid: list[GridRow],
 ) -> list[Stage]:
     n_trained = float(np.mean([np.sum(split == "train") for split in experiment.splits.values()]))
     per_training = n_trained * experiment.settings.training.epochs * TRAINING_COST
@@ -140,6 +167,11 @@ def _plan_stages(
         done = sum(len(one.wanted - one.pending) for one in explanations.values())
         cost = experiment.settings.lime.samples
         stages.insert(1, Stage(EXPLAIN, "explanations", total, cost, done))
+    if grid:
+        n_done = len(grid) - len(list_pending(experiment, grid))
+        n_tested = float(np.mean([np.sum(split == "test") for split in experiment.splits.values()]))
+        per_row = n_tested * float(np.mean([len(row.views) for row in grid]))
+        stages.append(Stage(GRID, "classifiers", len(grid), per_row, n_done))
     return stages
 
 

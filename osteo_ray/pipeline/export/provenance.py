@@ -20,14 +20,14 @@ from osteo_ray.base.storage import Place, digest_file
 from osteo_ray.base.tables import count_rows, read_json
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.splits.assignment import SPLIT_NAMES
-from osteo_ray.experiment.trials import Experiment, Trial
+from osteo_ray.experiment.trials import WEIGHTS, Experiment, Trial
 from osteo_ray.pipeline.export.forms import Content, Form
 
 
 def list_mask_models(experiment: Experiment, trial: Trial) -> dict[str, Place]:
     """Return the files of the classifiers whose explanations the masks are."""
     teachers = [job.teacher for job in experiment.list_jobs(trial)]
-    return {one.arm: experiment.path_of(one) / "model.safetensors" for one in teachers}
+    return {one.arm: experiment.path_of(one) / WEIGHTS for one in teachers}
 
 
 def describe_origin(

@@ -1,0 +1,109 @@
+"""The grid: every trained classifier on every other view of its test images. Free of Ray.
+
+A *view* is what an arm shows of the test images: whole, the LIME mask, a random mask, the rest. The
+classifiers of all other arms predict it as well, without any training. Whether masks are worth
+anything without a mask at test time is read from there.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from osteo_ray.arms.registry import ARMS
+from osteo_ray.base.mappings import hash_settings
+from osteo_ray.base.remote import RemotePath
+from osteo_ray.base.storage import Place
+from osteo_ray.base.tables import list_parts, read_tables
+from osteo_ray.experiment.trials import WEIGHTS, Experiment, MaskJob, Trial
+from osteo_ray.statistics.predictions import NAMES
+
+VIEW = "view"
+"""The column of the table of the grid that names the arm whose view of the images is predicted."""
+
+
+@dataclass(frozen=True)
+class GridRow:
+    """A trained classifier, and the views that it is to predict beside its own.
+
+    Attributes:
+        trial: The training that made it.
+        views: Names of the arms whose views are predicted.
+        target: The file of the predictions.
+    """
+
+    trial: Trial
+    views: tuple[str, ...]
+    target: Place
+
+
+def list_grid(experiment: Experiment, trials: Iterable[Trial]) -> list[GridRow]:
+    """List what is to be predicted with the classifiers of some trials that are done.
+
+    Views that need masks are left out if no planned arm has these masks made. Classifiers of
+    shuffled labels, and those that see outlines alone, have no part in the grid.
+    """
+    rows = []
+    for trial in trials:
+        arm = ARMS[trial.arm]
+        views = tuple(name for name in _list_views(experiment, trial) if name != trial.arm)
+        if views and not arm.shuffled and arm.view != "silhouette":
+            rows.append(GridRow(trial, views, _place(experiment, trial, views)))
+    return rows
+
+
+def _list_views(experiment: Experiment, trial: Trial) -> list[str]:
+    """List the views that can be shown to the classifiers of a model and a seed."""
+    planned = (Trial(trial.model, trial.seed, arm) for arm in experiment.arms)
+    made = {job for one in planned for job in experiment.list_jobs(one)}
+    found = []
+    for name, arm in ARMS.items():
+        if not arm.in_grid:
+            continue
+        jobs = experiment.list_jobs(Trial(trial.model, trial.seed, name))
+        if made.issuperset(jobs):
+            found.append(name)
+    return found if len(found) > 1 else []
+
+
+def _place(experiment: Experiment, trial: Trial, views: tuple[str, ...]) -> Place:
+    shared = experiment.settings
+    jobs: dict[MaskJob, object] = {}
+    for name in views:
+        jobs |= dict.fromkeys(experiment.list_jobs(Trial(trial.model, trial.seed, name)))
+    content = {
+        "trial": experiment.key_of(trial),
+        "views": views,
+        "masks": [experiment.key_of_job(job) for job in jobs],
+        "background": shared.background,
+        "unexplained": shared.unexplained,
+    }
+    folder = experiment.run.grid / trial.model / f"seed-{trial.seed}"
+    return folder / f"{trial.arm}-{hash_settings(content)}.parquet"
+
+
+def list_pending(experiment: Experiment, rows: Iterable[GridRow]) -> list[GridRow]:
+    """Return those rows of the grid that can be predicted, and are not stored.
+
+    A row can be predicted if the weights of its classifier are still there. They may have been
+    removed to save space, since a finished comparison does without them.
+    """
+    done = set(list_parts(experiment.run.grid))
+    pending = [row for row in rows if str(row.target) not in done]
+    files = {row.trial: experiment.path_of(row.trial) / WEIGHTS for row in pending}
+    if isinstance(experiment.run.trials, RemotePath) and pending:
+        stored = {path for path, _ in experiment.run.trials.list_files()}
+    else:
+        stored = {path for path in files.values() if path.is_file()}
+    return [row for row in pending if files[row.trial] in stored]
+
+
+def read_grid(experiment: Experiment, rows: Iterable[GridRow]) -> pa.Table | None:
+    """Read the predictions of the grid, as far as they are stored; None if none are.
+
+    Returns:
+        The columns of the predictions table, and `view`.
+    """
+    done = set(list_parts(experiment.run.grid))
+    parts = [row.target for row in rows if str(row.target) in done]
+    return pa.concat_tables(read_tables(parts, as_numbers=NAMES)) if parts else None

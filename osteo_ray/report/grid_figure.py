@@ -1,0 +1,59 @@
+"""The grid as a figure: how the classifiers of each arm do on each view of the test images."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+
+from osteo_ray.arms.registry import label_arm
+from osteo_ray.base.formatting import format_score
+from osteo_ray.report.figures import ACCENT, BAND, INK, encode_svg, start_figure, strip_axes
+
+_SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", ACCENT])
+_DARK = 0.55  # of the scale; from there on, white text stands out
+
+
+def draw_grid(cells: Sequence[Mapping[str, Any]], *, higher_is_better: bool) -> str:
+    """Draw a matrix per model: a row per arm that is trained on, a column per view.
+
+    Args:
+        cells: Entries of `grid.cells` in comparison.json.
+        higher_is_better: Whether a higher value is drawn darker.
+
+    Returns:
+        SVG as a data URI; empty if there is nothing to draw.
+    """
+    if not cells:
+        return ""
+    models = list(dict.fromkeys(cell["model"] for cell in cells))
+    views = list(dict.fromkeys(cell["view"] for cell in cells))
+    arms = list(dict.fromkeys(cell["arm"] for cell in cells))
+    figure = start_figure(0.34 * len(arms) * len(models) + 0.75 * len(models) + 0.4)
+    panels = figure.subplots(len(models), 1, squeeze=False)[:, 0]
+    for axes, model in zip(panels, models, strict=True):
+        means = np.full((len(arms), len(views)), np.nan)
+        for cell in cells:
+            if cell["model"] == model:
+                means[arms.index(cell["arm"]), views.index(cell["view"])] = cell["mean"]
+        _draw_matrix(axes, means, 1 if higher_is_better else -1)
+        axes.set_title(model, loc="left", fontweight="bold", fontsize="medium", parse_math=False)
+        axes.set_yticks(range(len(arms)), [label_arm(arm) for arm in arms])
+        axes.set_xticks(range(len(views)), [label_arm(view) for view in views])
+    return encode_svg(figure)
+
+
+def _draw_matrix(axes: Axes, means: np.ndarray, sign: int) -> None:
+    low, high = np.nanmin(sign * means), np.nanmax(sign * means)
+    scaled = (sign * means - low) / max(high - low, 1e-9)
+    axes.imshow(scaled, cmap=_SHADES, vmin=0, vmax=1.15, aspect="auto")
+    for (row, column), mean in np.ndenumerate(means):
+        shade = scaled[row, column]
+        dark = np.isfinite(shade) and shade > _DARK
+        text = format_score(float(mean))
+        axes.text(column, row, text, ha="center", va="center", color="white" if dark else INK)
+    axes.xaxis.tick_top()
+    axes.tick_params(length=0)
+    strip_axes(axes, keep=())
+    axes.set_facecolor(BAND)
