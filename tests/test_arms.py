@@ -79,12 +79,13 @@ def test_order_of_arms_and_presets_is_part_of_plans() -> None:
         *("random_mask", "other_image_mask", "silhouette", "centre_mask", "mean_mask"),
         *("complement", "gradcam", "untrained_lime", "permuted_labels"),
         *CAMS,
+        *("random_trained", "random_each_epoch"),
     )
     assert list_presets() == {
         "paper": ("original", "lime"),
         "controls": (
             *("original", "original_retrained", "lime", "lime_crossfit"),
-            *("random_mask", "silhouette"),
+            *("random_mask", "silhouette", "random_trained"),
         ),
         "demo": ("original", "original_retrained", "lime", "random_mask", "silhouette"),
         "full": tuple(arm for arm in ARMS if arm not in CAMS),
@@ -147,8 +148,11 @@ def test_roles_that_the_verdict_rests_on() -> None:
         "other_image_mask": ("any crop", "if planned"),
         "centre_mask": ("any crop", "if planned"),
         "mean_mask": ("any crop", "if planned"),
+        "random_trained": ("leakage", "if planned"),
         "complement": ("shortcut outside the region", "if planned"),
     }
+    assert [name for name, role in controls.items() if role.gain_must_survive] == ["random_trained"]
+    assert list(controls)[-2:] == ["random_trained", "complement"]
     assert list(controls)[:3] == ["silhouette", "original_retrained", "random_mask"]
     beats = [name for name, role in controls.items() if role.if_better_than_baseline]
     matches = [name for name, role in controls.items() if role.if_as_good_as_baseline]
@@ -171,7 +175,9 @@ def test_primary_contrasts_of_all_arms_by_hand() -> None:
         (judged, "other_image_mask"),
         (judged, "centre_mask"),
         (judged, "mean_mask"),
+        (judged, "random_trained"),
         (judged, "complement"),
+        ("random_trained", "original"),
         ("complement", "original"),
         ("lime_true_label", "original"),
         (judged, "lime_true_label"),
@@ -181,6 +187,7 @@ def test_primary_contrasts_of_all_arms_by_hand() -> None:
         *(("other_image_mask", "original"), ("centre_mask", "original")),
         *(("mean_mask", "original"), ("gradcam", "original"), ("untrained_lime", "original")),
         *((name, "original") for name in CAMS),
+        ("random_each_epoch", "original"),
     ]
 
 

@@ -37,7 +37,9 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, np.ndar
     experiment, pixels = open_small_world(tmp_path_factory.mktemp("grid"), TRAINED)
     run_in_process(experiment, pixels)
     for seed in experiment.seeds:
-        rows = [row for row in list_grid(experiment, list_arms(experiment)) if row.trial.seed == seed]
+        rows = [
+            row for row in list_grid(experiment, list_arms(experiment)) if row.trial.seed == seed
+        ]
         predict_rows(rows, experiment, pixels, Worker(torch.device("cpu")))
     return experiment, pixels
 

@@ -243,3 +243,61 @@ def test_verdicts_are_joined(names: tuple[str, ...], verdict: str) -> None:
 def test_models_that_decide_nothing_do_not_agree() -> None:
     assert "agree" not in overall("inconclusive", "inconclusive").reason
     assert "All models agree" in overall("equivalent", "equivalent").reason
+
+
+# A gain that must survive where masks cannot encode the class
+
+ENCODING = {**REAL, "random_trained": 0.90}
+
+
+def test_gain_that_survives_on_random_masks_is_real() -> None:
+    found = judge(make_evidence(ENCODING))
+    assert found.verdict == "real gain"
+    assert "random_trained keeps 10" in found.reason  # 100 % or so
+
+
+@pytest.mark.parametrize("left", [0.80, 0.70, 0.82])
+def test_gain_that_vanishes_on_random_masks_is_leakage(left: float) -> None:
+    found = judge(make_evidence({**ENCODING, "random_trained": left}))
+    assert found.verdict == "leakage"
+    assert "a classifier that never trained on LIME masks does not have it" in found.reason
+    assert "Do not credit the masks with it: random_trained lacks it." in found.next
+
+
+def test_gain_of_which_half_may_survive_is_open() -> None:
+    found = judge(make_evidence({**ENCODING, "random_trained": 0.848}, sd=0.03))
+    assert found.verdict == "inconclusive"
+    assert "it is open whether it survives in random_trained" in found.reason
+    assert "random_trained keeps" in found.reason
+
+
+def test_open_controls_of_both_kinds_are_named() -> None:
+    both = {**ENCODING, "random_mask": 0.852, "random_trained": 0.848}
+    found = judge(make_evidence(both, sd=0.03))
+    assert found.verdict == "inconclusive"
+    assert (
+        "it is open whether random_mask would account for at least half of it, and whether it "
+        "survives in random_trained" in found.reason
+    )
+
+
+def test_what_masks_remove_does_not_hide_that_they_encode() -> None:
+    means = {**ENCODING, "random_trained": 0.80, "complement": 0.90}
+    assert judge(make_evidence(means)).verdict == "leakage"
+    assert judge(make_evidence({**means, "random_trained": 0.90})).verdict == (
+        "shortcut outside the region"
+    )
+
+
+@pytest.mark.parametrize(
+    ("control", "verdict"), [("random_mask", "any crop"), ("original_retrained", "second training")]
+)
+def test_simpler_explanations_come_before_encoding(control: str, verdict: str) -> None:
+    means = {**ENCODING, "random_trained": 0.80, control: 0.90}
+    assert judge(make_evidence(means)).verdict == verdict
+
+
+def test_random_trained_on_some_seeds_only_is_missing() -> None:
+    found = judge(make_evidence(ENCODING, seeds={"random_trained": (0, 1)}))
+    assert found.verdict == "inconclusive"
+    assert "random_trained lacks seeds 2, 3" in found.reason

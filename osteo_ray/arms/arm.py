@@ -13,7 +13,9 @@ from osteo_ray.data.settings import View
 
 TeacherName = Literal["original", "fold", "untrained", "shuffled", "resplit"]
 Target = Literal["predicted", "true"]
-MaskChange = Literal["none", "other_image", "centre", "mean", "complement"]
+MaskChange = Literal[
+    "none", "other_image", "centre", "mean", "complement", "box", "dilated", "redrawn"
+]
 TrainingMasks = Literal["own", "random in each epoch"]
 Preset = Literal["paper", "controls", "demo", "full"]
 
@@ -52,6 +54,9 @@ CHANGES: dict[MaskChange, str] = {
     "centre": "every image got the same central square, of the mean area in training images",
     "mean": "every image got the pixels that are kept most often in training images",
     "complement": "the mask was inverted: removed pixels are kept, and kept pixels removed",
+    "box": "the mask was replaced by its bounding box",
+    "dilated": "the mask was widened on all sides by 5 % of the side of the image",
+    "redrawn": "the mask was replaced by random superpixels with the area of another image's mask",
 }
 
 
@@ -111,6 +116,12 @@ class Arm:
     shuffled: bool = False
     presets: tuple[Preset, ...] = ("full",)
     literature: str | None = None
+
+    @property
+    def needs_superpixels(self) -> bool:
+        """Whether its masks are drawn from the superpixels of the images while it is trained."""
+        redrawn = self.masks is not None and self.masks.change == "redrawn"
+        return redrawn or self.training_masks != "own"
 
     @property
     def meaning(self) -> str:

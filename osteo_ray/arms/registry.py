@@ -15,10 +15,13 @@ from typing import TypeVar, get_args
 from osteo_ray.arms.arm import Arm, Preset
 from osteo_ray.arms.cam_package import CAM_ARMS
 from osteo_ray.arms.centre_mask import CENTRE_MASK
+from osteo_ray.arms.class_agnostic import CLASS_AGNOSTIC
 from osteo_ray.arms.complement import COMPLEMENT
 from osteo_ray.arms.gradcam import GRADCAM
 from osteo_ray.arms.lime import LIME
+from osteo_ray.arms.lime_box import LIME_BOX
 from osteo_ray.arms.lime_crossfit import LIME_CROSSFIT
+from osteo_ray.arms.lime_dilated import LIME_DILATED
 from osteo_ray.arms.lime_true_label import LIME_TRUE_LABEL
 from osteo_ray.arms.mean_mask import MEAN_MASK
 from osteo_ray.arms.original import BASELINE
@@ -27,6 +30,7 @@ from osteo_ray.arms.other_image_mask import OTHER_IMAGE_MASK
 from osteo_ray.arms.permuted_labels import PERMUTED_LABELS
 from osteo_ray.arms.random_each_epoch import RANDOM_EACH_EPOCH
 from osteo_ray.arms.random_mask import RANDOM_MASK
+from osteo_ray.arms.random_other_area import RANDOM_OTHER_AREA
 from osteo_ray.arms.random_trained import RANDOM_TRAINED
 from osteo_ray.arms.roles import Baseline, Role
 from osteo_ray.arms.silhouette import SILHOUETTE
@@ -127,5 +131,9 @@ for _arm in (
     *CAM_ARMS,
     RANDOM_TRAINED,
     RANDOM_EACH_EPOCH,
+    LIME_BOX,
+    LIME_DILATED,
+    RANDOM_OTHER_AREA,
+    CLASS_AGNOSTIC,
 ):
     register(_arm)

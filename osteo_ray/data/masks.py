@@ -138,8 +138,9 @@ def change_masks(
         change: `none`; `complement` keeps what the mask removes; `other_image` takes the mask of
             another image in the same part of the split; `mean` keeps, in all images, the pixels
             that the masks of training images keep most often; `centre` keeps, in all images, a
-            square in the middle. The area of the last two is the mean area of the masks of training
-            images.
+            square in the middle, where the area of the last two is the mean area of the masks of
+            training images; `box` keeps the bounding box of the mask; `dilated` keeps the mask and
+            what lies within 5 % of the side of the image around it.
         split: str, (n,); the part of the split that each image is in, or empty for images that are
             set aside, whose masks do not change.
         rng: Pairs the images for `other_image`.
@@ -160,6 +161,10 @@ def change_masks(
         for part in np.unique(split[used]):
             rows = rng.permutation(np.flatnonzero(split == part))
             changed[rows] = keep_masks[np.roll(rows, 1)]  # so that no image keeps its own
+    elif change == "box":
+        changed[used] = [_box(mask) for mask in keep_masks[used]]
+    elif change == "dilated":
+        changed[used] = [_dilate(mask) for mask in keep_masks[used]]
     elif change in ("mean", "centre"):
         share = keep_masks[split == "train"].mean(0)
         area_px = round(float(share.sum()))
@@ -168,6 +173,42 @@ def change_masks(
     else:
         raise ValueError(f"Expected a known change of masks, but got `{change}`.")
     return changed
+
+
+_DILATION = 0.05  # radius, as a share of the longer side
+
+
+def _box(keep_mask: np.ndarray) -> np.ndarray:
+    rows, columns = np.flatnonzero(keep_mask.any(1)), np.flatnonzero(keep_mask.any(0))
+    box = np.zeros_like(keep_mask)
+    if len(rows):
+        box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
+    return box
+
+
+def _dilate(keep_mask: np.ndarray) -> np.ndarray:
+    radius_px = max(1, round(_DILATION * max(keep_mask.shape)))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
+    return cv2.dilate(keep_mask.astype(np.uint8), disc).astype(bool)
+
+
+def pass_areas_on(areas_px: np.ndarray, split: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Give each image the area of another image's mask, from the same part of the split.
+
+    Args:
+        areas_px: int, (n,).
+        split: str, (n,); the part of the split that each image is in, or empty for images that are
+            set aside, whose areas do not change.
+        rng: Pairs the images.
+
+    Returns:
+        int, (n,).
+    """
+    passed = areas_px.copy()
+    for part in np.unique(split[split != ""]):
+        rows = rng.permutation(np.flatnonzero(split == part))
+        passed[rows] = areas_px[np.roll(rows, 1)]
+    return passed
 
 
 def borrow_masks(

@@ -13,13 +13,14 @@ from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import MASKS, read_json, read_parts
 from osteo_ray.data.fresh_masks import FreshMasks
-from osteo_ray.data.masks import borrow_masks, change_masks, unpack_mask
+from osteo_ray.data.masks import borrow_masks, change_masks, pass_areas_on, unpack_mask
 from osteo_ray.experiment.superpixel_files import read_superpixels
 from osteo_ray.experiment.trials import Experiment, Trial, list_arms
 
 UNEXPLAINED = "unexplained.json"
 """The file of a trial that lists its images without an explanation; missing if there are none."""
-_FRESH = 2 * 10**6  # added to a seed: a stream of its own beside that of the augmentation
+# Added to a seed: streams of their own, beside those of the augmentation and of the split.
+_FRESH, _REDRAWN = 2 * 10**6, 3 * 10**6
 NO_PIXEL = "Its mask keeps nothing, since no part of the image speaks for the class."
 ALL_PIXELS = "Its mask keeps the whole image."
 
@@ -89,7 +90,10 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
         errors = _describe_useless(masks, image_ids, split) | errors
         masks, donors = borrow_masks(masks, failed, split, image_ids, seed)
     unexplained = _list_unexplained(experiment, split, errors, donors)
-    changed = change_masks(masks, source.change, split, np.random.default_rng(seed))
+    if source.change == "redrawn":
+        changed = _redraw(experiment, masks, split, seed)
+    else:
+        changed = change_masks(masks, source.change, split, np.random.default_rng(seed))
     fresh = None
     if arm.training_masks != "own":
         areas_px, numbers = changed.sum((1, 2)), np.arange(len(changed))
@@ -101,6 +105,17 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
     if arm.tested_whole:
         changed = np.where(np.isin(split, ("validation", "test"))[:, None, None], True, changed)
     return KeepMasks(changed, unexplained, fresh)
+
+
+def _redraw(experiment: Experiment, masks: np.ndarray, split: np.ndarray, seed: int) -> np.ndarray:
+    """Draw random masks once, each with the area of another image's mask."""
+    areas_px = pass_areas_on(masks.sum((1, 2)), split, np.random.default_rng(seed))
+    numbers, stream = np.arange(len(masks)), seed + _REDRAWN
+    drawn = FreshMasks(read_superpixels(experiment), areas_px, numbers, stream)
+    used = np.flatnonzero(split != "")
+    changed = masks.copy()
+    changed[used] = drawn.draw(used, epoch=0)
+    return changed
 
 
 def _read_masks(

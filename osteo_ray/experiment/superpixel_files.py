@@ -51,7 +51,7 @@ class Division:
 def list_divisions(experiment: Experiment, trials: Iterable[Trial]) -> list[Division]:
     """List the files whose superpixels some trials need, and that are not stored yet."""
     arms = (ARMS[trial.arm] for trial in trials if trial.arm in ARMS)
-    if all(arm.training_masks == "own" for arm in arms):
+    if not any(arm.needs_superpixels for arm in arms):
         return []
     folder, settings = _place_superpixels(experiment), experiment.settings
     done = {locate(path).name for path in list_parts(folder)}

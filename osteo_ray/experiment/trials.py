@@ -249,6 +249,7 @@ class Experiment:
             arm = ARMS[trial.arm]
             if arm.training_masks != "own":
                 settings["training_masks"] = arm.training_masks
+            if arm.needs_superpixels:
                 settings["superpixels"] = shared.lime.describe_superpixels()
             settings |= {"tested_whole": True} if arm.tested_whole else {}
             settings |= {"unexplained": shared.unexplained} if shared.unexplained != "whole" else {}

@@ -8,8 +8,8 @@ from osteo_ray.experiment.roles import NAMED_CONTROL
 VERDICTS: dict[str, str] = {
     "real gain": "the judged arm beats the baseline, and no control accounts for it",
     "leakage": "the label reaches the classifier by a way that is not the image: the outline of "
-    "the mask predicts it, or masks remember labels, or copies of test images were in the training "
-    "set, or shuffled labels could be learned",
+    "the mask predicts it, or what the mask selects does, or masks remember labels, or copies of "
+    "test images were in the training set, or shuffled labels could be learned",
     "second training": "there is a gain, but a second training on the original images accounts for "
     "at least half of it",
     "any crop": "there is a gain, but masks that ignore what is in the image account for at least "

@@ -7,6 +7,7 @@ from osteo_ray.explain.explainer import Explainer
 from osteo_ray.explain.explainers.cam_package import PACKAGE_CAMS
 from osteo_ray.explain.explainers.gradcam import GradCam
 from osteo_ray.explain.explainers.lime import Lime
+from osteo_ray.explain.explainers.lime_union import LimeUnion
 from osteo_ray.explain.explainers.random import RandomSuperpixels
 
 _NAME = re.compile("[a-z][a-z0-9_]*")  # safe in the names of files and columns, and on a terminal
@@ -46,5 +47,5 @@ def find_explainer(name: str) -> type[Explainer]:
     return EXPLAINERS[name]
 
 
-for _explainer in (Lime, RandomSuperpixels, GradCam, *PACKAGE_CAMS):
+for _explainer in (Lime, RandomSuperpixels, GradCam, *PACKAGE_CAMS, LimeUnion):
     register_explainer(_explainer)

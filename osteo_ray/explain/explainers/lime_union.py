@@ -1,0 +1,40 @@
+"""LIME for every class at once: where an image speaks for any of them."""
+
+from dataclasses import replace
+
+import numpy as np
+
+from osteo_ray.explain.explainer import Explanation, LoadedClassifier, Request
+from osteo_ray.explain.explainers.lime import Lime
+
+
+class LimeUnion(Lime):
+    """The union of the LIME masks of all classes, which cannot depend on the predicted one.
+
+    An explanation takes as many perturbed images per class as `lime` takes for one.
+    """
+
+    name = "lime_union"
+    summary = "keeps the superpixels that speak most for any of the classes"
+
+    def _explain_one(self, classifier: LoadedClassifier, request: Request) -> Explanation:
+        image = request.picture.image
+        (probabilities,) = classifier.predict(classifier.to_batch(image))
+        found = [
+            super(LimeUnion, self)._explain_one(
+                classifier, replace(request, explained_class=number, rng=rng)
+            )
+            for number, rng in enumerate(request.rng.spawn(len(probabilities)))
+        ]
+        figures = {
+            "n_samples": sum(one.figures["n_samples"] for one in found),
+            "local_fit": min(one.figures["local_fit"] for one in found),
+            "stability": min(one.figures["stability"] for one in found),
+            "unstable": any(one.figures["unstable"] for one in found),
+        }
+        return Explanation(
+            np.any([one.keep_mask for one in found], axis=0),
+            np.max([one.importance for one in found], axis=0),
+            request.choose_class(classifier),
+            figures,
+        )

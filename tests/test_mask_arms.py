@@ -1,0 +1,151 @@
+"""What the arms that change LIME masks show: boxes, wider masks, other areas, all classes."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from planted import open_small_world
+
+from osteo_ray.base.tables import MASKS, read_parts
+from osteo_ray.data.masks import change_masks, pass_areas_on, unpack_mask
+from osteo_ray.experiment.keep_masks import KeepMasks, read_keep_masks
+from osteo_ray.experiment.trials import Experiment, Trial
+from osteo_ray.explain.explainer import LoadedClassifier, Picture, Request
+from osteo_ray.explain.explainers.lime import Lime
+from osteo_ray.explain.explainers.lime_union import LimeUnion
+from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.pipeline.compare.in_process import run_in_process
+
+TRAIN = np.array(["train"])
+
+
+def change(mask: np.ndarray, how: str) -> np.ndarray:
+    (changed,) = change_masks(mask[None], how, TRAIN, np.random.default_rng(0))
+    return changed
+
+
+def draw(*rows: str) -> np.ndarray:
+    return np.array([[pixel == "#" for pixel in row] for row in rows])
+
+
+def test_box_by_hand() -> None:
+    mask = draw("......", ".#....", "...#..", "..#...", "......", "......")
+    box = draw("......", ".###..", ".###..", ".###..", "......", "......")
+    np.testing.assert_array_equal(change(mask, "box"), box)
+    empty = np.zeros((6, 6), bool)
+    np.testing.assert_array_equal(change(empty, "box"), empty)
+
+
+def test_wider_mask_by_hand() -> None:
+    side_px, radius_px = 40, 2  # 5 % of the side
+    mask = np.zeros((side_px, side_px), bool)
+    mask[20, 10] = True
+    row, column = np.mgrid[:side_px, :side_px]
+    near = (row - 20) ** 2 + (column - 10) ** 2 <= radius_px**2
+    found = change(mask, "dilated")
+    assert found[near].all()
+    # OpenCV draws its disc a little wider than the circle.
+    assert not found[(np.abs(row - 20) > radius_px) | (np.abs(column - 10) > radius_px)].any()
+    assert change(np.ones((8, 8), bool), "dilated").all()
+
+
+def test_images_that_are_set_aside_keep_their_masks() -> None:
+    masks = np.zeros((2, 40, 40), bool)
+    masks[:, 20, 10:13] = True
+    for how in ("box", "dilated"):
+        changed = change_masks(masks, how, np.array(["train", ""]), np.random.default_rng(0))
+        np.testing.assert_array_equal(changed[1], masks[1])
+
+
+def test_areas_stay_in_their_part_and_no_image_keeps_its_own() -> None:
+    areas_px = np.arange(10)
+    split = np.array(["train"] * 5 + ["test"] * 4 + [""])
+    passed = pass_areas_on(areas_px, split, np.random.default_rng(1))
+    assert sorted(passed[:5]) == [0, 1, 2, 3, 4]
+    assert sorted(passed[5:9]) == [5, 6, 7, 8]
+    assert passed[9] == 9
+    assert (passed[:9] != areas_px[:9]).all()
+
+
+# In a run
+
+
+def read(experiment: Experiment, arm: str) -> KeepMasks:
+    found = read_keep_masks(experiment, Trial("stripe_net", next(iter(experiment.seeds)), arm))
+    assert found is not None
+    return found
+
+
+def test_random_masks_of_other_areas(tmp_path: Path) -> None:
+    arms = ("original", "lime_dilated", "random_other_area")
+    experiment, pixels = open_small_world(tmp_path, arms)
+    # Masks of different areas, so that it can be seen whose area it is.
+    run_in_process(experiment, pixels)
+    wide, other = read(experiment, "lime_dilated"), read(experiment, "random_other_area")
+    lime = read(experiment, "lime")
+    split = experiment.splits[next(iter(experiment.seeds))]
+    for part in ("train", "validation", "test"):
+        rows = split == part
+        areas = [sorted(one.masks[rows].sum((1, 2)).tolist()) for one in (lime, other)]
+        assert areas[0] == areas[1]
+    assert (wide.masks | lime.masks == wide.masks).all()
+    assert wide.masks.sum() > lime.masks.sum()
+    assert other.fresh is None
+    np.testing.assert_array_equal(read(experiment, "random_other_area").masks, other.masks)
+
+
+def test_mask_of_all_classes_is_their_union(loaded: LoadedClassifier) -> None:
+    settings = LimeSettings(superpixels="grid", n_superpixels=16, samples=80, top_k=3)
+    image = np.random.default_rng(5).integers(0, 256, (32, 32), dtype=np.uint8)
+    request = Request(Picture("i", "d", image), np.random.default_rng(2), area_px=100)
+    (found,) = LimeUnion(settings).explain(loaded, [request])
+    assert not isinstance(found, ValueError)
+    rngs = np.random.default_rng(2).spawn(2)
+    single = [
+        Lime(settings).explain(loaded, [replace(request, explained_class=number, rng=rng)])[0]
+        for number, rng in enumerate(rngs)
+    ]
+    masks = [one.keep_mask for one in single if not isinstance(one, ValueError)]
+    np.testing.assert_array_equal(found.keep_mask, masks[0] | masks[1])
+    assert not (
+        masks[0] & masks[1]
+    ).any()  # what speaks for one of two classes is against the other
+    assert found.figures["n_samples"] == sum(one.figures["n_samples"] for one in single)  # type: ignore[union-attr]
+    assert found.explained_class == loaded.predict_class(image)
+
+
+@pytest.fixture(scope="module")
+def loaded() -> LoadedClassifier:
+    """A classifier that sees brightness in one corner."""
+    import torch
+
+    from osteo_ray.models.classifier import build_classifier
+
+    def predict(images: torch.Tensor) -> torch.Tensor:
+        bright = images[:, 0, :16, :16].mean((1, 2)) - images[:, 0, 16:, 16:].mean((1, 2))
+        return torch.softmax(torch.stack([bright, -bright], 1) * 5, 1)
+
+    module = build_classifier("test_byobnet", n_classes=2, image_size=32, weights="none", seed=0)
+    return LoadedClassifier(module, predict, torch.device("cpu"))
+
+
+def test_class_agnostic_arm_in_a_run(tmp_path: Path) -> None:
+    arms = ("original", "class_agnostic")
+    experiment, pixels = open_small_world(tmp_path, arms)
+    with pytest.raises(RuntimeError, match="Expected a mask for every image"):
+        read(experiment, "class_agnostic")
+    run_in_process(experiment, pixels)
+    size_px = experiment.settings.image_size
+    table = read_parts(experiment.run.masks, MASKS).to_pylist()
+    union = {row["image_id"] for row in table if row["kind"] == "lime_union" and not row["error"]}
+    assert union
+    (row,) = [
+        row for row in table if row["kind"] == "lime_union" and row["seed"] == 0
+        and row["image_id"] == min(union)
+    ]  # fmt: skip
+    shown = read(experiment, "class_agnostic").masks
+    np.testing.assert_array_equal(
+        shown[experiment.image_ids.tolist().index(row["image_id"])],
+        unpack_mask(row["keep_mask"], size_px),
+    )
