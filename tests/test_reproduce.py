@@ -72,15 +72,16 @@ def stored(finished: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def whole(stored: Run) -> Reproduction:
     """That run, reproduced whole; stopped once, just before it came to the ledger."""
     config = ReproduceConfig(run=str(stored.root), keep=True)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
     with pytest.MonkeyPatch.context() as patch:
-
-        def stop(*_: object) -> None:
-            raise KeyboardInterrupt
-
         compute_here(patch)  # test_old_run.py reproduces a run on the cluster
-        with patch.context() as stopping, pytest.raises(KeyboardInterrupt):
+        with patch.context() as stopping:
             stopping.setattr(rerun, "append_entry", stop)
-            reproduce(config, stay_quiet())
+            with pytest.raises(KeyboardInterrupt):
+                reproduce(config, stay_quiet())
         return reproduce(config, stay_quiet())
 
 
