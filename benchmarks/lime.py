@@ -267,9 +267,11 @@ def _load(checkpoint: Path) -> Any:
     )
 
 
-def _measure_shares(work: Callable[[], Any], steps: dict[str, Any]) -> dict[str, float]:
+def _measure_shares(
+    work: Callable[[], Any], steps: dict[str, Any], timer: Callable[[], float] = time.perf_counter
+) -> dict[str, float]:
     """Run some work under a profiler; return the share of its time that each step took."""
-    profile = cProfile.Profile()
+    profile = cProfile.Profile(timer)
     profile.runcall(work)
     stats: Any = pstats.Stats(profile)
     seconds = dict.fromkeys(steps, 0.0)

@@ -131,7 +131,11 @@ def run_loops(config: CompareConfig, run: Run) -> tuple[Finished, float]:
 
     started = time.perf_counter()
     experiment = describe_experiment(run, config, read_dataset(run, config))
-    run_in_process(experiment, read_pixels(run, experiment.image_ids.tolist(), config.image_size))
+    run_in_process(
+        experiment,
+        read_pixels(run, experiment.image_ids.tolist(), config.image_size),
+        n_threads=config.resources.cpus_per_worker,
+    )
     finished = Finished(experiment, [], Clock())
     conclude(finished)
     write_report(run)

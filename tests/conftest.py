@@ -4,7 +4,7 @@ import logging
 import os
 import shutil
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 # variables are read once, when NumPy and PyTorch are first imported.
 for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ.setdefault(_name, "1")
+os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # threads that wait leave the cores to others
 
 # Ray reads this when it is imported, which helpers of the tests do before the product, which sets
 # it as well. Under `uv run`, each worker would otherwise start by way of uv, which is much slower.
@@ -38,22 +39,27 @@ settings.load_profile("osteo_ray")
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Group the tests for `--dist loadgroup`; a group runs on one worker, in order.
 
-    Tests that use the cluster of this session are one group, so that only one worker starts it.
-    Tests that start a cluster, a head or a command of their own are a second group, which runs
-    beside the first. Of all others, those of a module are a group. The two groups with Ray take
-    longest, so they come first; the workers that are free take the other modules.
+    Modules that look at the finished run are one group, so that only one worker makes it. The other
+    tests on a cluster of this session are a second group, and those that start a cluster, a head or
+    a command of their own are a third. Of all others, those of a module are a group. The groups
+    with Ray take longest, so they come first; the workers that are free take the other modules.
     """
+    of_finished_run = {item.path for item in items if "finished" in _name_fixtures(item)}
     for item in items:
-        if "local_ray" in getattr(item, "fixturenames", ()):
+        if "local_ray" in _name_fixtures(item):
             item.add_marker("ray")
-            group = "session cluster"
+            group = "finished run" if item.path in of_finished_run else "session cluster"
         elif item.get_closest_marker("ray") or item.get_closest_marker("faults"):
             group = "own clusters"
         else:
             group = item.path.stem
         item.add_marker(pytest.mark.xdist_group(group))
-    first = ("session cluster", "own clusters")
+    first = ("finished run", "session cluster", "own clusters")
     items.sort(key=lambda item: _name_group(item) not in first)
+
+
+def _name_fixtures(item: pytest.Item) -> Sequence[str]:
+    return getattr(item, "fixturenames", ())  # a doctest of a module has none
 
 
 def _name_group(item: pytest.Item) -> str:

@@ -123,18 +123,21 @@ class TestFidelity:
 
 
 def test_shares_are_those_of_the_steps() -> None:
-    def spin(rounds: int) -> int:
-        return sum(range(rounds))  # long enough that a busy machine does not matter
+    now = 0.0
 
-    def one() -> int:
-        return spin(24_000_000)
+    def spin(seconds: float) -> None:
+        nonlocal now
+        now += seconds
 
-    def other() -> int:
-        return spin(8_000_000)
+    def one() -> None:
+        spin(24)
 
-    shares = _measure_shares(lambda: (one(), other()), {"one": one, "other": other, "no": spin})
-    assert shares["one"] == pytest.approx(0.75, abs=0.1)
-    assert shares["one"] + shares["other"] == pytest.approx(shares["no"], abs=0.05)
+    def other() -> None:
+        spin(8)
+
+    steps = {"one": one, "other": other, "both": spin}
+    shares = _measure_shares(lambda: (one(), other()), steps, timer=lambda: now)
+    assert (shares["one"], shares["other"], shares["both"]) == (0.75, 0.25, 1.0)
 
 
 def test_masks_are_shown_way_by_way_on_a_narrow_terminal() -> None:

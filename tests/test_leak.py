@@ -45,7 +45,7 @@ def test_both_splits_have_as_many_images_of_each_class_in_each_part(seed: int) -
 FLAGS = [
     *("--measure-leak", "--models", "test_byobnet", "--seeds", "2", "--image-size", "32"),
     *("--epochs", "1", "--phantom.n-images", "60", "--phantom.size-px", "64"),
-    *("--phantom.duplicate-share", "0.3"),
+    *("--phantom.duplicate-share", "0.3", "--resources.cpus-per-worker", "2"),
 ]
 
 

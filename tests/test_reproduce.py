@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
-from tiny_runs import MODEL, TINY, compute_here, stay_quiet
+from tiny_runs import MODEL, N_THREADS, TINY, compute_here, stay_quiet
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.lock import HeldError, hold
@@ -72,15 +72,17 @@ def stored(finished: Outcome, tmp_path_factory: pytest.TempPathFactory) -> Run:
 def whole(stored: Run) -> Reproduction:
     """That run, reproduced whole; stopped once, just before it came to the ledger."""
     config = ReproduceConfig(run=str(stored.root), keep=True)
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
     with pytest.MonkeyPatch.context() as patch:
-
-        def stop(*_: object) -> None:
-            raise KeyboardInterrupt
-
-        patch.setattr(rerun, "append_entry", stop)
-        with pytest.raises(KeyboardInterrupt):
-            reproduce(config, stay_quiet())
-    return reproduce(config, stay_quiet())
+        compute_here(patch)  # test_old_run.py reproduces a run on the cluster
+        with patch.context() as stopping:
+            stopping.setattr(rerun, "append_entry", stop)
+            with pytest.raises(KeyboardInterrupt):
+                reproduce(config, stay_quiet())
+        return reproduce(config, stay_quiet())
 
 
 @pytest.fixture
@@ -277,7 +279,7 @@ def test_record_of_a_run_tells_what_works(stored: Run) -> None:
     assert environment["versions"]["osteo-ray code"] == hash_code()
     hardware = environment["hardware"]
     assert {name: hardware[name] for name in describe_machine()} == describe_machine()
-    assert (hardware["device"], hardware["threads_per_worker"]) == ("cpu", 1)
+    assert (hardware["device"], hardware["threads_per_worker"]) == ("cpu", N_THREADS)
 
 
 @pytest.mark.ray

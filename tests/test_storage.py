@@ -401,6 +401,17 @@ def write_trial(place: Place, model: bytes) -> None:
 
 
 class TestStorageThatFails:
+    def test_storage_that_stays_away_is_told(
+        self, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr(
+            "osteo_ray.base.remote._ATTEMPTS", 2
+        )  # of those that take half a minute
+        gate.shut()
+        with pytest.raises(InputError, match="can be reached"):
+            reach(f"s3://{BUCKET}/x{write_options(gate.address)}")
+
+    @pytest.mark.faults
     def test_storage_that_stays_away_is_given_up_in_time(
         self, there: RemotePath, s3_server: str, client
     ) -> None:

@@ -254,7 +254,11 @@ def test_a_source_in_storage_gives_the_same_images(finished: Outcome, there: Out
 
 
 def test_two_workers_share_a_training_in_storage(local_ray: None, locate_there: Locate) -> None:
-    wide = {"seeds": 1, "arms": ["original"], "resources": {"workers": 2}}
+    wide = {
+        "seeds": 1,
+        "arms": ["original"],
+        "resources": {"workers": 2, "cpus_per_worker": 1},
+    }
     outcome = run_quietly(configure(locate_there("wide"), **wide))
     assert outcome.failures == []
     assert read_table(outcome.run.predictions).num_rows > 0

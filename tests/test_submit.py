@@ -30,7 +30,7 @@ from osteo_ray.pipeline.submit.submission import Submission, run_submission
 
 SMALLEST = (
     *("--models", "test_byobnet", "--arms", "original", "--seeds", "2"),
-    *("--epochs", "1", "--phantom.n-images", "40"),
+    *("--epochs", "1", "--phantom.n-images", "40", "--resources.cpus-per-worker", "2"),
 )
 
 

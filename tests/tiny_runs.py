@@ -25,13 +25,14 @@ from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.explain.jobs import ExplainJob
 from osteo_ray.models.training import Worker
-from osteo_ray.pipeline.audit import leak
-from osteo_ray.pipeline.compare import running
+from osteo_ray.pipeline.audit import audit_set, leak
+from osteo_ray.pipeline.compare import running, stages
 from osteo_ray.pipeline.compare.one_trial import run_trial
 from osteo_ray.pipeline.compare.stages import Outcome, compare
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.explain import explain_set
 from osteo_ray.pipeline.explain.actor import ExplainingActor
+from osteo_ray.pipeline.reproduce import rerun
 from osteo_ray.report.page import write_report
 
 MODEL = "test_byobnet"
@@ -39,6 +40,8 @@ ARMS = ("lime", "original", "random_mask", "silhouette")
 SEEDS = (0, 1)
 SIZE_PX = 32
 N_IMAGES = 48
+N_THREADS = 2
+"""Per process. The last bits of a result depend on their number."""
 TINY: dict[str, Any] = {
     "models": [MODEL],
     "arms": list(ARMS),
@@ -48,6 +51,8 @@ TINY: dict[str, Any] = {
     "training": {"epochs": 2},
     "lime": {"samples": 12, "top_k": 2},
     "phantom": {"n_images": N_IMAGES, "size_px": 48},
+    # One process at a time on the cluster of the session, as starting them takes most of the time.
+    "resources": {"cpus_per_worker": N_THREADS},
 }
 TINY_FLAGS = (
     *("--models", MODEL, "--seeds", "2", "--image-size", "32", "--epochs", "2"),
@@ -81,19 +86,28 @@ def list_times(root: Place) -> dict[Path, int]:
 def compute_here(patch: pytest.MonkeyPatch) -> None:
     """Have the commands train and explain in this process, for tests of what they write.
 
-    Ray still reads the images. That both ways give the same bits is tested in test_compare.py.
+    Ray still reads the images. That both ways give the same bits is tested in test_compare.py. No
+    process checks beforehand that the networks can be built.
     """
+    for module in (stages, rerun, audit_set):
+        patch.setattr(module, "check_models", _Checked)
     patch.setattr(running, "run_sweep", _train_here)
     patch.setattr(leak, "run_sweep", _train_here)
     patch.setattr(running, "explain_images", _explain_here)
     patch.setattr(explain_set, "explain_images", _explain_here)
 
 
+class _Checked:
+    @staticmethod
+    def remote(*_: object) -> "ray.ObjectRef[list[str]]":
+        return ray.put([])
+
+
 def _train_here(
     trials: Sequence[Trial], experiment: Experiment, pixels: Any, site: object, listener: object
 ) -> list[Failure]:
     for trial in trials:
-        run_trial(trial, experiment, ray.get(pixels), Worker(torch.device("cpu")))
+        run_trial(trial, experiment, ray.get(pixels), Worker(torch.device("cpu"), N_THREADS))
     return []
 
 
@@ -103,5 +117,7 @@ def _explain_here(
     files = list_parts(pixels)
     stops = [count_rows(locate(file)) for file in files]
     batch = {"file": files, "start": [0] * len(files), "stop": stops}
-    for found in ExplainingActor(job)({name: np.array(values) for name, values in batch.items()}):
+    for found in ExplainingActor(job, n_threads=N_THREADS)(
+        {name: np.array(values) for name, values in batch.items()}
+    ):
         on_explained(found)

@@ -9,7 +9,7 @@ from osteo_ray.base.settings import Settings
 
 
 class SlotSettings(Settings):
-    """What each worker gets. Nothing here changes the results."""
+    """What each worker gets. Of a result, only the last bits depend on the number of threads."""
 
     gpus_per_worker: float | None = Field(
         None, ge=0, description="GPUs per worker; by default 1 if the cluster has GPUs, else 0."
@@ -36,7 +36,7 @@ class SlotSettings(Settings):
 
 
 class ResourceSettings(SlotSettings):
-    """Where the work runs. Nothing here changes the results, except the number of workers."""
+    """Where the work runs. Of all this, only the number of workers changes the results."""
 
     workers: Annotated[int, arg(aliases=["--workers"])] = Field(
         1, ge=1, description="Devices per training; more than one trains data-parallel."
