@@ -79,7 +79,8 @@ def test_order_of_arms_and_presets_is_part_of_plans() -> None:
         *("random_mask", "other_image_mask", "silhouette", "centre_mask", "mean_mask"),
         *("complement", "gradcam", "untrained_lime", "permuted_labels"),
         *CAMS,
-        *("random_trained", "random_each_epoch"),
+        *("random_trained", "random_each_epoch", "lime_box", "lime_dilated"),
+        *("random_other_area", "class_agnostic"),
     )
     assert list_presets() == {
         "paper": ("original", "lime"),
@@ -148,6 +149,7 @@ def test_roles_that_the_verdict_rests_on() -> None:
         "other_image_mask": ("any crop", "if planned"),
         "centre_mask": ("any crop", "if planned"),
         "mean_mask": ("any crop", "if planned"),
+        "random_other_area": ("any crop", "if planned"),
         "random_trained": ("leakage", "if planned"),
         "complement": ("shortcut outside the region", "if planned"),
     }
@@ -175,6 +177,7 @@ def test_primary_contrasts_of_all_arms_by_hand() -> None:
         (judged, "other_image_mask"),
         (judged, "centre_mask"),
         (judged, "mean_mask"),
+        (judged, "random_other_area"),
         (judged, "random_trained"),
         (judged, "complement"),
         ("random_trained", "original"),
@@ -187,7 +190,9 @@ def test_primary_contrasts_of_all_arms_by_hand() -> None:
         *(("other_image_mask", "original"), ("centre_mask", "original")),
         *(("mean_mask", "original"), ("gradcam", "original"), ("untrained_lime", "original")),
         *((name, "original") for name in CAMS),
-        ("random_each_epoch", "original"),
+        *(("random_each_epoch", "original"), ("lime_box", "original")),
+        *(("lime_dilated", "original"), ("random_other_area", "original")),
+        ("class_agnostic", "original"),
     ]
 
 
@@ -222,7 +227,7 @@ def test_own_arm_is_configured(own: Arm) -> None:
     assert "misplaced_mask" not in build_config({"arms": "demo"}).arms
     with pytest.raises(InputError, match="Did you mean `misplaced_mask`") as error:
         build_config({"arms": ["original", "misplaced_msk"]})
-    assert "ablationcam, misplaced_mask, or a preset" in str(error.value)
+    assert "class_agnostic, misplaced_mask, or a preset" in str(error.value)
 
 
 def test_unregistered_arm_is_refused() -> None:

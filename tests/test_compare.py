@@ -9,6 +9,7 @@ import sys
 import time
 import urllib.request
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,8 @@ from osteo_ray.base.events import read_events
 from osteo_ray.base.runs import Run
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.experiment.dataset import read_dataset, read_pixels
-from osteo_ray.experiment.trials import describe_experiment, plan_trials
+from osteo_ray.experiment.grid import list_grid
+from osteo_ray.experiment.trials import describe_experiment, list_arms, plan_trials
 
 pytestmark = pytest.mark.ray
 
@@ -167,7 +169,7 @@ def test_arms_added_later_are_all_that_is_computed_and_equal_plain_loops(
 
     run = finished_copy
     before, computed = _list_times(run), _count_computed(run)
-    added = ("lime_crossfit", "lime_true_label", "complement", "permuted_labels")
+    added = ("lime_crossfit", "lime_true_label", "permuted_labels", "random_trained")
     more = {"arms": [*ARMS, *added], "seeds": 1}
     outcome = run_quietly(configure(run.root, **more))
     assert outcome.failures == []
@@ -197,6 +199,41 @@ def test_arms_added_later_are_all_that_is_computed_and_equal_plain_loops(
             pd.read_parquet(swept.path_of(trial) / "predictions.parquet"),
             check_exact=True,
         )
+
+
+def test_grid_of_a_finished_run_is_added_and_equals_plain_loops(
+    finished, finished_copy: Run, tmp_path: Path
+) -> None:
+    import torch
+
+    from osteo_ray.models.training import Worker
+    from osteo_ray.pipeline.compare.grid_row import predict_views
+
+    run = finished_copy
+    before, computed = _list_times(run), _count_computed(run)
+    outcome = run_quietly(configure(run.root, grid=True))
+    assert _count_computed(run) == computed
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert {**outcome.comparison, "verdicts": []} == {
+        **finished.comparison,
+        "verdicts": [],
+        "grid": outcome.comparison["grid"],
+    }
+    (verdict,) = outcome.comparison["verdicts"]
+    assert "whole images" in verdict["remarks"][-1]
+    assert "Trained on one view, tested on another" in run.report.read_text()
+    config = configure(run.root, grid=True)
+    experiment = describe_experiment(run, config, read_dataset(run, config))
+    rows = list_grid(experiment, list_arms(experiment))
+    assert {row.trial.arm for row in rows} == {"original", "lime", "random_mask"}
+    pixels = read_pixels(run, experiment.image_ids.tolist(), 32)
+    n_threads = torch.get_num_threads()
+    for row in rows:
+        alone = replace(row, target=tmp_path / row.target.name)
+        predict_views([alone], experiment, pixels, Worker(torch.device("cpu"), N_THREADS))
+        found, expected = (pd.read_parquet(str(one.target)) for one in (row, alone))
+        pd.testing.assert_frame_equal(found, expected, check_exact=True)
+    torch.set_num_threads(n_threads)
 
 
 def _count_computed(run: Run) -> Counter[str]:

@@ -9,6 +9,7 @@ ABOVE = {
     "splits": {"copies"},
     "copies": {"decoding"},
     "sources": {"decoding"},
+    "fresh_masks": {"masks"},
     "masks": set(),
     "appearance": set(),
     "decoding": set(),

@@ -9,12 +9,14 @@ import torch
 from planted import open_small_world
 
 from osteo_ray.arms.registry import ARMS
+from osteo_ray.base.errors import InputError
 from osteo_ray.base.tables import read_table
 from osteo_ray.data.fresh_masks import FreshMasks
 from osteo_ray.data.masks import cover_area, keep_most
 from osteo_ray.experiment.keep_masks import read_keep_masks
 from osteo_ray.experiment.superpixel_files import list_divisions, read_superpixels
 from osteo_ray.experiment.trials import Trial
+from osteo_ray.explain.superpixel_files import write_superpixels
 from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.pipeline.compare.in_process import run_in_process
@@ -82,7 +84,8 @@ def test_superpixels_are_those_of_each_image(tmp_path: Path) -> None:
     experiment, pixels = open_small_world(tmp_path, ("original", "lime", "random_trained"))
     trials = [Trial("stripe_net", 0, "random_trained")]
     (division,) = list_divisions(experiment, trials)
-    assert division.write() == len(pixels)
+    settings = experiment.settings
+    write_superpixels(division.pixels, division.target, settings.lime, settings.image_size)
     assert list_divisions(experiment, trials) == []
     assert list_divisions(experiment, [Trial("stripe_net", 0, "lime")]) == []
     found = read_superpixels(experiment)
@@ -94,7 +97,7 @@ def test_superpixels_are_those_of_each_image(tmp_path: Path) -> None:
 
 def test_superpixels_that_are_missing_are_told(tmp_path: Path) -> None:
     experiment, pixels = open_small_world(tmp_path, ("original", "lime", "random_trained"))
-    with pytest.raises(RuntimeError, match=f"but {len(pixels)} images have none"):
+    with pytest.raises(InputError, match=f"but {len(pixels)} images have none. Run `osteo-ray"):
         read_superpixels(experiment)
 
 

@@ -22,9 +22,9 @@ from osteo_ray.experiment.trials import WEIGHTS, Experiment, Trial, list_arms
 from osteo_ray.models.classifier import load_classifier
 from osteo_ray.models.training import Worker
 from osteo_ray.pipeline.compare.conclusion import list_groups
-from osteo_ray.pipeline.compare.grid_row import predict_rows
+from osteo_ray.pipeline.compare.grid_row import predict_views
 from osteo_ray.pipeline.compare.in_process import run_in_process
-from osteo_ray.report.grid_figure import draw_grid
+from osteo_ray.report.grid_figure import draw_views
 from osteo_ray.statistics.inference import Estimate, StandardError
 
 TRAINED = ("original", "lime", "random_mask", "silhouette", "permuted_labels", "random_trained")
@@ -40,7 +40,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Experiment, np.ndar
         rows = [
             row for row in list_grid(experiment, list_arms(experiment)) if row.trial.seed == seed
         ]
-        predict_rows(rows, experiment, pixels, Worker(torch.device("cpu")))
+        predict_views(rows, experiment, pixels, Worker(torch.device("cpu")))
     return experiment, pixels
 
 
@@ -169,5 +169,5 @@ def test_figure_shows_each_mean() -> None:
         {"model": "m", "arm": arm, "view": view, "mean": mean}
         for arm, view, mean in (("original", "original", 0.71), ("lime", "original", 0.52))
     ]
-    assert draw_grid([], higher_is_better=True) == ""
-    assert draw_grid(cells, higher_is_better=True).startswith("data:image/svg")
+    assert draw_views([], higher_is_better=True) == ""
+    assert draw_views(cells, higher_is_better=True).startswith("data:image/svg")

@@ -8,7 +8,8 @@ import pytest
 from planted import open_small_world
 
 from osteo_ray.base.tables import MASKS, read_parts
-from osteo_ray.data.masks import change_masks, pass_areas_on, unpack_mask
+from osteo_ray.data.fresh_masks import pass_areas_on
+from osteo_ray.data.masks import change_masks, unpack_mask
 from osteo_ray.experiment.keep_masks import KeepMasks, read_keep_masks
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.explain.explainer import LoadedClassifier, Picture, Request

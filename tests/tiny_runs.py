@@ -50,6 +50,7 @@ TINY: dict[str, Any] = {
     "image_size": SIZE_PX,
     "training": {"epochs": 2},
     "lime": {"samples": 12, "top_k": 2},
+    "grid": False,
     "phantom": {"n_images": N_IMAGES, "size_px": 48},
     # One process at a time on the cluster of the session, as starting them takes most of the time.
     "resources": {"cpus_per_worker": N_THREADS},

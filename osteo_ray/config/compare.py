@@ -83,6 +83,11 @@ class CompareConfig(SetupConfig):
         description="Parts of the training images for out-of-fold masks: each part is explained by "
         "a model trained without it.",
     )
+    grid: bool = Field(
+        True,
+        description="Also show each trained classifier what the other arms show of the test "
+        "images, which takes predictions only.",
+    )
     mlflow: str | None = Field(
         None,
         description="Also log the result to MLflow: a tracking URI, or `local` for a SQLite file, "
@@ -188,7 +193,9 @@ class CompareConfig(SetupConfig):
 
     def identity(self) -> dict[str, Any]:
         """Return the settings that a run cannot change, as they define its trainings."""
-        settings = self.model_dump(mode="json", exclude={"out", "resources", "mlflow", *PLANNED})
+        settings = self.model_dump(
+            mode="json", exclude={"out", "resources", "mlflow", "grid", *PLANNED}
+        )
         settings["workers"] = self.resources.workers  # the global batch size depends on it
         settings["unexplained"] = self.unexplained_rule
         if self.unexplained_rule == "whole":  # as it was before there was a choice
@@ -214,6 +221,7 @@ class VarianceConfig(CompareConfig):
     """
 
     arms: tuple[str, ...] = Field(("paper",), min_length=1, description="Arms to train.")
+    grid: bool = Field(False, description="Not needed here, since nothing is compared.")
     repeats: int = Field(4, ge=2, description="Reruns per source of randomness, besides the base.")
     mlflow: None = Field(None, description="Not available here, since nothing is compared.")
 

@@ -47,3 +47,22 @@ class FreshMasks:
             areas_px=self.areas_px[rows],
             numbers=self.numbers[rows],
         )
+
+
+def pass_areas_on(areas_px: np.ndarray, split: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Give each image the area of another image's mask, from the same part of the split.
+
+    Args:
+        areas_px: int, (n,).
+        split: str, (n,); the part of the split that each image is in, or empty for images that are
+            set aside, whose areas do not change.
+        rng: Pairs the images.
+
+    Returns:
+        int, (n,).
+    """
+    passed = areas_px.copy()
+    for part in np.unique(split[split != ""]):
+        rows = rng.permutation(np.flatnonzero(split == part))
+        passed[rows] = areas_px[np.roll(rows, 1)]
+    return passed

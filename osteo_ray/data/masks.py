@@ -192,25 +192,6 @@ def _dilate(keep_mask: np.ndarray) -> np.ndarray:
     return cv2.dilate(keep_mask.astype(np.uint8), disc).astype(bool)
 
 
-def pass_areas_on(areas_px: np.ndarray, split: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Give each image the area of another image's mask, from the same part of the split.
-
-    Args:
-        areas_px: int, (n,).
-        split: str, (n,); the part of the split that each image is in, or empty for images that are
-            set aside, whose areas do not change.
-        rng: Pairs the images.
-
-    Returns:
-        int, (n,).
-    """
-    passed = areas_px.copy()
-    for part in np.unique(split[split != ""]):
-        rows = rng.permutation(np.flatnonzero(split == part))
-        passed[rows] = areas_px[np.roll(rows, 1)]
-    return passed
-
-
 def borrow_masks(
     keep_masks: np.ndarray,
     failed: np.ndarray,

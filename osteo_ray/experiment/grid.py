@@ -40,11 +40,12 @@ class GridRow:
 def list_grid(experiment: Experiment, trials: Iterable[Trial]) -> list[GridRow]:
     """List what is to be predicted with the classifiers of some trials that are done.
 
-    Views that need masks are left out if no planned arm has these masks made. Classifiers of
-    shuffled labels, and those that see outlines alone, have no part in the grid.
+    There is nothing if the run was asked for no grid. Views that need masks are left out if no
+    planned arm has these masks made. Classifiers of shuffled labels, and those that see outlines
+    alone, have no part in the grid.
     """
     rows = []
-    for trial in trials:
+    for trial in trials if experiment.grid else ():
         arm = ARMS[trial.arm]
         views = tuple(name for name in _list_views(experiment, trial) if name != trial.arm)
         if views and not arm.shuffled and arm.view != "silhouette":
@@ -92,7 +93,7 @@ def list_pending(experiment: Experiment, rows: Iterable[GridRow]) -> list[GridRo
     pending = [row for row in rows if str(row.target) not in done]
     files = {row.trial: experiment.path_of(row.trial) / WEIGHTS for row in pending}
     if isinstance(experiment.run.trials, RemotePath) and pending:
-        stored = {path for path, _ in experiment.run.trials.list_files()}
+        stored: set[Place] = {path for path, _ in experiment.run.trials.list_files()}
     else:
         stored = {path for path in files.values() if path.is_file()}
     return [row for row in pending if files[row.trial] in stored]

@@ -24,7 +24,7 @@ _TEST = "test"
 
 
 @dataclass(frozen=True)
-class Cell:
+class GridCell:
     """The endpoint of the classifiers of one arm on one view of the test images.
 
     Attributes:
@@ -94,7 +94,7 @@ def describe_grid(
         n_draws: Bootstrap samples of the test images.
 
     Returns:
-        `cells` and `deployable`, lists of the fields of `Cell` and `DeployableGain`.
+        `cells` and `deployable`, lists of the fields of `GridCell` and `DeployableGain`.
     """
     coded = encode_predictions(
         _name_cells(grid, predictions), analysis.classes, analysis.positive_class
@@ -147,13 +147,13 @@ def _plain(found: pa.DataType) -> pa.DataType:
     return pa.string() if pa.types.is_dictionary(found) else found
 
 
-def _measure(evidence: Evidence, model: str, name: str, analysis: Analysis) -> Cell | None:
+def _measure(evidence: Evidence, model: str, name: str, analysis: Analysis) -> GridCell | None:
     found = evidence.estimate({name: 1})
     if found is None:
         return None
     arm, _, view = name.partition(_ON)
     mean, low, high = _orient(found, analysis)
-    return Cell(model, arm, view, found.n_seeds, mean, low, high)
+    return GridCell(model, arm, view, found.n_seeds, mean, low, high)
 
 
 def _orient(found: Estimate, analysis: Analysis) -> tuple[float, float, float]:

@@ -12,8 +12,8 @@ from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import MASKS, read_json, read_parts
-from osteo_ray.data.fresh_masks import FreshMasks
-from osteo_ray.data.masks import borrow_masks, change_masks, pass_areas_on, unpack_mask
+from osteo_ray.data.fresh_masks import FreshMasks, pass_areas_on
+from osteo_ray.data.masks import borrow_masks, change_masks, unpack_mask
 from osteo_ray.experiment.superpixel_files import read_superpixels
 from osteo_ray.experiment.trials import Experiment, Trial, list_arms
 

@@ -12,12 +12,13 @@ from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.runs import Run
-from osteo_ray.base.storage import Place, digest_file, locate
+from osteo_ray.base.storage import Place
 from osteo_ray.config.compare import CompareConfig, Seeds
 from osteo_ray.config.parts import TrialSettings
 from osteo_ray.data.splits.assignment import assign_splits, divide_training, shuffle_labels
 from osteo_ray.data.splits.checks import check_groups_whole
 from osteo_ray.experiment.dataset import Dataset
+from osteo_ray.experiment.first_weights import FirstWeights
 from osteo_ray.experiment.positive_class import find_positive_class
 from osteo_ray.statistics.settings import StatisticsSettings
 
@@ -53,19 +54,6 @@ class MaskJob:
 
 
 @dataclass(frozen=True)
-class FirstWeights:
-    """The weights from which the first training of a model starts.
-
-    Attributes:
-        file: A safetensors file, `none` for random weights, or None for those of the hub.
-        fingerprint: Hash of the file, or `none`, or `hub`.
-    """
-
-    file: str | None
-    fingerprint: str
-
-
-@dataclass(frozen=True)
 class Experiment:
     """What the trials of a comparison share; small enough to send to each worker.
 
@@ -87,6 +75,7 @@ class Experiment:
             are set aside.
         fingerprint: Hash of the images, their labels and their groups.
         weights: The first weights of each model.
+        grid: Whether each classifier predicts the other views of the test images.
     """
 
     run: Run
@@ -105,6 +94,7 @@ class Experiment:
     splits: dict[int, np.ndarray]
     fingerprint: str
     weights: dict[str, FirstWeights]
+    grid: bool = True
 
     @property
     def first_seed(self) -> int:
@@ -348,11 +338,6 @@ def describe_experiment(run: Run, config: CompareConfig, dataset: Dataset) -> Ex
         positive_class=find_positive_class(dataset.classes, config.positive_class).name,
         splits=dataset.splits,
         fingerprint=dataset.fingerprint,
-        weights={name: _describe_weights(file) for name, file in config.first_weights.items()},
+        weights={name: FirstWeights.of(file) for name, file in config.first_weights.items()},
+        grid=config.grid,
     )
-
-
-def _describe_weights(file: str | None) -> FirstWeights:
-    if file is None or file == "none":
-        return FirstWeights(file, file or "hub")
-    return FirstWeights(file, digest_file(locate(file)))

@@ -15,7 +15,7 @@ _SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", ACCENT])
 _DARK = 0.55  # of the scale; from there on, white text stands out
 
 
-def draw_grid(cells: Sequence[Mapping[str, Any]], *, higher_is_better: bool) -> str:
+def draw_views(cells: Sequence[Mapping[str, Any]], *, higher_is_better: bool) -> str:
     """Draw a matrix per model: a row per arm that is trained on, a column per view.
 
     Args:

@@ -28,7 +28,7 @@ from osteo_ray.data.masks import unpack_mask
 from osteo_ray.experiment.judgement_folder import is_judgement
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report import figures
-from osteo_ray.report.grid_figure import draw_grid
+from osteo_ray.report.grid_figure import draw_views
 from osteo_ray.report.judgement_page import write_judgement_page
 from osteo_ray.report.reliability import draw_reliability
 from osteo_ray.report.templates import open_template
@@ -114,7 +114,7 @@ def _collect(run: Run) -> dict[str, Any]:
         "operating_names": OPERATING_NAMES,
         "lower_is_better": {n for n, metric in METRICS.items() if not metric.higher_is_better},
         "grid": (comparison.get("grid") or {}).get("deployable", []),
-        "grid_figure": draw_grid(
+        "grid_figure": draw_views(
             (comparison.get("grid") or {}).get("cells", []),
             higher_is_better=METRICS[metric].higher_is_better,
         ),

@@ -33,10 +33,10 @@ class _GridWorker:
         self.worker = Worker(torch.device(slot.device), slot.cpus)
 
     def __call__(self, batch: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        from osteo_ray.pipeline.compare.grid_row import predict_rows
+        from osteo_ray.pipeline.compare.grid_row import predict_views
 
         (rows,) = batch["rows"]
-        predict_rows(rows, self.experiment, self.pixels, self.worker)
+        predict_views(rows, self.experiment, self.pixels, self.worker)
         return {"n_rows": np.array([len(rows)])}
 
 

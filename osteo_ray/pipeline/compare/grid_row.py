@@ -17,7 +17,7 @@ from osteo_ray.pipeline.compare.one_trial import load_trained, make_set, tabulat
 SPLIT = "test"
 
 
-def predict_rows(
+def predict_views(
     rows: Sequence[GridRow], experiment: Experiment, pixels: np.ndarray, worker: Worker
 ) -> None:
     """Predict and store some rows of the grid.

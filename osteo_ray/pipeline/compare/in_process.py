@@ -12,6 +12,7 @@ from osteo_ray.base.tables import count_rows, list_parts
 from osteo_ray.experiment.superpixel_files import list_divisions
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
 from osteo_ray.explain.jobs import plan_job
+from osteo_ray.explain.superpixel_files import write_superpixels
 from osteo_ray.models.training import Worker
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.one_trial import run_trial
@@ -48,7 +49,8 @@ def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int
         for _ in actor(_list_slices(experiment.run.pixels)):
             pass
     for division in list_divisions(experiment, second):
-        division.write()
+        settings = experiment.settings
+        write_superpixels(division.pixels, division.target, settings.lime, settings.image_size)
     train(second)
 
 

@@ -84,7 +84,7 @@ def _run_stages(
 ) -> list[Failure]:
     """Do what is missing; return the trials that failed, or that could not begin."""
     first, second = plan_trials(experiment, only)
-    divisions = list_divisions(experiment, set(second) - experiment.list_done(second))
+    divisions = list_divisions(experiment, second)
     explanations = list_explanations(experiment, second)
     grid = list_grid(experiment, list_arms(experiment)) if second and only is None else []
     stages = _plan_stages(experiment, first, second, explanations, grid)
@@ -116,6 +116,8 @@ def _run_stages(
             with site.stage(DIVIDE) as listener:
                 divide_images(
                     divisions,
+                    experiment.settings.lime,
+                    experiment.settings.image_size,
                     stall_timeout_s=site.resources.stall_timeout,
                     on_divided=lambda: listener.advanced(1),
                 )

@@ -1,6 +1,7 @@
 """Find the superpixels of all images on the cluster, with Ray Data."""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import ray.data
@@ -10,12 +11,15 @@ from ray.exceptions import RayError
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.cluster.watchdog import watch
 from osteo_ray.experiment.superpixel_files import Division
+from osteo_ray.explain.settings import LimeSettings
 
 DIVIDE = "find superpixels"
 
 
 def divide_images(
     divisions: Sequence[Division],
+    settings: LimeSettings,
+    size_px: int,
     *,
     stall_timeout_s: float,
     on_divided: Callable[[], None],
@@ -24,6 +28,8 @@ def divide_images(
 
     Args:
         divisions: The files, at least one.
+        settings: How images are divided.
+        size_px: Side of the images.
         stall_timeout_s: The longest time without a finished file, in seconds.
         on_divided: Called for each file that is done.
 
@@ -31,8 +37,9 @@ def divide_images(
         IncompleteError: A worker failed, or nothing was computed for too long.
     """
     items = [{"division": one} for one in divisions]
+    divide = partial(_divide, settings=settings, size_px=size_px)
     with watch(DIVIDE, stall_timeout_s) as beat:
-        found = ray.data.from_items(items, override_num_blocks=len(items)).map(_divide)
+        found = ray.data.from_items(items, override_num_blocks=len(items)).map(divide)
         try:
             for _ in found.iter_rows():
                 beat()
@@ -44,5 +51,9 @@ def divide_images(
             ) from error
 
 
-def _divide(row: dict[str, Any]) -> dict[str, int]:
-    return {"n_images": row["division"].write()}
+def _divide(row: dict[str, Any], settings: LimeSettings, size_px: int) -> dict[str, str]:
+    from osteo_ray.explain.superpixel_files import write_superpixels
+
+    division: Division = row["division"]
+    write_superpixels(division.pixels, division.target, settings, size_px)
+    return {"file": division.pixels}

@@ -1,0 +1,31 @@
+"""Superpixels of a whole file of images, stored beside it."""
+
+import numpy as np
+import pyarrow as pa
+
+from osteo_ray.base.storage import Place, locate
+from osteo_ray.base.tables import SUPERPIXELS, read_table, write_table
+from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.explain.superpixels import find_superpixels
+
+
+def write_superpixels(pixels: str, target: Place, settings: LimeSettings, size_px: int) -> None:
+    """Find the superpixels of all images of a file of pixels, and store them.
+
+    An image that cannot be divided, because all its pixels are equal, is a single superpixel.
+
+    Args:
+        pixels: The file of pixels.
+        target: The file to write.
+        settings: The algorithm and its parameters.
+        size_px: Side of the images.
+    """
+    table = read_table(locate(pixels), ["image_id", "pixels"])
+    found = []
+    for stored in table["pixels"].to_pylist():
+        image = np.frombuffer(stored, np.uint8).reshape(size_px, size_px)
+        flat = image.min() == image.max()
+        labels = np.zeros_like(image) if flat else find_superpixels(image, settings)
+        found.append(labels.astype(np.uint16).tobytes())
+    columns = {"image_id": table["image_id"], "superpixels": found}
+    write_table(target, pa.table(columns, schema=SUPERPIXELS))
