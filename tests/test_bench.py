@@ -1,14 +1,18 @@
 """What benchmarks measure, on things whose answer is known."""
 
 import io
+import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from rich.console import Console
+from test_old_run import ARCHIVE
 from tiny_runs import N_IMAGES, configure
 
+from benchmarks.arm_pictures import draw_arms
 from benchmarks.exactness import compare_with_package
 from benchmarks.fidelity import Adapted, Fidelity, bench_fidelity, measure_fidelity, weigh
 from benchmarks.lime import LimeTiming, _measure_shares, open_predict, read_images
@@ -208,3 +212,16 @@ def test_loops_end_as_the_cluster_does(finished: Outcome, tmp_path: Path) -> Non
     assert set(found.stages) >= {"train on originals", "explain", "statistics"}
     assert found.cost_s == pytest.approx(100 - found.loop_s / 2)
     assert Run(tmp_path / "loop").report.is_file()
+
+
+def test_picture_of_the_arms_shows_two_images_of_each(tmp_path: Path) -> None:
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    draw_arms(Run(tmp_path / "run"), tmp_path / "arms.png")
+    with Image.open(tmp_path / "arms.png") as sheet:
+        pixels = np.asarray(sheet)
+    assert sheet.size == (4 * (2 * 112 + 18), 2 * (112 + 26))  # 7 arms, 4 to a row
+    whole, masked = (pixels[20:132, left : left + 112] for left in (6, 6 + 2 * 242))
+    kept = masked > 0  # original and lime, the third of the arms
+    assert 0 < kept.mean() < 1
+    np.testing.assert_allclose(masked[kept].mean(), whole[kept].mean(), rtol=0.2)

@@ -109,6 +109,7 @@ def test_cells_and_deployable_gain_by_hand(found: tuple[Experiment, np.ndarray])
     frame = table.to_pandas()
     results, comparison = analyse_world(experiment)
     cells = {(one["arm"], one["view"]): one for one in comparison["grid"]["cells"]}
+    assert list(cells)[:2] == [("original", "original"), ("original", "lime")]
     assert set(cells) == {
         (arm, view) for arm in ("original", "lime", "random_mask") for view in VIEWS
     } | {("random_trained", view) for view in VIEWS}

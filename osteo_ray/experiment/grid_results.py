@@ -104,7 +104,8 @@ def describe_grid(
     evidence, _ = gather_evidence(
         coded, images, design, endpoint=analysis.metric, seeds=seeds, n_draws=n_draws
     )
-    names = dict.fromkeys(key.arm for key in coded.groups)
+    present = {key.arm for key in coded.groups}
+    names = [name for arm in ARMS for view in ARMS if (name := f"{arm}{_ON}{view}") in present]
     cells = [
         cell
         for model, found in evidence.items()
