@@ -9,10 +9,10 @@ from matplotlib.colors import LinearSegmentedColormap
 
 from osteo_ray.arms.registry import label_arm
 from osteo_ray.base.formatting import format_score
-from osteo_ray.report.figures import ACCENT, BAND, INK, encode_svg, start_figure, strip_axes
+from osteo_ray.report.figures import BAND, INK, encode_svg, start_figure, strip_axes
 
-_SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", ACCENT])
-_DARK = 0.55  # of the scale; from there on, white text stands out
+# Light enough for dark text on every shade.
+_SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#8cbcd6"])
 
 
 def draw_views(cells: Sequence[Mapping[str, Any]], *, higher_is_better: bool) -> str:
@@ -47,12 +47,9 @@ def draw_views(cells: Sequence[Mapping[str, Any]], *, higher_is_better: bool) ->
 def _draw_matrix(axes: Axes, means: np.ndarray, sign: int) -> None:
     low, high = np.nanmin(sign * means), np.nanmax(sign * means)
     scaled = (sign * means - low) / max(high - low, 1e-9)
-    axes.imshow(scaled, cmap=_SHADES, vmin=0, vmax=1.15, aspect="auto")
+    axes.imshow(scaled, cmap=_SHADES, vmin=0, vmax=1, aspect="auto")
     for (row, column), mean in np.ndenumerate(means):
-        shade = scaled[row, column]
-        dark = np.isfinite(shade) and shade > _DARK
-        text = format_score(float(mean))
-        axes.text(column, row, text, ha="center", va="center", color="white" if dark else INK)
+        axes.text(column, row, format_score(float(mean)), ha="center", va="center", color=INK)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     strip_axes(axes, keep=())
