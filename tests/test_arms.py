@@ -61,6 +61,10 @@ CAMS = (
     *("gradcam_plus_plus", "xgradcam", "layercam", "hirescam", "gradcam_elementwise"),
     *("eigencam", "eigengradcam", "scorecam", "ablationcam"),
 )
+GUIDED = (
+    *("guided_gradients", "guided_gradients_random"),
+    *("guided_activations", "guided_activations_random"),
+)
 
 
 @pytest.fixture
@@ -80,7 +84,7 @@ def test_order_of_arms_and_presets_is_part_of_plans() -> None:
         *("complement", "gradcam", "untrained_lime", "permuted_labels"),
         *CAMS,
         *("random_trained", "random_each_epoch", "lime_box", "lime_dilated"),
-        *("random_other_area", "class_agnostic"),
+        *("random_other_area", "class_agnostic", *GUIDED),
     )
     assert list_presets() == {
         "paper": ("original", "lime"),
@@ -89,7 +93,8 @@ def test_order_of_arms_and_presets_is_part_of_plans() -> None:
             *("random_mask", "silhouette", "random_trained"),
         ),
         "demo": ("original", "original_retrained", "lime", "random_mask", "silhouette"),
-        "full": tuple(arm for arm in ARMS if arm not in CAMS),
+        "full": tuple(arm for arm in ARMS if arm not in (*CAMS, *GUIDED)),
+        "guidance": ("original", *GUIDED),
     }
 
 
@@ -131,7 +136,7 @@ def test_arms_agree_with_one_another() -> None:
     assert len({arm.label for arm in ARMS.values()}) == len(ARMS)
     for name, arm in ARMS.items():
         assert arm.name == name
-        assert (arm.masks is None) == (arm.view == "image")
+        assert (arm.masks is None or arm.guidance is not None) == (arm.view == "image")
         assert set(arm.presets) <= set(get_args(Preset))
         assert arm.masks is None or arm.masks.teacher in TEACHERS
         assert arm.shuffled == isinstance(arm.role, SanityCheck)
@@ -192,7 +197,7 @@ def test_primary_contrasts_of_all_arms_by_hand() -> None:
         *((name, "original") for name in CAMS),
         *(("random_each_epoch", "original"), ("lime_box", "original")),
         *(("lime_dilated", "original"), ("random_other_area", "original")),
-        ("class_agnostic", "original"),
+        *(("class_agnostic", "original"), *((name, "original") for name in GUIDED)),
     ]
 
 
@@ -227,7 +232,7 @@ def test_own_arm_is_configured(own: Arm) -> None:
     assert "misplaced_mask" not in build_config({"arms": "demo"}).arms
     with pytest.raises(InputError, match="Did you mean `misplaced_mask`") as error:
         build_config({"arms": ["original", "misplaced_msk"]})
-    assert "class_agnostic, misplaced_mask, or a preset" in str(error.value)
+    assert "guided_activations_random, misplaced_mask, or a preset" in str(error.value)
 
 
 def test_unregistered_arm_is_refused() -> None:

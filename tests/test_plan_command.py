@@ -252,7 +252,10 @@ def test_plan_is_of_what_compare_would_do() -> None:
 @pytest.mark.parametrize(
     ("flags", "expected"),
     [
-        (("--arms", "original"), "Expected lime or lime_crossfit among the arms"),
+        (
+            ("--arms", "original"),
+            "Expected lime or lime_crossfit or guided_gradients or",
+        ),
         (("nowhere",), "does not exist"),
         (("--pilot", "nowhere"), "Expected --pilot to be a finished run"),
         (("--statistics.looks", "3", "3"), "Expected increasing looks of at least 2 seeds"),

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from osteo_ray.arms.roles import Role
-from osteo_ray.data.settings import View
+from osteo_ray.data.settings import Guidance, View
 
 TeacherName = Literal["original", "fold", "untrained", "shuffled", "resplit"]
 Target = Literal["predicted", "true"]
@@ -17,7 +17,7 @@ MaskChange = Literal[
     "none", "other_image", "centre", "mean", "complement", "box", "dilated", "redrawn"
 ]
 TrainingMasks = Literal["own", "random in each epoch"]
-Preset = Literal["paper", "controls", "demo", "full"]
+Preset = Literal["paper", "controls", "demo", "full", "guidance"]
 
 ORIGINAL = "original"
 """Name of the baseline, and of the first model, which is trained on it."""
@@ -93,6 +93,8 @@ class Arm:
         training_masks: What masks the classifier learns from: those of `masks`, or random
             superpixels of the same area, drawn anew in each epoch. The latter also choose its best
             epoch, in one draw.
+        guidance: How the loss keeps its classifier to the region of its masks. Its images are then
+            shown whole (`view` is `image`).
         tested_whole: Whether validation and test images are kept whole.
         in_grid: Whether what it shows of the test images is shown to the classifiers of all other
             arms as well, for the table of what is trained on and what is tested on.
@@ -110,6 +112,7 @@ class Arm:
     masks: MaskSource | None = None
     view: View = "masked"
     training_masks: TrainingMasks = "own"
+    guidance: Guidance | None = None
     tested_whole: bool = False
     in_grid: bool = False
     goes_on: bool = False

@@ -11,7 +11,7 @@ def choose_judged(arms: Sequence[str]) -> str:
     """Return the arm whose gain over the baseline is judged, whether or not it is planned.
 
     That is the planned candidate with the highest precedence: out-of-fold LIME masks if they are
-    planned. If no candidate is planned, it is the one with the lowest precedence: the paper's.
+    planned. If no candidate is planned, it is the paper's.
 
     Example:
         >>> choose_judged(["original", "lime", "lime_crossfit"]), choose_judged(["original"])
@@ -20,18 +20,22 @@ def choose_judged(arms: Sequence[str]) -> str:
     planned = find_roles(arms, Candidate)
     if planned:
         return max(planned, key=lambda name: planned[name].precedence)
-    known = find_roles(ARMS, Candidate)
-    return min(known, key=lambda name: known[name].precedence)
+    return next(name for name in find_roles(ARMS, Candidate) if "paper" in ARMS[name].presets)
 
 
 def list_controls(arms: Sequence[str]) -> dict[str, Control]:
     """Return the controls among some arms, in the order in which the verdict examines them.
 
+    A control belongs to the judged arm if its classifier learns in the same way: from masked
+    images, or from whole ones with the same penalty in the loss.
+
     Example:
         >>> list(list_controls(["lime", "random_mask", "silhouette", "gradcam"]))
         ['silhouette', 'random_mask']
     """
-    found = find_roles([name for name in ARMS if name in arms], Control)
+    guidance = ARMS[choose_judged(arms)].guidance
+    known = [name for name in ARMS if name in arms and ARMS[name].guidance == guidance]
+    found = find_roles(known, Control)
     return dict(sorted(found.items(), key=lambda item: item[1].place))
 
 
@@ -46,7 +50,8 @@ def list_primary(arms: Sequence[str]) -> list[tuple[str, str]]:
     if judged not in arms:
         return []
     pairs = [(judged, ORIGINAL)]
-    for lower in find_roles(arms, Candidate):
+    alike = [name for name in arms if ARMS[name].guidance == ARMS[judged].guidance]
+    for lower in find_roles(alike, Candidate):
         pairs += [(lower, ORIGINAL), (lower, judged)] if lower != judged else []
     controls = list_controls(arms)
     pairs += [(name, ORIGINAL) for name, role in controls.items() if role.if_better_than_baseline]

@@ -18,6 +18,10 @@ from osteo_ray.arms.centre_mask import CENTRE_MASK
 from osteo_ray.arms.class_agnostic import CLASS_AGNOSTIC
 from osteo_ray.arms.complement import COMPLEMENT
 from osteo_ray.arms.gradcam import GRADCAM
+from osteo_ray.arms.guided_activations import GUIDED_ACTIVATIONS
+from osteo_ray.arms.guided_activations_random import GUIDED_ACTIVATIONS_RANDOM
+from osteo_ray.arms.guided_gradients import GUIDED_GRADIENTS
+from osteo_ray.arms.guided_gradients_random import GUIDED_GRADIENTS_RANDOM
 from osteo_ray.arms.lime import LIME
 from osteo_ray.arms.lime_box import LIME_BOX
 from osteo_ray.arms.lime_crossfit import LIME_CROSSFIT
@@ -135,5 +139,9 @@ for _arm in (
     LIME_DILATED,
     RANDOM_OTHER_AREA,
     CLASS_AGNOSTIC,
+    GUIDED_GRADIENTS,
+    GUIDED_GRADIENTS_RANDOM,
+    GUIDED_ACTIVATIONS,
+    GUIDED_ACTIVATIONS_RANDOM,
 ):
     register(_arm)

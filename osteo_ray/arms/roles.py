@@ -7,7 +7,9 @@ name, so a new control takes part in it as soon as it is registered.
 from dataclasses import dataclass
 from typing import Literal, get_args
 
-Explanation = Literal["leakage", "second training", "any crop", "shortcut outside the region"]
+Explanation = Literal[
+    "leakage", "second training", "any crop", "any region", "shortcut outside the region"
+]
 EXPLANATIONS: tuple[Explanation, ...] = get_args(Explanation)
 """What a gain is called that a control explains, in the order in which controls are examined."""
 Required = Literal["always", "if training goes on", "if planned"]

@@ -83,6 +83,12 @@ class CompareConfig(SetupConfig):
         description="Parts of the training images for out-of-fold masks: each part is explained by "
         "a model trained without it.",
     )
+    guidance_weight: float = Field(
+        1.0,
+        gt=0,
+        allow_inf_nan=False,
+        description="Weight of the penalty of guided arms, beside the cross-entropy.",
+    )
     grid: bool = Field(
         True,
         description="Also show each trained classifier what the other arms show of the test "
@@ -200,6 +206,8 @@ class CompareConfig(SetupConfig):
         settings["unexplained"] = self.unexplained_rule
         if self.unexplained_rule == "whole":  # as it was before there was a choice
             del settings["unexplained"]
+        if self.guidance_weight == 1.0:  # as it was before there was guidance
+            del settings["guidance_weight"]
         if self.data != PHANTOM:
             del settings["phantom"]
         return settings

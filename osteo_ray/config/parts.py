@@ -26,6 +26,7 @@ class TrialSettings:
         unexplained: How masked arms show an image that could not be explained.
         crossfit_folds: Parts of the training images that cross-fitting explains in turn.
         lime: How LIME explains.
+        guidance_weight: Weight of the penalty of guided arms.
     """
 
     image_size: int
@@ -39,6 +40,7 @@ class TrialSettings:
     unexplained: UnexplainedRule
     crossfit_folds: int
     lime: LimeSettings
+    guidance_weight: float = 1.0
 
     @classmethod
     def of(cls, config: CompareConfig) -> "TrialSettings":
@@ -55,6 +57,7 @@ class TrialSettings:
             unexplained=config.unexplained_rule,
             crossfit_folds=config.crossfit_folds,
             lime=config.lime,
+            guidance_weight=config.guidance_weight,
         )
 
 

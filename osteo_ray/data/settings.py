@@ -10,6 +10,7 @@ ConflictPolicy = Literal["drop", "majority", "keep"]
 Background = Literal["black", "mean", "blur"]
 UnexplainedRule = Literal["borrowed", "whole"]
 View = Literal["image", "masked", "silhouette"]
+Guidance = Literal["gradients", "activations"]
 CopyKind = Literal["exact", "reencoded", "resized", "brightness", "cropped", "mirrored", "rotated"]
 COPY_KINDS: tuple[CopyKind, ...] = get_args(CopyKind)
 USUAL_COPY_KINDS: tuple[CopyKind, ...] = ("exact", "reencoded", "resized")

@@ -89,7 +89,9 @@ def assign_roles(arms: Sequence[str], *, goes_on: bool = False) -> Roles:
     known = [name for name in ARMS if name in arms]
     judged = choose_judged(known)
     candidate = ARMS[judged].role
-    lower = [name for name in find_roles(known, Candidate) if name != judged]
+    guidance = ARMS[judged].guidance
+    alike = [name for name in known if ARMS[name].guidance == guidance]
+    lower = [name for name in find_roles(alike, Candidate) if name != judged]
     meaning = candidate.if_only_lower_gains if isinstance(candidate, Candidate) else None
     return Roles(
         baseline=ORIGINAL,
@@ -98,12 +100,13 @@ def assign_roles(arms: Sequence[str], *, goes_on: bool = False) -> Roles:
         needed=tuple(
             name
             for name, role in find_roles(ARMS, Control).items()
-            if role.is_required(goes_on=goes_on)
+            if ARMS[name].guidance == guidance and role.is_required(goes_on=goes_on)
         ),
         shuffled=tuple((name, role.words) for name, role in find_roles(known, SanityCheck).items()),
         memorising=lower[0] if lower and meaning else None,
         if_only_memorising_gains=meaning or "",
         oracles=tuple(find_roles(known, Oracle)),
+        is_masked=guidance is None,
     )
 
 

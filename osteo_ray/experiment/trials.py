@@ -241,6 +241,8 @@ class Experiment:
                 settings["training_masks"] = arm.training_masks
             if arm.needs_superpixels:
                 settings["superpixels"] = shared.lime.describe_superpixels()
+            if arm.guidance:
+                settings["guidance"] = [arm.guidance, shared.guidance_weight]
             settings |= {"tested_whole": True} if arm.tested_whole else {}
             settings |= {"unexplained": shared.unexplained} if shared.unexplained != "whole" else {}
         return hash_settings(settings)

@@ -14,6 +14,8 @@ VERDICTS: dict[str, str] = {
     "at least half of it",
     "any crop": "there is a gain, but masks that ignore what is in the image account for at least "
     "half of it",
+    "any region": "there is a gain, but the same penalty on random regions accounts for at least "
+    "half of it",
     "shortcut outside the region": "there is a gain, but what the masks remove accounts for at "
     "least half of it",
     NAMED_CONTROL: "there is a gain, but a control accounts for at least half of it",
@@ -85,6 +87,7 @@ _PRECEDENCE: tuple[str, ...] = (
     "real loss",
     "second training",
     "any crop",
+    "any region",
     "shortcut outside the region",
     NAMED_CONTROL,
     "equivalent",

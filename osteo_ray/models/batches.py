@@ -41,18 +41,33 @@ class ImageSet:
             epoch: Number of the epoch, from 0; matters only to masks that change with it.
         """
         images = torch.from_numpy(self.pixels[rows]).to(device)[:, None].float() / 255
-        if self.keep_masks is None:
-            return apply_view(images, None, self.view)
-        if isinstance(self.keep_masks, FreshMasks):
-            shown = self.keep_masks.draw(rows, epoch)
-        else:
-            shown = self.keep_masks[rows]
-        keep_masks = torch.from_numpy(shown).to(device)[:, None]
+        if self.view == "image":
+            return images
+        keep_masks = self.make_regions(rows, device, epoch)
         if self.background == "black":
             return apply_view(images, keep_masks, self.view)
         behind = np.stack([make_background(image, self.background) for image in self.pixels[rows]])
         background = torch.from_numpy(behind).to(device)[:, None].float() / 255
         return apply_view(images, keep_masks, self.view, background)
+
+    def make_regions(self, rows: np.ndarray, device: torch.device, epoch: int = 0) -> torch.Tensor:
+        """Return the masks of some rows: bool, (len(rows), 1, height, width), True = kept.
+
+        Args:
+            rows: int, (k,).
+            device: Where the masks are needed.
+            epoch: Number of the epoch, from 0; matters only to masks that change with it.
+
+        Raises:
+            ValueError: The set has no masks.
+        """
+        if self.keep_masks is None:
+            raise ValueError("Expected a set of images with masks, but it has none.")
+        if isinstance(self.keep_masks, FreshMasks):
+            shown = self.keep_masks.draw(rows, epoch)
+        else:
+            shown = self.keep_masks[rows]
+        return torch.from_numpy(shown).to(device)[:, None]
 
     def select(self, rows: np.ndarray) -> "ImageSet":
         """Return the set of some rows."""

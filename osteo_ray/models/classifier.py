@@ -63,14 +63,22 @@ class Classifier(nn.Module):
         Returns:
             Logits, float32, (batch, n_classes).
         """
+        logits: torch.Tensor = self.head(self.embed(images))
+        return logits
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what the head classifies: the pooled features, float32, (batch, width).
+
+        Args:
+            images: float32, (batch, 1, height, width), in [0, 1].
+        """
         features = self.backbone.forward_features((images - self.mean) / self.std)
         features = self.feature_map(features)
         if features.ndim == 4 and features.shape[1] == self.backbone.num_features:
-            pooled = features.mean((2, 3))
+            pooled: torch.Tensor = features.mean((2, 3))
         else:  # tokens, or channels last: the family's own pooling
             pooled = self.backbone.forward_head(features, pre_logits=True)
-        logits: torch.Tensor = self.head(pooled)
-        return logits
+        return pooled
 
 
 def build_classifier(

@@ -16,6 +16,7 @@ from osteo_ray.models.augmentation import draw_affine, warp_images
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier
 from osteo_ray.models.epochs import Epoch, TrainingListener
+from osteo_ray.models.guidance import Penalty
 from osteo_ray.models.prediction import predict_logits
 from osteo_ray.models.settings import NO_AUGMENTATION, TrainingSettings
 
@@ -45,11 +46,13 @@ class Recipe:
         settings: Epochs, batch size, learning rate, augmentation.
         seed: Determines the order of the images and dropout.
         augmentation_seed: Determines the augmentation; None means the same as `seed`.
+        penalty: What keeps the classifier to the masks of its training images, if anything does.
     """
 
     settings: TrainingSettings
     seed: int
     augmentation_seed: int | None = None
+    penalty: Penalty | None = None
 
 
 @dataclass(frozen=True)
@@ -163,11 +166,19 @@ def _train_epoch(
     for step_rows in np.array_split(order, n_steps):
         rows = np.array_split(step_rows, worker.n_workers)[worker.rank]
         images = training.make_batch(rows, worker.device, number)
+        maps = None
         if settings.augmentation != NO_AUGMENTATION:
-            images = warp_images(images, torch.from_numpy(affine[rows]).to(worker.device))
+            maps = torch.from_numpy(affine[rows]).to(worker.device)
+            images = warp_images(images, maps)
         labels = torch.from_numpy(training.labels[rows]).to(worker.device)
         loss = functional.cross_entropy(model(images), labels, reduction="sum")
         optimizer.zero_grad(set_to_none=True)
+        if recipe.penalty is not None:
+            regions = training.make_regions(rows, worker.device, number)
+            if maps is not None:
+                regions = warp_images(regions.float(), maps) > 0.5
+            rngs = [np.random.default_rng([augmentation_seed, number, 2, int(r)]) for r in rows]
+            loss = loss + recipe.penalty.measure(_unwrap(model), images, regions, rngs)
         # PyTorch averages over the workers with equal weight. With this factor, every image of the
         # step counts alike, even where the workers have different numbers of images.
         (loss * worker.n_workers / len(step_rows)).backward()
@@ -175,6 +186,12 @@ def _train_epoch(
         total += loss.detach()
         listener.step_ended()
     return _sum_over_workers(total, worker) / len(training)
+
+
+def _unwrap(model: torch.nn.Module) -> Classifier:
+    inner = model.module if isinstance(model, DistributedDataParallel) else model
+    assert isinstance(inner, Classifier)
+    return inner
 
 
 def _mean_loss(

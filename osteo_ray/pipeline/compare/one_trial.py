@@ -28,6 +28,7 @@ from osteo_ray.models.classifier import (
     save_classifier,
 )
 from osteo_ray.models.epochs import TrainingListener
+from osteo_ray.models.guidance import Penalty
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import (
     Recipe,
@@ -74,7 +75,12 @@ def run_trial(
     epochs = train_classifier(
         classifier,
         TrainingData(sets["train"][1], sets["validation"][1]),
-        Recipe(settings, seed=seeds.order, augmentation_seed=seeds.augmentation),
+        Recipe(
+            settings,
+            seed=seeds.order,
+            augmentation_seed=seeds.augmentation,
+            penalty=_find_penalty(trial, experiment),
+        ),
         worker,
         checkpoint=partial / "training.pt",
         listener=listener,
@@ -103,6 +109,11 @@ def run_trial(
         (unfinished / LAST).write_text(history + "\n")
     with suppress(OSError):  # no longer of use, but harmless
         remove_tree(partial)
+
+
+def _find_penalty(trial: Trial, experiment: Experiment) -> Penalty | None:
+    guidance = ARMS[trial.arm].guidance if trial.arm in ARMS else None
+    return Penalty(guidance, experiment.settings.guidance_weight) if guidance else None
 
 
 def _build(trial: Trial, experiment: Experiment) -> Classifier:

@@ -1,0 +1,105 @@
+"""Penalties that keep a classifier to a region without hiding anything from it.
+
+Images are shown whole, in training and in tests; the region appears in the loss alone. Each penalty
+is measured as the classifier behaves in tests: batch normalization with its running statistics, no
+dropout. So it leaves those statistics as they are.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+from osteo_ray.data.settings import Guidance
+from osteo_ray.models.classifier import Classifier
+
+
+@dataclass(frozen=True)
+class Penalty:
+    """A penalty in the loss.
+
+    Attributes:
+        guidance: `gradients` or `activations`.
+        weight: Its weight beside the cross-entropy, per image.
+    """
+
+    guidance: Guidance
+    weight: float
+
+    def measure(
+        self,
+        classifier: Classifier,
+        images: torch.Tensor,
+        regions: torch.Tensor,
+        rngs: list[np.random.Generator],
+    ) -> torch.Tensor:
+        """Return the weighted penalty, summed over images, with a graph for its derivatives.
+
+        Args:
+            classifier: Left in the mode that it is in.
+            images: float32, (batch, 1, height, width), in [0, 1].
+            regions: bool, the shape of `images`; True inside the region.
+            rngs: Per image, the source of randomness for what is shuffled.
+        """
+        was_training = classifier.training
+        classifier.eval()
+        try:
+            if self.guidance == "gradients":
+                found = penalize_gradients(classifier, images, regions)
+            else:
+                shuffled = shuffle_outside(images, regions, rngs)
+                found = penalize_activations(classifier, images, shuffled)
+        finally:
+            classifier.train(was_training)
+        return self.weight * found
+
+
+def penalize_gradients(
+    classifier: Classifier, images: torch.Tensor, regions: torch.Tensor
+) -> torch.Tensor:
+    """Right for the right reasons (Ross et al. 2017): what lies outside must not matter.
+
+    Returns:
+        Sum over images and pixels outside the region of the squared derivative of the sum of the
+        log-probabilities of all classes.
+    """
+    seen = images.detach().requires_grad_()
+    log_probabilities = functional.log_softmax(classifier(seen), 1).sum()
+    (gradients,) = torch.autograd.grad(log_probabilities, seen, create_graph=True)
+    return ((gradients * ~regions) ** 2).sum()
+
+
+def penalize_activations(
+    classifier: Classifier, images: torch.Tensor, shuffled: torch.Tensor
+) -> torch.Tensor:
+    """ActDiff (Viviano et al. 2021): features must not change if what lies outside is shuffled.
+
+    Returns:
+        Sum over images of the mean squared difference of their pooled features.
+    """
+    difference = classifier.embed(images) - classifier.embed(shuffled)
+    return (difference**2).mean(1).sum()
+
+
+def shuffle_outside(
+    images: torch.Tensor, regions: torch.Tensor, rngs: list[np.random.Generator]
+) -> torch.Tensor:
+    """Shuffle the pixels outside the region of each image; those inside stay.
+
+    Args:
+        images: float32, (batch, 1, height, width).
+        regions: bool, the shape of `images`; True inside the region.
+        rngs: Per image.
+
+    Returns:
+        float32, the shape of `images`.
+    """
+    shuffled = images.clone()
+    for image, region, rng in zip(shuffled, regions, rngs, strict=True):
+        outside = torch.nonzero(~region.flatten())[:, 0]
+        order = torch.from_numpy(rng.permutation(len(outside))).to(outside.device)
+        pixels = image.flatten()
+        pixels[outside] = pixels[outside[order]]
+        image.copy_(pixels.view_as(image))
+    return shuffled
