@@ -92,7 +92,7 @@ SITUATIONS: tuple[Situation, ...] = (
     Situation("any crop", ("any crop",), "Random masks do as well.",
               {**_GAIN, "random_mask": _A(0.89)}),
     Situation("encoding", ("leakage",), "The gain vanishes where training shows random masks.",
-              {**_GAIN, "random_trained": _A(0.80)}),
+              {**_GAIN, "random_trained": _A(0.60)}),
     _gain("no encoding", "real gain", "The gain stays where training shows random masks.",
           arms={**_GAIN, "random_trained": _GAIN["lime"]}),
     Situation("guidance anywhere", ("any region",), "A penalty on random regions does as well.",
