@@ -69,6 +69,8 @@ class Drawing:
         nuisance: Amplitude of all other stripes, gray levels.
         unreadable: Share of images in which stripes of the class are replaced by random ones, so
             that their class cannot be seen.
+        exposure: Spread of the amplitude of all stripes of an image, which has nothing to do with
+            its class: standard deviation of its natural logarithm.
         failing: Share of the images of the second class that cannot be explained; of the
             first, all can.
     """
@@ -83,6 +85,7 @@ class Drawing:
     signal: float = 30.0
     nuisance: float = 50.0
     unreadable: float = 0.0
+    exposure: float = 0.0
     failing: float = 0.0
 
 
@@ -152,6 +155,9 @@ def draw_set(drawing: Drawing, *, seed: int) -> StripedSet:
         for content in (drawing.inside, drawing.outside)
     )
     stripes = _Stripes(*(np.where(regions, *pair) for pair in zip(inside, outside, strict=True)))
+    if drawing.exposure:
+        exposures = np.exp(drawing.exposure * rng.standard_normal(len(classes)))
+        stripes = stripes._replace(amplitude=stripes.amplitude * exposures[:, None, None])
     images = _render(stripes, rng)
     keep_masks = _plant_masks(drawing.mask, regions, classes, stripes, rng)
     failed = (classes == 1) & (rng.random(len(classes)) < drawing.failing)
