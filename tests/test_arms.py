@@ -61,6 +61,7 @@ CAMS = (
     *("gradcam_plus_plus", "xgradcam", "layercam", "hirescam", "gradcam_elementwise"),
     *("eigencam", "eigengradcam", "scorecam", "ablationcam"),
 )
+REGIONAL = ("given_region", "random_region")
 
 
 @pytest.fixture
@@ -81,6 +82,7 @@ def test_order_of_arms_and_presets_is_part_of_plans() -> None:
         *CAMS,
         *("random_trained", "random_each_epoch", "lime_box", "lime_dilated"),
         *("random_other_area", "class_agnostic"),
+        *REGIONAL,
     )
     assert list_presets() == {
         "paper": ("original", "lime"),
@@ -89,7 +91,7 @@ def test_order_of_arms_and_presets_is_part_of_plans() -> None:
             *("random_mask", "silhouette", "random_trained"),
         ),
         "demo": ("original", "original_retrained", "lime", "random_mask", "silhouette"),
-        "full": tuple(arm for arm in ARMS if arm not in CAMS),
+        "full": tuple(arm for arm in ARMS if arm not in (*CAMS, *REGIONAL)),
     }
 
 
@@ -193,6 +195,7 @@ def test_primary_contrasts_of_all_arms_by_hand() -> None:
         *(("random_each_epoch", "original"), ("lime_box", "original")),
         *(("lime_dilated", "original"), ("random_other_area", "original")),
         ("class_agnostic", "original"),
+        *((name, "original") for name in REGIONAL),
     ]
 
 
@@ -227,7 +230,7 @@ def test_own_arm_is_configured(own: Arm) -> None:
     assert "misplaced_mask" not in build_config({"arms": "demo"}).arms
     with pytest.raises(InputError, match="Did you mean `misplaced_mask`") as error:
         build_config({"arms": ["original", "misplaced_msk"]})
-    assert "class_agnostic, misplaced_mask, or a preset" in str(error.value)
+    assert "random_region, misplaced_mask, or a preset" in str(error.value)
 
 
 def test_unregistered_arm_is_refused() -> None:
