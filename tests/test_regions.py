@@ -372,8 +372,11 @@ def test_interval_is_the_most_cautious_of_both(found: tuple[Experiment, np.ndarr
     low, high = corrected.interval(analysis.alpha)
     figure = lime["figures"]["recall"]
     assert figure["mean"] == pytest.approx(values.mean())
-    assert figure["low"] <= low < high <= figure["high"]
+    assert 0 < figure["low"] <= low < high <= figure["high"] < 1
     assert lime["n_seeds"] == 4
+    for kind in summarize_coverage(MODEL, make_covered(2), analysis):
+        for one in kind["figures"].values():
+            assert 0 <= one["low"] < one["mean"] < one["high"] <= 1
 
 
 def test_seeds_that_test_the_same_images_are_resampled(

@@ -41,8 +41,8 @@ class CoverageFigure:
 
     Attributes:
         mean: Over seeds, of means over test images.
-        low: Lower end of its interval; None with fewer than two seeds.
-        high: Upper end.
+        low: Lower end of its interval, cut off at 0; None with fewer than two seeds.
+        high: Upper end, cut off at 1.
         more: Mean excess over random masks of the same images; None without such masks.
         more_low: Lower end of its interval.
         more_high: Upper end.
@@ -183,7 +183,10 @@ def summarize_coverage(
                     if {kind, RANDOM} <= set(one.values)
                 ]
                 more = _estimate(pairs, analysis, n_draws)
-            figures[measure] = asdict(CoverageFigure(*figure, *(more or ())))
+            mean, low, high = figure
+            if low is not None and high is not None:
+                low, high = max(0.0, low), min(1.0, high)
+            figures[measure] = asdict(CoverageFigure(mean, low, high, *(more or ())))
         if figures:
             n_seeds = sum(kind in one.values for one in seeds)
             rows.append({"model": model, "kind": kind, "n_seeds": n_seeds, "figures": figures})
