@@ -3,9 +3,11 @@
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.fs
 import pytest
 import ray
 import torch
@@ -16,6 +18,7 @@ from test_region_files import PATHS, draw_region, save, write_coco, write_masks
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
+from osteo_ray.base.storage import locate, remove_tree, write_whole
 from osteo_ray.base.tables import IMAGES, MASKS, read_parts, read_table, write_table, write_yaml
 from osteo_ray.config.build import build_config
 from osteo_ray.data.masks import pack_mask, unpack_mask
@@ -460,9 +463,12 @@ def test_regions_of_another_size_are_not_stored(tmp_path: Path) -> None:
     assert not run.regions.exists()
 
 
-def test_phantoms_bring_their_regions(tmp_path: Path) -> None:
+@pytest.mark.parametrize("remote", [False, True])
+def test_phantoms_bring_their_regions(
+    tmp_path: Path, s3_server: str, s3_keys: None, remote: bool
+) -> None:
     settings = PhantomSettings(n_images=12, size_px=48, copy_kinds=("mirrored", "cropped"))
-    run = Run(tmp_path)
+    run = Run(locate(open_bucket(s3_server)) / "run" if remote else tmp_path)
     config = configure(data="phantom", phantom=settings.model_dump())
     drawn = list(make_phantoms(settings))
     rows = [
@@ -480,7 +486,8 @@ def test_phantoms_bring_their_regions(tmp_path: Path) -> None:
     write_table(run.images, pa.Table.from_pylist(rows, IMAGES))
     store_regions(run, config, None)  # a run that has lost its phantoms
     assert not run.regions.exists()
-    write_phantoms(run.phantom, settings)
+    with write_whole(run.phantom, last="truth.csv") as unfinished:
+        write_phantoms(unfinished, settings)
     store_regions(run, config, None)
     table = read_table(run.regions).to_pylist()
     assert [row["region"] for row in table] == [
@@ -488,10 +495,19 @@ def test_phantoms_bring_their_regions(tmp_path: Path) -> None:
     ]
     splits = {"seed": [0], "image_id": ["id-0"], "split": ["train"]}
     write_table(run.splits, pa.table(splits))
-    with_regions = read_dataset(run, config).regions
-    assert with_regions
-    run.regions.unlink()
+    assert read_dataset(run, config).regions
+    remove_tree(run.regions)
     assert read_dataset(run, config).regions == ""
+
+
+def open_bucket(s3_server: str) -> str:
+    """Make a bucket; return its URI."""
+    options = f"?endpoint_override={quote(s3_server, safe='')}&scheme=http"
+    storage, _ = pyarrow.fs.FileSystem.from_uri(
+        f"s3://phantoms{options}&allow_bucket_creation=true"
+    )
+    storage.create_dir("phantoms")
+    return f"s3://phantoms{options}"
 
 
 def test_named_regions_of_a_manifest_are_read(tmp_path: Path) -> None:
