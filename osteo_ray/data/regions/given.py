@@ -44,11 +44,12 @@ class GivenRegions:
         Raises:
             InputError: A size differs.
         """
-        wrong = [
-            f"{path} has {width} × {height} px and its region {one.width} × {one.height} px"
-            for path, (width, height) in sizes.items()
-            if (one := self.regions[path]) and (one.width, one.height) != (width, height)
-        ]
+        wrong = []
+        for path, (width, height) in sizes.items():
+            one = self.regions[path]
+            if (one.width, one.height) != (width, height):
+                of_region = f"its region {one.width} × {one.height} px"
+                wrong.append(f"{path} has {width} × {height} px and {of_region}")
         if wrong:
             raise InputError(
                 f"Expected the regions in {self.uri} to have the sizes of their images, but "
