@@ -65,6 +65,7 @@ GUIDED = (
     *("guided_gradients", "guided_gradients_random"),
     *("guided_activations", "guided_activations_random"),
 )
+REGIONAL = ("given_region", "random_region")
 
 
 @pytest.fixture
@@ -84,7 +85,7 @@ def test_order_of_arms_and_presets_is_part_of_plans() -> None:
         *("complement", "gradcam", "untrained_lime", "permuted_labels"),
         *CAMS,
         *("random_trained", "random_each_epoch", "lime_box", "lime_dilated"),
-        *("random_other_area", "class_agnostic", *GUIDED),
+        *("random_other_area", "class_agnostic", *GUIDED, *REGIONAL),
     )
     assert list_presets() == {
         "paper": ("original", "lime"),
@@ -93,7 +94,7 @@ def test_order_of_arms_and_presets_is_part_of_plans() -> None:
             *("random_mask", "silhouette", "random_trained"),
         ),
         "demo": ("original", "original_retrained", "lime", "random_mask", "silhouette"),
-        "full": tuple(arm for arm in ARMS if arm not in (*CAMS, *GUIDED)),
+        "full": tuple(arm for arm in ARMS if arm not in (*CAMS, *GUIDED, *REGIONAL)),
         "guidance": ("original", *GUIDED),
     }
 
@@ -198,6 +199,7 @@ def test_primary_contrasts_of_all_arms_by_hand() -> None:
         *(("random_each_epoch", "original"), ("lime_box", "original")),
         *(("lime_dilated", "original"), ("random_other_area", "original")),
         *(("class_agnostic", "original"), *((name, "original") for name in GUIDED)),
+        *((name, "original") for name in REGIONAL),
     ]
 
 
@@ -232,7 +234,7 @@ def test_own_arm_is_configured(own: Arm) -> None:
     assert "misplaced_mask" not in build_config({"arms": "demo"}).arms
     with pytest.raises(InputError, match="Did you mean `misplaced_mask`") as error:
         build_config({"arms": ["original", "misplaced_msk"]})
-    assert "guided_activations_random, misplaced_mask, or a preset" in str(error.value)
+    assert "random_region, misplaced_mask, or a preset" in str(error.value)
 
 
 def test_unregistered_arm_is_refused() -> None:

@@ -173,8 +173,8 @@ def test_statistics_are_timed_part_by_part() -> None:
 
 
 def test_statistics_of_more_arms_than_there_are() -> None:
-    with pytest.raises(InputError, match="at most 33 arms, but got 34"):
-        list(bench_statistics(n_seeds=2, n_models=1, n_arms=34, n_test=20, metric="auc"))
+    with pytest.raises(InputError, match="at most 35 arms, but got 36"):
+        list(bench_statistics(n_seeds=2, n_models=1, n_arms=36, n_test=20, metric="auc"))
 
 
 def make_overhead(n_seeds: int, *, loop_s: float, cluster_s: float) -> Overhead:

@@ -16,6 +16,7 @@ import pytest
 import torch
 import yaml
 from PIL import Image
+from planted import give_regions
 
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
@@ -92,6 +93,8 @@ def make_run(root: Path, grouped: dict[int, int] = GROUPED, **settings: Any) -> 
     write_table(run.images, pa.Table.from_pylist(images, IMAGES))
     write_table(run.splits, pa.Table.from_pylist(splits, SPLITS))
     write_table(run.pixels / "a.parquet", pa.Table.from_pylist(pixels[::-1], PIXELS))
+    inside = np.random.default_rng(2).random((N_IMAGES, SIZE, SIZE)) < 0.4
+    give_regions(open_experiment(run), inside)
     experiment = open_experiment(run)
     rng = np.random.default_rng(1)
     first, second = plan_trials(experiment)
@@ -324,6 +327,20 @@ def test_original_has_no_masks(run: Run, tmp_path: Path) -> None:
     table = pq.read_table(path / "data.parquet")
     assert table["mask"].null_count == table["error"].null_count == N_IMAGES - 1
     assert read_json(path / "provenance.json")["mask_models_sha256"] == {}
+
+
+def test_given_regions_come_from_no_classifier(run: Run, tmp_path: Path) -> None:
+    path = export_one(run, "npz", tmp_path / "out", "given_region")
+    provenance = read_json(path / "provenance.json")
+    assert provenance["masks"]["teacher"] == "given"
+    assert provenance["mask_models_sha256"] == {}
+    assert provenance["lime"] is provenance["unexplained"] is None
+    text = " ".join((path / "DATASHEET.md").read_text().split())
+    assert "keeps the region that was given with the image; no classifier was explained" in text
+    assert "no explanation of their own" not in text
+    assert "The classifier, a" not in text
+    path = export_one(run, "npz", tmp_path / "random", "random_region")
+    assert "random superpixels of exactly the same area" in (path / "DATASHEET.md").read_text()
 
 
 def test_original_needs_no_masks(own_run: Run) -> None:

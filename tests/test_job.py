@@ -80,6 +80,10 @@ def test_job_with_an_unknown_arm_fails_and_says_so(jobs: Jobs) -> None:
             ["--out", "/shared/run", "--weights", "test_byobnet=a.safetensors"],
             "Expected an absolute --weights",
         ),
+        (
+            ["--out", "/shared/run", "--data", "/shared/knees", "--regions", "masks"],
+            "Expected an absolute --regions",
+        ),
         (["--out", "/shared/run", "--seed", "2"], "--seeds"),
     ],
 )

@@ -359,6 +359,35 @@ def test_terminal_shows_arms_and_contrasts() -> None:
     assert f"sensitivity and specificity for {comparison['positive_class']}" in few.getvalue()
 
 
+def add_coverage(comparison: dict[str, Any]) -> None:
+    iou = {"mean": 0.4321, "low": 0.4, "high": 0.46, "more": 0.1234, "more_low": -0.01}
+    alone = dict.fromkeys(("low", "high", "more", "more_low", "more_high"))
+    figures = {
+        "iou": {**iou, "more_high": 0.26},
+        **{name: {"mean": 0.5551, **alone} for name in ("recall", "precision")},
+    }
+    rows = [{"model": MODELS[0], "kind": "lime", "n_seeds": 2, "figures": figures}]
+    comparison["coverage"] = {"area": 0.25, "masks": rows}
+
+
+def test_coverage_of_regions_is_shown_where_there_are_any(run: Run) -> None:
+    assert "given regions" not in read_page(run).text
+    change_comparison(run, add_coverage)
+    text = _space_cells(read_page(run).page)
+    assert "A region takes 25 % of its image on average" in text
+    shown = f"{MODELS[0]} LIME 2 0.432 [0.400, 0.460] 0.555 0.555 – 0.123 [−0.010, 0.260]"
+    assert shown in text
+    printed = io.StringIO()
+    comparison = make_comparison()
+    add_coverage(comparison)
+    show_comparison(Console(file=printed, width=120), comparison)
+    lines = [" ".join(line.split()) for line in printed.getvalue().splitlines()]
+    title = "masks against the given regions (25 % of an image), test images"
+    assert lines.count(f"{MODELS[0]}: {title}") == 1
+    assert f"{MODELS[1]}: {title}" not in lines
+    assert "lime 0.432 0.400 … 0.460 0.555 0.555 – +0.123 −0.010 … +0.260" in lines
+
+
 def test_copies_in_training_are_counted(page: Reader) -> None:
     # Image 9 is a copy of image 0, which is in the test set of both seeds.
     assert "2 of 8 test images" in page.text

@@ -1,8 +1,9 @@
 """An arm of a comparison: what it shows its classifier, how that starts, and what it is for.
 
 An arm is pure data, and stands in a file of its own in this folder. It shows an image seen through
-a keep-mask. The mask belongs to a *teacher*, the classifier that was explained, and may be
-*changed* before it is used. `registry` lists all arms; everything else is derived from them.
+a keep-mask. The mask belongs to a *teacher*, the classifier that was explained, or is the region
+that was given with the image, and may be *changed* before it is used. `registry` lists all arms;
+everything else is derived from them.
 """
 
 from dataclasses import dataclass
@@ -11,10 +12,18 @@ from typing import Literal
 from osteo_ray.arms.roles import Role
 from osteo_ray.data.settings import Guidance, View
 
-TeacherName = Literal["original", "fold", "untrained", "shuffled", "resplit"]
+TeacherName = Literal["original", "fold", "untrained", "shuffled", "resplit", "given"]
 Target = Literal["predicted", "true"]
 MaskChange = Literal[
-    "none", "other_image", "centre", "mean", "complement", "box", "dilated", "redrawn"
+    "none",
+    "other_image",
+    "centre",
+    "mean",
+    "complement",
+    "box",
+    "dilated",
+    "redrawn",
+    "scattered",
 ]
 TrainingMasks = Literal["own", "random in each epoch"]
 Preset = Literal["paper", "controls", "demo", "full", "guidance"]
@@ -46,6 +55,7 @@ TEACHERS: dict[TeacherName, Teacher] = {
     "resplit": Teacher(
         "trained on another random split of the same images, as in the paper's protocol", "one"
     ),
+    "given": Teacher("none: the regions were given with the images"),
 }
 
 CHANGES: dict[MaskChange, str] = {
@@ -57,6 +67,7 @@ CHANGES: dict[MaskChange, str] = {
     "box": "the mask was replaced by its bounding box",
     "dilated": "the mask was widened on all sides by 5 % of the side of the image",
     "redrawn": "the mask was replaced by random superpixels with the area of another image's mask",
+    "scattered": "the mask was replaced by random superpixels of exactly the same area",
 }
 
 
@@ -66,8 +77,10 @@ class MaskSource:
 
     Attributes:
         teacher: The classifier that is explained. With `fold`, each training image is explained by
-            the model that did not train on it, and the other images by `original`.
-        kind: Kind of mask, as in the masks table: `lime`, `random`, `gradcam` …
+            the model that did not train on it, and the other images by `original`. With `given`,
+            nothing is explained: the masks are the regions of the run.
+        kind: Kind of mask, as in the masks table: `lime`, `random`, `gradcam` …; `region` for given
+            regions.
         target: Which class is explained: the predicted or the true one.
         change: What is done to the mask before it is used.
     """
@@ -123,8 +136,13 @@ class Arm:
     @property
     def needs_superpixels(self) -> bool:
         """Whether its masks are drawn from the superpixels of the images while it is trained."""
-        redrawn = self.masks is not None and self.masks.change == "redrawn"
-        return redrawn or self.training_masks != "own"
+        drawn = self.masks is not None and self.masks.change in ("redrawn", "scattered")
+        return drawn or self.training_masks != "own"
+
+    @property
+    def shows_regions(self) -> bool:
+        """Whether its masks are made of the regions that were given with the images."""
+        return self.masks is not None and self.masks.teacher == "given"
 
     @property
     def meaning(self) -> str:

@@ -17,6 +17,7 @@ from osteo_ray.arms.cam_package import CAM_ARMS
 from osteo_ray.arms.centre_mask import CENTRE_MASK
 from osteo_ray.arms.class_agnostic import CLASS_AGNOSTIC
 from osteo_ray.arms.complement import COMPLEMENT
+from osteo_ray.arms.given_region import GIVEN_REGION
 from osteo_ray.arms.gradcam import GRADCAM
 from osteo_ray.arms.guided_activations import GUIDED_ACTIVATIONS
 from osteo_ray.arms.guided_activations_random import GUIDED_ACTIVATIONS_RANDOM
@@ -35,6 +36,7 @@ from osteo_ray.arms.permuted_labels import PERMUTED_LABELS
 from osteo_ray.arms.random_each_epoch import RANDOM_EACH_EPOCH
 from osteo_ray.arms.random_mask import RANDOM_MASK
 from osteo_ray.arms.random_other_area import RANDOM_OTHER_AREA
+from osteo_ray.arms.random_region import RANDOM_REGION
 from osteo_ray.arms.random_trained import RANDOM_TRAINED
 from osteo_ray.arms.roles import Baseline, Role
 from osteo_ray.arms.silhouette import SILHOUETTE
@@ -143,5 +145,7 @@ for _arm in (
     GUIDED_GRADIENTS_RANDOM,
     GUIDED_ACTIVATIONS,
     GUIDED_ACTIVATIONS_RANDOM,
+    GIVEN_REGION,
+    RANDOM_REGION,
 ):
     register(_arm)

@@ -69,6 +69,10 @@ class Run:
         return self.root / "superpixels"
 
     @property
+    def regions(self) -> Place:
+        return self.root / "regions.parquet"
+
+    @property
     def masks(self) -> Place:
         return self.root / "masks"
 

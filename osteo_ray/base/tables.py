@@ -62,6 +62,7 @@ READ_IMAGES = _schema(  # what is known of images that are only read
 REJECTS = _schema(("path", pa.string()), ("reason", pa.string()))
 SPLITS = _schema(("seed", pa.int64()), ("image_id", pa.string()), ("split", pa.string()))
 PIXELS = _schema(("image_id", pa.string()), ("digest", pa.string()), ("pixels", pa.binary()))
+REGIONS = _schema(("image_id", pa.string()), ("digest", pa.string()), ("region", pa.binary()))
 SUPERPIXELS = _schema(("image_id", pa.string()), ("superpixels", pa.binary()))
 MASKS = _schema(
     ("model", pa.string()),

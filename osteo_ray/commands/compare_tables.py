@@ -47,6 +47,8 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
         )
     if comparison.get("grid"):
         _show_grid(console, comparison)
+    if comparison.get("coverage"):
+        _show_coverage(console, comparison)
     for share in comparison["shares"]:
         if share["share"] is None:
             continue
@@ -83,6 +85,32 @@ def _show_grid(console: Console, comparison: dict[str, Any]) -> None:
             [(arm, *(format_score(means.get((arm, view))) for view in views)) for arm in arms],
             title=f"{model}: {METRICS[comparison['metric']].label} by what is tested on",
         )
+
+
+def _show_coverage(console: Console, comparison: dict[str, Any]) -> None:
+    """Show how much of the given regions the masks of each kind cover."""
+    level = format_level(comparison["alpha"])
+    headings = ("masks", "IoU", level, "recall", "precision", "pointing", "IoU − random", level)
+    for model in comparison["models"]:
+        rows = []
+        for one in comparison["coverage"]["masks"]:
+            if one["model"] != model:
+                continue
+            means = {name: figure["mean"] for name, figure in one["figures"].items()}
+            iou = one["figures"]["iou"]
+            rows.append(
+                (
+                    one["kind"],
+                    format_score(iou["mean"]),
+                    format_interval(iou["low"], iou["high"], format_score),
+                    *(format_score(means.get(n)) for n in ("recall", "precision", "pointing")),
+                    format_difference(iou["more"]),
+                    format_interval(iou["more_low"], iou["more_high"]),
+                )
+            )
+        area = format_percent(comparison["coverage"]["area"])
+        title = f"{model}: masks against the given regions ({area} of an image), test images"
+        print_table(console, headings, rows, title=title)
 
 
 def _show_arms(console: Console, comparison: dict[str, Any]) -> None:

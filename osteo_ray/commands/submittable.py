@@ -45,7 +45,10 @@ class Submittable:
 
 def _list_trained(config: CompareConfig | AuditConfig) -> list[tuple[str, str]]:
     files = [entry.partition("=")[2] for entry in config.weights]
-    return [("--data", config.data), *(("--weights", file) for file in files if file)]
+    found = [("--data", config.data), *(("--weights", file) for file in files if file)]
+    if isinstance(config, CompareConfig) and config.regions:
+        found.append(("--regions", config.regions))
+    return found
 
 
 def _list_explained(config: ExplainConfig) -> list[tuple[str, str]]:

@@ -9,7 +9,8 @@ from osteo_ray.arms.arm import ORIGINAL, Preset
 from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.errors import suggest
 from osteo_ray.base.mappings import hash_settings
-from osteo_ray.base.paths import PHANTOM, locate_file
+from osteo_ray.base.paths import PHANTOM, locate_data, locate_file
+from osteo_ray.base.trust import refuse_secrets
 from osteo_ray.config.setup import SetupConfig, without_repeats
 from osteo_ray.data.settings import Background, ConflictPolicy, UnexplainedRule
 from osteo_ray.explain.settings import LimeSettings
@@ -37,6 +38,11 @@ class CompareConfig(SetupConfig):
         ("controls",),
         min_length=1,
         description=f"Arms to compare: names, or a preset ({', '.join(get_args(Preset))}).",
+    )
+    regions: str | None = Field(
+        None,
+        description="Where the disease shows in each image: a folder of PNG masks that are named "
+        "like the images, or a COCO file (.json), as a path or URI; phantoms bring their own.",
     )
     protocol: Literal["clean", "paper"] = Field(
         "clean",
@@ -137,6 +143,20 @@ class CompareConfig(SetupConfig):
             )
         return without_repeats(arms, "arms")
 
+    @field_validator("regions")
+    @classmethod
+    def _locate_regions(cls, regions: str | None) -> str | None:
+        return regions and refuse_secrets(locate_data(regions))
+
+    @model_validator(mode="after")
+    def _check_regions(self) -> "CompareConfig":
+        if self.regions and self.data == PHANTOM:
+            raise ValueError(
+                f"Expected no --regions with --data {PHANTOM}, since phantoms bring their regions "
+                f"along, but got {self.regions}. Leave --regions out."
+            )
+        return self
+
     @model_validator(mode="after")
     def _check_protocol(self) -> "CompareConfig":
         if self.protocol == "paper" and (self.split != "random" or self.folds):
@@ -200,7 +220,7 @@ class CompareConfig(SetupConfig):
     def identity(self) -> dict[str, Any]:
         """Return the settings that a run cannot change, as they define its trainings."""
         settings = self.model_dump(
-            mode="json", exclude={"out", "resources", "mlflow", "grid", *PLANNED}
+            mode="json", exclude={"out", "resources", "mlflow", "grid", "regions", *PLANNED}
         )
         settings["workers"] = self.resources.workers  # the global batch size depends on it
         settings["unexplained"] = self.unexplained_rule

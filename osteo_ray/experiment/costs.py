@@ -135,7 +135,8 @@ def count_work(
     n_all = round(parts.train + parts.validation + parts.test)
     n_train = round(parts.train)
     first: TeacherName = "resplit" if protocol == "paper" else "original"
-    sources = [source for arm in arms if (source := ARMS[arm].masks)]
+    explaining = [arm for arm in arms if not ARMS[arm].shows_regions]
+    sources = [source for arm in explaining if (source := ARMS[arm].masks)]
     wanted = {one for source in sources for one in _list_explained(source, first)}
     n_explanations = sum(
         n_train if explained.of_training else n_all - n_train for explained in wanted

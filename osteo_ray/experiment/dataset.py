@@ -24,12 +24,14 @@ class Dataset:
             aside.
         classes: All classes, sorted.
         fingerprint: Hash of the content, labels, groups and size of the images.
+        regions: Hash of the regions that were given with the images; empty if there are none.
     """
 
     images: pd.DataFrame
     splits: dict[int, np.ndarray]
     classes: tuple[str, ...]
     fingerprint: str
+    regions: str = ""
 
 
 def fingerprint_images(images: pd.DataFrame, image_size: int) -> str:
@@ -54,7 +56,15 @@ def read_dataset(run: Run, config: CompareConfig) -> Dataset:
         assigned = part.set_index("image_id")["split"].reindex(images["image_id"]).fillna("")
         splits[int(seed)] = assigned.to_numpy(dtype="<U10")
     classes = tuple(sorted(images["label"].unique()))
-    return Dataset(images, splits, classes, fingerprint_images(images, config.image_size))
+    fingerprint = fingerprint_images(images, config.image_size)
+    return Dataset(images, splits, classes, fingerprint, _fingerprint_regions(run))
+
+
+def _fingerprint_regions(run: Run) -> str:
+    if not run.regions.is_file():
+        return ""
+    stored = read_table(run.regions, ["image_id", "digest"]).to_pylist()
+    return hash_settings(sorted((row["image_id"], row["digest"]) for row in stored))
 
 
 def read_pixels(run: Run, image_ids: list[str], image_size: int) -> np.ndarray:

@@ -41,8 +41,8 @@ def list_grid(experiment: Experiment, trials: Iterable[Trial]) -> list[GridRow]:
     """List what is to be predicted with the classifiers of some trials that are done.
 
     There is nothing if the run was asked for no grid. Views that need masks are left out if no
-    planned arm has these masks made. Classifiers of shuffled labels, and those that see outlines
-    alone, have no part in the grid.
+    planned arm has these masks made, and that of given regions if the run has none. Classifiers of
+    shuffled labels, and those that see outlines alone, have no part in the grid.
     """
     rows = []
     for trial in trials if experiment.grid else ():
@@ -59,7 +59,7 @@ def _list_views(experiment: Experiment, trial: Trial) -> list[str]:
     made = {job for one in planned for job in experiment.list_jobs(one)}
     found = []
     for name, arm in ARMS.items():
-        if not arm.in_grid:
+        if not arm.in_grid or (arm.shows_regions and not experiment.regions):
             continue
         jobs = experiment.list_jobs(Trial(trial.model, trial.seed, name))
         if made.issuperset(jobs):
@@ -79,6 +79,8 @@ def _place(experiment: Experiment, trial: Trial, views: tuple[str, ...]) -> Plac
         "background": shared.background,
         "unexplained": shared.unexplained,
     }
+    if any(ARMS[name].shows_regions for name in views):
+        content["regions"] = experiment.regions
     folder = experiment.run.grid / trial.model / f"seed-{trial.seed}"
     return folder / f"{trial.arm}-{hash_settings(content)}.parquet"
 

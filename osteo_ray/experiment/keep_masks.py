@@ -1,4 +1,4 @@
-"""The keep-masks of a trial, read from the masks of its teachers. Free of Ray and of PyTorch."""
+"""The keep-masks of a trial, from its teachers or given regions. Free of Ray and of PyTorch."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 import pyarrow.compute as pc
 
+from osteo_ray.arms.arm import MaskSource
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import MASKS, read_json, read_parts
 from osteo_ray.data.fresh_masks import FreshMasks, pass_areas_on
 from osteo_ray.data.masks import borrow_masks, change_masks, unpack_mask
+from osteo_ray.experiment.region_table import load_regions
 from osteo_ray.experiment.superpixel_files import read_superpixels
 from osteo_ray.experiment.trials import Experiment, Trial, list_arms
 
@@ -74,6 +76,7 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
     """Read the keep-masks that a trial applies to its images; None for an arm without masks.
 
     Raises:
+        InputError: The arm shows regions, and the run has none; or superpixels are missing.
         RuntimeError: Some images have no mask.
         ValueError: A mask does not have the size of the images.
     """
@@ -81,17 +84,14 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
     source = arm.masks if arm else None
     if arm is None or source is None:
         return None
-    masks, errors = _read_masks(experiment, trial, source.kind)
     seed, split = experiment.seeds[trial.seed].split, experiment.splits[trial.seed]
-    donors: np.ndarray | None = None
-    if experiment.settings.unexplained == "borrowed":
-        image_ids = experiment.image_ids.tolist()
-        failed = np.isin(experiment.image_ids, list(errors))
-        errors = _describe_useless(masks, image_ids, split) | errors
-        masks, donors = borrow_masks(masks, failed, split, image_ids, seed)
-    unexplained = _list_unexplained(experiment, split, errors, donors)
-    if source.change == "redrawn":
-        changed = _redraw(experiment, masks, split, seed)
+    unexplained: tuple[Unexplained, ...] = ()
+    if arm.shows_regions:
+        masks = load_regions(experiment) | (split == "")[:, None, None]
+    else:
+        masks, unexplained = _read_explained(experiment, trial, source)
+    if source.change in ("redrawn", "scattered"):
+        changed = _redraw(experiment, masks, split, seed, others=source.change == "redrawn")
     else:
         changed = change_masks(masks, source.change, split, np.random.default_rng(seed))
     fresh = None
@@ -107,9 +107,29 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
     return KeepMasks(changed, unexplained, fresh)
 
 
-def _redraw(experiment: Experiment, masks: np.ndarray, split: np.ndarray, seed: int) -> np.ndarray:
-    """Draw random masks once, each with the area of another image's mask."""
-    areas_px = pass_areas_on(masks.sum((1, 2)), split, np.random.default_rng(seed))
+def _read_explained(
+    experiment: Experiment, trial: Trial, source: MaskSource
+) -> tuple[np.ndarray, tuple[Unexplained, ...]]:
+    """Read the masks of the teachers of a trial; images without one get what the rule says."""
+    masks, errors = _read_masks(experiment, trial, source.kind)
+    split = experiment.splits[trial.seed]
+    donors: np.ndarray | None = None
+    if experiment.settings.unexplained == "borrowed":
+        image_ids = experiment.image_ids.tolist()
+        failed = np.isin(experiment.image_ids, list(errors))
+        errors = _describe_useless(masks, image_ids, split) | errors
+        seed = experiment.seeds[trial.seed].split
+        masks, donors = borrow_masks(masks, failed, split, image_ids, seed)
+    return masks, _list_unexplained(experiment, split, errors, donors)
+
+
+def _redraw(
+    experiment: Experiment, masks: np.ndarray, split: np.ndarray, seed: int, *, others: bool
+) -> np.ndarray:
+    """Draw random masks once, each with the area of its image's mask or of another image's."""
+    areas_px = masks.sum((1, 2))
+    if others:
+        areas_px = pass_areas_on(areas_px, split, np.random.default_rng(seed))
     numbers, stream = np.arange(len(masks)), seed + _REDRAWN
     drawn = FreshMasks(read_superpixels(experiment), areas_px, numbers, stream)
     used = np.flatnonzero(split != "")

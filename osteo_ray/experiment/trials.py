@@ -76,6 +76,7 @@ class Experiment:
         fingerprint: Hash of the images, their labels and their groups.
         weights: The first weights of each model.
         grid: Whether each classifier predicts the other views of the test images.
+        regions: Hash of the regions that were given with the images; empty if there are none.
     """
 
     run: Run
@@ -95,6 +96,7 @@ class Experiment:
     fingerprint: str
     weights: dict[str, FirstWeights]
     grid: bool = True
+    regions: str = ""
 
     @property
     def first_seed(self) -> int:
@@ -186,10 +188,10 @@ class Experiment:
 
         Returns:
             For each job: bool, (n,), the images whose masks it provides. Each image of the split
-            belongs to exactly one job.
+            belongs to exactly one job, unless the arm shows no masks or given regions.
         """
         source = ARMS[trial.arm].masks if trial.arm in ARMS else None
-        if source is None:
+        if source is None or source.teacher == "given":
             return {}
         used = self.splits[trial.seed] != ""
         if source.teacher == "fold":
@@ -232,9 +234,11 @@ class Experiment:
         }
         if trial.arm.startswith("fold-"):
             settings["folds"] = shared.crossfit_folds
-        jobs = self.list_jobs(trial)
-        if jobs:
-            settings["masks"] = [self.key_of_job(job) for job in jobs]
+        masks = [self.key_of_job(job) for job in self.list_jobs(trial)]
+        if trial.arm in ARMS and ARMS[trial.arm].shows_regions:
+            masks = [self.regions]
+        if masks:
+            settings["masks"] = masks
             settings["background"] = shared.background
             arm = ARMS[trial.arm]
             if arm.training_masks != "own":
@@ -342,4 +346,5 @@ def describe_experiment(run: Run, config: CompareConfig, dataset: Dataset) -> Ex
         fingerprint=dataset.fingerprint,
         weights={name: FirstWeights.of(file) for name, file in config.first_weights.items()},
         grid=config.grid,
+        regions=dataset.regions,
     )

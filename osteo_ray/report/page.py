@@ -118,6 +118,7 @@ def _collect(run: Run) -> dict[str, Any]:
             (comparison.get("grid") or {}).get("cells", []),
             higher_is_better=METRICS[metric].higher_is_better,
         ),
+        "coverage": comparison.get("coverage"),  # only of runs with regions
         "shares": [row for row in comparison["shares"] if row["share"] is not None or row["note"]],
         **_read_plan(run),
         "arm_labels": {name: arm.label for name, arm in ARMS.items()},

@@ -18,7 +18,7 @@ _IMAGE_SUFFIXES = (
 )
 
 
-def open_folder(uri: str, *, labels_needed: bool = True) -> Source:
+def open_folder(uri: str, *, labels_needed: bool = True, flag: str = "--data") -> Source:
     """List a folder that has a subfolder for each class.
 
     Hidden files are skipped, and folders within a class folder belong to its class. Image files
@@ -27,6 +27,7 @@ def open_folder(uri: str, *, labels_needed: bool = True) -> Source:
     Args:
         uri: The folder.
         labels_needed: If False, image files beside the class folders are listed, without a label.
+        flag: The flag that named the folder, for messages.
 
     Raises:
         InputError: The folder cannot be listed.
@@ -34,7 +35,7 @@ def open_folder(uri: str, *, labels_needed: bool = True) -> Source:
     filesystem, root = open_filesystem(uri)
     refused: list[tuple[str, str]] = []
     walk = _walk_local(root, refused) if is_local(uri) else _walk_remote(filesystem, root)
-    with expecting("--data to be a folder that can be listed", uri, "Check that you may read it."):
+    with expecting(f"{flag} to be a folder that can be listed", uri, "Check that you may read it."):
         files = list(walk)
     split_below = _find_split_folders(path for path, _ in files)
     rows: list[dict[str, Any]] = []

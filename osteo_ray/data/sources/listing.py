@@ -1,7 +1,7 @@
 """The listing of a source: a row for each image, whatever the kind of source."""
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,7 @@ class Source:
             patient_id, side, site and split (empty if unknown).
         refused: A row for each entry that cannot be an image: path, reason.
         reader: Fetches the images.
+        regions: By path of an image, the path of the mask of its region, if the source names any.
     """
 
     uri: str
@@ -50,6 +51,7 @@ class Source:
     items: pd.DataFrame
     refused: pd.DataFrame
     reader: Reader
+    regions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def fingerprint(self) -> str:

@@ -12,14 +12,14 @@ from osteo_ray.base.trust import refuse_objects
 from osteo_ray.data.sources.image_tables import find_image_column, open_image_table, read_columns
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.sources.readers import open_input
-from osteo_ray.data.sources.rows import COLUMNS, name_column, use_rows
+from osteo_ray.data.sources.rows import COLUMNS, REGION, name_column, use_rows
 from osteo_ray.data.sources.unreadable import expecting
 
 
 def open_manifest(uri: str) -> Source:
     """Open a CSV or Parquet table with the columns path (or the images themselves) and label.
 
-    The columns patient_id, side, site and split are optional; all others are ignored.
+    The columns patient_id, side, site, split and region are optional; all others are ignored.
 
     Raises:
         InputError: The table cannot be read, or a column is missing.
@@ -41,7 +41,7 @@ def open_manifest(uri: str) -> Source:
         if images:
             refuse_objects(pa.schema([schema.field(images)]), uri)
             return open_image_table(uri, file, images)
-        known = [name for name in schema.names if name_column(name) in COLUMNS]
+        known = [name for name in schema.names if name_column(name) in (*COLUMNS, REGION)]
         table = read_columns(uri, file, known)
     return use_rows(uri, "manifest", table)
 

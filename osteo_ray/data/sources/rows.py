@@ -19,6 +19,8 @@ from osteo_ray.data.sources.readers import FileReader
 
 COLUMNS = ("path", "label", *OPTIONAL_COLUMNS)
 """The columns that a listing may have; all others are ignored."""
+REGION = "region"
+"""The column that names the mask of each image's region; it is no part of the items of a source."""
 _SYNONYMS = {"file_name": "path", "image_path": "path", "class": "label", "patient": "patient_id"}
 
 
@@ -81,13 +83,20 @@ def use_rows(uri: str, kind: str, table: pd.DataFrame) -> Source:
             f"{'is' if len(missing) == 1 else 'are'} missing; the columns found are: {found}. "
             "Rename the columns that hold them."
         )
+    regions = [write_cell(value) for value in table[REGION]] if REGION in table else []
     table = normalize_rows(table, uri)
     reasons = _refuse_rows(table)
     refused = [(path, why) for path, why in zip(table["path"], reasons, strict=True) if why]
     kept = table[[not why for why in reasons]]
     place, options = split_uri(uri)
     reader = FileReader((place.rpartition("/")[0] or "/") + options)
-    return Source(uri, kind, tabulate_items(kept.to_dict("records")), list_refused(refused), reader)
+    named: dict[str, str] = {}
+    # A column of other values, such as parts of the body, is none of masks.
+    if any(name.lower().endswith(".png") for name in regions):
+        of_row = zip(table["path"], regions, reasons, strict=True)
+        named = {path: name for path, name, why in of_row if name and not why}
+    items = tabulate_items(kept.to_dict("records"))
+    return Source(uri, kind, items, list_refused(refused), reader, named)
 
 
 def _refuse_rows(table: pd.DataFrame) -> list[str]:

@@ -14,6 +14,7 @@ from osteo_ray.base.tables import read_json, read_tables, write_json, write_tabl
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.comparison import analyse
 from osteo_ray.experiment.conclusions import identify_conclusion, number_conclusion, share_alpha
+from osteo_ray.experiment.coverage import describe_coverage
 from osteo_ray.experiment.grid import list_grid, read_grid
 from osteo_ray.experiment.keep_masks import count_unexplained
 from osteo_ray.experiment.looks import LookTaken, describe_looks, spend_alpha
@@ -200,6 +201,9 @@ def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
         "earlier": [one["verdict"] for one in conclusion.earlier[: conclusion.number - 1]],
     }
     comparison["unexplained"] = count_unexplained(experiment)
+    coverage = describe_coverage(experiment, analysis)
+    if coverage is not None:
+        comparison["coverage"] = coverage
     write_table(experiment.run.results, pa.Table.from_pandas(results, preserve_index=False))
     write_json(experiment.run.comparison, comparison)
     if conclusion.key is not None and conclusion.number > len(conclusion.earlier):

@@ -28,12 +28,14 @@ from osteo_ray.config.build import build, read_yaml
 from osteo_ray.config.compare import PLANNED, CompareConfig
 from osteo_ray.config.parts import SplitSettings
 from osteo_ray.data.phantoms.sets import CLASSES as PHANTOM_CLASSES
+from osteo_ray.data.regions.given import GivenRegions
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_fold_splits, assign_splits
 from osteo_ray.data.splits.checks import check_class_sizes, check_groups_whole
 from osteo_ray.experiment.dataset import fingerprint_images
 from osteo_ray.experiment.positive_class import find_positive_class
+from osteo_ray.pipeline.compare.given_regions import check_region_arms, store_regions
 from osteo_ray.pipeline.ingest.auditing import audit_images
 from osteo_ray.pipeline.ingest.findings import describe_audit
 from osteo_ray.pipeline.ingest.intake import take_in
@@ -86,9 +88,10 @@ def list_images(config: CompareConfig, run: Run) -> Source | PhantomSettings:
 
     Raises:
         InputError: The source cannot be used, has changed since the run began, or lacks the
-            positive class.
+            positive class; or an arm needs regions where there are none.
     """
     source = list_source(config.data, config.phantom, run)
+    check_region_arms(config, run, source)
     if isinstance(source, PhantomSettings):
         known = sorted(PHANTOM_CLASSES)
     else:
@@ -105,6 +108,7 @@ def create_run(
     source: Source | PhantomSettings,
     layout: Layout,
     *,
+    given: GivenRegions | None = None,
     confirm: Callable[[], None] = lambda: None,
 ) -> None:
     """Read the images into a new run directory and divide them.
@@ -114,6 +118,7 @@ def create_run(
         config: Configuration of the comparison.
         source: The images, or the settings of phantoms to draw.
         layout: How the run is laid out on the cluster, for its record.
+        given: The regions that the user gives with the images, if any; phantoms bring their own.
         confirm: Called when everything is read; if it raises, nothing stays.
 
     Raises:
@@ -131,6 +136,7 @@ def create_run(
         images = audit.images[IMAGES.names]
         _write_splits(run, split_images(images, SplitSettings.of(config)))
         write_images(run, images, IMAGES, ingest.rejects)
+        store_regions(run, config, given)
         write_json(run.plan, [describe_plan(config)])
         write_json(run.audit, describe_audit(audit))
         environment = {
@@ -156,15 +162,19 @@ def describe_plan(config: CompareConfig) -> dict[str, Any]:
     }
 
 
-def extend_run(run: Run, config: CompareConfig) -> None:
+def extend_run(run: Run, config: CompareConfig, given: GivenRegions | None = None) -> None:
     """Continue a run with a new plan: more seeds, arms or models, or another analysis.
+
+    A run that has no regions yet takes in those that are given.
 
     config.yaml then holds the new plan. plan.json keeps every plan there ever was, so that a plan
     that was changed after results were seen can be recognized.
 
     Raises:
-        InputError: There are too few images for the seeds.
+        InputError: There are too few images for the seeds, or the regions are not those of its
+            images.
     """
+    store_regions(run, config, given)
     plans = read_json(run.plan) if run.plan.exists() else []
     plan = describe_plan(config)
     if not plans or plan["hash"] != plans[-1]["hash"]:

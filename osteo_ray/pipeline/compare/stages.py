@@ -18,6 +18,7 @@ from osteo_ray.experiment.costs import Parts
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Experiment, describe_experiment
 from osteo_ray.pipeline.compare.conclusion import Finished, conclude
+from osteo_ray.pipeline.compare.given_regions import read_given
 from osteo_ray.pipeline.compare.model_check import check_models
 from osteo_ray.pipeline.compare.plan import state_plan
 from osteo_ray.pipeline.compare.prepare import (
@@ -96,6 +97,7 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     if config.mlflow:
         check_tracking(config.mlflow, run)
     source = list_images(config, run)
+    given = read_given(config, source)
     clock = Clock()
     progress.say("start Ray")
     with connect():
@@ -107,10 +109,10 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
             check = check_models.remote(config.first_weights, config.image_size)
         if not run.config.exists():
             with follow_reading(progress, config.resources.stall_timeout):
-                create_run(run, config, source, layout, confirm=lambda: confirm(check))
+                create_run(run, config, source, layout, given=given, confirm=lambda: confirm(check))
             clock.lap(READ)
         confirm(check)
-        extend_run(run, config)
+        extend_run(run, config, given)
         experiment = describe_experiment(run, config, read_dataset(run, config))
         progress.say(_state_plan(config, experiment))
         site = Site(layout, config.resources, progress, clock, Observer(run.logs))

@@ -35,6 +35,7 @@ def describe_origin(
 ) -> dict[str, Any]:
     """Return what determines a data set, and when and by what it was written."""
     arm = ARMS[trial.arm]
+    explained = arm.masks is not None and not arm.shows_regions
     model_digests = {}
     for teacher, path in list_mask_models(experiment, trial).items():
         model_digests[teacher] = digest_file(path)
@@ -57,13 +58,13 @@ def describe_origin(
         "training_masks": arm.training_masks,
         "tested_whole": arm.tested_whole,
         "background": config.background,
-        "unexplained": config.unexplained_rule if arm.masks else None,
+        "unexplained": config.unexplained_rule if explained else None,
         "model": trial.model,
         "seed": trial.seed,
         "mask_models_sha256": model_digests,
         "data_fingerprint": experiment.fingerprint,
         "settings_hash": hash_settings(config.identity()),
-        "lime": config.lime.model_dump(mode="json") if arm.masks else None,
+        "lime": config.lime.model_dump(mode="json") if explained else None,
         "split": {
             "protocol": config.protocol,
             "kind": config.split,

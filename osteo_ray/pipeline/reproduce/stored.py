@@ -31,7 +31,7 @@ _TOLD = 5  # missing trainings that a message names
 
 @dataclass(frozen=True)
 class Rerun(Run):
-    """A run that uses the images, pixels and splits of another run.
+    """A run that uses the images, pixels, splits and regions of another run.
 
     Attributes:
         stored: The other run.
@@ -50,6 +50,10 @@ class Rerun(Run):
     @property
     def splits(self) -> Place:
         return self.stored.splits
+
+    @property
+    def regions(self) -> Place:
+        return self.stored.regions
 
 
 @dataclass(frozen=True)

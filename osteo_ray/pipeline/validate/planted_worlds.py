@@ -232,7 +232,7 @@ WORLDS = {
 learn, and any is that does not claim a gain.
 
 Strengths of stripes, lengths and numbers of trainings were tuned on sets drawn with seeds 0 to 5
-and 1000 to 1014, those of worlds that count from 3000 also on 2000 to 2011 (`encoding` to 2007), `short` on 100 to 103
-and, with other settings, 3000 to 3039 and 4000 to 4039, and `rare` on 5000; verdicts that are to be
-counted need sets of other seeds.
+and 1000 to 1014, those of worlds that count from 3000 also on 2000 to 2011 (`encoding` to 2007),
+`short` on 100 to 103 and, with other settings, 3000 to 3039 and 4000 to 4039, and `rare` on 5000;
+verdicts that are to be counted need sets of other seeds.
 """

@@ -1,0 +1,212 @@
+"""Find, read and check the regions of a set of images."""
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import PurePosixPath
+
+import numpy as np
+import pyarrow.fs
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.remote import open_filesystem, split_uri
+from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.regions.coco import parse_coco
+from osteo_ray.data.regions.png import decode_mask
+from osteo_ray.data.regions.region import Region, shrink_region
+from osteo_ray.data.sources.folders import open_folder
+from osteo_ray.data.sources.readers import FileReader, Reader
+from osteo_ray.data.sources.unreadable import expecting
+
+_TOLD = 3  # images that a message names
+_FORMS = "a folder of PNG masks that are named like the images, or a COCO file (.json)"
+
+
+@dataclass(frozen=True)
+class GivenRegions:
+    """The regions of a set of images.
+
+    Attributes:
+        uri: Where they come from.
+        regions: By path of the image in its source.
+    """
+
+    uri: str
+    regions: Mapping[str, Region]
+
+    def check_sizes(self, sizes: Mapping[str, tuple[int, int]]) -> None:
+        """Refuse regions of another size than their image.
+
+        Args:
+            sizes: Width and height of each image, in pixels, by its path.
+
+        Raises:
+            InputError: A size differs.
+        """
+        wrong = []
+        for path, (width, height) in sizes.items():
+            one = self.regions[path]
+            if (one.width, one.height) != (width, height):
+                of_region = f"its region {one.width} × {one.height} px"
+                wrong.append(f"{path} has {width} × {height} px and {of_region}")
+        if wrong:
+            raise InputError(
+                f"Expected the regions in {self.uri} to have the sizes of their images, but "
+                f"{len(wrong)} of {len(sizes)} do not: {_tell(wrong, '; ')}. Draw them on the "
+                "images as they are in --data, without resizing or cropping."
+            )
+
+
+def read_regions(uri: str, paths: Sequence[str], size_px: int) -> GivenRegions:
+    """Read the region of each image from a folder of masks or a COCO file.
+
+    That every image has one is checked before any mask is decoded.
+
+    Args:
+        uri: The folder or the file, as a path or URI.
+        paths: The paths of the images in their source.
+        size_px: Side of the square that the images are resized to.
+
+    Raises:
+        InputError: There is no such place, an image has no region, or a region is unreadable or
+            empty.
+    """
+    advice = "Check its spelling, and that this machine may read it."
+    with expecting(f"--regions to be {_FORMS}", uri, advice, (OSError, ValueError, ImportError)):
+        filesystem, path = open_filesystem(uri)
+        kind = filesystem.get_file_info(path).type
+    if kind == pyarrow.fs.FileType.Directory:
+        return _read_folder(uri, paths, size_px)
+    if kind == pyarrow.fs.FileType.File and split_uri(uri)[0].lower().endswith(".json"):
+        return _read_coco(uri, paths, size_px)
+    found = "does not exist" if kind == pyarrow.fs.FileType.NotFound else "is neither"
+    raise InputError(f"Expected --regions to be {_FORMS}, but {uri} {found}. Check its spelling.")
+
+
+def read_named_regions(
+    uri: str, reader: Reader, named: Mapping[str, str], paths: Sequence[str], size_px: int
+) -> GivenRegions:
+    """Read the region of each image from the PNG mask that a manifest names.
+
+    Args:
+        uri: The manifest, for messages.
+        reader: Fetches files by the paths that the manifest holds.
+        named: By path of the image, the path of its mask.
+        paths: The paths of the images.
+        size_px: Side of the square that the images are resized to.
+
+    Raises:
+        InputError: An image has no region, or a region is unreadable or empty.
+    """
+    advice = "Fill in the column region of every row, or remove the column"
+    _check_complete(f"the column region of {uri}", paths, named, advice)
+    drawn = {path: partial(_fetch, reader, named[path]) for path in paths}
+    return _read_all(uri, drawn, size_px)
+
+
+def match_names(paths: Sequence[str], names: Iterable[str]) -> dict[str, str]:
+    """Find the name that belongs to each path.
+
+    The whole name belongs to it, or the name but for what follows its last dot, or that without
+    its folders if no two paths end in it.
+
+    Example:
+        >>> match_names(["a/1.jpg", "b/2.jpg"], ["a/1.png", "2.png"])
+        {'a/1.jpg': 'a/1.png', 'b/2.jpg': '2.png'}
+    """
+    known: dict[str, set[str]] = {}
+    for name in names:
+        for form in _list_forms(name):
+            known.setdefault(form, set()).add(name)
+    ends = Counter(end for path in paths for end in _list_forms(PurePosixPath(path).name))
+    found = {}
+    for path in paths:
+        flat = [form for form in _list_forms(PurePosixPath(path).name) if ends[form] == 1]
+        for form in (*_list_forms(path), *flat):
+            if len(known.get(form, ())) == 1:
+                (found[path],) = known[form]
+                break
+    return found
+
+
+def _list_forms(name: str) -> list[str]:
+    """List a name as it is and without its suffix, each once."""
+    folder, slash, last = name.rpartition("/")
+    return list(dict.fromkeys([name, folder + slash + (last.rpartition(".")[0] or last)]))
+
+
+def _read_folder(uri: str, paths: Sequence[str], size_px: int) -> GivenRegions:
+    listed = open_folder(uri, labels_needed=False, flag="--regions").items["path"].tolist()
+    names = [name for name in listed if name.lower().endswith(".png")]
+    if not names:
+        raise InputError(
+            f"Expected --regions to be {_FORMS}, but the folder {uri} holds no PNG file. Put a "
+            "mask for each image into it."
+        )
+    found = match_names(paths, names)
+    advice = "Name each mask as its image, with its folder where file names repeat"
+    _check_complete(uri, paths, found, advice)
+    reader = FileReader(uri)
+    drawn = {path: partial(_fetch, reader, found[path]) for path in paths}
+    return _read_all(uri, drawn, size_px)
+
+
+def _read_coco(uri: str, paths: Sequence[str], size_px: int) -> GivenRegions:
+    place, options = split_uri(uri)
+    folder, _, name = place.rpartition("/")
+    with expecting(
+        "--regions to be a COCO file", uri, "Export it again.", (UnreadableImageError, ValueError)
+    ):
+        images = parse_coco(FileReader((folder or "/") + options).read(name, -1))
+    marked = {name: image for name, image in images.items() if image.marks}
+    found = match_names(paths, marked)
+    advice = "Mark the region of each image, with the image's name as its `file_name`"
+    _check_complete(uri, paths, found, advice)
+    return _read_all(uri, {path: marked[found[path]].draw for path in paths}, size_px)
+
+
+def _check_complete(
+    where: str, paths: Sequence[str], found: Mapping[str, str], advice: str
+) -> None:
+    missing = [path for path in paths if path not in found]
+    if missing:
+        raise InputError(
+            f"Expected a region for every image in {where}, but {len(missing)} of {len(paths)} "
+            f"images have none: {_tell(missing)}. {advice}; or leave these images out of --data. "
+            "Whether an image has a region might give its class away."
+        )
+
+
+def _fetch(reader: Reader, name: str) -> np.ndarray:
+    content = reader.read(name, -1)
+    assert isinstance(content, bytes)  # as readers of files give
+    return decode_mask(content)
+
+
+def _read_all(
+    uri: str, drawn: Mapping[str, Callable[[], np.ndarray]], size_px: int
+) -> GivenRegions:
+    regions, wrong = {}, []
+    for path, draw in drawn.items():
+        try:
+            regions[path] = shrink_region(draw(), size_px)
+        except (UnreadableImageError, ValueError) as error:
+            wrong.append(f"that of {path} {_say(error)}")
+    if wrong:
+        raise InputError(
+            f"Expected every region in {uri} to hold some pixels, but {len(wrong)} of {len(drawn)} "
+            f"cannot be used: {_tell(wrong, '; ')}. Correct them, or leave these images out of "
+            "--data; a larger --image-size helps those that are too small."
+        )
+    return GivenRegions(uri, regions)
+
+
+def _say(error: Exception) -> str:
+    words = str(error)
+    return words if words.startswith("is ") else f"cannot be read ({words})"
+
+
+def _tell(items: Sequence[str], between: str = ", ") -> str:
+    more = f"{between}and {len(items) - _TOLD} more" if len(items) > _TOLD else ""
+    return between.join(items[:_TOLD]) + more
