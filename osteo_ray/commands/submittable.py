@@ -45,7 +45,12 @@ class Submittable:
 
 def _list_trained(config: CompareConfig | AuditConfig) -> list[tuple[str, str]]:
     files = [entry.partition("=")[2] for entry in config.weights]
-    return [("--data", config.data), *(("--weights", file) for file in files if file)]
+    cohort = config.test_data if isinstance(config, CompareConfig) else None
+    return [
+        ("--data", config.data),
+        *([("--test-data", cohort)] if cohort else []),
+        *(("--weights", file) for file in files if file),
+    ]
 
 
 def _list_explained(config: ExplainConfig) -> list[tuple[str, str]]:

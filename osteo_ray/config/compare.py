@@ -9,7 +9,8 @@ from osteo_ray.arms.arm import ORIGINAL, Preset
 from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.errors import suggest
 from osteo_ray.base.mappings import hash_settings
-from osteo_ray.base.paths import PHANTOM, locate_file
+from osteo_ray.base.paths import PHANTOM, locate_data, locate_file
+from osteo_ray.base.trust import refuse_secrets
 from osteo_ray.config.setup import SetupConfig, without_repeats
 from osteo_ray.data.settings import Background, ConflictPolicy, UnexplainedRule
 from osteo_ray.explain.settings import LimeSettings
@@ -88,6 +89,11 @@ class CompareConfig(SetupConfig):
         description="Also show each trained classifier what the other arms show of the test "
         "images, which takes predictions only.",
     )
+    test_data: str | None = Field(
+        None,
+        description="An external cohort of the same classes, any source that --data may be: it is "
+        "never trained on, and every trained classifier is tested on it as well.",
+    )
     mlflow: str | None = Field(
         None,
         description="Also log the result to MLflow: a tracking URI, or `local` for a SQLite file, "
@@ -130,6 +136,25 @@ class CompareConfig(SetupConfig):
                 f"got {', '.join(arms)}."
             )
         return without_repeats(arms, "arms")
+
+    @field_validator("test_data")
+    @classmethod
+    def _locate_test_data(cls, test_data: str | None) -> str | None:
+        if test_data == PHANTOM:
+            raise ValueError(
+                f"Expected test_data to be images that exist, but got `{PHANTOM}`. Draw them by "
+                "`osteo-ray phantom DIR --seed 1` first, and give DIR/images."
+            )
+        return test_data and refuse_secrets(locate_data(test_data))
+
+    @model_validator(mode="after")
+    def _check_test_data(self) -> "CompareConfig":
+        if self.test_data is not None and self.test_data == self.data:
+            raise ValueError(
+                f"Expected test_data to be other images than data, but both are {self.data}. An "
+                "external cohort comes from elsewhere."
+            )
+        return self
 
     @model_validator(mode="after")
     def _check_protocol(self) -> "CompareConfig":
@@ -194,7 +219,7 @@ class CompareConfig(SetupConfig):
     def identity(self) -> dict[str, Any]:
         """Return the settings that a run cannot change, as they define its trainings."""
         settings = self.model_dump(
-            mode="json", exclude={"out", "resources", "mlflow", "grid", *PLANNED}
+            mode="json", exclude={"out", "resources", "mlflow", "grid", "test_data", *PLANNED}
         )
         settings["workers"] = self.resources.workers  # the global batch size depends on it
         settings["unexplained"] = self.unexplained_rule
@@ -222,6 +247,7 @@ class VarianceConfig(CompareConfig):
 
     arms: tuple[str, ...] = Field(("paper",), min_length=1, description="Arms to train.")
     grid: bool = Field(False, description="Not needed here, since nothing is compared.")
+    test_data: None = Field(None, description="Not available here, since nothing is compared.")
     repeats: int = Field(4, ge=2, description="Reruns per source of randomness, besides the base.")
     mlflow: None = Field(None, description="Not available here, since nothing is compared.")
 

@@ -35,7 +35,8 @@ class Ingest:
 
     Attributes:
         images: A row per accepted image, sorted by path: image_id, path, label, patient (a number,
-            -1 if unknown), side, site, split, width, height (of the file, in pixels), digest,
+            -1 if unknown), veiled (the patient's identifier as a digest, empty if unknown; never to
+            be stored), side, site, split, width, height (of the file, in pixels), digest,
             format, mode, size (bytes), contrast (standard deviation of gray), look and preview (see
             `osteo_ray.data.appearance`).
         thumbnails: Thumbnails of the accepted images, in the order of `images`.
@@ -55,6 +56,7 @@ def ingest_images(
     image_size: int | None = None,
     max_reject_share: float = 1.0,
     workers_see_scratch: bool = True,
+    key: bytes | None = None,
 ) -> Ingest:
     """Read every image of a source.
 
@@ -69,13 +71,16 @@ def ingest_images(
         image_size: Side of the square that pixels are resized to.
         max_reject_share: Largest share of images that may be refused, in [0, 1].
         workers_see_scratch: Whether every worker can read `scratch`.
+        key: Veils patients; by default a random one. Patients of two sources can be compared only
+            if both were veiled with the same key.
 
     Raises:
         InputError: All images were refused, or too many of them.
         IncompleteError: Blocks could not be read, and their images are not to blame.
     """
     items = source.items
-    key = secrets.token_bytes(16)  # forgotten at the end, and with it the way back to the patients
+    # A random key is forgotten at the end, and with it the way back to the patients.
+    key = secrets.token_bytes(16) if key is None else key
     rows = items.drop(columns="patient_id").to_dict("records")
     for row, patient in zip(rows, items["patient_id"], strict=True):
         row["patient"] = veil_patient(patient, key)
@@ -93,6 +98,7 @@ def ingest_images(
     rejects = table.filter(pc.invert(good)).select(["path", "reason"]).to_pandas()
     rejects = pd.concat([rejects, source.refused]).sort_values("path", ignore_index=True)
     _check_rejects(source, len(images), rejects, max_reject_share)
+    images["veiled"] = images["patient"]
     images["patient"] = _number(images["patient"])
     stored = images.pop("row").to_numpy(np.int64)
     return Ingest(images, Thumbnails(path, stored, workers_see_scratch), rejects)
