@@ -92,8 +92,9 @@ def judge_external(
             for row in found["contrasts"]
             if row["metric"] == plan.metric
         ],
-        "verdicts": found["verdicts"],
-        "verdict": found["verdict"],
+        # What to do next is the run's to say: more seeds add no images to the cohort.
+        "verdicts": [_leave_advice_out(one) for one in found["verdicts"]],
+        "verdict": _leave_advice_out(found["verdict"]),
         **grid,
         "agreement": compare_verdicts(internal, found, name),
     }
@@ -174,6 +175,10 @@ def _describe_gain(comparison: Mapping[str, Any], model: str | None) -> str:
     interval = format_interval(row["decisive_low"], row["decisive_high"])
     level = format_level(comparison["alpha"])
     return f" (difference {format_difference(row['difference'])}, {level} interval {interval})"
+
+
+def _leave_advice_out(verdict: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in verdict.items() if key != "next"}
 
 
 def _divide_views(table: pa.Table) -> tuple[pa.Table, pa.Table]:

@@ -77,6 +77,7 @@ def _complete(comparison: dict[str, Any]) -> dict[str, Any]:
     return {
         "shuffled": {},
         "conclusion": None,
+        "external": None,
         **comparison,
         "verdict": {**said, **comparison["verdict"]},
         "verdicts": [{**said, **verdict} for verdict in comparison["verdicts"]],
@@ -116,6 +117,10 @@ def _collect(run: Run) -> dict[str, Any]:
         "grid": (comparison.get("grid") or {}).get("deployable", []),
         "grid_figure": draw_views(
             (comparison.get("grid") or {}).get("cells", []),
+            higher_is_better=METRICS[metric].higher_is_better,
+        ),
+        "external_figure": draw_views(
+            (comparison["external"] or {}).get("cells", []),
             higher_is_better=METRICS[metric].higher_is_better,
         ),
         "shares": [row for row in comparison["shares"] if row["share"] is not None or row["note"]],
