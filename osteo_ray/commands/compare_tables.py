@@ -1,5 +1,6 @@
 """A comparison on a terminal."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -29,7 +30,8 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
     _show_arms(console, comparison)
     level = format_level(comparison["alpha"])
     label = METRICS[comparison["metric"]].label
-    _show_contrasts(console, comparison, level, f"difference in {label} on test images")
+    models = comparison["models"]
+    _show_contrasts(console, comparison, models, f"difference in {label} on test images")
     if comparison.get("grid"):
         _show_grid(console, comparison)
     for share in comparison["shares"]:
@@ -57,10 +59,13 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
         _show_external(console, comparison)
 
 
-def _show_contrasts(console: Console, comparison: dict[str, Any], level: str, title: str) -> None:
-    """Show the contrasts, in a table per model."""
-    for model in dict.fromkeys(row["model"] for row in comparison["contrasts"]):
-        contrasts = [row for row in comparison["contrasts"] if row["model"] == model]
+def _show_contrasts(
+    console: Console, found: dict[str, Any], models: Sequence[str], title: str
+) -> None:
+    """Show the contrasts of a comparison, or of its external cohort, in a table per model."""
+    level = format_level(found["alpha"])
+    for model in models:
+        contrasts = [row for row in found["contrasts"] if row["model"] == model]
         print_table(
             console,
             ("contrast", "mean", f"{level} interval", "p"),
@@ -83,7 +88,7 @@ def _show_external(console: Console, comparison: dict[str, Any]) -> None:
     external = comparison["external"]
     label = METRICS[comparison["metric"]].label
     title = f"difference in {label} on the {external['n_images']} images of {external['name']}"
-    _show_contrasts(console, external, format_level(external["alpha"]), title)
+    _show_contrasts(console, external, comparison["models"], title)
     if external["dropped"]:
         first = external["dropped"][0]
         n_dropped = len(external["dropped"])

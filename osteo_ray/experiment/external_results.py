@@ -11,7 +11,7 @@ import pyarrow.compute as pc
 
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
-from osteo_ray.base.formatting import format_difference, format_interval, format_level
+from osteo_ray.base.formatting import format_level
 from osteo_ray.base.paths import name_source
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.comparison import analyse
@@ -172,9 +172,9 @@ def _describe_gain(comparison: Mapping[str, Any], model: str | None) -> str:
     )
     if row is None or row["decisive_low"] is None or row["decisive_high"] is None:
         return ""
-    interval = format_interval(row["decisive_low"], row["decisive_high"])
+    interval = f"{row['decisive_low']:+.3f} to {row['decisive_high']:+.3f}"
     level = format_level(comparison["alpha"])
-    return f" (difference {format_difference(row['difference'])}, {level} interval {interval})"
+    return f" (difference {row['difference']:+.3f}, {level} interval {interval})"
 
 
 def _leave_advice_out(verdict: Mapping[str, Any]) -> dict[str, Any]:
