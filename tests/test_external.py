@@ -415,11 +415,16 @@ def draw_phantoms(folder: Path, seed: int, n_images: int = 12) -> Path:
     return folder / "images"
 
 
+def list_paths(images: Path) -> list[str]:
+    """The images below a folder; of a set of 12, the first 6 are normal."""
+    return sorted(str(path.relative_to(images)) for path in images.rglob("*.png"))
+
+
 def list_patients(images: Path, patients: dict[str, str]) -> Path:
     """Write a manifest beside the images, with the patients of some of them."""
     rows = [
         {"path": str(path.relative_to(images)), "label": path.parent.name}
-        for path in sorted(images.rglob("*.png"))
+        for path in sorted(images.rglob("*.*g"))
     ]
     for row in rows:
         row["patient_id"] = patients.get(row["path"], "")
@@ -439,43 +444,37 @@ def test_copies_and_patients_of_the_run_are_dropped_and_named(
     without_ray: None, tmp_path: Path
 ) -> None:
     known, cohort = draw_phantoms(tmp_path / "known", 1), draw_phantoms(tmp_path / "other", 2)
-    paths = sorted(str(path.relative_to(known)) for path in known.rglob("*.png"))
-    normal, ill = (
-        [path for path in paths if path.startswith(f"{label}/")]
-        for label in ("normal", "osteoporosis")
-    )
-    shutil.copy(known / normal[0], cohort / "normal" / "exact.png")
-    with Image.open(known / ill[0]) as image:  # the same radiograph, darker and a JPEG
+    theirs, healthy, ill = list_paths(known), list_paths(cohort / "normal"), list_paths(cohort)[6:]
+    healthy = [f"normal/{name}" for name in healthy]
+    shutil.copy(known / theirs[0], cohort / "normal" / "exact.png")
+    with Image.open(known / theirs[6]) as image:  # the same radiograph, darker and a JPEG
         image.point(lambda gray: int(gray * 0.8)).save(cohort / "osteoporosis" / "near.jpg")
-    shutil.copy(cohort / normal[1], cohort / "osteoporosis" / "in-two-classes.png")
-    # Two images of patient 5, one of whom is also in the run; 6 has a copy from the run.
-    shutil.copy(known / normal[2], cohort / "normal" / "of-6.png")
-    known = list_patients(known, {ill[1]: "5", ill[2]: "7"})
-    # Manifests list the PNG files, so the JPEG is given by hand.
-    patients = {ill[3]: "5", ill[4]: "5", "normal/of-6.png": "6", normal[3]: "6", normal[4]: "8"}
+    shutil.copy(cohort / healthy[0], cohort / "osteoporosis" / "in-two-classes.png")
+    shutil.copy(known / theirs[1], cohort / "normal" / "of-6.png")
+    known_manifest = list_patients(known, {theirs[7]: "5", theirs[8]: "7"})
+    # Patient 5 is in the run; of patient 6, one image is a copy from there; nobody knows 8.
+    patients = {ill[0]: "5", ill[1]: "5", "normal/of-6.png": "6", healthy[1]: "6", healthy[2]: "8"}
     manifest = list_patients(cohort, patients)
-    with manifest.open("a") as file:
-        file.write("osteoporosis/near.jpg,osteoporosis,\n")
-    found = read_sets(tmp_path, known, manifest)
+    found = read_sets(tmp_path, known_manifest, manifest)
     reasons = dict(zip(found.dropped["path"], found.dropped["reason"], strict=True))
     assert reasons == {
-        "normal/exact.png": f"It has the pixels of {normal[0]} of the run.",
-        "osteoporosis/near.jpg": f"It is a copy of {ill[0]} of the run.",
-        ill[3]: f"Its patient is also that of {ill[1]} of the run.",
-        ill[4]: f"Its patient is also that of {ill[1]} of the run.",
-        "normal/of-6.png": f"It has the pixels of {normal[2]} of the run.",
-        normal[3]: f"It belongs with {normal[2]} of the run, by way of copies and patients.",
-        normal[1]: "A copy of it stands in another class.",
+        "normal/exact.png": f"It has the pixels of {theirs[0]} of the run.",
+        "osteoporosis/near.jpg": f"It is a copy of {theirs[6]} of the run.",
+        ill[0]: f"Its patient is also that of {theirs[7]} of the run.",
+        ill[1]: f"Its patient is also that of {theirs[7]} of the run.",
+        "normal/of-6.png": f"It has the pixels of {theirs[1]} of the run.",
+        healthy[1]: f"It belongs with {theirs[1]} of the run, by way of copies and patients.",
+        healthy[0]: "A copy of it stands in another class.",
         "osteoporosis/in-two-classes.png": "A copy of it stands in another class.",
     }
     kept = set(found.images["path"])
-    assert kept == {path for path in paths if path not in reasons}
+    assert kept == {*healthy, *ill} - set(reasons)
     assert found.images.columns.tolist() == IMAGES.names
     again = read_cohort(found.run)
     pd.testing.assert_frame_equal(again.images, found.images)
     lines = describe_cohort(found)
     assert lines[0].endswith(f"{len(kept)} of {len(kept) + 8} images are used")
-    assert f"dropped {ill[3]}: Its patient is also that of {ill[1]} of the run." in lines
+    assert f"dropped {ill[0]}: Its patient is also that of {theirs[7]} of the run." in lines
     pixels = read_pixels(found.run, found.images["image_id"].tolist(), 32)
     with Image.open(cohort / found.images["path"][0]) as image:
         expected = resize_image(np.array(image.convert("L")), 32)
