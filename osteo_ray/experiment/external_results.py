@@ -65,7 +65,9 @@ def judge_external(
         arms=tuple(arm for arm in analysis.arms if not ARMS[arm].shuffled),
         # Without a number of training images, the two-way error decides alone.
         sizes=Sizes(n_test=len(external.image_ids), n_train=math.inf),
-        copies_leak=False,  # whatever is a copy of an image of the run was dropped
+        # No classifier has seen the cohort, whatever split it was trained on, nor has a teacher.
+        copies_leak=False,
+        protocol="clean",
         roles=None,
     )
     images = pd.DataFrame({"image_id": external.image_ids, "group": external.groups})

@@ -35,7 +35,8 @@ def predict_external(external: ExternalExperiment, site: Site) -> None:
     if not work.rows:
         return
     settings, timeout_s = external.settings, site.resources.stall_timeout
-    with site.progress.showing(_plan_stages(external, work)):
+    job = site.observer.job(cohort=external.cohort.source, layout=site.layout.describe())
+    with job, site.progress.showing(_plan_stages(external, work)):
         if work.explanations:
             explain_all(external, site, work.explanations, set(), _EXPLAIN)
         if work.divisions:
