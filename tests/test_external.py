@@ -43,7 +43,7 @@ from osteo_ray.experiment.external import (
     read_cohort,
     read_shown_masks,
 )
-from osteo_ray.experiment.external_results import compare_verdicts, judge_external
+from osteo_ray.experiment.external_results import judge_external, match_verdicts
 from osteo_ray.experiment.grid import VIEW, read_grid
 from osteo_ray.experiment.judging import judge_predictions
 from osteo_ray.experiment.keep_masks import read_keep_masks
@@ -333,7 +333,7 @@ def make_comparison(verdict: str, difference: float) -> dict[str, Any]:
 )  # fmt: skip
 def test_disagreement_in_words(inside: str, outside: str, words: str) -> None:
     internal, external = make_comparison(inside, 0.05), make_comparison(outside, 0.01)
-    (found,) = compare_verdicts(internal, external, "clinic")
+    (found,) = match_verdicts(internal, external, "clinic")
     assert found["agree"] == (inside == outside)
     assert (found["model"], found["internal"], found["external"]) == ("m", inside, outside)
     assert found["words"].endswith(words)
@@ -343,7 +343,7 @@ def test_several_models_have_a_line_for_all_of_them() -> None:
     internal, external = make_comparison("real gain", 0.05), make_comparison("real gain", 0.05)
     for one, second in ((internal, "equivalent"), (external, "real loss")):
         one["verdicts"].append({"model": "n", "verdict": second})
-    found = compare_verdicts(internal, external, "clinic")
+    found = match_verdicts(internal, external, "clinic")
     assert [(one["model"], one["agree"]) for one in found] == [
         (None, True), ("m", True), ("n", False)
     ]  # fmt: skip

@@ -98,11 +98,11 @@ def judge_external(
         "verdicts": [_leave_advice_out(one) for one in found["verdicts"]],
         "verdict": _leave_advice_out(found["verdict"]),
         **grid,
-        "agreement": compare_verdicts(internal, found, name),
+        "agreement": match_verdicts(internal, found, name),
     }
 
 
-def compare_verdicts(
+def match_verdicts(
     internal: Mapping[str, Any], external: Mapping[str, Any], name: str
 ) -> list[dict[str, Any]]:
     """Say where the verdicts on a run's own test images and on a cohort agree, and where not.
