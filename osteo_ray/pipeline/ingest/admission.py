@@ -44,10 +44,11 @@ def admit_cohort(known: Ingest, cohort: Ingest, scratch: Path) -> Admission:
     both = pd.concat([known.images, cohort.images], ignore_index=True)
     thumbnails = join_thumbnails(scratch / "both.u8", known.thumbnails, cohort.thumbnails)
     copies = join_pairs(len(both), find_copies(both["digest"].tolist(), thumbnails))
-    patients = pd.factorize(both["veiled"].where(both["veiled"] != ""))[0].astype(np.int64)
+    veiled = np.concatenate([known.veiled, cohort.veiled])
+    patients = np.where(veiled == "", -1, np.unique(veiled, return_inverse=True)[1])
     groups = join_groups(copies, patients)
-    reasons = _explain(both["path"].tolist(), both["digest"].to_numpy(str), n_known,
-                       copies, patients, groups)  # fmt: skip
+    digests = both["digest"].to_numpy(str)
+    reasons = _explain(both["path"].tolist(), n_known, digests, copies, patients, groups)
     images = cohort.images.rename(columns={"split": "given_split"})
     copies, groups = copies[n_known:], groups[n_known:]
     conflict = find_conflicts(copies, images["label"].tolist())
@@ -71,8 +72,8 @@ def admit_cohort(known: Ingest, cohort: Ingest, scratch: Path) -> Admission:
 
 def _explain(
     paths: list[str],
-    digests: np.ndarray,
     n_known: int,
+    digests: np.ndarray,
     copies: np.ndarray,
     patients: np.ndarray,
     groups: np.ndarray,

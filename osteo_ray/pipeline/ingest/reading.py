@@ -35,17 +35,19 @@ class Ingest:
 
     Attributes:
         images: A row per accepted image, sorted by path: image_id, path, label, patient (a number,
-            -1 if unknown), veiled (the patient's identifier as a digest, empty if unknown; never to
-            be stored), side, site, split, width, height (of the file, in pixels), digest,
+            -1 if unknown), side, site, split, width, height (of the file, in pixels), digest,
             format, mode, size (bytes), contrast (standard deviation of gray), look and preview (see
             `osteo_ray.data.appearance`).
         thumbnails: Thumbnails of the accepted images, in the order of `images`.
         rejects: A row per refused file, sorted by path: path, reason.
+        veiled: str, (n,); the patients of the accepted images as digests under the key with which
+            they were read, empty if unknown; never to be stored.
     """
 
     images: pd.DataFrame
     thumbnails: Thumbnails
     rejects: pd.DataFrame
+    veiled: np.ndarray
 
 
 def ingest_images(
@@ -98,10 +100,10 @@ def ingest_images(
     rejects = table.filter(pc.invert(good)).select(["path", "reason"]).to_pandas()
     rejects = pd.concat([rejects, source.refused]).sort_values("path", ignore_index=True)
     _check_rejects(source, len(images), rejects, max_reject_share)
-    images["veiled"] = images["patient"]
+    veiled = images["patient"].to_numpy(str)
     images["patient"] = _number(images["patient"])
     stored = images.pop("row").to_numpy(np.int64)
-    return Ingest(images, Thumbnails(path, stored, workers_see_scratch), rejects)
+    return Ingest(images, Thumbnails(path, stored, workers_see_scratch), rejects, veiled)
 
 
 def _collect(batches: Iterator[pa.Table], thumbnails: Path, total: int) -> pa.Table:
