@@ -32,6 +32,7 @@ from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import write_phantoms
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.kinds import open_source
+from osteo_ray.experiment import external_results
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.comparison import analyse
 from osteo_ray.experiment.dataset import read_pixels
@@ -284,6 +285,30 @@ def test_contrasts_and_verdict_are_of_the_cohort(predicted: World, judged: Judge
     assert one is not None
     row = contrasts["lime_crossfit", "original"]
     assert (row["decisive_low"], row["decisive_high"]) == pytest.approx(one.interval(ALPHA))
+
+
+def test_thresholds_are_set_by_the_validation_images_of_the_run(
+    predicted: World, judged: Judged, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    external, _ = predicted
+    predictions, comparison, _ = judged
+    seen: list[pa.Table] = []
+
+    def spy(table: pa.Table, *rest: Any, **named: Any) -> Any:
+        seen.append(table)
+        return analyse(table, *rest, **named)
+
+    monkeypatch.setattr(external_results, "analyse", spy)
+    judge_external(external, predictions, Analysis.of(external.trained), comparison)
+    frame = seen[0].to_pandas()
+    test = frame[frame["split"] == "test"]
+    assert set(test["image_id"]) == set(external.image_ids)
+    own = predictions.to_pandas().query("split == 'validation' and arm != 'permuted_labels'")
+    columns = frame.columns.tolist()
+    pd.testing.assert_frame_equal(
+        frame[frame["split"] == "validation"].reset_index(drop=True),
+        own[columns].reset_index(drop=True),
+    )
 
 
 def test_copies_within_the_cohort_are_resampled_together(predicted: World, judged: Judged) -> None:
