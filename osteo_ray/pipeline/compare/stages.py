@@ -114,14 +114,14 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
                 create_run(run, config, source, layout, confirm=lambda: confirm(check))
             clock.lap(READ)
         confirm(check)
-        extend_run(run, config)
         cohort = None
-        if listed is not None:  # read before anything is trained, as it may turn out to be unfit
+        if listed is not None:  # read before anything else, as it may turn out to be unfit
             with follow_reading(progress, config.resources.stall_timeout):
                 cohort = open_cohort(run, config, listed, source)
             for line in describe_cohort(cohort):
                 progress.say(line)
             clock.lap(READ_COHORT)
+        extend_run(run, config)
         experiment = describe_experiment(run, config, read_dataset(run, config))
         progress.say(_state_plan(config, experiment))
         site = Site(layout, config.resources, progress, clock, Observer(run.logs))
