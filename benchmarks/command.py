@@ -31,6 +31,7 @@ def run_benchmark(arguments: list[str]) -> int:
             "sweep": _sweep,
             "stream": _stream,
             "overhead": _overhead,
+            "arms": _arms,
         },
         prog="python -m benchmarks",
         description="Measure osteo_ray, and compare it with other ways to do the same.",
@@ -56,6 +57,19 @@ def _ingest(
     with capture_noise() as captured, connect():
         folder = Path(data).expanduser().resolve()
         show_reading(captured.out, bench_ingest(folder, n_images=images, image_size=image_size))
+
+
+def _arms(run: Annotated[str, tyro.conf.Positional], out: Path = Path("docs/arms.png")) -> None:
+    """Draw what each arm of a finished run shows of two images: the picture of docs/arms.md.
+
+    Args:
+        run: The run directory.
+        out: The file to write.
+    """
+    from benchmarks.arm_pictures import draw_arms
+    from osteo_ray.base.runs import open_run
+
+    draw_arms(open_run(run), out)
 
 
 def _copies(sizes: tuple[int, ...] = (1000, 10_000), size_px: int = 96) -> None:

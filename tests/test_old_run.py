@@ -214,7 +214,7 @@ def test_old_run_is_resumed_and_reproduced(old: Path, local_ray: None) -> None:
     flags = ["--phantom.n-images", "60", "--phantom.size-px", "64", "--image-size", "48"]
     flags += ["--models", "test_byobnet", "--seeds", "2", "--training.epochs", "2"]
     flags += ["--lime-samples", "48", "--crossfit-folds", "2", "--out", str(old / "run")]
-    flags += ["--resources.cpus-per-worker", "2"]
+    flags += ["--resources.cpus-per-worker", "2", "--no-grid"]
     arms = read_yaml(Run(old / "run").config)["arms"]
     assert main(["compare", *flags, "--arms", *arms]) == 0
     assert list_files(old / "run" / "trials") == trials

@@ -136,6 +136,7 @@ FLAGS = (
     *("--models", "test_byobnet", "--weights", "none", "--image-size", "32", "--epochs", "2"),
     *("--lime-samples", "12", "--lime.top-k", "2"),
     *("--phantom.n-images", "48", "--phantom.size-px", "48", "--statistics.metric", "auc"),
+    "--no-grid",
 )
 
 
