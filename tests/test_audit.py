@@ -48,7 +48,7 @@ def make_ingest(labels: list[str] = LABELS, **columns: Any) -> Ingest:
         }
     ).assign(**columns)
     none = pd.DataFrame({"path": [], "reason": []}, dtype=str)
-    return Ingest(images, Thumbnails(Path("none"), np.arange(n)), none)
+    return Ingest(images, Thumbnails(Path("none"), np.arange(n)), none, np.full(n, ""))
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Whole comparisons of tiny phantoms on a real local Ray cluster."""
 
+import html
 import json
 import re
 import shutil
@@ -16,13 +17,21 @@ import numpy as np
 import pandas as pd
 import pytest
 import ray
-from tiny_runs import ARMS, N_THREADS, SEEDS, TINY_FLAGS, configure, run_quietly
+from tiny_runs import ARMS, N_THREADS, SEEDS, TINY_FLAGS, configure, list_times, run_quietly
 
 from osteo_ray.base.errors import LeakError
 from osteo_ray.base.events import read_events
 from osteo_ray.base.runs import Run
 from osteo_ray.data.masks import unpack_mask
+from osteo_ray.data.phantoms.sets import write_phantoms
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.experiment.dataset import read_dataset, read_pixels
+from osteo_ray.experiment.external import (
+    CohortRun,
+    ExternalExperiment,
+    list_external,
+    read_cohort,
+)
 from osteo_ray.experiment.grid import list_grid
 from osteo_ray.experiment.trials import describe_experiment, list_arms, plan_trials
 
@@ -244,6 +253,54 @@ def _count_computed(run: Run) -> Counter[str]:
         line["images"] for line in lines if line["event"] == "images explained"
     )
     return counts
+
+
+def test_an_external_cohort_is_added_to_a_finished_run(
+    finished, finished_copy: Run, tmp_path: Path
+) -> None:
+    import torch
+
+    from osteo_ray.models.training import Worker
+    from osteo_ray.pipeline.compare.grid_row import predict_views
+
+    run, folder = finished_copy, tmp_path / "clinic"
+    write_phantoms(folder, PhantomSettings(n_images=20, size_px=48, seed=9, difficulty=0.6))
+    known = sorted((run.phantom / "images" / "normal").iterdir())[0]
+    shutil.copy(known, folder / "images" / "normal" / "known.png")
+    before, computed = _list_times(run), _count_computed(run)
+    config = configure(run.root, test_data=str(folder / "images"))
+    outcome = run_quietly(config)
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    external = outcome.comparison.pop("external")
+    assert outcome.comparison == finished.comparison
+    computed["explanations"] += len(SEEDS) * external["n_images"]
+    assert _count_computed(run) == computed  # so nothing was trained
+    assert external["n_images"] + len(external["dropped"]) == 21
+    reasons = {row["path"]: row["reason"] for row in external["dropped"]}
+    assert reasons["normal/known.png"] == f"It has the pixels of normal/{known.name} of the run."
+    assert {row["inference"] for row in external["contrasts"]} == {"two-way"}
+    page = run.report.read_text()
+    assert "External cohort: images" in page
+    assert "normal/known.png" in page
+    assert external["agreement"][0]["words"] in html.unescape(page)
+    experiment = describe_experiment(run, config, read_dataset(run, config))
+    (place,) = (run.root / "cohort").iterdir()
+    cohort = read_cohort(CohortRun(place, run))
+    tested = ExternalExperiment.of(experiment, cohort)
+    rows = list_external(tested, list_arms(experiment))
+    assert {row.views for row in rows if row.trial.arm == "lime"} == {("lime", "original")}
+    pixels = read_pixels(cohort.run, tested.image_ids.tolist(), 32)
+    n_threads = torch.get_num_threads()
+    for row in rows:
+        alone = replace(row, target=tmp_path / row.target.name)
+        predict_views([alone], tested, pixels, Worker(torch.device("cpu"), N_THREADS))
+        there, here = (pd.read_parquet(str(one.target)) for one in (row, alone))
+        pd.testing.assert_frame_equal(there, here)
+    torch.set_num_threads(n_threads)
+    times = list_times(run.root / "cohort")
+    again = run_quietly(config)
+    assert again.comparison["external"] == external
+    assert list_times(run.root / "cohort") == times
 
 
 def test_a_rerun_computes_nothing_again(finished, finished_copy: Run) -> None:

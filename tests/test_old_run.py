@@ -26,7 +26,8 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import MASKS, read_json, read_parts, read_table
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import build, read_yaml
-from osteo_ray.config.compare import CompareConfig, VarianceConfig
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.variants import VarianceConfig
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.comparison import analyse
 from osteo_ray.experiment.dataset import read_dataset, read_pixels

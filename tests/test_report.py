@@ -525,6 +525,38 @@ def test_plan_that_results_have_shaped_is_announced(run: Run) -> None:
     assert "seeds (before" not in text
 
 
+def test_external_cohort_that_disagrees_is_told(run: Run) -> None:
+    comparison = read_json(run.comparison)
+    (first, *_) = comparison["models"]
+    contrast = {
+        "model": first, "arm": "lime", "baseline": "original", "n_seeds": 3, "difference": -0.0123,
+        "decisive_low": -0.0345, "decisive_high": None, "p_holm": 0.0321,
+    }  # fmt: skip
+    agreement = {
+        "model": first, "internal": "real gain", "external": "real loss", "agree": False,
+        "words": "The verdicts disagree, <b>say</b> we.",
+    }  # fmt: skip
+    external = {
+        "source": "/data/<clinic>", "name": "<clinic>", "n_images": 30, "n_rejects": 2,
+        "alpha": 0.05, "dropped": [{"path": f"{n}.png", "reason": "Why."} for n in range(60)],
+        "contrasts": [contrast], "agreement": [agreement, {**agreement, "agree": True}],
+        "verdict": {"reason": "A loss is shown."}, "deployable": [], "cells": [],
+    }  # fmt: skip
+    write_json(run.comparison, {**comparison, "external": external})
+    text = write_report(run).read_text()
+    section = text[text.index('id="external"') : text.index('id="seeds"')]
+    assert "The verdicts disagree, &lt;b&gt;say&lt;/b&gt; we." in section
+    assert "/data/&lt;clinic&gt;" in section
+    assert "<clinic>" not in text
+    assert section.count("they disagree") == section.count("the same</td>") == 1
+    assert "60 images dropped" in section
+    assert section.count("Why.") == 50
+    assert "… and 10 more, in <code>comparison.json</code>" in section
+    assert "2 files of the cohort could not be read." in section
+    assert "A loss is shown." in section
+    assert "\u22121.2" in section
+
+
 def test_looks_are_told(run: Run) -> None:
     comparison = read_json(run.comparison)
     taken = {

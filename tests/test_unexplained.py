@@ -21,7 +21,8 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import MASKS, read_json, write_json, write_table, write_yaml
 from osteo_ray.config.build import build, build_config, read_yaml
-from osteo_ray.config.compare import CompareConfig, VarianceConfig
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.variants import VarianceConfig
 from osteo_ray.data.masks import borrow_masks, keep_centre, pack_mask
 from osteo_ray.experiment.dataset import Dataset
 from osteo_ray.experiment.keep_masks import (

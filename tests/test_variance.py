@@ -12,7 +12,7 @@ from tiny_runs import compute_here
 from osteo_ray.base.tables import read_json
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import build
-from osteo_ray.config.compare import SOURCES, ProtocolsConfig, VarianceConfig
+from osteo_ray.config.variants import SOURCES, ProtocolsConfig, VarianceConfig
 from osteo_ray.experiment.protocol_gains import join_gains, subtract_gains
 from osteo_ray.statistics.sizes import Sizes
 from osteo_ray.statistics.variance import divide_variance, share_variance

@@ -1,5 +1,6 @@
 """A comparison on a terminal."""
 
+from collections.abc import Sequence
 from typing import Any
 
 from rich.console import Console
@@ -28,23 +29,9 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
     """Show what comparison.json holds."""
     _show_arms(console, comparison)
     level = format_level(comparison["alpha"])
-    for model in comparison["models"]:
-        contrasts = [row for row in comparison["contrasts"] if row["model"] == model]
-        print_table(
-            console,
-            ("contrast", "mean", f"{level} interval", "p"),
-            [
-                (
-                    f"{row['arm']} − {row['baseline']}",
-                    format_difference(row["difference"]),
-                    format_interval(row["decisive_low"], row["decisive_high"]),
-                    format_p(row["p_holm"]),
-                )
-                for row in contrasts
-            ],
-            title=f"{model}: difference in {METRICS[comparison['metric']].label} on test images",
-            styles=["" if row["family"] == "primary" else "dim" for row in contrasts],
-        )
+    label = METRICS[comparison["metric"]].label
+    models = comparison["models"]
+    _show_contrasts(console, comparison, models, f"difference in {label} on test images")
     if comparison.get("grid"):
         _show_grid(console, comparison)
     if comparison.get("coverage"):
@@ -70,6 +57,52 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
             say(console, f"Also, {verdict['model']}: {remark}")
     if overall["next"]:
         say(console, f"Next: {overall['next']}")
+    if comparison.get("external"):
+        _show_external(console, comparison)
+
+
+def _show_contrasts(
+    console: Console, found: dict[str, Any], models: Sequence[str], title: str
+) -> None:
+    """Show the contrasts of a comparison, or of its external cohort, in a table per model."""
+    level = format_level(found["alpha"])
+    for model in models:
+        contrasts = [row for row in found["contrasts"] if row["model"] == model]
+        print_table(
+            console,
+            ("contrast", "mean", f"{level} interval", "p"),
+            [
+                (
+                    f"{row['arm']} − {row['baseline']}",
+                    format_difference(row["difference"]),
+                    format_interval(row["decisive_low"], row["decisive_high"]),
+                    format_p(row["p_holm"]),
+                )
+                for row in contrasts
+            ],
+            title=f"{model}: {title}",
+            styles=["" if row["family"] == "primary" else "dim" for row in contrasts],
+        )
+
+
+def _show_external(console: Console, comparison: dict[str, Any]) -> None:
+    """Show what an external cohort says, and where that differs from the run."""
+    external = comparison["external"]
+    label = METRICS[comparison["metric"]].label
+    title = f"difference in {label} on the {external['n_images']} images of {external['name']}"
+    _show_contrasts(console, external, comparison["models"], title)
+    if external["dropped"]:
+        first = external["dropped"][0]
+        n_dropped = len(external["dropped"])
+        images = "image was" if n_dropped == 1 else "images were"
+        named = f"{first['path']}: {first['reason']}"
+        say(console, f"{n_dropped} {images} dropped from {external['name']}, the first {named}")
+    say(console, f"Verdict on {external['name']}: {external['verdict']['verdict']}", "bold")
+    say(console, external["verdict"]["reason"])
+    for row in external["deployable"]:
+        say(console, f"Also, {row['model']} on {external['name']}: {row['words']}")
+    for row in external["agreement"]:
+        say(console, row["words"], "" if row["agree"] else "bold")
 
 
 def _show_grid(console: Console, comparison: dict[str, Any]) -> None:

@@ -6,7 +6,7 @@ from functools import partial
 from osteo_ray.base.noise import capture_noise
 from osteo_ray.commands.parsing import DONE, name_data, parse_config
 from osteo_ray.commands.terminal import say
-from osteo_ray.config.compare import PlanConfig
+from osteo_ray.config.variants import PlanConfig
 
 _PLAN_HELP = """\
 Say, before anything is computed, what a comparison can detect and what it will cost.

@@ -3,7 +3,7 @@
 from osteo_ray.base.noise import Capture
 from osteo_ray.commands.parsing import name_data, parse_config
 from osteo_ray.commands.terminal import run_captured, say, tell_failures
-from osteo_ray.config.compare import ProtocolsConfig
+from osteo_ray.config.variants import ProtocolsConfig
 
 _PROTOCOLS_HELP = """\
 Run the same comparison under two protocols, and report how much of a gain the protocol creates.

@@ -46,8 +46,9 @@ class Submittable:
 def _list_trained(config: CompareConfig | AuditConfig) -> list[tuple[str, str]]:
     files = [entry.partition("=")[2] for entry in config.weights]
     found = [("--data", config.data), *(("--weights", file) for file in files if file)]
-    if isinstance(config, CompareConfig) and config.regions:
-        found.append(("--regions", config.regions))
+    if isinstance(config, CompareConfig):
+        given = (("--regions", config.regions), ("--test-data", config.test_data))
+        found += [(flag, place) for flag, place in given if place]
     return found
 
 

@@ -3,7 +3,7 @@
 from osteo_ray.base.noise import Capture
 from osteo_ray.commands.parsing import name_data, parse_config
 from osteo_ray.commands.terminal import run_captured, say, tell_failures
-from osteo_ray.config.compare import VarianceConfig
+from osteo_ray.config.variants import VarianceConfig
 
 _VARIANCE_HELP = """\
 Measure how much variance each source of randomness contributes to a result: the split, the

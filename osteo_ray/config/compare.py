@@ -1,4 +1,4 @@
-"""Settings of comparisons, and of commands that plan, vary or repeat one."""
+"""Settings of comparisons."""
 
 from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, get_args
@@ -9,7 +9,7 @@ from osteo_ray.arms.arm import ORIGINAL, Preset
 from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.errors import suggest
 from osteo_ray.base.mappings import hash_settings
-from osteo_ray.base.paths import PHANTOM, locate_data, locate_file
+from osteo_ray.base.paths import PHANTOM, locate_data
 from osteo_ray.base.trust import refuse_secrets
 from osteo_ray.config.setup import SetupConfig, without_repeats
 from osteo_ray.data.settings import Background, ConflictPolicy, UnexplainedRule
@@ -100,6 +100,11 @@ class CompareConfig(SetupConfig):
         description="Also show each trained classifier what the other arms show of the test "
         "images, which takes predictions only.",
     )
+    test_data: str | None = Field(
+        None,
+        description="An external cohort of the same classes, any source that --data may be: it is "
+        "never trained on, and every trained classifier is tested on it as well.",
+    )
     mlflow: str | None = Field(
         None,
         description="Also log the result to MLflow: a tracking URI, or `local` for a SQLite file, "
@@ -154,6 +159,25 @@ class CompareConfig(SetupConfig):
             raise ValueError(
                 f"Expected no --regions with --data {PHANTOM}, since phantoms bring their regions "
                 f"along, but got {self.regions}. Leave --regions out."
+            )
+        return self
+
+    @field_validator("test_data")
+    @classmethod
+    def _locate_test_data(cls, test_data: str | None) -> str | None:
+        if test_data == PHANTOM:
+            raise ValueError(
+                f"Expected test_data to be images that exist, but got `{PHANTOM}`. Draw them by "
+                "`osteo-ray phantom DIR --seed 1` first, and give DIR/images."
+            )
+        return test_data and refuse_secrets(locate_data(test_data))
+
+    @model_validator(mode="after")
+    def _check_test_data(self) -> "CompareConfig":
+        if self.test_data is not None and self.test_data == self.data:
+            raise ValueError(
+                f"Expected test_data to be other images than data, but both are {self.data}. An "
+                "external cohort comes from elsewhere."
             )
         return self
 
@@ -220,7 +244,8 @@ class CompareConfig(SetupConfig):
     def identity(self) -> dict[str, Any]:
         """Return the settings that a run cannot change, as they define its trainings."""
         settings = self.model_dump(
-            mode="json", exclude={"out", "resources", "mlflow", "grid", "regions", *PLANNED}
+            mode="json",
+            exclude={"out", "resources", "mlflow", "grid", "regions", "test_data", *PLANNED},
         )
         settings["workers"] = self.resources.workers  # the global batch size depends on it
         settings["unexplained"] = self.unexplained_rule
@@ -236,102 +261,3 @@ class CompareConfig(SetupConfig):
         """Return a hash of everything declared before a run: its identity and its plan."""
         planned = self.model_dump(mode="json", include=set(PLANNED))
         return hash_settings({**CompareConfig.identity(self), **planned})
-
-
-SOURCES = Seeds._fields
-"""The sources of randomness of a training."""
-
-
-class VarianceConfig(CompareConfig):
-    """Estimate how much of the variance of a result each source of randomness contributes.
-
-    Seed number 0 is the base; each other one changes a single source and leaves the rest.
-    """
-
-    arms: tuple[str, ...] = Field(("paper",), min_length=1, description="Arms to train.")
-    grid: bool = Field(False, description="Not needed here, since nothing is compared.")
-    repeats: int = Field(4, ge=2, description="Reruns per source of randomness, besides the base.")
-    mlflow: None = Field(None, description="Not available here, since nothing is compared.")
-
-    @property
-    def seed_numbers(self) -> tuple[int, ...]:
-        """Return the number of the base, then those of the reruns, source by source."""
-        return tuple(range(1 + len(SOURCES) * self.repeats))
-
-    def source_of(self, number: int) -> str | None:
-        """Return the source that a rerun changes; None for the base."""
-        return SOURCES[(number - 1) // self.repeats] if number else None
-
-    def seeds_of(self, number: int) -> Seeds:
-        """Return the seeds of a rerun: those of the base except for one source."""
-        base = Seeds(*(self.first_seed,) * len(SOURCES))
-        source = self.source_of(number)
-        if source is None:
-            return base
-        return base._replace(**{source: self.first_seed + 1 + (number - 1) % self.repeats})
-
-    def identity(self) -> dict[str, Any]:
-        """Return the settings that a run cannot change."""
-        fixed = {"repeats": self.repeats, "first_seed": self.first_seed}
-        return {**super().identity(), **fixed}
-
-
-class ProtocolsConfig(CompareConfig):
-    """Compare the gain under a clean protocol with the gain under the paper's."""
-
-    arms: tuple[str, ...] = Field(
-        ("paper",), min_length=1, description="Arms to compare under both protocols."
-    )
-
-    def to_compare(self, protocol: Literal["clean", "paper"], out: str) -> CompareConfig:
-        """Return the configuration of one of the two comparisons."""
-        shared = self.model_dump(exclude={"protocol", "split", "conflicts", "out"})
-        # The same images under both: only then is the difference due to the protocol.
-        conflicts = self.conflicts or "drop"
-        split = "random" if protocol == "paper" else "grouped"
-        return CompareConfig(**shared, protocol=protocol, split=split, conflicts=conflicts, out=out)
-
-
-class PlanConfig(CompareConfig):
-    """Work out what a comparison could detect, and what it would cost."""
-
-    pilot: str | None = Field(
-        None, description="An earlier run; its spread over seeds is assumed for this one."
-    )
-    measure: bool = Field(
-        True,
-        description="Measure for some seconds how fast this cluster is, to estimate the hours.",
-    )
-    hours: float | None = Field(
-        None, gt=0, description="Recommend no design that takes more hours on this cluster."
-    )
-    baseline_auc: float | None = Field(
-        None,
-        gt=0.5,
-        lt=1,
-        description="Assumed AUC of the baseline; by default that of the earlier run, else 0.85.",
-    )
-    tables: int = Field(
-        100,
-        ge=10,
-        description="Simulated runs per true effect; a fifth of them for each other design.",
-    )
-
-    @model_validator(mode="after")
-    def _check_hours(self) -> "PlanConfig":
-        if self.hours is not None and not self.measure:
-            raise ValueError(
-                "Expected --hours without --no-measure, since hours depend on how fast this "
-                "cluster is. Drop one."
-            )
-        return self
-
-    @field_validator("pilot")
-    @classmethod
-    def _locate_pilot(cls, pilot: str | None) -> str | None:
-        return pilot and locate_file(pilot)
-
-    def to_compare(self) -> CompareConfig:
-        """Return the configuration of the comparison that is planned."""
-        own = set(PlanConfig.model_fields) - set(CompareConfig.model_fields)
-        return CompareConfig(**self.model_dump(exclude=own))

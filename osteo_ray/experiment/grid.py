@@ -47,13 +47,13 @@ def list_grid(experiment: Experiment, trials: Iterable[Trial]) -> list[GridRow]:
     rows = []
     for trial in trials if experiment.grid else ():
         arm = ARMS[trial.arm]
-        views = tuple(name for name in _list_views(experiment, trial) if name != trial.arm)
+        views = tuple(name for name in list_views(experiment, trial) if name != trial.arm)
         if views and not arm.shuffled and arm.view != "silhouette":
-            rows.append(GridRow(trial, views, _place(experiment, trial, views)))
+            rows.append(GridRow(trial, views, place_row(experiment, trial, views)))
     return rows
 
 
-def _list_views(experiment: Experiment, trial: Trial) -> list[str]:
+def list_views(experiment: Experiment, trial: Trial) -> list[str]:
     """List the views that can be shown to the classifiers of a model and a seed."""
     planned = (Trial(trial.model, trial.seed, arm) for arm in experiment.arms)
     made = {job for one in planned for job in experiment.list_jobs(one)}
@@ -67,7 +67,8 @@ def _list_views(experiment: Experiment, trial: Trial) -> list[str]:
     return found if len(found) > 1 else []
 
 
-def _place(experiment: Experiment, trial: Trial, views: tuple[str, ...]) -> Place:
+def place_row(experiment: Experiment, trial: Trial, views: tuple[str, ...]) -> Place:
+    """Return the file of a row: its address is a hash of what determines the predictions."""
     shared = experiment.settings
     jobs: dict[MaskJob, object] = {}
     for name in views:

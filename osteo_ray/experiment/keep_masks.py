@@ -95,11 +95,11 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
     else:
         changed = change_masks(masks, source.change, split, np.random.default_rng(seed))
     fresh = None
-    if arm.training_masks != "own":
+    seen = np.flatnonzero(np.isin(split, ("train", "validation")))
+    if arm.training_masks != "own" and len(seen):  # an external cohort has no such images
         areas_px, numbers = changed.sum((1, 2)), np.arange(len(changed))
         stream = experiment.seeds[trial.seed].augmentation + _FRESH
         fresh = FreshMasks(read_superpixels(experiment), areas_px, numbers, stream)
-        seen = np.flatnonzero(np.isin(split, ("train", "validation")))
         changed = changed.copy()
         changed[seen] = fresh.draw(seen, epoch=0)
     if arm.tested_whole:

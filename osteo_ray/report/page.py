@@ -77,6 +77,7 @@ def _complete(comparison: dict[str, Any]) -> dict[str, Any]:
     return {
         "shuffled": {},
         "conclusion": None,
+        "external": None,
         **comparison,
         "verdict": {**said, **comparison["verdict"]},
         "verdicts": [{**said, **verdict} for verdict in comparison["verdicts"]],
@@ -119,6 +120,10 @@ def _collect(run: Run) -> dict[str, Any]:
             higher_is_better=METRICS[metric].higher_is_better,
         ),
         "coverage": comparison.get("coverage"),  # only of runs with regions
+        "external_figure": draw_views(
+            (comparison["external"] or {}).get("cells", []),
+            higher_is_better=METRICS[metric].higher_is_better,
+        ),
         "shares": [row for row in comparison["shares"] if row["share"] is not None or row["note"]],
         **_read_plan(run),
         "arm_labels": {name: arm.label for name, arm in ARMS.items()},

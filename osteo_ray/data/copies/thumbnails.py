@@ -52,6 +52,23 @@ class Thumbnails:
         return replace(self, rows=self.rows[images])
 
 
+def join_thumbnails(path: Path, *parts: Thumbnails) -> Thumbnails:
+    """Write the thumbnails of several sets into one file, those of the first set first.
+
+    Args:
+        path: The file.
+        parts: The sets, at least one.
+    """
+    rows, n_stored = [], 0
+    with path.open("wb") as file:
+        for part in parts:
+            stored = part.open() if len(part.rows) else np.zeros((0, SIDE, SIDE), np.uint8)
+            stored.tofile(file)
+            rows.append(part.rows + n_stored)
+            n_stored += len(stored)
+    return Thumbnails(path, np.concatenate(rows), all(part.workers_see for part in parts))
+
+
 def make_thumbnail(image: Bytes, square: Bytes | None = None) -> Bytes:
     """Reduce an image to a small square in which copies can be compared.
 

@@ -15,6 +15,8 @@ from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.comparison import analyse
 from osteo_ray.experiment.conclusions import identify_conclusion, number_conclusion, share_alpha
 from osteo_ray.experiment.coverage import describe_coverage
+from osteo_ray.experiment.external import ExternalExperiment
+from osteo_ray.experiment.external_results import judge_external
 from osteo_ray.experiment.grid import list_grid, read_grid
 from osteo_ray.experiment.keep_masks import count_unexplained
 from osteo_ray.experiment.looks import LookTaken, describe_looks, spend_alpha
@@ -35,12 +37,14 @@ class Finished:
         clock: How long each stage took.
         looks: What was decided at each look, the final analysis included; empty if no looks were
             planned.
+        external: The same trainings with the images of an external cohort; None without one.
     """
 
     experiment: Experiment
     failures: list[Failure]
     clock: Clock
     looks: tuple[LookTaken, ...] = ()
+    external: ExternalExperiment | None = None
 
 
 def gather_predictions(experiment: Experiment, failures: list[Failure]) -> pa.Table:
@@ -186,8 +190,9 @@ def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
     analysis = conclusion.analysis
     if finished.looks:
         analysis = spend_alpha(analysis, finished.looks[-1])
+    predictions = gather_predictions(experiment, finished.failures)
     results, comparison = analyse(
-        gather_predictions(experiment, finished.failures),
+        predictions,
         list_groups(experiment),
         analysis,
         describe_failures(finished.failures),
@@ -204,6 +209,10 @@ def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
     coverage = describe_coverage(experiment, analysis)
     if coverage is not None:
         comparison["coverage"] = coverage
+    if finished.external is not None:
+        comparison["external"] = judge_external(
+            finished.external, predictions, analysis, comparison
+        )
     write_table(experiment.run.results, pa.Table.from_pandas(results, preserve_index=False))
     write_json(experiment.run.comparison, comparison)
     if conclusion.key is not None and conclusion.number > len(conclusion.earlier):

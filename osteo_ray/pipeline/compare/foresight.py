@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from osteo_ray.config.compare import PlanConfig
+from osteo_ray.config.variants import PlanConfig
 from osteo_ray.experiment.alternatives import (
     Alternative,
     Assessed,

@@ -6,8 +6,9 @@ import numpy as np
 import pyarrow as pa
 
 from osteo_ray.base.tables import write_table
+from osteo_ray.experiment.external import read_shown_masks
 from osteo_ray.experiment.grid import VIEW, GridRow
-from osteo_ray.experiment.keep_masks import KeepMasks, read_keep_masks
+from osteo_ray.experiment.keep_masks import KeepMasks
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.models.classifier import Classifier
 from osteo_ray.models.prediction import predict_probabilities
@@ -36,7 +37,7 @@ def predict_views(
         for view in row.views:
             if view not in masks:
                 shown = Trial(row.trial.model, row.trial.seed, view)
-                masks[view] = read_keep_masks(experiment, shown)
+                masks[view] = read_shown_masks(experiment, shown)
             tables.append(
                 _predict_view(classifier, row, view, experiment, pixels, masks[view], worker)
             )

@@ -13,7 +13,8 @@ from osteo_ray.base.formatting import format_percent
 from osteo_ray.base.runs import Run, open_run
 from osteo_ray.base.tables import read_json
 from osteo_ray.cluster.connection import connect, plan_resources
-from osteo_ray.config.compare import CompareConfig, PlanConfig
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.variants import PlanConfig
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.assumptions import Assumptions, assume, assume_from_pilot, find_sd

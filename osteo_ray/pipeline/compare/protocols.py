@@ -8,7 +8,7 @@ from osteo_ray.base.progress import JobProgress
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, reach
 from osteo_ray.base.tables import write_json
-from osteo_ray.config.compare import ProtocolsConfig
+from osteo_ray.config.variants import ProtocolsConfig
 from osteo_ray.experiment.protocol_gains import ProtocolGain, join_gains
 from osteo_ray.pipeline.compare.prepare import locate_run
 from osteo_ray.pipeline.compare.stages import Outcome, compare

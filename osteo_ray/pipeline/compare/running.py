@@ -111,7 +111,7 @@ def _run_stages(
             return failures
         lost = {failure.trial for failure in failures}
         if explanations:
-            _explain(experiment, site, explanations, lost)
+            explain_all(experiment, site, explanations, lost)
         if divisions:
             with site.stage(DIVIDE) as listener:
                 divide_images(
@@ -177,16 +177,25 @@ def _plan_stages(
     return stages
 
 
-def _explain(
+def explain_all(
     experiment: Experiment,
     site: Site,
     explanations: dict[MaskJob, Explainable],
     lost: set[Trial],
+    name: str = EXPLAIN,
 ) -> None:
-    """Explain images with all classifiers, except those whose training was lost."""
+    """Explain images with all classifiers, except those whose training was lost.
+
+    Args:
+        experiment: Whose images.
+        site: Where.
+        explanations: What is to be explained.
+        lost: Trainings that failed.
+        name: Of the stage.
+    """
     pending = [one for job, one in explanations.items() if job.teacher not in lost and one.pending]
     layout = site.layout
-    with site.stage(EXPLAIN) as listener:
+    with site.stage(name) as listener:
         if pending:
             explain_images(
                 experiment.run.pixels,

@@ -1,7 +1,7 @@
 """The main job, from images to verdict: prepare, run the trials, conclude."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,8 +16,11 @@ from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.splits.assignment import SPLIT_NAMES
 from osteo_ray.experiment.costs import Parts
 from osteo_ray.experiment.dataset import read_dataset
+from osteo_ray.experiment.external import ExternalExperiment
 from osteo_ray.experiment.trials import Experiment, describe_experiment
+from osteo_ray.pipeline.compare.cohort import describe_cohort, list_cohort, open_cohort
 from osteo_ray.pipeline.compare.conclusion import Finished, conclude
+from osteo_ray.pipeline.compare.external_job import READ_COHORT, predict_external
 from osteo_ray.pipeline.compare.given_regions import read_given
 from osteo_ray.pipeline.compare.model_check import check_models
 from osteo_ray.pipeline.compare.plan import state_plan
@@ -97,6 +100,7 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     if config.mlflow:
         check_tracking(config.mlflow, run)
     source = list_images(config, run)
+    listed = list_cohort(config, source)  # before regions, which take decoding
     given = read_given(config, source)
     clock = Clock()
     progress.say("start Ray")
@@ -112,11 +116,23 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
                 create_run(run, config, source, layout, given=given, confirm=lambda: confirm(check))
             clock.lap(READ)
         confirm(check)
+        cohort = None
+        if listed is not None:  # read before anything else, as it may turn out to be unfit
+            with follow_reading(progress, config.resources.stall_timeout):
+                cohort = open_cohort(run, config, listed, source)
+            for line in describe_cohort(cohort):
+                progress.say(line)
+            clock.lap(READ_COHORT)
         extend_run(run, config, given)
         experiment = describe_experiment(run, config, read_dataset(run, config))
         progress.say(_state_plan(config, experiment))
         site = Site(layout, config.resources, progress, clock, Observer(run.logs))
-        return run_experiment(experiment, site)
+        finished = run_experiment(experiment, site)
+        if cohort is not None:
+            external = ExternalExperiment.of(finished.experiment, cohort)
+            predict_external(external, site)
+            finished = replace(finished, external=external)
+        return finished
 
 
 def _state_plan(config: CompareConfig, experiment: Experiment) -> str:

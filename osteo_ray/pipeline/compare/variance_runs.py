@@ -6,7 +6,7 @@ from osteo_ray.base.lock import hold
 from osteo_ray.base.progress import JobProgress
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import write_json
-from osteo_ray.config.compare import VarianceConfig
+from osteo_ray.config.variants import VarianceConfig
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.pipeline.compare.conclusion import (
     Finished,

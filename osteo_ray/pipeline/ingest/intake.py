@@ -65,7 +65,7 @@ def take_in(
         source = open_source(str(draft.phantom / "images"), labels_needed=labels_needed)
     else:
         fingerprint = source.fingerprint
-    with _make_scratch(draft.root) as scratch:
+    with make_scratch(draft.root) as scratch:
         yield (
             ingest_images(
                 source,
@@ -80,7 +80,7 @@ def take_in(
 
 
 @contextmanager
-def _make_scratch(root: Place) -> Iterator[Path]:
+def make_scratch(root: Place) -> Iterator[Path]:
     """Give a folder in the run, which all workers can read, or else one of this machine."""
     if isinstance(root, Path):
         yield root / "scratch"

@@ -40,11 +40,14 @@ class Ingest:
             `osteo_ray.data.appearance`).
         thumbnails: Thumbnails of the accepted images, in the order of `images`.
         rejects: A row per refused file, sorted by path: path, reason.
+        veiled: str, (n,); the patients of the accepted images as digests under the key with which
+            they were read, empty if unknown; never to be stored.
     """
 
     images: pd.DataFrame
     thumbnails: Thumbnails
     rejects: pd.DataFrame
+    veiled: np.ndarray
 
 
 def ingest_images(
@@ -55,6 +58,7 @@ def ingest_images(
     image_size: int | None = None,
     max_reject_share: float = 1.0,
     workers_see_scratch: bool = True,
+    key: bytes | None = None,
 ) -> Ingest:
     """Read every image of a source.
 
@@ -69,13 +73,16 @@ def ingest_images(
         image_size: Side of the square that pixels are resized to.
         max_reject_share: Largest share of images that may be refused, in [0, 1].
         workers_see_scratch: Whether every worker can read `scratch`.
+        key: Veils patients; by default a random one. Patients of two sources can be compared only
+            if both were veiled with the same key.
 
     Raises:
         InputError: All images were refused, or too many of them.
         IncompleteError: Blocks could not be read, and their images are not to blame.
     """
     items = source.items
-    key = secrets.token_bytes(16)  # forgotten at the end, and with it the way back to the patients
+    # A random key is forgotten at the end, and with it the way back to the patients.
+    key = secrets.token_bytes(16) if key is None else key
     rows = items.drop(columns="patient_id").to_dict("records")
     for row, patient in zip(rows, items["patient_id"], strict=True):
         row["patient"] = veil_patient(patient, key)
@@ -93,9 +100,10 @@ def ingest_images(
     rejects = table.filter(pc.invert(good)).select(["path", "reason"]).to_pandas()
     rejects = pd.concat([rejects, source.refused]).sort_values("path", ignore_index=True)
     _check_rejects(source, len(images), rejects, max_reject_share)
+    veiled = images["patient"].to_numpy(str)
     images["patient"] = _number(images["patient"])
     stored = images.pop("row").to_numpy(np.int64)
-    return Ingest(images, Thumbnails(path, stored, workers_see_scratch), rejects)
+    return Ingest(images, Thumbnails(path, stored, workers_see_scratch), rejects, veiled)
 
 
 def _collect(batches: Iterator[pa.Table], thumbnails: Path, total: int) -> pa.Table:
