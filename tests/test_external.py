@@ -20,6 +20,7 @@ from rich.console import Console
 from sklearn.metrics import roc_auc_score
 from tiny_runs import list_times
 
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import IMAGES, MASKS, PIXELS, read_parts, write_pixels
@@ -43,6 +44,7 @@ from osteo_ray.experiment.external import (
     list_external,
     read_cohort,
     read_shown_masks,
+    takes_part,
 )
 from osteo_ray.experiment.external_results import judge_external, match_verdicts
 from osteo_ray.experiment.grid import VIEW, read_grid
@@ -588,3 +590,8 @@ def test_bad_cohorts_are_refused_before_pixels_are_read(
 def test_submitted_cohort_must_be_where_workers_see_it(tmp_path: Path) -> None:
     config = CompareConfig(test_data="s3://bucket/clinic")
     assert ("--test-data", "s3://bucket/clinic") in SUBMITTABLE["compare"].list_inputs(config)
+
+
+def test_arms_of_given_regions_have_no_part_as_a_cohort_comes_without() -> None:
+    taking = [name for name in ARMS if takes_part(name)]
+    assert set(ARMS) - set(taking) == {"permuted_labels", "given_region", "random_region"}
