@@ -20,7 +20,7 @@ from rich.console import Console
 from sklearn.metrics import roc_auc_score
 from tiny_runs import list_times
 
-from osteo_ray.arms.registry import ARMS
+from osteo_ray.arms import registry
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import IMAGES, MASKS, PIXELS, read_parts, write_pixels
@@ -593,5 +593,5 @@ def test_submitted_cohort_must_be_where_workers_see_it(tmp_path: Path) -> None:
 
 
 def test_arms_of_given_regions_have_no_part_as_a_cohort_comes_without() -> None:
-    taking = [name for name in ARMS if takes_part(name)]
-    assert set(ARMS) - set(taking) == {"permuted_labels", "given_region", "random_region"}
+    taking = [name for name in registry.ARMS if takes_part(name)]
+    assert set(registry.ARMS) - set(taking) == {"permuted_labels", "given_region", "random_region"}
