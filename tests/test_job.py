@@ -20,7 +20,7 @@ from osteo_ray.commands.submittable import SUBMITTABLE, check_submittable
 SMALLEST = (
     *("--models", "test_byobnet", "--arms", "original", "lime"),
     *("--epochs", "1", "--lime-samples", "8", "--phantom.n-images", "40"),
-    *("--resources.cpus-per-worker", "2"),
+    *("--resources.cpus-per-worker", "2", "--no-grid"),
 )
 
 

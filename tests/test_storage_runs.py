@@ -264,6 +264,7 @@ def test_two_workers_share_a_training_in_storage(local_ray: None, locate_there: 
     assert read_table(outcome.run.predictions).num_rows > 0
 
 
+@pytest.mark.faults
 def test_a_run_that_is_taken_over_stops(tmp_path: Path) -> None:
     out = tmp_path / "knees"
     flags = ["--models", MODEL, "--seeds", "2", "--image-size", "32", "--epochs", "300"]
