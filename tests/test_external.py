@@ -47,7 +47,7 @@ from osteo_ray.experiment.external import (
     takes_part,
 )
 from osteo_ray.experiment.external_results import judge_external, match_verdicts
-from osteo_ray.experiment.grid import VIEW, read_grid
+from osteo_ray.experiment.grid import VIEW, list_views, read_grid
 from osteo_ray.experiment.judging import judge_predictions
 from osteo_ray.experiment.keep_masks import read_keep_masks
 from osteo_ray.experiment.trials import WEIGHTS, Experiment, Trial, list_arms
@@ -595,3 +595,15 @@ def test_submitted_cohort_must_be_where_workers_see_it(tmp_path: Path) -> None:
 def test_arms_of_given_regions_have_no_part_as_a_cohort_comes_without() -> None:
     taking = [name for name in registry.ARMS if takes_part(name)]
     assert set(registry.ARMS) - set(taking) == {"permuted_labels", "given_region", "random_region"}
+
+
+def test_regions_of_the_run_are_no_view_of_a_cohort(predicted: World) -> None:
+    external, _ = predicted
+    marked = replace(external.trained, regions="a hash")
+    again = ExternalExperiment.of(marked, external.cohort)
+    trials = [Trial("stripe_net", next(iter(marked.seeds)), "lime")]
+    assert "given_region" in list_views(marked, trials[0])
+    assert "given_region" not in list_views(again, trials[0])
+    assert [row.views for row in list_external(again, trials)] == [
+        row.views for row in list_external(external, trials)
+    ]

@@ -19,6 +19,9 @@ from osteo_ray.experiment.trials import Trial
 from osteo_ray.explain.superpixel_files import write_superpixels
 from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.models.batches import ImageSet
+from osteo_ray.models.classifier import build_classifier
+from osteo_ray.models.settings import TrainingSettings
+from osteo_ray.models.training import Recipe, TrainingData, Worker, train_classifier
 from osteo_ray.pipeline.compare.in_process import run_in_process
 
 
@@ -141,3 +144,25 @@ def test_addresses_of_other_arms_do_not_depend_on_superpixels(tmp_path: Path) ->
     }
     assert keys["original"][0] == keys["original"][1]
     assert keys["random_trained"][0] != keys["random_trained"][1]
+
+
+def test_each_epoch_of_a_training_shows_masks_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[int] = []
+    draw = FreshMasks.draw
+
+    def record(masks: FreshMasks, rows: np.ndarray, epoch: int) -> np.ndarray:
+        shown.append(epoch)
+        return draw(masks, rows, epoch)
+
+    monkeypatch.setattr(FreshMasks, "draw", record)
+    pixels = np.random.default_rng(0).integers(0, 256, (6, 16, 16), dtype=np.uint8)
+    labels = np.array([0, 1] * 3)
+    training = ImageSet(pixels, labels, make_masks(), "masked")
+    validation = ImageSet(pixels, labels, np.ones(pixels.shape, bool), "masked")
+    classifier = build_classifier(
+        "test_byobnet", n_classes=2, image_size=16, weights="none", seed=0
+    )
+    settings = TrainingSettings(epochs=3, per_worker_batch_size=3)
+    worker = Worker(torch.device("cpu"))
+    train_classifier(classifier, TrainingData(training, validation), Recipe(settings, 1), worker)
+    assert shown == [0, 0, 1, 1, 2, 2]

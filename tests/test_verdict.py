@@ -271,6 +271,24 @@ def test_gain_of_which_half_may_survive_is_open() -> None:
     assert "random_trained keeps" in found.reason
 
 
+def test_gain_that_is_not_shown_to_survive_is_open() -> None:
+    steady = make_evidence({**ENCODING, "random_trained": 0.86})
+    assert judge(steady).verdict == "real gain"
+    noisy = make_evidence({**ENCODING, "random_trained": 0.86}, sd=0.2)
+    measured = steady.metrics["auc"]
+    values, draws = (
+        {**dict(old), "random_trained": getattr(noisy.metrics["auc"], name)["random_trained"]}
+        for name, old in (("values", measured.values), ("draws", measured.draws))
+    )
+    mixed = replace(steady, metrics={"auc": replace(measured, values=values, draws=draws)})
+    share = mixed.estimate_share("random_trained", "lime", "original", 0.05)
+    assert share is not None
+    assert share.share > 0.5
+    found = judge(mixed)
+    assert found.verdict == "inconclusive"
+    assert "it is open whether it survives in random_trained" in found.reason
+
+
 def test_open_controls_of_both_kinds_are_named() -> None:
     both = {**ENCODING, "random_mask": 0.852, "random_trained": 0.848}
     found = judge(make_evidence(both, sd=0.03))
