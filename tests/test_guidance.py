@@ -13,7 +13,7 @@ from torch.nn import functional
 from osteo_ray.arms.pairs import choose_judged, list_controls
 from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.experiment.keep_masks import read_keep_masks
-from osteo_ray.experiment.roles import assign_roles
+from osteo_ray.experiment.roles import assign_roles, name_roles
 from osteo_ray.experiment.trials import Trial
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier, build_classifier
@@ -242,6 +242,18 @@ def test_guided_arm_is_judged_by_controls_of_its_own() -> None:
     with_lime = [*arms, "lime"]
     assert choose_judged(with_lime) == "lime"
     assert list(list_controls(with_lime)) == ["silhouette", "random_mask"]
+
+
+def test_controls_are_those_of_the_arm_that_the_user_names() -> None:
+    arms = [*list_presets()["guidance"], "lime", "random_mask"]
+    found = name_roles(arms, judged="guided_activations")
+    assert [control.name for control in found.controls] == ["guided_activations_random"]
+    assert found.controls[0].verdict == "any region"
+    assert not found.is_masked
+    assert found.change == "The change from original to guided_activations"
+    of_lime = name_roles(arms, judged="lime")
+    assert [control.name for control in of_lime.controls] == ["random_mask"]
+    assert of_lime.is_masked
 
 
 @pytest.mark.parametrize(

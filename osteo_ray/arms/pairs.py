@@ -23,17 +23,21 @@ def choose_judged(arms: Sequence[str]) -> str:
     return next(name for name in find_roles(ARMS, Candidate) if "paper" in ARMS[name].presets)
 
 
-def list_controls(arms: Sequence[str]) -> dict[str, Control]:
+def list_controls(arms: Sequence[str], judged: str | None = None) -> dict[str, Control]:
     """Return the controls among some arms, in the order in which the verdict examines them.
 
     A control belongs to the judged arm if its classifier learns in the same way: from masked
     images, or from whole ones with the same penalty in the loss.
 
+    Args:
+        arms: Names of arms.
+        judged: The arm that is judged; by default the one that `choose_judged` returns.
+
     Example:
         >>> list(list_controls(["lime", "random_mask", "silhouette", "gradcam"]))
         ['silhouette', 'random_mask']
     """
-    guidance = ARMS[choose_judged(arms)].guidance
+    guidance = ARMS[judged or choose_judged(arms)].guidance
     known = [name for name in ARMS if name in arms and ARMS[name].guidance == guidance]
     found = find_roles(known, Control)
     return dict(sorted(found.items(), key=lambda item: item[1].place))

@@ -162,7 +162,9 @@ def name_roles(
     own_roles = judged is None and baseline is None
     if controls is None and own_roles and found.judged in arms:
         return found
-    known = list_controls([name for name in ARMS if name in arms])
+    known = list_controls(
+        [name for name in ARMS if name in arms], judged=chosen if chosen in ARMS else None
+    )
     wanted = (
         [name for name in known if name not in (base, chosen)] if controls is None else controls
     )
@@ -178,5 +180,5 @@ def name_roles(
         needed=(),
         shuffled=found.shuffled,
         oracles=tuple(name for name in found.oracles if name != chosen),
-        is_masked=base == ORIGINAL and chosen in ARMS and ARMS[chosen].masks is not None,
+        is_masked=base == ORIGINAL and chosen in ARMS and ARMS[chosen].view != "image",
     )
