@@ -361,6 +361,11 @@ def test_patient_and_side() -> None:
     assert (found.patient_id, found.side) == (None, None)
 
 
+def test_institution() -> None:
+    assert decode_dicom(make_dicom(PICTURE, InstitutionName=" Clinic ")).institution == "Clinic"
+    assert decode_dicom(make_dicom(PICTURE, InstitutionName="")).institution is None
+
+
 def test_names_are_neither_read_nor_returned() -> None:
     content = make_dicom(PICTURE, PatientBirthDate="19700101", PatientAddress="Hauptstr. 1")
     header = dicom._read_header(content)
@@ -368,7 +373,7 @@ def test_names_are_neither_read_nor_returned() -> None:
     found = dataclasses.asdict(decode_dicom(content))
     del found["pixels"]
     assert "Muster" not in str(found)
-    assert found.keys() == {"format", "mode", "patient_id", "side"}
+    assert found.keys() == {"format", "mode", "patient_id", "side", "institution"}
 
 
 @pytest.mark.parametrize(

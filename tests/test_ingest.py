@@ -27,7 +27,7 @@ from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.pipeline.ingest.blocks import veil_patient
+from osteo_ray.pipeline.ingest.blocks import veil
 from osteo_ray.pipeline.ingest.reading import Ingest, ingest_images
 
 pytestmark = pytest.mark.ray
@@ -179,7 +179,7 @@ class TestHostileFolders:
 
 
 class TestPatients:
-    SECRETS = ("P-17", "Secret-4711", "Mustermann", "PAT-A", "PAT-B")
+    SECRETS = ("P-17", "Secret-4711", "Mustermann", "PAT-A", "PAT-B", "Charite", "Mercy")
 
     @pytest.fixture
     def root(self, tmp_path: Path) -> Path:
@@ -189,7 +189,8 @@ class TestPatients:
             [("a", "P-17"), ("b", "P-17"), ("a", "Secret-4711"), ("b", ""), ("b", "Secret-4711 ")]
         ):
             (root / label).mkdir(parents=True, exist_ok=True)
-            content = make_dicom(make_picture(rng), PatientID=patient, ImageLaterality="R")
+            header = {"PatientID": patient, "InstitutionName": ("Charite", "Mercy", "")[number % 3]}
+            content = make_dicom(make_picture(rng), ImageLaterality="R", **header)
             assert PATIENT_NAME.encode() in content
             (root / label / f"{number}.dcm").write_bytes(content)
         put_picture(root / "a/5.png", rng)
@@ -209,10 +210,10 @@ class TestPatients:
             assert not [content for content in contents if secret.encode() in content]
 
     def test_the_veil_depends_on_the_key(self) -> None:
-        one, same, other = (veil_patient("P-17", key) for key in (b"a", b"a", b"b"))
+        one, same, other = (veil("P-17", key) for key in (b"a", b"a", b"b"))
         assert one == same != other
-        assert veil_patient("P-18", b"a") != one
-        assert veil_patient("", b"a") == ""
+        assert veil("P-18", b"a") != one
+        assert veil("", b"a") == ""
 
     def test_of_dicom_headers_become_numbers(self, root: Path, tmp_path: Path) -> None:
         folders = [tmp_path / "scratch", tmp_path / "pixels"]
@@ -229,6 +230,14 @@ class TestPatients:
         assert images["side"].to_dict() == {
             path: "R" if path.endswith("dcm") else "" for path in images.index
         }
+        assert images["site"].to_dict() == {
+            "a/0.dcm": "institution-1",
+            "a/2.dcm": "",
+            "a/5.png": "",
+            "b/1.dcm": "institution-2",
+            "b/3.dcm": "institution-1",
+            "b/4.dcm": "institution-2",
+        }
         self.check_nothing_leaks(ingest, folders)
 
     def test_of_a_manifest_come_first(self, root: Path, tmp_path: Path) -> None:
@@ -244,8 +253,9 @@ class TestPatients:
             ["a/0.dcm", "x", 0, "L", "Kyiv", "train"],
             ["a/2.dcm", "x", 1, "R", "", ""],
             ["a/5.png", "y", 0, "", "", "test"],
-            ["b/1.dcm", "y", 2, "R", "", ""],  # of its header: the manifest's P-17
-            ["b/4.dcm", "y", 2, "R", "", ""],
+            # Of its header: the manifest's P-17, and the only institution that it does not name.
+            ["b/1.dcm", "y", 2, "R", "institution-2", ""],
+            ["b/4.dcm", "y", 2, "R", "institution-2", ""],
         ]
         assert ingest.rejects.to_numpy().tolist() == [
             ["missing PAT.png", "No such file or directory"]

@@ -180,6 +180,20 @@ def test_given_split_is_counted(run: Run, tmp_path: Path) -> None:
     assert "it names 8 and 0" in printed
 
 
+def test_sites_are_counted(run: Run, tmp_path: Path) -> None:
+    rows = [f"{n}.png,{'ab'[n % 2]},{'xyz'[n // 2 % 3]}" for n in range(30)]
+    for number in range(len(rows)):
+        (tmp_path / f"{number}.png").write_text("x")
+    manifest = tmp_path / "knees.csv"
+    manifest.write_text("path,label,site\n" + "\n".join(rows) + "\n")
+    code, printed = run(str(manifest), "--split", "site", "--seeds", "6")
+    assert code == 0
+    assert "30; per seed about 16 for training, 4 for validation, 10 for testing" in printed
+    code, printed = run(str(manifest), "--split", "site", "--seeds", "5")
+    assert code == 2
+    assert "multiples of 3, the number of sites" in printed
+
+
 def test_looks_are_tabulated(run: Run) -> None:
     code, printed = run("--statistics.looks", "3", "4", "--statistics.spending", "pocock")
     assert code == 0

@@ -16,12 +16,21 @@ from osteo_ray.base.tables import IMAGES, read_json, write_json, write_table, wr
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.parts import SplitSettings
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.data.sources.listing import Source
+from osteo_ray.data.sources.readers import FileReader
 from osteo_ray.pipeline.compare import prepare
 from osteo_ray.pipeline.compare.prepare import (
     describe_plan,
     extend_run,
     knows_models,
     locate_run,
+)
+from osteo_ray.pipeline.compare.sites import (
+    check_listed_sites,
+    check_read_sites,
+    place_images,
+    state_sites,
 )
 
 
@@ -74,6 +83,56 @@ def test_folds_test_each_image_once_per_repeat() -> None:
 
 
 GIVEN = np.array(["train"] * 40 + ["validation"] * 10 + ["test"] * 10)
+
+
+def test_sites_are_tested_in_turn() -> None:
+    sites = np.repeat(["a", "b"], 30)
+    config = make_config(split="site", split_ratio=(2, 1, 1))
+    splits = split_images(make_images(site=sites), config).merge(
+        make_images(site=sites), on="image_id"
+    )
+    tested = splits[splits["split"] == "test"].groupby("seed")["site"].unique()
+    assert {seed: list(found) for seed, found in tested.items()} == {
+        0: ["a"], 1: ["b"], 2: ["a"], 3: ["b"],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("site", "changes", "message"),
+    [
+        ([""] * 8, {}, "8 of 8 have none, such as 00.png"),
+        (["a"] * 8, {}, "all are of `a`"),
+        (["a", "a", "b", "b"] * 2, {}, "the site `a` has none of class `worn`"),
+        (list("aaaabbbb"), {"seeds": 3}, r"multiples of 2.*Choose --seeds 4\."),
+        (list("aaaabbbb"), {"site_level": 1}, "8 of 8 have none"),
+    ],
+)
+def test_sites_are_checked_before_any_image_is_read(
+    site: list[str], changes: dict[str, Any], message: str
+) -> None:
+    items = make_images(8, site=site)
+    source = Source("knees.csv", "manifest", items, items[:0], FileReader("."))
+    with pytest.raises(InputError, match=message):
+        check_listed_sites(make_config(split="site", **changes), source)
+
+
+def test_sites_that_headers_may_name_are_checked_after_reading() -> None:
+    items = make_images(8, site="", path=[f"{number}.dcm" for number in range(8)])
+    source = Source("knees.csv", "manifest", items, items[:0], FileReader("."))
+    check_listed_sites(make_config(split="site"), source)
+    with pytest.raises(InputError, match=r"8 of 8 have none, such as 0\.dcm"):
+        check_read_sites(make_config(split="site"), items)
+
+
+def test_phantoms_have_no_sites() -> None:
+    with pytest.raises(InputError, match="but phantoms have none"):
+        check_listed_sites(make_config(split="site"), PhantomSettings())
+
+
+def test_folders_name_sites_if_asked() -> None:
+    images = pd.DataFrame({"path": ["x/a/1.png", "y/b/2.png"], "site": ["", "c"]})
+    assert place_images(images, 2)["site"].tolist() == ["a", "b"]
+    assert place_images(images, None) is images
 
 
 def test_given_split_is_taken_for_every_seed() -> None:
@@ -134,6 +193,7 @@ def test_plan_may_change_and_the_change_is_kept(tmp_path: Path) -> None:
         ({"folds": 3}, "multiples of folds"),
         ({"folds": 2, "first_seed": 1}, "multiples of folds"),
         ({"folds": 2, "split": "given"}, "either --folds or --split given"),
+        ({"folds": 2, "split": "site"}, "either --folds or --split site"),
         ({"folds": 1}, "greater than or equal to 2"),
     ],
 )
@@ -224,3 +284,12 @@ def test_a_run_without_a_name_is_named_after_data_and_settings() -> None:
     }
     assert len(names) == 4
     assert {name.rsplit("-", 1)[0] for name in names} == {"knees", "phantom"}
+
+
+def test_seeds_are_told_which_site_they_test() -> None:
+    images = make_images(10, site=list("bbbbbbaaaa"))
+    images.loc[0, "used"] = False
+    assert state_sites(images, make_config(split="site")) == (
+        "Sites are tested in turn: a (4 images) by seeds 0, 2; b (5 images) by seeds 1, 3"
+    )
+    assert state_sites(images, make_config(split="site", seeds=2)).endswith("by seed 1")

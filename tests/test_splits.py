@@ -15,11 +15,13 @@ from osteo_ray.data.splits.assignment import (
     SPLIT_NAMES,
     assign_fold_splits,
     assign_folds,
+    assign_site_splits,
     assign_splits,
     divide_training,
     shuffle_labels,
 )
 from osteo_ray.data.splits.checks import check_class_sizes
+from osteo_ray.data.splits.sites import check_site_groups, check_site_seeds, check_sites
 
 PAPER = (7, 2, 1)
 RATIOS = st.sampled_from([PAPER, (3, 1, 1), (70, 15, 15), (1, 1, 1), (98, 1, 1), (1, 2, 5)])
@@ -404,3 +406,67 @@ def test_shuffled_labels_keep_groups_together_and_spare_what_is_set_aside() -> N
     assert all(len(set(shuffled[groups == group])) == 1 for group in range(2, 12))
     assert (shuffle_labels(labels, groups, splits, seed=0) == shuffled).all()
     assert (shuffle_labels(labels, groups, splits, seed=1) != shuffled).any()
+
+
+def test_each_site_is_tested_in_turn_and_nothing_of_it_is_learned() -> None:
+    labels, sites = np.tile(["normal", "worn"], 18), np.repeat(["b", "a", "c"], 12)
+    groups = np.arange(36)
+    groups[[0, 13]] = 99  # one patient, seen at both `b` and `a`
+    tested = []
+    for number in range(6):
+        splits = assign_site_splits(labels, groups, sites, (2, 1, 1), number=number)
+        (site,) = np.unique(sites[splits == "test"])
+        tested.append(str(site))
+        np.testing.assert_array_equal(splits == "test", sites == site)
+        used = splits != ""
+        assert not set(groups[splits == "test"]) & set(groups[used & (splits != "test")])
+        shared = {"a": [0], "b": [13], "c": []}[site]
+        assert np.flatnonzero(~used).tolist() == shared  # set aside, and nothing else is
+        assert set(labels[splits == "train"]) == set(labels[splits == "validation"]) == set(labels)
+    assert tested == ["a", "b", "c", "a", "b", "c"]
+
+
+def test_rounds_of_sites_draw_other_validation_images() -> None:
+    labels, sites = np.tile(["normal", "worn"], 20), np.repeat(["a", "b"], 20)
+    first, again, other = (
+        assign_site_splits(labels, np.arange(40), sites, (2, 1, 1), number=number)
+        for number in (0, 0, 2)
+    )
+    np.testing.assert_array_equal(first, again)
+    np.testing.assert_array_equal(first == "test", other == "test")
+    assert (first != other).any()
+
+
+@pytest.mark.parametrize(
+    ("sites", "message"),
+    [
+        (["a", "", "b", "b"], "1 of 4 have none, such as two.png"),
+        (["a", "a", "a", "a"], "all are of `a`"),
+        (["a", "b", "b", "b"], "the site `a` has none of class `y`"),
+    ],
+)
+def test_sites_that_cannot_be_left_out_are_refused(sites: list[str], message: str) -> None:
+    names = ["one.png", "two.png", "three.png", "four.png"]
+    with pytest.raises(InputError, match=message):
+        check_sites(np.array(sites), np.array(list("xyxy")), names)
+
+
+def test_too_little_outside_a_site_is_refused() -> None:
+    sites, labels = np.array(list("aabbb")), np.array(list("xyxyx"))
+    with pytest.raises(InputError, match=r"at least 2 images of class `y` outside the site `a`"):
+        check_site_groups(sites, labels, np.arange(5))
+    sites, labels = np.repeat(["a", "b"], 4), np.tile(["x", "y"], 4)
+    check_site_groups(sites, labels, np.arange(8))
+    chained = np.array([0, 1, 2, 3, 4, 0, 6, 7])  # of `b`, one `y` belongs with `a`
+    with pytest.raises(InputError, match=r"class `y` outside the site `a`.*found 1"):
+        check_site_groups(sites, labels, chained)
+
+
+@pytest.mark.parametrize(("n_seeds", "first", "advice"), [(10, 0, "9"), (9, 1, "9"), (1, 0, "3")])
+def test_seeds_that_test_sites_unequally_are_refused(n_seeds: int, first: int, advice: str) -> None:
+    with pytest.raises(InputError, match=rf"multiples of 3.*Choose --seeds {advice}\."):
+        check_site_seeds(3, n_seeds, first)
+
+
+def test_seeds_that_test_sites_equally_pass() -> None:
+    check_site_seeds(3, 9, 3)

@@ -12,7 +12,7 @@ from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.paths import PHANTOM, locate_data
 from osteo_ray.base.trust import refuse_secrets
 from osteo_ray.config.setup import SetupConfig, without_repeats
-from osteo_ray.data.settings import Background, ConflictPolicy, UnexplainedRule
+from osteo_ray.data.settings import Background, ConflictPolicy, SplitKind, UnexplainedRule
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.statistics.settings import StatisticsSettings
 
@@ -49,11 +49,18 @@ class CompareConfig(SetupConfig):
         description="clean: one split by groups, and masks from a model trained on its training "
         "images only; paper: a random split, and masks from a model trained on another split.",
     )
-    split: Literal["grouped", "random", "given"] = Field(
+    split: SplitKind = Field(
         "grouped",
         description="grouped keeps copies and images of one patient together; random ignores them "
         "and leaks, as the paper's split may; given is the source's own split, refused if it "
-        "leaks.",
+        "leaks; site leaves one site out: seed N is tested on site N mod the number of sites.",
+    )
+    site_level: int | None = Field(
+        None,
+        ge=1,
+        description="Level of the folder, in the path of an image within --data, that names its "
+        "site, from 1 at the top; by default, the site is what the source says, or DICOM's "
+        "InstitutionName.",
     )
     folds: int | None = Field(
         None,
@@ -201,8 +208,10 @@ class CompareConfig(SetupConfig):
     def _check_folds(self) -> "CompareConfig":
         if self.folds is None:
             return self
-        if self.split == "given":
-            raise ValueError("Expected either --folds or --split given, but got both. Drop one.")
+        if self.split in ("given", "site"):
+            raise ValueError(
+                f"Expected either --folds or --split {self.split}, but got both. Drop one."
+            )
         if self.seeds % self.folds or self.first_seed % self.folds:
             raise ValueError(
                 "Expected seeds and first_seed to be multiples of folds, so that each image is "

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.data.settings import Background, UnexplainedRule
+from osteo_ray.data.settings import Background, SplitKind, UnexplainedRule
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.settings import TrainingSettings
 
@@ -32,7 +32,7 @@ class TrialSettings:
     image_size: int
     training: TrainingSettings
     workers: int
-    split: Literal["grouped", "random", "given"]
+    split: SplitKind
     split_ratio: tuple[int, int, int]
     protocol: Literal["clean", "paper"]
     second_start: Literal["backbone", "first"]
@@ -66,13 +66,14 @@ class SplitSettings:
     """How images are divided into training, validation and test.
 
     Attributes:
-        kind: `grouped` keeps groups together, `random` does not, `given` is that of the source.
+        kind: `grouped` keeps groups together, `random` does not, `given` is that of the source,
+            `site` tests each site in turn.
         ratio: Parts for training, validation and test.
         folds: Number of folds for cross-validation; None for single splits.
         seeds: For each repeat, by its number, the random seed of its split.
     """
 
-    kind: Literal["grouped", "random", "given"]
+    kind: SplitKind
     ratio: tuple[int, int, int]
     folds: int | None
     seeds: dict[int, int]

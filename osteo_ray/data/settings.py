@@ -6,6 +6,7 @@ from pydantic import Field
 
 from osteo_ray.base.settings import Settings
 
+SplitKind = Literal["grouped", "random", "given", "site"]
 ConflictPolicy = Literal["drop", "majority", "keep"]
 Background = Literal["black", "mean", "blur"]
 UnexplainedRule = Literal["borrowed", "whole"]

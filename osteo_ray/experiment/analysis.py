@@ -27,7 +27,7 @@ class Analysis:
         sizes: Mean numbers of images per seed; an infinite `n_train` where it is unknown.
         classes: All classes, sorted.
         positive_class: One of them.
-        split: `grouped`, `random` or `given`.
+        split: `grouped`, `random`, `given` or `site`.
         protocol: `clean` or `paper`.
         goes_on: Whether the masked arms start from the weights of the first model.
         copies_leak: Whether copies of test images are in the training set.

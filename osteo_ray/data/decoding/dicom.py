@@ -1,4 +1,4 @@
-"""Decode a DICOM file into a grayscale image, and read the patient and the side from its header."""
+"""Decode a DICOM file into a grayscale image; read patient, side and institution of its header."""
 
 import io
 
@@ -35,7 +35,7 @@ _ELEMENTS = (
     *("PixelPaddingValue", "PixelPaddingRangeLimit"),
     *("ModalityLUTSequence", "RescaleSlope", "RescaleIntercept"),
     *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"),
-    *("PatientID", "ImageLaterality", "Laterality"),
+    *("PatientID", "ImageLaterality", "Laterality", "InstitutionName"),
 )
 """The only header elements that are read; names, dates and all others never enter memory."""
 
@@ -49,7 +49,8 @@ def decode_dicom(content: bytes) -> Decoded:
     luminance.
 
     Returns:
-        The image, with the patient's identifier and the side of the body if the header has them.
+        The image, with the patient's identifier, the side of the body and the institution if the
+        header has them.
 
     Raises:
         UnreadableImageError: The file is not DICOM, is damaged, has no pixels or several frames, or
@@ -75,6 +76,7 @@ def decode_dicom(content: bytes) -> Decoded:
             f"{photometric}/{depth}",
             patient_id=_read_text(header, "PatientID"),
             side=_read_side(header),
+            institution=_read_text(header, "InstitutionName"),
         )
 
 

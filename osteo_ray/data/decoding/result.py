@@ -22,6 +22,8 @@ class Decoded:
         patient_id: Patient's identifier from a DICOM header. It stays in memory, where it keeps
             the images of a patient together; never store it.
         side: Side of the body from a DICOM header: "L" or "R".
+        institution: Name of the institution from a DICOM header. It stays in memory; tables number
+            institutions.
     """
 
     pixels: np.ndarray
@@ -29,3 +31,4 @@ class Decoded:
     mode: str
     patient_id: str | None = None
     side: str | None = None
+    institution: str | None = None

@@ -16,6 +16,13 @@ _IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".dcm", ".dicom", ".gif", ".j2k", ".jp2", ".jpeg", ".jpg"),
     *(".pgm", ".png", ".ppm", ".qoi", ".sgi", ".tif", ".tiff", ".webp"),
 )
+_DICOM_SUFFIXES = (".dcm", ".dicom", "")
+
+
+def is_dicom_name(path: str) -> bool:
+    """Tell whether the name of a file allows it to be DICOM, whose files often lack a suffix."""
+    name = PurePosixPath(path)
+    return name.suffix.lower() in _DICOM_SUFFIXES or name.suffix[1:].isdigit()
 
 
 def open_folder(uri: str, *, labels_needed: bool = True, flag: str = "--data") -> Source:

@@ -4,10 +4,13 @@ import numpy as np
 import numpy.typing as npt
 
 from osteo_ray.data.splits.allocation import allocate
+from osteo_ray.data.splits.sites import find_held_out
 
 SPLIT_NAMES = ("train", "validation", "test")
 
-_SPLIT_STREAM, _FOLD_STREAM, _VALIDATION_STREAM, _PART_STREAM, _LABEL_STREAM = range(5)
+_SPLIT_STREAM, _FOLD_STREAM, _VALIDATION_STREAM, _PART_STREAM, _LABEL_STREAM, _SITE_STREAM = range(
+    6
+)
 
 
 def assign_splits(
@@ -118,6 +121,49 @@ def assign_fold_splits(
     assigned = np.full(len(tested), "test", dtype="<U10")
     rest = np.flatnonzero(~tested)
     rng = np.random.default_rng((_VALIDATION_STREAM, number))
+    dealt = allocate(np.asarray(labels)[rest], np.asarray(groups)[rest], ratio[:2], rng)
+    assigned[rest] = np.array(SPLIT_NAMES)[dealt]
+    return assigned
+
+
+def assign_site_splits(
+    labels: np.ndarray,
+    groups: np.ndarray,
+    sites: np.ndarray,
+    ratio: tuple[int, int, int],
+    *,
+    number: int,
+) -> np.ndarray:
+    """Assign each image to training, validation or test, leaving one site out for the test.
+
+    Splits 0 to k - 1 test each of the k sites once, in alphabetical order; the next k do so again,
+    with other validation images. Images of other sites that belong with an image of the tested one
+    are set aside.
+
+    Args:
+        labels: str (n,); the class of each image.
+        groups: int (n,); images of one group stay together.
+        sites: str (n,); the site of each image.
+        ratio: Shares of training and validation; the third, for the test, is ignored.
+        number: Number of the split; at least 0.
+
+    Returns:
+        str (n,); each one of `SPLIT_NAMES`, or empty for an image that is set aside.
+
+    Raises:
+        ValueError: Nothing is left to learn from, or a share of the ratio is below 1.
+
+    Example:
+        >>> labels, sites = np.tile(["normal", "worn"], 6), np.repeat(["a", "b"], 6)
+        >>> splits = assign_site_splits(labels, np.arange(12), sites, (2, 1, 1), number=1)
+        >>> [int(np.sum(splits == name)) for name in SPLIT_NAMES]
+        [4, 2, 6]
+    """
+    names = np.unique(sites)
+    name = names[number % len(names)]
+    assigned = np.where(sites == name, "test", "").astype("<U10")
+    rest = np.flatnonzero(~find_held_out(sites, groups, name))
+    rng = np.random.default_rng((_SITE_STREAM, number))
     dealt = allocate(np.asarray(labels)[rest], np.asarray(groups)[rest], ratio[:2], rng)
     assigned[rest] = np.array(SPLIT_NAMES)[dealt]
     return assigned

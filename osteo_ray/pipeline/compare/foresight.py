@@ -83,7 +83,7 @@ def foresee(
     others = list_alternatives(
         plan.scheme,
         config.split_ratio,
-        may_fold=config.split != "given" and config.protocol == "clean",
+        may_fold=config.split not in ("given", "site") and config.protocol == "clean",
     )
     say(f"Simulating {len(others)} other designs; that may take a minute …")
     designs = (

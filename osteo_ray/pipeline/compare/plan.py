@@ -32,6 +32,7 @@ from osteo_ray.experiment.prospects import NONE, TWICE, Question, simulate_chanc
 from osteo_ray.experiment.simulated_run import Scheme
 from osteo_ray.pipeline.compare.calibration import measure_rates
 from osteo_ray.pipeline.compare.prepare import list_images, locate_run, settle_rule
+from osteo_ray.pipeline.compare.sites import count_sites
 from osteo_ray.statistics.sequential import LookPlan, crossing_probabilities, plan_looks
 from osteo_ray.statistics.sizes import Sizes
 
@@ -125,7 +126,10 @@ def plan_comparison(
         sd=sd.value,
     )
     looks, finds = _plan_looks(design, config)
-    scheme = Scheme(config.seeds, parts, config.folds, fixed=config.split == "given")
+    folds = config.folds
+    if config.split == "site":  # as in folds, each image is tested once per round of seeds
+        folds = round(sum(vars(parts).values()) / parts.test)
+    scheme = Scheme(config.seeds, parts, folds, fixed=config.split == "given")
     question = Question(
         arms=config.arms,
         n_models=len(config.models),
@@ -290,7 +294,8 @@ def _count(config: CompareConfig, source: Source | PhantomSettings) -> _Counts:
     positive = find_positive_class(sorted(set(labels)), config.positive_class).name
     share = float((labels == positive).mean())
     if config.split != "given":
-        return _Counts(count_parts(len(labels), config.split_ratio, config.folds), share)
+        folds = config.folds or count_sites(config, source)
+        return _Counts(count_parts(len(labels), config.split_ratio, folds), share)
     given = source.items["split"].value_counts()
     parts = Parts(*(float(given.get(name, 0)) for name in ("train", "validation", "test")))
     if not (parts.train and parts.test):

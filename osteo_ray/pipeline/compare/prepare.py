@@ -1,7 +1,7 @@
 """Open the run of a comparison: read and divide the images of a new one, or resume an old one."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,11 +31,17 @@ from osteo_ray.data.phantoms.sets import CLASSES as PHANTOM_CLASSES
 from osteo_ray.data.regions.given import GivenRegions
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_fold_splits, assign_splits
+from osteo_ray.data.splits.assignment import (
+    SPLIT_NAMES,
+    assign_fold_splits,
+    assign_site_splits,
+    assign_splits,
+)
 from osteo_ray.data.splits.checks import check_class_sizes, check_groups_whole
 from osteo_ray.experiment.dataset import fingerprint_images
 from osteo_ray.experiment.positive_class import find_positive_class
 from osteo_ray.pipeline.compare.given_regions import check_region_arms, store_regions
+from osteo_ray.pipeline.compare.sites import check_listed_sites, check_read_sites, place_images
 from osteo_ray.pipeline.ingest.auditing import audit_images
 from osteo_ray.pipeline.ingest.findings import describe_audit
 from osteo_ray.pipeline.ingest.intake import take_in
@@ -88,10 +94,11 @@ def list_images(config: CompareConfig, run: Run) -> Source | PhantomSettings:
 
     Raises:
         InputError: The source cannot be used, has changed since the run began, or lacks the
-            positive class; or an arm needs regions where there are none.
+            positive class; an arm needs regions where there are none; or sites cannot be left out.
     """
     source = list_source(config.data, config.phantom, run)
     check_region_arms(config, run, source)
+    check_listed_sites(config, source)
     if isinstance(source, PhantomSettings):
         known = sorted(PHANTOM_CLASSES)
     else:
@@ -133,8 +140,8 @@ def create_run(
             labels_needed=True,
         ) as (ingest, fingerprint):
             audit = audit_images(ingest, config.conflict_policy)
-        images = audit.images[IMAGES.names]
-        _write_splits(run, split_images(images, SplitSettings.of(config)))
+        images = place_images(audit.images[IMAGES.names], config.site_level)
+        _write_splits(run, _divide(images, config, config.seed_numbers))
         write_images(run, images, IMAGES, ingest.rejects)
         store_regions(run, config, given)
         write_json(run.plan, [describe_plan(config)])
@@ -184,9 +191,15 @@ def extend_run(run: Run, config: CompareConfig, given: GivenRegions | None = Non
     missing = [seed for seed in config.seed_numbers if seed not in set(splits["seed"])]
     if missing:
         images = read_table(run.images).to_pandas()
-        more = split_images(images, SplitSettings.of(config, missing))
+        more = _divide(images, config, missing)
         _write_splits(run, pd.concat([splits, more], ignore_index=True))
     write_yaml(run.config, config.model_dump(mode="json"))
+
+
+def _divide(images: pd.DataFrame, config: CompareConfig, numbers: Sequence[int]) -> pd.DataFrame:
+    if config.split == "site":
+        check_read_sites(config, images[images["used"]])
+    return split_images(images, SplitSettings.of(config, numbers))
 
 
 def split_images(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
@@ -208,12 +221,16 @@ def split_images(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:
     groups = np.arange(len(used)) if settings.kind == "random" else used["group"].to_numpy()
     if settings.kind == "given":
         given = _check_given_split(used)
-    else:
+    elif settings.kind != "site":  # sites are checked where they are known
         check_class_sizes(labels, groups, settings.ratio, settings.folds)
     parts = []
     for number, seed in settings.seeds.items():
         if settings.kind == "given":
             assigned = given
+        elif settings.kind == "site":
+            assigned = assign_site_splits(
+                labels, groups, used["site"].to_numpy(str), settings.ratio, number=seed
+            )
         elif settings.folds is None:
             assigned = assign_splits(labels, groups, settings.ratio, seed=seed)
         else:

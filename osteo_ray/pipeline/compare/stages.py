@@ -33,6 +33,7 @@ from osteo_ray.pipeline.compare.prepare import (
     settle_rule,
 )
 from osteo_ray.pipeline.compare.running import run_experiment
+from osteo_ray.pipeline.compare.sites import state_sites
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.compare.tracking import check_tracking, track_comparison
 from osteo_ray.pipeline.site import READ, Site, follow_reading
@@ -124,7 +125,10 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
                 progress.say(line)
             clock.lap(READ_COHORT)
         extend_run(run, config, given)
-        experiment = describe_experiment(run, config, read_dataset(run, config))
+        dataset = read_dataset(run, config)
+        experiment = describe_experiment(run, config, dataset)
+        if config.split == "site":
+            progress.say(state_sites(dataset.images, config))
         progress.say(_state_plan(config, experiment))
         site = Site(layout, config.resources, progress, clock, Observer(run.logs))
         finished = run_experiment(experiment, site)

@@ -25,6 +25,7 @@ FOUND = pa.schema(
         ("patient", pa.string()),
         ("side", pa.string()),
         ("site", pa.string()),
+        ("institution", pa.string()),
         ("split", pa.string()),
         ("width", pa.int32()),
         ("height", pa.int32()),
@@ -71,7 +72,7 @@ def _decode_batch(
     Args:
         batch: Columns of the items of a source, with patient (veiled) in place of patient_id.
         reader: Fetches the images.
-        key: Veils patients.
+        key: Veils patients and institutions.
         pixels: Folder for the pixels, or None to keep none.
         image_size: Side of the square that pixels are resized to.
     """
@@ -110,9 +111,10 @@ def _describe(
         "image_id": identify_image(item["path"], digest),
         "path": item["path"],
         "label": item["label"],
-        "patient": item["patient"] or veil_patient(decoded.patient_id or "", key),
+        "patient": item["patient"] or veil(decoded.patient_id or "", key),
         "side": item["side"] or decoded.side or "",
         "site": item["site"],
+        "institution": veil(decoded.institution or "", key),
         "split": item["split"],
         "width": image.shape[1],
         "height": image.shape[0],
@@ -128,6 +130,6 @@ def _describe(
     }
 
 
-def veil_patient(patient: str, key: bytes) -> str:
-    """Replace a patient's identifier by a digest, equal for equal identifiers and one key."""
-    return hashlib.blake2b(patient.encode(), key=key, digest_size=12).hexdigest() if patient else ""
+def veil(name: str, key: bytes) -> str:
+    """Replace the name of a patient or institution by a digest, equal for equal names and keys."""
+    return hashlib.blake2b(name.encode(), key=key, digest_size=12).hexdigest() if name else ""

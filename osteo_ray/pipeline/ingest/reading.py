@@ -22,7 +22,7 @@ from osteo_ray.base.storage import Place
 from osteo_ray.cluster.connection import allow_lost_blocks
 from osteo_ray.data.copies.thumbnails import Thumbnails
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.pipeline.ingest.blocks import FOUND, decode_block, veil_patient
+from osteo_ray.pipeline.ingest.blocks import FOUND, decode_block, veil
 
 _LEAST_PER_BLOCK, _MOST_PER_BLOCK, _BLOCKS = 32, 512, 16  # images in a block; blocks to aim for
 _TRIES = 3  # for a block whose process dies, and then for each of its images alone
@@ -35,7 +35,8 @@ class Ingest:
 
     Attributes:
         images: A row per accepted image, sorted by path: image_id, path, label, patient (a number,
-            -1 if unknown), side, site, split, width, height (of the file, in pixels), digest,
+            -1 if unknown), side, site (as the source says, else the number of a DICOM header's
+            institution), split, width, height (of the file, in pixels), digest,
             format, mode, size (bytes), contrast (standard deviation of gray), look and preview (see
             `osteo_ray.data.appearance`).
         thumbnails: Thumbnails of the accepted images, in the order of `images`.
@@ -85,7 +86,7 @@ def ingest_images(
     key = secrets.token_bytes(16) if key is None else key
     rows = items.drop(columns="patient_id").to_dict("records")
     for row, patient in zip(rows, items["patient_id"], strict=True):
-        row["patient"] = veil_patient(patient, key)
+        row["patient"] = veil(patient, key)
     per_block = min(max(len(rows) // _BLOCKS, _LEAST_PER_BLOCK), _MOST_PER_BLOCK)
     decode = partial(
         decode_block, reader=source.reader, key=key, pixels=pixels, image_size=image_size
@@ -102,6 +103,9 @@ def ingest_images(
     _check_rejects(source, len(images), rejects, max_reject_share)
     veiled = images["patient"].to_numpy(str)
     images["patient"] = _number(images["patient"])
+    numbers = _number(images.pop("institution"))
+    named = (images["site"] != "") | (numbers < 0)
+    images["site"] = images["site"].where(named, [f"institution-{n + 1}" for n in numbers])
     stored = images.pop("row").to_numpy(np.int64)
     return Ingest(images, Thumbnails(path, stored, workers_see_scratch), rejects, veiled)
 
@@ -167,9 +171,10 @@ def _read_blocks(
             ) from error
 
 
-def _number(patients: "pd.Series[str]") -> np.ndarray:
-    numbers = {name: number for number, name in enumerate(dict.fromkeys(patients[patients != ""]))}
-    return np.array([numbers.get(name, -1) for name in patients], np.int64)
+def _number(names: "pd.Series[str]") -> np.ndarray:
+    """Number names in the order in which they first appear; -1 where there is none."""
+    numbers = {name: number for number, name in enumerate(dict.fromkeys(names[names != ""]))}
+    return np.array([numbers.get(name, -1) for name in names], np.int64)
 
 
 def _check_rejects(

@@ -43,7 +43,8 @@ class Drawing:
     Stripes are determined by
     - `class`: lying for one class, upright for the other;
     - `chance`: lying or upright at random, patch by patch;
-    - `half`: lying in half of all patches of the image, upright in the others;
+    - `half`: straight (lying or upright) in half of all patches of the image, and slanting (to
+      one side or the other) in the others;
     - `group`: copies share an angle and a period, which are unrelated to the class;
     - `any`: any angle and any period at random, patch by patch;
     - `nothing`: there are no stripes.
@@ -54,8 +55,8 @@ class Drawing:
     - `elsewhere`: as many patches as the region has, all outside of it;
     - `nearly_all`: all patches but one outside the region;
     - `outline`: a row of patches in images of one class, a column in images of the other;
-    - `by_class`: as many patches as the region has, with lying stripes in images of one class, with
-      upright ones in images of the other.
+    - `by_class`: as many patches as the region has, with straight stripes in images of one class,
+      with slanting ones in images of the other.
 
     Attributes:
         inside: What determines the stripes in the region.
@@ -186,9 +187,9 @@ def _draw_stripes(
     angle: np.ndarray = np.zeros(shape)
     period: np.ndarray = np.full(shape, _PERIOD_PX)
     if content in ("class", "chance", "half"):
-        turned = rng.integers(0, len(CLASSES), shape)
+        turned = rng.integers(0, len(CLASSES), shape) * 1.0
         if content == "half":
-            turned = np.asarray(_choose(np.ones(shape, bool), GRID**2 // 2, rng), np.int64)
+            turned += 0.5 * _choose(np.ones(shape, bool), GRID**2 // 2, rng)
         if content == "class":
             readable = rng.random(len(classes)) >= drawing.unreadable
             turned[readable] = classes[readable, None, None]
@@ -230,7 +231,8 @@ def _plant_masks(
     if place == "nearly_all":
         return ~_choose(~regions, 1, rng)
     if place == "by_class":
-        return _choose((stripes.angle > 0) == (classes > 0)[:, None, None], REGION**2, rng)
+        slanting = stripes.angle % (np.pi / 2) > 0
+        return _choose(slanting == (classes > 0)[:, None, None], REGION**2, rng)
     line = np.arange(GRID) == rng.integers(0, GRID, (len(classes), 1))
     upright = (classes == CLASSES.index("upright"))[:, None, None]
     kept = np.where(upright, line[:, None, :], line[:, :, None])
