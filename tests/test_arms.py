@@ -266,8 +266,8 @@ def test_own_arm_is_compared(own: Arm) -> None:
 def test_own_arm_costs_a_training_and_no_explanations(own: Arm) -> None:
     def count(*arms: str) -> tuple[int, int]:
         work = count_work(
-            n_models=1, n_seeds=1, arms=arms, parts=Parts(70, 20, 10), epochs=1, samples=9,
-            crossfit_folds=3, protocol="clean",
+            n_models=1, n_seeds=1, arms=arms, parts=Parts(70, 20, 10), epochs=1,
+            passes_of=lambda _: 9, crossfit_folds=3, protocol="clean",
         )  # fmt: skip
         return work.n_trainings, work.n_explanations
 

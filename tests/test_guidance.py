@@ -8,17 +8,21 @@ import pytest
 import torch
 from made_evidence import judge, make_evidence
 from planted import open_small_world
+from torch import nn
 from torch.nn import functional
 
 from osteo_ray.arms.pairs import choose_judged, list_controls
 from osteo_ray.arms.registry import ARMS, list_presets
+from osteo_ray.base.errors import InputError
 from osteo_ray.experiment.keep_masks import read_keep_masks
 from osteo_ray.experiment.roles import assign_roles, name_roles
 from osteo_ray.experiment.trials import Trial
+from osteo_ray.models import guidance as guidance_module
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier, build_classifier
 from osteo_ray.models.guidance import (
     Penalty,
+    check_guidance,
     penalize_activations,
     penalize_gradients,
     shuffle_outside,
@@ -26,6 +30,7 @@ from osteo_ray.models.guidance import (
 from osteo_ray.models.settings import NO_AUGMENTATION, TrainingSettings
 from osteo_ray.models.training import Recipe, TrainingData, Worker, train_classifier
 from osteo_ray.pipeline.compare.in_process import run_in_process
+from osteo_ray.pipeline.compare.model_check import check_models, list_guidances
 from osteo_ray.pipeline.compare.one_trial import load_trained, make_set
 
 SIZE_PX = 32
@@ -69,6 +74,53 @@ def test_gradients_are_those_of_finite_differences(classifier: Classifier) -> No
     found = penalize_gradients(classifier, images, regions)
     assert float(found.detach()) == pytest.approx(expected, rel=1e-4)
     assert expected > 0
+
+
+def test_hard_sigmoids_are_differentiated_twice() -> None:
+    name = "mobilenetv3_small_050"  # has them in its gates, as the paper's MobileNetV3 does
+    classifier = build_classifier(name, n_classes=2, image_size=32, weights="none", seed=0).eval()
+    images, regions = draw_batch()
+    images = images.float()
+    gates = [one for one in classifier.modules() if isinstance(one, nn.Hardsigmoid)]
+    assert gates
+    penalty = penalize_gradients(classifier, images, regions)
+    seen = images.clone().requires_grad_()  # first derivatives, by PyTorch's own hard sigmoid
+    functional.log_softmax(classifier(seen), 1).sum().backward()
+    expected = ((seen.grad * ~regions) ** 2).sum()
+    assert float(penalty.detach()) == pytest.approx(float(expected), rel=1e-5)
+    penalty.backward()
+    check_guidance(classifier, name, "gradients", 32)
+
+
+def test_networks_that_cannot_be_guided_are_refused() -> None:
+    classifier = build_classifier(
+        "stripe_net", n_classes=2, image_size=32, weights="none", seed=0
+    ).eval()
+    check_guidance(classifier, "stripe_net", "gradients", 32)
+
+    class Opaque(nn.Module):
+        def forward(self, images: torch.Tensor) -> torch.Tensor:
+            return functional.hardtanh(images.detach() * 2)
+
+    classifier.feature_map = Opaque()  # type: ignore[assignment]
+    for guidance in ("gradients", "activations"):
+        with pytest.raises(InputError, match=rf"arms guided_{guidance}.*stripe_net PyTorch cannot"):
+            check_guidance(classifier, "stripe_net", guidance, 32)  # type: ignore[arg-type]
+
+
+def test_guided_arms_are_tried_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert list_guidances(["original", "guided_gradients", "guided_gradients_random"]) == [
+        "gradients"
+    ]
+    assert list_guidances(["original", "lime"]) == []
+
+    def refuse(*_: object) -> None:
+        raise InputError("cannot be guided")
+
+    monkeypatch.setattr(guidance_module, "check_guidance", refuse)
+    check = check_models._function  # type: ignore[attr-defined]
+    assert check({"stripe_net": "none"}, 32, ["gradients"]) == ["cannot be guided"]
+    assert check({"stripe_net": "none"}, 32, []) == []
 
 
 def test_inside_the_region_nothing_is_penalized(classifier: Classifier) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from osteo_ray.arms.registry import list_presets
 from osteo_ray.base.errors import InputError
 from osteo_ray.cluster.placement import Slot
 from osteo_ray.commands.compare import parse_compare
@@ -338,3 +339,18 @@ class TestOnRay:
         slot = Slot(cpus=1, gpus=0)
         with pytest.raises(InputError, match="Did you mean `efficientnet_b"):
             measure_rates(["efficientnet_bo"], slot, image_size=32, batch_size=16, seconds=0.1)
+
+
+def test_arms_and_presets_have_costs(run: Run) -> None:
+    code, printed = run("--arms", "original", "lime", "lime_crossfit", "scorecam", "--seeds", "2")
+    assert code == 0
+    adds, takes = printed.split("What each planned arm adds", 1)[1].split("What --arms PRESET")
+    # 2 models, 2 seeds; 3 folds, which explain 112 training images in all
+    assert re.search(r" lime_crossfit 16 448 \S+ ", adds)
+    # The first model explains all 160 images for either, so neither alone adds explanations.
+    assert re.search(r" lime 4 0 \S+ ", adds)
+    assert re.search(r" scorecam 4 0 \S+ ", adds)
+    assert " original " not in adds  # what it would save is the whole comparison
+    for preset, arms in list_presets().items():
+        assert re.search(rf" {preset} {len(arms)} \d", takes)
+    assert " paper 2 8 640 " in takes

@@ -196,15 +196,33 @@ def _count(arms: tuple[str, ...], protocol: str = "clean") -> Work:
         arms=arms,
         parts=PARTS,
         epochs=3,
-        samples=100,
+        passes_of={"lime": 100, "random": 0, "gradcam": 1, "scorecam": 1000}.__getitem__,
         crossfit_folds=3,
         protocol=protocol,
     )
 
 
 def test_work_by_hand() -> None:
-    # 3 epochs of 3 × 70 and 20, then 20 and 10
-    assert _count(("original", "lime", "random_mask", "silhouette")) == Work(2, 20, 720, 500, 100)
+    # 5 seeds; 4 trainings each: 3 epochs of 3 × 70 and 20, then 20 and 10; 100 images explained
+    found = _count(("original", "lime", "random_mask", "silhouette"))
+    assert found == Work(2, 20, 5 * 4 * 720, 720, 500, 5 * 100 * 100)
+
+
+def test_other_explainers_cost_what_they_take() -> None:
+    lime, scorecam = (
+        _count(arms).explaining_passes
+        for arms in (("original", "lime", "gradcam"), ("original", "lime", "gradcam", "scorecam"))
+    )
+    assert lime == 5 * 100 * (100 + 1)
+    assert scorecam - lime == 5 * 100 * 1000
+
+
+def test_penalties_cost_passes() -> None:
+    plain, guided = (
+        _count(("original", "lime", arm)) for arm in ("original_retrained", "guided_gradients")
+    )
+    assert guided.longest_training == plain.longest_training + 3 * 70 * 16
+    assert guided.training_passes == plain.training_passes + 5 * 3 * 70 * 16
 
 
 @pytest.mark.parametrize(
@@ -254,7 +272,7 @@ def test_work_is_that_of_the_trials_that_are_planned(
             explained[job] = explained.get(job, np.zeros_like(images)) | images
     parts = Parts(*(float(np.sum(experiment.splits[0] == name)) for name in SPLIT_NAMES))
     work = count_work(
-        n_models=1, n_seeds=1, arms=arms, parts=parts, epochs=1, samples=1,
+        n_models=1, n_seeds=1, arms=arms, parts=parts, epochs=1, passes_of=lambda _: 1,
         crossfit_folds=experiment.settings.crossfit_folds, protocol=protocol,
     )  # fmt: skip
     assert work.n_trainings == len(trained)
@@ -262,7 +280,7 @@ def test_work_is_that_of_the_trials_that_are_planned(
 
 
 def test_hours_by_hand() -> None:
-    work = Work(2, 20, 3600, 500, 72)
+    work = Work(2, 20, 20 * 3600, 3600, 500, 500 * 72)
     rates = {"fast": 100.0, "slow": 50.0}
     found = estimate_hours(work, rates, trainings_at_once=4, workers=1, explainers=8)
     # 20 trainings of 36 s and 20 of 72 s, four at once; 36,000 passes at 100/s and 50/s, by eight
@@ -277,4 +295,4 @@ def test_hours_by_hand() -> None:
 @pytest.mark.parametrize("rates", [{}, {"a": 0.0}, {"a": math.nan}, {"a": 1.0, "b": 1.0}])
 def test_bad_rates(rates: dict[str, float]) -> None:
     with pytest.raises(ValueError, match="Expected 1 positive rates"):
-        estimate_hours(Work(1, 1, 1, 1, 1), rates, trainings_at_once=1, workers=1, explainers=1)
+        estimate_hours(Work(1, 1, 1, 1, 1, 1), rates, trainings_at_once=1, workers=1, explainers=1)

@@ -139,8 +139,8 @@ def test_whole_image_as_region_is_no_failed_explanation(tmp_path: Path) -> None:
 def test_arms_need_no_teacher_and_cost_no_explanations() -> None:
     def count(*arms: str) -> tuple[int, int]:
         work = count_work(
-            n_models=1, n_seeds=1, arms=arms, parts=Parts(70, 20, 10), epochs=1, samples=9,
-            crossfit_folds=3, protocol="paper",
+            n_models=1, n_seeds=1, arms=arms, parts=Parts(70, 20, 10), epochs=1,
+            passes_of=lambda _: 9, crossfit_folds=3, protocol="paper",
         )  # fmt: skip
         return work.n_trainings, work.n_explanations
 

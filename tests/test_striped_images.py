@@ -196,3 +196,20 @@ def test_grid_superpixels_are_the_patches() -> None:
 def test_groups_that_do_not_fill_are_refused(n_images: int, n_copies: int) -> None:
     with pytest.raises(ValueError, match=f"Expected at least two full groups .* got {n_images}"):
         draw_set(Drawing(n_images=n_images, n_copies=n_copies), seed=0)
+
+
+def test_masks_by_class_select_one_of_two_kinds_that_images_have_as_many_of() -> None:
+    drawn = draw_set(
+        Drawing(inside="half", outside="half", mask="by_class", n_images=40, nuisance=50.0), seed=0
+    )
+    patches = by_patch(drawn.images.astype(float))
+    down, across = np.diff(patches, axis=-2)[..., :-1], np.diff(patches, axis=-1)[..., :-1, :]
+    both = (down * across).mean((-2, -1)) / (down**2 + across**2).mean((-2, -1))
+    straight = np.abs(both) < 0.12  # 0 where only one of the two changes, up to 1/2 where both do
+    assert straight.sum() == pytest.approx(straight.size / 2, abs=2)  # noise may blur one or two
+    assert np.abs(straight.sum((1, 2)) - GRID**2 // 2).max() <= 1
+    assert (kept(drawn).sum((1, 2)) == REGION**2).all()
+    is_first = (drawn.labels == CLASSES[0])[:, None, None]
+    assert (straight == is_first)[kept(drawn)].mean() > 0.99
+    sides = np.sign(measure_uprightness(drawn)[straight])
+    assert 0.4 < (sides > 0).mean() < 0.6  # both directions of a kind appear

@@ -31,8 +31,9 @@ def plan_command(arguments: list[str]) -> int:
     """Run `osteo-ray plan` with these words; return the exit code."""
     config = parse_plan(arguments)
     # Imported here: SciPy and Ray take seconds to import, and `--help` does without them.
-    from osteo_ray.commands.plan_tables import show_plan
+    from osteo_ray.commands.plan_tables import show_arm_costs, show_plan
     from osteo_ray.commands.prospects_tables import show_foresight
+    from osteo_ray.pipeline.compare.costing import list_arm_costs, list_preset_costs
     from osteo_ray.pipeline.compare.foresight import foresee
     from osteo_ray.pipeline.compare.plan import make_plan, measure_speed
 
@@ -43,7 +44,13 @@ def plan_command(arguments: list[str]) -> int:
             say(captured.err, "Measuring the speed of this cluster …")
             speed = measure_speed(config)
         foresight = foresee(config, plan, speed, say=partial(say, captured.err))
-        show_plan(captured.out, plan, None if speed is None else speed.estimate_hours(plan.work))
+        show_plan(captured.out, plan, speed)
+        compared = config.to_compare()
+        arms, presets = (
+            find(compared, plan.scheme, plan.n_classes)
+            for find in (list_arm_costs, list_preset_costs)
+        )
+        show_arm_costs(captured.out, arms, presets, speed)
         show_foresight(captured.out, plan, foresight)
         say(captured.out, f"Plan: {plan.hash}")
     return DONE

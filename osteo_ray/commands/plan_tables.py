@@ -4,17 +4,50 @@ from rich.console import Console
 
 from osteo_ray.base.formatting import format_score
 from osteo_ray.commands.terminal import print_table, say
-from osteo_ray.experiment.costs import Hours
+from osteo_ray.experiment.costs import Hours, Speed, Work
 from osteo_ray.experiment.planning import MOST_SEEDS
+from osteo_ray.pipeline.compare.costing import ArmCost
 from osteo_ray.pipeline.compare.plan import Plan
 from osteo_ray.statistics.metrics.registry import METRICS
 
 
-def show_plan(console: Console, plan: Plan, hours: Hours | None) -> None:
-    """Show a plan; `hours` is None where the speed of the cluster was not measured."""
+def show_plan(console: Console, plan: Plan, speed: Speed | None) -> None:
+    """Show a plan; `speed` is None where that of the cluster was not measured."""
+    hours = None if speed is None else speed.estimate_hours(plan.work)
     rows = [*_list_design(plan), *_list_detectable(plan), *_list_costs(plan, hours)]
     print_table(console, ("", ""), rows, prose=(1,))
     _show_looks(console, plan)
+
+
+def show_arm_costs(
+    console: Console, arms: list[ArmCost], presets: list[ArmCost], speed: Speed | None
+) -> None:
+    """Show what each planned arm adds, and what each preset would take."""
+    columns = ("trainings", "explanations", "forward passes", *["hours"] * (speed is not None))
+    print_table(
+        console,
+        ("", *columns),
+        [(one.name, *_write_cost(one.added, speed)) for one in arms],
+        title="What each planned arm adds to the others",
+    )
+    print_table(
+        console,
+        ("", "arms", *columns),
+        [(one.name, one.n_arms, *_write_cost(one.added, speed)) for one in presets],
+        title="What --arms PRESET takes in all",
+    )
+    say(
+        console,
+        "Trainings and explanations are of all models and seeds. Arms that share their masks do "
+        "not pay for them twice, so what they add is less than what they would take alone."
+        + ("" if speed is None else " Hours are those of this cluster, at most."),
+    )
+
+
+def _write_cost(work: Work, speed: Speed | None) -> tuple[str, ...]:
+    hours = [] if speed is None else [_round_hours(speed.estimate_hours(work).total)]
+    counts = (work.n_models * work.n_trainings, work.n_models * work.n_explanations)
+    return (*(f"{count:,}" for count in counts), _count(work.passes), *hours)
 
 
 def _list_design(plan: Plan) -> list[tuple[str, str]]:
@@ -88,10 +121,13 @@ def _list_costs(plan: Plan, hours: Hours | None) -> list[tuple[str, str]]:
     trainings = work.n_models * work.n_trainings
     explanations = work.n_models * work.n_explanations
     rows = [
-        ("trainings", f"{trainings}, {_count(trainings * work.training_passes)} forward passes"),
+        (
+            "trainings",
+            f"{trainings}, {_count(work.n_models * work.training_passes)} forward passes",
+        ),
         (
             "explanations",
-            f"{explanations}, at most {_count(explanations * work.explanation_passes)} forward "
+            f"{explanations}, at most {_count(work.n_models * work.explaining_passes)} forward "
             "passes",
         ),
     ]

@@ -155,6 +155,10 @@ class Explainer(ABC):
     def __init__(self, settings: LimeSettings) -> None:
         self.settings = settings
 
+    def count_passes(self, n_classes: int) -> int:
+        """Return how many forward passes one explanation takes at most, about; by default 1."""
+        return 1
+
     def explain(
         self, classifier: LoadedClassifier, requests: Sequence[Request]
     ) -> list[Explanation | ValueError]:

@@ -6,11 +6,14 @@ dropout. So it leaves those statistics as they are.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
+from osteo_ray.base.errors import InputError
 from osteo_ray.data.settings import Guidance
 from osteo_ray.models.classifier import Classifier
 
@@ -65,9 +68,55 @@ def penalize_gradients(
         log-probabilities of all classes.
     """
     seen = images.detach().requires_grad_()
-    log_probabilities = functional.log_softmax(classifier(seen), 1).sum()
+    with _TwiceDifferentiable():
+        log_probabilities = functional.log_softmax(classifier(seen), 1).sum()
     (gradients,) = torch.autograd.grad(log_probabilities, seen, create_graph=True)
     return ((gradients * ~regions) ** 2).sum()
+
+
+class _TwiceDifferentiable(TorchFunctionMode):
+    """Computes by other operations what PyTorch cannot differentiate twice, to the same values.
+
+    MobileNetV3 has hard sigmoids in its gates.
+    """
+
+    def __torch_function__(
+        self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: Any = None
+    ) -> Any:
+        if getattr(func, "__name__", "") in ("hardsigmoid", "hardsigmoid_"):
+            return functional.relu6(args[0] + 3) / 6
+        return func(*args, **(kwargs or {}))
+
+
+def check_guidance(classifier: Classifier, name: str, guidance: Guidance, image_size: int) -> None:
+    """Refuse a classifier that a penalty cannot guide, before anything is trained.
+
+    Args:
+        classifier: On the CPU; its weights stay as they are.
+        name: Of the model, for the message.
+        guidance: The penalty.
+        image_size: Side of the images, in pixels.
+
+    Raises:
+        InputError: PyTorch cannot differentiate the penalty, or it reaches no weight.
+    """
+    rng = np.random.default_rng(0)
+    images = torch.from_numpy(rng.random((2, 1, image_size, image_size), np.float32))
+    regions = torch.zeros(images.shape, dtype=torch.bool)
+    regions[..., : image_size // 2] = True
+    reason = "it depends on none of its weights"
+    try:
+        found = Penalty(guidance, 1.0).measure(classifier, images, regions, [rng, rng])
+        weights = [weight for weight in classifier.parameters() if weight.requires_grad]
+        if any(g is not None for g in torch.autograd.grad(found, weights, allow_unused=True)):
+            return
+    except RuntimeError as error:
+        reason = str(error).splitlines()[0]
+    raise InputError(
+        f"Expected a network whose {guidance} can be penalised, as the arms guided_{guidance} and "
+        f"guided_{guidance}_random ask, but for {name} PyTorch cannot: {reason}. Leave these arms "
+        "out, or choose another network."
+    )
 
 
 def penalize_activations(

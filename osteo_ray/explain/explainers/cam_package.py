@@ -15,6 +15,8 @@ import numpy as np
 from osteo_ray.explain.explainer import LoadedClassifier
 from osteo_ray.explain.explainers.gradcam import CamExplainer
 
+_CHANNELS = 1000  # of the last feature map: 960 of MobileNetV3-large, 1280 of EfficientNet-B0
+
 
 class PackageCam(CamExplainer):
     """A method of the package, applied to one image at a time. Uses no random numbers.
@@ -23,11 +25,17 @@ class PackageCam(CamExplainer):
         package_name: The name of the class in `pytorch_grad_cam`.
         title: The usual name of the method.
         literature: Where it comes from: authors and year.
+        by_channel: It takes a forward pass per channel of the feature map.
     """
 
     package_name: ClassVar[str]
     title: ClassVar[str]
     literature: ClassVar[str | None] = None
+    by_channel: ClassVar[bool] = False
+
+    def count_passes(self, n_classes: int) -> int:
+        """Return 1, or about the number of channels for methods that try each of them."""
+        return _CHANNELS if self.by_channel else 1
 
     def _draw_heatmap(
         self,
@@ -181,6 +189,7 @@ class ScoreCam(PackageCam):
     package_name = "ScoreCAM"
     title = "Score-CAM"
     literature = "Wang et al. 2020"
+    by_channel = True
 
 
 class AblationCam(PackageCam):
@@ -191,6 +200,7 @@ class AblationCam(PackageCam):
     package_name = "AblationCAM"
     title = "Ablation-CAM"
     literature = "Desai and Ramaswamy 2020"
+    by_channel = True
 
 
 PACKAGE_CAMS = (

@@ -15,6 +15,10 @@ class Lime(Explainer):
     summary = "keeps the superpixels that speak most for the predicted class"
     depends_on = frozenset({"lime", "seed"})
 
+    def count_passes(self, n_classes: int) -> int:
+        """Return the largest number of perturbed images."""
+        return self.settings.samples
+
     def fill(self, picture: Picture) -> np.ndarray:
         """Return what stands where a superpixel is switched off: uint8, (height, width)."""
         from osteo_ray.explain.perturbation import fill_superpixels

@@ -17,6 +17,10 @@ class LimeUnion(Lime):
     name = "lime_union"
     summary = "keeps the superpixels that speak most for any of the classes"
 
+    def count_passes(self, n_classes: int) -> int:
+        """Return the largest number of perturbed images of all classes."""
+        return n_classes * self.settings.samples
+
     def _explain_one(self, classifier: LoadedClassifier, request: Request) -> Explanation:
         image = request.picture.image
         (probabilities,) = classifier.predict(classifier.to_batch(image))

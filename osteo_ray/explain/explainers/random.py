@@ -9,6 +9,10 @@ class RandomSuperpixels(Explainer):
     name = "random"
     summary = "keeps random superpixels, as a control"
 
+    def count_passes(self, n_classes: int) -> int:
+        """Return 0: nothing is classified."""
+        return 0
+
     def _explain_one(self, classifier: LoadedClassifier, request: Request) -> Explanation:
         from osteo_ray.data.masks import cover_area
 

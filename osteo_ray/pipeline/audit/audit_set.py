@@ -119,7 +119,7 @@ def _audit(
     with connect(), _make_room(out) as room:
         check = None
         if config.measure_leak:
-            check = check_models.remote(config.first_weights, config.image_size)
+            check = check_models.remote(config.first_weights, config.image_size, ())
         with (
             follow_reading(progress, config.resources.stall_timeout),
             take_in(

@@ -14,7 +14,8 @@ from osteo_ray.experiment.alternatives import (
 )
 from osteo_ray.experiment.costs import Speed
 from osteo_ray.experiment.prospects import MARGIN, NONE, TWICE, Chances, simulate_chances
-from osteo_ray.pipeline.compare.plan import Plan, count_planned
+from osteo_ray.pipeline.compare.costing import count_planned
+from osteo_ray.pipeline.compare.plan import Plan
 
 _FEWEST_SCREENED = 10  # simulated runs of a design that is not the planned one
 
@@ -63,7 +64,7 @@ def foresee(
     compared = config.to_compare()
 
     def assess(design: Alternative, n_tables: int, seed: int = 0) -> Assessed:
-        work = count_planned(compared, design.scheme)
+        work = count_planned(compared, design.scheme, compared.arms, plan.n_classes)
         return assess_design(
             design,
             plan.question,

@@ -1,27 +1,43 @@
 """Find out on a worker, before anything expensive starts, whether every model can be built."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import ray
 
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.settings import Guidance
 
 
 @ray.remote(num_cpus=1)
-def check_models(weights: Mapping[str, str | None], image_size: int) -> list[str]:
-    """Build each model once; return what is wrong with them.
+def check_models(
+    weights: Mapping[str, str | None], image_size: int, guidances: Sequence[Guidance]
+) -> list[str]:
+    """Build each model once, and penalise it as its trainings will; return what is wrong.
 
     Args:
         weights: For each model, its first weights as `build_classifier` takes them.
         image_size: Side of the images, in pixels.
+        guidances: The penalties of the planned arms.
     """
     # Imported here: PyTorch takes seconds to import, and the driver does not need it.
     from osteo_ray.models.classifier import build_classifier
+    from osteo_ray.models.guidance import check_guidance
 
     problems = []
     for name, file in weights.items():
         try:
-            build_classifier(name, n_classes=2, image_size=image_size, weights=file, seed=0)
+            classifier = build_classifier(
+                name, n_classes=2, image_size=image_size, weights=file, seed=0
+            )
+            for guidance in guidances:
+                check_guidance(classifier, name, guidance, image_size)
         except InputError as error:
             problems.append(str(error))
     return problems
+
+
+def list_guidances(arms: Sequence[str]) -> list[Guidance]:
+    """List the penalties of some arms, each once."""
+    found = (ARMS[arm].guidance for arm in arms)
+    return list(dict.fromkeys(guidance for guidance in found if guidance))

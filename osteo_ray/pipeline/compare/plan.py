@@ -19,7 +19,7 @@ from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.assumptions import Assumptions, assume, assume_from_pilot, find_sd
 from osteo_ray.experiment.conclusions import share_alpha
-from osteo_ray.experiment.costs import Parts, Speed, Work, count_parts, count_work
+from osteo_ray.experiment.costs import Parts, Speed, Work, count_parts
 from osteo_ray.experiment.planning import (
     AssumedSd,
     Design,
@@ -31,6 +31,7 @@ from osteo_ray.experiment.positive_class import find_positive_class
 from osteo_ray.experiment.prospects import NONE, TWICE, Question, simulate_chances
 from osteo_ray.experiment.simulated_run import Scheme
 from osteo_ray.pipeline.compare.calibration import measure_rates
+from osteo_ray.pipeline.compare.costing import count_planned
 from osteo_ray.pipeline.compare.prepare import list_images, locate_run, settle_rule
 from osteo_ray.pipeline.compare.sites import count_sites
 from osteo_ray.statistics.sequential import LookPlan, crossing_probabilities, plan_looks
@@ -57,6 +58,7 @@ class Plan:
         scheme: How the images are divided.
         question: What is asked of the results.
         assumptions: What simulations take to be true.
+        n_classes: Number of classes.
     """
 
     hash: str
@@ -70,12 +72,14 @@ class Plan:
     scheme: Scheme
     question: Question
     assumptions: Assumptions
+    n_classes: int = 2
 
 
 @dataclass(frozen=True)
 class _Counts:
     parts: Parts
     positive_share: float
+    n_classes: int = 2
 
 
 def make_plan(config: PlanConfig) -> Plan:
@@ -92,13 +96,17 @@ def make_plan(config: PlanConfig) -> Plan:
     try:
         arm, baseline = _name_primary(compared.arms)
         sd, assumptions = _find_assumptions(config, arm, baseline, counts)
-        return plan_comparison(compared, counts.parts, sd, assumptions)
+        return plan_comparison(compared, counts.parts, sd, assumptions, counts.n_classes)
     except ValueError as error:
         raise InputError(str(error)) from None
 
 
 def plan_comparison(
-    config: CompareConfig, parts: Parts, sd: AssumedSd, assumptions: Assumptions
+    config: CompareConfig,
+    parts: Parts,
+    sd: AssumedSd,
+    assumptions: Assumptions,
+    n_classes: int = 2,
 ) -> Plan:
     """Determine what a comparison can detect and what has to be computed for it.
 
@@ -107,6 +115,7 @@ def plan_comparison(
         parts: Images per seed.
         sd: Assumed standard deviation of the primary difference over seeds.
         assumptions: What simulations take to be true.
+        n_classes: Number of classes.
 
     Raises:
         ValueError: No LIME arm is planned, or a number is out of its range.
@@ -147,24 +156,11 @@ def plan_comparison(
         looks,
         finds,
         parts,
-        count_planned(config, scheme),
+        count_planned(config, scheme, config.arms, n_classes),
         scheme,
         question,
         assumptions,
-    )
-
-
-def count_planned(config: CompareConfig, scheme: Scheme) -> Work:
-    """Count the work of a comparison whose images are divided in some way."""
-    return count_work(
-        n_models=len(config.models),
-        n_seeds=scheme.n_seeds,
-        arms=config.arms,
-        parts=scheme.parts,
-        epochs=config.training.epochs,
-        samples=config.lime.samples,
-        crossfit_folds=config.crossfit_folds,
-        protocol=config.protocol,
+        n_classes,
     )
 
 
@@ -292,10 +288,10 @@ def _count(config: CompareConfig, source: Source | PhantomSettings) -> _Counts:
         return _Counts(parts, source.positive_share)
     labels = source.items["label"]
     positive = find_positive_class(sorted(set(labels)), config.positive_class).name
-    share = float((labels == positive).mean())
+    share, n_classes = float((labels == positive).mean()), labels.nunique()
     if config.split != "given":
         folds = config.folds or count_sites(config, source)
-        return _Counts(count_parts(len(labels), config.split_ratio, folds), share)
+        return _Counts(count_parts(len(labels), config.split_ratio, folds), share, n_classes)
     given = source.items["split"].value_counts()
     parts = Parts(*(float(given.get(name, 0)) for name in ("train", "validation", "test")))
     if not (parts.train and parts.test):
@@ -303,4 +299,4 @@ def _count(config: CompareConfig, source: Source | PhantomSettings) -> _Counts:
             f"Expected {config.data} to say which images are for training and test, as --split "
             f"given asks, but it names {parts.train:g} and {parts.test:g}."
         )
-    return _Counts(parts, share)
+    return _Counts(parts, share, n_classes)

@@ -22,7 +22,7 @@ from osteo_ray.pipeline.compare.cohort import describe_cohort, list_cohort, open
 from osteo_ray.pipeline.compare.conclusion import Finished, conclude
 from osteo_ray.pipeline.compare.external_job import READ_COHORT, predict_external
 from osteo_ray.pipeline.compare.given_regions import read_given
-from osteo_ray.pipeline.compare.model_check import check_models
+from osteo_ray.pipeline.compare.model_check import check_models, list_guidances
 from osteo_ray.pipeline.compare.plan import state_plan
 from osteo_ray.pipeline.compare.prepare import (
     create_run,
@@ -108,10 +108,11 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     with connect():
         clock.lap("start Ray")
         layout = plan_resources(config.resources, progress.say)
-        if knows_models(run, config):  # an earlier command has checked them
+        guidances = list_guidances(config.arms)
+        if knows_models(run, config) and not guidances:  # an earlier command has checked them
             check: ray.ObjectRef[list[str]] = ray.put([])
         else:
-            check = check_models.remote(config.first_weights, config.image_size)
+            check = check_models.remote(config.first_weights, config.image_size, guidances)
         if not run.config.exists():
             with follow_reading(progress, config.resources.stall_timeout):
                 create_run(run, config, source, layout, given=given, confirm=lambda: confirm(check))

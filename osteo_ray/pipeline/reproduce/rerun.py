@@ -23,7 +23,7 @@ from osteo_ray.experiment.reproduction.environment import (
 )
 from osteo_ray.experiment.reproduction.ledger import Entry, append_entry
 from osteo_ray.experiment.trials import Experiment, describe_experiment
-from osteo_ray.pipeline.compare.model_check import check_models
+from osteo_ray.pipeline.compare.model_check import check_models, list_guidances
 from osteo_ray.pipeline.compare.prepare import create_run
 from osteo_ray.pipeline.compare.running import run_experiment
 from osteo_ray.pipeline.reproduce.compare_runs import IMAGES, compare_runs, compare_sources
@@ -83,7 +83,9 @@ def _reproduce(task: Task, progress: JobProgress) -> Reproduction:
         clock.lap("start Ray")
         resources = task.config.resources
         layout = plan_resources(resources, progress.say)
-        check = check_models.remote(task.config.first_weights, task.config.image_size)
+        check = check_models.remote(
+            task.config.first_weights, task.config.image_size, list_guidances(task.config.arms)
+        )
         present = describe_environment(layout)
         changes = compare_environments(task.stored.environment, present)
         confirm(check)

@@ -1,0 +1,78 @@
+"""What a comparison has to compute, and what each arm and preset adds to it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from osteo_ray.arms.arm import ORIGINAL
+from osteo_ray.arms.registry import ARMS, list_presets
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.experiment.costs import Work, count_work
+from osteo_ray.experiment.simulated_run import Scheme
+from osteo_ray.explain.registry import find_explainer
+
+
+@dataclass(frozen=True)
+class ArmCost:
+    """What arms cost.
+
+    Attributes:
+        name: Of an arm or a preset.
+        n_arms: How many arms it stands for.
+        added: For an arm of the plan, the work that the others do without; for a preset, all work.
+    """
+
+    name: str
+    n_arms: int
+    added: Work
+
+
+def list_arm_costs(config: CompareConfig, scheme: Scheme, n_classes: int) -> list[ArmCost]:
+    """Return what each planned arm beside the baseline adds to the work of all others."""
+    whole = count_planned(config, scheme, config.arms, n_classes)
+    found = []
+    for arm in config.arms:
+        others = [other for other in config.arms if other != arm]
+        if arm != ORIGINAL:
+            added = whole - count_planned(config, scheme, others, n_classes)
+            found.append(ArmCost(arm, 1, added))
+    return found
+
+
+def list_preset_costs(config: CompareConfig, scheme: Scheme, n_classes: int) -> list[ArmCost]:
+    """Return what a comparison with each preset would take, all else being as planned."""
+    clean = config.protocol == "clean"
+    presets = {
+        preset: [arm for arm in arms if clean or not ARMS[arm].is_clean_only]
+        for preset, arms in list_presets().items()
+    }
+    return [
+        ArmCost(preset, len(arms), count_planned(config, scheme, arms, n_classes))
+        for preset, arms in presets.items()
+    ]
+
+
+def count_planned(
+    config: CompareConfig, scheme: Scheme, arms: Sequence[str], n_classes: int
+) -> Work:
+    """Count the work of a comparison.
+
+    Args:
+        config: Its configuration.
+        scheme: How its images are divided.
+        arms: Its arms, or others.
+        n_classes: Number of classes.
+    """
+
+    def count_passes(kind: str) -> int:
+        return find_explainer(kind)(config.lime).count_passes(n_classes)
+
+    return count_work(
+        n_models=len(config.models),
+        n_seeds=scheme.n_seeds,
+        arms=arms,
+        parts=scheme.parts,
+        epochs=config.training.epochs,
+        passes_of=count_passes,
+        crossfit_folds=config.crossfit_folds,
+        protocol=config.protocol,
+    )
