@@ -44,7 +44,7 @@ class Drawing:
     - `class`: lying for one class, upright for the other;
     - `chance`: lying or upright at random, patch by patch;
     - `half`: straight (lying or upright) in half of all patches of the image, and slanting (to
-      one side or the other) in the others;
+      one side or the other) in the others, inside and outside alike;
     - `group`: copies share an angle and a period, which are unrelated to the class;
     - `any`: any angle and any period at random, patch by patch;
     - `nothing`: there are no stripes.
@@ -155,6 +155,8 @@ def draw_set(drawing: Drawing, *, seed: int) -> StripedSet:
         _draw_stripes(content, drawing, classes, groups, rng)
         for content in (drawing.inside, drawing.outside)
     )
+    if drawing.inside == "half":  # of all patches, so inside and outside are drawn as one
+        outside = inside
     stripes = _Stripes(*(np.where(regions, *pair) for pair in zip(inside, outside, strict=True)))
     if drawing.exposure:
         exposures = np.exp(drawing.exposure * rng.standard_normal(len(classes)))
