@@ -14,6 +14,7 @@ from torch.nn import functional
 from osteo_ray.arms.pairs import choose_judged, list_controls
 from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.settings import Guidance
 from osteo_ray.experiment.keep_masks import read_keep_masks
 from osteo_ray.experiment.roles import assign_roles, name_roles
 from osteo_ray.experiment.trials import Trial
@@ -27,7 +28,7 @@ from osteo_ray.models.guidance import (
     penalize_gradients,
     shuffle_outside,
 )
-from osteo_ray.models.settings import NO_AUGMENTATION, TrainingSettings
+from osteo_ray.models.settings import NO_AUGMENTATION, NetworkSettings, TrainingSettings
 from osteo_ray.models.training import Recipe, TrainingData, Worker, train_classifier
 from osteo_ray.pipeline.compare.in_process import run_in_process
 from osteo_ray.pipeline.compare.model_check import check_models, list_guidances
@@ -119,8 +120,10 @@ def test_guided_arms_are_tried_before_training(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(guidance_module, "check_guidance", refuse)
     check = check_models._function  # type: ignore[attr-defined]
-    assert check({"stripe_net": "none"}, 32, ["gradients"]) == ["cannot be guided"]
-    assert check({"stripe_net": "none"}, 32, []) == []
+    assert check({"stripe_net": "none"}, 32, ["gradients"], NetworkSettings()) == [
+        "cannot be guided"
+    ]
+    assert check({"stripe_net": "none"}, 32, [], NetworkSettings()) == []
 
 
 def test_inside_the_region_nothing_is_penalized(classifier: Classifier) -> None:
@@ -144,6 +147,20 @@ def test_activations_by_hand(classifier: Classifier) -> None:
     expected = sum(float(((a - b) ** 2).mean()) for a, b in zip(one, other, strict=True))
     found = penalize_activations(classifier, images, others)
     assert float(found.detach()) == pytest.approx(expected, rel=1e-6)
+
+
+@pytest.mark.parametrize("guidance", ["gradients", "activations"])
+def test_parts_stay_in_the_mode_that_they_are_in(
+    classifier: Classifier, guidance: Guidance
+) -> None:
+    classifier.train()
+    classifier.backbone.eval()  # as it is while the head alone learns
+    images, regions = draw_batch()
+    rngs = [np.random.default_rng(0), np.random.default_rng(1)]
+    Penalty(guidance, 1.0).measure(classifier, images, regions, rngs)
+    assert classifier.training
+    assert all(module.training for module in classifier.head.modules())
+    assert not any(module.training for module in classifier.backbone.modules())
 
 
 def test_only_pixels_outside_are_shuffled() -> None:

@@ -34,7 +34,7 @@ HEAD = {"CPU": 0.0}
         ([{"CPU": 4, "GPU": 1}], {"gpus_per_worker": 0.5}, (2, 2)),
         ([{"CPU": 4, "GPU": 1}], {"gpus_per_worker": 0}, (4, 4)),
         ([GPU_NODE, GPU_NODE], {"workers": 2}, (4, 8)),
-        ([GPU_NODE], {"gpus_per_worker": 2, "gpus_per_explainer": 0.5}, (2, 8)),
+        ([GPU_NODE], {"gpus_per_worker": 1, "gpus_per_explainer": 0.5}, (4, 8)),
         ([CPU_NODE, GPU_NODE], {}, (4, 4)),
         ([CPU_NODE, GPU_NODE], {"gpus_per_worker": 0}, (24, 24)),
         ([CPU_NODE, GPU_NODE], {"gpus_per_explainer": 0}, (4, 24)),
@@ -53,13 +53,40 @@ def test_workers_that_share_a_gpu_lie_on_one() -> None:
     assert Slot(1, 0.6).count_on(GPU_NODE) == 4  # not 4 / 0.6
     assert Slot(1, 0.1).count_on({"CPU": 100, "GPU": 1}) == 10
     assert Slot(1, 0.1).count_on({"CPU": 5, "GPU": 1}) == 5
-    assert Slot(1, 3).count_on(GPU_NODE) == 1
 
 
-@pytest.mark.parametrize("name", ["gpus_per_worker", "gpus_per_explainer"])
-def test_more_than_a_gpu_but_no_whole_number_is_refused(name: str) -> None:
-    with pytest.raises(InputError, match=r"whole GPUs|less than or equal to 1"):
-        build_config({"out": "run", "resources": {name: 1.5}})
+@pytest.mark.parametrize(
+    ("resources", "message"),
+    [
+        ({"gpus_per_worker": 1.5}, r"since a worker computes on one, but got 1\.5\..*--workers"),
+        ({"gpus_per_worker": 2}, r"one GPU or a part of one.*but got 2\."),
+        ({"workers": 2, "gpus_per_worker": 2}, r"one GPU or a part of one.*but got 2\."),
+        ({"gpus_per_explainer": 1.5}, "less than or equal to 1"),
+        (
+            {"workers": 2, "gpus_per_worker": 0.5},
+            r"whole GPU for each of 2 workers.*NCCL refuses two.*got 0\.5.*"
+            r"--resources\.gpus-per-worker 1; or use --workers 1",
+        ),
+    ],
+)
+def test_gpus_that_a_worker_cannot_use_are_refused(
+    resources: dict[str, float], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        build_config({"out": "run", "resources": resources})
+
+
+@pytest.mark.parametrize(
+    "resources",
+    [
+        {"gpus_per_worker": 0.5},
+        {"workers": 2, "gpus_per_worker": 0},
+        {"workers": 2, "gpus_per_worker": 1},
+        {"workers": 2, "gpus_per_worker": 1, "gpus_per_explainer": 0.25},
+    ],
+)
+def test_gpus_that_a_worker_can_use_are_accepted(resources: dict[str, float]) -> None:
+    build_config({"out": "run", "resources": resources})
 
 
 def test_plan_is_told_in_a_line() -> None:

@@ -1,9 +1,6 @@
-"""Augmentation, training that repeats itself and can be cut off, several ranks, prediction."""
+"""Augmentation, training that repeats itself and can be cut off, prediction."""
 
-import datetime
 import math
-import multiprocessing
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
@@ -11,103 +8,17 @@ from unittest.mock import Mock
 import numpy as np
 import pytest
 import torch
-import torch.distributed
+from tiny_nets import CPU, SIZE_PX, TRAINING, VALIDATION, Told, flatten, make_classifier, train
 from torch import nn
 from torch.nn import functional
 
 from osteo_ray.models.augmentation import draw_affine, warp_images
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier
-from osteo_ray.models.epochs import Epoch, TrainingListener
+from osteo_ray.models.epochs import Epoch
 from osteo_ray.models.prediction import predict_logits, predict_probabilities
-from osteo_ray.models.settings import NO_AUGMENTATION, AugmentationSettings, TrainingSettings
-from osteo_ray.models.training import (
-    DivergedError,
-    Recipe,
-    TrainingData,
-    Worker,
-    make_deterministic,
-    train_classifier,
-)
-
-CPU = torch.device("cpu")
-SIZE_PX = 16
-
-
-class TinyBackbone(nn.Module):
-    """What `Classifier` needs of a timm model; with state and randomness if wanted."""
-
-    num_features = 8
-
-    def __init__(self, *, steady: bool) -> None:
-        super().__init__()
-        layers = [nn.Conv2d(3, 8, 3, stride=2), nn.ReLU(), nn.Conv2d(8, 8, 3, stride=2), nn.ReLU()]
-        if not steady:
-            layers += [nn.BatchNorm2d(8), nn.Dropout(0.3)]
-        self.layers = nn.Sequential(*layers)
-
-    def forward_features(self, images: torch.Tensor) -> torch.Tensor:
-        return self.layers(images)
-
-
-def make_classifier(seed: int = 0, *, steady: bool = False) -> Classifier:
-    """Make a net of a thousand weights; a steady one has no batch statistics and no dropout."""
-    torch.manual_seed(seed)
-    backbone = TinyBackbone(steady=steady)
-    half = (0.5, 0.5, 0.5)
-    return Classifier(backbone, hidden_units=0, n_classes=2, mean=half, std=half)
-
-
-def make_set(n: int, seed: int) -> ImageSet:
-    """Draw noise, with a bright square in the middle for class 1."""
-    rng = np.random.default_rng(seed)
-    labels = np.arange(n) % 2
-    pixels = rng.integers(0, 120, (n, SIZE_PX, SIZE_PX), np.uint8)
-    pixels[labels == 1, 5:11, 5:11] += 110
-    return ImageSet(pixels, labels.astype(np.int64))
-
-
-def make_settings(**changes: Any) -> TrainingSettings:
-    return TrainingSettings(
-        **{"epochs": 4, "per_worker_batch_size": 10, "learning_rate": 3e-3, **changes}
-    )
-
-
-TRAINING, VALIDATION = make_set(40, 1), make_set(12, 2)
-
-
-class Told(TrainingListener):
-    """Hands each epoch to a function and counts the steps."""
-
-    def __init__(self, on_epoch: Callable[[Epoch], object] = lambda epoch: None) -> None:
-        self.on_epoch = on_epoch
-        self.n_steps = 0
-
-    def step_ended(self) -> None:
-        self.n_steps += 1
-
-    def epoch_ended(self, epoch: Epoch) -> None:
-        self.on_epoch(epoch)
-
-
-def train(classifier: Classifier, **changes: Any) -> list[Epoch]:
-    named = {
-        name: changes.pop(name)
-        for name in ("checkpoint", "checkpoint_interval_s", "listener")
-        if name in changes
-    }
-    if "on_epoch" in changes:
-        named["listener"] = Told(changes.pop("on_epoch"))
-    data = TrainingData(changes.pop("training", TRAINING), changes.pop("validation", VALIDATION))
-    worker = Worker(CPU, 1, *changes.pop("ranks", (0, 1)))
-    seeds = changes.pop("seed", 0), changes.pop("augmentation_seed", None)
-    recipe = Recipe(make_settings(**changes), *seeds)
-    return train_classifier(classifier, data, recipe, worker, **named)
-
-
-def flatten(classifier: nn.Module) -> torch.Tensor:
-    """Return every parameter and buffer in one vector."""
-    return torch.cat([value.flatten().double() for value in classifier.state_dict().values()])
+from osteo_ray.models.settings import NO_AUGMENTATION, AugmentationSettings
+from osteo_ray.models.training import DivergedError, make_deterministic
 
 
 def measure_loss(classifier: Classifier, images: ImageSet) -> float:
@@ -397,57 +308,6 @@ def test_augmentation_of_an_image_does_not_depend_on_its_batch() -> None:
     assert len(wide[0]) == 1
     assert len(narrow[0]) == 6
     assert not torch.allclose(torch.cat(wide[0]), torch.cat(wide[1]))
-
-
-# Several ranks
-
-
-SHARED = ((TRAINING, 5), (TRAINING.select(np.arange(21)), 2))
-"""Images, and how many of a step one of two ranks gets: 5 and 5; 2 and 2, or 2 and 1."""
-
-
-def train_rank(rank: int, meeting: str, answer: Any) -> None:
-    """Train one of two ranks on each set; the answer is history and weights of each."""
-    answers = []
-    torch.set_num_threads(1)
-    torch.distributed.init_process_group(
-        "gloo",
-        init_method=meeting,
-        rank=rank,
-        world_size=2,
-        timeout=datetime.timedelta(seconds=60),
-    )
-    try:
-        for training, size in SHARED:
-            # Rank 1 starts from other weights: those of rank 0 must win.
-            classifier = make_classifier(seed=rank, steady=True)
-            epochs = train(
-                classifier, training=training, per_worker_batch_size=size, ranks=(rank, 2)
-            )
-            answers.append((epochs, flatten(classifier).tolist()))
-    finally:
-        torch.distributed.destroy_process_group()
-    answer.put(answers)
-
-
-def test_two_ranks_equal_one(tmp_path: Path) -> None:
-    context = multiprocessing.get_context("spawn")
-    answers = [context.SimpleQueue(), context.SimpleQueue()]
-    meeting = f"file://{tmp_path / 'meeting'}"
-    process = context.Process(target=train_rank, args=(1, meeting, answers[1]))
-    process.start()
-    train_rank(0, meeting, answers[0])
-    process.join()
-    assert process.exitcode == 0
-    first, second = (answer.get() for answer in answers)
-    assert first == second
-    for (training, size), (epochs, weights) in zip(SHARED, first, strict=True):
-        alone = make_classifier(steady=True)
-        history = train(alone, training=training, per_worker_batch_size=2 * size)
-        np.testing.assert_allclose(weights, flatten(alone).tolist(), atol=1e-4)
-        for one, two in zip(history, epochs, strict=True):
-            assert two.training_loss == pytest.approx(one.training_loss, abs=1e-4)
-            assert two.validation_loss == pytest.approx(one.validation_loss, abs=1e-4)
 
 
 # Prediction

@@ -45,7 +45,7 @@ from osteo_ray.models import forward
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import Classifier, build_classifier, load_classifier
-from osteo_ray.models.epochs import TrainingListener
+from osteo_ray.models.epochs import Epoch, TrainingListener
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import Recipe, TrainingData, Worker, make_deterministic
 from osteo_ray.pipeline.compare import one_trial
@@ -227,7 +227,7 @@ def test_trial_leaves_model_predictions_and_history(
     record = {"unexplained.json"} if ARMS[arm].masks else set()  # of the flat image
     assert names == {"history.json", "model.safetensors", "predictions.parquet"} | record
     history = json.loads((path / "history.json").read_text())
-    assert [set(epoch) for epoch in history] == [{"number", "training_loss", "validation_loss"}]
+    assert [set(epoch) for epoch in history] == [set(Epoch.__dataclass_fields__)]
     found = pq.read_table(path / "predictions.parquet").to_pandas()
     assert list(found) == [
         *("model", "seed", "arm", "split", "image_id", "label"),

@@ -97,6 +97,14 @@ class Run:
         return self.root / "results.parquet"
 
     @property
+    def curves(self) -> Place:
+        return self.root / "curves.parquet"
+
+    @property
+    def tensorboard(self) -> Place:
+        return self.root / "tensorboard"
+
+    @property
     def conclusions(self) -> Place:
         return self.root / "conclusions.json"
 

@@ -16,7 +16,7 @@ class Slot:
 
     Attributes:
         cpus: Number of CPUs, and of threads.
-        gpus: Number of GPUs, possibly a fraction. With 0, the worker computes on the CPU even if
+        gpus: One GPU, a fraction of one, or none. With 0, the worker computes on the CPU even if
             the node has GPUs.
     """
 
@@ -51,8 +51,7 @@ class Slot:
         gpus = node.get("GPU", 0)
         if not self.gpus:
             return by_cpu
-        by_gpu = int(gpus) * _divide(1, self.gpus) if self.gpus < 1 else _divide(gpus, self.gpus)
-        return min(by_cpu, by_gpu)
+        return min(by_cpu, int(gpus) * _divide(1, self.gpus))
 
 
 def _divide(whole: float, part: float) -> int:

@@ -2,7 +2,7 @@
 
 from typing import Annotated
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from tyro.conf import arg
 
 from osteo_ray.base.settings import Settings
@@ -30,8 +30,12 @@ class SlotSettings(Settings):
     @field_validator("gpus_per_worker", "gpus_per_explainer", check_fields=False)
     @classmethod
     def _check_gpus(cls, gpus: float | None) -> float | None:
-        if gpus is not None and gpus > 1 and gpus != int(gpus):
-            raise ValueError(f"Expected whole GPUs, or less than one, but got {gpus:g}.")
+        if gpus is not None and gpus > 1:
+            raise ValueError(
+                f"Expected one GPU or a part of one, since a worker computes on one, but got "
+                f"{gpus:g}. To use several for one training, raise --workers; to use them for "
+                "trainings side by side, leave it at 1."
+            )
         return gpus
 
 
@@ -45,3 +49,15 @@ class ResourceSettings(SlotSettings):
         None, ge=0, le=1, description="GPUs per explaining actor; by default as many as per worker."
     )
     max_retries: int = Field(3, ge=0, description="Restarts of a training whose process has died.")
+
+    @model_validator(mode="after")
+    def _check_shares(self) -> "ResourceSettings":
+        gpus = self.gpus_per_worker
+        if self.workers > 1 and gpus and gpus < 1:
+            raise ValueError(
+                f"Expected a whole GPU for each of {self.workers} workers of a training, since "
+                f"NCCL refuses two of them on one GPU, but got {gpus:g} (gpus_per_worker). Use "
+                "--resources.gpus-per-worker 1; or use --workers 1, with which several trainings "
+                "share a GPU."
+            )
+        return self

@@ -47,6 +47,9 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
         found = f"{format_percent(share['share'])} of the gain ({level} interval {interval})"
         does = "keeps" if share.get("gain_must_survive") else "accounts for"
         say(console, f"{name} {does} {found}")
+    for row in comparison.get("trainings", []):  # tables that were judged have none
+        if row["words"]:
+            say(console, f"Trainings: {row['words']}")
     for verdict in comparison["verdicts"]:
         say(console, f"{verdict['model']}: {verdict['verdict']}")
     overall = comparison["verdict"]

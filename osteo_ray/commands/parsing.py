@@ -2,7 +2,7 @@
 
 import argparse
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import tyro
@@ -29,11 +29,18 @@ def parse_config(
     first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     first.add_argument("--config")
     first.add_argument("--data")
+    first.add_argument("--recipe", "--training.recipe")
     known, rest = first.parse_known_args(list(arguments))
     settings = read_yaml(Path(known.config)) if known.config else {}
-    if known.data is not None:  # read first, because the defaults depend on it
+    # These two are read first, because the defaults depend on them.
+    if known.data is not None:
         settings["data"] = known.data
         rest += ["--data", known.data]
+    if known.recipe is not None:
+        training = settings.get("training", {})
+        if "training" in kind.model_fields and isinstance(training, Mapping):
+            settings["training"] = {**training, "recipe": known.recipe}
+        rest += ["--recipe", known.recipe]
     return tyro.cli(
         kind, prog=command, description=description, default=build(kind, settings), args=rest
     )

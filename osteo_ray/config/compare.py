@@ -117,6 +117,11 @@ class CompareConfig(SetupConfig):
         description="Also log the result to MLflow: a tracking URI, or `local` for a SQLite file, "
         "mlflow.db, beside the run directory.",
     )
+    tensorboard: bool = Field(
+        False,
+        description="Also write the curves of all trainings for TensorBoard, to tensorboard/ in "
+        "the run directory.",
+    )
     lime: LimeSettings = LimeSettings()
     statistics: StatisticsSettings = StatisticsSettings()
 
@@ -254,8 +259,12 @@ class CompareConfig(SetupConfig):
         """Return the settings that a run cannot change, as they define its trainings."""
         settings = self.model_dump(
             mode="json",
-            exclude={"out", "resources", "mlflow", "grid", "regions", "test_data", *PLANNED},
+            exclude={
+                *("out", "resources", "mlflow", "tensorboard", "grid", "regions", "test_data"),
+                *PLANNED,
+            },
         )
+        settings["training"] = self.training.describe()
         settings["workers"] = self.resources.workers  # the global batch size depends on it
         settings["unexplained"] = self.unexplained_rule
         if self.unexplained_rule == "whole":  # as it was before there was a choice

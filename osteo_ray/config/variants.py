@@ -22,6 +22,7 @@ class VarianceConfig(CompareConfig):
     test_data: None = Field(None, description="Not available here, since nothing is compared.")
     repeats: int = Field(4, ge=2, description="Reruns per source of randomness, besides the base.")
     mlflow: None = Field(None, description="Not available here, since nothing is compared.")
+    tensorboard: bool = Field(False, description="Not needed here, since nothing is compared.")
 
     @property
     def seed_numbers(self) -> tuple[int, ...]:

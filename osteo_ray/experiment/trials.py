@@ -229,7 +229,7 @@ class Experiment:
             "weights": self.key_of(start) if start else self.weights[trial.model].fingerprint,
             "split": self._split_keys[trial.seed],
             "image_size": shared.image_size,
-            "training": shared.training.model_dump(mode="json"),
+            "training": shared.training.describe(),
             "workers": shared.workers,
         }
         if trial.arm.startswith("fold-"):

@@ -26,6 +26,8 @@ def draw_affine(
     angle = rng.uniform(-1, 1, n_images) * math.radians(settings.rotation_deg)
     shift = rng.uniform(-1, 1, (n_images, 2)) * settings.shift * 2  # the side is 2 units long
     shear = rng.uniform(-1, 1, n_images) * settings.shear
+    if settings.shear_unit == "degrees":
+        shear = np.tan(np.radians(shear))
     zoom = 1 + rng.uniform(-1, 1, (n_images, 2)) * settings.zoom
     mirrored = rng.random(n_images) < 0.5
     flip = np.where(mirrored & settings.flip, -1.0, 1.0)

@@ -1,6 +1,7 @@
 """The images, labels and masks of one set, and the batches that are made from them."""
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -40,14 +41,13 @@ class ImageSet:
             device: Where the batch is needed.
             epoch: Number of the epoch, from 0; matters only to masks that change with it.
         """
-        images = torch.from_numpy(self.pixels[rows]).to(device)[:, None].float() / 255
+        images = send(self.pixels[rows], device)[:, None].float() / 255
         if self.view == "image":
             return images
         keep_masks = self.make_regions(rows, device, epoch)
         if self.background == "black":
             return apply_view(images, keep_masks, self.view)
-        behind = np.stack([make_background(image, self.background) for image in self.pixels[rows]])
-        background = torch.from_numpy(behind).to(device)[:, None].float() / 255
+        background = send(self._behind[rows], device)[:, None].float() / 255
         return apply_view(images, keep_masks, self.view, background)
 
     def make_regions(self, rows: np.ndarray, device: torch.device, epoch: int = 0) -> torch.Tensor:
@@ -67,7 +67,12 @@ class ImageSet:
             shown = self.keep_masks.draw(rows, epoch)
         else:
             shown = self.keep_masks[rows]
-        return torch.from_numpy(shown).to(device)[:, None]
+        return send(shown, device)[:, None]
+
+    @cached_property
+    def _behind(self) -> np.ndarray:
+        """What shows where a mask keeps nothing: uint8, the shape of `pixels`; made once."""
+        return np.stack([make_background(image, self.background) for image in self.pixels])
 
     def select(self, rows: np.ndarray) -> "ImageSet":
         """Return the set of some rows."""
@@ -75,3 +80,11 @@ class ImageSet:
         if masks is not None:
             masks = masks.select(rows) if isinstance(masks, FreshMasks) else masks[rows]
         return replace(self, pixels=self.pixels[rows], labels=self.labels[rows], keep_masks=masks)
+
+
+def send(array: np.ndarray, device: torch.device) -> torch.Tensor:
+    """Copy an array to a device; to a GPU, from pinned memory and without waiting for it."""
+    tensor = torch.from_numpy(array)
+    if device.type != "cuda":
+        return tensor.to(device)
+    return tensor.pin_memory().to(device, non_blocking=True)

@@ -40,12 +40,12 @@ class Penalty:
         """Return the weighted penalty, summed over images, with a graph for its derivatives.
 
         Args:
-            classifier: Left in the mode that it is in.
+            classifier: It and its parts are left in the modes that they are in.
             images: float32, (batch, 1, height, width), in [0, 1].
             regions: bool, the shape of `images`; True inside the region.
             rngs: Per image, the source of randomness for what is shuffled.
         """
-        was_training = classifier.training
+        modes = {module: module.training for module in classifier.modules()}
         classifier.eval()
         try:
             if self.guidance == "gradients":
@@ -54,7 +54,8 @@ class Penalty:
                 shuffled = shuffle_outside(images, regions, rngs)
                 found = penalize_activations(classifier, images, shuffled)
         finally:
-            classifier.train(was_training)
+            for module, was_training in modes.items():
+                module.training = was_training
         return self.weight * found
 
 

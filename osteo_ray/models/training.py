@@ -1,24 +1,27 @@
 """Training as a plain function, on one device or as one of several workers."""
 
 import os
-import time
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-import torch.distributed
-from torch.nn import functional
+from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
-from osteo_ray.base.storage import Place, local_copy, write_whole
+from osteo_ray.base.storage import Place
+from osteo_ray.models.adjustments import adjust_network, find_dtype, freeze
 from osteo_ray.models.augmentation import draw_affine, warp_images
-from osteo_ray.models.batches import ImageSet
+from osteo_ray.models.batches import ImageSet, send
 from osteo_ray.models.classifier import Classifier
-from osteo_ray.models.epochs import Epoch, TrainingListener
+from osteo_ray.models.epochs import DIVERGED, Epoch, TrainingListener, has_stalled
 from osteo_ray.models.guidance import Penalty
-from osteo_ray.models.prediction import predict_logits
+from osteo_ray.models.losses import TrainingLoss
+from osteo_ray.models.optimization import Optimization
+from osteo_ray.models.resumption import Resumption, copy_state
 from osteo_ray.models.settings import NO_AUGMENTATION, TrainingSettings
+from osteo_ray.models.steps import plan_steps
+from osteo_ray.models.synchronization import sum_over_workers, synchronize_batch_norm
+from osteo_ray.models.validation import count_classes, validate
 
 
 class DivergedError(Exception):
@@ -43,7 +46,7 @@ class Recipe:
     """How a classifier is trained.
 
     Attributes:
-        settings: Epochs, batch size, learning rate, augmentation.
+        settings: Epochs, batch size, optimizer, learning rates, loss, augmentation.
         seed: Determines the order of the images and dropout.
         augmentation_seed: Determines the augmentation; None means the same as `seed`.
         penalty: What keeps the classifier to the masks of its training images, if anything does.
@@ -91,7 +94,7 @@ def train_classifier(
     checkpoint_interval_s: float = 30.0,
     listener: TrainingListener = TrainingListener(),
 ) -> list[Epoch]:
-    """Train with Adam on cross-entropy and leave the classifier at its best epoch.
+    """Train as the recipe says, and leave the classifier at the epoch that it keeps.
 
     The order of the images, augmentation and dropout in an epoch depend only on the seeds and on
     the number of the epoch. A training that was interrupted and resumed therefore ends exactly as
@@ -111,136 +114,127 @@ def train_classifier(
 
     Raises:
         DivergedError: The loss became infinite or NaN.
+        InputError: There are too few images for steps of this size, or none of a class that is to
+            be weighted, or the network lacks what the recipe changes.
     """
+    settings = recipe.settings
     classifier.to(worker.device)
-    optimizer = torch.optim.Adam(classifier.parameters(), lr=recipe.settings.learning_rate)
-    epochs: list[Epoch] = []
-    best = _copy_state(classifier)
-    if checkpoint is not None and checkpoint.exists():
-        epochs, best = _load_checkpoint(checkpoint, classifier, optimizer, worker.device)
-    model = DistributedDataParallel(classifier) if worker.n_workers > 1 else classifier
-    saved_at = time.monotonic()
-    for number in range(len(epochs), recipe.settings.epochs):
-        training_loss = _train_epoch(
-            model, optimizer, data.training, recipe, number, worker, listener
-        )
-        validation_loss = _mean_loss(classifier, data.validation, recipe.settings, worker)
-        if not np.isfinite([training_loss, validation_loss]).all():
+    adjust_network(classifier, settings.network)
+    if worker.n_workers > 1 and settings.network.sync_batch_norm:
+        synchronize_batch_norm(classifier, worker.device)
+    epoch = _Epochs(classifier, data.training, recipe, worker, listener)
+    optimization = epoch.optimization
+    resumption = Resumption(checkpoint, checkpoint_interval_s)
+    epochs, best = resumption.restore(classifier, optimization, worker.device)
+    for number in range(len(epochs), settings.epochs):
+        if has_stalled(epochs, settings.patience):
+            break
+        training_loss = epoch.train(number)
+        found = validate(optimization.shown, data.validation, settings, worker)
+        if not np.isfinite([training_loss, found.loss]).all():
             raise DivergedError(
-                f"The loss is no longer finite in epoch {number + 1} (training {training_loss}, "
-                f"validation {validation_loss}); a lower --training.learning-rate may help."
+                f"{DIVERGED} in epoch {number + 1} (training {training_loss}, "
+                f"validation {found.loss}); a lower --training.learning-rate may help."
             )
-        if all(validation_loss < epoch.validation_loss for epoch in epochs):
-            best = _copy_state(classifier)
-        epochs.append(Epoch(number, training_loss, validation_loss))
-        is_due = time.monotonic() - saved_at >= checkpoint_interval_s
-        if checkpoint is not None and worker.rank == 0 and is_due:
-            _save_checkpoint(checkpoint, classifier, optimizer, epochs, best)
-            saved_at = time.monotonic()
+        is_best = all(found.loss < one.validation_loss for one in epochs)
+        if is_best or settings.keep == "last":
+            best = copy_state(optimization.shown)
+        rate = optimization.learning_rate
+        epochs.append(
+            Epoch(number, training_loss, found.loss, rate, found.auc, found.predicted_classes)
+        )
+        if worker.rank == 0:
+            resumption.save(classifier, optimization, epochs, best)
         listener.epoch_ended(epochs[-1])
     classifier.load_state_dict(best)
+    classifier.eval()
     return epochs
 
 
-def _train_epoch(
-    model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
-    training: ImageSet,
-    recipe: Recipe,
-    number: int,
-    worker: Worker,
-    listener: TrainingListener,
-) -> float:
-    """Take the steps of one epoch; return the mean loss over all images of all workers."""
-    settings, seed = recipe.settings, recipe.seed
-    rng = np.random.default_rng([seed, number])
-    order = rng.permutation(len(training))
-    augmentation_seed = seed if recipe.augmentation_seed is None else recipe.augmentation_seed
-    augmentation_rng = np.random.default_rng([augmentation_seed, number, 1])
-    affine = draw_affine(len(training), settings.augmentation, augmentation_rng)
-    torch.manual_seed(int(rng.integers(2**31)) + worker.rank)
-    # Batches of nearly equal size: a last batch of one image would break batch normalization.
-    n_steps = -(-len(training) // (settings.per_worker_batch_size * worker.n_workers))
-    model.train()
-    total = torch.zeros((), dtype=torch.float64, device=worker.device)
-    for step_rows in np.array_split(order, n_steps):
-        rows = np.array_split(step_rows, worker.n_workers)[worker.rank]
-        images = training.make_batch(rows, worker.device, number)
+class _Epochs:
+    """Takes the steps of one epoch after the other.
+
+    Args: those of `train_classifier`.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        training: ImageSet,
+        recipe: Recipe,
+        worker: Worker,
+        listener: TrainingListener,
+    ) -> None:
+        settings = recipe.settings
+        self.classifier, self.training, self.recipe = classifier, training, recipe
+        self.worker, self.listener = worker, listener
+        self.steps = plan_steps(len(training), settings, worker.n_workers)
+        self.optimization = Optimization(classifier, settings, self.steps.n_steps)
+        self.dtype = find_dtype(settings.precision, worker.device)
+        n_classes = count_classes(classifier)
+        self.loss = TrainingLoss(settings.loss, training.labels, n_classes, worker.device)
+        seed = recipe.augmentation_seed
+        self.augmentation_seed = recipe.seed if seed is None else seed
+        self._model: nn.Module | None = None
+        self._learns_head_only = False
+
+    def train(self, number: int) -> float:
+        """Take the steps of an epoch; return the mean loss over all images of all workers."""
+        training, worker = self.training, self.worker
+        rng = np.random.default_rng([self.recipe.seed, number])
+        order = rng.permutation(len(training))
+        augmentation_rng = np.random.default_rng([self.augmentation_seed, number, 1])
+        augmentation = self.recipe.settings.augmentation
+        affine = draw_affine(len(training), augmentation, augmentation_rng)
+        torch.manual_seed(int(rng.integers(2**31)) + worker.rank)
+        model = self._wrap(number < self.recipe.settings.head_epochs)
+        total = torch.zeros((), dtype=torch.float64, device=worker.device)
+        for step in self.steps.deal(order):
+            rows = self.steps.share(step, worker.rank)
+            loss = self._measure(model, rows, affine, number)
+            # PyTorch averages over the workers with equal weight. With this factor, every image of
+            # the step counts alike, even where the workers have different numbers of images.
+            self.optimization.take_step(loss * worker.n_workers / len(step))
+            total += loss.detach()
+            self.listener.step_ended()
+        return float(sum_over_workers(total, worker.n_workers)) / len(training)
+
+    def _wrap(self, head_only: bool) -> nn.Module:
+        """Return the classifier in training mode, with the backbone frozen if only its head learns.
+
+        PyTorch must be told anew what learns whenever that changes.
+        """
+        if self._model is None or head_only != self._learns_head_only:
+            freeze(self.classifier.backbone, head_only)
+            self._learns_head_only = head_only
+            self._model = self.classifier
+            if self.worker.n_workers > 1:
+                self._model = DistributedDataParallel(self.classifier)
+        self._model.train()
+        if head_only:
+            self.classifier.backbone.eval()
+        return self._model
+
+    def _measure(
+        self, model: nn.Module, rows: np.ndarray, affine: np.ndarray, number: int
+    ) -> torch.Tensor:
+        """Return the loss of some images, summed over them."""
+        training, device = self.training, self.worker.device
+        images = training.make_batch(rows, device, number)
         maps = None
-        if settings.augmentation != NO_AUGMENTATION:
-            maps = torch.from_numpy(affine[rows]).to(worker.device)
+        if self.recipe.settings.augmentation != NO_AUGMENTATION:
+            maps = send(affine[rows], device)
             images = warp_images(images, maps)
-        labels = torch.from_numpy(training.labels[rows]).to(worker.device)
-        loss = functional.cross_entropy(model(images), labels, reduction="sum")
-        optimizer.zero_grad(set_to_none=True)
-        if recipe.penalty is not None:
-            regions = training.make_regions(rows, worker.device, number)
+        labels = send(training.labels[rows], device)
+        with torch.autocast(device.type, self.dtype, enabled=self.dtype != torch.float32):
+            logits = model(images)
+        loss = self.loss(logits, labels)
+        penalty = self.recipe.penalty
+        if penalty is not None:
+            regions = training.make_regions(rows, device, number)
             if maps is not None:
                 regions = warp_images(regions.float(), maps) > 0.5
-            rngs = [np.random.default_rng([augmentation_seed, number, 2, int(r)]) for r in rows]
-            loss = loss + recipe.penalty.measure(_unwrap(model), images, regions, rngs)
-        # PyTorch averages over the workers with equal weight. With this factor, every image of the
-        # step counts alike, even where the workers have different numbers of images.
-        (loss * worker.n_workers / len(step_rows)).backward()
-        optimizer.step()
-        total += loss.detach()
-        listener.step_ended()
-    return _sum_over_workers(total, worker) / len(training)
-
-
-def _unwrap(model: torch.nn.Module) -> Classifier:
-    inner = model.module if isinstance(model, DistributedDataParallel) else model
-    assert isinstance(inner, Classifier)
-    return inner
-
-
-def _mean_loss(
-    classifier: Classifier, images: ImageSet, settings: TrainingSettings, worker: Worker
-) -> float:
-    rows = np.array_split(np.arange(len(images)), worker.n_workers)[worker.rank]
-    total = torch.zeros((), dtype=torch.float64, device=worker.device)
-    if len(rows):
-        part = images.select(rows)
-        logits = predict_logits(
-            classifier, part, batch_size=settings.per_worker_batch_size, device=worker.device
-        )
-        labels = torch.from_numpy(part.labels).to(worker.device)
-        total += functional.cross_entropy(logits, labels, reduction="sum")
-    return _sum_over_workers(total, worker) / len(images)
-
-
-def _sum_over_workers(total: torch.Tensor, worker: Worker) -> float:
-    if worker.n_workers > 1:
-        torch.distributed.all_reduce(total)
-    return float(total)
-
-
-def _copy_state(classifier: Classifier) -> dict[str, torch.Tensor]:
-    return {key: value.detach().clone() for key, value in classifier.state_dict().items()}
-
-
-def _save_checkpoint(
-    path: Place,
-    classifier: Classifier,
-    optimizer: torch.optim.Optimizer,
-    epochs: list[Epoch],
-    best: dict[str, torch.Tensor],
-) -> None:
-    state: dict[str, Any] = {
-        "classifier": classifier.state_dict(),
-        "optimizer": optimizer.state_dict(),
-        "epochs": [vars(epoch) for epoch in epochs],
-        "best": best,
-    }
-    with write_whole(path) as unfinished:
-        torch.save(state, unfinished)
-
-
-def _load_checkpoint(
-    path: Place, classifier: Classifier, optimizer: torch.optim.Optimizer, device: torch.device
-) -> tuple[list[Epoch], dict[str, torch.Tensor]]:
-    with local_copy(path) as file:
-        state = torch.load(file, map_location=device, weights_only=True)
-    classifier.load_state_dict(state["classifier"])
-    optimizer.load_state_dict(state["optimizer"])
-    return [Epoch(**epoch) for epoch in state["epochs"]], state["best"]
+            seed = self.augmentation_seed
+            rngs = [np.random.default_rng([seed, number, 2, int(row)]) for row in rows]
+            loss = loss + penalty.measure(self.classifier, images, regions, rngs)
+        return loss

@@ -28,6 +28,7 @@ from osteo_ray.data.masks import unpack_mask
 from osteo_ray.experiment.judgement_folder import is_judgement
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report import figures
+from osteo_ray.report.curves_figure import draw_curves
 from osteo_ray.report.grid_figure import draw_views
 from osteo_ray.report.judgement_page import write_judgement_page
 from osteo_ray.report.reliability import draw_reliability
@@ -149,6 +150,8 @@ def _collect(run: Run) -> dict[str, Any]:
         "panel_labels": figures.PANEL_LABELS,
         "masks": _summarise_masks(run),
         "unexplained": _list_unexplained(comparison),
+        "curves": draw_curves(run, config.models, config.arms),
+        "trainings": [row for row in comparison.get("trainings", []) if row["words"]],
     }
 
 

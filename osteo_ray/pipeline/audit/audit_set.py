@@ -119,7 +119,8 @@ def _audit(
     with connect(), _make_room(out) as room:
         check = None
         if config.measure_leak:
-            check = check_models.remote(config.first_weights, config.image_size, ())
+            network = config.training.network
+            check = check_models.remote(config.first_weights, config.image_size, (), network)
         with (
             follow_reading(progress, config.resources.stall_timeout),
             take_in(

@@ -19,6 +19,7 @@ from osteo_ray.data.splits.checks import check_class_sizes
 from osteo_ray.experiment.dataset import Dataset, fingerprint_images, read_pixels
 from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment, list_arms
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
+from osteo_ray.pipeline.compare.training_check import check_trainings
 from osteo_ray.pipeline.site import Site, StageListener
 from osteo_ray.statistics.predictions import encode_predictions
 from osteo_ray.statistics.results_table import compute_results
@@ -144,6 +145,7 @@ def measure_leak(
             fingerprint_images(used, settings.image_size),
         )
         experiments[kind] = describe_experiment(run, settings, dataset)
+        check_trainings(experiments[kind])
         failures += _train(experiments[kind], pixels, kind, site, listener)
     leaked = [_share_leaked(splits["random"], groups) for splits in paired.values()]
     found = [

@@ -15,13 +15,15 @@ from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.comparison import analyse
 from osteo_ray.experiment.conclusions import identify_conclusion, number_conclusion, share_alpha
 from osteo_ray.experiment.coverage import describe_coverage
+from osteo_ray.experiment.curves import describe_trainings, read_curves
 from osteo_ray.experiment.external import ExternalExperiment
 from osteo_ray.experiment.external_results import judge_external
 from osteo_ray.experiment.grid import list_grid, read_grid
 from osteo_ray.experiment.keep_masks import count_unexplained
 from osteo_ray.experiment.looks import LookTaken, describe_looks, spend_alpha
 from osteo_ray.experiment.roles import assign_roles
-from osteo_ray.experiment.trials import Experiment, Trial, list_arms
+from osteo_ray.experiment.trials import Experiment, Trial, list_arms, plan_trials
+from osteo_ray.models.epochs import DIVERGED
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.statistics.predictions import NAMES, Predictions, encode_predictions
 from osteo_ray.statistics.results_table import compute_results
@@ -94,6 +96,16 @@ def measure_results(finished: Finished, analysis: Analysis) -> pd.DataFrame:
         IncompleteError: No training finished.
     """
     return compute_results(encode_results(finished, analysis), analysis.prevalence)
+
+
+def gather_curves(experiment: Experiment) -> pa.Table:
+    """Join the epochs of all trainings that are done into one table, and keep it in the run."""
+    first, second = plan_trials(experiment)
+    trials = list(dict.fromkeys([*first, *second]))
+    done = experiment.list_done(trials)
+    curves = read_curves(experiment, [trial for trial in trials if trial in done])
+    write_table(experiment.run.curves, curves)
+    return curves
 
 
 def list_groups(experiment: Experiment) -> pd.DataFrame:
@@ -206,6 +218,10 @@ def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
         "earlier": [one["verdict"] for one in conclusion.earlier[: conclusion.number - 1]],
     }
     comparison["unexplained"] = count_unexplained(experiment)
+    curves = gather_curves(experiment)
+    failed = {failure.trial: failure.reason for failure in finished.failures}
+    diverged = [trial for trial, reason in failed.items() if reason.startswith(DIVERGED)]
+    comparison["trainings"] = describe_trainings(curves, failed, diverged)
     coverage = describe_coverage(experiment, analysis)
     if coverage is not None:
         comparison["coverage"] = coverage

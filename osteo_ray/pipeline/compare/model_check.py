@@ -7,20 +7,26 @@ import ray
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.data.settings import Guidance
+from osteo_ray.models.settings import NetworkSettings
 
 
 @ray.remote(num_cpus=1)
 def check_models(
-    weights: Mapping[str, str | None], image_size: int, guidances: Sequence[Guidance]
+    weights: Mapping[str, str | None],
+    image_size: int,
+    guidances: Sequence[Guidance],
+    network: NetworkSettings,
 ) -> list[str]:
-    """Build each model once, and penalise it as its trainings will; return what is wrong.
+    """Build each model once, change and penalise it as its trainings will; return what is wrong.
 
     Args:
         weights: For each model, its first weights as `build_classifier` takes them.
         image_size: Side of the images, in pixels.
         guidances: The penalties of the planned arms.
+        network: What trainings are to change in the models.
     """
     # Imported here: PyTorch takes seconds to import, and the driver does not need it.
+    from osteo_ray.models.adjustments import adjust_network
     from osteo_ray.models.classifier import build_classifier
     from osteo_ray.models.guidance import check_guidance
 
@@ -30,6 +36,7 @@ def check_models(
             classifier = build_classifier(
                 name, n_classes=2, image_size=image_size, weights=file, seed=0
             )
+            adjust_network(classifier, network)
             for guidance in guidances:
                 check_guidance(classifier, name, guidance, image_size)
         except InputError as error:

@@ -34,6 +34,7 @@ from osteo_ray.pipeline.compare.calibration import measure_rates
 from osteo_ray.pipeline.compare.costing import count_planned
 from osteo_ray.pipeline.compare.prepare import list_images, locate_run, settle_rule
 from osteo_ray.pipeline.compare.sites import count_sites
+from osteo_ray.pipeline.compare.training_check import check_listed
 from osteo_ray.statistics.sequential import LookPlan, crossing_probabilities, plan_looks
 from osteo_ray.statistics.sizes import Sizes
 
@@ -92,6 +93,7 @@ def make_plan(config: PlanConfig) -> Plan:
     run = locate_run(compared)
     compared = settle_rule(run, compared)
     source = list_images(compared, run)
+    check_listed(compared, source)
     counts = _count(compared, source)
     try:
         arm, baseline = _name_primary(compared.arms)

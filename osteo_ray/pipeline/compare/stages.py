@@ -35,7 +35,9 @@ from osteo_ray.pipeline.compare.prepare import (
 from osteo_ray.pipeline.compare.running import run_experiment
 from osteo_ray.pipeline.compare.sites import state_sites
 from osteo_ray.pipeline.compare.sweeps import Failure
+from osteo_ray.pipeline.compare.tensorboard import write_events
 from osteo_ray.pipeline.compare.tracking import check_tracking, track_comparison
+from osteo_ray.pipeline.compare.training_check import check_listed, check_trainings
 from osteo_ray.pipeline.site import READ, Site, follow_reading
 
 
@@ -83,8 +85,10 @@ def compare(
         if write_report is not None:
             write_report(experiment.run)
         untracked = None
+        if config.tensorboard:
+            write_events(experiment)
         if config.mlflow:
-            settings = config.model_dump(mode="json", exclude={"out", "mlflow"})
+            settings = config.model_dump(mode="json", exclude={"out", "mlflow", "tensorboard"})
             settings["unexplained"] = experiment.settings.unexplained
             untracked = track_comparison(config.mlflow, settings, experiment, results, comparison)
         return Outcome(experiment.run, comparison, finished.failures, untracked)
@@ -102,6 +106,7 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         check_tracking(config.mlflow, run)
     source = list_images(config, run)
     listed = list_cohort(config, source)  # before regions, which take decoding
+    check_listed(config, source)
     given = read_given(config, source)
     clock = Clock()
     progress.say("start Ray")
@@ -112,10 +117,17 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         if knows_models(run, config) and not guidances:  # an earlier command has checked them
             check: ray.ObjectRef[list[str]] = ray.put([])
         else:
-            check = check_models.remote(config.first_weights, config.image_size, guidances)
+            check = check_models.remote(
+                config.first_weights, config.image_size, guidances, config.training.network
+            )
+
+        def look_over() -> None:
+            confirm(check)
+            check_trainings(describe_experiment(run, config, read_dataset(run, config)))
+
         if not run.config.exists():
             with follow_reading(progress, config.resources.stall_timeout):
-                create_run(run, config, source, layout, given=given, confirm=lambda: confirm(check))
+                create_run(run, config, source, layout, given=given, confirm=look_over)
             clock.lap(READ)
         confirm(check)
         cohort = None
@@ -128,6 +140,7 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         extend_run(run, config, given)
         dataset = read_dataset(run, config)
         experiment = describe_experiment(run, config, dataset)
+        check_trainings(experiment)
         if config.split == "site":
             progress.say(state_sites(dataset.images, config))
         progress.say(_state_plan(config, experiment))

@@ -83,8 +83,10 @@ def _reproduce(task: Task, progress: JobProgress) -> Reproduction:
         clock.lap("start Ray")
         resources = task.config.resources
         layout = plan_resources(resources, progress.say)
+        config = task.config
+        guidances = list_guidances(config.arms)
         check = check_models.remote(
-            task.config.first_weights, task.config.image_size, list_guidances(task.config.arms)
+            config.first_weights, config.image_size, guidances, config.training.network
         )
         present = describe_environment(layout)
         changes = compare_environments(task.stored.environment, present)

@@ -1,0 +1,60 @@
+"""The file from which a training that was interrupted goes on."""
+
+import time
+from dataclasses import asdict
+from typing import Any
+
+import torch
+
+from osteo_ray.base.storage import Place, local_copy, write_whole
+from osteo_ray.models.classifier import Classifier
+from osteo_ray.models.epochs import Epoch
+from osteo_ray.models.optimization import Optimization
+
+State = dict[str, torch.Tensor]
+
+
+def copy_state(classifier: Classifier) -> State:
+    """Return a copy of all parameters and buffers."""
+    return {key: value.detach().clone() for key, value in classifier.state_dict().items()}
+
+
+class Resumption:
+    """Keeps what a training has reached in a file, from time to time, and finds it there.
+
+    Args:
+        path: The file; None to keep nothing.
+        interval_s: Shortest time between two writes, in seconds.
+    """
+
+    def __init__(self, path: Place | None, interval_s: float) -> None:
+        self.path, self.interval_s = path, interval_s
+        self._saved_at = time.monotonic()
+
+    def restore(
+        self, classifier: Classifier, optimization: Optimization, device: torch.device
+    ) -> tuple[list[Epoch], State]:
+        """Return the epochs that are done, and the state of the one to keep; none at the start."""
+        if self.path is None or not self.path.exists():
+            return [], copy_state(optimization.shown)
+        with local_copy(self.path) as file:
+            state = torch.load(file, map_location=device, weights_only=True)
+        classifier.load_state_dict(state["classifier"])
+        optimization.load_state_dict(state["optimization"])
+        return [Epoch(**epoch) for epoch in state["epochs"]], state["best"]
+
+    def save(
+        self, classifier: Classifier, optimization: Optimization, epochs: list[Epoch], best: State
+    ) -> None:
+        """Write the file if that is due."""
+        if self.path is None or time.monotonic() - self._saved_at < self.interval_s:
+            return
+        state: dict[str, Any] = {
+            "classifier": classifier.state_dict(),
+            "optimization": optimization.state_dict(),
+            "epochs": [asdict(epoch) for epoch in epochs],
+            "best": best,
+        }
+        with write_whole(self.path) as unfinished:
+            torch.save(state, unfinished)
+        self._saved_at = time.monotonic()

@@ -1,0 +1,76 @@
+"""Refuse trainings that cannot be what their settings say, before any of them starts."""
+
+import math
+
+import numpy as np
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.config.build import DEMO
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.data.sources.listing import Source
+from osteo_ray.experiment.costs import count_parts
+from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
+from osteo_ray.models.class_weights import balance_classes
+from osteo_ray.models.settings import TrainingSettings
+from osteo_ray.models.steps import check_batch_size, plan_steps
+
+_PRESET_SIZES = {
+    TrainingSettings().per_worker_batch_size,
+    DEMO["training"]["per_worker_batch_size"],
+}
+"""Batch sizes that nobody chose: a smaller set is one step, as if they were upper limits."""
+
+
+def check_listed(config: CompareConfig, source: Source | PhantomSettings) -> None:
+    """Refuse a batch size that is too large even if every listed image is used.
+
+    Raises:
+        InputError: It is above the number of training images, or there are too few.
+    """
+    if isinstance(source, PhantomSettings):
+        n_classes, n_images = 2, source.n_images
+    else:
+        n_classes, n_images = source.items["label"].nunique(), len(source.items)
+    if config.split == "given" and not isinstance(source, PhantomSettings):
+        most = int((source.items["split"] == "train").sum())
+    elif config.split == "site":  # all sites but one, of which some images are for validation
+        most = n_images
+    else:  # rounded up in each class, at most
+        parts = count_parts(n_images, config.split_ratio, config.folds)
+        most = math.ceil(parts.train) + n_classes
+    _check_size(most, config.training, config.resources.workers)
+
+
+def check_trainings(experiment: Experiment) -> None:
+    """Refuse trainings with too few images for their steps, or for the weights of their classes.
+
+    Raises:
+        InputError: A batch is larger than the training images of a seed, a training has fewer
+            images than workers, or it lacks a class that is to be weighted.
+    """
+    training, n_workers = experiment.settings.training, experiment.settings.workers
+    for split in experiment.splits.values():
+        _check_size(int(np.sum(split == "train")), training, n_workers)
+    model = experiment.models[0]
+    first, second = plan_trials(experiment)
+    for trial in dict.fromkeys([*first, *second]):
+        if trial.model == model and experiment.epochs_of(trial):
+            _check_trial(trial, experiment)
+
+
+def _check_size(n_images: int, training: TrainingSettings, n_workers: int) -> None:
+    is_preset = training.per_worker_batch_size in _PRESET_SIZES
+    (plan_steps if is_preset else check_batch_size)(n_images, training, n_workers)
+
+
+def _check_trial(trial: Trial, experiment: Experiment) -> None:
+    training = experiment.settings.training
+    rows = experiment.split_of(trial) == "train"
+    try:
+        plan_steps(int(rows.sum()), training, experiment.settings.workers)
+        if training.loss.class_weights == "balanced":
+            labels = experiment.labels_of(trial)[rows]
+            balance_classes(np.searchsorted(experiment.classes, labels), experiment.classes)
+    except InputError as error:
+        raise InputError(f"Seed {trial.seed}, {trial.arm}: {error}") from None

@@ -1,0 +1,140 @@
+"""Trainings that cannot be what their settings say are refused before they, or pixels, are read."""
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.runs import Run
+from osteo_ray.commands.main import main
+from osteo_ray.commands.parsing import BAD_INPUT
+from osteo_ray.config.build import build_config
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.experiment.dataset import Dataset
+from osteo_ray.experiment.trials import Experiment, describe_experiment
+from osteo_ray.models.settings import NetworkSettings
+from osteo_ray.pipeline.compare import plan, stages
+from osteo_ray.pipeline.compare.model_check import check_models
+from osteo_ray.pipeline.compare.training_check import check_listed, check_trainings
+
+LABELS = np.array(["normal"] * 20 + ["worn"] * 4)
+SPLIT = np.array(
+    ["train"] * 14 + ["validation"] * 3 + ["test"] * 3 + ["train", "train", "test", "validation"]
+)
+
+
+def make_experiment(
+    tmp_path: Path, arms: tuple[str, ...] = ("original",), **training: Any
+) -> Experiment:
+    config = build_config(
+        {"out": str(tmp_path), "seeds": 1, "arms": arms, "crossfit_folds": 2, "training": training}
+    )
+    images = pd.DataFrame(
+        {
+            "image_id": [f"i{number}" for number in range(24)],
+            "path": [f"{number}.png" for number in range(24)],
+            "label": LABELS,
+            "group": np.arange(24),
+            "digest": "x",
+        }
+    )
+    dataset = Dataset(images, {0: SPLIT}, ("normal", "worn"), "fingerprint")
+    return describe_experiment(Run(tmp_path), config, dataset)
+
+
+def test_batch_size_is_held_to_the_training_images(tmp_path: Path) -> None:
+    check_trainings(make_experiment(tmp_path, per_worker_batch_size=15))
+    check_trainings(make_experiment(tmp_path))  # the default is an upper limit
+    assert make_experiment(tmp_path).settings.training.per_worker_batch_size == 16
+    check_trainings(make_experiment(tmp_path, per_worker_batch_size=32))
+    with pytest.raises(InputError, match=r"batch size of at most 16.*got 17"):
+        check_trainings(make_experiment(tmp_path, per_worker_batch_size=17))
+
+
+def test_models_of_folds_may_have_a_batch_of_all_their_images(tmp_path: Path) -> None:
+    arms = ("original", "lime_crossfit")
+    experiment = make_experiment(tmp_path, arms, per_worker_batch_size=16)
+    check_trainings(experiment)
+    shared = replace(experiment.settings, workers=9)
+    fine = shared.training.model_copy(update={"per_worker_batch_size": 1})
+    with pytest.raises(InputError, match=r"^Seed 0, fold-0: Expected at least 9 training images"):
+        check_trainings(replace(experiment, settings=replace(shared, training=fine)))
+
+
+def test_class_that_a_fold_lacks_cannot_be_balanced(tmp_path: Path) -> None:
+    arms, weights = ("original", "lime_crossfit"), {"class_weights": "balanced"}
+    check_trainings(make_experiment(tmp_path, arms, per_worker_batch_size=8, loss=weights))
+    experiment = make_experiment(tmp_path, arms, per_worker_batch_size=8, loss=weights)
+    split = np.where(np.arange(24) == 20, "", SPLIT)  # one `worn` is left, in one of two folds
+    lacking = replace(experiment, splits={0: split})
+    with pytest.raises(InputError, match=r"^Seed 0, fold-\d: .*class `worn` has none among 7"):
+        check_trainings(lacking)
+    check_trainings(
+        replace(make_experiment(tmp_path, arms, per_worker_batch_size=8), splits={0: split})
+    )
+
+
+def test_listing_is_enough_to_refuse_what_can_never_be(tmp_path: Path) -> None:
+    source = PhantomSettings(n_images=100)
+    for size, fits in ((72, True), (73, False)):
+        config = build_config({"out": str(tmp_path), "training": {"per_worker_batch_size": size}})
+        if fits:
+            check_listed(config, source)
+        else:
+            with pytest.raises(InputError, match="at most 72"):
+                check_listed(config, source)
+
+
+def test_network_without_blocks_to_skip_is_refused_beforehand() -> None:
+    network = NetworkSettings(drop_connect=0.2)
+    models: dict[str, str | None] = {"test_efficientnet": "none", "mobilenetv3_small_050": "none"}
+    (problem,) = check_models._function(models, 32, (), network)
+    assert "as --training.network.drop-connect 0.2 asks, but `EfficientNet` has none" in problem
+    assert check_models._function(models, 32, (), NetworkSettings()) == []
+
+
+@pytest.mark.parametrize("command", ["compare", "plan"])
+@pytest.mark.parametrize(
+    ("flags", "message"),
+    [
+        (["--training.per-worker-batch-size", "500"], "batch size of at most 114, the number of"),
+        (["--training.per-worker-batch-size", "1"], "at least 2 images per step"),
+        (["--workers", "200"], r"at least 200 training images for 200 workers"),
+        (
+            ["--workers", "2", "--resources.gpus-per-worker", "0.5"],
+            "whole GPU for each of 2 workers of a training, since NCCL",
+        ),
+        (["--resources.gpus-per-worker", "2"], "since a worker computes on one, but got 2"),
+        (["--recipe", "moderm"], "recipe"),
+        (
+            ["--training.augmentation.shear", "11"],
+            r"shear factor of at most 1, but got 11\. For degrees",
+        ),
+    ],
+)
+def test_command_refuses_before_it_starts_ray(
+    command: str,
+    flags: list[str],
+    message: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail() -> None:
+        raise AssertionError("must not start Ray")
+
+    for module in (stages, plan):
+        monkeypatch.setattr(module, "connect", fail)
+    try:
+        code = main([command, "--out", str(tmp_path / "run"), *flags])
+    except SystemExit as end:
+        code = end.code
+    said = " ".join(capsys.readouterr().err.replace("│", " ").split())
+    assert code == BAD_INPUT
+    assert message.replace("\\", "") in said
+    assert "Traceback" not in said
+    assert not (tmp_path / "run").exists()
