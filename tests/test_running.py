@@ -16,6 +16,7 @@ from osteo_ray.base.progress import Clock, JobProgress
 from osteo_ray.base.tables import read_table, write_table
 from osteo_ray.cluster.placement import Layout, Slot
 from osteo_ray.cluster.settings import ResourceSettings
+from osteo_ray.experiment.looks import take_seeds
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
 from osteo_ray.pipeline.compare import running
 from osteo_ray.pipeline.compare.conclusion import gather_predictions
@@ -102,7 +103,7 @@ def test_some_trials_are_run_with_what_they_need_and_without_looks(record, tmp_p
 
 def test_the_first_seeds_are_those_of_the_whole(tmp_path: Path) -> None:
     whole = make_experiment(tmp_path, seeds=2)
-    part = whole.take_seeds(1)
+    part = take_seeds(whole, 1)
     assert (list(part.seeds), list(part.splits)) == ([0], [0])
     assert part.plan_hash == whole.plan_hash
     assert part.key_of(FIRST) == whole.key_of(FIRST)

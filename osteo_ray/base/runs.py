@@ -65,6 +65,10 @@ class Run:
         return self.root / "trials"
 
     @property
+    def tuning(self) -> Place:
+        return self.root / "tuning"
+
+    @property
     def superpixels(self) -> Place:
         return self.root / "superpixels"
 

@@ -12,6 +12,7 @@ from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.paths import PHANTOM, locate_data
 from osteo_ray.base.trust import refuse_secrets
 from osteo_ray.config.setup import SetupConfig, without_repeats
+from osteo_ray.config.tuning import TUNING_SEED, TuningSettings
 from osteo_ray.data.settings import Background, ConflictPolicy, SplitKind, UnexplainedRule
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.statistics.settings import StatisticsSettings
@@ -122,6 +123,7 @@ class CompareConfig(SetupConfig):
         description="Also write the curves of all trainings for TensorBoard, to tensorboard/ in "
         "the run directory.",
     )
+    tuning: TuningSettings = TuningSettings()
     lime: LimeSettings = LimeSettings()
     statistics: StatisticsSettings = StatisticsSettings()
 
@@ -226,6 +228,24 @@ class CompareConfig(SetupConfig):
         return self
 
     @model_validator(mode="after")
+    def _check_tuning(self) -> "CompareConfig":
+        if not self.tuning.trials:
+            return self
+        if self.resources.workers > 1:
+            raise ValueError(
+                f"Expected --tuning.trials with --workers 1, since candidates are trained on one "
+                f"worker each, but got --workers {self.resources.workers}. Search with one worker "
+                "and the batch size of all of them (--training.per-worker-batch-size), and give "
+                "what was chosen."
+            )
+        if self.first_seed + self.seeds > TUNING_SEED:
+            raise ValueError(
+                f"Expected seeds below {TUNING_SEED}, on which settings are searched, but got "
+                f"{self.seeds} from {self.first_seed} on."
+            )
+        return self
+
+    @model_validator(mode="after")
     def _check_looks(self) -> "CompareConfig":
         looks = self.statistics.looks
         if looks and looks[-1] >= self.seeds:
@@ -269,6 +289,10 @@ class CompareConfig(SetupConfig):
         settings["unexplained"] = self.unexplained_rule
         if self.unexplained_rule == "whole":  # as it was before there was a choice
             del settings["unexplained"]
+        if not self.tuning.trials:
+            del settings["tuning"]
+        else:
+            del settings["tuning"]["max_hours"]  # it changes no result
         if self.guidance_weight == 1.0:  # as it was before there was guidance
             del settings["guidance_weight"]
         if self.data != PHANTOM:

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.tuning import Choice
 from osteo_ray.data.settings import Background, SplitKind, UnexplainedRule
 from osteo_ray.explain.settings import LimeSettings
-from osteo_ray.models.settings import TrainingSettings
+from osteo_ray.models.settings import TrainingSettings as TrainingSettings
 
 
 @dataclass(frozen=True)
@@ -27,6 +28,7 @@ class TrialSettings:
         crossfit_folds: Parts of the training images that cross-fitting explains in turn.
         lime: How LIME explains.
         guidance_weight: Weight of the penalty of guided arms.
+        choices: The training settings that were searched for models and arms.
     """
 
     image_size: int
@@ -41,6 +43,12 @@ class TrialSettings:
     crossfit_folds: int
     lime: LimeSettings
     guidance_weight: float = 1.0
+    choices: tuple[Choice, ...] = ()
+
+    def training_of(self, model: str, arm: str) -> TrainingSettings:
+        """Return the training settings of an arm: those that were chosen for it, if any were."""
+        chosen = (one.training for one in self.choices if (one.model, one.arm) == (model, arm))
+        return next(chosen, self.training)
 
     @classmethod
     def of(cls, config: CompareConfig) -> "TrialSettings":

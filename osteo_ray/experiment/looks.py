@@ -2,12 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
+from itertools import islice
 from typing import Any
 
 import pandas as pd
 
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.judging import judge_predictions
+from osteo_ray.experiment.trials import Experiment
 from osteo_ray.experiment.verdict import SETTLED
 from osteo_ray.statistics.predictions import Predictions
 from osteo_ray.statistics.sequential import plan_looks
@@ -58,6 +60,14 @@ def share_alpha_of_look(
         spending=statistics.spending,
     )
     return plan.looks[number - 1].nominal_p / strictest
+
+
+def take_seeds(experiment: Experiment, n_seeds: int) -> Experiment:
+    """Return the part of an experiment that has the first seeds only."""
+    seeds = dict(islice(experiment.seeds.items(), n_seeds))
+    return replace(
+        experiment, seeds=seeds, splits={seed: experiment.splits[seed] for seed in seeds}
+    )
 
 
 def take_look(

@@ -3,7 +3,6 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
-from itertools import islice
 
 import numpy as np
 
@@ -14,12 +13,13 @@ from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.config.compare import CompareConfig, Seeds
-from osteo_ray.config.parts import TrialSettings
+from osteo_ray.config.parts import TrainingSettings, TrialSettings
 from osteo_ray.data.splits.assignment import assign_splits, divide_training, shuffle_labels
 from osteo_ray.data.splits.checks import check_groups_whole
 from osteo_ray.experiment.dataset import Dataset
 from osteo_ray.experiment.first_weights import FirstWeights
 from osteo_ray.experiment.positive_class import find_positive_class
+from osteo_ray.experiment.searches import read_choices
 from osteo_ray.statistics.settings import StatisticsSettings
 
 LAST = "history.json"
@@ -116,11 +116,6 @@ class Experiment:
         if self.settings.split != "random":
             check_groups_whole(self.groups, self.splits[seed], self.paths.tolist())
 
-    def take_seeds(self, n_seeds: int) -> "Experiment":
-        """Return the part of the experiment that has the first seeds only."""
-        seeds = dict(islice(self.seeds.items(), n_seeds))
-        return replace(self, seeds=seeds, splits={seed: self.splits[seed] for seed in seeds})
-
     # What a trial trains on
 
     def first_of(self, trial: Trial) -> Trial:
@@ -177,9 +172,14 @@ class Experiment:
         seed = self.seeds[trial.seed].split
         return shuffle_labels(self.labels, self.groups, self.splits[trial.seed], seed=seed)
 
+    def training_of(self, trial: Trial) -> TrainingSettings:
+        """Return the settings with which a trial is trained; a teacher has those of `original`."""
+        arm = trial.arm if trial.arm in ARMS else ORIGINAL
+        return self.settings.training_of(trial.model, arm)
+
     def epochs_of(self, trial: Trial) -> int:
         """Return the number of epochs of a trial."""
-        return 0 if trial.arm == "untrained" else self.settings.training.epochs
+        return 0 if trial.arm == "untrained" else self.training_of(trial).epochs
 
     # Whose explanations an arm needs
 
@@ -229,7 +229,7 @@ class Experiment:
             "weights": self.key_of(start) if start else self.weights[trial.model].fingerprint,
             "split": self._split_keys[trial.seed],
             "image_size": shared.image_size,
-            "training": shared.training.describe(),
+            "training": self.training_of(trial).describe(),
             "workers": shared.workers,
         }
         if trial.arm.startswith("fold-"):
@@ -333,7 +333,7 @@ def describe_experiment(run: Run, config: CompareConfig, dataset: Dataset) -> Ex
         models=config.models,
         arms=config.arms,
         seeds={number: config.seeds_of(number) for number in config.seed_numbers},
-        settings=TrialSettings.of(config),
+        settings=replace(TrialSettings.of(config), choices=read_choices(run, config)),
         statistics=config.statistics,
         plan_hash=config.plan_hash(),
         image_ids=dataset.images["image_id"].to_numpy(str),

@@ -6,10 +6,32 @@ from collections.abc import Sequence
 import ray
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.cluster.placement import Slot
+from osteo_ray.cluster.placement import Layout, Slot
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.experiment.costs import Speed
 
 MOST_S = 12.0
 """Seconds of measuring, all models together, not counting the start of the worker."""
+
+
+def calibrate(config: CompareConfig, layout: Layout) -> Speed:
+    """Measure how fast a cluster is that is connected.
+
+    Raises:
+        InputError: A model cannot be built.
+    """
+    rates = measure_rates(
+        config.models,
+        layout.slot,
+        image_size=config.image_size,
+        batch_size=config.training.per_worker_batch_size,
+    )
+    return Speed(
+        rates,
+        trainings_at_once=layout.concurrent_trials,
+        workers=layout.workers,
+        explainers=layout.explainers,
+    )
 
 
 def measure_rates(

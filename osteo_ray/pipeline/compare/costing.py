@@ -1,14 +1,19 @@
 """What a comparison has to compute, and what each arm and preset adds to it."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.arms.registry import ARMS, list_presets
+from osteo_ray.base.errors import InputError
+from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.experiment.costs import Work, count_work
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.data.sources.listing import Source
+from osteo_ray.experiment.costs import Work, count_parts, count_work
 from osteo_ray.experiment.simulated_run import Scheme
 from osteo_ray.explain.registry import find_explainer
+from osteo_ray.pipeline.compare.calibration import calibrate
 
 
 @dataclass(frozen=True)
@@ -76,3 +81,35 @@ def count_planned(
         crossfit_folds=config.crossfit_folds,
         protocol=config.protocol,
     )
+
+
+def check_search_hours(
+    config: CompareConfig, source: Source | PhantomSettings, layout: Layout
+) -> None:
+    """Refuse a search of settings that may take longer than the user allows; measures for seconds.
+
+    As if no candidate were stopped early, and each took as long as the given settings.
+
+    Raises:
+        InputError: It may take longer, or a model cannot be built.
+    """
+    if isinstance(source, PhantomSettings):
+        n_images, n_classes = source.n_images, 2
+    else:
+        n_images, n_classes = len(source.items), source.items["label"].nunique()
+    parts = count_parts(n_images, config.split_ratio, config.folds)
+    one = count_planned(config, Scheme(1, parts), config.arms, n_classes)
+    n_candidates = config.tuning.trials
+    work = replace(
+        one,
+        n_trainings=n_candidates * one.n_trainings,
+        training_passes=n_candidates * one.training_passes,
+    )
+    hours = calibrate(config, layout).estimate_hours(work).total
+    if hours > config.tuning.max_hours:
+        raise InputError(
+            f"Expected a search of at most {config.tuning.max_hours:g} hours (--tuning.max-hours), "
+            f"but {n_candidates} candidates for each of {len(config.arms)} arms and "
+            f"{len(config.models)} models may take {hours:.2g} hours on this cluster. Try fewer "
+            "candidates, arms or epochs, or allow more hours."
+        )

@@ -30,6 +30,7 @@ from osteo_ray.models.classifier import (
 from osteo_ray.models.epochs import TrainingListener
 from osteo_ray.models.guidance import Penalty
 from osteo_ray.models.prediction import predict_probabilities
+from osteo_ray.models.settings import TrainingSettings
 from osteo_ray.models.training import (
     Recipe,
     TrainingData,
@@ -70,7 +71,8 @@ def run_trial(
     sets = {split: make_set(trial, experiment, pixels, keep_masks, split) for split in SPLIT_NAMES}
     seeds = experiment.seeds[trial.seed]
     classifier = _build(trial, experiment)
-    settings = shared.training.model_copy(update={"epochs": experiment.epochs_of(trial)})
+    settings = experiment.training_of(trial)
+    settings = settings.model_copy(update={"epochs": experiment.epochs_of(trial)})
     partial = path.with_name(f".{path.name}.partial")
     epochs = train_classifier(
         classifier,
@@ -109,6 +111,43 @@ def run_trial(
         (unfinished / LAST).write_text(history + "\n")
     with suppress(OSError):  # no longer of use, but harmless
         remove_tree(partial)
+
+
+def try_settings(
+    trial: Trial,
+    experiment: Experiment,
+    training: TrainingSettings,
+    pixels: np.ndarray,
+    worker: Worker,
+    listener: TrainingListener,
+) -> None:
+    """Train with some settings, and tell the listener of each epoch; nothing is stored.
+
+    Args:
+        trial: The training.
+        experiment: What it shares with others.
+        training: The settings to train with.
+        pixels: uint8, (n, height, width), in the order of `experiment.image_ids`.
+        worker: Where to compute, alone.
+        listener: Told of each step and epoch.
+
+    Raises:
+        DivergedError: The loss became infinite or NaN.
+    """
+    make_deterministic(worker.n_threads)
+    keep_masks = read_keep_masks(experiment, trial)
+    learned, validation = (
+        make_set(trial, experiment, pixels, keep_masks, split)[1] for split in SPLIT_NAMES[:2]
+    )
+    seeds = experiment.seeds[trial.seed]
+    recipe = Recipe(training, seeds.order, seeds.augmentation, _find_penalty(trial, experiment))
+    train_classifier(
+        _build(trial, experiment),
+        TrainingData(learned, validation),
+        recipe,
+        worker,
+        listener=listener,
+    )
 
 
 def _find_penalty(trial: Trial, experiment: Experiment) -> Penalty | None:

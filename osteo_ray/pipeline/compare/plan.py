@@ -30,7 +30,7 @@ from osteo_ray.experiment.planning import (
 from osteo_ray.experiment.positive_class import find_positive_class
 from osteo_ray.experiment.prospects import NONE, TWICE, Question, simulate_chances
 from osteo_ray.experiment.simulated_run import Scheme
-from osteo_ray.pipeline.compare.calibration import measure_rates
+from osteo_ray.pipeline.compare.calibration import calibrate
 from osteo_ray.pipeline.compare.costing import count_planned
 from osteo_ray.pipeline.compare.prepare import list_images, locate_run, settle_rule
 from osteo_ray.pipeline.compare.sites import count_sites
@@ -225,18 +225,7 @@ def measure_speed(config: PlanConfig) -> Speed:
     """
     with connect():
         layout = plan_resources(config.resources)
-        rates = measure_rates(
-            config.models,
-            layout.slot,
-            image_size=config.image_size,
-            batch_size=config.training.per_worker_batch_size,
-        )
-    return Speed(
-        rates,
-        trainings_at_once=layout.concurrent_trials,
-        workers=layout.workers,
-        explainers=layout.explainers,
-    )
+        return calibrate(config, layout)
 
 
 def _plan_looks(design: Design, config: CompareConfig) -> tuple[LookPlan | None, tuple[float, ...]]:

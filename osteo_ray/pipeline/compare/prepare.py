@@ -27,6 +27,7 @@ from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.build import build, read_yaml
 from osteo_ray.config.compare import PLANNED, CompareConfig
 from osteo_ray.config.parts import SplitSettings
+from osteo_ray.config.tuning import TUNING_SEED
 from osteo_ray.data.phantoms.sets import CLASSES as PHANTOM_CLASSES
 from osteo_ray.data.regions.given import GivenRegions
 from osteo_ray.data.settings import PhantomSettings
@@ -40,6 +41,7 @@ from osteo_ray.data.splits.assignment import (
 from osteo_ray.data.splits.checks import check_class_sizes, check_groups_whole
 from osteo_ray.experiment.dataset import fingerprint_images
 from osteo_ray.experiment.positive_class import find_positive_class
+from osteo_ray.experiment.searches import read_choices
 from osteo_ray.pipeline.compare.given_regions import check_region_arms, store_regions
 from osteo_ray.pipeline.compare.sites import check_listed_sites, check_read_sites, place_images
 from osteo_ray.pipeline.ingest.auditing import audit_images
@@ -200,6 +202,28 @@ def _divide(images: pd.DataFrame, config: CompareConfig, numbers: Sequence[int])
     if config.split == "site":
         check_read_sites(config, images[images["used"]])
     return split_images(images, SplitSettings.of(config, numbers))
+
+
+def divide_for_search(run: Run, config: CompareConfig) -> np.ndarray:
+    """Divide the images of a run for the seed on which settings are searched.
+
+    Returns:
+        str, (n,), in the order of the images table; empty for an image that is set aside.
+    """
+    images = read_table(run.images).to_pandas()
+    splits = _divide(images, config, [TUNING_SEED])
+    assigned = splits.set_index("image_id")["split"].reindex(images["image_id"]).fillna("")
+    return np.asarray(assigned, "<U10")
+
+
+def record_choices(run: Run, config: CompareConfig) -> None:
+    """Write the training settings that were chosen into the latest plan of a run."""
+    *earlier, plan = read_json(run.plan)
+    chosen = [
+        {"model": one.model, "arm": one.arm, "training": one.training.model_dump(mode="json")}
+        for one in read_choices(run, config)
+    ]
+    write_json(run.plan, [*earlier, {**plan, "chosen_training": chosen}])
 
 
 def split_images(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:

@@ -12,7 +12,7 @@ from osteo_ray.base.tables import list_parts
 from osteo_ray.experiment.costs import DIVISION_COST, TRAINING_COST
 from osteo_ray.experiment.dataset import read_pixels
 from osteo_ray.experiment.grid import GridRow, list_grid, list_pending
-from osteo_ray.experiment.looks import take_look
+from osteo_ray.experiment.looks import take_look, take_seeds
 from osteo_ray.experiment.superpixel_files import list_divisions
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, list_arms, plan_trials
 from osteo_ray.explain.jobs import Explainable, plan_job
@@ -57,7 +57,7 @@ def _run_looks(whole: Experiment, site: Site) -> Finished:
     counts = [*whole.statistics.looks, len(whole.seeds)]
     finished = Finished(whole, [], site.clock)
     for number, n_seeds in enumerate(counts, start=1):
-        experiment = whole.take_seeds(n_seeds)
+        experiment = take_seeds(whole, n_seeds)
         failures = _run_stages(experiment, site)
         finished = replace(finished, experiment=experiment, failures=failures)
         analysis = plan_conclusion(experiment).analysis
@@ -79,18 +79,32 @@ def _run_looks(whole: Experiment, site: Site) -> Finished:
     return finished
 
 
+def prepare_trials(experiment: Experiment, site: Site, trials: Sequence[Trial]) -> list[Failure]:
+    """Make everything that some trials need, such as masks, without running them.
+
+    Returns:
+        The trainings that failed.
+    """
+    return _run_stages(experiment, site, trials, prepare_only=True)
+
+
 def _run_stages(
-    experiment: Experiment, site: Site, only: Sequence[Trial] | None = None
+    experiment: Experiment,
+    site: Site,
+    only: Sequence[Trial] | None = None,
+    *,
+    prepare_only: bool = False,
 ) -> list[Failure]:
     """Do what is missing; return the trials that failed, or that could not begin."""
     first, second = plan_trials(experiment, only)
     divisions = list_divisions(experiment, second)
     explanations = list_explanations(experiment, second)
     grid = list_grid(experiment, list_arms(experiment)) if second and only is None else []
-    stages = _plan_stages(experiment, first, second, explanations, grid)
+    stages = _plan_stages(experiment, first, [] if prepare_only else second, explanations, grid)
     if divisions:
         per_file = len(experiment.image_ids) / len(list_parts(experiment.run.pixels))
-        stages.insert(2, Stage(DIVIDE, "files", len(divisions), per_file * DIVISION_COST))
+        place = len(stages) if prepare_only else 2
+        stages.insert(place, Stage(DIVIDE, "files", len(divisions), per_file * DIVISION_COST))
 
     @cache
     def pixels() -> "ray.ObjectRef[np.ndarray]":
@@ -106,7 +120,7 @@ def _run_stages(
             return run_sweep(pending, experiment, pixels(), site, listener)
 
     with site.progress.showing(stages):
-        failures = sweep(FIRST, first)
+        failures = sweep(FIRST, first) if first else []
         if not second:
             return failures
         lost = {failure.trial for failure in failures}
@@ -121,6 +135,8 @@ def _run_stages(
                     stall_timeout_s=site.resources.stall_timeout,
                     on_divided=lambda: listener.advanced(1),
                 )
+        if prepare_only:
+            return failures
         stuck = {trial for trial in second if lost & set(experiment.list_requirements(trial))}
         failures += sweep(SECOND, [trial for trial in second if trial not in stuck])
         _predict_grid(experiment, site, grid, pixels)

@@ -20,16 +20,19 @@ from osteo_ray.experiment.external import ExternalExperiment
 from osteo_ray.experiment.trials import Experiment, describe_experiment
 from osteo_ray.pipeline.compare.cohort import describe_cohort, list_cohort, open_cohort
 from osteo_ray.pipeline.compare.conclusion import Finished, conclude
+from osteo_ray.pipeline.compare.costing import check_search_hours
 from osteo_ray.pipeline.compare.external_job import READ_COHORT, predict_external
 from osteo_ray.pipeline.compare.given_regions import read_given
 from osteo_ray.pipeline.compare.model_check import check_models, list_guidances
 from osteo_ray.pipeline.compare.plan import state_plan
 from osteo_ray.pipeline.compare.prepare import (
     create_run,
+    divide_for_search,
     extend_run,
     knows_models,
     list_images,
     locate_run,
+    record_choices,
     settle_rule,
 )
 from osteo_ray.pipeline.compare.running import run_experiment
@@ -38,6 +41,7 @@ from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.compare.tensorboard import write_events
 from osteo_ray.pipeline.compare.tracking import check_tracking, track_comparison
 from osteo_ray.pipeline.compare.training_check import check_listed, check_trainings
+from osteo_ray.pipeline.compare.tuning import tune_arms
 from osteo_ray.pipeline.site import READ, Site, follow_reading
 
 
@@ -125,6 +129,8 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
             confirm(check)
             check_trainings(describe_experiment(run, config, read_dataset(run, config)))
 
+        if config.tuning.trials and not run.config.exists():
+            check_search_hours(config, source, layout)
         if not run.config.exists():
             with follow_reading(progress, config.resources.stall_timeout):
                 create_run(run, config, source, layout, given=given, confirm=look_over)
@@ -143,8 +149,11 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         check_trainings(experiment)
         if config.split == "site":
             progress.say(state_sites(dataset.images, config))
-        progress.say(_state_plan(config, experiment))
         site = Site(layout, config.resources, progress, clock, Observer(run.logs))
+        if config.tuning.trials:
+            experiment = tune_arms(experiment, config, divide_for_search(run, config), site)
+            record_choices(run, config)
+        progress.say(_state_plan(config, experiment))
         finished = run_experiment(experiment, site)
         if cohort is not None:
             external = ExternalExperiment.of(finished.experiment, cohort)

@@ -172,7 +172,7 @@ def _run_here(
 
     slot = means.layout.slot
     worker = Worker(torch.device(slot.device), slot.cpus)
-    listener = _TrialListener(means.beat, experiment.settings.training.epochs)
+    listener = _TrialListener(means.beat, experiment.training_of(trial).epochs)
     return _train(trial, experiment, ray.get(pixels[0]), worker, listener)
 
 

@@ -31,7 +31,7 @@ _TOLD = 5  # missing trainings that a message names
 
 @dataclass(frozen=True)
 class Rerun(Run):
-    """A run that uses the images, pixels, splits and regions of another run.
+    """A run that uses the images, pixels, splits, regions and choices of another run.
 
     Attributes:
         stored: The other run.
@@ -54,6 +54,10 @@ class Rerun(Run):
     @property
     def regions(self) -> Place:
         return self.stored.regions
+
+    @property
+    def tuning(self) -> Place:
+        return self.stored.tuning
 
 
 @dataclass(frozen=True)
