@@ -59,6 +59,11 @@ class Search:
     tried: tuple[Tried, ...]
     chosen: int
 
+    @property
+    def n_epochs(self) -> int:
+        """Return the epochs that all candidates took together."""
+        return sum(len(one.losses) for one in self.tried)
+
 
 def conclude_search(model: str, arm: str, tried: Sequence[Tried]) -> Search:
     """Choose the candidate with the lowest validation loss, of equal ones the first.

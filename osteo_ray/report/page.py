@@ -26,12 +26,14 @@ from osteo_ray.check_table.published import PUBLISHED, PublishedRow
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.experiment.judgement_folder import is_judgement
+from osteo_ray.experiment.searches import read_searches
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report import figures
 from osteo_ray.report.curves_figure import draw_curves
 from osteo_ray.report.grid_figure import draw_views
 from osteo_ray.report.judgement_page import write_judgement_page
 from osteo_ray.report.reliability import draw_reliability
+from osteo_ray.report.search_figure import draw_searches
 from osteo_ray.report.templates import open_template
 from osteo_ray.report.timeline import draw_timeline, make_timeline
 from osteo_ray.statistics.metrics.registry import METRICS
@@ -102,6 +104,8 @@ def _collect(run: Run) -> dict[str, Any]:
     images = scan_table(run.images).to_pylist()
     arms = {(row["model"], row["arm"]): row for row in comparison["arms"]}
     paired = _pair_results(run, metric)
+    tuned = config.tuning.trials > 0
+    searches = read_searches(run, config.models, config.arms) if tuned else []
     return {
         "run": run,
         "config": config,
@@ -115,6 +119,8 @@ def _collect(run: Run) -> dict[str, Any]:
         "all_labels": labels,
         "operating_names": OPERATING_NAMES,
         "lower_is_better": {n for n, metric in METRICS.items() if not metric.higher_is_better},
+        "searches": searches,
+        "search_figure": draw_searches(searches),
         "grid": (comparison.get("grid") or {}).get("deployable", []),
         "grid_figure": draw_views(
             (comparison.get("grid") or {}).get("cells", []),
