@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,27 +48,27 @@ def make_site() -> Site:
     return Site(layout, ResourceSettings(), progress, Clock(), Ignoring())  # type: ignore[arg-type]
 
 
+def record_stages(monkeypatch: pytest.MonkeyPatch, *failing: Trial) -> list[list[Any]]:
+    """Record what each stage is asked to do; trainings in `failing` fail, the others do nothing."""
+    stages: list[list[Any]] = []
+
+    def sweep(trials: Sequence[Trial], *rest: object) -> list[Failure]:
+        stages.append(list(trials))
+        return [Failure(trial, "diverged") for trial in trials if trial in failing]
+
+    def explain(pixels: object, job: Any, **named: object) -> None:
+        stages.append([one.teacher for one in job.explainables])
+
+    monkeypatch.setattr(running, "run_sweep", sweep)
+    monkeypatch.setattr(running, "explain_images", explain)
+    monkeypatch.setattr(running, "read_pixels", lambda *arguments: None)
+    monkeypatch.setattr(running.ray, "put", lambda value: value)
+    return stages
+
+
 @pytest.fixture
 def record(monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[list[Any]]]:
-    """Record what each stage is asked to do; trainings in `failing` fail, the others do nothing."""
-
-    def start(*failing: Trial) -> list[list[Any]]:
-        stages: list[list[Any]] = []
-
-        def sweep(trials: Sequence[Trial], *rest: object) -> list[Failure]:
-            stages.append(list(trials))
-            return [Failure(trial, "diverged") for trial in trials if trial in failing]
-
-        def explain(pixels: object, job: Any, **named: object) -> None:
-            stages.append([one.teacher for one in job.explainables])
-
-        monkeypatch.setattr(running, "run_sweep", sweep)
-        monkeypatch.setattr(running, "explain_images", explain)
-        monkeypatch.setattr(running, "read_pixels", lambda *arguments: None)
-        monkeypatch.setattr(running.ray, "put", lambda value: value)
-        return stages
-
-    return start
+    return partial(record_stages, monkeypatch)
 
 
 def test_stages_follow_one_another(record, tmp_path: Path) -> None:

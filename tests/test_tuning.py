@@ -4,11 +4,17 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import clusters
 import numpy as np
 import pytest
+import ray
+import torch
 from planted import open_small_world
+from test_running import make_site, record_stages
+from test_trials import MODEL, make_experiment, make_pixels
 
 from osteo_ray.base.errors import IncompleteError, InputError
+from osteo_ray.base.progress import Stage
 from osteo_ray.base.runs import Run
 from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.build import build_config
@@ -31,9 +37,12 @@ from osteo_ray.experiment.searches import (
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.models.epochs import Epoch, TrainingListener
 from osteo_ray.models.settings import TrainingSettings
-from osteo_ray.pipeline.compare import costing
+from osteo_ray.models.training import Worker
+from osteo_ray.pipeline.compare import costing, tuning
 from osteo_ray.pipeline.compare.costing import check_search_hours
 from osteo_ray.pipeline.compare.one_trial import run_trial, try_settings
+from osteo_ray.pipeline.compare.search_job import search_settings
+from osteo_ray.pipeline.compare.tuning import tune_arms
 from osteo_ray.report.search_figure import draw_searches
 
 GIVEN = TrainingSettings(epochs=9, learning_rate=1e-3)
@@ -146,7 +155,9 @@ def test_choices_move_their_arm_and_what_is_explained_by_it(
     assert tuned.epochs_of(trials["untrained"]) == 0
 
 
-def test_a_training_follows_the_choice(world: tuple[Experiment, np.ndarray], worker: Any) -> None:
+def test_a_training_follows_the_choice(
+    world: tuple[Experiment, np.ndarray], worker: Worker
+) -> None:
     experiment, pixels = world
     trial = Trial(experiment.models[0], experiment.first_seed, "original")
     tuned = choose(experiment, "original", epochs=2)
@@ -164,16 +175,12 @@ class Heard(TrainingListener):
 
 
 @pytest.fixture
-def worker() -> Any:
-    import torch
-
-    from osteo_ray.models.training import Worker
-
+def worker() -> Worker:
     return Worker(torch.device("cpu"))
 
 
 def test_candidates_are_trained_as_the_comparison_would(
-    world: tuple[Experiment, np.ndarray], worker: Any
+    world: tuple[Experiment, np.ndarray], worker: Worker
 ) -> None:
     experiment, pixels = world
     trial = Trial(experiment.models[0], experiment.first_seed, "original")
@@ -228,3 +235,88 @@ def test_figure_has_a_panel_per_arm() -> None:
     figure = draw_searches(found)
     assert figure.startswith("data:image/svg+xml")
     assert draw_searches([]) == ""
+
+
+# On the cluster
+
+
+def search_here(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
+    """Have a search try its candidates on paper: the second is best; return what is asked for."""
+    asked: list[Trial] = []
+
+    def search(trial: Trial, candidates: Any, experiment: Experiment, *rest: object) -> list[Tried]:
+        asked.append(trial)
+        if trial.arm == "lime":  # its masks come from a model with the settings that were chosen
+            teacher = Trial(trial.model, TUNING_SEED, "original")
+            assert experiment.training_of(teacher) == read_training(candidates[1])
+        return [Tried(n, one, (1.0 + abs(n - 1),)) for n, one in enumerate(candidates)]
+
+    monkeypatch.setattr(tuning, "search_settings", search)
+    monkeypatch.setattr(tuning, "read_pixels", lambda *_: None)
+    monkeypatch.setattr(tuning.ray, "put", lambda value: value)
+    return asked
+
+
+def test_each_arm_is_searched_once_and_the_baseline_first(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    stages, asked = record_stages(monkeypatch), search_here(monkeypatch)
+    arms = ["original", "lime", "original_retrained"]
+    experiment = make_experiment(tmp_path, arms=arms)
+    config = build_config(
+        {"models": [MODEL], "weights": "none", "arms": arms, "tuning": {"trials": 3}}
+    )
+    split = experiment.splits[0]
+    tuned = tune_arms(experiment, config, split, make_site())
+    assert [trial.arm for trial in asked] == arms
+    assert {trial.seed for trial in asked} == {TUNING_SEED}
+    teacher = Trial(MODEL, TUNING_SEED, "original")
+    assert stages == [[teacher], ["original"]]  # trained and explained, and nothing else
+    chosen = draw_candidates(config.training, config.tuning)[1]
+    assert {tuned.training_of(Trial(MODEL, 0, arm)).learning_rate for arm in arms} == {
+        chosen.learning_rate
+    }
+    assert tuned.seeds == experiment.seeds
+    assert tune_arms(experiment, config, split, make_site()) == tuned
+    assert len(asked) == 3  # what exists is kept
+    wider = replace(experiment, arms=(*experiment.arms, "silhouette"))
+    more = config.model_copy(update={"arms": (*config.arms, "silhouette")})
+    tune_arms(wider, more, split, make_site())
+    assert [trial.arm for trial in asked[3:]] == ["silhouette"]
+
+
+def test_a_teacher_that_is_lost_ends_the_search(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    record_stages(monkeypatch, Trial(MODEL, TUNING_SEED, "original"))
+    search_here(monkeypatch)
+    experiment = make_experiment(tmp_path, arms=["original", "lime"])
+    config = build_config(
+        {"models": [MODEL], "weights": "none", "arms": ["original", "lime"],
+         "tuning": {"trials": 3}}
+    )  # fmt: skip
+    with pytest.raises(IncompleteError, match=r"the search for lime needs, but .*diverged"):
+        tune_arms(experiment, config, experiment.splits[0], make_site())
+
+
+def test_candidates_run_on_tune(local_ray: None, tmp_path: Path) -> None:
+    experiment, pixels = make_experiment(tmp_path), make_pixels()
+    trial = Trial(experiment.models[0], experiment.first_seed, "original")
+    given = experiment.settings.training
+    candidates = [
+        given.model_copy(update=changes).model_dump(mode="json")
+        for changes in ({}, {"learning_rate": 1e30}, {"epochs": 1})
+    ]
+    site = clusters.make_site(experiment)
+    stage = Stage(tuning.SEARCH, "candidates", 3, 1.0)
+    with site.progress.showing([stage]), site.stage(tuning.SEARCH) as listener:
+        found = search_settings(trial, candidates, experiment, ray.put(pixels), site, listener)
+    heard = Heard()
+    worker = Worker(torch.device("cpu"), site.layout.slot.cpus)
+    try_settings(trial, experiment, given, pixels, worker, heard)
+    assert [one.settings for one in found] == candidates
+    assert found[0].losses == tuple(epoch.validation_loss for epoch in heard.epochs)
+    assert found[0].aucs == tuple(epoch.validation_auc for epoch in heard.epochs)
+    assert "no longer finite" in found[1].failed
+    assert found[1].losses == ()
+    assert len(found[2].losses) == 1

@@ -21,6 +21,7 @@ from osteo_ray.config.tuning import read_training
 from osteo_ray.experiment.searches import Tried
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.models.epochs import Epoch, TrainingListener
+from osteo_ray.pipeline.compare.sweeps import describe_error
 from osteo_ray.pipeline.site import Site, StageListener
 
 _EPOCH, _LOSS, _AUC, _BEST = "epoch", "validation_loss", "validation_auc", "lowest_loss"
@@ -192,5 +193,5 @@ class _Record(tune.Callback):
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        self.failed[trial.config["number"]] = "its process died"
+        self.failed[trial.config["number"]] = describe_error(trial)
         self.on_end()

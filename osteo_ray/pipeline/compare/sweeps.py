@@ -306,9 +306,14 @@ class _ProgressCallback(tune.Callback):
     def on_trial_error(
         self, iteration: int, trials: list[TuneTrial], trial: TuneTrial, **info: Any
     ) -> None:
-        # Read from the disk of the driver: Tune's results read it in the run directory, where it is
-        # missing if that directory could not be written to.
-        text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
-        lines = [line.strip() for line in text.splitlines() if line.strip()]
-        reason = lines[-1] if lines else "its process died"
+        reason = describe_error(trial)
         self.on_end(Trial(**trial.config["trial"]), trial.last_result or {}, reason)
+
+
+def describe_error(trial: TuneTrial) -> str:
+    """Return the last line of the error with which a trial of Tune ended."""
+    # Read from the disk of the driver: Tune's results read it in the run directory, where it is
+    # missing if that directory could not be written to.
+    text = Path(trial.error_file).read_text(encoding="utf-8") if trial.error_file else ""
+    lines = [line.strip() for line in text.splitlines() if line.strip()]
+    return lines[-1] if lines else "its process died"

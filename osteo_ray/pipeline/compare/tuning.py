@@ -111,7 +111,7 @@ def _state_choice(search: Search) -> str:
     chosen = search.tried[search.chosen]
     optimizer, augmentation = chosen.settings["optimizer"], chosen.settings["augmentation"]
     return (
-        f"{search.model}, {search.arm}: candidate {search.chosen} of {len(search.tried)}, "
+        f"{search.model}, {search.arm}: candidate {search.chosen + 1} of {len(search.tried)}, "
         f"validation loss {chosen.best:.3f} (given settings {search.tried[0].best:.3f}); learning "
         f"rate {chosen.settings['learning_rate']:g}, weight decay {optimizer['weight_decay']:g}, "
         f"{chosen.settings['epochs']} epochs, rotation up to {augmentation['rotation_deg']:g}°"
