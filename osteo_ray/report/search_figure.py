@@ -26,7 +26,8 @@ def draw_searches(searches: Sequence[Search]) -> str:
     panels = figure.subplots(n_rows, _COLUMNS, squeeze=False).ravel()
     several = len({search.model for search in searches}) > 1
     losses = [one.best for search in searches for one in search.tried if np.isfinite(one.best)]
-    low, high = min(losses), max(_HEADROOM * float(np.median(losses)), min(losses) * 1.05)
+    low = min(losses)
+    high = max(min(max(losses), _HEADROOM * float(np.median(losses))), 1.05 * low)
     for axes, search in zip(panels, searches, strict=False):
         _draw_search(axes, search, high)
         axes.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
