@@ -12,6 +12,7 @@ from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.tables import read_table
 from osteo_ray.data.fresh_masks import FreshMasks
+from osteo_ray.data.imputation import impute
 from osteo_ray.data.masks import cover_area, keep_most
 from osteo_ray.experiment.keep_masks import read_keep_masks
 from osteo_ray.experiment.superpixel_files import list_divisions, read_superpixels
@@ -166,3 +167,20 @@ def test_each_epoch_of_a_training_shows_masks_of_its_own(monkeypatch: pytest.Mon
     worker = Worker(torch.device("cpu"))
     train_classifier(classifier, TrainingData(training, validation), Recipe(settings, 1), worker)
     assert shown == [0, 0, 1, 1, 2, 2]
+
+
+def test_removed_pixels_are_imputed_from_what_the_masks_of_the_epoch_keep() -> None:
+    rng = np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (6, 16, 16)).astype(np.uint8)
+    shown = ImageSet(pixels, np.zeros(6, np.int64), make_masks(), "masked", "imputed")
+    rows = np.array([4, 1])
+    for epoch in (0, 1):
+        keep = shown.make_regions(rows, torch.device("cpu"), epoch)[:, 0].numpy()
+        batch = shown.make_batch(rows, torch.device("cpu"), epoch)[:, 0].numpy() * 255
+        expected = [impute(image, mask) for image, mask in zip(pixels[rows], keep, strict=True)]
+        np.testing.assert_allclose(batch, np.stack(expected), atol=1e-4)
+    fixed = replace(shown, keep_masks=np.repeat(keep[:1], 6, axis=0))
+    batch = fixed.make_batch(rows, torch.device("cpu"))[:, 0].numpy() * 255
+    np.testing.assert_allclose(batch[1], impute(pixels[1], keep[0]), atol=1e-4)
+    outline = replace(fixed, view="silhouette").make_batch(rows, torch.device("cpu"))
+    assert set(outline.unique().tolist()) == {0.0, 1.0}

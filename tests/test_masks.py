@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from osteo_ray.data.imputation import impute
 from osteo_ray.data.masks import (
     apply_view,
     change_masks,
@@ -238,9 +239,12 @@ def test_masks_stay_as_they_are_or_the_change_is_unknown() -> None:
 
 def test_background_stands_where_nothing_is_kept() -> None:
     image = np.arange(48, dtype=np.uint8).reshape(6, 8) * 5
-    assert (make_background(image, "black") == 0).all()
-    assert (make_background(image, "mean") == round(image.mean())).all()
-    blurred = make_background(image, "blur")
+    keep = np.zeros(image.shape, bool)
+    keep[:4] = True
+    assert (make_background(image, "black", keep) == 0).all()
+    assert (make_background(image, "mean", keep) == round(image.mean())).all()
+    np.testing.assert_array_equal(make_background(image, "imputed", keep), impute(image, keep))
+    blurred = make_background(image, "blur", keep)
     assert blurred.shape == image.shape
     assert not (blurred == image).all()
     keep = _draw_masks()[0]

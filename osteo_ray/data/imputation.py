@@ -7,8 +7,6 @@ neighbours, kept or removed, and noise hides that it is smoother than the image.
 import hashlib
 
 import numpy as np
-from scipy import sparse
-from scipy.sparse.linalg import spsolve
 
 _NEIGHBOURS = tuple(
     ((down, right), 1 / 6 if 0 in (down, right) else 1 / 12)
@@ -51,6 +49,10 @@ def solve_means(image: np.ndarray, keep_mask: np.ndarray) -> np.ndarray:
     Returns:
         float64, (k,); the removed pixels, row by row.
     """
+    # Imported here: SciPy takes a moment to import, and other fills do without it.
+    from scipy import sparse
+    from scipy.sparse.linalg import spsolve
+
     height, width = image.shape
     removed = ~keep_mask
     number = np.full(image.shape, -1)

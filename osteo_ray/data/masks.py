@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from osteo_ray.data.imputation import impute
 from osteo_ray.data.settings import View
 
 if TYPE_CHECKING:
@@ -113,18 +114,22 @@ def blur_image(image: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
 
 
-def make_background(image: np.ndarray, background: str) -> np.ndarray:
+def make_background(image: np.ndarray, background: str, keep_mask: np.ndarray) -> np.ndarray:
     """Make what a masked image shows where nothing is kept.
 
     Args:
         image: uint8, (height, width).
-        background: `black`; `mean`, the mean gray of the image; or `blur`, the image blurred.
+        background: `black`; `mean`, the mean gray of the image; `blur`, the image blurred; or
+            `imputed`, what `data.imputation` makes of the pixels that are kept.
+        keep_mask: bool, the shape of `image`, True = kept; matters to `imputed` alone.
 
     Returns:
         uint8, (height, width).
     """
     if background == "blur":
         return blur_image(image)
+    if background == "imputed":
+        return impute(image, keep_mask)
     return np.full_like(image, round(float(image.mean())) if background == "mean" else 0)
 
 

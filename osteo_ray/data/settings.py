@@ -8,7 +8,7 @@ from osteo_ray.base.settings import Settings
 
 SplitKind = Literal["grouped", "random", "given", "site"]
 ConflictPolicy = Literal["drop", "majority", "keep"]
-Background = Literal["black", "mean", "blur"]
+Background = Literal["black", "mean", "blur", "imputed"]
 UnexplainedRule = Literal["borrowed", "whole"]
 View = Literal["image", "masked", "silhouette"]
 Guidance = Literal["gradients", "activations"]

@@ -45,9 +45,13 @@ class ImageSet:
         if self.view == "image":
             return images
         keep_masks = self.make_regions(rows, device, epoch)
-        if self.background == "black":
+        if self.background == "black" or self.view == "silhouette":
             return apply_view(images, keep_masks, self.view)
-        background = send(self._behind[rows], device)[:, None].float() / 255
+        if self._is_behind_fixed:
+            behind = self._behind[rows]
+        else:
+            behind = self._make_behind(self.pixels[rows], keep_masks[:, 0].cpu().numpy())
+        background = send(behind, device)[:, None].float() / 255
         return apply_view(images, keep_masks, self.view, background)
 
     def make_regions(self, rows: np.ndarray, device: torch.device, epoch: int = 0) -> torch.Tensor:
@@ -69,10 +73,26 @@ class ImageSet:
             shown = self.keep_masks[rows]
         return send(shown, device)[:, None]
 
+    @property
+    def _is_behind_fixed(self) -> bool:
+        """Whether what shows where a mask keeps nothing is the same in every epoch."""
+        return self.background != "imputed" or not isinstance(self.keep_masks, FreshMasks)
+
     @cached_property
     def _behind(self) -> np.ndarray:
         """What shows where a mask keeps nothing: uint8, the shape of `pixels`; made once."""
-        return np.stack([make_background(image, self.background) for image in self.pixels])
+        masks = self.keep_masks
+        if isinstance(masks, np.ndarray):
+            return self._make_behind(self.pixels, masks)
+        return self._make_behind(self.pixels, np.ones(self.pixels.shape, bool))
+
+    def _make_behind(self, pixels: np.ndarray, keep_masks: np.ndarray) -> np.ndarray:
+        return np.stack(
+            [
+                make_background(image, self.background, keep_mask)
+                for image, keep_mask in zip(pixels, keep_masks, strict=True)
+            ]
+        )
 
     def select(self, rows: np.ndarray) -> "ImageSet":
         """Return the set of some rows."""
