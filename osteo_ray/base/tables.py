@@ -5,7 +5,7 @@ Every write is atomic: a file appears complete, or not at all. README.md explain
 
 import itertools
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -271,14 +271,26 @@ def read_parts(directory: Place, schema: pa.Schema, columns: list[str] | None = 
     Raises:
         InputError: A file was written with other columns than those of this version.
     """
-    files = list(_list_files(directory).items())
-    tables = [
-        _read_some(files[start : start + _AT_A_TIME], schema, columns)
-        for start in range(0, len(files), _AT_A_TIME)
-    ]
+    tables = list(iterate_parts(directory, schema, columns))
     return (
         pa.concat_tables(tables) if tables else schema.empty_table().select(columns or schema.names)
     )
+
+
+def iterate_parts(
+    directory: Place,
+    schema: pa.Schema,
+    columns: list[str] | None = None,
+    at_a_time: int = _AT_A_TIME,
+) -> Iterator[pa.Table]:
+    """Read a table that is stored in several Parquet files, some of them at a time.
+
+    Raises:
+        InputError: A file was written with other columns than those of this version.
+    """
+    files = list(_list_files(directory).items())
+    for start in range(0, len(files), at_a_time):
+        yield _read_some(files[start : start + at_a_time], schema, columns)
 
 
 def _read_some(

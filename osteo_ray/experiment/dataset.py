@@ -4,14 +4,15 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
+from osteo_ray.base.errors import InputError
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import PIXELS, read_parts, read_table
+from osteo_ray.base.tables import PIXELS, iterate_parts, read_table
 from osteo_ray.base.trust import refuse_paths
 from osteo_ray.config.compare import CompareConfig
+
+_FILES = 16  # whose pixels are read at a time
 
 
 @dataclass(frozen=True)
@@ -68,8 +69,25 @@ def _fingerprint_regions(run: Run) -> str:
 
 
 def read_pixels(run: Run, image_ids: list[str], image_size: int) -> np.ndarray:
-    """Read the pixels of a run: uint8, (n, image_size, image_size), in the order of the ids."""
-    table = read_parts(run.pixels, PIXELS, ["image_id", "pixels"])
-    order = pc.index_in(pa.array(image_ids), table["image_id"].combine_chunks())
-    joined = b"".join(table["pixels"].take(order).to_pylist())
-    return np.frombuffer(joined, np.uint8).reshape(len(image_ids), image_size, image_size)
+    """Read the pixels of a run: uint8, (n, image_size, image_size), in the order of the ids.
+
+    Beside the result, the pixels of a few files are in memory. They are never joined to one column:
+    one of Arrow's holds 2 GiB.
+
+    Raises:
+        InputError: The run lacks the pixels of an image.
+    """
+    place_of = {image_id: place for place, image_id in enumerate(image_ids)}
+    found = np.zeros((len(image_ids), image_size, image_size), np.uint8)
+    for table in iterate_parts(run.pixels, PIXELS, ["image_id", "pixels"], _FILES):
+        for image_id, pixels in zip(table["image_id"], table["pixels"], strict=True):
+            place = place_of.pop(image_id.as_py(), None)
+            if place is not None:
+                found[place] = np.frombuffer(pixels.as_buffer(), np.uint8).reshape(found.shape[1:])
+    if place_of:
+        raise InputError(
+            f"Expected the pixels of {len(image_ids)} images in {run.pixels}, but those of "
+            f"{len(place_of)} are missing, such as {next(iter(place_of))}. Start again in another "
+            "--out."
+        )
+    return found
