@@ -47,6 +47,13 @@ def test_every_planned_trial_is_in_every_table(finished) -> None:
     assert set(zip(results["seed"], results["arm"], results["split"], strict=True)) == planned
     assert finished.comparison["unexplained"]["rule"] == "borrowed"
     assert "\nunexplained: borrowed\n" in finished.run.config.read_text()
+    curves = pd.read_parquet(finished.run.curves)
+    for _, epochs in curves.groupby(["seed", "arm"]):
+        assert epochs["number"].tolist() == [0, 1]
+        assert epochs["kept"].sum() == 1
+    assert set(zip(curves["seed"], curves["arm"], strict=True)) == {p[:2] for p in planned}
+    counted = {row["arm"]: row["n"] for row in finished.comparison["trainings"]}
+    assert counted == dict.fromkeys(ARMS, len(SEEDS))
     predictions = pd.read_parquet(finished.run.predictions)
     splits = pd.read_parquet(finished.run.splits)
     for (seed, _, split), part in predictions.groupby(["seed", "arm", "split"]):
@@ -112,7 +119,9 @@ def test_mlflow_holds_the_comparison_and_each_training(finished, tmp_path: Path)
         one for one in parts if (one.data.params["seed"], one.data.params["arm"]) == ("1", "lime")
     ]
     assert part.data.metrics["test/accuracy"] == row["accuracy"]
-    assert len(client.get_metric_history(part.info.run_id, "training_loss")) == 2
+    for name in ("training_loss", "validation_loss", "validation_auc", "learning_rate"):
+        steps = client.get_metric_history(part.info.run_id, name)
+        assert [one.step for one in steps] == [0, 1]
     assert whole.data.tags["osteo_ray.verdict"] == finished.comparison["verdict"]["verdict"]
     assert whole.data.params["lime.samples"] == "12"
     files = {file.path for file in client.list_artifacts(whole.info.run_id)}

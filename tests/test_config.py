@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.errors import InputError, suggest
@@ -13,6 +14,7 @@ from osteo_ray.commands.compare import parse_compare
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import DEMO, build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.models.settings import TrainingSettings
 
 Refuse = Callable[..., str]
 
@@ -455,3 +457,26 @@ def test_validated_settings_survive_a_round_trip(write_yaml) -> None:
 def test_suggestion_needs_a_near_word() -> None:
     assert suggest("origina", ARMS) == " Did you mean `original`?"
     assert suggest("resnet", ARMS) == ""
+
+
+def test_recipe_is_a_preset_that_flags_and_files_overrule(tmp_path: Path) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("training: {patience: 3, loss: {label_smoothing: 0.3}}")
+    flags = ["--data", str(tmp_path), "--config", str(file)]
+    for flag in (["--recipe", "modern"], ["--training.recipe=modern"]):
+        found = parse_compare([*flags, *flag, "--training.optimizer.weight-decay", "0"]).training
+        modern = TrainingSettings(recipe="modern")
+        assert (found.recipe, found.patience, found.loss.label_smoothing) == ("modern", 3, 0.3)
+        assert (found.learning_rate, found.schedule) == (modern.learning_rate, modern.schedule)
+        assert (found.optimizer.weight_decay, found.optimizer.name) == (0, "adamw")
+    assert parse_compare(flags).training.optimizer.name == "adam"
+
+
+def test_recipe_replaces_what_the_file_of_a_run_has_from_another_recipe(tmp_path: Path) -> None:
+    file = tmp_path / "config.yaml"
+    run = parse_compare(["--data", str(tmp_path), "--epochs", "7"])
+    file.write_text(yaml.safe_dump(run.model_dump(mode="json")))
+    flags = ["--config", str(file), "--recipe"]
+    found = parse_compare([*flags, "modern"]).training
+    assert found.list_changes() == ["epochs (recipe 30, here 7)"]
+    assert parse_compare([*flags, "paper"]).training == run.training

@@ -20,6 +20,23 @@ def merge_settings(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str
     return merged
 
 
+def drop_equal(settings: Mapping[str, Any], base: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `settings` without the values that `base` has as well, group by group.
+
+    Example:
+        >>> drop_equal({"lime": {"samples": 9, "top_k": 5}, "seeds": 2}, {"lime": {"top_k": 5}})
+        {'lime': {'samples': 9}, 'seeds': 2}
+    """
+    left: dict[str, Any] = {}
+    for key, value in settings.items():
+        known = base.get(key)
+        if isinstance(value, Mapping) and isinstance(known, Mapping):
+            left[key] = drop_equal(value, known)
+        elif key not in base or value != known:
+            left[key] = value
+    return left
+
+
 def list_differences(
     found: dict[str, Any],
     wanted: dict[str, Any],

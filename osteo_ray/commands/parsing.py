@@ -9,7 +9,7 @@ import tyro
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.trust import refuse_secrets
-from osteo_ray.config.build import Config, build, read_yaml
+from osteo_ray.config.build import Config, build, change_recipe, read_yaml
 
 DONE, FAILED, BAD_INPUT, FINDINGS, DRIFT = 0, 1, 2, 3, 4
 """Exit codes of all commands."""
@@ -39,7 +39,7 @@ def parse_config(
     if known.recipe is not None:
         training = settings.get("training", {})
         if "training" in kind.model_fields and isinstance(training, Mapping):
-            settings["training"] = {**training, "recipe": known.recipe}
+            settings["training"] = change_recipe(training, known.recipe)
         rest += ["--recipe", known.recipe]
     return tyro.cli(
         kind, prog=command, description=description, default=build(kind, settings), args=rest

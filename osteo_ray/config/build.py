@@ -8,10 +8,11 @@ import yaml
 from pydantic import ValidationError
 
 from osteo_ray.base.errors import InputError, suggest
-from osteo_ray.base.mappings import merge_settings
+from osteo_ray.base.mappings import drop_equal, merge_settings
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.settings import Settings
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.models.settings import RECIPES, TrainingSettings
 
 if TYPE_CHECKING:
     from osteo_ray.base.storage import Place
@@ -69,6 +70,20 @@ def read_yaml(path: "Path | Place") -> dict[str, Any]:
     if settings.keys() >= _WRITTEN_IN_FULL:
         settings.setdefault("unexplained", "whole")
     return settings
+
+
+def change_recipe(given: Mapping[str, Any], recipe: str) -> dict[str, Any]:
+    """Return settings of training with another recipe, in which those of the old one do not count.
+
+    Args:
+        given: What a file says; a file that a run wrote holds every setting.
+        recipe: The recipe that is wanted, known or not.
+    """
+    old = given.get("recipe")
+    if old in RECIPES and old != recipe:
+        preset = TrainingSettings(recipe=old).model_dump(mode="json")
+        given = drop_equal(given, preset)
+    return {**given, "recipe": recipe}
 
 
 def build_config(settings: Mapping[str, Any]) -> CompareConfig:
