@@ -85,7 +85,7 @@ def test_listing_is_enough_to_refuse_what_can_never_be(tmp_path: Path) -> None:
         if fits:
             check_listed(config, source)
         else:
-            with pytest.raises(InputError, match="at most 72"):
+            with pytest.raises(InputError, match="at most 70"):
                 check_listed(config, source)
 
 
@@ -101,7 +101,7 @@ def test_network_without_blocks_to_skip_is_refused_beforehand() -> None:
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        (["--training.per-worker-batch-size", "500"], "batch size of at most 114, the number of"),
+        (["--training.per-worker-batch-size", "500"], "batch size of at most 112, the number of"),
         (["--training.per-worker-batch-size", "1"], "at least 2 images per step"),
         (["--workers", "200"], r"at least 200 training images for 200 workers"),
         (

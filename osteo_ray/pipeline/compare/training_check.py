@@ -36,9 +36,11 @@ def check_listed(config: CompareConfig, source: Source | PhantomSettings) -> Non
         most = int((source.items["split"] == "train").sum())
     elif config.split == "site":  # all sites but one, of which some images are for validation
         most = n_images
-    else:  # rounded up in each class, at most
+    else:  # at most rounded up in each class; the message shall name the likely number
         parts = count_parts(n_images, config.split_ratio, config.folds)
-        most = math.ceil(parts.train) + n_classes
+        likely = math.ceil(parts.train)
+        size = config.training.per_worker_batch_size * config.resources.workers
+        most = likely if size > likely + n_classes else likely + n_classes
     _check_size(most, config.training, config.resources.workers)
 
 
