@@ -293,6 +293,8 @@ class CompareConfig(SetupConfig):
             del settings["tuning"]
         else:
             del settings["tuning"]["max_hours"]  # it changes no result
+        if self.site_level is None:  # as it was before sites were left out
+            del settings["site_level"]
         if self.guidance_weight == 1.0:  # as it was before there was guidance
             del settings["guidance_weight"]
         if self.data != PHANTOM:
