@@ -367,7 +367,7 @@ def test_weights_flag_replaces_the_demos(tmp_path: Path) -> None:
     ("weights", "words"),
     [
         (["none", "efficientnet_b0=x"], "`none` alone"),
-        (["b0.safetensors"], "NAME=FILE.safetensors or `none`, but got `b0.safetensors`"),
+        (["b0.safetensors"], "NAME=FILE or `none`, but got `b0.safetensors`"),
         (["efficientnet_b0="], "NAME=FILE"),
         (["=b0.safetensors"], "NAME=FILE"),
         (["efficientnet_b1=x"], "Did you mean `efficientnet_b0`?"),

@@ -16,7 +16,6 @@ from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import (
     Classifier,
     build_classifier,
-    check_weights_file,
     load_classifier,
     save_classifier,
 )
@@ -137,21 +136,12 @@ def test_missing_weights_file_is_refused(tmp_path: Path) -> None:
         build(weights=str(path))
 
 
-def test_pickled_weights_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "weights.safetensors"
-    torch.save(build().state_dict(), path)
-    with pytest.raises(InputError, match="safetensors format"):
-        check_weights_file(str(path))
-    with pytest.raises(InputError, match=r"safetensors\.torch\.save_file"):
-        build(weights=str(path))
-
-
 @pytest.mark.parametrize("content", [b"", b"\x08\0\0\0\0\0\0\0{}", b"text"])
 def test_broken_weights_file_is_refused(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "weights.safetensors"
     path.write_bytes(content)
-    with pytest.raises(InputError, match="safetensors format"):
-        check_weights_file(str(path))
+    with pytest.raises(InputError, match=r"safetensors format|holds none"):
+        build(weights=str(path))
 
 
 def test_weights_of_another_architecture_are_refused(timm_file: Path) -> None:
@@ -175,7 +165,7 @@ def test_unreachable_hub_is_told_with_two_ways_out(no_hub: None) -> None:
         build("efficientnet_b0", weights=None)
     message = str(error.value)
     assert "ImageNet weights for `efficientnet_b0`" in message
-    assert "--weights efficientnet_b0=FILE.safetensors" in message
+    assert "--weights efficientnet_b0=FILE" in message
     assert "--weights none" in message
     assert "\n" not in message
 

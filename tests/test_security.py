@@ -60,11 +60,11 @@ def trace(tmp_path: Path) -> Path:
 class TestWeights:
     @pytest.mark.parametrize("name", ["a.safetensors", "a.pt", "pytorch_model.bin"])
     def test_pickled_weights_are_refused(self, name: str, tmp_path: Path, trace: Path) -> None:
-        from osteo_ray.models.classifier import check_weights_file
+        from osteo_ray.models.weights_files import read_weights
 
         torch.save({"x": Bomb(trace)}, tmp_path / name)
-        with pytest.raises(InputError, match="Expected weights in safetensors format"):
-            check_weights_file(str(tmp_path / name))
+        with pytest.raises(InputError, match="Expected nothing but tensors"):
+            read_weights(tmp_path / name, name)
         assert not trace.exists()
         (tmp_path / name).rename(tmp_path / "pickle")  # PyTorch goes by some names
         torch.load(tmp_path / "pickle", weights_only=False)

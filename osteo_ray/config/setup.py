@@ -55,7 +55,7 @@ class SetupConfig(SourceConfig):
         description="timm names of the models.",
     )
     weights: tuple[str, ...] = Field(
-        (), description="NAME=FILE.safetensors per model, or none; by default, from the hub."
+        (), description="NAME=FILE per model, or none; by default, from the hub."
     )
     split_ratio: tuple[int, int, int] = Field(
         (7, 2, 1), description="Ratio of training, validation and test images."
@@ -102,7 +102,7 @@ class SetupConfig(SourceConfig):
         for entry in weights:
             name, _, file = entry.partition("=")
             if entry != "none" and not (name and file):
-                raise ValueError(f"Expected NAME=FILE.safetensors or `none`, but got `{entry}`.")
+                raise ValueError(f"Expected NAME=FILE or `none`, but got `{entry}`.")
             absolute.append(f"{name}={locate_file(file)}" if file else entry)
         return tuple(absolute)
 

@@ -1,10 +1,11 @@
 """A timm backbone with the paper's head, fed with grayscale images."""
 
 import inspect
+import sys
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
-import safetensors
 import safetensors.torch
 import timm
 import torch
@@ -13,6 +14,8 @@ from torch import nn
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.storage import Place, local_copy, locate
 from osteo_ray.models.checkpoint import Checkpoint
+from osteo_ray.models.weights_files import read_weights
+from osteo_ray.models.weights_fit import Fit, MisfitError, find_stem, load_weights
 
 HIDDEN_UNITS = {"efficientnet": 1024}
 """Units of the hidden layer by part of the timm name; in the paper, only this family has one."""
@@ -127,44 +130,52 @@ def _create_backbone(name: str, image_size: int, weights: str | None) -> nn.Modu
         return timm.create_model(name, pretrained=False, **options)
     if weights is None:
         return _create_from_hub(name, options)
+    backbone = timm.create_model(name, pretrained=False, **options)
+    config = cast(dict[str, Any], backbone.pretrained_cfg)
+    module = sys.modules[timm.model_entrypoint(name).__module__]
+    adjust = getattr(module, "checkpoint_filter_fn", None)
+    fit = Fit(
+        heads=_list_names(config.get("classifier")),
+        stems=_list_names(config.get("first_conv")) or find_stem(backbone),
+        **({"adjust": adjust} if adjust else {}),
+    )
+    load_file(backbone, name, weights, fit)
+    return backbone
+
+
+def _list_names(names: str | Iterable[str] | None) -> tuple[str, ...]:
+    return (names,) if isinstance(names, str) else tuple(names or ())
+
+
+def load_file(module: nn.Module, name: str, weights: str, fit: Fit) -> None:
+    """Load the weights file of a user into a network.
+
+    Args:
+        module: The network.
+        name: Its name.
+        weights: Path or URI of the file.
+        fit: How files relate to the network.
+
+    Raises:
+        InputError: The file cannot be read, or is that of another network.
+    """
     try:
         with local_copy(locate(weights)) as file:
-            backbone, reason = _create_from_file(name, file, options)
+            load_weights(module, read_weights(file, weights), fit)
     except OSError as error:
         raise InputError(
             f"Expected a weights file, but {weights}: {error.strerror}. Check its spelling."
         ) from None
-    if backbone is not None:
-        return backbone
-    raise InputError(
-        f"Expected weights of `{name}` in {weights}, but they do not fit: {reason} Give the file "
-        "that belongs to this model."
-    )
-
-
-def _create_from_file(
-    name: str, file: Path, options: dict[str, Any]
-) -> tuple[nn.Module | None, str]:
-    """Return the backbone with the weights of a file, or why they do not fit."""
-    check_weights_file(str(file))
-    try:
-        backbone = timm.create_model(
-            name, pretrained=True, pretrained_cfg_overlay={"file": str(file)}, **options
-        )
-    except (RuntimeError, KeyError) as error:
-        return None, str(error).splitlines()[0]
-    # timm only logs which tensors a file lacks, and keeps those that were drawn at random.
-    with safetensors.safe_open(file, framework="pt") as tensors:
-        given = set(tensors.keys())
-    missing = sorted(name for name, _ in backbone.named_parameters() if name not in given)
-    if not missing:
-        return backbone, ""
-    return None, f"`{missing[0]}` and {len(missing) - 1} other tensors are missing."
+    except MisfitError as error:
+        raise InputError(
+            f"Expected weights of `{name}` in {weights}, but they do not fit: {error} Give the "
+            "file that belongs to this model."
+        ) from None
 
 
 def _create_from_hub(name: str, options: dict[str, Any]) -> nn.Module:
     how = (
-        f"Give a file with --weights {name}=FILE.safetensors, make the hub reachable, or train "
+        f"Give a file with --weights {name}=FILE, make the hub reachable, or train "
         "from scratch with --weights none."
     )
     if not timm.is_model_pretrained(name):
@@ -175,24 +186,6 @@ def _create_from_hub(name: str, options: dict[str, Any]) -> nn.Module:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
         raise InputError(
             f"Expected ImageNet weights for `{name}`, but the hub gave none ({reason}). {how}"
-        ) from None
-
-
-def check_weights_file(file: str) -> None:
-    """Refuse a file that is missing or not safetensors (other formats can run code on loading).
-
-    Raises:
-        InputError: The file is missing or not safetensors.
-    """
-    if not Path(file).is_file():
-        raise InputError(f"Expected a weights file, but {file} does not exist.")
-    try:
-        with safetensors.safe_open(file, framework="pt") as tensors:
-            tensors.keys()
-    except (safetensors.SafetensorError, OSError):
-        raise InputError(
-            f"Expected weights in safetensors format, but {file} is something else. Convert it "
-            "with safetensors.torch.save_file."
         ) from None
 
 
