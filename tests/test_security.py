@@ -93,8 +93,8 @@ class TestWeights:
         assert not trace.exists()
 
     @pytest.mark.parametrize("name", ["local-dir:/evil", "hf-hub:evil/net", "../evil", "a/b"])
-    def test_models_come_from_timm_alone(self, name: str) -> None:
-        with pytest.raises(InputError, match="Expected the timm name of a model"):
+    def test_names_of_models_lead_nowhere_else(self, name: str) -> None:
+        with pytest.raises(InputError, match="Expected models to be a timm name"):
             build_config({"models": [name], "weights": ["none"]})
 
 

@@ -69,6 +69,10 @@ class Run:
         return self.root / "tuning"
 
     @property
+    def networks(self) -> Place:
+        return self.root / "networks"
+
+    @property
     def superpixels(self) -> Place:
         return self.root / "superpixels"
 

@@ -65,6 +65,24 @@ def refuse_paths(names: Iterable[str], what: str, place: object) -> None:
             )
 
 
+def require_consent(given: bool, whose: str) -> None:
+    """Refuse to run code that came with results, unless the user has asked for it.
+
+    Args:
+        given: Whether the user has given `--run-code`.
+        whose: Whose code it is and where it stands, for the message.
+
+    Raises:
+        InputError: The user has not.
+    """
+    if not given:
+        raise InputError(
+            f"Expected --run-code, since the network {whose} is Python code that would run here "
+            "with your permissions, but got none. Read the code first, and add --run-code if you "
+            "trust it."
+        )
+
+
 def refuse_secrets(uri: str) -> str:
     """Return a path or URI unchanged unless it contains a key: a run keeps it in its files.
 

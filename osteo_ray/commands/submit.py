@@ -11,7 +11,7 @@ from rich.console import Console
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.commands.parsing import BAD_INPUT
-from osteo_ray.commands.submittable import SUBMITTABLE, check_submittable
+from osteo_ray.commands.submittable import SUBMITTABLE, check_submittable, list_networks
 
 _SUBMIT_HELP = f"""\
 Run a command as a job on a Ray cluster, follow it, and end with its exit code.
@@ -19,9 +19,9 @@ Run a command as a job on a Ray cluster, follow it, and end with its exit code.
 `osteo-ray submit COMMAND FLAGS` runs `osteo-ray COMMAND FLAGS` on the cluster; COMMAND is one of
 {", ".join(SUBMITTABLE)}. Options of submit go before COMMAND. The flags are checked here first.
 Paths in them must be URIs, or absolute paths on storage that every node sees. The code of this
-osteo_ray and the file of --config are sent along; nothing else is. A job that fails is submitted
-again under a new id and continues from what is finished. The exit code is that of the command on
-the cluster; it is 1 as well for a job that was stopped, killed or lost.
+osteo_ray, the file of --config and the Python files of --models are sent along; nothing else is. A
+job that fails is submitted again under a new id and continues from what is finished. The exit code
+is that of the command on the cluster; it is 1 as well for a job that was stopped, killed or lost.
 """
 
 
@@ -86,9 +86,10 @@ def submit_command(arguments: list[str]) -> int:
     """Run `osteo-ray submit` with these arguments; return the exit code."""
     options = parse_submit(arguments)
     # Imported only now: Ray takes seconds to import, and bad flags need no cluster.
-    from osteo_ray.pipeline.submit.packing import check_as_packed
+    from osteo_ray.pipeline.submit.packing import Networks, check_as_packed
 
-    report = check_as_packed(check_submittable, options.command, options.arguments)
+    networks = Networks(*list_networks(options.command, options.arguments))
+    report = check_as_packed(check_submittable, options.command, options.arguments, networks)
     from osteo_ray.pipeline.submit.head import Head
     from osteo_ray.pipeline.submit.submission import Submission, run_submission
 
@@ -103,6 +104,7 @@ def submit_command(arguments: list[str]) -> int:
         job=options.id,
         retries=options.retries,
         lost_after_s=options.lost_after,
+        networks=networks,
     )
     try:
         outcome = run_submission(Head(options.address), submission, _write, tell)

@@ -22,6 +22,7 @@ from osteo_ray.config.audit import AuditConfig
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.explain import ExplainConfig
 from osteo_ray.config.reproduce import ReproduceConfig
+from osteo_ray.config.setup import SetupConfig
 
 
 @dataclass(frozen=True)
@@ -90,6 +91,27 @@ SUBMITTABLE: dict[str, Submittable] = {
     "reproduce": Submittable(parse_reproduce, _list_reproduced, _name_drift_page, _find_workspace),
 }
 """By the name of the command."""
+
+
+def list_networks(
+    command: str, arguments: Sequence[str]
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """List the models that the flags of a command name, and the Python files of those.
+
+    Relative paths are resolved against the current directory, which must be the user's.
+
+    Args:
+        command: Its name; one that cannot run as a job has none.
+        arguments: Its flags.
+
+    Raises:
+        InputError: A value cannot be used.
+        SystemExit: The parser has printed help, or what is wrong.
+    """
+    config = SUBMITTABLE[command].parse(arguments) if command in SUBMITTABLE else None
+    if not isinstance(config, SetupConfig):
+        return (), ()
+    return config.models, config.networks
 
 
 def check_submittable(command: str, arguments: Sequence[str]) -> str:

@@ -32,6 +32,12 @@ PLANNED = ("arms", "models", "weights", "seeds", "first_seed", "statistics")
 """Settings of a comparison that may change when its run is resumed; the change is reported."""
 
 
+_ELSEWHERE = {
+    *("out", "resources", "mlflow", "tensorboard", "grid", "regions", "test_data", "networks")
+}
+"""Settings that are no part of what a run is: where things lie, and what may be added to it."""
+
+
 class CompareConfig(SetupConfig):
     """Fine-tune, explain, mask, retrain, compare; then judge whether the gain is real."""
 
@@ -279,10 +285,7 @@ class CompareConfig(SetupConfig):
         """Return the settings that a run cannot change, as they define its trainings."""
         settings = self.model_dump(
             mode="json",
-            exclude={
-                *("out", "resources", "mlflow", "tensorboard", "grid", "regions", "test_data"),
-                *PLANNED,
-            },
+            exclude={*_ELSEWHERE, *PLANNED},
         )
         settings["training"] = self.training.describe()
         settings["workers"] = self.resources.workers  # the global batch size depends on it

@@ -42,6 +42,11 @@ class ExplainConfig(SourceConfig):
         0.1, ge=0, le=1, description="Explain nothing if more than this share cannot be read."
     )
     lime: LimeSettings = LimeSettings()
+    run_code: bool = Field(
+        False,
+        description="Run the code that the checkpoint brings along, if its network is one from a "
+        "Python file. Do so only if you trust its origin.",
+    )
     resources: SlotSettings = SlotSettings()
     phantom: PhantomSettings = PhantomSettings()
 

@@ -82,6 +82,11 @@ class ReproduceConfig(Settings):
     gpus_per_worker: float | None = Field(
         None, ge=0, description="GPUs per worker; by default as in the run."
     )
+    run_code: bool = Field(
+        False,
+        description="Run the code that RUN keeps in networks/, if models of it are networks from "
+        "Python files. Do so only if you trust its origin.",
+    )
     tolerances: ToleranceSettings = ToleranceSettings()
 
     @field_validator("run", "ledger", "out")

@@ -1,16 +1,17 @@
 """Settings shared by the commands that read images or train on them."""
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
 from pydantic import Field, field_validator, model_validator
 
 from osteo_ray.base.errors import suggest
+from osteo_ray.base.networks import FORMS, is_network_name, read_reference
 from osteo_ray.base.paths import PHANTOM, locate_data, locate_file
 from osteo_ray.base.settings import Settings
 from osteo_ray.base.trust import refuse_secrets
 from osteo_ray.cluster.settings import ResourceSettings
+from osteo_ray.config.network_files import name_file, separate_files
 from osteo_ray.data.settings import ConflictPolicy, PhantomSettings
 from osteo_ray.models.settings import TrainingSettings
 
@@ -52,7 +53,12 @@ class SetupConfig(SourceConfig):
     models: tuple[str, ...] = Field(
         ("efficientnet_b0", "mobilenetv3_large_100"),
         min_length=1,
-        description="timm names of the models.",
+        description=f"Networks, each {FORMS} (docs/networks.md).",
+    )
+    networks: tuple[str, ...] = Field(
+        (),
+        description="Python files of models that are named FILE.py:FUNCTION; by default, where "
+        "--models says they are.",
     )
     weights: tuple[str, ...] = Field(
         (), description="NAME=FILE per model, or none; by default, from the hub."
@@ -69,12 +75,21 @@ class SetupConfig(SourceConfig):
     resources: ResourceSettings = ResourceSettings()
     phantom: PhantomSettings = PhantomSettings()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _separate_files(cls, settings: Any) -> Any:
+        """Keep folders out of the names of models, which are the same wherever the files lie."""
+        if not isinstance(settings, Mapping) or "models" not in settings:
+            return settings
+        models, files = separate_files(settings["models"], settings.get("networks", ()))
+        return {**settings, "models": models, "networks": files}
+
     @field_validator("models")
     @classmethod
     def _check_models(cls, models: tuple[str, ...]) -> tuple[str, ...]:
-        for name in models:  # folders are named after them; with `:`, timm loads from elsewhere
-            if not re.fullmatch(r"\w[\w.-]*", name):
-                raise ValueError(f"Expected the timm name of a model, but got `{name}`.")
+        for name in models:  # timm would load from elsewhere for `hf-hub:…` or `local-dir:…`
+            if not is_network_name(name):
+                raise ValueError(f"Expected models to be {FORMS}, but got `{name}`.")
         return without_repeats(models, "models")
 
     @field_validator("split_ratio")
@@ -101,6 +116,7 @@ class SetupConfig(SourceConfig):
         absolute = []
         for entry in weights:
             name, _, file = entry.partition("=")
+            name = name.rpartition("/")[2] if ".py:" in name else name
             if entry != "none" and not (name and file):
                 raise ValueError(f"Expected NAME=FILE or `none`, but got `{entry}`.")
             absolute.append(f"{name}={locate_file(file)}" if file else entry)
@@ -132,6 +148,13 @@ class SetupConfig(SourceConfig):
         if self.weights == ("none",):
             return "none"
         return dict(entry.split("=", 1) for entry in self.weights).get(model)
+
+    @property
+    def network_files(self) -> dict[str, str]:
+        """Return the Python file of each model that has one, by the name of the model."""
+        files = {name_file(file): file for file in self.networks}
+        references = {model: read_reference(model) for model in self.models}
+        return {model: files[found.file] for model, found in references.items() if found}
 
     @property
     def first_weights(self) -> dict[str, str | None]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.mappings import hash_settings
+from osteo_ray.base.networks import name_repeat
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import list_parts, read_tables
@@ -82,7 +83,7 @@ def place_row(experiment: Experiment, trial: Trial, views: tuple[str, ...]) -> P
     }
     if any(ARMS[name].shows_regions for name in views):
         content["regions"] = experiment.regions
-    folder = experiment.run.grid / trial.model / f"seed-{trial.seed}"
+    folder = experiment.run.grid / name_repeat(trial.model, trial.seed)
     return folder / f"{trial.arm}-{hash_settings(content)}.parquet"
 
 

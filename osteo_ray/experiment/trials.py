@@ -9,6 +9,7 @@ import numpy as np
 from osteo_ray.arms.arm import ORIGINAL, Target, TeacherName
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.mappings import hash_settings
+from osteo_ray.base.networks import name_repeat
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
@@ -17,7 +18,7 @@ from osteo_ray.config.parts import TrainingSettings, TrialSettings
 from osteo_ray.data.splits.assignment import assign_splits, divide_training, shuffle_labels
 from osteo_ray.data.splits.checks import check_groups_whole
 from osteo_ray.experiment.dataset import Dataset
-from osteo_ray.experiment.first_weights import FirstWeights
+from osteo_ray.experiment.first_weights import FirstWeights, describe_first_weights
 from osteo_ray.experiment.positive_class import find_positive_class
 from osteo_ray.experiment.searches import read_choices
 from osteo_ray.statistics.settings import StatisticsSettings
@@ -59,7 +60,7 @@ class Experiment:
 
     Attributes:
         run: Where artifacts lie.
-        models: timm names of the models that are compared.
+        models: Names of the networks that are compared.
         arms: Names of the arms that are compared.
         seeds: The random seeds of each repeat, by its number.
         settings: What else determines the result of a trial.
@@ -74,7 +75,7 @@ class Experiment:
         splits: For each seed: str, (n,); the name of a split, or an empty string for images that
             are set aside.
         fingerprint: Hash of the images, their labels and their groups.
-        weights: The first weights of each model.
+        weights: The first weights of each model, and its code.
         grid: Whether each classifier predicts the other views of the test images.
         regions: Hash of the regions that were given with the images; empty if there are none.
     """
@@ -260,14 +261,13 @@ class Experiment:
 
     def path_of(self, trial: Trial) -> Place:
         """Return the directory of a trial's artifacts; see `is_done`."""
-        folder = self.run.trials / trial.model / f"seed-{trial.seed}"
-        return folder / f"{trial.arm}-{self.key_of(trial)}"
+        folder = name_repeat(trial.model, trial.seed)
+        return self.run.trials / folder / f"{trial.arm}-{self.key_of(trial)}"
 
     def masks_of(self, job: MaskJob) -> Place:
         """Return the directory of the masks of a job."""
-        name = job.teacher.arm + ("-true" if job.target == "true" else "")
-        folder = self.run.masks / job.teacher.model / f"seed-{job.teacher.seed}"
-        return folder / f"{name}-{self.key_of_job(job)}"
+        name = f"{job.teacher.arm}{'-true' if job.target == 'true' else ''}-{self.key_of_job(job)}"
+        return self.run.masks / name_repeat(job.teacher.model, job.teacher.seed) / name
 
     def list_ids(self, seed: int, split: str) -> frozenset[str]:
         """Return the images in one part of a split."""
@@ -344,7 +344,7 @@ def describe_experiment(run: Run, config: CompareConfig, dataset: Dataset) -> Ex
         positive_class=find_positive_class(dataset.classes, config.positive_class).name,
         splits=dataset.splits,
         fingerprint=dataset.fingerprint,
-        weights={name: FirstWeights.of(file) for name, file in config.first_weights.items()},
+        weights=describe_first_weights(run, config),
         grid=config.grid,
         regions=dataset.regions,
     )

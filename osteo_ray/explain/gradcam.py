@@ -38,6 +38,7 @@ def compute_heatmaps(
     Raises:
         ValueError: The backbone ends in tokens, or in a feature map with channels last.
     """
+    require_feature_map(classifier)
     features, gradients = _differentiate_logits(classifier, images, classes)
     channel_weights = gradients.mean((2, 3), keepdim=True)
     maps = (channel_weights * features).sum(1, keepdim=True)
@@ -56,12 +57,26 @@ def check_feature_map(classifier: Classifier, features: torch.Tensor) -> None:
     Raises:
         ValueError: The backbone ends in tokens, or in a feature map with channels last.
     """
-    width = classifier.backbone.num_features
-    if features.ndim != 4 or features.shape[1] != width:
+    width = classifier.map_channels
+    if features.ndim != 4 or (width is not None and features.shape[1] != width):
+        with_width = f" with {width} channels" if width is not None else ""
         raise ValueError(
-            "Expected a feature map (batch, channels, height, width) with "
-            f"{width} channels, but the backbone gave {tuple(features.shape)}. Grad-CAM needs "
-            "a CNN."
+            f"Expected a feature map (batch, channels, height, width){with_width}, but the "
+            f"backbone gave {tuple(features.shape)}. Grad-CAM needs a CNN."
+        )
+
+
+def require_feature_map(classifier: Classifier) -> None:
+    """Refuse a network that is known to have no last feature map.
+
+    Raises:
+        ValueError: It has none.
+    """
+    if not classifier.has_feature_map:
+        raise ValueError(
+            "Expected a network whose last layer with several places gives a feature map (batch, "
+            "channels, height, width), but there is none. Grad-CAM needs a CNN; docs/networks.md "
+            "says how a network of one's own names the layer."
         )
 
 

@@ -32,7 +32,7 @@ class Explainable:
     of another kind explains the class, and keeps as many pixels, as the leading mask of its image.
 
     Attributes:
-        model: The timm name of the classifier.
+        model: The name of the network.
         seed: The seed of its training, or of the run.
         fingerprint: A hash of everything that determines the classifier.
         lime_seed: The seed of the random numbers that explainers use.
@@ -50,6 +50,7 @@ class Explainable:
             themselves, as LIME does, ignore it.
         teacher: The training that made the classifier, as the masks table names it.
         targets: Per image, the number of the class to explain; None for the predicted classes.
+        code: The text of the Python file of the network, if a user wrote it.
     """
 
     model: str
@@ -69,6 +70,7 @@ class Explainable:
     area: float = 1.0
     teacher: str = "original"
     targets: Mapping[str, int] | None = None
+    code: str | None = None
 
     @property
     def name(self) -> str:

@@ -16,21 +16,24 @@ class Checkpoint:
     """What is needed besides its tensors to load a trained classifier again.
 
     Attributes:
-        model: timm name of its backbone.
+        model: Name of its network.
         classes: Names of its outputs, in order.
         image_size: Side of the images that it was trained on, in pixels.
+        code: The text of the Python file of its network, if a user wrote it; None otherwise.
     """
 
     model: str
     classes: tuple[str, ...]
     image_size: int
+    code: str | None = None
 
     def write_metadata(self) -> dict[str, str]:
         """Return it as the metadata of a safetensors file.
 
         All is in one entry, because safetensors writes several in a different order each time.
         """
-        return {_KEY: json.dumps({"version": _VERSION, **asdict(self)}, ensure_ascii=False)}
+        content = {key: value for key, value in asdict(self).items() if value is not None}
+        return {_KEY: json.dumps({"version": _VERSION, **content}, ensure_ascii=False)}
 
 
 def describe_checkpoint(path: Place) -> Checkpoint:
@@ -69,7 +72,9 @@ def _read_metadata(path: Place, text: str | None) -> Checkpoint:
         if content["version"] != _VERSION:
             raise ValueError
         classes = tuple(str(name) for name in content["classes"])
-        return Checkpoint(str(content["model"]), classes, int(content["image_size"]))
+        code = content.get("code")
+        image_size = int(content["image_size"])
+        return Checkpoint(str(content["model"]), classes, image_size, code and str(code))
     except (KeyError, TypeError, ValueError):
         found = "says nothing of the kind" if text is None else f"says `{text[:200]}`"
         raise InputError(

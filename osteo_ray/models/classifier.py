@@ -1,24 +1,25 @@
-"""A timm backbone with the paper's head, fed with grayscale images."""
+"""Any network with the paper's head, fed with grayscale images."""
 
-import inspect
-import sys
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, cast
 
 import safetensors.torch
-import timm
 import torch
 from torch import nn
 
-from osteo_ray.base.errors import InputError, suggest
-from osteo_ray.base.storage import Place, local_copy, locate
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.networks import TORCHVISION, read_reference
+from osteo_ray.base.storage import Place, local_copy
+from osteo_ray.models.architecture import load_file
 from osteo_ray.models.checkpoint import Checkpoint
-from osteo_ray.models.weights_files import read_weights
-from osteo_ray.models.weights_fit import Fit, MisfitError, find_stem, load_weights
+from osteo_ray.models.dense_layers import split_head
+from osteo_ray.models.feature_maps import draw_probe
+from osteo_ray.models.own_networks import create_own
+from osteo_ray.models.timm_networks import create_timm
+from osteo_ray.models.torchvision_networks import create_torchvision
 
 HIDDEN_UNITS = {"efficientnet": 1024}
-"""Units of the hidden layer by part of the timm name; in the paper, only this family has one."""
+"""Units of the hidden layer by part of the name; in the paper, only this family has one."""
 
 
 class Classifier(nn.Module):
@@ -36,6 +37,7 @@ class Classifier(nn.Module):
 
     mean: torch.Tensor
     std: torch.Tensor
+    has_feature_map = True
 
     def __init__(
         self,
@@ -50,10 +52,11 @@ class Classifier(nn.Module):
         self.backbone: Any = backbone  # timm models share methods, not a class
         self.feature_map = nn.Identity()
         width = cast(int, backbone.num_features)
-        layers: list[nn.Module] = []
-        if hidden_units:
-            layers += [nn.Linear(width, hidden_units), nn.ReLU()]
-        self.head = nn.Sequential(*layers, nn.Linear(hidden_units or width, n_classes))
+        self.map_channels: int | None = width
+        self.head: nn.Module = build_head(width, hidden_units, n_classes)
+        self._keep_normalisation(mean, std)
+
+    def _keep_normalisation(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
         self.register_buffer("mean", torch.tensor(mean).view(1, -1, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(std).view(1, -1, 1, 1), persistent=False)
 
@@ -84,109 +87,166 @@ class Classifier(nn.Module):
         return pooled
 
 
+class CalledClassifier(Classifier):
+    """A classifier whose network is called as a whole, as those of torchvision and of users are.
+
+    The output of the layer with the last feature map passes through `feature_map`.
+
+    Args:
+        backbone: The network.
+        head: Makes logits of what the network returns; `nn.Identity` if that is logits.
+        mean: As for `Classifier`.
+        std: As for `Classifier`.
+        layer: Name of the submodule of the network that returns the last feature map; None if there
+            is no such map.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        head: nn.Module,
+        *,
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
+        layer: str | None,
+    ) -> None:
+        nn.Module.__init__(self)
+        self.backbone: Any = backbone
+        self.feature_map = nn.Identity()
+        self.head = head
+        self.map_channels = None  # as many as the map turns out to have
+        self.has_feature_map = layer is not None
+        self._keep_normalisation(mean, std)
+        if layer is not None:
+            backbone.get_submodule(layer).register_forward_hook(self._pass_on)
+
+    def _pass_on(self, layer: nn.Module, inputs: Any, features: torch.Tensor) -> torch.Tensor:
+        passed: torch.Tensor = self.feature_map(features)
+        # What a hook has put there must stay as it is; some networks go on in place.
+        return passed if passed is features else passed.clone()
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Classify images; see `Classifier`."""
+        logits: torch.Tensor = self.head(self.backbone((images - self.mean) / self.std))
+        return logits
+
+    def embed(self, images: torch.Tensor) -> torch.Tensor:
+        """Return what the head classifies; without a head, the means of the last feature map."""
+        if not isinstance(self.head, nn.Identity):
+            features: torch.Tensor = self.backbone((images - self.mean) / self.std)
+            return features
+        kept: list[torch.Tensor] = []
+        with self.feature_map.register_forward_hook(lambda _, __, output: kept.append(output)):
+            self(images)
+        if not kept:
+            raise InputError(
+                "Expected a network that ends in a dense layer or has a last feature map, since "
+                "its features are compared, but it has neither. Leave out arms that compare "
+                "features, or name the layer of the map by `feature_layer` (docs/networks.md)."
+            )
+        return kept[-1].mean((2, 3))
+
+
+def build_head(width: int, hidden_units: int, n_classes: int) -> nn.Sequential:
+    """Build dense layers from features (batch, width) to logits (batch, n_classes).
+
+    Args:
+        width: Number of features.
+        hidden_units: Units of a ReLU layer before the last, or 0 for none.
+        n_classes: Outputs.
+    """
+    layers: list[nn.Module] = []
+    if hidden_units:
+        layers += [nn.Linear(width, hidden_units), nn.ReLU()]
+    return nn.Sequential(*layers, nn.Linear(hidden_units or width, n_classes))
+
+
 def build_classifier(
-    name: str, *, n_classes: int, image_size: int, weights: str | None, seed: int
+    name: str,
+    *,
+    n_classes: int,
+    image_size: int,
+    weights: str | None,
+    seed: int,
+    code: str | None = None,
 ) -> Classifier:
     """Build a classifier whose backbone is pretrained and whose head is drawn from the seed.
 
     Args:
-        name: A timm model name.
+        name: A timm name, `torchvision:NAME`, or `FILE.py:FUNCTION`.
         n_classes: Number of outputs.
         image_size: Side of the images, in pixels.
-        weights: Path or URI of a safetensors file with timm's keys; `none` for a backbone that is
-            drawn from the seed; None for ImageNet weights from the hub.
+        weights: Path or URI of a weights file; `none` for a backbone that is drawn from the seed;
+            None for ImageNet weights from the hub.
         seed: Determines everything that is drawn at random.
+        code: The text of the file, if the name has the third form.
 
     Raises:
-        InputError: The name is unknown, or the weights cannot be obtained or do not fit.
+        InputError: The name is unknown, the network cannot be built or used, or the weights cannot
+            be obtained or do not fit.
     """
-    if not timm.is_model(name):
-        raise InputError(
-            f"Expected the name of a timm model, but got `{name}`."
-            + suggest(name, timm.list_models())
-        )
     torch.manual_seed(seed)
-    backbone = _create_backbone(name, image_size, weights)
-    config = cast(dict[str, Any], backbone.pretrained_cfg)
-    hidden = next((units for part, units in HIDDEN_UNITS.items() if part in name), 0)
-    classifier = Classifier(
-        backbone,
-        hidden_units=hidden,
-        n_classes=n_classes,
-        mean=config["mean"],
-        std=config["std"],
-    )
+    if name.startswith(TORCHVISION):
+        classifier = _build_torchvision(name, n_classes, image_size, weights)
+    elif read_reference(name):
+        classifier = _build_own(name, code, n_classes, image_size, weights)
+    else:
+        classifier = _build_timm(name, n_classes, image_size, weights)
     # Forward passes are twice as fast on a CPU, and tensor cores prefer this layout.
     return classifier.to(memory_format=torch.channels_last)
 
 
-def _create_backbone(name: str, image_size: int, weights: str | None) -> nn.Module:
-    options: dict[str, Any] = {"num_classes": 0}
-    if "img_size" in inspect.signature(timm.models.model_entrypoint(name)).parameters or any(
-        part in name for part in ("vit", "swin", "deit", "beit", "mixer")
-    ):
-        options["img_size"] = image_size
-    if weights == "none":
-        return timm.create_model(name, pretrained=False, **options)
-    if weights is None:
-        return _create_from_hub(name, options)
-    backbone = timm.create_model(name, pretrained=False, **options)
-    config = cast(dict[str, Any], backbone.pretrained_cfg)
-    module = sys.modules[timm.model_entrypoint(name).__module__]
-    adjust = getattr(module, "checkpoint_filter_fn", None)
-    fit = Fit(
-        heads=_list_names(config.get("classifier")),
-        stems=_list_names(config.get("first_conv")) or find_stem(backbone),
-        **({"adjust": adjust} if adjust else {}),
+def _build_timm(name: str, n_classes: int, image_size: int, weights: str | None) -> Classifier:
+    made = create_timm(name, image_size, from_hub=weights is None)
+    if weights not in ("none", None):
+        load_file(made, name, str(weights))
+    return Classifier(
+        made.network,
+        hidden_units=_count_hidden(name),
+        n_classes=n_classes,
+        mean=made.mean,
+        std=made.std,
     )
-    load_file(backbone, name, weights, fit)
-    return backbone
 
 
-def _list_names(names: str | Iterable[str] | None) -> tuple[str, ...]:
-    return (names,) if isinstance(names, str) else tuple(names or ())
-
-
-def load_file(module: nn.Module, name: str, weights: str, fit: Fit) -> None:
-    """Load the weights file of a user into a network.
-
-    Args:
-        module: The network.
-        name: Its name.
-        weights: Path or URI of the file.
-        fit: How files relate to the network.
-
-    Raises:
-        InputError: The file cannot be read, or is that of another network.
-    """
-    try:
-        with local_copy(locate(weights)) as file:
-            load_weights(module, read_weights(file, weights), fit)
-    except OSError as error:
-        raise InputError(
-            f"Expected a weights file, but {weights}: {error.strerror}. Check its spelling."
-        ) from None
-    except MisfitError as error:
-        raise InputError(
-            f"Expected weights of `{name}` in {weights}, but they do not fit: {error} Give the "
-            "file that belongs to this model."
-        ) from None
-
-
-def _create_from_hub(name: str, options: dict[str, Any]) -> nn.Module:
-    how = (
-        f"Give a file with --weights {name}=FILE, make the hub reachable, or train "
-        "from scratch with --weights none."
+def _build_torchvision(
+    name: str, n_classes: int, image_size: int, weights: str | None
+) -> Classifier:
+    made = create_torchvision(name, image_size, from_hub=weights is None)
+    if weights not in ("none", None):
+        load_file(made, name, str(weights))
+    return CalledClassifier(
+        made.network,
+        build_head(made.width, _count_hidden(name), n_classes),
+        mean=made.mean,
+        std=made.std,
+        layer=made.layer,
     )
-    if not timm.is_model_pretrained(name):
-        raise InputError(f"Expected pretrained weights for `{name}`, but timm has none. {how}")
-    try:
-        return timm.create_model(name, pretrained=True, **options)
-    except Exception as error:  # the hub client raises many kinds, none of them documented
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
+def _build_own(
+    name: str, code: str | None, n_classes: int, image_size: int, weights: str | None
+) -> Classifier:
+    if code is None:
         raise InputError(
-            f"Expected ImageNet weights for `{name}`, but the hub gave none ({reason}). {how}"
-        ) from None
+            f"Expected the text of the Python file of `{name}`, but there is none at hand."
+        )
+    made = create_own(
+        name, code, n_classes=n_classes, image_size=image_size, pretrained=weights is None
+    )
+    if weights not in ("none", None):
+        load_file(made, name, str(weights))
+    return CalledClassifier(
+        made.network,
+        split_head(made.network, draw_probe(len(made.mean), image_size)),
+        mean=made.mean,
+        std=made.std,
+        layer=made.layer,
+    )
+
+
+def _count_hidden(name: str) -> int:
+    return next((units for part, units in HIDDEN_UNITS.items() if part in name), 0)
 
 
 def save_classifier(classifier: Classifier, path: Path, checkpoint: Checkpoint) -> None:
@@ -198,14 +258,23 @@ def save_classifier(classifier: Classifier, path: Path, checkpoint: Checkpoint) 
     )
 
 
-def load_classifier(path: Place, name: str, *, n_classes: int, image_size: int) -> Classifier:
+def load_classifier(
+    path: Place, name: str, *, n_classes: int, image_size: int, code: str | None = None
+) -> Classifier:
     """Read a classifier that `save_classifier` wrote, on the CPU and in evaluation mode.
+
+    Args:
+        path: Path of the file. Code that stands in it is not run.
+        name: As for `build_classifier`, like the rest.
+        n_classes: Number of outputs.
+        image_size: Side of the images, in pixels.
+        code: The text of the Python file, if the network has one.
 
     Raises:
         InputError: The model is unknown, or the tensors of the file do not fit it.
     """
     classifier = build_classifier(
-        name, n_classes=n_classes, image_size=image_size, weights="none", seed=0
+        name, n_classes=n_classes, image_size=image_size, weights="none", seed=0, code=code
     )
     with local_copy(path) as file:
         tensors = safetensors.torch.load_file(file)

@@ -97,12 +97,13 @@ def _borrow(module: Any) -> Iterator[Any]:
     Raises:
         ValueError: The backbone ends in tokens, or in a feature map with channels last.
     """
-    from osteo_ray.explain.gradcam import check_feature_map
+    from osteo_ray.explain.gradcam import check_feature_map, require_feature_map
 
     def begin_graph(_: Any, inputs: tuple[Any]) -> tuple[Any]:
         check_feature_map(module, inputs[0])
         return (inputs[0].detach().requires_grad_(),)
 
+    require_feature_map(module)
     layer = module.feature_map
     hook = layer.register_forward_pre_hook(begin_graph)
     try:

@@ -27,6 +27,7 @@ from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.pipeline.audit.leak import SPLITS, describe_leak, measure_leak
 from osteo_ray.pipeline.compare.model_check import check_models
+from osteo_ray.pipeline.compare.network_code import read_networks, store_networks
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.ingest.auditing import Audit, audit_images
 from osteo_ray.pipeline.ingest.findings import describe_audit
@@ -103,15 +104,17 @@ def audit(config: AuditConfig, progress: JobProgress, write_page: WritePage) -> 
         IncompleteError: Too few trainings finished to say how much copies inflate accuracy.
     """
     out = locate_audit(config)
+    codes = read_networks(config)
     source = None if config.data == PHANTOM else open_source(config.data)
     with hold(out, progress.say):
-        return _audit(config, out, source, progress, write_page)
+        return _audit(config, out, source, codes, progress, write_page)
 
 
 def _audit(
     config: AuditConfig,
     out: Place,
     source: Source | None,
+    codes: dict[str, str],
     progress: JobProgress,
     write_page: WritePage,
 ) -> AuditOutcome:
@@ -120,7 +123,7 @@ def _audit(
         check = None
         if config.measure_leak:
             network = config.training.network
-            check = check_models.remote(config.first_weights, config.image_size, (), network)
+            check = check_models.remote(config.first_weights, config.image_size, (), network, codes)
         with (
             follow_reading(progress, config.resources.stall_timeout),
             take_in(
@@ -141,6 +144,7 @@ def _audit(
         _write(out, source, found, described, pictures, write_page)
         failures: list[Failure] = []
         if config.measure_leak:
+            store_networks(Run(out / "leak"), codes)
             described["leak"], failures = _measure(config, found, room, Run(out / "leak"), progress)
             _write(out, source, found, described, pictures, write_page)
     return AuditOutcome(out, described, failures)

@@ -1,7 +1,7 @@
 """Measure how fast a worker of this cluster runs the networks of a comparison."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import ray
 
@@ -9,6 +9,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.cluster.placement import Layout, Slot
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.costs import Speed
+from osteo_ray.pipeline.compare.network_code import read_networks
 
 MOST_S = 12.0
 """Seconds of measuring, all models together, not counting the start of the worker."""
@@ -23,6 +24,7 @@ def calibrate(config: CompareConfig, layout: Layout) -> Speed:
     rates = measure_rates(
         config.models,
         layout.slot,
+        codes=read_networks(config),
         image_size=config.image_size,
         batch_size=config.training.per_worker_batch_size,
     )
@@ -38,6 +40,7 @@ def measure_rates(
     models: Sequence[str],
     slot: Slot,
     *,
+    codes: Mapping[str, str],
     image_size: int,
     batch_size: int,
     seconds: float | None = None,
@@ -48,8 +51,9 @@ def measure_rates(
     to three times as fast on a CPU (docs/performance.md).
 
     Args:
-        models: timm names.
+        models: Names of networks.
         slot: What the worker gets.
+        codes: The text of the Python file of each network that has one.
         image_size: Side of the images, in pixels.
         batch_size: Images per forward pass.
         seconds: How long to measure, all models together; by default `MOST_S`.
@@ -59,7 +63,7 @@ def measure_rates(
     """
     task = _measure.options(num_cpus=slot.cpus, num_gpus=slot.gpus)
     each_s = (MOST_S if seconds is None else seconds) / len(models)
-    rates, problems = ray.get(task.remote(models, slot, image_size, batch_size, each_s))
+    rates, problems = ray.get(task.remote(models, slot, codes, image_size, batch_size, each_s))
     if problems:
         raise InputError("\n".join(problems))
     return dict(rates)
@@ -67,7 +71,12 @@ def measure_rates(
 
 @ray.remote
 def _measure(
-    models: Sequence[str], slot: Slot, image_size: int, batch_size: int, seconds: float
+    models: Sequence[str],
+    slot: Slot,
+    codes: Mapping[str, str],
+    image_size: int,
+    batch_size: int,
+    seconds: float,
 ) -> tuple[dict[str, float], list[str]]:
     # Imported here: PyTorch takes seconds to import, and the driver does not need it.
     import numpy as np
@@ -86,7 +95,12 @@ def _measure(
     for name in models:
         try:
             classifier = build_classifier(
-                name, n_classes=2, image_size=image_size, weights="none", seed=0
+                name,
+                n_classes=2,
+                image_size=image_size,
+                weights="none",
+                seed=0,
+                code=codes.get(name),
             ).to(device)
         except InputError as error:
             problems.append(str(error))

@@ -5,6 +5,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from osteo_ray.arms.arm import ORIGINAL
+from osteo_ray.base.networks import name_repeat
 from osteo_ray.experiment.trials import WEIGHTS, Experiment, MaskJob, Trial
 from osteo_ray.explain.jobs import Explainable, list_kinds, read_done
 from osteo_ray.explain.registry import find_explainer
@@ -59,13 +60,14 @@ def _describe_job(
         frozen=path / "frozen",
         masks=masks,
         wanted=frozenset(experiment.image_ids[images].tolist()),
-        faithfulness=run.faithfulness / model / f"seed-{seed}",
+        faithfulness=run.faithfulness / name_repeat(model, seed),
         faithfulness_ids=experiment.list_ids(seed, "test") if is_main else frozenset(),
-        heatmaps=run.heatmaps / model / f"seed-{seed}",
+        heatmaps=run.heatmaps / name_repeat(model, seed),
         heatmap_ids=samples if is_main and seed == experiment.first_seed else frozenset(),
         done=read_done(masks),
         teacher=job.teacher.arm,
         targets=targets,
+        code=experiment.weights[model].code,
         # LIME's masks come first: they set the area and the class of all others.
         kinds=tuple(dict.fromkeys([*(list_kinds("lime") if is_main else ("lime",)), *kinds])),
     )

@@ -16,6 +16,7 @@ def check_models(
     image_size: int,
     guidances: Sequence[Guidance],
     network: NetworkSettings,
+    codes: Mapping[str, str],
 ) -> list[str]:
     """Build each model once, change and penalise it as its trainings will; return what is wrong.
 
@@ -24,6 +25,7 @@ def check_models(
         image_size: Side of the images, in pixels.
         guidances: The penalties of the planned arms.
         network: What trainings are to change in the models.
+        codes: The text of the Python file of each model that has one.
     """
     # Imported here: PyTorch takes seconds to import, and the driver does not need it.
     from osteo_ray.models.adjustments import adjust_network
@@ -34,7 +36,12 @@ def check_models(
     for name, file in weights.items():
         try:
             classifier = build_classifier(
-                name, n_classes=2, image_size=image_size, weights=file, seed=0
+                name,
+                n_classes=2,
+                image_size=image_size,
+                weights=file,
+                seed=0,
+                code=codes.get(name),
             )
             adjust_network(classifier, network)
             for guidance in guidances:

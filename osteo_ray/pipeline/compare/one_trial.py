@@ -101,7 +101,8 @@ def run_trial(
         tables.append(tabulate_predictions(trial, experiment, split, rows, found))
     with write_whole(path, last=LAST) as unfinished:
         unfinished.mkdir(parents=True)
-        checkpoint = Checkpoint(trial.model, experiment.classes, shared.image_size)
+        code = experiment.weights[trial.model].code
+        checkpoint = Checkpoint(trial.model, experiment.classes, shared.image_size, code)
         save_classifier(classifier, unfinished / WEIGHTS, checkpoint)
         write_table(unfinished / "predictions.parquet", pa.concat_tables(tables))
         if keep_masks is not None and keep_masks.unexplained:
@@ -165,6 +166,7 @@ def _build(trial: Trial, experiment: Experiment) -> Classifier:
         image_size=experiment.settings.image_size,
         weights=experiment.weights[trial.model].file,
         seed=experiment.seeds[trial.seed].initialisation,
+        code=experiment.weights[trial.model].code,
     )
 
 
@@ -175,6 +177,7 @@ def load_trained(trial: Trial, experiment: Experiment) -> Classifier:
         trial.model,
         n_classes=len(experiment.classes),
         image_size=experiment.settings.image_size,
+        code=experiment.weights[trial.model].code,
     )
 
 

@@ -24,6 +24,11 @@ from osteo_ray.pipeline.compare.costing import check_search_hours
 from osteo_ray.pipeline.compare.external_job import READ_COHORT, predict_external
 from osteo_ray.pipeline.compare.given_regions import read_given
 from osteo_ray.pipeline.compare.model_check import check_models, list_guidances
+from osteo_ray.pipeline.compare.network_code import (
+    has_networks,
+    read_networks,
+    store_networks,
+)
 from osteo_ray.pipeline.compare.plan import state_plan
 from osteo_ray.pipeline.compare.prepare import (
     create_run,
@@ -108,6 +113,7 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     config = settle_rule(run, config)
     if config.mlflow:
         check_tracking(config.mlflow, run)
+    codes = read_networks(config)
     source = list_images(config, run)
     listed = list_cohort(config, source)  # before regions, which take decoding
     check_listed(config, source)
@@ -118,15 +124,17 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         clock.lap("start Ray")
         layout = plan_resources(config.resources, progress.say)
         guidances = list_guidances(config.arms)
-        if knows_models(run, config) and not guidances:  # an earlier command has checked them
+        is_known = knows_models(run, config) and has_networks(run, codes)
+        if is_known and not guidances:  # an earlier command has checked them
             check: ray.ObjectRef[list[str]] = ray.put([])
         else:
             check = check_models.remote(
-                config.first_weights, config.image_size, guidances, config.training.network
+                config.first_weights, config.image_size, guidances, config.training.network, codes
             )
 
         def look_over() -> None:
             confirm(check)
+            store_networks(run, codes)
             check_trainings(describe_experiment(run, config, read_dataset(run, config)))
 
         if config.tuning.trials and not run.config.exists():
@@ -143,6 +151,7 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
             for line in describe_cohort(cohort):
                 progress.say(line)
             clock.lap(READ_COHORT)
+        store_networks(run, codes)
         extend_run(run, config, given)
         dataset = read_dataset(run, config)
         experiment = describe_experiment(run, config, dataset)

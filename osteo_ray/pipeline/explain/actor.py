@@ -233,6 +233,7 @@ class ExplainingActor:
                 explainable.model,
                 n_classes=self.job.n_classes,
                 image_size=self.job.image_size,
+                code=explainable.code,
             ).to(self.device)
             run = open_classifier(
                 classifier, self.job.image_size, explainable.frozen, self.device, self.n_threads

@@ -17,7 +17,11 @@ def check_checkpoint(path: Place, explainer: Explainer) -> list[str]:
     try:
         found = describe_checkpoint(path)
         classifier = load_classifier(
-            path, found.model, n_classes=len(found.classes), image_size=found.image_size
+            path,
+            found.model,
+            n_classes=len(found.classes),
+            image_size=found.image_size,
+            code=found.code,
         )
     except InputError as error:
         return [str(error)]

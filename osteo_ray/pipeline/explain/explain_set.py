@@ -5,6 +5,7 @@ from osteo_ray.base.lock import hold
 from osteo_ray.base.progress import Clock, JobProgress, Stage
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, read_table, write_json
+from osteo_ray.base.trust import require_consent
 from osteo_ray.cluster.connection import confirm, connect, plan_resources
 from osteo_ray.cluster.observer import Observer
 from osteo_ray.cluster.settings import ResourceSettings
@@ -44,6 +45,8 @@ def explain_set(config: ExplainConfig, progress: JobProgress) -> tuple[Run, Expl
         IncompleteError: Some images were not explained.
     """
     subject = find_subject(config.checkpoint)
+    if subject.checkpoint.code is not None:
+        require_consent(config.run_code, f"of `{subject.checkpoint.model}` in {subject.path}")
     with hold(locate_set(config, subject).root, progress.say):
         return _explain_set(config, subject, progress)
 
@@ -112,6 +115,7 @@ def _explain(run: Run, config: ExplainConfig, subject: Subject, site: Site) -> N
         done=read_done(run.masks),
         kinds=list_kinds(config.method),
         area=config.area,
+        code=subject.checkpoint.code,
     )
     layout, slot = site.layout, site.layout.slot
     site.progress.say(

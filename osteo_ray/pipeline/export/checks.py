@@ -1,9 +1,9 @@
 """What an export may be asked for, and where it may be written: checked before anything is."""
 
 from collections.abc import Sequence
-from pathlib import Path
 
 from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.networks import name_folder
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, lies_in, locate
@@ -58,7 +58,7 @@ def check_out(out: Place, config: CompareConfig) -> None:
         )
     if not out.exists():
         return
-    ours = {Path(model).parts[0] for model in config.models}
+    ours = {name_folder(model) for model in config.models}
     try:
         foreign = sorted(
             path.name

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.networks import name_repeat
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import UNFINISHED, Place, locate, write_whole
 from osteo_ray.base.tables import read_json, write_json
@@ -134,7 +135,7 @@ def _is_there(place: Place, origin: Mapping[str, Any]) -> bool:
 
 
 def _place(out: Place, trial: Trial) -> Place:
-    return out / trial.model / f"seed-{trial.seed}"
+    return out / name_repeat(trial.model, trial.seed)
 
 
 def _quote_command(run: Run, out: Place, trial: Trial, form: Form) -> str:

@@ -86,7 +86,11 @@ def _reproduce(task: Task, progress: JobProgress) -> Reproduction:
         config = task.config
         guidances = list_guidances(config.arms)
         check = check_models.remote(
-            config.first_weights, config.image_size, guidances, config.training.network
+            config.first_weights,
+            config.image_size,
+            guidances,
+            config.training.network,
+            task.codes,
         )
         present = describe_environment(layout)
         changes = compare_environments(task.stored.environment, present)

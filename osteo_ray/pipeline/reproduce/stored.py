@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.networks import name_repeat
 from osteo_ray.base.runs import Run, open_run
 from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import (
@@ -58,6 +59,10 @@ class Rerun(Run):
     @property
     def tuning(self) -> Place:
         return self.stored.tuning
+
+    @property
+    def networks(self) -> Place:
+        return self.stored.networks
 
 
 @dataclass(frozen=True)
@@ -131,7 +136,7 @@ def _list_missing(run: Run, config: CompareConfig, seeds: Sequence[int]) -> list
 
 
 def _folder_of(run: Run, trial: Trial) -> Place:
-    return run.trials / trial.model / f"seed-{trial.seed}"
+    return run.trials / name_repeat(trial.model, trial.seed)
 
 
 def _find_folders(folder: Place, name: str) -> list[Place]:

@@ -1,6 +1,6 @@
 """What a reproduction is asked to do; checked before anything starts."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,11 +8,13 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.storage import Place, reach
+from osteo_ray.base.trust import require_consent
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.reproduce import ReproduceConfig
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
+from osteo_ray.experiment.first_weights import read_code
 from osteo_ray.experiment.reproduction.environment import flatten_environment
 from osteo_ray.experiment.reproduction.ledger import read_ledger
 from osteo_ray.experiment.reproduction.trial_sample import draw_sample
@@ -45,6 +47,7 @@ class Task:
         only: The trials to rerun; None for all.
         images: Where the images come from.
         ledger: The ledger to add a row to.
+        codes: The text of the Python file of each network that has one.
     """
 
     stored: StoredRun
@@ -53,6 +56,7 @@ class Task:
     only: Sequence[Trial] | None
     images: Images
     ledger: Place
+    codes: Mapping[str, str]
 
     @property
     def planned(self) -> Sequence[Trial]:
@@ -87,7 +91,8 @@ def plan_task(settings: ReproduceConfig) -> Task:
     """Open the run and the ledger, draw the sample, and look for the source of the images.
 
     Raises:
-        InputError: The run, the sample, the ledger or the source cannot be used.
+        InputError: The run, the sample, the ledger or the source cannot be used, or the run brings
+            code along that the user has not allowed to run.
     """
     if settings.run is None:
         raise InputError("Expected the directory of a run: `osteo-ray reproduce RUN`.")
@@ -102,7 +107,16 @@ def plan_task(settings: ReproduceConfig) -> Task:
         only=_choose_trials(stored, settings),
         images=find_images(stored, settings),
         ledger=ledger,
+        codes=_read_codes(stored, settings),
     )
+
+
+def _read_codes(stored: StoredRun, settings: ReproduceConfig) -> dict[str, str]:
+    found = {name: read_code(stored.run, name) for name in stored.config.models}
+    codes = {name: code for name, code in found.items() if code is not None}
+    for name in codes:
+        require_consent(settings.run_code, f"`{name}`, in {stored.run.networks},")
+    return codes
 
 
 def _choose_trials(stored: StoredRun, settings: ReproduceConfig) -> list[Trial] | None:

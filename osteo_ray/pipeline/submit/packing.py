@@ -1,4 +1,4 @@
-"""What a Ray job takes along from this machine: the package and the file of --config."""
+"""What a Ray job takes along: the package, the file of --config, and files of networks."""
 
 import argparse
 import contextlib
@@ -6,6 +6,7 @@ import importlib.metadata
 import shutil
 import tempfile
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import osteo_ray
@@ -13,6 +14,24 @@ from osteo_ray.base.errors import InputError
 
 CONFIG = "config.yaml"
 """Name of the file of --config in the packed folder."""
+NETWORKS = "networks"
+"""Name of the folder of Python files of networks in the packed folder."""
+
+
+@dataclass(frozen=True)
+class Networks:
+    """The networks that a command names.
+
+    Attributes:
+        models: Names of all its models, without folders.
+        files: Absolute paths, or URIs, of the Python files of those that have one.
+    """
+
+    models: tuple[str, ...] = ()
+    files: tuple[str, ...] = ()
+
+
+NO_NETWORKS = Networks()
 
 
 def pack_package(folder: Path) -> None:
@@ -51,8 +70,47 @@ def pack_config(arguments: Sequence[str], folder: Path) -> list[str]:
     return [*rest, "--config", CONFIG]
 
 
+def pack_networks(arguments: Sequence[str], networks: Networks, folder: Path) -> list[str]:
+    """Copy the Python files of networks into a folder; return the flags as they must read there.
+
+    Args:
+        arguments: Flags of a command.
+        networks: The models that they name, and the files of these.
+        folder: The folder.
+
+    Raises:
+        InputError: A file cannot be read.
+    """
+    if not networks.files:
+        return list(arguments)
+    packed = []
+    for file in networks.files:
+        place = Path(file)
+        if "://" in file:  # the cluster reads it from there
+            packed.append(file)
+            continue
+        try:
+            content = place.read_bytes()
+        except OSError as error:
+            raise InputError(
+                f"Expected the Python file of a network, but {file}: {error.strerror}. Correct "
+                "--models."
+            ) from None
+        (folder / NETWORKS).mkdir(exist_ok=True)
+        (folder / NETWORKS / place.name).write_bytes(content)
+        packed.append(f"{NETWORKS}/{place.name}")
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    for flag in ("--models", "--networks"):
+        parser.add_argument(flag, nargs="*")
+    _, rest = parser.parse_known_args(list(arguments))
+    return [*rest, "--models", *networks.models, "--networks", *packed]
+
+
 def check_as_packed(
-    check: Callable[[str, Sequence[str]], str], command: str, arguments: Sequence[str]
+    check: Callable[[str, Sequence[str]], str],
+    command: str,
+    arguments: Sequence[str],
+    networks: Networks = NO_NETWORKS,
 ) -> str:
     """Check flags as the cluster will understand them; return what the check returns.
 
@@ -61,12 +119,14 @@ def check_as_packed(
             here what they will mean there.
         command: Name of the command.
         arguments: Its flags.
+        networks: The models that they name, and their files.
 
     Raises:
-        InputError: The file of --config cannot be read, or `check` refuses the flags.
+        InputError: A file cannot be read, or `check` refuses the flags.
     """
     with tempfile.TemporaryDirectory(prefix="osteo-ray-job-") as folder:
         packed = pack_config(arguments, Path(folder))
+        packed = pack_networks(packed, networks, Path(folder))
         try:
             with contextlib.chdir(folder):
                 return check(command, packed)

@@ -14,7 +14,13 @@ from ray.job_submission import JobDetails
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.pipeline.submit.head import Head, UnknownJobError, UnreachableError
 from osteo_ray.pipeline.submit.outcome import JobOutcome
-from osteo_ray.pipeline.submit.packing import pack_config, pack_package
+from osteo_ray.pipeline.submit.packing import (
+    NO_NETWORKS,
+    Networks,
+    pack_config,
+    pack_networks,
+    pack_package,
+)
 
 Write = Callable[[str], object]
 """Receives text, such as a part of a log."""
@@ -34,6 +40,7 @@ class Submission:
         job: Id of the first job; the ids of further jobs are derived from it.
         retries: How many more jobs may follow the first one.
         lost_after_s: How long the head may be silent before the job counts as lost, in seconds.
+        networks: The models that the flags name, and their files, which travel along.
     """
 
     command: str
@@ -41,6 +48,7 @@ class Submission:
     job: str
     retries: int
     lost_after_s: float
+    networks: Networks = NO_NETWORKS
 
 
 def run_submission(head: Head, submission: Submission, write: Write, tell: Write) -> JobOutcome:
@@ -64,6 +72,7 @@ def run_submission(head: Head, submission: Submission, write: Write, tell: Write
     with tempfile.TemporaryDirectory(prefix="osteo-ray-job-") as folder:
         pack_package(Path(folder))
         arguments = pack_config(submission.arguments, Path(folder))
+        arguments = pack_networks(arguments, submission.networks, Path(folder))
         entrypoint = shlex.join([*_ENTRYPOINT, submission.command, *arguments])
         for attempt in range(submission.retries + 1):
             # Ray accepts each id only once.

@@ -1,0 +1,74 @@
+"""A network before it becomes a classifier, and where its first weights come from."""
+
+from dataclasses import dataclass
+
+from torch import nn
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.storage import local_copy, locate
+from osteo_ray.models.weights_files import read_weights
+from osteo_ray.models.weights_fit import Fit, MisfitError, load_weights
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A network, and what is known about it.
+
+    Attributes:
+        network: The network itself.
+        mean: Mean of each channel, in [0, 1], of the images that it expects.
+        std: Standard deviation of each channel of these images.
+        fit: How weights files relate to it.
+        width: Number of the features that its head is to classify.
+        layer: Name of the submodule that returns its last feature map, if it is called as a whole;
+            None if there is no such map.
+    """
+
+    network: nn.Module
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    fit: Fit
+    width: int
+    layer: str | None = None
+
+
+def load_file(architecture: Architecture, name: str, weights: str) -> None:
+    """Load the weights file of a user into a network.
+
+    Args:
+        architecture: The network.
+        name: Its name.
+        weights: Path or URI of the file.
+
+    Raises:
+        InputError: The file cannot be read, or is that of another network.
+    """
+    try:
+        with local_copy(locate(weights)) as file:
+            load_weights(architecture.network, read_weights(file, weights), architecture.fit)
+    except OSError as error:
+        raise InputError(
+            f"Expected a weights file, but {weights}: {error.strerror}. Check its spelling."
+        ) from None
+    except MisfitError as error:
+        raise InputError(
+            f"Expected weights of `{name}` in {weights}, but they do not fit: {error} Give the "
+            "file that belongs to this model."
+        ) from None
+
+
+def advise_weights(name: str) -> str:
+    """Return what to do where the hub gives no weights."""
+    return (
+        f"Give a file with --weights {name}=FILE, make the hub reachable, or train from scratch "
+        "with --weights none."
+    )
+
+
+def refuse_hub(name: str, error: Exception) -> InputError:
+    """Return an error about weights that a hub did not give."""
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return InputError(
+        f"Expected ImageNet weights for `{name}`, but the hub gave none ({reason}). "
+        + advise_weights(name)
+    )

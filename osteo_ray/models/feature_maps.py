@@ -1,0 +1,69 @@
+"""Try a network that is called as a whole, and find its last feature map."""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+_POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.Dropout, nn.Dropout2d)
+"""What follows the last feature map and leaves it as it is, or makes it coarser."""
+
+
+def find_feature_layer(network: nn.Module, images: torch.Tensor) -> str | None:
+    """Find the layer whose output is the last feature map.
+
+    It is the last output that still has several places, poolings apart, if that is a map with
+    channels first. A network that ends in tokens, or in a map with channels last, has none.
+
+    Args:
+        network: Left in the mode that it is in.
+        images: float32, (batch, channels, side, side); a batch that it is run on.
+
+    Raises:
+        Exception: Whatever the network raises.
+    """
+    seen: list[tuple[str, torch.Size]] = []
+    names = {module: name for name, module in network.named_modules() if name}
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        is_found = isinstance(output, torch.Tensor) and not isinstance(module, _POOLS)
+        if is_found and _count_places(output.shape) > 1:
+            seen.append((names[module], output.shape))
+
+    hooks = [module.register_forward_hook(note) for module in names]
+    try:
+        run_in_evaluation(network, images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not seen:
+        return None
+    name, shape = seen[-1]
+    is_map = len(shape) == 4 and shape[2] == shape[3] <= images.shape[2]
+    return name if is_map else None
+
+
+def _count_places(shape: torch.Size) -> int:
+    """Count the places of a map (batch, channels, …) or of tokens (batch, tokens, channels)."""
+    return shape[1] if len(shape) == 3 else shape[2:].numel()
+
+
+def run_in_evaluation(network: nn.Module, images: torch.Tensor) -> Any:
+    """Run a network without gradients, dropout, or a change of its statistics."""
+    was_training = network.training
+    network.eval()
+    try:
+        with torch.no_grad():
+            return network(images)
+    finally:
+        network.train(was_training)
+
+
+def draw_probe(n_channels: int, side: int) -> torch.Tensor:
+    """Draw a batch of two images to try a network on, always the same.
+
+    Returns:
+        float32, (2, n_channels, side, side), in [0, 1].
+    """
+    generator = torch.Generator().manual_seed(0)
+    return torch.rand(2, n_channels, side, side, generator=generator)

@@ -1,0 +1,131 @@
+"""Networks that a user wrote: a function in a Python file, whose text reaches the workers.
+
+docs/networks.md states the contract. Nothing but the text of the file travels, so it cannot import
+modules that lie beside it.
+"""
+
+from typing import Any
+
+import torch
+from torch import nn
+
+from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.networks import FileReference, read_reference
+from osteo_ray.models.architecture import Architecture
+from osteo_ray.models.dense_layers import find_last_dense
+from osteo_ray.models.feature_maps import draw_probe, find_feature_layer, run_in_evaluation
+from osteo_ray.models.own_code import (
+    CONTRACT,
+    choose_options,
+    find_function,
+    guard,
+    import_text,
+    show_call,
+)
+from osteo_ray.models.weights_fit import Fit, find_stem
+
+
+def create_own(
+    name: str, code: str, *, n_classes: int, image_size: int, pretrained: bool
+) -> Architecture:
+    """Call the user's function, and check that what it returns keeps to the contract.
+
+    Args:
+        name: `FILE.py:FUNCTION`.
+        code: The text of the file.
+        n_classes: Number of logits.
+        image_size: Side of the images, in pixels.
+        pretrained: Whether the network should come with weights of its own, if it has any.
+
+    Returns:
+        The network, head included; its last dense layer is what no weights file fills.
+
+    Raises:
+        InputError: The file or the function raises, needs a package that is missing, or does not
+            keep to the contract.
+    """
+    reference = read_reference(name)
+    assert reference is not None
+    with torch.random.fork_rng(devices=[]):  # imports happen once per process, calls often
+        module = guard(reference, "be imported", lambda: import_text(reference.file, code))
+    function = find_function(module, reference)
+    options = choose_options(function, reference, n_classes, image_size, pretrained)
+    call = show_call(reference, options)
+    network = guard(reference, f"build a network by {call}", function, options)
+    if not isinstance(network, nn.Module):
+        raise InputError(
+            f"Expected {call} in {reference.file} to return a torch.nn.Module, but it returns "
+            f"{type(network).__name__}. {CONTRACT}"
+        )
+    mean, std = _read_normalisation(network, reference)
+    images = draw_probe(len(mean), image_size)
+    what = f"classify a batch of shape {tuple(images.shape)}"
+    logits = guard(reference, what, lambda: run_in_evaluation(network, images))
+    _check_logits(logits, (len(images), n_classes), reference)
+    layer = _find_layer(network, images, reference)
+    heads = [name for name in [find_last_dense(network)] if name is not None]
+    return Architecture(network, mean, std, Fit(tuple(heads), find_stem(network)), 0, layer)
+
+
+def _read_normalisation(
+    network: nn.Module, reference: FileReference
+) -> tuple[tuple[float, ...], tuple[float, ...]]:
+    """Return mean and standard deviation of each channel; 0 and 1 if the network names none."""
+    given = [getattr(network, name, None) for name in ("input_mean", "input_std")]
+    if given == [None, None]:
+        stem = find_stem(network)
+        first: Any = network.get_submodule(stem[0]) if stem else None
+        n_channels = 1 if first is None else int(first.in_channels)
+        return (0.0,) * n_channels, (1.0,) * n_channels
+    try:
+        mean, std = (tuple(float(value) for value in values) for values in given)  # type: ignore[union-attr]
+    except (TypeError, ValueError):
+        mean, std = (), ()
+    if not mean or len(mean) != len(std) or min(std) <= 0:
+        raise InputError(
+            f"Expected input_mean and input_std of the network of {reference.file} to be equally "
+            f"many numbers, one per channel, input_std above 0, but got {given[0]} and {given[1]}."
+        )
+    return mean, std
+
+
+def _check_logits(found: Any, wanted: tuple[int, int], reference: FileReference) -> None:
+    expected = f"Expected the network of {reference.file} to return logits, float32 {wanted}"
+    if not isinstance(found, torch.Tensor):
+        raise InputError(f"{expected}, but it returns {type(found).__name__}. {CONTRACT}")
+    if tuple(found.shape) != wanted or found.dtype != torch.float32:
+        raise InputError(
+            f"{expected}: a row per image and a column per class; but it returns "
+            f"{str(found.dtype).removeprefix('torch.')} {tuple(found.shape)}. {CONTRACT}"
+        )
+    if (found >= 0).all() and torch.allclose(found.sum(1), torch.ones(len(found))):
+        raise InputError(
+            f"{expected}, but its rows are probabilities, which add up to 1. Leave the softmax out."
+        )
+
+
+def _find_layer(network: nn.Module, images: torch.Tensor, reference: FileReference) -> str | None:
+    """Return the layer of the last feature map: the one that the network names, or is found."""
+    named = getattr(network, "feature_layer", None)
+    if named is None:
+        return find_feature_layer(network, images)
+    known = [name for name, _ in network.named_modules() if name]
+    if named not in known:
+        raise InputError(
+            f"Expected feature_layer of the network of {reference.file} to be the name of one of "
+            f"its submodules, but got `{named}`.{suggest(str(named), known)}"
+        )
+    shapes: list[Any] = []
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        shapes.append(tuple(getattr(output, "shape", ())))
+
+    with network.get_submodule(named).register_forward_hook(note):
+        run_in_evaluation(network, images)
+    if [len(shape) for shape in shapes] != [4]:
+        found = f"{shapes[0]}" if len(shapes) == 1 else f"{len(shapes)} outputs"
+        raise InputError(
+            f"Expected feature_layer `{named}` of the network of {reference.file} to give one map "
+            f"(batch, channels, height, width) per batch, but it gives {found}."
+        )
+    return str(named)

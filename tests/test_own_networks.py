@@ -1,0 +1,326 @@
+"""Networks from Python files of users: the contract, and everything that can break it."""
+
+import re
+import textwrap
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.explain.gradcam import compute_heatmaps
+from osteo_ray.models.classifier import Classifier, build_classifier
+from osteo_ray.models.guidance import Penalty
+
+NET = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, n_classes, width=8, channels=1):
+        super().__init__()
+        self.stem = nn.Conv2d(channels, width, 3, 2, 1)
+        self.norm = nn.BatchNorm2d(width)
+        self.body = nn.Conv2d(width, 2 * width, 3, 2, 1)
+        self.head = nn.Linear(2 * width, n_classes)
+
+    def forward(self, images):
+        features = torch.relu(self.norm(self.stem(images)))
+        features = torch.relu_(self.body(features))
+        return self.head(features.mean((2, 3)))
+
+
+def make(n_classes):
+    return Net(n_classes)
+"""
+
+
+def build(
+    more: str = "", function: str = "make", weights: str | None = "none", **changes: int
+) -> Classifier:
+    settings = {"n_classes": 3, "image_size": 32, "seed": 0, **changes}
+    code = NET + textwrap.dedent(more)
+    return build_classifier(f"net.py:{function}", weights=weights, code=code, **settings)
+
+
+def refuse(more: str, function: str = "make") -> str:
+    with pytest.raises(InputError) as error:
+        build(more, function)
+    assert "\n" not in str(error.value)
+    assert "net.py" in str(error.value)
+    return str(error.value)
+
+
+@pytest.fixture(scope="module")
+def images() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).random((2, 1, 32, 32), np.float32))
+
+
+def run(classifier: Classifier, images: torch.Tensor) -> torch.Tensor:
+    with torch.inference_mode():
+        found: torch.Tensor = classifier.eval()(images)
+        return found
+
+
+# What works
+
+
+def test_network_is_split_before_its_last_dense_layer(images: torch.Tensor) -> None:
+    classifier = build()
+    assert [type(layer) for layer in classifier.head] == [nn.Linear]
+    assert run(classifier, images).shape == (2, 3)
+    body = classifier.backbone
+    with torch.inference_mode():
+        features = torch.relu(body.body(torch.relu(body.norm(body.stem(images)))))
+        torch.testing.assert_close(classifier.embed(images), features.mean((2, 3)))
+        torch.testing.assert_close(classifier.head(features.mean((2, 3))), classifier(images))
+
+
+def test_heatmap_is_of_the_last_feature_map(images: torch.Tensor) -> None:
+    classifier = build().eval()
+    features = classifier.backbone.body(
+        torch.relu(classifier.backbone.norm(classifier.backbone.stem(images)))
+    )
+    features = features.detach().requires_grad_()
+    scores = classifier.head(torch.relu(features).mean((2, 3)))
+    (gradients,) = torch.autograd.grad(scores[:, 1].sum(), features)
+    maps = torch.relu((gradients.mean((2, 3), keepdim=True) * features).sum(1)).detach()
+    found = compute_heatmaps(classifier, images, np.array([1, 1]))
+    coarse = nn.functional.interpolate(torch.from_numpy(found)[:, None], (8, 8), mode="area")
+    for one, expected in zip(coarse[:, 0], maps, strict=True):
+        assert np.corrcoef(one.flatten(), expected.flatten())[0, 1] > 0.95
+
+
+def test_seed_decides_every_weight_whenever_the_file_is_imported() -> None:
+    import_draws = "\n_drawn = torch.rand(7)\n"
+    one, again = build(import_draws).state_dict(), build(import_draws).state_dict()
+    assert all(torch.equal(a, b) for a, b in zip(one.values(), again.values(), strict=True))
+    other = build(import_draws, seed=1).state_dict()
+    assert not torch.equal(one["backbone.stem.weight"], other["backbone.stem.weight"])
+
+
+def test_arguments_are_those_that_the_function_names() -> None:
+    more = """
+    def wants_all(n_classes, image_size, pretrained, depth=1):
+        net = Net(n_classes)
+        net.told = (n_classes, image_size, pretrained)
+        return net
+
+    def wants_anything(**options):
+        net = Net(options["n_classes"])
+        net.told = tuple(options.values())
+        return net
+
+    class Told(Net):
+        pass
+    """
+    for function in ("wants_all", "wants_anything"):
+        assert build(more, function).backbone.told == (3, 32, False)
+        assert build(more, function, weights=None).backbone.told == (3, 32, True)
+    assert type(build(more, "Told").backbone).__name__ == "Told"
+
+
+def test_channels_are_those_of_the_first_convolution(images: torch.Tensor) -> None:
+    more = """
+    def colored(n_classes):
+        return Net(n_classes, channels=3)
+    """
+    classifier = build(more, "colored").eval()
+    assert classifier.mean.flatten().tolist() == [0, 0, 0]
+    body, shown = classifier.backbone, images.expand(2, 3, 32, 32)
+    with torch.inference_mode():
+        assert torch.equal(classifier(images), classifier.head(body(shown)))
+
+
+def test_mean_and_deviation_are_those_that_the_network_names(images: torch.Tensor) -> None:
+    more = """
+    def normed(n_classes):
+        net = Net(n_classes)
+        net.input_mean, net.input_std = [0.25], [0.5]
+        return net
+    """
+    found, plain = build(more, "normed").eval(), build().eval()
+    with torch.inference_mode():
+        assert torch.equal(found(images), plain((images - 0.25) / 0.5))
+
+
+WHOLE = """
+class Whole(nn.Module):
+    def __init__(self, net):
+        super().__init__()
+        self.net = net
+
+    def forward(self, images):
+        return 2 * self.net(images)
+
+
+def whole(n_classes):
+    return Whole(Net(n_classes))
+
+
+def flat(n_classes):
+    return Whole(nn.Sequential(nn.Flatten(), nn.Linear(32 * 32, n_classes)))
+"""
+
+
+def test_network_that_goes_on_after_its_last_layer_stays_whole(images: torch.Tensor) -> None:
+    classifier = build(WHOLE, "whole").eval()
+    assert isinstance(classifier.head, nn.Identity)
+    net = classifier.backbone.net
+    with torch.inference_mode():
+        assert torch.equal(classifier(images), 2 * net(images))
+        features = torch.relu(net.body(torch.relu(net.norm(net.stem(images)))))
+        torch.testing.assert_close(classifier.embed(images), features.mean((2, 3)))
+    assert compute_heatmaps(classifier, images, np.zeros(2, int)).shape == (2, 32, 32)
+
+
+def test_network_without_feature_map_is_not_explained_by_one(images: torch.Tensor) -> None:
+    classifier = build(WHOLE, "flat").eval()
+    with pytest.raises(ValueError, match=r"Grad-CAM needs a CNN; docs/networks\.md"):
+        compute_heatmaps(classifier, images, np.zeros(2, int))
+    with pytest.raises(InputError, match="ends in a dense layer or has a last feature map"):
+        classifier.embed(images)
+
+
+@pytest.mark.parametrize("guidance", ["gradients", "activations"])
+@pytest.mark.parametrize("function", ["make", "whole"])
+def test_guidance_reaches_the_network(guidance: str, function: str, images: torch.Tensor) -> None:
+    classifier = build(WHOLE, function)
+    regions = torch.zeros(images.shape, dtype=torch.bool)
+    regions[:, :, 8:24, 8:24] = True
+    rngs = [np.random.default_rng(seed) for seed in (0, 1)]
+    penalty = Penalty(guidance, 1.0).measure(classifier, images, regions, rngs)  # type: ignore[arg-type]
+    penalty.backward()
+    assert float(penalty.detach()) > 0
+    gradient = next(classifier.parameters()).grad
+    assert gradient is not None
+    assert float(gradient.abs().max()) > 0
+
+
+def test_feature_layer_is_the_one_that_the_network_names(images: torch.Tensor) -> None:
+    more = """
+    def named(n_classes):
+        net = Net(n_classes)
+        net.feature_layer = "stem"
+        return net
+    """
+    classifier = build(more, "named").eval()
+    seen = []
+    with classifier.feature_map.register_forward_hook(lambda *call: seen.append(call[2])):
+        run(classifier, images)
+    assert seen[0].shape == (2, 8, 16, 16)
+
+
+def test_weights_file_fills_all_but_the_last_dense_layer(tmp_path: Path) -> None:
+    code = NET.replace("width=8", "width=8, more=0")
+    torch.manual_seed(5)
+    file = tmp_path / "own.pt"
+    trained = build_classifier(
+        "net.py:make", n_classes=7, image_size=32, weights="none", seed=5, code=code
+    )
+    tensors = {f"model.{key}": one for key, one in trained.backbone.state_dict().items()}
+    torch.save({"state_dict": {**tensors, "model.head.weight": torch.ones(7, 16)}}, file)
+    found, drawn = build(weights=str(file)), build()
+    assert torch.equal(found.backbone.stem.weight, trained.backbone.stem.weight)
+    assert torch.equal(found.head[0].weight, drawn.head[0].weight)
+
+
+def test_weights_of_three_channels_fill_a_stem_of_one(tmp_path: Path) -> None:
+    colored = build("def colored(n_classes):\n    return Net(n_classes, channels=3)", "colored")
+    torch.save(colored.backbone.state_dict(), tmp_path / "a.pt")
+    stem = build(weights=str(tmp_path / "a.pt")).backbone.stem.weight
+    torch.testing.assert_close(stem, colored.backbone.stem.weight.sum(1, keepdim=True))
+
+
+def test_parts_of_the_standard_library_work_in_the_file() -> None:
+    more = """
+    import dataclasses, pickle
+
+    @dataclasses.dataclass
+    class Options:
+        width: int = 8
+
+    def thorough(n_classes):
+        options = pickle.loads(pickle.dumps(Options()))
+        return Net(n_classes, options.width)
+    """
+    assert build(more, "thorough").backbone.stem.out_channels == 8
+
+
+# What is refused
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ("def make(n_classes:\n", ["be imported", "SyntaxError", "(line 1)"]),
+        ("1 / 0", ["be imported", "ZeroDivisionError: division by zero", "(line 1)"]),
+        ("raise SystemExit(3)", ["be imported", "SystemExit: 3"]),
+        ("import monaii", ["lacks the module `monaii`", "Install the package on every node"]),
+        (
+            "def make(n_classes):\n    import monaii.networks",
+            ["build a network by make(n_classes=3)", "lacks the module `monaii`", "(line 2)"],
+        ),
+        ("def make(n_classes):\n    return []", ["a torch.nn.Module, but it returns list"]),
+        ("def make(n_classes):\n    return Net", ["to return a torch.nn.Module", "type"]),
+        ("def make(n_classes):\n    raise KeyError('x')", ["raises KeyError: 'x' (line 2)"]),
+        ("def make():\n    return Net(2)", ["it does not take `n_classes`"]),
+        ("def make(n_classes, depth):\n    pass", ["it needs `depth`", "Give other parameters"]),
+        ("make = 3", ["a function `make` in net.py, but it has a int"]),
+        ("def make(n_classes):\n    return Net(2)", ["logits, float32 (2, 3)", "float32 (2, 2)"]),
+        ("def make(n_classes):\n    return Net(n_classes).double()", ["classify", "RuntimeError"]),
+        ("def make(n_classes):\n    return nn.Flatten()", ["(2, 1024)"]),
+        (
+            "def make(n_classes):\n    return nn.Sequential(Net(n_classes), nn.Softmax(1))",
+            ["probabilities", "Leave the softmax out"],
+        ),
+        (
+            "class Two(Net):\n    def forward(self, x):\n        return {'out': x}\n"
+            "def make(n_classes):\n    return Two(n_classes)",
+            ["returns dict"],
+        ),
+        (
+            "class Broken(Net):\n    def forward(self, x):\n        return self.missing(x)\n"
+            "def make(n_classes):\n    return Broken(n_classes)",
+            ["classify a batch of shape (2, 1, 32, 32)", "AttributeError", "(line 3)"],
+        ),
+        (
+            "def make(n_classes):\n    net = Net(n_classes)\n    net.input_mean = [0.5]\n"
+            "    return net",
+            ["input_mean and input_std", "equally many numbers", "[0.5] and None"],
+        ),
+        (
+            "def make(n_classes):\n    net = Net(n_classes)\n    net.feature_layer = 'bodi'\n"
+            "    return net",
+            ["feature_layer", "got `bodi`", "Did you mean `body`?"],
+        ),
+        (
+            "def make(n_classes):\n    net = Net(n_classes)\n    net.feature_layer = 'head'\n"
+            "    return net",
+            ["one map (batch, channels, height, width) per batch, but it gives (2, 3)"],
+        ),
+    ],
+)
+def test_broken_files_are_refused(more: str, words: list[str]) -> None:
+    found = refuse(more)
+    before = NET.count("\n")  # lines of what stands before
+    for word in words:
+        wanted = re.sub(r"\(line (\d)\)", lambda at: f"(line {before + int(at[1])})", word)
+        assert wanted in found
+
+
+def test_unknown_function_is_refused_with_the_nearest() -> None:
+    found = refuse("", "mkae")
+    assert "Expected a function `mkae` in net.py, but it has no such name" in found
+    assert "Did you mean `make`?" in found
+
+
+def test_failed_import_leaves_nothing_behind() -> None:
+    import sys
+
+    before = set(sys.modules)
+    refuse("1 / 0")
+    assert not {name for name in set(sys.modules) - before if name.startswith("osteo_ray_network")}
