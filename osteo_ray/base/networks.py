@@ -50,6 +50,11 @@ def is_network_name(name: str) -> bool:
     return bool(_TIMM.fullmatch(name.removeprefix(TORCHVISION)) or read_reference(name))
 
 
+def is_timm_name(name: str) -> bool:
+    """Tell whether a name is of the form of timm's."""
+    return bool(_TIMM.fullmatch(name)) and read_reference(name) is None
+
+
 def name_folder(name: str) -> str:
     """Return the name of the folders that a run keeps for a network.
 

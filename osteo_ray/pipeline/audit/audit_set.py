@@ -26,7 +26,7 @@ from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.pipeline.audit.leak import SPLITS, describe_leak, measure_leak
-from osteo_ray.pipeline.compare.model_check import check_models
+from osteo_ray.pipeline.compare.model_check import check_models, is_likely_to_fail
 from osteo_ray.pipeline.compare.network_code import read_networks, store_networks
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.ingest.auditing import Audit, audit_images
@@ -124,6 +124,9 @@ def _audit(
         if config.measure_leak:
             network = config.training.network
             check = check_models.remote(config.first_weights, config.image_size, (), network, codes)
+            if is_likely_to_fail(config):
+                progress.say("check the models")
+                confirm(check)
         with (
             follow_reading(progress, config.resources.stall_timeout),
             take_in(

@@ -6,8 +6,19 @@ import ray
 
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.networks import is_timm_name
+from osteo_ray.config.setup import SetupConfig
 from osteo_ray.data.settings import Guidance
 from osteo_ray.models.settings import NetworkSettings
+
+
+def is_likely_to_fail(config: SetupConfig) -> bool:
+    """Tell whether to wait for the check before images are read, which may take hours.
+
+    Networks of timm with weights from the hub seldom fail, and are checked meanwhile.
+    """
+    brings_files = any(file not in (None, "none") for file in config.first_weights.values())
+    return brings_files or any(not is_timm_name(name) for name in config.models)
 
 
 @ray.remote(num_cpus=1)

@@ -23,7 +23,11 @@ from osteo_ray.pipeline.compare.conclusion import Finished, conclude
 from osteo_ray.pipeline.compare.costing import check_search_hours
 from osteo_ray.pipeline.compare.external_job import READ_COHORT, predict_external
 from osteo_ray.pipeline.compare.given_regions import read_given
-from osteo_ray.pipeline.compare.model_check import check_models, list_guidances
+from osteo_ray.pipeline.compare.model_check import (
+    check_models,
+    is_likely_to_fail,
+    list_guidances,
+)
 from osteo_ray.pipeline.compare.network_code import (
     has_networks,
     read_networks,
@@ -140,6 +144,9 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         if config.tuning.trials and not run.config.exists():
             check_search_hours(config, source, layout)
         if not run.config.exists():
+            if is_likely_to_fail(config):
+                progress.say("check the models")
+                confirm(check)
             with follow_reading(progress, config.resources.stall_timeout):
                 create_run(run, config, source, layout, given=given, confirm=look_over)
             clock.lap(READ)
