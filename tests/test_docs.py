@@ -1,13 +1,20 @@
 """The examples of the documentation run as they stand and print what they say."""
 
+import inspect
 import re
 from pathlib import Path
 
 import pytest
 
+from osteo_ray.base.networks import is_network_name
 from osteo_ray.base.tables import read_json
+from osteo_ray.commands.compare import parse_compare
 from osteo_ray.commands.main import main
+from osteo_ray.config.network_files import separate_files
 from osteo_ray.experiment import rule
+from osteo_ray.models.classifier import build_classifier
+from osteo_ray.models.own_code import choose_options
+from osteo_ray.pipeline.compare.network_code import read_networks
 from osteo_ray.statistics.metrics.documentation import tabulate_endpoints, tabulate_refused
 from osteo_ray.statistics.metrics.registry import METRICS
 
@@ -48,6 +55,38 @@ def test_example(
 def find_blocks(page: str, form: str) -> list[str]:
     text = (DOCS / page).read_text(encoding="utf-8")
     return re.findall(rf"```{form}\n(.*?)```", text, re.S)
+
+
+# docs/networks.md
+
+
+def test_networks_of_ones_own_are_built_and_trained(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = find_blocks("networks.md", "python")
+    for code, name in ((first, "net.py:make"), (second, "net.py:make_gray")):
+        classifier = build_classifier(
+            name, n_classes=3, image_size=64, weights="none", seed=0, code=code
+        )
+        assert classifier.n_classes == classifier.head[-1].out_features == 3
+        assert classifier.has_feature_map
+    assert classifier.mean.flatten().tolist() == [0.5]
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "net.py").write_text(first, encoding="utf-8")
+    (command,) = find_blocks("networks.md", "bash")
+    config = parse_compare(command.split()[2:])
+    assert read_networks(config) == {"net.py:make": first}
+
+
+def test_forms_and_arguments_of_networks_are_those_that_there_are() -> None:
+    text = (DOCS / "networks.md").read_text(encoding="utf-8")
+    names = re.findall(r"^\| `([^`]+)` \| (?:a name|a class|the func)", text, re.M)
+    assert [bool(separate_files([name], [])[0]) for name in names] == [True] * 3
+    assert all(is_network_name(separate_files([name], [])[0][0]) for name in names)
+    offered = inspect.getsource(choose_options)
+    for argument in ("n_classes", "image_size", "pretrained"):
+        assert re.search(rf"^\| `{argument}`", text, re.M)
+        assert f'"{argument}": {argument}' in offered
 
 
 # docs/judge.md

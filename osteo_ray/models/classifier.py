@@ -54,6 +54,7 @@ class Classifier(nn.Module):
         width = cast(int, backbone.num_features)
         self.map_channels: int | None = width
         self.head: nn.Module = build_head(width, hidden_units, n_classes)
+        self.n_classes = n_classes
         self._keep_normalisation(mean, std)
 
     def _keep_normalisation(self, mean: tuple[float, ...], std: tuple[float, ...]) -> None:
@@ -95,6 +96,7 @@ class CalledClassifier(Classifier):
     Args:
         backbone: The network.
         head: Makes logits of what the network returns; `nn.Identity` if that is logits.
+        n_classes: Outputs.
         mean: As for `Classifier`.
         std: As for `Classifier`.
         layer: Name of the submodule of the network that returns the last feature map; None if there
@@ -106,6 +108,7 @@ class CalledClassifier(Classifier):
         backbone: nn.Module,
         head: nn.Module,
         *,
+        n_classes: int,
         mean: tuple[float, ...],
         std: tuple[float, ...],
         layer: str | None,
@@ -114,6 +117,7 @@ class CalledClassifier(Classifier):
         self.backbone: Any = backbone
         self.feature_map = nn.Identity()
         self.head = head
+        self.n_classes = n_classes
         self.map_channels = None  # as many as the map turns out to have
         self.has_feature_map = layer is not None
         self._keep_normalisation(mean, std)
@@ -218,6 +222,7 @@ def _build_torchvision(
     return CalledClassifier(
         made.network,
         build_head(made.width, _count_hidden(name), n_classes),
+        n_classes=n_classes,
         mean=made.mean,
         std=made.std,
         layer=made.layer,
@@ -239,6 +244,7 @@ def _build_own(
     return CalledClassifier(
         made.network,
         split_head(made.network, draw_probe(len(made.mean), image_size)),
+        n_classes=n_classes,
         mean=made.mean,
         std=made.std,
         layer=made.layer,
