@@ -185,6 +185,23 @@ def test_network_without_feature_map_is_not_explained_by_one(images: torch.Tenso
         classifier.embed(images)
 
 
+@pytest.mark.parametrize(
+    ("order", "has_map"), [((0, 2, 3, 1), False), ((0, 1, 3, 2), True)], ids=["last", "first"]
+)
+def test_map_with_channels_last_is_none(order: tuple[int, ...], has_map: bool) -> None:
+    more = f"""
+    class Order(nn.Module):
+        def forward(self, features):
+            return features.permute{order}
+
+    def ordered(n_classes):
+        return nn.Sequential(
+            nn.Conv2d(1, 6, 3, 2, 1), Order(), nn.Flatten(), nn.Linear(6 * 256, n_classes)
+        )
+    """
+    assert build(more, "ordered").has_feature_map == has_map
+
+
 @pytest.mark.parametrize("guidance", ["gradients", "activations"])
 @pytest.mark.parametrize("function", ["make", "whole"])
 def test_guidance_reaches_the_network(guidance: str, function: str, images: torch.Tensor) -> None:

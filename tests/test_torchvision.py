@@ -226,3 +226,14 @@ def test_weights_of_the_hub_fill_the_network(monkeypatch: pytest.MonkeyPatch) ->
         torchvision.models.WeightsEnum, "get_state_dict", lambda *_, **__: plain.state_dict()
     )
     assert torch.equal(build("resnet18", None).backbone.conv1.weight, plain.conv1.weight)
+
+
+@pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
+def test_inceptions_see_images_as_their_pretrained_weights_do(name: str) -> None:
+    classifier, images = build(name, image_size=96).eval(), draw(96)
+    first = next(one for one in classifier.backbone.modules() if isinstance(one, nn.Conv2d))
+    seen: list[torch.Tensor] = []
+    first.register_forward_hook(lambda *call: seen.append(call[1][0]))
+    with torch.inference_mode():
+        classifier(images)
+    torch.testing.assert_close(seen[0], (2 * images - 1).expand(2, 3, 96, 96))
