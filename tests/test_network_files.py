@@ -14,13 +14,14 @@ from osteo_ray.base.tables import read_table
 from osteo_ray.commands.compare import parse_compare
 from osteo_ray.commands.main import main
 from osteo_ray.commands.submittable import check_submittable, list_networks
-from osteo_ray.config.build import build_config
+from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.explain import ExplainConfig
 from osteo_ray.config.reproduce import ReproduceConfig
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment
 from osteo_ray.models.checkpoint import describe_checkpoint
+from osteo_ray.models.settings import NetworkSettings
 from osteo_ray.pipeline.compare.model_check import check_models, is_likely_to_fail
 from osteo_ray.pipeline.compare.network_code import has_networks, read_networks, store_networks
 from osteo_ray.pipeline.explain.explain_set import explain_set
@@ -205,7 +206,8 @@ def test_run_keeps_the_file_and_notices_another(net: Path, tmp_path: Path) -> No
 def test_check_on_a_worker_knows_the_file_by_its_text_alone(local_ray: None) -> None:
     weights = {"net.py:make": "none", "net.py:wide": "none", "torchvision:resnet_18": "none"}
     wide = NET + "\ndef wide(n_classes):\n    return make(n_classes + 1)\n"
-    problems = ray.get(check_models.remote(weights, 32, (), dict.fromkeys(list(weights)[:2], wide)))
+    codes = dict.fromkeys(list(weights)[:2], wide)
+    problems = ray.get(check_models.remote(weights, 32, (), NetworkSettings(), codes))
     assert len(problems) == 2
     assert "to return logits, float32 (2, 2): a row per image" in problems[0]
     assert "Did you mean `resnet18`?" in problems[1]
@@ -240,6 +242,13 @@ def test_tables_have_names_and_paths_have_folders(finished: Run) -> None:
     folders = {"net.py-make", "torchvision-squeezenet1_1"}
     for part in (finished.trials, finished.masks, finished.heatmaps, finished.faithfulness):
         assert {path.name for path in part.iterdir()} == folders
+
+
+def test_configuration_of_a_run_names_the_file_that_the_run_keeps(finished: Run) -> None:
+    config = build_config(read_yaml(finished.config))
+    assert config.network_files == {"net.py:make": str(finished.root / "networks" / "net.py")}
+    assert read_networks(config) == {"net.py:make": NET}
+    assert config.out == str(finished.root)
 
 
 def test_checkpoint_brings_the_code_along(finished: Run) -> None:

@@ -1,5 +1,6 @@
 """Networks from Python files of users: the contract, and everything that can break it."""
 
+import copy
 import re
 import textwrap
 from pathlib import Path
@@ -11,8 +12,11 @@ from torch import nn
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.explain.gradcam import compute_heatmaps
+from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier, build_classifier
 from osteo_ray.models.guidance import Penalty
+from osteo_ray.models.settings import TrainingSettings
+from osteo_ray.models.training import Recipe, TrainingData, Worker, train_classifier
 
 NET = """
 import torch
@@ -215,6 +219,34 @@ def test_guidance_reaches_the_network(guidance: str, function: str, images: torc
     gradient = next(classifier.parameters()).grad
     assert gradient is not None
     assert float(gradient.abs().max()) > 0
+
+
+@pytest.mark.parametrize("recipe", ["paper", "modern"])
+@pytest.mark.parametrize("function", ["make", "whole"])
+def test_recipes_train_networks_with_and_without_a_head(recipe: str, function: str) -> None:
+    rng = np.random.default_rng(0)
+    images = ImageSet(rng.integers(0, 256, (12, 32, 32), np.uint8), np.arange(12) % 3)
+    settings = TrainingSettings(recipe=recipe, epochs=6, per_worker_batch_size=6)  # type: ignore[arg-type]
+    assert settings.head_epochs == (0 if recipe == "paper" else 1)
+    classifier = build(WHOLE, function)
+    before = {name: one.detach().clone() for name, one in classifier.named_parameters()}
+    worker = Worker(torch.device("cpu"))
+    epochs = train_classifier(
+        classifier, TrainingData(images, images), Recipe(settings, seed=0), worker
+    )
+    assert epochs
+    assert all(not torch.equal(one, before[name]) for name, one in classifier.named_parameters())
+    assert all(one.requires_grad for one in classifier.parameters())
+
+
+def test_copy_has_a_feature_map_of_its_own(images: torch.Tensor) -> None:
+    classifier = build().eval()
+    copied = copy.deepcopy(classifier)
+    seen: list[str] = []
+    classifier.feature_map.register_forward_hook(lambda *_: seen.append("original"))
+    copied.feature_map.register_forward_hook(lambda *_: seen.append("copy"))
+    run(copied, images)
+    assert seen == ["copy"]
 
 
 def test_feature_layer_is_the_one_that_the_network_names(images: torch.Tensor) -> None:

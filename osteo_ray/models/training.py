@@ -21,7 +21,7 @@ from osteo_ray.models.resumption import Resumption, copy_state
 from osteo_ray.models.settings import NO_AUGMENTATION, TrainingSettings
 from osteo_ray.models.steps import plan_steps
 from osteo_ray.models.synchronization import sum_over_workers, synchronize_batch_norm
-from osteo_ray.models.validation import count_classes, validate
+from osteo_ray.models.validation import validate
 
 
 class DivergedError(Exception):
@@ -171,8 +171,9 @@ class _Epochs:
         self.steps = plan_steps(len(training), settings, worker.n_workers)
         self.optimization = Optimization(classifier, settings, self.steps.n_steps)
         self.dtype = find_dtype(settings.precision, worker.device)
-        n_classes = count_classes(classifier)
-        self.loss = TrainingLoss(settings.loss, training.labels, n_classes, worker.device)
+        self.loss = TrainingLoss(
+            settings.loss, training.labels, classifier.n_classes, worker.device
+        )
         seed = recipe.augmentation_seed
         self.augmentation_seed = recipe.seed if seed is None else seed
         self._model: nn.Module | None = None
@@ -187,7 +188,8 @@ class _Epochs:
         augmentation = self.recipe.settings.augmentation
         affine = draw_affine(len(training), augmentation, augmentation_rng)
         torch.manual_seed(int(rng.integers(2**31)) + worker.rank)
-        model = self._wrap(number < self.recipe.settings.head_epochs)
+        has_head = any(True for _ in self.classifier.head.parameters())
+        model = self._wrap(has_head and number < self.recipe.settings.head_epochs)
         total = torch.zeros((), dtype=torch.float64, device=worker.device)
         for step in self.steps.deal(order):
             rows = self.steps.share(step, worker.rank)

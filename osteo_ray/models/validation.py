@@ -1,7 +1,7 @@
 """How good a classifier is on validation images, computed by all workers together."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -44,7 +44,7 @@ def validate(
     if worker.n_workers > 1:
         share_buffers(classifier)
     rows = np.array_split(np.arange(len(images)), worker.n_workers)[worker.rank]
-    logits = torch.zeros((len(images), count_classes(classifier)), device=worker.device)
+    logits = torch.zeros((len(images), classifier.n_classes), device=worker.device)
     if len(rows):
         logits[rows[0] : rows[-1] + 1] = predict_logits(
             classifier,
@@ -62,11 +62,6 @@ def validate(
         measure_auc(odds, images.labels),
         len(np.unique(odds.argmax(1))),
     )
-
-
-def count_classes(classifier: Classifier) -> int:
-    """Return the number of outputs of a classifier."""
-    return cast(int, classifier.head[-1].out_features)
 
 
 def measure_auc(scores: np.ndarray, labels: np.ndarray) -> float | None:

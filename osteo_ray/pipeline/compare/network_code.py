@@ -7,6 +7,8 @@ from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.networks import FileReference, read_reference
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import locate, write_whole
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.network_files import name_file
 from osteo_ray.config.setup import SetupConfig
 from osteo_ray.experiment.first_weights import read_code
 
@@ -80,6 +82,15 @@ def store_networks(run: Run, codes: Mapping[str, str]) -> None:
         if not place.is_file() or place.read_text(encoding="utf-8") != code:
             with write_whole(place) as unfinished:
                 unfinished.write_text(code, encoding="utf-8")
+
+
+def refer_to_run(config: CompareConfig, run: Run) -> CompareConfig:
+    """Return a configuration that names the files where the run keeps them.
+
+    The user's may move, and those of a job are deleted with its folder.
+    """
+    kept = tuple(str(run.networks / name_file(file)) for file in config.networks)
+    return config.model_copy(update={"networks": kept})
 
 
 def has_networks(run: Run, codes: Mapping[str, str]) -> bool:

@@ -31,6 +31,7 @@ from osteo_ray.pipeline.compare.model_check import (
 from osteo_ray.pipeline.compare.network_code import (
     has_networks,
     read_networks,
+    refer_to_run,
     store_networks,
 )
 from osteo_ray.pipeline.compare.plan import state_plan
@@ -143,6 +144,7 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
 
         if config.tuning.trials and not run.config.exists():
             check_search_hours(config, source, layout)
+        config = refer_to_run(config, run)
         if not run.config.exists():
             if is_likely_to_fail(config):
                 progress.say("check the models")
