@@ -176,7 +176,11 @@ def test_old_run_is_reported_and_exported(old: Path) -> None:
     run = Run(old / "run")
     (old / "run" / "report.html").unlink()
     assert write_report(run) == run.report
-    assert "test_byobnet" in (old / "run" / "report.html").read_text(encoding="utf-8")
+    page = (old / "run" / "report.html").read_text(encoding="utf-8")
+    assert "test_byobnet" in page
+    assert "<i>paper</i>, changed in" in page  # as phantoms have a smaller recipe
+    assert "chosen twice on one set of validation images" in page  # `original_retrained` is
+    assert "No curves were found in this run." in page
 
     assert main(["export", str(old / "run"), "--arm", "lime", "--as", "npz"]) == 0
     files = list((old / "run" / "exports").rglob("*.npz"))
