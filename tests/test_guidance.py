@@ -120,10 +120,10 @@ def test_guided_arms_are_tried_before_training(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(guidance_module, "check_guidance", refuse)
     check = check_models._function  # type: ignore[attr-defined]
-    assert check({"stripe_net": "none"}, 32, ["gradients"], NetworkSettings()) == [
+    assert check({"stripe_net": "none"}, 32, ["gradients"], NetworkSettings(), {}) == [
         "cannot be guided"
     ]
-    assert check({"stripe_net": "none"}, 32, [], NetworkSettings()) == []
+    assert check({"stripe_net": "none"}, 32, [], NetworkSettings(), {}) == []
 
 
 def test_inside_the_region_nothing_is_penalized(classifier: Classifier) -> None:

@@ -92,9 +92,9 @@ def test_listing_is_enough_to_refuse_what_can_never_be(tmp_path: Path) -> None:
 def test_network_without_blocks_to_skip_is_refused_beforehand() -> None:
     network = NetworkSettings(drop_connect=0.2)
     models: dict[str, str | None] = {"test_efficientnet": "none", "mobilenetv3_small_050": "none"}
-    (problem,) = check_models._function(models, 32, (), network)
+    (problem,) = check_models._function(models, 32, (), network, {})
     assert "as --training.network.drop-connect 0.2 asks, but `EfficientNet` has none" in problem
-    assert check_models._function(models, 32, (), NetworkSettings()) == []
+    assert check_models._function(models, 32, (), NetworkSettings(), {}) == []
 
 
 @pytest.mark.parametrize("command", ["compare", "plan"])
