@@ -83,13 +83,13 @@ class TestWeights:
         assert not trace.exists()
 
     def test_half_finished_training_of_a_foreign_run(self, tmp_path: Path, trace: Path) -> None:
-        from osteo_ray.models.training import _load_checkpoint
+        from osteo_ray.models.resumption import Resumption
 
         torch.save({"classifier": Bomb(trace)}, tmp_path / "training.pt")
-        net = torch.nn.Linear(1, 1)
-        optimizer = torch.optim.SGD(net.parameters())
+        resumption = Resumption(tmp_path / "training.pt", interval_s=30.0)
+        net: Any = torch.nn.Linear(1, 1)
         with pytest.raises(pickle.UnpicklingError, match=r"(?i)weights.only"):
-            _load_checkpoint(tmp_path / "training.pt", net, optimizer, torch.device("cpu"))  # type: ignore[arg-type]
+            resumption.go_on(net, net, torch.device("cpu"))
         assert not trace.exists()
 
     @pytest.mark.parametrize("name", ["local-dir:/evil", "hf-hub:evil/net", "../evil", "a/b"])

@@ -31,7 +31,7 @@ class Resumption:
         self.path, self.interval_s = path, interval_s
         self._saved_at = time.monotonic()
 
-    def restore(
+    def go_on(
         self, classifier: Classifier, optimization: Optimization, device: torch.device
     ) -> tuple[list[Epoch], State]:
         """Return the epochs that are done, and the state of the one to keep; none at the start."""

@@ -125,7 +125,7 @@ def train_classifier(
     epoch = _Epochs(classifier, data.training, recipe, worker, listener)
     optimization = epoch.optimization
     resumption = Resumption(checkpoint, checkpoint_interval_s)
-    epochs, best = resumption.restore(classifier, optimization, worker.device)
+    epochs, best = resumption.go_on(classifier, optimization, worker.device)
     for number in range(len(epochs), settings.epochs):
         if has_stalled(epochs, settings.patience):
             break
