@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 import ray
+from scipy.special import softmax
 
 from benchmarks.lime import Package, open_predict, read_images, start_worker
-from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.explain.settings import PACKAGE_SIZE_PX, LimeSettings
 from osteo_ray.models.checkpoint import describe_checkpoint
 
 
@@ -47,7 +48,7 @@ def compare_with_package(
         n_samples: Perturbed images per explanation.
     """
     cpus = int(ray.cluster_resources()["CPU"])
-    settings = LimeSettings(mode="exact", samples=n_samples)
+    settings = LimeSettings(mode="exact", samples=n_samples).scale_to(PACKAGE_SIZE_PX)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         images = read_images(data, scratch, describe_checkpoint(checkpoint).image_size, n_images)
@@ -73,7 +74,7 @@ class _Comparer(Package):
         import torch
         from lime.lime_image import LimeImageExplainer
 
-        from osteo_ray.explain import lime, perturbation
+        from osteo_ray.explain import local_model, perturbation
         from osteo_ray.explain.superpixels import find_superpixels
 
         class Recorder(LimeImageExplainer):
@@ -93,10 +94,11 @@ class _Comparer(Package):
         segments = find_superpixels(image, self._settings)
         fill = perturbation.fill_superpixels(image, segments, self._settings.fill)
         perturbable = perturbation.Perturbable(image, fill, segments, torch.device("cpu"))
-        (ours,) = perturbation.predict_rows(self._predict, [(perturbable, rows)], 16)
+        (logits,) = perturbation.predict_rows(self._predict, [(perturbable, rows)], 16)
+        ours = softmax(logits, axis=1)
         masks, weights = [], []
         for targets in (predictions[:, label], ours[:, label]):
-            model = lime.fit_local_model(
+            model = local_model.fit_local_model(
                 rows,
                 targets,
                 kernel_width=self._settings.kernel_width,
@@ -104,8 +106,10 @@ class _Comparer(Package):
                 paired=False,
             )
             weights.append(model.weights)
-            chosen = lime.choose_superpixels(model.weights, self._settings.top_k)
-            masks.append(np.isin(segments, chosen))
+            (kept,) = local_model.choose_masks(
+                model, model.weights[None], self._settings.top_k, self._settings.selection
+            )
+            masks.append(kept[segments])
         return Exactness(
             same_superpixels=bool(np.array_equal(segments, found.segments)),
             weight_difference=float(np.abs(weights[0] - expected).max()),

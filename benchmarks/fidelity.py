@@ -128,7 +128,7 @@ def measure_fidelity(
         found = explain(remembered, 2, mode="adaptive", stability=stability)
         mask = pack_mask(found.keep_mask)
         overlap = float(np.mean([measure_overlap(mask, other) for other in exact]))
-        adaptive.append(Adapted(found.n_samples, found.stability >= stability, overlap))
+        adaptive.append(Adapted(found.n_samples, not found.unstable, overlap))
     return Fidelity(measure_overlap(*exact), tuple(adaptive))
 
 

@@ -16,7 +16,7 @@ from benchmarks.memory import PeakMemory
 from osteo_ray.base.tables import PIXELS, read_parts
 from osteo_ray.data.masks import measure_overlap, pack_mask
 from osteo_ray.data.sources.kinds import open_source
-from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.explain.settings import PACKAGE_SIZE_PX, LimeSettings
 from osteo_ray.models.checkpoint import describe_checkpoint
 from osteo_ray.pipeline.ingest.reading import ingest_images
 
@@ -70,6 +70,7 @@ def bench_lime(
         scratch = Path(name)
         size_px = describe_checkpoint(checkpoint).image_size
         images = read_images(data, scratch, size_px, n_images)
+        settings = settings.scale_to(PACKAGE_SIZE_PX)  # whatever the size, as the package does
         yield from _time_ways(checkpoint, images, scratch / "frozen", settings)
 
 
@@ -193,7 +194,7 @@ class Package:
 
         with torch.inference_mode():
             batch = torch.from_numpy(np.stack(images)[..., 0])[:, None].float() / 255
-            return torch.softmax(self._classifier(batch), 1).numpy()
+            return torch.softmax(self._classifier(batch).double(), 1).numpy()
 
 
 class _Ours:
@@ -216,13 +217,13 @@ class _Ours:
         return self._explain(images, seed, self._settings)
 
     def profile(self, image: np.ndarray, seed: int) -> dict[str, float]:
-        from osteo_ray.explain import lime
+        from osteo_ray.explain.local_model import fit_local_model
         from osteo_ray.explain.superpixels import find_superpixels
 
         steps = {
             "superpixels": find_superpixels,
             "forward": type(self._predict).__call__,
-            "fit": lime.fit_local_model,
+            "fit": fit_local_model,
         }
         return _measure_shares(lambda: self.explain(image[None], seed), steps)
 

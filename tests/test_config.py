@@ -74,7 +74,7 @@ def test_other_data_get_the_papers_recipe(tmp_path: Path) -> None:
     assert (augmentation.shift, augmentation.shear, augmentation.zoom) == (0.2, 0.2, 0.2)
     lime = config.lime
     assert (lime.samples, lime.top_k, lime.fill, lime.kernel_width) == (1000, 5, "mean", 0.25)
-    assert (lime.kernel_size, lime.max_dist, lime.ratio, lime.alpha) == (4.0, 200.0, 0.2, 1.0)
+    assert (lime.kernel_size, lime.max_dist, lime.ratio, lime.alpha) == (None, None, None, 1.0)
 
 
 def test_file_wins_over_the_demo_and_leaves_its_other_settings(write_yaml) -> None:

@@ -56,14 +56,13 @@ from osteo_ray.explain.explainer import (
 )
 from osteo_ray.explain.explainers.cam_package import PACKAGE_CAMS, PackageCam
 from osteo_ray.explain.explainers.gradcam import GradCam
-from osteo_ray.explain.explainers.lime import Lime
+from osteo_ray.explain.explainers.lime import TOO_FEW_SAMPLES, Lime
 from osteo_ray.explain.explainers.random import RandomSuperpixels
 from osteo_ray.explain.gradcam import compute_heatmaps
 from osteo_ray.explain.jobs import Explainable, list_kinds, plan_job
 from osteo_ray.explain.registry import EXPLAINERS, find_explainer, register_explainer
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.classifier import Classifier
-from osteo_ray.models.forward import Probabilities
 from osteo_ray.pipeline.compare.in_process import run_in_process
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.explain.actor import ExplainingActor, derive_rng
@@ -96,11 +95,11 @@ def classifier(images: torch.Tensor) -> Classifier:
 
 
 def load(classifier: Classifier) -> LoadedClassifier:
-    probabilities = Probabilities(classifier).eval()
+    classifier.eval()
 
     def predict(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
-            found: torch.Tensor = probabilities(images)
+            found: torch.Tensor = classifier(images)
             return found
 
     return LoadedClassifier(classifier, predict, CPU)
@@ -299,16 +298,29 @@ def test_random_superpixels_are_drawn_from_the_given_numbers(
     np.testing.assert_array_equal(found.importance, expected)
 
 
-@pytest.mark.parametrize("stability", [0.01, 1.0])
+@pytest.mark.parametrize("samples", [20, 40, 600])
 def test_lime_tells_which_masks_are_unstable(
-    stability: float, loaded: LoadedClassifier, images: torch.Tensor
+    samples: int, loaded: LoadedClassifier, images: torch.Tensor
 ) -> None:
-    settings = SETTINGS.model_copy(update={"stability": stability})
-    requests = [make_request(number, images) for number in range(3)]
-    for found in Lime(settings).explain(loaded, requests):
-        assert isinstance(found, Explanation)
-        assert found.figures["unstable"] == (stability == 1.0)
-        assert found.figures["unstable"] == (found.figures["stability"] < stability)
+    settings = SETTINGS.model_copy(update={"samples": samples, "top_k": 1})
+    requests = [make_request(number, images) for number in range(4)]
+    found = [
+        one for one in Lime(settings).explain(loaded, requests) if isinstance(one, Explanation)
+    ]
+    assert len(found) == 4
+    unstable = [one.figures["unstable"] for one in found]
+    if samples == 20:  # hardly more than the 16 superpixels
+        assert all(one.figures["stability"] is None for one in found)
+        assert {one.figures["note"] for one in found} == {TOO_FEW_SAMPLES}
+        assert all(unstable)
+    else:
+        assert {one.figures["note"] for one in found} == {None}
+        assert all(
+            one.figures["unstable"]
+            for one in found
+            if one.figures["stability"] < settings.stability
+        )
+        assert not all(unstable) if samples == 600 else any(unstable)
 
 
 def test_superpixels_are_found_once_for_all_explainers(
@@ -377,7 +389,7 @@ def test_classifier_that_gives_nan_is_the_error_of_its_image(images: torch.Tenso
     for explainer in (GradCam, Lime, RandomSuperpixels):
         (found,) = explainer(SETTINGS).explain(broken, [make_request(0, images)])
         assert isinstance(found, ValueError)
-        assert "finite probabilities, but the classifier gave NaN" in str(found)
+        assert "finite logits, but the classifier gave NaN" in str(found)
 
 
 def test_explainer_that_returns_something_else_is_refused(
@@ -500,7 +512,7 @@ def test_rise_finds_what_the_classifier_looks_at(monkeypatch: pytest.MonkeyPatch
     # The class is as likely as a quarter of the image is bright.
     def predict(batch: torch.Tensor) -> torch.Tensor:
         bright = batch[:, 0, :32, :32].mean((1, 2))
-        return torch.stack([1 - bright, bright], 1)
+        return torch.stack([1 - bright, bright], 1).log()
 
     quarter = np.zeros((SIZE_PX, SIZE_PX), bool)
     quarter[:32, :32] = True

@@ -48,7 +48,11 @@ def measure(predict: Any, image: np.ndarray, **changes: Any) -> Faithfulness:
         **changes,
     }
     explained = {name: options.pop(name) for name in ("keep_mask", "importance", "explained_class")}
-    classifier = LoadedClassifier(torch.nn.Identity(), predict, torch.device("cpu"))
+
+    def compute_logits(images: torch.Tensor) -> torch.Tensor:
+        return predict(images).double().clamp_min(1e-300).log()
+
+    classifier = LoadedClassifier(torch.nn.Identity(), compute_logits, torch.device("cpu"))
     fill = options.pop("fill")
     return measure_faithfulness(classifier, image, fill, Explanation(**explained), **options)
 
@@ -196,7 +200,7 @@ def test_probabilities_that_are_no_numbers_are_refused(value: float, row: int) -
         found[row, 1] = value
         return found
 
-    with pytest.raises(ValueError, match="finite probabilities, but the classifier gave NaN"):
+    with pytest.raises(ValueError, match="finite logits, but the classifier gave NaN"):
         measure(predict, np.ones(SHAPE, np.uint8))
 
 

@@ -1,4 +1,4 @@
-"""Frozen classifiers: the same probabilities as PyTorch's, whatever the batch."""
+"""Frozen classifiers: the same logits as PyTorch's, whatever the batch."""
 
 from pathlib import Path
 
@@ -10,7 +10,6 @@ from osteo_ray.models import forward
 from osteo_ray.models.classifier import Classifier, build_classifier
 from osteo_ray.models.forward import (
     FrozenClassifier,
-    Probabilities,
     choose_backend,
     freeze_classifier,
     open_classifier,
@@ -39,15 +38,15 @@ def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return classifier, path
 
 
-def test_probabilities_are_those_of_the_classifier(pair: tuple[Classifier, Path]) -> None:
+def test_logits_are_those_of_the_classifier(pair: tuple[Classifier, Path]) -> None:
     classifier, path = pair
     images = torch.rand(9, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
     with torch.inference_mode():
-        expected = Probabilities(classifier)(images).numpy()
+        expected = classifier(images).numpy()
     found = FrozenClassifier(path, 1)(images)
     assert found.dtype == torch.float32
     assert expected.std(0).max() > 1e-4  # the classifier tells the images apart
-    np.testing.assert_allclose(found.numpy(), expected, atol=2e-6)
+    np.testing.assert_allclose(found.numpy(), expected, rtol=1e-5, atol=2e-6)
 
 
 def test_batches_and_neighbours_change_no_bit(pair: tuple[Classifier, Path]) -> None:
@@ -85,13 +84,29 @@ def test_frozen_form_of_another_classifier_is_refused(
         classifier.head[-1].bias -= torch.tensor([0.0, 0.5, 0.0])
 
 
+def test_saturated_classifiers_are_told_apart(
+    pair: tuple[Classifier, Path], everything_frozen: None, tmp_path: Path
+) -> None:
+    classifier, last = pair[0], pair[0].head[-1]
+    before = {name: value.clone() for name, value in last.state_dict().items()}
+    with torch.no_grad():
+        last.bias += torch.tensor([1000.0, 0.0, -1000.0])  # of every image, the same probabilities
+        fast = open_classifier(classifier, SIZE, tmp_path / "saturated", CPU, 1)
+        images = torch.rand(2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
+        torch.testing.assert_close(fast(images), classifier(images))
+        last.bias += torch.tensor([10.0, 0.0, 0.0])
+        with pytest.raises(RuntimeError, match=r"by 1\.0e\+01, where the largest is 1\.0e\+03"):
+            open_classifier(classifier, SIZE, tmp_path / "saturated", CPU, 1)
+        last.load_state_dict(before)
+
+
 def test_what_cannot_be_frozen_runs_as_it_is(tmp_path: Path, everything_frozen: None) -> None:
     classifier = build("test_vit")  # its positions are resampled by an operation without a rule
     images = torch.rand(3, 1, SIZE, SIZE)
     for _ in range(2):  # the second time, nothing is tried
         predict = open_classifier(classifier, SIZE, tmp_path / "vit", CPU, 1)
         with torch.inference_mode():
-            assert torch.equal(predict(images), Probabilities(classifier)(images))
+            assert torch.equal(predict(images), classifier(images))
     assert [file.name for file in (tmp_path / "vit").iterdir()] == ["unsupported.txt"]
 
 

@@ -125,7 +125,7 @@ def loaded() -> LoadedClassifier:
 
     def predict(images: torch.Tensor) -> torch.Tensor:
         bright = images[:, 0, :16, :16].mean((1, 2)) - images[:, 0, 16:, 16:].mean((1, 2))
-        return torch.softmax(torch.stack([bright, -bright], 1) * 5, 1)
+        return torch.stack([bright, -bright], 1) * 5
 
     module = build_classifier("test_byobnet", n_classes=2, image_size=32, weights="none", seed=0)
     return LoadedClassifier(module, predict, torch.device("cpu"))

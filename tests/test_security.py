@@ -332,7 +332,6 @@ class TestPaths:
         from osteo_ray.models.classifier import build_classifier
         from osteo_ray.models.forward import (
             FrozenClassifier,
-            Probabilities,
             _check_equal,
             freeze_classifier,
         )
@@ -345,7 +344,7 @@ class TestPaths:
 
         def predict(images: torch.Tensor) -> torch.Tensor:
             with torch.inference_mode():
-                return Probabilities(nets[0]).eval()(images)  # type: ignore[no-any-return]
+                return nets[0].eval()(images)  # type: ignore[no-any-return]
 
         with pytest.raises(RuntimeError, match="Expected the frozen classifier to give"):
             _check_equal(FrozenClassifier(tmp_path / "frozen", 1), predict, 32)

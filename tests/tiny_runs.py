@@ -49,7 +49,7 @@ TINY: dict[str, Any] = {
     "seeds": len(SEEDS),
     "image_size": SIZE_PX,
     "training": {"epochs": 2},
-    "lime": {"samples": 12, "top_k": 2},
+    "lime": {"samples": 12, "top_k": 2, "kernel_size": 1.5},
     "grid": False,
     "phantom": {"n_images": N_IMAGES, "size_px": 48},
     # One process at a time on the cluster of the session, as starting them takes most of the time.
@@ -58,7 +58,7 @@ TINY: dict[str, Any] = {
 TINY_FLAGS = (
     *("--models", MODEL, "--seeds", "2", "--image-size", "32", "--epochs", "2"),
     *("--arms", *ARMS, "--crossfit-folds", "2"),
-    *("--lime-samples", "12", "--lime.top-k", "2"),
+    *("--lime-samples", "12", "--lime.top-k", "2", "--lime.kernel-size", "1.5"),
     *("--phantom.n-images", "48", "--phantom.size-px", "48"),
 )
 

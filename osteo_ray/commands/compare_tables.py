@@ -36,6 +36,9 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
         _show_grid(console, comparison)
     if comparison.get("coverage"):
         _show_coverage(console, comparison)
+    for row in comparison.get("mask_notes", []):
+        masks = f"{row['model']}: {row['n']} of {row['n_masks']} masks of the kind {row['kind']}"
+        say(console, f"{masks}: {row['note']}")
     for share in comparison["shares"]:
         if share["share"] is None:
             continue

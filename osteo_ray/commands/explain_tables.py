@@ -22,3 +22,5 @@ def show_explanations(console: Console, found: ExplanationSummary) -> None:
         images = "1 image" if found.n_failed == 1 else f"{found.n_failed} images"
         text = f"{images} could not be explained. The first was {found.first_failure}"
         say(console, text, WARNING)
+    for note, n in found.notes:
+        say(console, f"{'1 mask' if n == 1 else f'{n} masks'}: {note}.")

@@ -30,7 +30,7 @@ DEMO: dict[str, Any] = {
         "learning_rate": 3e-3,
         "augmentation": {"rotation_deg": 10.0, "shift": 0.05, "shear": 0.05, "zoom": 0.1},
     },
-    "lime": {"samples": 64, "batch_size": 64, "kernel_size": 1.5},
+    "lime": {"samples": 64, "batch_size": 64},
     "phantom": {"difficulty": 0.2},
 }
 """What differs from the defaults if the data are phantoms: small enough for two CPU cores."""

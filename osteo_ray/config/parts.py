@@ -64,7 +64,7 @@ class TrialSettings:
             background=config.background,
             unexplained=config.unexplained_rule,
             crossfit_folds=config.crossfit_folds,
-            lime=config.lime,
+            lime=config.lime.scale_to(config.image_size),
             guidance_weight=config.guidance_weight,
         )
 

@@ -114,12 +114,14 @@ def _read_explained(
     masks, errors = _read_masks(experiment, trial, source.kind)
     split = experiment.splits[trial.seed]
     donors: np.ndarray | None = None
+    image_ids = experiment.image_ids.tolist()
+    failed = np.isin(experiment.image_ids, list(errors))
+    errors = _describe_useless(masks, image_ids, split) | errors
     if experiment.settings.unexplained == "borrowed":
-        image_ids = experiment.image_ids.tolist()
-        failed = np.isin(experiment.image_ids, list(errors))
-        errors = _describe_useless(masks, image_ids, split) | errors
         seed = experiment.seeds[trial.seed].split
         masks, donors = borrow_masks(masks, failed, split, image_ids, seed)
+    else:
+        masks[np.isin(experiment.image_ids, list(errors))] = True
     return masks, _list_unexplained(experiment, split, errors, donors)
 
 

@@ -254,7 +254,7 @@ class Experiment:
 
     def key_of_job(self, job: MaskJob) -> str:
         """Return the hash of everything that determines the explanations of a job."""
-        lime = self.settings.lime.model_dump(mode="json")
+        lime = self.settings.lime.describe_masks()
         seed = self.seeds[job.teacher.seed].lime
         content = {"teacher": self.key_of(job.teacher), "seed": seed, "lime": lime}
         return hash_settings(content | ({"target": "true"} if job.target == "true" else {}))

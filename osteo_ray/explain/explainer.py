@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
 UNRECTIFIED = "no place speaks for the class: ranked by the map before it is cut off at 0"
 """The `note` of a mask that was made from such a map."""
+NOT_FINITE = "Expected finite logits, but the classifier gave NaN or an infinite number."
+"""The `error` of an image for which a classifier does so."""
 
 
 @dataclass(frozen=True)
@@ -30,14 +32,25 @@ class LoadedClassifier:
 
     Attributes:
         module: The network, in evaluation mode, for explainers that look inside it.
-        predict: The fastest way to classify images: float32, (batch, 1, height, width), in [0, 1]
-            → probabilities, (batch, n_classes).
+        compute_logits: The fastest way to classify images: float32, (batch, 1, height, width), in
+            [0, 1] → logits, float32, (batch, n_classes).
         device: The device on which both expect their images.
     """
 
     module: "Classifier"
-    predict: "Predict"
+    compute_logits: "Predict"
     device: "torch.device"
+
+    def predict(self, images: "torch.Tensor") -> "torch.Tensor":
+        """Return class probabilities.
+
+        Args:
+            images: float32, (batch, 1, height, width), in [0, 1], on the device.
+
+        Returns:
+            float64, (batch, n_classes), on the device.
+        """
+        return self.compute_logits(images).double().softmax(1)
 
     def to_batch(self, image: np.ndarray) -> "torch.Tensor":
         """Turn one image, uint8 (height, width), into a batch of one, float32 in [0, 1]."""
@@ -51,10 +64,10 @@ class LoadedClassifier:
         Raises:
             ValueError: The classifier gave NaN or an infinite number.
         """
-        (probabilities,) = self.predict(self.to_batch(image))
-        if not probabilities.isfinite().all():
-            raise ValueError("Expected finite probabilities, but the classifier gave NaN.")
-        return int(probabilities.argmax())
+        (logits,) = self.compute_logits(self.to_batch(image))
+        if not logits.isfinite().all():
+            raise ValueError(NOT_FINITE)
+        return int(logits.argmax())
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@ can be measured: only the order of its importances counts, not their size.
 from dataclasses import dataclass
 
 import numpy as np
+from scipy.special import softmax
 
 from osteo_ray.data.masks import order_pixels
-from osteo_ray.explain.explainer import Explanation, LoadedClassifier
+from osteo_ray.explain.explainer import NOT_FINITE, Explanation, LoadedClassifier
 from osteo_ray.explain.perturbation import Perturbable, predict_rows
 
 
@@ -66,10 +67,10 @@ def measure_faithfulness(
     pieces = _divide_image(importance, keep_mask, counts)
     perturbable = Perturbable(image, fill, pieces, classifier.device)
     requests = [(perturbable, _list_rows(n_steps))]
-    (probabilities,) = predict_rows(classifier.predict, requests, batch_size)
-    if not np.isfinite(probabilities).all():
-        raise ValueError("Expected finite probabilities, but the classifier gave NaN.")
-    explained = probabilities[:, explanation.explained_class]
+    (logits,) = predict_rows(classifier.compute_logits, requests, batch_size)
+    if not np.isfinite(logits).all():
+        raise ValueError(NOT_FINITE)
+    explained = softmax(logits, axis=1)[:, explanation.explained_class]
     insertion = explained[: n_steps + 1]
     # Both curves run between the whole image and the bare fill.
     deletion = np.concatenate([insertion[-1:], explained[n_steps + 1 : -1], insertion[:1]])

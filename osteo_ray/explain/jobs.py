@@ -120,10 +120,16 @@ def plan_job(
     The job carries the explainers themselves, so that those which only this process has registered
     reach the workers.
 
+    Args:
+        explainables: The classifiers.
+        settings: Of LIME; what depends on the size of the images and is not given is derived.
+        n_classes: Outputs of each classifier.
+        image_size: Side of the images, pixels.
+
     Raises:
         InputError: No explainer makes one of the kinds.
     """
-    explainables = tuple(explainables)
+    explainables, settings = tuple(explainables), settings.scale_to(image_size)
     kinds = dict.fromkeys(kind for one in explainables for kind in one.kinds)
     explainers = {kind: find_explainer(kind)(settings) for kind in kinds}
     return ExplainJob(explainables, explainers, settings, n_classes, image_size)

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from osteo_ray.data.masks import blur_image
+from osteo_ray.explain.settings import Fill
 from osteo_ray.models.forward import Predict
 
 
@@ -40,18 +41,20 @@ class Perturbable:
         return torch.where(keep.view(-1, 1, *self._shape), self._on, self._off)
 
 
-def fill_superpixels(image: np.ndarray, segments: np.ndarray, fill: str) -> np.ndarray:
+def fill_superpixels(image: np.ndarray, segments: np.ndarray, fill: Fill) -> np.ndarray:
     """Return what replaces superpixels that are switched off.
 
     Args:
         image: uint8, (height, width).
         segments: int, (height, width), numbered from 0.
         fill: `mean` for the mean of each superpixel, the default of `lime`; `blur` for the image
-            without its structure; or `black`.
+            without its structure; `black`; or a gray value, 0 .. 255, its `hide_color`.
 
     Returns:
         uint8, (height, width).
     """
+    if not isinstance(fill, str):
+        return np.full_like(image, fill)
     if fill == "black":
         return np.zeros_like(image)
     if fill == "blur":
@@ -78,7 +81,7 @@ def predict_rows(
         batch_size: Images per forward pass.
 
     Returns:
-        Per request, float64 (n_rows, n_classes).
+        Per request, logits, float64 (n_rows, n_classes).
     """
     found = []
     for perturbable, rows in requests:

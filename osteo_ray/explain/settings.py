@@ -1,17 +1,29 @@
 """The settings of explanations."""
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from tyro.conf import arg
 
 from osteo_ray.base.settings import Settings
 
 Superpixels = Literal["quickshift", "slic", "felzenszwalb", "grid"]
+Fill = Literal["mean", "blur", "black"] | Annotated[int, Field(ge=0, le=255)]
+Target = Literal["probability", "log-odds"]
+Selection = Literal["weights", "forward"]
+
+PACKAGE_SIZE_PX = 224
+"""Side of the images that the settings of the `lime` package suit."""
+_PACKAGE_QUICKSHIFT = {"kernel_size": 4.0, "max_dist": 200.0, "ratio": 0.2}
 
 
 class LimeSettings(Settings):
-    """How LIME makes masks; all defaults except the mode are those of the `lime` package."""
+    """How LIME makes masks; all defaults except the mode are those of the `lime` package.
+
+    The package's settings of quickshift are lengths in pixels, so they mean something else at each
+    size of image. Here they hold for images of 224 pixels, and grow with the image unless they are
+    given: see `scale_quickshift`.
+    """
 
     mode: Literal["adaptive", "exact"] = Field(
         "adaptive",
@@ -27,13 +39,28 @@ class LimeSettings(Settings):
         0.92,
         gt=0,
         le=1,
-        description="A mask is stable once its expected overlap with another mask of the same "
-        "image reaches this value.",
+        description="A mask is stable once its overlap with a redraw, the mask that as many other "
+        "samples would give, is expected to reach this value (intersection over union by area), "
+        "and is expected to be poor, below 0.7, in at most 1 of 20 redraws.",
     )
     top_k: int = Field(5, ge=1, description="How many superpixels of positive weight a mask keeps.")
     batch_size: int = Field(16, ge=1, description="Perturbed images per forward pass.")
-    fill: Literal["mean", "blur", "black"] = Field(
-        "mean", description="What replaces a superpixel that is switched off."
+    target: Target = Field(
+        "probability",
+        description="What the local model explains: the probability of the class, as the lime "
+        "package does, or its log-odds, which no classifier is too certain for.",
+    )
+    selection: Selection = Field(
+        "weights",
+        description="Which superpixels a mask may keep: weights takes those of the largest weights "
+        "in a model of all superpixels; forward adds one superpixel after the other to the model, "
+        "each time the one that explains most, and keeps those that speak for the class, as the "
+        "lime package does if it is called with num_features.",
+    )
+    fill: Fill = Field(
+        "mean",
+        description="What replaces a superpixel that is switched off: its mean, the blurred image, "
+        "black, or a gray value of 0 to 255 (hide_color of the lime package).",
     )
     superpixels: Superpixels = Field(
         "quickshift", description="How an image is divided into superpixels."
@@ -41,11 +68,72 @@ class LimeSettings(Settings):
     n_superpixels: int = Field(
         50, ge=2, description="Approximate number of superpixels; quickshift chooses its own."
     )
-    kernel_size: float = Field(4.0, gt=0, description="Width of quickshift's kernel, in pixels.")
-    max_dist: float = Field(200.0, gt=0, description="Cut-off distance of quickshift.")
-    ratio: float = Field(0.2, ge=0, le=1, description="How much weight quickshift gives to colour.")
+    kernel_size: float | None = Field(
+        None,
+        gt=0,
+        description="Width of quickshift's kernel, in pixels; by default 4 for images of 224 "
+        "pixels, and in proportion for others.",
+    )
+    max_dist: float | None = Field(
+        None,
+        gt=0,
+        description="Cut-off distance of quickshift, in pixels; by default 200 for images of 224 "
+        "pixels, and in proportion for others.",
+    )
+    ratio: float | None = Field(
+        None,
+        ge=0,
+        le=1,
+        description="How much weight quickshift gives to gray values, beside distances in pixels; "
+        "by default 0.2 for images of 224 pixels, and in proportion for others, up to 1.",
+    )
     kernel_width: float = Field(0.25, gt=0, description="Width of the distance kernel.")
     alpha: float = Field(1.0, ge=0, description="Ridge penalty of the local model.")
+
+    @model_validator(mode="after")
+    def _check_samples(self) -> Self:
+        if self.superpixels in ("grid", "slic") and self.samples <= self.n_superpixels:
+            raise ValueError(
+                f"Expected more samples than superpixels, but got samples {self.samples} and "
+                f"n_superpixels {self.n_superpixels}. Raise the one or lower the other."
+            )
+        return self
+
+    def scale_to(self, size_px: int) -> Self:
+        """Return the settings with numbers for all that depends on the size of the images.
+
+        Args:
+            size_px: Side of the images, in pixels.
+        """
+        return self.model_copy(update=self.scale_quickshift(size_px))
+
+    def scale_quickshift(self, size_px: int) -> dict[str, float]:
+        """Return what quickshift is given, by name, for images of a size.
+
+        Quickshift adds squared distances in pixels to squared differences of gray, times `ratio`.
+        If the kernel, the cut-off and the ratio all grow with the side of an image, the image that
+        is scaled up by as much is divided in the same way.
+
+        Args:
+            size_px: Side of the images, in pixels.
+        """
+        factor = size_px / PACKAGE_SIZE_PX
+        scaled = {name: value * factor for name, value in _PACKAGE_QUICKSHIFT.items()}
+        # The bounds of scikit-image: they are reached below 56 pixels and above 1120.
+        scaled["kernel_size"] = max(1.0, scaled["kernel_size"])
+        scaled["ratio"] = min(1.0, scaled["ratio"])
+        given = {name: value for name in scaled if (value := getattr(self, name)) is not None}
+        return scaled | given
+
+    def describe_masks(self) -> dict[str, Any]:
+        """Return the settings by which masks are stored, by name.
+
+        Those that came later are left out where they do what was done before, so that the masks of
+        an earlier run are found.
+        """
+        added = {"target": "probability", "selection": "weights"}
+        settings = self.model_dump(mode="json")
+        return {name: value for name, value in settings.items() if added.get(name) != value}
 
     def describe_superpixels(self) -> dict[str, Any]:
         """Return the settings that determine how an image is divided, by name."""

@@ -31,10 +31,7 @@ def find_superpixels(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
 
 def _by_quickshift(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
     segments: np.ndarray = quickshift(
-        gray2rgb(image),
-        kernel_size=settings.kernel_size,
-        max_dist=settings.max_dist,
-        ratio=settings.ratio,
+        gray2rgb(image), **settings.scale_quickshift(max(image.shape))
     )
     return segments
 

@@ -26,6 +26,7 @@ from osteo_ray.check_table.published import PUBLISHED, PublishedRow
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.experiment.judgement_folder import is_judgement
+from osteo_ray.experiment.mask_notes import MAIN_MASKS
 from osteo_ray.experiment.searches import read_searches
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report import figures
@@ -155,6 +156,7 @@ def _collect(run: Run) -> dict[str, Any]:
         "samples": _draw_samples(run, config.image_size, comparison, config.models, images),
         "panel_labels": figures.PANEL_LABELS,
         "masks": _summarise_masks(run),
+        "mask_notes": comparison.get("mask_notes", []),
         "unexplained": _list_unexplained(comparison),
         "curves": draw_curves(run, config.models, config.arms),
         "trainings": [row for row in comparison.get("trainings", []) if row["words"]],
@@ -248,15 +250,13 @@ def _count_confusions(run: Run, classes: Sequence[str], models: Sequence[str]) -
     return [matrix for matrix in matrices if np.any(matrix["rows"])]
 
 
-# The masks of the paper. Masks of other teachers or classes only serve a control.
-_MAIN = ds.field("teacher").isin(["original", "resplit"]) & (ds.field("target") == "predicted")
 _FAITHFULNESS = ("insertion_auc", "deletion_auc", "drop")
 
 
 def _summarise_masks(run: Run) -> Rows:
     """Count masks and average their figures, per model and kind of mask."""
     columns = ["model", "kind", "image_id", "n_samples", "local_fit", "unstable", "error"]
-    table = scan_table(run.masks, _MAIN, columns)
+    table = scan_table(run.masks, MAIN_MASKS, columns)
     if table.num_rows == 0:
         return []
     wanted = [("image_id", "count"), ("error", "count"), ("unstable", "sum")]
@@ -310,7 +310,7 @@ def _draw_samples(
     }
     masks = {
         (row["model"], row["image_id"], row["kind"]): unpack_mask(row["keep_mask"], size_px)
-        for row in scan_table(run.masks, of_seed & of_images & _MAIN).to_pylist()
+        for row in scan_table(run.masks, of_seed & of_images & MAIN_MASKS).to_pylist()
         if row["keep_mask"]
     }
     first = of_seed & of_images & _TEST & (ds.field("arm") == ORIGINAL)

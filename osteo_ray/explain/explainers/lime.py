@@ -1,8 +1,17 @@
 """LIME (Ribeiro et al. 2016): the superpixels that speak most for a class."""
 
+from collections.abc import Iterator, Sequence
+
 import numpy as np
 
+from osteo_ray.data.notes import write_notes
 from osteo_ray.explain.explainer import Explainer, Explanation, LoadedClassifier, Picture, Request
+
+NO_SUPERPIXEL = "no superpixel speaks for the class, so the mask keeps nothing"
+TOO_FEW_SAMPLES = "too few samples for its superpixels to tell how stable the mask is"
+FEW_SUPERPIXELS = "the image has fewer than 10 superpixels"
+MOST_OF_IMAGE = "the mask keeps more than half of the image"
+_FEW = 10
 
 
 class Lime(Explainer):
@@ -32,7 +41,7 @@ class Lime(Explainer):
         segments = request.picture.find_superpixels(self.settings)
         target = request.explained_class
         (found,) = explain_by_lime(
-            classifier.predict,
+            classifier.compute_logits,
             [request.picture.image],
             [segments],
             self.settings,
@@ -42,12 +51,34 @@ class Lime(Explainer):
         )
         if isinstance(found, ValueError):
             raise found
+        notes = list_notes(found.keep_mask, found.weights.tolist(), [found.stability])
         figures = {
             "weights": found.weights.tolist(),
             "n_samples": found.n_samples,
             "local_fit": found.local_fit,
             "stability": found.stability,
-            "unstable": found.stability < self.settings.stability,
+            "unstable": found.unstable,
+            "note": write_notes(notes),
         }
         importance = found.weights[segments]
         return Explanation(found.keep_mask, importance, found.explained_class, figures)
+
+
+def list_notes(
+    keep_mask: np.ndarray, weights: Sequence[float], stabilities: Sequence[float | None]
+) -> Iterator[str]:
+    """Say what must be known of a LIME mask beside its figures.
+
+    Args:
+        keep_mask: bool, (height, width).
+        weights: Those of all superpixels.
+        stabilities: Of the masks that it was made of; None where it is not known.
+    """
+    if not keep_mask.any():
+        yield NO_SUPERPIXEL
+    if None in stabilities:
+        yield TOO_FEW_SAMPLES
+    if len(weights) < _FEW:
+        yield FEW_SUPERPIXELS
+    if keep_mask.mean() > 0.5:
+        yield MOST_OF_IMAGE

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import numpy as np
 
+from osteo_ray.data.notes import write_notes
 from osteo_ray.explain.explainer import Explanation, LoadedClassifier, Request
-from osteo_ray.explain.explainers.lime import Lime
+from osteo_ray.explain.explainers.lime import Lime, list_notes
 
 
 class LimeUnion(Lime):
@@ -23,22 +24,21 @@ class LimeUnion(Lime):
 
     def _explain_one(self, classifier: LoadedClassifier, request: Request) -> Explanation:
         image = request.picture.image
-        (probabilities,) = classifier.predict(classifier.to_batch(image))
+        (logits,) = classifier.compute_logits(classifier.to_batch(image))
         found = [
             super(LimeUnion, self)._explain_one(
                 classifier, replace(request, explained_class=number, rng=rng)
             )
-            for number, rng in enumerate(request.rng.spawn(len(probabilities)))
+            for number, rng in enumerate(request.rng.spawn(len(logits)))
         ]
+        keep_mask = np.any([one.keep_mask for one in found], axis=0)
+        stabilities = [one.figures["stability"] for one in found]
         figures = {
             "n_samples": sum(one.figures["n_samples"] for one in found),
             "local_fit": min(one.figures["local_fit"] for one in found),
-            "stability": min(one.figures["stability"] for one in found),
+            "stability": None if None in stabilities else min(stabilities),
             "unstable": any(one.figures["unstable"] for one in found),
+            "note": write_notes(list_notes(keep_mask, found[0].figures["weights"], stabilities)),
         }
-        return Explanation(
-            np.any([one.keep_mask for one in found], axis=0),
-            np.max([one.importance for one in found], axis=0),
-            request.choose_class(classifier),
-            figures,
-        )
+        importance = np.max([one.importance for one in found], axis=0)
+        return Explanation(keep_mask, importance, request.choose_class(classifier), figures)

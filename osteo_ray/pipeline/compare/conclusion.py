@@ -21,6 +21,7 @@ from osteo_ray.experiment.external_results import judge_external
 from osteo_ray.experiment.grid import list_grid, read_grid
 from osteo_ray.experiment.keep_masks import count_unexplained
 from osteo_ray.experiment.looks import LookTaken, describe_looks, spend_alpha
+from osteo_ray.experiment.mask_notes import count_mask_notes
 from osteo_ray.experiment.roles import assign_roles
 from osteo_ray.experiment.trials import Experiment, Trial, list_arms, plan_trials
 from osteo_ray.models.epochs import DIVERGED
@@ -222,6 +223,7 @@ def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
     failed = {failure.trial: failure.reason for failure in finished.failures}
     diverged = [trial for trial, reason in failed.items() if reason.startswith(DIVERGED)]
     comparison["trainings"] = describe_trainings(curves, failed, diverged)
+    comparison["mask_notes"] = count_mask_notes(experiment.run)
     coverage = describe_coverage(experiment, analysis)
     if coverage is not None:
         comparison["coverage"] = coverage

@@ -6,6 +6,7 @@ import pyarrow.compute as pc
 
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import MASKS, count_rows, read_parts, read_table
+from osteo_ray.experiment.mask_notes import count_mask_notes
 
 
 @dataclass(frozen=True)
@@ -17,6 +18,7 @@ class ExplanationSummary:
         n_refused: Files that could not be read.
         n_failed: Images that could not be explained.
         first_failure: Path and error of one of them, or an empty string.
+        notes: Remarks on masks of the method, and how many masks each is about.
         n_new: Images that were explained just now.
         seconds_per_image: Time per image explained just now, including the start of the actors;
             None if there were none.
@@ -26,6 +28,7 @@ class ExplanationSummary:
     n_refused: int
     n_failed: int
     first_failure: str
+    notes: tuple[tuple[str, int], ...]
     n_new: int
     seconds_per_image: float | None
 
@@ -53,6 +56,9 @@ def summarize_explanations(
         n_refused=count_rows(run.rejects),
         n_failed=len(errors),
         first_failure=told[0] if told else "",
+        notes=tuple(
+            (row["note"], row["n"]) for row in count_mask_notes(run) if row["kind"] == method
+        ),
         n_new=n_new,
         seconds_per_image=duration_s / n_new if n_new else None,
     )

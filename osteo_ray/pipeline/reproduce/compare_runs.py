@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
 from osteo_ray.base.runs import Run
@@ -147,8 +148,9 @@ def _compare_explanations(
             )
             continue
         was = read_masks(path)
-        stability = pc.mean(was["stability"]).as_py()  # None where LIME explained no image
-        least = tolerances.overlap if tolerances.overlap is not None else stability or 0.0
+        least = tolerances.overlap
+        if least is None:
+            least = _expect_overlap(was.filter(pc.equal(was["kind"], explainable.kinds[0])))
         for kind in explainable.kinds:
             before, after = (table.filter(pc.equal(table["kind"], kind)) for table in (was, rerun))
             yield compare_masks(
@@ -158,6 +160,12 @@ def _compare_explanations(
                 least_overlap=least,
                 most_failures=tolerances.failures,
             )
+
+
+def _expect_overlap(masks: pa.Table) -> float:
+    """Return the mean stability of masks; nothing is expected of one whose stability is unknown."""
+    made = masks.filter(pc.is_null(masks["error"]))
+    return float(pc.mean(pc.fill_null(made["stability"], 0.0)).as_py() or 0.0)
 
 
 def _compare_results(stored: StoredRun, finished: Finished, most: float) -> list[Compared]:

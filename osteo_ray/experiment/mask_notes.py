@@ -1,0 +1,37 @@
+"""Which masks of a run need a remark: unstable ones, empty ones, those of few superpixels."""
+
+from collections import Counter, defaultdict
+from typing import Any
+
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import scan_table
+from osteo_ray.data.notes import count_notes
+
+MAIN_MASKS = ds.field("teacher").isin(["original", "resplit"]) & (ds.field("target") == "predicted")
+"""The masks of the paper. Masks of other teachers or classes only serve a control."""
+UNSTABLE = "the mask might well differ with other samples"
+
+
+def count_mask_notes(run: Run) -> list[dict[str, Any]]:
+    """Count the remarks on the main masks of a run.
+
+    Returns:
+        A row for each `model`, `kind` of mask and `note`: `n` masks of `n_masks`.
+    """
+    columns = ["model", "kind", "note", "unstable", "error"]
+    table = scan_table(run.masks, MAIN_MASKS, columns)
+    if table.num_rows == 0:
+        return []
+    made: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
+    for row in table.filter(pc.is_null(table["error"])).to_pylist():
+        made[row["model"], row["kind"]].append(row)
+    found = []
+    for (model, kind), rows in sorted(made.items()):
+        counts = Counter({UNSTABLE: sum(bool(row["unstable"]) for row in rows)})
+        counts += count_notes(row["note"] for row in rows)
+        for note, n in sorted(counts.items()):
+            found.append({"model": model, "kind": kind, "note": note, "n": n, "n_masks": len(rows)})
+    return found
