@@ -16,6 +16,8 @@ from osteo_ray.config.compare import CompareConfig
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.statistics.metrics.registry import check_endpoint
 
+_LIME = LimeSettings()
+
 
 def run_benchmark(arguments: list[str]) -> int:
     """Run `python -m benchmarks` with these words; return the exit code."""
@@ -26,6 +28,7 @@ def run_benchmark(arguments: list[str]) -> int:
             "lime": _lime,
             "exactness": _exactness,
             "fidelity": _fidelity,
+            "stability": _stability,
             "statistics": _statistics,
             "actors": _actors,
             "sweep": _sweep,
@@ -168,6 +171,46 @@ def _fidelity(
             locate_data(data), file, stabilities, n_images=images, settings=settings
         )
         show_fidelity(captured.out, found, stabilities, images)
+
+
+def _stability(
+    data: Annotated[str, tyro.conf.Positional],
+    checkpoint: str,
+    images: int = 100,
+    image_size: int | None = None,
+    sharpness: float = 1.0,
+    lime: LimeSettings = _LIME,
+) -> None:
+    """Explain images twice more, and compare the overlaps of their masks with their stability.
+
+    Args:
+        data: Path or URI of the images.
+        checkpoint: The classifier: a file model.safetensors that a training wrote.
+        images: Number of images to explain.
+        image_size: Side of the images, in pixels; by default that of the classifier.
+        sharpness: What the logits are multiplied by: 20 makes most classifiers all too certain.
+        lime: How LIME explains.
+    """
+    from benchmarks.stability import bench_stability
+    from benchmarks.tables import show_calibration
+    from osteo_ray.cluster.connection import connect
+
+    if images < 2:
+        raise InputError(f"Expected at least 2 --images, but got {images}.")
+    if image_size is not None and image_size < 32:
+        raise InputError(f"Expected an --image-size of at least 32, but got {image_size}.")
+    if not sharpness > 0:
+        raise InputError(f"Expected a --sharpness above 0, but got {sharpness}.")
+    with capture_noise() as captured, connect():
+        found = bench_stability(
+            locate_data(data),
+            Path(checkpoint).expanduser().resolve(),
+            n_images=images,
+            size_px=image_size,
+            sharpness=sharpness,
+            settings=lime,
+        )
+        show_calibration(captured.out, found)
 
 
 def _statistics(

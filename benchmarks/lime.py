@@ -249,13 +249,13 @@ class _Ours:
         return results
 
 
-def open_predict(checkpoint: Path, n_threads: int, frozen: Path) -> Any:
-    """Open a checkpoint on the CPU, in the form that is fastest there."""
+def open_predict(checkpoint: Path, n_threads: int, frozen: Path, size_px: int | None = None) -> Any:
+    """Open a checkpoint on the CPU, in the form that is fastest there, for images of its size."""
     import torch
 
     from osteo_ray.models.forward import open_classifier
 
-    size_px = describe_checkpoint(checkpoint).image_size
+    size_px = size_px or describe_checkpoint(checkpoint).image_size
     return open_classifier(_load(checkpoint), size_px, frozen, torch.device("cpu"), n_threads)
 
 

@@ -11,6 +11,7 @@ from benchmarks.fidelity import Fidelity, weigh
 from benchmarks.ingest import ReadTiming
 from benchmarks.lime import LimeTiming
 from benchmarks.overhead import Overhead, fit_cost
+from benchmarks.stability import Calibration, summarize_calibration
 from benchmarks.statistics import Part
 from benchmarks.stream import Streamed
 from benchmarks.sweep import Sweep
@@ -119,6 +120,36 @@ def show_fidelity(
             for stability, one in zip(stabilities, weigh(images), strict=True)
         ],
     )
+
+
+def show_calibration(console: Console, found: Iterable[Calibration | str]) -> None:
+    """Show how much masks were said to overlap with redraws, and how much they do."""
+    images: list[Calibration] = []
+    failed: list[str] = []
+    for image in found:
+        if isinstance(image, str):
+            failed.append(image)
+        else:
+            images.append(image)
+        say(console, f"{len(images) + len(failed)} images", "dim")
+    if failed:
+        say(console, f"{len(failed)} images could not be explained. The first: {failed[0]}")
+    if sum(image.told is not None for image in images) < 2:
+        say(console, "Too few images have a stability to compare it with anything.")
+        return
+    one = summarize_calibration(images)
+    rows = {
+        "images": str(one.n_images),
+        "images whose stability is unknown": str(one.n_unknown),
+        "superpixels": f"{one.n_superpixels:.0f}",
+        "samples": f"{one.n_samples:.0f}",
+        "stability": format_score(one.told),
+        "overlap with a redraw": format_score(one.seen),
+        "difference, and its standard error": f"{one.told - one.seen:+.3f} ± {one.error:.3f}",
+        "called stable": str(one.n_stable),
+        "redraws of these that overlap by less than 0.7": format_percent(one.poor, 1),
+    }
+    print_table(console, ("", ""), rows.items())
 
 
 def show_parts(console: Console, parts: Iterable[Part]) -> None:

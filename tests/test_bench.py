@@ -17,6 +17,7 @@ from benchmarks.exactness import compare_with_package
 from benchmarks.fidelity import Adapted, Fidelity, bench_fidelity, measure_fidelity, weigh
 from benchmarks.lime import LimeTiming, _measure_shares, open_predict, read_images
 from benchmarks.overhead import Overhead, fit_cost, repeat_in_loops
+from benchmarks.stability import Calibration, measure_calibration, summarize_calibration
 from benchmarks.statistics import bench_statistics
 from benchmarks.sweep import Sweep
 from benchmarks.tables import show_masks
@@ -124,6 +125,46 @@ class TestFidelity:
             measure_fidelity(predict, image, settings, (0.9,), seed=number)
             for number, image in enumerate(images)
         ]
+
+
+def test_calibration_by_hand() -> None:
+    found = summarize_calibration(
+        [
+            Calibration(0.95, True, (1.0, 0.6), 100, 20),
+            Calibration(0.5, False, (0.3, 0.1), 300, 30),
+            Calibration(None, False, (0.0, 0.0), 60, 40),
+        ]
+    )
+    assert (found.n_images, found.n_unknown, found.n_stable) == (2, 1, 1)
+    assert (found.n_superpixels, found.n_samples) == (25, 200)
+    assert (found.told, found.seen) == pytest.approx((0.725, 0.5))
+    assert found.error == pytest.approx(0.075)  # of the differences 0.15 and 0.3
+    assert found.poor == 0.5
+
+
+def test_calibration_redraws_as_many_samples() -> None:
+    case = TestFidelity()
+    case.seen = 0
+    options = {"superpixels": "grid", "n_superpixels": 16, "samples": 200, "top_k": 3}
+    clear = measure_calibration(case.classify, case.IMAGE, LimeSettings(**options), seed=1)
+    assert isinstance(clear, Calibration)
+    assert clear.n_samples < 200
+    assert case.seen == 3 * clear.n_samples
+    assert (clear.stable, clear.seen, clear.n_superpixels) == (True, (1, 1), 16)
+
+    def guess(images: torch.Tensor) -> torch.Tensor:
+        p = (images.sum((1, 2, 3)) * 1e3) % 1
+        return torch.stack([p, 1 - p], 1).clamp_min(1e-9).log()
+
+    chance = measure_calibration(guess, case.IMAGE, LimeSettings(**options), seed=1)
+    assert isinstance(chance, Calibration)
+    assert (chance.stable, chance.n_samples) == (False, 200)
+    assert chance.told is not None
+    assert chance.told < 0.6
+    settings = LimeSettings(**{**options, "samples": 17, "mode": "exact"})
+    assert measure_calibration(guess, case.IMAGE, settings, seed=1).told is None  # type: ignore[union-attr]
+    flat = np.zeros_like(case.IMAGE)
+    assert "all its pixels are equal" in str(measure_calibration(guess, flat, settings, seed=1))
 
 
 def test_shares_are_those_of_the_steps() -> None:

@@ -1,5 +1,6 @@
 """The fast LIME against the `lime` package: same rows and classifier in, same masks out."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,13 +9,18 @@ import numpy as np
 import pytest
 import torch
 from scipy.ndimage import gaussian_filter
-from scipy.special import softmax
+from scipy.special import logit, softmax
 
 from osteo_ray.data.phantoms.sets import make_phantoms
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.explain import lime as fast_lime
 from osteo_ray.explain.lime import LimeExplanation, explain_by_lime
-from osteo_ray.explain.local_model import LocalModel, choose_masks, fit_local_model
+from osteo_ray.explain.local_model import (
+    LocalModel,
+    choose_masks,
+    fit_local_model,
+    select_forward,
+)
 from osteo_ray.explain.perturbation import Perturbable, fill_superpixels, predict_rows
 from osteo_ray.explain.sampling import draw_rows
 from osteo_ray.explain.settings import LimeSettings
@@ -82,13 +88,19 @@ class Stock:
 
 
 def explain_with_package(
-    image: np.ndarray, seed: int, hide_color: int | None = None, n_samples: int = SETTINGS.samples
+    image: np.ndarray,
+    seed: int,
+    hide_color: int | None = None,
+    n_samples: int = SETTINGS.samples,
+    num_features: int = 100_000,
+    classify: Callable[[np.ndarray], np.ndarray] = lambda batch: classify_texture(batch[..., 0]),
 ) -> Stock:
     explainer = RecordingExplainer(random_state=seed)
     found = explainer.explain_instance(
         image,
-        lambda batch: classify_texture(batch[..., 0]),
+        classify,
         top_labels=1,
+        num_features=num_features,
         hide_color=hide_color,
         num_samples=n_samples,
         random_seed=0,
@@ -230,6 +242,60 @@ def test_black_fill_equals_the_packages_hidden_colour(
     np.testing.assert_array_equal(ours.keep_mask, stock.keep_mask)
 
 
+def test_gray_fill_equals_the_packages_hidden_colour(
+    quiet: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stock = explain_with_package(render_phantom(1, 96), 5, hide_color=130, n_samples=80)
+    np.testing.assert_array_equal(
+        fill_superpixels(stock.image, stock.segments, 130), stock.fudged_image
+    )
+    monkeypatch.setattr(fast_lime, "draw_rows", lambda *arguments: stock.rows.astype(np.uint8))
+    ours = explain(stock.image, stock.segments, samples=80, fill=130)
+    np.testing.assert_allclose(ours.weights, stock.weights, rtol=0, atol=1e-6)
+    np.testing.assert_array_equal(ours.keep_mask, stock.keep_mask)
+
+
+@pytest.mark.parametrize("number", [0, 1, 2, 3])
+def test_forward_selection_equals_the_packages(
+    quiet: None, monkeypatch: pytest.MonkeyPatch, number: int
+) -> None:
+    # `num_features=5` makes the package select forward ("auto" does for 6 and fewer).
+    stock = explain_with_package(render_phantom(number, 96), 5, n_samples=80, num_features=5)
+    assert np.count_nonzero(stock.weights) == 5
+    monkeypatch.setattr(fast_lime, "draw_rows", lambda *arguments: stock.rows.astype(np.uint8))
+    ours = explain(stock.image, stock.segments, samples=80, selection="forward")
+    np.testing.assert_allclose(ours.weights, stock.weights, rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(ours.keep_mask, stock.keep_mask)
+    assert ours.local_fit == pytest.approx(stock.score, abs=1e-9)
+    plain = explain(stock.image, stock.segments, samples=80)
+    assert np.count_nonzero(plain.weights) > 5
+    assert ours.stability != plain.stability
+
+
+def test_log_odds_equal_the_packages(quiet: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    def classify(batch: np.ndarray) -> np.ndarray:
+        return logit(classify_texture(batch[..., 0]))
+
+    stock = explain_with_package(render_phantom(1, 96), 5, n_samples=80, classify=classify)
+    monkeypatch.setattr(fast_lime, "draw_rows", lambda *arguments: stock.rows.astype(np.uint8))
+    ours = explain(stock.image, stock.segments, samples=80, target="log-odds")
+    assert ours.explained_class == stock.label
+    np.testing.assert_allclose(ours.weights, stock.weights, rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(ours.keep_mask, stock.keep_mask)
+
+
+def test_forward_selection_of_superpixels_that_repeat_each_other() -> None:
+    # The third column is the sum of the others, and the fourth is always on.
+    rows = np.array(
+        [[1, 0, 1, 1], [0, 1, 1, 1], [0, 0, 0, 1], [1, 0, 1, 1], [0, 1, 1, 1]], np.uint8
+    )
+    model = fit(rows, np.array([3.0, 1.0, 0.0, 3.0, 1.0]))
+    (found,) = select_forward(model, model.weights[None], 4)
+    assert np.isfinite(found).all()
+    (one,) = select_forward(model, model.weights[None], 1)
+    assert np.flatnonzero(one).tolist() == [0]
+
+
 def test_mean_fill_by_hand() -> None:
     image = np.array([[10, 20, 200], [11, 7, 201]], np.uint8)
     segments = np.array([[0, 0, 1], [0, 2, 1]])
@@ -356,7 +422,8 @@ def test_no_superpixel_in_favour_gives_an_empty_mask(
         shown = (images - images[:1]).abs().mean((1, 2, 3)).double()  # the whole image comes first
         return torch.stack([shown * 9, torch.zeros(len(images))], 1)
 
-    found = explain(image, segments, predict, targets=[0], batch_size=60)
+    options = {"targets": [0], "batch_size": 60, "target": "log-odds"}  # so that all is linear
+    found = explain(image, segments, predict, **options)
     assert (found.weights < 0).all()
     assert found.keep_mask.shape == image.shape
     assert found.keep_mask.dtype == bool
