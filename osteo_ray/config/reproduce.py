@@ -30,8 +30,8 @@ class ToleranceSettings(Settings):
         None,
         ge=0,
         le=1,
-        description="Smallest mean overlap (IoU) of the masks of a teacher; by default their own "
-        "stability, the overlap that LIME expects with masks from other samples.",
+        description="Smallest mean overlap (IoU) of the masks of a teacher; by default the mean "
+        "stability of its LIME masks, their expected overlap with as many other samples' masks.",
     )
     failures: float = Field(
         0.05,
