@@ -56,7 +56,7 @@ from osteo_ray.explain.explainer import (
 )
 from osteo_ray.explain.explainers.cam_package import PACKAGE_CAMS, PackageCam
 from osteo_ray.explain.explainers.gradcam import GradCam
-from osteo_ray.explain.explainers.lime import TOO_FEW_SAMPLES, Lime
+from osteo_ray.explain.explainers.lime import FEW_SUPERPIXELS, TOO_FEW_SAMPLES, Lime
 from osteo_ray.explain.explainers.random import RandomSuperpixels
 from osteo_ray.explain.gradcam import compute_heatmaps
 from osteo_ray.explain.jobs import Explainable, list_kinds, plan_job
@@ -321,6 +321,49 @@ def test_lime_tells_which_masks_are_unstable(
             if one.figures["stability"] < settings.stability
         )
         assert not all(unstable) if samples == 600 else any(unstable)
+
+
+def test_lime_explains_a_saturated_classifier(classifier: Classifier, images: torch.Tensor) -> None:
+    saturated = copy.deepcopy(classifier)
+    loaded = load(saturated)
+    with torch.no_grad():  # logits that differ by 400 on average
+        logits = saturated(images)
+        scale = 400 / float((logits[:, 1] - logits[:, 0]).abs().mean())
+        saturated.head[-1].weight *= scale
+        saturated.head[-1].bias *= scale
+    assert (torch.softmax(saturated(images), 1).amax(1) == 1).all()  # in 32 bits
+    requests = [make_request(number, images) for number in range(4)]
+    for target in ("probability", "log-odds"):
+        settings = SETTINGS.model_copy(update={"samples": 100, "target": target})
+        for found in Lime(settings).explain(loaded, requests):
+            assert isinstance(found, Explanation)
+            assert found.keep_mask.any()
+            assert found.figures["local_fit"] < 1
+            assert found.figures["stability"] < 1
+            assert found.figures["note"] is None
+
+
+def test_lime_says_what_must_be_known_of_a_mask(images: torch.Tensor) -> None:
+    def predict(batch: torch.Tensor) -> torch.Tensor:  # the darker, the surer of class 0
+        return torch.stack([batch[:, 0, :32].mean((1, 2)) * 9, torch.zeros(len(batch))], 1)
+
+    loaded = LoadedClassifier(torch.nn.Identity(), predict, CPU)
+    image = np.full((SIZE_PX, SIZE_PX), 255, np.uint8)
+    image[32:] = 7
+    options = {"superpixels": "grid", "fill": "black", "samples": 300, "target": "log-odds"}
+
+    def explain(explained_class: int, n_superpixels: int) -> Explanation:
+        settings = LimeSettings(**options, n_superpixels=n_superpixels)
+        request = Request(Picture("", "", image), np.random.default_rng(0), 1, explained_class)
+        (found,) = Lime(settings).explain(loaded, [request])
+        assert isinstance(found, Explanation)
+        return found
+
+    assert explain(0, 16).figures["note"] is None
+    empty = explain(1, 16)
+    assert not empty.keep_mask[:32].any()
+    few = explain(0, 4)
+    assert few.figures["note"] == FEW_SUPERPIXELS
 
 
 def test_superpixels_are_found_once_for_all_explainers(

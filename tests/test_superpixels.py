@@ -4,6 +4,8 @@ from typing import get_args
 
 import numpy as np
 import pytest
+from PIL import Image
+from pydantic import ValidationError
 
 from osteo_ray.data.phantoms.sets import make_phantoms
 from osteo_ray.data.settings import PhantomSettings
@@ -61,3 +63,44 @@ def test_image_smaller_than_a_superpixel_is_one_or_a_few(kind: str) -> None:
     segments = find_superpixels(image, LimeSettings(superpixels=kind))
     assert segments.shape == (2, 2)
     assert segments.min() == 0
+
+
+def test_quickshift_is_that_of_the_package_at_224_pixels_and_grows_with_the_image() -> None:
+    lime = {"kernel_size": 4.0, "max_dist": 200.0, "ratio": 0.2}
+    assert LimeSettings().scale_quickshift(224) == lime
+    doubled = {"kernel_size": 8.0, "max_dist": 400.0, "ratio": 0.4}
+    assert LimeSettings().scale_quickshift(448) == doubled
+    assert LimeSettings(ratio=0.1).scale_quickshift(448) == {**doubled, "ratio": 0.1}
+    assert LimeSettings().scale_quickshift(28)["kernel_size"] == 1
+    assert LimeSettings().scale_quickshift(2240)["ratio"] == 1
+    scaled = LimeSettings(top_k=3).scale_to(448)
+    assert (scaled.top_k, scaled.kernel_size, scaled.max_dist, scaled.ratio) == (3, 8, 400, 0.4)
+    assert scaled.scale_to(64) == scaled  # what is given stays
+
+
+def test_images_of_any_size_have_about_as_many_superpixels() -> None:
+    phantoms = list(make_phantoms(PhantomSettings(n_images=4, size_px=256, duplicate_share=0.0)))
+    counts = {}
+    for size_px in (64, 128, 256):
+        small = [
+            np.asarray(Image.fromarray(one.image).resize((size_px, size_px), Image.Resampling.BOX))
+            for one in phantoms
+        ]
+        counts[size_px] = [int(find_superpixels(one, LimeSettings()).max()) + 1 for one in small]
+    means = {size_px: np.mean(found) for size_px, found in counts.items()}
+    assert 0.6 < means[64] / means[256] < 1.6
+    assert 0.6 < means[128] / means[256] < 1.6
+    assert min(means.values()) > 10
+
+
+@pytest.mark.parametrize("kind", ["grid", "slic"])
+def test_more_superpixels_than_samples_are_refused_beforehand(kind: Superpixels) -> None:
+    with pytest.raises(ValidationError, match="samples 50 and n_superpixels 50"):
+        LimeSettings(superpixels=kind, n_superpixels=50, samples=50)
+    LimeSettings(superpixels=kind, n_superpixels=50, samples=51)
+
+
+@pytest.mark.parametrize("fill", [-1, 256, "gray"])
+def test_fill_is_a_word_or_a_gray_value(fill: object) -> None:
+    with pytest.raises(ValidationError, match="fill"):
+        LimeSettings(fill=fill)  # type: ignore[arg-type]

@@ -17,7 +17,6 @@ from scipy.special import expit, logsumexp
 
 from osteo_ray.explain.explainer import NOT_FINITE
 from osteo_ray.explain.local_model import (
-    LocalModel,
     choose_masks,
     fit_local_model,
     measure_fit,
@@ -149,9 +148,10 @@ def _sample(
         explained = measure_targets(logits, explained_class, settings.target)
         if explained is None:  # nothing has varied yet, which is no sign of stability
             continue
+        scale = float(np.ptp(explained))  # in other units, squares of 1e-200 would be 0
         model = fit_local_model(
             rows,
-            explained,
+            explained / scale,
             kernel_width=settings.kernel_width,
             # `lime` draws all samples; its penalty is scaled to the number drawn here.
             alpha=settings.alpha * len(rows) / settings.samples,
@@ -168,7 +168,20 @@ def _sample(
             break
     if explained is None:
         raise ValueError(_describe_constant(logits, explained_class, settings.target))
-    return _conclude(segments, settings, model, stability, explained_class, len(rows))
+    (kept,) = choose_masks(model, model.weights[None], settings.top_k, settings.selection)
+    weights, local_fit = model.weights, model.local_fit
+    if settings.selection == "forward":
+        (weights,) = select_forward(model, weights[None], settings.top_k)
+        local_fit = measure_fit(model, weights)
+    return LimeExplanation(
+        kept[segments],
+        weights * scale,
+        explained_class,
+        local_fit,
+        len(rows),
+        None if stability is None else stability.overlap,
+        unstable=stability is None or not stability.reaches(settings.stability),
+    )
 
 
 def _check_areas(areas: np.ndarray, n_samples: int, *, enumerated: bool) -> None:
@@ -199,7 +212,7 @@ def measure_targets(logits: np.ndarray, explained_class: int, target: Target) ->
     if target == "log-odds":
         return np.asarray(odds)
     found = -expit(-odds) if odds[0] > 0 else expit(odds)
-    return None if np.ptp(found) ** 2 == 0 else np.asarray(found)
+    return None if np.ptp(found) < np.finfo(float).tiny else np.asarray(found)
 
 
 def _describe_constant(logits: np.ndarray, explained_class: int, target: Target) -> str:
@@ -210,27 +223,3 @@ def _describe_constant(logits: np.ndarray, explained_class: int, target: Target)
     if target == "probability" and measure_targets(logits, explained_class, "log-odds") is not None:
         return f"{text}. Only its log-odds vary, which --lime.target log-odds explains."
     return f"{text}."
-
-
-def _conclude(
-    segments: np.ndarray,
-    settings: LimeSettings,
-    model: LocalModel,
-    stability: Stability | None,
-    explained_class: int,
-    n_samples: int,
-) -> LimeExplanation:
-    weights, local_fit = model.weights, model.local_fit
-    (kept,) = choose_masks(model, weights[None], settings.top_k, settings.selection)
-    if settings.selection == "forward":
-        (weights,) = select_forward(model, weights[None], settings.top_k)
-        local_fit = measure_fit(model, weights)
-    return LimeExplanation(
-        kept[segments],
-        weights,
-        explained_class,
-        local_fit,
-        n_samples,
-        None if stability is None else stability.overlap,
-        unstable=stability is None or not stability.reaches(settings.stability),
-    )
