@@ -17,6 +17,7 @@ from osteo_ray.experiment.reproduction.differences import (
     compare_metrics,
     compare_predictions,
     compare_verdicts,
+    expect_overlap,
 )
 from osteo_ray.experiment.reproduction.drift import Compared, judge, summarize_drift
 from osteo_ray.experiment.reproduction.environment import compare_environments, expects_equal_bits
@@ -443,3 +444,14 @@ def test_share_becomes_a_number_of_trainings() -> None:
 def test_sample_and_share_exclude_each_other() -> None:
     with pytest.raises(ValueError, match="either --sample or --share"):
         ReproduceConfig(sample=3, share=0.1)
+
+
+def test_nothing_is_expected_of_masks_whose_stability_is_unknown() -> None:
+    rows = [
+        {"stability": 0.9, "error": None},
+        {"stability": None, "error": None},
+        {"stability": None, "error": "The image is flat."},
+    ]
+    schema = pa.schema([("stability", pa.float64()), ("error", pa.string())])
+    assert expect_overlap(pa.Table.from_pylist(rows, schema)) == pytest.approx(0.45)
+    assert expect_overlap(pa.Table.from_pylist(rows[2:], schema)) == 0

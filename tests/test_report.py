@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from PIL import Image
@@ -34,6 +35,7 @@ from osteo_ray.base.tables import (
 from osteo_ray.commands.compare_tables import show_comparison
 from osteo_ray.config.build import build_config
 from osteo_ray.data.masks import pack_mask
+from osteo_ray.experiment.mask_notes import UNSTABLE, count_mask_notes
 from osteo_ray.report.figures import PANEL_LABELS, draw_forest, draw_paired, draw_panels
 from osteo_ray.report.page import write_report
 from osteo_ray.report.reliability import draw_reliability
@@ -568,6 +570,31 @@ def test_looks_are_told(run: Run) -> None:
     text = read_page(run).text
     assert f"After 4 seeds, {MODELS[0]}: real gain. Masks help." in text
     assert f"After 4 seeds, {MODELS[1]}: inconclusive. It is open." in text
+
+
+def test_remarks_on_masks_are_counted(run: Run) -> None:
+    part = run.masks / "model" / "part.parquet"
+    first = next(row for row in pq.read_table(part).to_pylist() if row["kind"] == "lime")
+    first |= {"teacher": "original", "target": "predicted", "error": None, "unstable": False}
+    rows = [{**first, "image_id": str(number)} for number in range(4)]
+    rows[0] |= {"unstable": True, "note": "it is dark; it is small"}
+    rows[1] |= {"note": "it is small"}
+    failed = {**rows[1], "image_id": "failed", "error": "It is flat.", "note": None}
+    other = {**rows[0], "image_id": "other", "teacher": "untrained"}
+    write_table(part, pa.Table.from_pylist([*rows, failed, other], schema=MASKS))
+    found = count_mask_notes(run)
+    assert {(one["model"], one["kind"], one["n_masks"]) for one in found} == {
+        (rows[0]["model"], "lime", len(rows))
+    }
+    assert {one["note"]: one["n"] for one in found} == {
+        "it is dark": 1,
+        "it is small": 2,
+        UNSTABLE: 1,
+    }
+    comparison = read_json(run.comparison)
+    write_json(run.comparison, {**comparison, "mask_notes": found})
+    page = write_report(run).read_text(encoding="utf-8")
+    assert f"LIME: 2 of {len(rows)} masks: it is small</li>" in page
 
 
 def test_masks_are_counted_and_averaged_over_images(run: Run) -> None:

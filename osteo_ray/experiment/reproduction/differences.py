@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from osteo_ray.config.reproduce import ToleranceSettings
 from osteo_ray.data.masks import measure_overlap
@@ -95,6 +96,19 @@ def compare_masks(
                 f"{least_overlap:.3f} is expected"
             )
     return Compared(name, equal, tuple(beyond), figures)
+
+
+def expect_overlap(masks: pa.Table) -> float:
+    """Return how much LIME masks are expected to overlap with those of a rerun.
+
+    Args:
+        masks: stability, error; one row for each image.
+
+    Returns:
+        The mean stability. Nothing is expected of a mask whose stability is unknown.
+    """
+    made = masks.filter(pc.is_null(masks["error"]))
+    return float(pc.mean(pc.fill_null(made["stability"], 0.0)).as_py() or 0.0)
 
 
 def compare_metrics(

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from osteo_ray.base.runs import Run
@@ -17,6 +16,7 @@ from osteo_ray.experiment.reproduction.differences import (
     compare_metrics,
     compare_predictions,
     compare_verdicts,
+    expect_overlap,
 )
 from osteo_ray.experiment.reproduction.drift import Compared, Drift, summarize_drift
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
@@ -150,7 +150,7 @@ def _compare_explanations(
         was = read_masks(path)
         least = tolerances.overlap
         if least is None:
-            least = _expect_overlap(was.filter(pc.equal(was["kind"], explainable.kinds[0])))
+            least = expect_overlap(was.filter(pc.equal(was["kind"], explainable.kinds[0])))
         for kind in explainable.kinds:
             before, after = (table.filter(pc.equal(table["kind"], kind)) for table in (was, rerun))
             yield compare_masks(
@@ -160,12 +160,6 @@ def _compare_explanations(
                 least_overlap=least,
                 most_failures=tolerances.failures,
             )
-
-
-def _expect_overlap(masks: pa.Table) -> float:
-    """Return the mean stability of masks; nothing is expected of one whose stability is unknown."""
-    made = masks.filter(pc.is_null(masks["error"]))
-    return float(pc.mean(pc.fill_null(made["stability"], 0.0)).as_py() or 0.0)
 
 
 def _compare_results(stored: StoredRun, finished: Finished, most: float) -> list[Compared]:
