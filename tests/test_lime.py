@@ -422,7 +422,7 @@ def test_no_superpixel_in_favour_gives_an_empty_mask(
         shown = (images - images[:1]).abs().mean((1, 2, 3)).double()  # the whole image comes first
         return torch.stack([shown * 9, torch.zeros(len(images))], 1)
 
-    options = {"targets": [0], "batch_size": 60, "target": "log-odds"}  # so that all is linear
+    options = {"targets": [0], "batch_size": 60, "target": "log-odds", "alpha": 0}  # all is linear
     found = explain(image, segments, predict, **options)
     assert (found.weights < 0).all()
     assert found.keep_mask.shape == image.shape
