@@ -147,7 +147,9 @@ def show_calibration(console: Console, found: Iterable[Calibration | str]) -> No
         "overlap with a redraw": format_score(one.seen),
         "difference, and its standard error": f"{one.told - one.seen:+.3f} ± {one.error:.3f}",
         "called stable": str(one.n_stable),
-        "redraws of these that overlap by less than 0.7": format_percent(one.poor, 1),
+        "redraws of these that overlap by less than 0.7": (
+            format_percent(one.poor, 1) if one.n_stable else "–"
+        ),
     }
     print_table(console, ("", ""), rows.items())
 

@@ -37,6 +37,8 @@ from osteo_ray.report.page import write_report
 
 ARCHIVE = Path(__file__).with_name("old_run.tar.xz")
 MORE = ("complement", "lime_true_label", "untrained_lime")
+QUICKSHIFT = ("--lime.kernel-size", "1.5", "--lime.max-dist", "200", "--lime.ratio", "0.2")
+"""The defaults for phantoms, before they grew with the size of the image."""
 CLOSE = 1e-4  # of a probability, where a processor of another kind computes it
 
 
@@ -205,7 +207,7 @@ def test_old_explanations_are_found_again(
     before = list_files(out)
     (checkpoint,) = (old / "run").glob("trials/*/seed-0/original-*/model.safetensors")
     flags = ["--phantom.n-images", "12", "--phantom.size-px", "64", "--lime-samples", "48"]
-    flags += ["--checkpoint", str(checkpoint), "--out", str(out), "--method", method]
+    flags += [*QUICKSHIFT, "--checkpoint", str(checkpoint), "--out", str(out), "--method", method]
     assert main(["explain", *flags]) == 0  # without Ray: nothing is missing
     after = list_files(out)
     assert {name: after[name] for name in before if "logs" not in name} == {
@@ -219,7 +221,7 @@ def test_old_run_is_resumed_and_reproduced(old: Path, local_ray: None) -> None:
     flags = ["--phantom.n-images", "60", "--phantom.size-px", "64", "--image-size", "48"]
     flags += ["--models", "test_byobnet", "--seeds", "2", "--training.epochs", "2"]
     flags += ["--lime-samples", "48", "--crossfit-folds", "2", "--out", str(old / "run")]
-    flags += ["--resources.cpus-per-worker", "2", "--no-grid"]
+    flags += ["--resources.cpus-per-worker", "2", "--no-grid", *QUICKSHIFT]
     arms = read_yaml(Run(old / "run").config)["arms"]
     assert main(["compare", *flags, "--arms", *arms]) == 0
     assert list_files(old / "run" / "trials") == trials

@@ -7,7 +7,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import scan_table
+from osteo_ray.base.tables import MASKS, read_parts
 from osteo_ray.data.notes import count_notes
 
 MAIN_MASKS = ds.field("teacher").isin(["original", "resplit"]) & (ds.field("target") == "predicted")
@@ -21,10 +21,8 @@ def count_mask_notes(run: Run) -> list[dict[str, Any]]:
     Returns:
         A row for each `model`, `kind` of mask and `note`: `n` masks of `n_masks`.
     """
-    columns = ["model", "kind", "note", "unstable", "error"]
-    table = scan_table(run.masks, MAIN_MASKS, columns)
-    if table.num_rows == 0:
-        return []
+    columns = ["model", "teacher", "target", "kind", "note", "unstable", "error"]
+    table = read_parts(run.masks, MASKS, columns).filter(MAIN_MASKS)
     made: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
     for row in table.filter(pc.is_null(table["error"])).to_pylist():
         made[row["model"], row["kind"]].append(row)

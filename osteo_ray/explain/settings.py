@@ -126,7 +126,7 @@ class LimeSettings(Settings):
         return scaled | given
 
     def describe_masks(self) -> dict[str, Any]:
-        """Return the settings by which masks are stored, by name.
+        """Return the settings that determine masks, by name, as plans and keys hold them.
 
         Those that came later are left out where they do what was done before, so that the masks of
         an earlier run are found.
