@@ -288,7 +288,7 @@ class CompareConfig(SetupConfig):
             exclude={*_ELSEWHERE, *PLANNED},
         )
         settings["training"] = self.training.describe()
-        settings["lime"] = self.lime.scale_to(self.image_size).describe_masks()
+        settings["lime"] = self.lime.describe_masks()
         settings["workers"] = self.resources.workers  # the global batch size depends on it
         settings["unexplained"] = self.unexplained_rule
         if self.unexplained_rule == "whole":  # as it was before there was a choice
