@@ -7,12 +7,14 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from benchmarks.devices import Device, check_device, share_gpus
 from benchmarks.ingest import repeat_files
 from benchmarks.overhead import quiet
 from osteo_ray.base.events import read_events
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import MASKS, read_json, read_parts
 from osteo_ray.cluster.connection import connect
+from osteo_ray.cluster.settings import SlotSettings
 from osteo_ray.config.explain import ExplainConfig
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.pipeline.explain.explain_set import explain_set
@@ -36,7 +38,13 @@ class Speed:
 
 
 def bench_actors(
-    data: Path, checkpoint: Path, counts: Sequence[int], *, n_images: int, settings: LimeSettings
+    data: Path,
+    checkpoint: Path,
+    counts: Sequence[int],
+    *,
+    n_images: int,
+    settings: LimeSettings,
+    device: Device = "cpu",
 ) -> Iterator[Speed]:
     """Explain the same images on clusters with these numbers of logical CPUs, one actor on each.
 
@@ -46,6 +54,7 @@ def bench_actors(
         counts: Numbers of actors.
         n_images: Number of images to explain.
         settings: Settings of LIME.
+        device: Where actors compute; they share a GPU.
 
     Raises:
         RuntimeError: The masks depend on the number of actors.
@@ -60,8 +69,10 @@ def bench_actors(
                 checkpoint=str(checkpoint),
                 lime=settings,
                 out=str(root / f"explanations-{number}"),
+                resources=SlotSettings(gpus_per_worker=share_gpus(device, n_actors)),
             )
             with connect(cpus=n_actors):
+                check_device(device)
                 run, _ = explain_set(config, quiet())
             masks = read_parts(run.masks, MASKS).sort_by(
                 [("image_id", "ascending"), ("kind", "ascending")]

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from benchmarks.devices import Device, check_device
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.noise import capture_noise
 from osteo_ray.base.paths import locate_data
@@ -96,24 +97,34 @@ def _lime(
     checkpoint: str,
     images: int = 8,
     samples: int = 1000,
+    device: Device = "cpu",
 ) -> None:
     """Explain images with the `lime` package and with osteo_ray: time, overlap, memory.
+
+    Then a single explaining actor does all that `osteo-ray explain` does, and its CPU seconds per
+    image are listed by step.
 
     Args:
         data: Path or URI of the images.
         checkpoint: The classifier: a file model.safetensors that a training wrote.
         images: Number of images to explain.
         samples: Perturbed images per explanation; in adaptive mode, the maximum.
+        device: Where to compute.
     """
     from benchmarks.lime import bench_lime
-    from benchmarks.tables import show_masks
+    from benchmarks.steps import bench_steps
+    from benchmarks.tables import show_masks, show_steps
     from osteo_ray.cluster.connection import connect
 
     with capture_noise() as captured, connect():
+        check_device(device)
         file = Path(checkpoint).expanduser().resolve()
         settings = build(LimeSettings, {"samples": samples})
-        timings = bench_lime(locate_data(data), file, n_images=images, settings=settings)
+        found = locate_data(data)
+        timings = bench_lime(found, file, n_images=images, settings=settings, device=device)
         show_masks(captured.out, timings)
+        steps = bench_steps(found, file, n_images=images, settings=settings, device=device)
+        show_steps(captured.out, steps)
 
 
 def _exactness(
@@ -121,6 +132,7 @@ def _exactness(
     checkpoint: str,
     images: int = 50,
     samples: int = 200,
+    device: Device = "cpu",
 ) -> None:
     """Explain images with the `lime` package, and again with osteo_ray from the same samples.
 
@@ -129,14 +141,18 @@ def _exactness(
         checkpoint: The classifier: a file model.safetensors that a training wrote.
         images: Number of images to explain.
         samples: Perturbed images per explanation.
+        device: Where to compute.
     """
     from benchmarks.exactness import compare_with_package
     from benchmarks.tables import show_exactness
     from osteo_ray.cluster.connection import connect
 
     with capture_noise() as captured, connect():
+        check_device(device)
         file = Path(checkpoint).expanduser().resolve()
-        found = compare_with_package(locate_data(data), file, n_images=images, n_samples=samples)
+        found = compare_with_package(
+            locate_data(data), file, n_images=images, n_samples=samples, device=device
+        )
         show_exactness(captured.out, found)
 
 
@@ -146,6 +162,7 @@ def _fidelity(
     images: int = 100,
     samples: int = 1000,
     stabilities: tuple[float, ...] = (0.88, 0.9, 0.92, 0.94, 0.96, 1.0),
+    device: Device = "cpu",
 ) -> None:
     """Explain images exactly, twice, and adaptively, to see what the adaptive mode loses.
 
@@ -155,6 +172,7 @@ def _fidelity(
         images: Number of images to explain.
         samples: Perturbed images per explanation; in adaptive mode, the maximum.
         stabilities: Values of --lime.stability at which the adaptive mode stops.
+        device: Where to compute.
     """
     from benchmarks.fidelity import bench_fidelity
     from benchmarks.tables import show_fidelity
@@ -166,9 +184,10 @@ def _fidelity(
     for stability in stabilities:
         build(LimeSettings, {"stability": stability})
     with capture_noise() as captured, connect():
+        check_device(device)
         file = Path(checkpoint).expanduser().resolve()
         found = bench_fidelity(
-            locate_data(data), file, stabilities, n_images=images, settings=settings
+            locate_data(data), file, stabilities, n_images=images, settings=settings, device=device
         )
         show_fidelity(captured.out, found, stabilities, images)
 
@@ -253,6 +272,7 @@ def _actors(
     actors: tuple[int, ...] = (1, 2, 4),
     images: int = 32,
     samples: int = 200,
+    device: Device = "cpu",
 ) -> None:
     """Explain the same images with one, two, four … actors of one thread each.
 
@@ -262,6 +282,7 @@ def _actors(
         actors: Numbers of actors, measured one after the other.
         images: Number of images to explain; files are read repeatedly to reach it.
         samples: Perturbed images per explanation; the exact mode draws all of them.
+        device: Where to compute.
     """
     from benchmarks.actors import bench_actors
     from benchmarks.tables import show_speeds
@@ -270,15 +291,18 @@ def _actors(
     folder, file = (Path(path).expanduser().resolve() for path in (data, checkpoint))
     settings = build(LimeSettings, {"samples": samples, "mode": "exact"})
     with capture_noise() as captured:
-        speeds = bench_actors(folder, file, actors, n_images=images, settings=settings)
+        speeds = bench_actors(
+            folder, file, actors, n_images=images, settings=settings, device=device
+        )
         show_speeds(captured.out, speeds)
 
 
-def _sweep(trainings: int = 200) -> None:
+def _sweep(trainings: int = 200, device: Device = "cpu") -> None:
     """Train many tiny networks, delete one training, and measure how soon it is there again.
 
     Args:
         trainings: Number of trainings, even.
+        device: Where to compute.
     """
     from benchmarks.sweep import bench_sweep
     from benchmarks.tables import show_sweep
@@ -286,11 +310,14 @@ def _sweep(trainings: int = 200) -> None:
     if trainings < 4 or trainings % 2:
         raise InputError(f"Expected --trainings to be even and at least 4, but got {trainings}.")
     with capture_noise() as captured:
-        show_sweep(captured.out, bench_sweep(trainings))
+        show_sweep(captured.out, bench_sweep(trainings, device))
 
 
 def _stream(
-    sizes: tuple[int, ...] = (1000, 10_000), method: str = "lime", workers: int = 2
+    sizes: tuple[int, ...] = (1000, 10_000),
+    method: str = "lime",
+    workers: int = 2,
+    device: Device = "cpu",
 ) -> None:
     """Explain sets of phantoms with a tiny network, from files to masks: time and memory.
 
@@ -298,13 +325,16 @@ def _stream(
         sizes: Number of images of each set.
         method: The method of explanation.
         workers: Number of CPUs of the cluster, with one actor each.
+        device: Where to compute.
     """
     from benchmarks.stream import bench_stream
     from benchmarks.tables import show_streams
 
     _expect_positive(sizes=sizes, workers=[workers])
     with capture_noise() as captured:
-        show_streams(captured.out, bench_stream(sizes, method=method, workers=workers))
+        show_streams(
+            captured.out, bench_stream(sizes, method=method, workers=workers, device=device)
+        )
 
 
 def _overhead(

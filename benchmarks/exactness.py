@@ -10,6 +10,7 @@ import numpy as np
 import ray
 from scipy.special import softmax
 
+from benchmarks.devices import Device, share_gpus
 from benchmarks.lime import Package, open_predict, read_images, start_worker
 from osteo_ray.explain.settings import PACKAGE_SIZE_PX, LimeSettings
 from osteo_ray.models.checkpoint import describe_checkpoint
@@ -37,7 +38,7 @@ class Exactness:
 
 
 def compare_with_package(
-    data: str, checkpoint: Path, *, n_images: int, n_samples: int
+    data: str, checkpoint: Path, *, n_images: int, n_samples: int, device: Device = "cpu"
 ) -> Iterator[Exactness]:
     """Explain images with the package, and again with osteo_ray from the samples that it drew.
 
@@ -46,14 +47,16 @@ def compare_with_package(
         checkpoint: File of the classifier.
         n_images: Number of images, taken at equal intervals from the set.
         n_samples: Perturbed images per explanation.
+        device: Where both compute.
     """
     cpus = int(ray.cluster_resources()["CPU"])
     settings = LimeSettings(mode="exact", samples=n_samples).scale_to(PACKAGE_SIZE_PX)
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         images = read_images(data, scratch, describe_checkpoint(checkpoint).image_size, n_images)
+        options = (settings, scratch / "frozen", device)
         workers = [
-            start_worker(_Comparer, 1, checkpoint, settings, scratch / "frozen")
+            start_worker(_Comparer, 1, checkpoint, *options, gpus=share_gpus(device, cpus))
             for _ in range(cpus)
         ]
         pool = ray.util.ActorPool(workers)
@@ -64,14 +67,18 @@ class _Comparer(Package):
     """A process that explains with the package, and checks ours against it."""
 
     def __init__(
-        self, checkpoint: Path, n_threads: int, settings: LimeSettings, frozen: Path
+        self,
+        checkpoint: Path,
+        n_threads: int,
+        settings: LimeSettings,
+        frozen: Path,
+        device: Device,
     ) -> None:
-        super().__init__(checkpoint, n_threads, 10, settings.samples)
+        super().__init__(checkpoint, n_threads, 10, settings.samples, device)
         self._settings = settings
-        self._predict = open_predict(checkpoint, n_threads, frozen)
+        self._predict = open_predict(checkpoint, n_threads, frozen, device)
 
     def compare(self, image: np.ndarray) -> Exactness:
-        import torch
         from lime.lime_image import LimeImageExplainer
 
         from osteo_ray.explain import local_model, perturbation
@@ -93,7 +100,7 @@ class _Comparer(Package):
         mask = found.get_image_and_mask(label, positive_only=True, num_features=5, hide_rest=True)
         segments = find_superpixels(image, self._settings)
         fill = perturbation.fill_superpixels(image, segments, self._settings.fill)
-        perturbable = perturbation.Perturbable(image, fill, segments, torch.device("cpu"))
+        perturbable = perturbation.Perturbable(image, fill, segments, self._device)
         (logits,) = perturbation.predict_rows(self._predict, [(perturbable, rows)], 16)
         ours = softmax(logits, axis=1)
         masks, weights = [], []

@@ -11,6 +11,7 @@ import numpy as np
 import ray
 import scipy.stats
 
+from benchmarks.devices import Device, share_gpus
 from benchmarks.lime import open_predict, read_images, start_worker
 from osteo_ray.data.masks import measure_overlap, pack_mask
 from osteo_ray.explain.settings import LimeSettings
@@ -57,6 +58,7 @@ def bench_fidelity(
     *,
     n_images: int,
     settings: LimeSettings,
+    device: Device = "cpu",
 ) -> Iterator[Fidelity]:
     """Explain images exactly, twice, and adaptively; yield the overlaps of the masks.
 
@@ -70,13 +72,17 @@ def bench_fidelity(
         n_images: Number of images, taken at equal intervals from the set.
         settings: Settings of LIME; `samples` is the number for exact masks, and the maximum for
             adaptive ones.
+        device: Where to compute.
     """
     cpus = int(ray.cluster_resources()["CPU"])
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         images = read_images(data, scratch, describe_checkpoint(checkpoint).image_size, n_images)
-        options = (settings, tuple(stabilities), scratch / "frozen")
-        workers = [start_worker(_Explainer, 1, checkpoint, *options) for _ in range(cpus)]
+        options = (settings, tuple(stabilities), scratch / "frozen", device)
+        gpus = share_gpus(device, cpus)
+        workers = [
+            start_worker(_Explainer, 1, checkpoint, *options, gpus=gpus) for _ in range(cpus)
+        ]
         pool = ray.util.ActorPool(workers)
         numbered = list(enumerate(images))
         yield from pool.map(lambda worker, image: worker.measure.remote(*image), numbered)
@@ -89,17 +95,19 @@ def measure_fidelity(
     stabilities: Sequence[float],
     *,
     seed: int,
+    device: Device = "cpu",
 ) -> Fidelity:
     """Explain one image exactly, twice, and adaptively to some stabilities.
 
     All adaptive masks draw the same samples, and differ in when they stop.
 
     Args:
-        predict: The classifier, on the CPU.
+        predict: The classifier.
         image: uint8, (height, width).
         settings: Of LIME.
         stabilities: At which the adaptive mode ends.
         seed: Of the samples.
+        device: On which the classifier computes.
     """
     import torch
 
@@ -115,7 +123,7 @@ def measure_fidelity(
             [segments],
             settings.model_copy(update=changes),
             rngs=[np.random.default_rng((seed, stream))],
-            device=torch.device("cpu"),
+            device=torch.device(device),
         )
         if not isinstance(found, LimeExplanation):
             raise found
@@ -201,14 +209,20 @@ class _Explainer:
         settings: LimeSettings,
         stabilities: Sequence[float],
         frozen: Path,
+        device: Device,
     ) -> None:
-        import torch
+        from osteo_ray.models.training import make_deterministic
 
-        torch.set_num_threads(n_threads)
-        self._predict = open_predict(checkpoint, n_threads, frozen)
-        self._settings, self._stabilities = settings, stabilities
+        make_deterministic(n_threads)
+        self._predict = open_predict(checkpoint, n_threads, frozen, device)
+        self._settings, self._stabilities, self._device = settings, stabilities, device
 
     def measure(self, number: int, image: np.ndarray) -> Fidelity:
         return measure_fidelity(
-            self._predict, image, self._settings, self._stabilities, seed=number
+            self._predict,
+            image,
+            self._settings,
+            self._stabilities,
+            seed=number,
+            device=self._device,
         )

@@ -6,12 +6,14 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import ray
 
+from benchmarks.devices import Device, share_gpus
 from benchmarks.memory import PeakMemory
 from osteo_ray.base.tables import PIXELS, read_parts
 from osteo_ray.data.masks import measure_overlap, pack_mask
@@ -49,7 +51,7 @@ class LimeTiming:
 
 
 def bench_lime(
-    data: str, checkpoint: Path, *, n_images: int, settings: LimeSettings
+    data: str, checkpoint: Path, *, n_images: int, settings: LimeSettings, device: Device = "cpu"
 ) -> Iterator[LimeTiming]:
     """Time ways to explain images with one classifier: with the package and with osteo_ray.
 
@@ -62,6 +64,7 @@ def bench_lime(
         checkpoint: Of the classifier.
         n_images: How many to explain, taken evenly from the set.
         settings: Of LIME; `samples` are the package's, too.
+        device: Where all of them compute; processes share a GPU.
 
     Yields:
         What each way took, in this order; overlap is with the masks of the first.
@@ -71,7 +74,7 @@ def bench_lime(
         size_px = describe_checkpoint(checkpoint).image_size
         images = read_images(data, scratch, size_px, n_images)
         settings = settings.scale_to(PACKAGE_SIZE_PX)  # whatever the size, as the package does
-        yield from _time_ways(checkpoint, images, scratch / "frozen", settings)
+        yield from _time_ways(checkpoint, images, scratch / "frozen", settings, device)
 
 
 def read_images(data: str, scratch: Path, size_px: int, n_images: int) -> np.ndarray:
@@ -85,23 +88,26 @@ def read_images(data: str, scratch: Path, size_px: int, n_images: int) -> np.nda
 
 
 def _time_ways(
-    checkpoint: Path, images: np.ndarray, frozen: Path, settings: LimeSettings
+    checkpoint: Path, images: np.ndarray, frozen: Path, settings: LimeSettings, device: Device
 ) -> Iterator[LimeTiming]:
     cpus = int(ray.cluster_resources()["CPU"])
-    batch_size = _find_batch_size(checkpoint, images[0], cpus)
+    batch_size = _find_batch_size(checkpoint, images[0], cpus, device)
     exact = settings.model_copy(update={"mode": "exact"})
     adaptive = settings.model_copy(update={"mode": "adaptive"})
     ways: list[tuple[str, type, int, tuple[Any, ...]]] = [
-        ("lime, batches of 10", Package, 1, (10, settings.samples)),
-        (f"lime, batches of {batch_size}", Package, 1, (batch_size, settings.samples)),
-        (f"lime, {cpus} processes", Package, cpus, (batch_size, settings.samples)),
-        ("osteo_ray, exact", _Ours, cpus, (exact, frozen)),
-        ("osteo_ray, adaptive", _Ours, cpus, (adaptive, frozen)),
+        ("lime, batches of 10", Package, 1, (10, settings.samples, device)),
+        (f"lime, batches of {batch_size}", Package, 1, (batch_size, settings.samples, device)),
+        (f"lime, {cpus} processes", Package, cpus, (batch_size, settings.samples, device)),
+        ("osteo_ray, exact", _Ours, cpus, (exact, frozen, device)),
+        ("osteo_ray, adaptive", _Ours, cpus, (adaptive, frozen, device)),
     ]
     reference: list[bytes] = []
     for seed, (name, kind, n_workers, options) in enumerate(ways):
         n_threads = cpus // n_workers
-        workers = [start_worker(kind, n_threads, checkpoint, *options) for _ in range(n_workers)]
+        workers = [
+            start_worker(kind, n_threads, checkpoint, *options, gpus=share_gpus(device, n_workers))
+            for _ in range(n_workers)
+        ]
         ray.get([worker.warm_up.remote(images[0]) for worker in workers])
         with PeakMemory() as memory:
             started = time.perf_counter()
@@ -130,18 +136,24 @@ def _time_ways(
         )
 
 
-def start_worker(kind: type, n_threads: int, checkpoint: Path, *options: Any) -> Any:
+def start_worker(
+    kind: type, n_threads: int, checkpoint: Path, *options: Any, gpus: float = 0.0
+) -> Any:
     """Start a process for one way, with as many CPUs as threads."""
     environment = {"env_vars": {"OMP_NUM_THREADS": str(n_threads)}}
-    worker: Any = ray.remote(kind).options(num_cpus=n_threads, runtime_env=environment)
+    worker: Any = ray.remote(kind).options(
+        num_cpus=n_threads, num_gpus=gpus, runtime_env=environment
+    )
     return worker.remote(checkpoint, n_threads, *options)
 
 
-def _find_batch_size(checkpoint: Path, image: np.ndarray, cpus: int) -> int:
+def _find_batch_size(checkpoint: Path, image: np.ndarray, cpus: int, device: Device) -> int:
     """Find the batch size at which the package is fastest on all CPUs."""
     seconds = {}
     for batch_size in _BATCH_SIZES:
-        worker = start_worker(Package, cpus, checkpoint, batch_size, _TRIED_SAMPLES)
+        options = (batch_size, _TRIED_SAMPLES, device)
+        gpus = share_gpus(device, 1)
+        worker = start_worker(Package, cpus, checkpoint, *options, gpus=gpus)
         ray.get(worker.warm_up.remote(image))
         started = time.perf_counter()
         ray.get(worker.explain.remote(image[None], 0))
@@ -153,13 +165,21 @@ def _find_batch_size(checkpoint: Path, image: np.ndarray, cpus: int) -> int:
 class Package:
     """A process that explains with the `lime` package."""
 
-    def __init__(self, checkpoint: Path, n_threads: int, batch_size: int, samples: int) -> None:
+    def __init__(
+        self,
+        checkpoint: Path,
+        n_threads: int,
+        batch_size: int,
+        samples: int,
+        device: Device = "cpu",
+    ) -> None:
         import lime.lime_image
         import torch
 
         lime.lime_image.tqdm = lambda rows: rows  # its progress bars cannot be switched off
         torch.set_num_threads(n_threads)
-        self._classifier = _load(checkpoint).to(memory_format=torch.contiguous_format)
+        self._device = torch.device(device)
+        self._classifier = _load(checkpoint).to(self._device, memory_format=torch.contiguous_format)
         self._options = {"batch_size": batch_size, "num_samples": samples}
 
     def warm_up(self, image: np.ndarray) -> None:
@@ -193,21 +213,29 @@ class Package:
         import torch
 
         with torch.inference_mode():
-            batch = torch.from_numpy(np.stack(images)[..., 0])[:, None].float() / 255
-            return torch.softmax(self._classifier(batch).double(), 1).numpy()
+            batch = torch.from_numpy(np.stack(images)[..., 0]).to(self._device)
+            batch = batch[:, None].float() / 255
+            return torch.softmax(self._classifier(batch).double(), 1).cpu().numpy()
 
 
 class _Ours:
     """A process that explains with this package."""
 
     def __init__(
-        self, checkpoint: Path, n_threads: int, settings: LimeSettings, frozen: Path
+        self,
+        checkpoint: Path,
+        n_threads: int,
+        settings: LimeSettings,
+        frozen: Path,
+        device: Device,
     ) -> None:
         import torch
 
-        torch.set_num_threads(n_threads)
-        self._device = torch.device("cpu")
-        self._predict = open_predict(checkpoint, n_threads, frozen)
+        from osteo_ray.models.training import make_deterministic
+
+        make_deterministic(n_threads)
+        self._device = torch.device(device)
+        self._predict = open_predict(checkpoint, n_threads, frozen, device)
         self._settings = settings
 
     def warm_up(self, image: np.ndarray) -> None:
@@ -220,9 +248,11 @@ class _Ours:
         from osteo_ray.explain.local_model import fit_local_model
         from osteo_ray.explain.superpixels import find_superpixels
 
+        predict = self._predict
         steps = {
             "superpixels": find_superpixels,
-            "forward": type(self._predict).__call__,
+            # PyTorch's predictor is a function, OpenVINO's an object.
+            "forward": predict if isfunction(predict) else type(predict).__call__,
             "fit": fit_local_model,
         }
         return _measure_shares(lambda: self.explain(image[None], seed), steps)
@@ -249,14 +279,21 @@ class _Ours:
         return results
 
 
-def open_predict(checkpoint: Path, n_threads: int, frozen: Path, size_px: int | None = None) -> Any:
-    """Open a checkpoint on the CPU, in the form that is fastest there, for images of its size."""
+def open_predict(
+    checkpoint: Path,
+    n_threads: int,
+    frozen: Path,
+    device: Device = "cpu",
+    size_px: int | None = None,
+) -> Any:
+    """Open a checkpoint on a device, in the form that is fastest there, for images of its size."""
     import torch
 
     from osteo_ray.models.forward import open_classifier
 
     size_px = size_px or describe_checkpoint(checkpoint).image_size
-    return open_classifier(_load(checkpoint), size_px, frozen, torch.device("cpu"), n_threads)
+    where = torch.device(device)
+    return open_classifier(_load(checkpoint).to(where), size_px, frozen, where, n_threads)
 
 
 def _load(checkpoint: Path) -> Any:

@@ -187,7 +187,7 @@ class _Explainer:
         import torch
 
         torch.set_num_threads(n_threads)
-        predict = open_predict(checkpoint, n_threads, frozen, size_px)
+        predict = open_predict(checkpoint, n_threads, frozen, size_px=size_px)
         self._predict = lambda images: predict(images) * sharpness
         self._settings = settings
 

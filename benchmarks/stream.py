@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from benchmarks.copies import draw_files
+from benchmarks.devices import Device, check_device, share_gpus
 from benchmarks.memory import PeakMemory
 from benchmarks.overhead import quiet
 from benchmarks.sweep import TINY
 from osteo_ray.base.tables import read_json
 from osteo_ray.cluster.connection import connect
+from osteo_ray.cluster.settings import SlotSettings
 from osteo_ray.config.explain import ExplainConfig
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.pipeline.explain.explain_set import explain_set
@@ -41,19 +43,23 @@ class Streamed:
     store_gib: float
 
 
-def bench_stream(sizes: Sequence[int], *, method: str, workers: int) -> Iterator[Streamed]:
+def bench_stream(
+    sizes: Sequence[int], *, method: str, workers: int, device: Device = "cpu"
+) -> Iterator[Streamed]:
     """Explain sets of phantoms with a tiny network, so that everything but the network counts.
 
     Args:
         sizes: Number of images of each set.
         method: The method of explanation.
         workers: Number of CPUs of the cluster, with one actor each.
+        device: Where actors compute; they share a GPU.
     """
     for n_images in sizes:
         with tempfile.TemporaryDirectory() as name:
             root = Path(name)
             _write_stub(root / "model.safetensors")
             with connect(cpus=workers):
+                check_device(device)
                 draw_files(root / "images", n_images, _SIZE_PX)
             config = ExplainConfig(
                 data=str(root / "images"),
@@ -61,6 +67,7 @@ def bench_stream(sizes: Sequence[int], *, method: str, workers: int) -> Iterator
                 method=method,
                 lime=LimeSettings(samples=_SAMPLES, superpixels="grid", n_superpixels=_SUPERPIXELS),
                 out=str(root / "explanations"),
+                resources=SlotSettings(gpus_per_worker=share_gpus(device, workers)),
             )
             with PeakMemory() as memory, connect(cpus=workers):
                 run, summary = explain_set(config, quiet())

@@ -11,12 +11,14 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks.devices import Device, check_device, share_gpus
 from benchmarks.memory import PeakMemory
 from benchmarks.overhead import quiet, run_loops
 from osteo_ray.base.events import read_events
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json
 from osteo_ray.cluster.connection import connect
+from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.experiment.trials import list_arms
@@ -57,11 +59,12 @@ class Sweep:
         return (self.sweep_s * self.workers - self.loop_s) / self.n_trainings
 
 
-def bench_sweep(n_trainings: int) -> Sweep:
+def bench_sweep(n_trainings: int, device: Device = "cpu") -> Sweep:
     """Train many tiny networks, with a worker per CPU; delete one training, and resume.
 
     Args:
         n_trainings: Number of trainings, even: half of them start from the weights of the others.
+        device: Where workers train; they share a GPU. The loops always run on a CPU.
     """
     workers = os.cpu_count() or 1
     with tempfile.TemporaryDirectory() as name:
@@ -73,10 +76,12 @@ def bench_sweep(n_trainings: int) -> Sweep:
             seeds=n_trainings // 2,
             image_size=32,
             training=TrainingSettings(epochs=1),
+            resources=ResourceSettings(gpus_per_worker=share_gpus(device, workers)),
             phantom=PhantomSettings(n_images=60, size_px=48),
             out=str(root / "run"),
         )
         with PeakMemory() as memory, connect(cpus=workers):
+            check_device(device)
             compare(config, quiet())
         run = Run(root / "run")
         course = memory.driver_course

@@ -13,6 +13,7 @@ from benchmarks.lime import LimeTiming
 from benchmarks.overhead import Overhead, fit_cost
 from benchmarks.stability import Calibration, summarize_calibration
 from benchmarks.statistics import Part
+from benchmarks.steps import StepTimes
 from benchmarks.stream import Streamed
 from benchmarks.sweep import Sweep
 from osteo_ray.base.formatting import (
@@ -74,6 +75,24 @@ def show_masks(console: Console, timings: Iterable[LimeTiming]) -> None:
         rows[f"{step}, %"] = _fix(0, *(100 * one.shares[step] for one in found))
     headings = ("", *(timing.name for timing in found))
     print_table(console, headings, [(name, *cells) for name, cells in rows.items()])
+
+
+def show_steps(console: Console, timings: Iterable[tuple[str, StepTimes]]) -> None:
+    """Show where the time of an explaining actor goes, in each mode."""
+    names, found = zip(*timings, strict=True)
+    steps = dict.fromkeys(step for one in found for step in one.cpu_s)
+    rows = {"images/s": _fix(3, *(one.images_per_s for one in found))}
+    if found[0].busy is not None:
+        rows["GPU busy, %"] = _fix(0, *(100 * one.busy for one in found if one.busy is not None))
+    for step in steps:
+        rows[f"{step}, s"] = _fix(4, *(one.cpu_s.get(step, 0.0) for one in found))
+    rows["all but forward, s"] = _fix(4, *(one.beside_s for one in found))
+    print_table(
+        console,
+        ("", *names),
+        [(name, *cells) for name, cells in rows.items()],
+        title="One explaining actor: CPU seconds per image",
+    )
 
 
 def show_exactness(console: Console, found: Iterable[Exactness]) -> None:

@@ -260,7 +260,7 @@ def explain(experiment: Experiment, **resources: Any) -> int:
             n_classes=2,
             image_size=experiment.settings.image_size,
         ),
-        pool=Pool(site.layout.explainer, site.layout.explainers, site.resources.stall_timeout),
+        pool=Pool.on(site.layout, site.resources.stall_timeout),
         on_explained=lambda found: told.append(found.n_images),
     )
     return sum(told)

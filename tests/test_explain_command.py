@@ -52,11 +52,11 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return flat
 
 
-def store(path: Path, model: str = MODEL, says: Checkpoint | None = None) -> Path:
+def store(path: Path, model: str = MODEL, says: Checkpoint | None = None, seed: int = 3) -> Path:
     """Write a checkpoint that says of itself what is given."""
     says = says or Checkpoint(model, CLASSES, SIZE_PX)
     classifier = build_classifier(
-        model, n_classes=len(CLASSES), image_size=SIZE_PX, weights="none", seed=3
+        model, n_classes=len(CLASSES), image_size=SIZE_PX, weights="none", seed=seed
     )
     # Statistics of some images, as training would leave: without, features fade to nothing.
     for module in classifier.modules():

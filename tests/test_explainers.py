@@ -850,6 +850,6 @@ def test_rise_explains_a_set_in_process_and_on_ray(
     )
     image = np.frombuffer(pixels["pixels"], np.uint8).reshape(SIZE_PX, SIZE_PX).copy()
     rng = derive_rng(pixels["digest"], explainable.fingerprint, 0, "rise")
-    loaded = next(iter(actor.loaded.values()))
+    loaded = actor.classifiers.get(explainable)
     heatmap = Rise(config.lime)._draw_heatmap(loaded, image, row["explained_class"], rng)
     assert pack_mask(keep_most(heatmap, round(0.25 * SIZE_PX**2))) == row["keep_mask"]

@@ -110,6 +110,20 @@ def test_what_cannot_be_frozen_runs_as_it_is(tmp_path: Path, everything_frozen: 
     assert [file.name for file in (tmp_path / "vit").iterdir()] == ["unsupported.txt"]
 
 
+def test_what_cannot_be_exported_runs_as_it_is(tmp_path: Path, everything_frozen: None) -> None:
+    class Wavering(torch.nn.Module):
+        def forward(self, features: torch.Tensor) -> torch.Tensor:
+            return features if features.mean() > 0 else 2 * features
+
+    classifier = build("test_byobnet")
+    classifier.feature_map = Wavering()  # type: ignore[assignment]
+    images = torch.rand(3, 1, SIZE, SIZE)
+    predict = open_classifier(classifier, SIZE, tmp_path / "wavering", CPU, 1)
+    with torch.inference_mode():
+        assert torch.equal(predict(images), classifier(images))
+    assert [file.name for file in (tmp_path / "wavering").iterdir()] == ["unsupported.txt"]
+
+
 def test_small_networks_and_devices_stay_with_pytorch() -> None:
     def choose(name: str, image_size: int, device: torch.device = CPU) -> str:
         classifier = build_classifier(

@@ -30,12 +30,14 @@ HEAD = {"CPU": 0.0}
         ([{"CPU": 1}], {}, (1, 1)),
         ([{"CPU": 3}], {"workers": 2}, (1, 3)),
         ([{"CPU": 8}], {"workers": 2, "cpus_per_worker": 2}, (2, 4)),
-        ([{"CPU": 4, "GPU": 1}], {}, (1, 1)),
+        ([{"CPU": 4, "GPU": 1}], {}, (1, 4)),
+        ([{"CPU": 1, "GPU": 1}], {}, (1, 1)),
+        ([{"CPU": 4, "GPU": 1}], {"gpus_per_worker": 1}, (1, 1)),
         ([{"CPU": 4, "GPU": 1}], {"gpus_per_worker": 0.5}, (2, 2)),
         ([{"CPU": 4, "GPU": 1}], {"gpus_per_worker": 0}, (4, 4)),
-        ([GPU_NODE, GPU_NODE], {"workers": 2}, (4, 8)),
+        ([GPU_NODE, GPU_NODE], {"workers": 2}, (4, 16)),
         ([GPU_NODE], {"gpus_per_worker": 1, "gpus_per_explainer": 0.5}, (4, 8)),
-        ([CPU_NODE, GPU_NODE], {}, (4, 4)),
+        ([CPU_NODE, GPU_NODE], {}, (4, 8)),
         ([CPU_NODE, GPU_NODE], {"gpus_per_worker": 0}, (24, 24)),
         ([CPU_NODE, GPU_NODE], {"gpus_per_explainer": 0}, (4, 24)),
         ([HEAD, CPU_NODE], {"cpus_per_worker": 5}, (3, 3)),
@@ -47,6 +49,40 @@ def test_plan_counts_what_fits(
     plan = lay_out(nodes, ResourceSettings(**settings))
     assert plan.fits
     assert (plan.concurrent_trials, plan.explainers) == expected
+
+
+@pytest.mark.parametrize(
+    ("nodes", "cpus_per_worker", "each", "n_actors"),
+    [
+        ([{"CPU": 16, "GPU": 1}], 1, "4 CPUs, 0.25 GPU", 4),
+        ([{"CPU": 64, "GPU": 8}], 1, "2 CPUs, 0.25 GPU", 32),
+        ([{"CPU": 6, "GPU": 1}], 1, "2 CPUs, 0.333333 GPU", 3),
+        ([{"CPU": 3, "GPU": 1}], 1, "1 CPU, 0.333333 GPU", 3),
+        ([{"CPU": 12, "GPU": 1}], 5, "6 CPUs, 0.5 GPU", 2),
+        ([{"CPU": 4, "GPU": 4}], 1, "1 CPU, 1 GPU", 4),
+        ([{"CPU": 16, "GPU": 1}, {"CPU": 4, "GPU": 2}, {"CPU": 9}], 1, "1 CPU, 0.5 GPU", 6),
+    ],
+)
+def test_explaining_actors_share_a_gpu_and_the_cpus_beside_it(
+    nodes: list[dict[str, float]], cpus_per_worker: int, each: str, n_actors: int
+) -> None:
+    plan = lay_out(nodes, ResourceSettings(cpus_per_worker=cpus_per_worker))
+    assert (str(plan.explainer), plan.explainers) == (each, n_actors)
+    assert plan.slot == Slot(cpus_per_worker, 1.0)  # trainings do not share
+    assert plan.explaining_speed == pytest.approx(n_actors * plan.explainer.gpus)
+
+
+def test_classifiers_get_a_quarter_of_the_memory_of_their_actor() -> None:
+    gib = 2**30
+    nodes = [
+        {"CPU": 2, "memory": 16 * gib},
+        {"CPU": 8, "memory": 32 * gib},
+        {"CPU": 0, "memory": 1},
+    ]
+    assert lay_out(nodes, ResourceSettings()).classifiers_bytes == gib
+    assert lay_out(nodes, ResourceSettings(cpus_per_worker=2)).classifiers_bytes == 2 * gib
+    assert lay_out(nodes, ResourceSettings(classifiers_gib=0.5)).classifiers_bytes == gib // 2
+    assert lay_out([{"CPU": 2}], ResourceSettings()).classifiers_bytes == gib
 
 
 def test_workers_that_share_a_gpu_lie_on_one() -> None:
@@ -91,6 +127,10 @@ def test_gpus_that_a_worker_can_use_are_accepted(resources: dict[str, float]) ->
 
 def test_plan_is_told_in_a_line() -> None:
     nodes = [HEAD, CPU_NODE, GPU_NODE, GPU_NODE]
+    assert lay_out([{"CPU": 16, "GPU": 1}], ResourceSettings()).describe() == (
+        "1 training at a time (1 CPU, 1 GPU each), then 4 explaining actors (4 CPUs, 0.25 GPU "
+        "each), on 1 of 1 node"
+    )
     assert lay_out(nodes, ResourceSettings(workers=2, gpus_per_explainer=0.25)).describe() == (
         "4 trainings at a time (2 workers of 1 CPU, 1 GPU each), then 16 explaining actors "
         "(1 CPU, 0.25 GPU each), on 2 of 4 nodes; the rest, 16 CPUs, only reads images"

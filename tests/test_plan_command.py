@@ -318,6 +318,7 @@ class TestOnRay:
         (training, explaining) = re.search(
             r"hours on this cluster (\S+) for training, at most (\S+) for explaining", printed
         ).groups()  # type: ignore[union-attr]
+        assert re.search(r"trainings? at a time \(1 CPU each\), then \d+ explaining actor", printed)
         assert 0 < float(training) < 10
         assert 0 < float(explaining) < 10
 

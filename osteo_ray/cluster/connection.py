@@ -180,9 +180,9 @@ def describe_workers(layout: Layout) -> dict[str, Any]:
     """Return what the workers run on, as far as results may depend on it.
 
     Returns:
-        `device`, `threads_per_worker`, `gpu`, and the entries of `machine.describe_machine` for the
-        nodes that have room for a worker. If nodes differ, an entry lists all values; it is None if
-        a node did not answer.
+        `device`, `explaining_device` if it is another, `threads_per_worker`, `gpu`, and the
+        entries of `machine.describe_machine` for the nodes that have room for a worker. If nodes
+        differ, an entry lists all values; it is None if a node did not answer.
     """
     slot = layout.slot
     nodes = [node for node in ray.nodes() if node["Alive"] and slot.count_on(node["Resources"])]
@@ -192,8 +192,10 @@ def describe_workers(layout: Layout) -> dict[str, Any]:
         for name in node["Resources"]
         if slot.gpus and name.startswith("accelerator_type:")
     }
+    explaining = layout.explainer.device
     return {
         "device": slot.device,
+        **({} if explaining == slot.device else {"explaining_device": explaining}),
         "threads_per_worker": slot.cpus,
         "gpu": "; ".join(sorted(gpus)),
         **_ask_machines([str(node["NodeID"]) for node in nodes]),

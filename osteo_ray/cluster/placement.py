@@ -7,7 +7,11 @@ from dataclasses import dataclass
 from osteo_ray.cluster.settings import ResourceSettings
 
 Resources = dict[str, float]
-"""What one node has, under Ray's names: `CPU`, `GPU`, and others."""
+"""What one node has, under Ray's names: `CPU`, `GPU`, `memory` in bytes, and others."""
+
+_MOST_PER_GPU = 4  # explaining actors: each holds a CUDA context and a PyTorch of its own
+_SHARE_FOR_CLASSIFIERS = 0.25  # of the memory of an explaining actor
+_UNKNOWN_MEMORY = 4 * 2**30  # bytes per explaining actor, where the nodes do not say what they have
 
 
 @dataclass(frozen=True)
@@ -68,6 +72,7 @@ class Layout:
         slots: How many workers fit at once.
         explainer: What each explaining actor gets.
         explainers: How many explaining actors fit at once.
+        classifiers_bytes: Memory for the classifiers that each explaining actor keeps.
         nodes: What each node has.
     """
 
@@ -76,12 +81,19 @@ class Layout:
     slots: int
     explainer: Slot
     explainers: int
+    classifiers_bytes: int
     nodes: tuple[Resources, ...] = ()
 
     @property
     def concurrent_trials(self) -> int:
         """How many trainings run at once."""
         return max(1, self.slots // self.workers)
+
+    @property
+    def explaining_speed(self) -> float:
+        """How many workers of trainings classify as fast as all explaining actors together."""
+        shared = self.slot.gpus and self.explainer.gpus
+        return self.explainers * (self.explainer.gpus / self.slot.gpus if shared else 1.0)
 
     @property
     def fits(self) -> bool:
@@ -122,26 +134,73 @@ def lay_out(
 
     If the cluster has GPUs, each worker gets one by default, and nodes without GPUs only read
     images: a training on a CPU would delay the stage long after all others have finished.
+    Explaining actors share the GPUs, and the CPUs beside them; see `share_gpu`.
 
     Args:
         nodes: What each live node has.
         settings: What each worker gets, and how many workers a training has.
         gpus_to_come: Number of GPUs on nodes that an autoscaler may add.
     """
-    gpus = settings.gpus_per_worker
+    given = settings.gpus_per_worker
+    gpus = given
     if gpus is None:
         gpus = 1.0 if gpus_to_come or any(node.get("GPU", 0) for node in nodes) else 0.0
     slot = Slot(settings.cpus_per_worker, gpus)
-    share = settings.gpus_per_explainer
-    explainer = Slot(settings.cpus_per_worker, gpus if share is None else share)
+    explainer = slot
+    if settings.gpus_per_explainer is not None:
+        explainer = Slot(settings.cpus_per_worker, settings.gpus_per_explainer)
+    elif gpus and given is None:
+        explainer = share_gpu(nodes, settings.cpus_per_worker)
     return Layout(
         slot=slot,
         workers=settings.workers,
         slots=sum(slot.count_on(node) for node in nodes),
         explainer=explainer,
         explainers=sum(explainer.count_on(node) for node in nodes),
+        classifiers_bytes=_budget_classifiers(nodes, explainer, settings.classifiers_gib),
         nodes=tuple(nodes),
     )
+
+
+def share_gpu(nodes: Sequence[Resources], cpus: int) -> Slot:
+    """Divide a GPU, and the CPUs beside it, among explaining actors.
+
+    While one actor fits a model or writes, the GPU computes for another; the CPUs of an actor find
+    superpixels. Of 2 to 4 actors, the number that leaves the fewest CPUs idle is chosen, and the
+    larger one of two that are equal. All actors of a pool get the same, so the node with the fewest
+    CPUs for each GPU decides.
+
+    Args:
+        nodes: What each node has.
+        cpus: The fewest CPUs of an actor.
+
+    Example:
+        >>> str(share_gpu([{"CPU": 16, "GPU": 1}], 1)), str(share_gpu([{"CPU": 7, "GPU": 1}], 1))
+        ('4 CPUs, 0.25 GPU', '2 CPUs, 0.333333 GPU')
+    """
+    beside = [
+        math.floor(node.get("CPU", 0) / node["GPU"]) for node in nodes if node.get("GPU", 0) >= 1
+    ]
+    most = min(beside, default=0) // cpus
+    if most < 2:
+        return Slot(cpus, 1.0)
+    cpus_beside = min(beside)
+    n_actors = max(
+        range(2, min(most, _MOST_PER_GPU) + 1), key=lambda n: (n * (cpus_beside // n), n)
+    )
+    return Slot(cpus_beside // n_actors, 1 / n_actors)
+
+
+def _budget_classifiers(nodes: Sequence[Resources], actor: Slot, given_gib: float | None) -> int:
+    """Return how many bytes of classifiers an explaining actor keeps."""
+    if given_gib is not None:
+        return round(given_gib * 2**30)
+    shares = [
+        node["memory"] / n_actors
+        for node in nodes
+        if "memory" in node and (n_actors := actor.count_on(node))
+    ]
+    return round(_SHARE_FOR_CLASSIFIERS * min(shares, default=_UNKNOWN_MEMORY))
 
 
 def describe_shortage(layout: Layout, to_come: Resources | None, waited_s: float) -> str:

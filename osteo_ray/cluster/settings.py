@@ -21,6 +21,13 @@ class SlotSettings(Settings):
         description="Seconds to wait for nodes if the cluster has too few; by default 900 if an "
         "autoscaler may add enough, else 0.",
     )
+    classifiers_gib: float | None = Field(
+        None,
+        gt=0,
+        description="Memory for the classifiers that an explaining actor keeps, in GiB; the one "
+        "that was used longest ago goes first. By default a quarter of the actor's share of the "
+        "memory of its node.",
+    )
     stall_timeout: float = Field(
         1800,
         gt=0,
@@ -46,7 +53,11 @@ class ResourceSettings(SlotSettings):
         1, ge=1, description="Devices per training; more than one trains data-parallel."
     )
     gpus_per_explainer: float | None = Field(
-        None, ge=0, le=1, description="GPUs per explaining actor; by default as many as per worker."
+        None,
+        ge=0,
+        le=1,
+        description="GPUs per explaining actor; by default as many as per worker, if that is "
+        "given, and otherwise so few that up to 4 actors share a GPU and the CPUs beside it.",
     )
     max_retries: int = Field(3, ge=0, description="Restarts of a training whose process has died.")
 

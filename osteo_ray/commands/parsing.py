@@ -11,6 +11,11 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.trust import refuse_secrets
 from osteo_ray.config.build import Config, build, change_recipe, read_yaml
 
+_DEFAULTS_HELP = """
+The defaults below are those for images of your own. Phantoms have smaller ones: see the help of
+`--data phantom`.
+"""
+
 DONE, FAILED, BAD_INPUT, FINDINGS, DRIFT = 0, 1, 2, 3, 4
 """Exit codes of all commands."""
 
@@ -41,9 +46,13 @@ def parse_config(
         if "training" in kind.model_fields and isinstance(training, Mapping):
             settings["training"] = change_recipe(training, known.recipe)
         rest += ["--recipe", known.recipe]
-    return tyro.cli(
-        kind, prog=command, description=description, default=build(kind, settings), args=rest
-    )
+    # Help is for images of one's own, unless it is asked about phantoms by name.
+    has_demo = "data" in kind.model_fields and "data" not in settings
+    for_images = has_demo and not {"-h", "--help"}.isdisjoint(rest)
+    if for_images:
+        description += _DEFAULTS_HELP
+    default = build(kind, settings, demo=not for_images)
+    return tyro.cli(kind, prog=command, description=description, default=default, args=rest)
 
 
 def _refuse_secrets(arguments: Sequence[str]) -> None:

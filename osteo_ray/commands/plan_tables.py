@@ -4,7 +4,7 @@ from rich.console import Console
 
 from osteo_ray.base.formatting import format_score
 from osteo_ray.commands.terminal import print_table, say
-from osteo_ray.experiment.costs import Hours, Speed, Work
+from osteo_ray.experiment.costs import Speed, Work
 from osteo_ray.experiment.planning import MOST_SEEDS
 from osteo_ray.pipeline.compare.costing import ArmCost
 from osteo_ray.pipeline.compare.plan import Plan
@@ -13,8 +13,7 @@ from osteo_ray.statistics.metrics.registry import METRICS
 
 def show_plan(console: Console, plan: Plan, speed: Speed | None) -> None:
     """Show a plan; `speed` is None where that of the cluster was not measured."""
-    hours = None if speed is None else speed.estimate_hours(plan.work)
-    rows = [*_list_design(plan), *_list_detectable(plan), *_list_costs(plan, hours)]
+    rows = [*_list_design(plan), *_list_detectable(plan), *_list_costs(plan, speed)]
     print_table(console, ("", ""), rows, prose=(1,))
     _show_looks(console, plan)
 
@@ -116,7 +115,7 @@ def _list_detectable(plan: Plan) -> list[tuple[str, str]]:
     return rows
 
 
-def _list_costs(plan: Plan, hours: Hours | None) -> list[tuple[str, str]]:
+def _list_costs(plan: Plan, speed: Speed | None) -> list[tuple[str, str]]:
     work = plan.work
     trainings = work.n_models * work.n_trainings
     explanations = work.n_models * work.n_explanations
@@ -131,7 +130,9 @@ def _list_costs(plan: Plan, hours: Hours | None) -> list[tuple[str, str]]:
             "passes",
         ),
     ]
-    if hours is not None:
+    if speed is not None:
+        rows.append(("on this cluster", speed.layout))
+        hours = speed.estimate_hours(plan.work)
         training, explaining = _round_hours(hours.training), _round_hours(hours.explaining)
         text = f"{training} for training, at most {explaining} for explaining"
         rows.append(("hours on this cluster", text))

@@ -94,17 +94,22 @@ def build_config(settings: Mapping[str, Any]) -> CompareConfig:
 _ARMS = CompareConfig.model_fields["arms"]
 
 
-def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
+def build(kind: type[Config], settings: Mapping[str, Any], *, demo: bool = True) -> Config:
     """Validate settings on top of the defaults, or of the demo settings if the data are phantoms.
+
+    Args:
+        kind: The settings of a command.
+        settings: What the user gave.
+        demo: Whether phantoms get the demo settings.
 
     Raises:
         InputError: A key is unknown (the nearest is suggested) or a value is out of its range.
     """
-    if settings.get("data", PHANTOM) == PHANTOM:
-        demo = {key: value for key, value in DEMO.items() if key in kind.model_fields}
+    if demo and settings.get("data", PHANTOM) == PHANTOM:
+        smaller = {key: value for key, value in DEMO.items() if key in kind.model_fields}
         if kind.model_fields.get("arms", _ARMS).default != _ARMS.default:
-            demo.pop("arms", None)  # this command has a default of its own
-        settings = merge_settings(demo, settings)
+            smaller.pop("arms", None)  # this command has a default of its own
+        settings = merge_settings(smaller, settings)
     try:
         return kind.model_validate(settings)
     except ValidationError as error:

@@ -68,4 +68,5 @@ class ExplainConfig(SourceConfig):
         by_method = find_explainer(self.method).depends_on
         by_data = {"phantom"} if self.data == PHANTOM else set()
         wanted = {"data", "method", "max_reject_share"} | by_method | by_data
-        return self.model_dump(mode="json", include=wanted)
+        found = self.model_dump(mode="json", include=wanted)
+        return found | ({"lime": self.lime.describe_masks()} if "lime" in wanted else {})

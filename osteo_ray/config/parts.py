@@ -2,13 +2,24 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.tuning import Choice
 from osteo_ray.data.settings import Background, SplitKind, UnexplainedRule
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.settings import TrainingSettings as TrainingSettings
+
+
+@dataclass(frozen=True)
+class Devices:
+    """Classes of devices, as PyTorch names them (`cpu`, `cuda`), which compute different digits."""
+
+    training: str = "cpu"
+    explaining: str = "cpu"
+
+
+ON_CPU = Devices()
 
 
 @dataclass(frozen=True)
@@ -29,6 +40,7 @@ class TrialSettings:
         lime: How LIME explains.
         guidance_weight: Weight of the penalty of guided arms.
         choices: The training settings that were searched for models and arms.
+        devices: On what the run computes.
     """
 
     image_size: int
@@ -44,6 +56,7 @@ class TrialSettings:
     lime: LimeSettings
     guidance_weight: float = 1.0
     choices: tuple[Choice, ...] = ()
+    devices: Devices = ON_CPU
 
     def training_of(self, model: str, arm: str) -> TrainingSettings:
         """Return the training settings of an arm: those that were chosen for it, if any were."""
@@ -51,7 +64,9 @@ class TrialSettings:
         return next(chosen, self.training)
 
     @classmethod
-    def of(cls, config: CompareConfig) -> "TrialSettings":
+    def of(
+        cls, config: CompareConfig, devices: Devices, choices: tuple[Choice, ...] = ()
+    ) -> "TrialSettings":
         """Return the settings that the trials of a comparison share."""
         return cls(
             image_size=config.image_size,
@@ -66,6 +81,20 @@ class TrialSettings:
             crossfit_folds=config.crossfit_folds,
             lime=config.lime.scale_to(config.image_size),
             guidance_weight=config.guidance_weight,
+            choices=choices,
+            devices=devices,
+        )
+
+    def describe_workers(self) -> dict[str, Any]:
+        """Return what determines a training beside its recipe, by name: who computes it."""
+        device = self.devices.training
+        return {"workers": self.workers} | ({"device": device} if device != "cpu" else {})
+
+    def describe_explaining(self) -> dict[str, Any]:
+        """Return what determines the masks of a classifier beside the seed, by name."""
+        device = self.devices.explaining
+        return {"lime": self.lime.describe_masks()} | (
+            {"device": device} if device != "cpu" else {}
         )
 
 

@@ -93,13 +93,15 @@ class Speed:
         rates: Per model, the forward passes per second of one worker.
         trainings_at_once: Number of trainings that run at the same time.
         workers: Workers per training.
-        explainers: Workers that explain at the same time.
+        explainers: Workers that explain at the same time; four that share a GPU count as one.
+        layout: In words, what runs where.
     """
 
     rates: Mapping[str, float]
     trainings_at_once: int
     workers: int
-    explainers: int
+    explainers: float
+    layout: str = ""
 
     def estimate_hours(self, work: Work) -> Hours:
         """Return the hours that work takes, at most; see `estimate_hours`."""
@@ -206,7 +208,12 @@ def _list_explained(source: MaskSource, first: TeacherName) -> list[_Explained]:
 
 
 def estimate_hours(
-    work: Work, rates: Mapping[str, float], *, trainings_at_once: int, workers: int, explainers: int
+    work: Work,
+    rates: Mapping[str, float],
+    *,
+    trainings_at_once: int,
+    workers: int,
+    explainers: float,
 ) -> Hours:
     """Turn work into hours, at most, as if only forward passes took time.
 

@@ -8,9 +8,10 @@ import pandas as pd
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import PIXELS, iterate_parts, read_table
+from osteo_ray.base.tables import PIXELS, iterate_parts, read_json, read_table
 from osteo_ray.base.trust import refuse_paths
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.parts import ON_CPU, Devices
 
 _FILES = 16  # whose pixels are read at a time
 
@@ -26,6 +27,7 @@ class Dataset:
         classes: All classes, sorted.
         fingerprint: Hash of the content, labels, groups and size of the images.
         regions: Hash of the regions that were given with the images; empty if there are none.
+        devices: On what the run computes.
     """
 
     images: pd.DataFrame
@@ -33,6 +35,7 @@ class Dataset:
     classes: tuple[str, ...]
     fingerprint: str
     regions: str = ""
+    devices: Devices = ON_CPU
 
 
 def fingerprint_images(images: pd.DataFrame, image_size: int) -> str:
@@ -58,7 +61,15 @@ def read_dataset(run: Run, config: CompareConfig) -> Dataset:
         splits[int(seed)] = assigned.to_numpy(dtype="<U10")
     classes = tuple(sorted(images["label"].unique()))
     fingerprint = fingerprint_images(images, config.image_size)
-    return Dataset(images, splits, classes, fingerprint, _fingerprint_regions(run))
+    regions = _fingerprint_regions(run)
+    return Dataset(images, splits, classes, fingerprint, regions, read_devices(run))
+
+
+def read_devices(run: Run) -> Devices:
+    """Read from the record of a run, or of a set of explanations, on what it computes."""
+    hardware = read_json(run.environment).get("hardware", {}) if run.environment.is_file() else {}
+    training = hardware.get("device", "cpu")
+    return Devices(training, hardware.get("explaining_device", training))
 
 
 def _fingerprint_regions(run: Run) -> str:

@@ -1,7 +1,7 @@
 """What is to be trained and explained, and where its artifacts lie. Free of Ray and of PyTorch."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from functools import cached_property
 
 import numpy as np
@@ -231,7 +231,7 @@ class Experiment:
             "split": self._split_keys[trial.seed],
             "image_size": shared.image_size,
             "training": self.training_of(trial).describe(),
-            "workers": shared.workers,
+            **shared.describe_workers(),
         }
         if trial.arm.startswith("fold-"):
             settings["folds"] = shared.crossfit_folds
@@ -254,9 +254,9 @@ class Experiment:
 
     def key_of_job(self, job: MaskJob) -> str:
         """Return the hash of everything that determines the explanations of a job."""
-        lime = self.settings.lime.describe_masks()
         seed = self.seeds[job.teacher.seed].lime
-        content = {"teacher": self.key_of(job.teacher), "seed": seed, "lime": lime}
+        content = {"teacher": self.key_of(job.teacher), "seed": seed}
+        content |= self.settings.describe_explaining()
         return hash_settings(content | ({"target": "true"} if job.target == "true" else {}))
 
     def path_of(self, trial: Trial) -> Place:
@@ -333,7 +333,7 @@ def describe_experiment(run: Run, config: CompareConfig, dataset: Dataset) -> Ex
         models=config.models,
         arms=config.arms,
         seeds={number: config.seeds_of(number) for number in config.seed_numbers},
-        settings=replace(TrialSettings.of(config), choices=read_choices(run, config)),
+        settings=TrialSettings.of(config, dataset.devices, read_choices(run, config)),
         statistics=config.statistics,
         plan_hash=config.plan_hash(),
         image_ids=dataset.images["image_id"].to_numpy(str),

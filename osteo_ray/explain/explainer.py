@@ -7,6 +7,7 @@ explainers and send them to the workers, so their modules import PyTorch only wh
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from threading import Lock
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -84,6 +85,7 @@ class Picture:
     digest: str
     image: np.ndarray
     _superpixels: dict[LimeSettings, np.ndarray | str] = field(default_factory=dict, repr=False)
+    _lock: Lock = field(default_factory=Lock, repr=False, compare=False)
 
     def find_superpixels(self, settings: LimeSettings) -> np.ndarray:
         """Return the superpixel of each pixel: int64, (height, width), numbered from 0.
@@ -93,12 +95,13 @@ class Picture:
         """
         from osteo_ray.explain.superpixels import find_superpixels
 
-        if settings not in self._superpixels:
-            try:
-                self._superpixels[settings] = find_superpixels(self.image, settings)
-            except ValueError as error:
-                self._superpixels[settings] = str(error)
-        found = self._superpixels[settings]
+        with self._lock:  # they may be asked for while another thread is finding them
+            if settings not in self._superpixels:
+                try:
+                    self._superpixels[settings] = find_superpixels(self.image, settings)
+                except ValueError as error:
+                    self._superpixels[settings] = str(error)
+            found = self._superpixels[settings]
         if isinstance(found, str):
             raise ValueError(found)
         return found
@@ -196,6 +199,13 @@ class Explainer(ABC):
             if isinstance(one, Explanation):
                 self._check_found(one, request.picture.image.shape)
         return found
+
+    def prepare(self, picture: Picture) -> None:
+        """Find in an image what needs no classifier, for `explain` to use; by default, nothing.
+
+        It is called on another thread, beside the forward passes for other images.
+        """
+        return
 
     def fill(self, picture: Picture) -> np.ndarray:
         """Return what stands where pixels are removed to measure faithfulness: by default, gray.

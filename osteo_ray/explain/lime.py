@@ -101,7 +101,7 @@ def explain_by_lime(
             found[number] = error
     while running:
         requests = [(perturbable, rows) for _, perturbable, rows in running.values()]
-        logits = predict_rows(predict, requests, settings.batch_size)
+        logits = predict_rows(predict, requests, settings.choose_batch_size(device.type))
         for number, answer in zip(list(running), logits, strict=True):
             sampling, perturbable, _ = running.pop(number)
             try:

@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 from tyro.conf import arg
 
 from osteo_ray.base.settings import Settings
+from osteo_ray.models.settings import Precision
 
 Superpixels = Literal["quickshift", "slic", "felzenszwalb", "grid"]
 Fill = Literal["mean", "blur", "black"] | Annotated[int, Field(ge=0, le=255)]
@@ -44,7 +45,12 @@ class LimeSettings(Settings):
         "and is expected to be poor, below 0.7, in at most 1 of 20 redraws.",
     )
     top_k: int = Field(5, ge=1, description="How many superpixels of positive weight a mask keeps.")
-    batch_size: int = Field(16, ge=1, description="Perturbed images per forward pass.")
+    batch_size: int | None = Field(
+        None,
+        ge=1,
+        description="Perturbed images of one image per forward pass; by default 16 on a CPU and "
+        "512 on a GPU.",
+    )
     target: Target = Field(
         "probability",
         description="What the local model explains: the probability of the class, as the lime "
@@ -90,6 +96,12 @@ class LimeSettings(Settings):
     kernel_width: float = Field(0.25, gt=0, description="Width of the distance kernel.")
     alpha: float = Field(1.0, ge=0, description="Ridge penalty of the local model.")
 
+    precision: Precision = Field(
+        "fp32",
+        description="Numbers in which networks compute; bf16 and fp16 are refused where LIME masks "
+        "overlap by less than 0.98 with those of fp32 on the same samples.",
+    )
+
     @model_validator(mode="after")
     def _check_samples(self) -> Self:
         if self.superpixels in ("grid", "slic") and self.samples <= self.n_superpixels:
@@ -126,14 +138,20 @@ class LimeSettings(Settings):
         return scaled | given
 
     def describe_masks(self) -> dict[str, Any]:
-        """Return the settings that determine masks, by name, as plans and keys hold them.
+        """Return the settings by which masks are stored, by name.
 
         Those that came later are left out where they do what was done before, so that the masks of
-        an earlier run are found.
+        an earlier run are found. The size of a batch is among them: the last digits of what PyTorch
+        computes for a row depend on the rows beside it. (On a CPU, OpenVINO takes larger networks
+        one row at a time, but which network is that large is known to workers only.)
         """
-        added = {"target": "probability", "selection": "weights"}
+        added = {"target": "probability", "selection": "weights", "precision": "fp32"}
         settings = self.model_dump(mode="json")
         return {name: value for name, value in settings.items() if added.get(name) != value}
+
+    def choose_batch_size(self, device: str) -> int:
+        """Return the images per forward pass on a class of device, `cpu` or `cuda`."""
+        return self.batch_size or (16 if device == "cpu" else 512)
 
     def describe_superpixels(self) -> dict[str, Any]:
         """Return the settings that determine how an image is divided, by name."""

@@ -4,9 +4,9 @@ import math
 from collections.abc import Callable
 
 import numpy as np
-from skimage.color import gray2rgb
-from skimage.segmentation import felzenszwalb, quickshift, slic
+from skimage.segmentation import felzenszwalb, slic
 
+from osteo_ray.explain.quickshift import divide_by_quickshift
 from osteo_ray.explain.settings import LimeSettings, Superpixels
 
 
@@ -30,10 +30,7 @@ def find_superpixels(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
 
 
 def _by_quickshift(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
-    segments: np.ndarray = quickshift(
-        gray2rgb(image), **settings.scale_quickshift(max(image.shape))
-    )
-    return segments
+    return divide_by_quickshift(image, **settings.scale_quickshift(max(image.shape)))
 
 
 def _by_slic(image: np.ndarray, settings: LimeSettings) -> np.ndarray:

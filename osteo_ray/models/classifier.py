@@ -298,7 +298,8 @@ def _find_misfit(wanted: dict[str, torch.Tensor], found: dict[str, torch.Tensor]
     """Describe the first tensor that does not fit; return an empty string if all do."""
     for name, tensor in wanted.items():
         if name not in found:
-            return f"`{name}` is missing"
+            what = ", a statistic of batch normalization," if "running_" in name else ""
+            return f"`{name}`{what} is missing"
         if found[name].shape != tensor.shape:
             shapes = tuple(found[name].shape), tuple(tensor.shape)
             return f"`{name}` has the shape {shapes[0]} instead of {shapes[1]}"

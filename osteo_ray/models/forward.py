@@ -18,8 +18,11 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.machine import describe_machine
 from osteo_ray.base.storage import Place, local_copy, write_whole
 from osteo_ray.models.classifier import Classifier
+from osteo_ray.models.settings import Precision
 
 Backend = Literal["eager", "openvino"]
 Predict = Callable[[torch.Tensor], torch.Tensor]
@@ -29,9 +32,37 @@ Logits and not probabilities: in 32-bit floats, the softmax of a saturated class
 it is shown, and there would be nothing to explain. Who needs probabilities takes it in 64 bits.
 """
 
+_TYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+_INSTRUCTIONS = {
+    "bf16": ("amx_bf16", "avx512_bf16", "bf16"),
+    "fp16": ("amx_fp16", "avx512_fp16", "asimdhp"),
+}
+"""Instructions of which a CPU needs one, under Linux' names."""
 _WORTH_FREEZING = 20_000_000  # multiply-adds per image; with fewer, PyTorch is about as fast
 _GRAPH = "model.xml"
 _TOLERANCE = 5e-4  # largest difference of a logit from PyTorch's, as a share of the largest logit
+
+
+def check_precision(precision: Precision, device: torch.device) -> None:
+    """Refuse numbers that this processor does not compute with.
+
+    Raises:
+        InputError: It lacks the instructions.
+    """
+    if precision == "fp32":
+        return
+    if device.type == "cpu":
+        instructions = describe_machine()["isa"]
+        lacks = not set(_INSTRUCTIONS[precision]) & set(instructions.split())
+        where = f"has none of {', '.join(_INSTRUCTIONS[precision])} (it has {instructions})"
+    else:
+        lacks = precision == "bf16" and not torch.cuda.is_bf16_supported(including_emulation=False)
+        where = f"({torch.cuda.get_device_name()}) only emulates it" if lacks else ""
+    if lacks:
+        raise InputError(
+            f"Expected a processor that computes in {precision}, as --lime.precision asks, but "
+            f"this {'CPU' if device.type == 'cpu' else 'GPU'} {where}. Use --lime.precision fp32."
+        )
 
 
 def choose_backend(classifier: Classifier, image_size: int, device: torch.device) -> Backend:
@@ -48,7 +79,12 @@ def choose_backend(classifier: Classifier, image_size: int, device: torch.device
 
 
 def open_classifier(
-    classifier: Classifier, image_size: int, frozen: Place, device: torch.device, n_threads: int
+    classifier: Classifier,
+    image_size: int,
+    frozen: Place,
+    device: torch.device,
+    n_threads: int,
+    precision: Precision = "fp32",
 ) -> Predict:
     """Return the fastest available function from images to the logits of a classifier.
 
@@ -58,10 +94,15 @@ def open_classifier(
         frozen: Directory of its frozen form, which is written if it does not exist.
         device: Device of the classifier.
         n_threads: Number of CPU threads.
+        precision: In which numbers the backbone computes; the head computes in 32-bit floats.
 
     Raises:
+        InputError: The processor does not compute with such numbers.
         RuntimeError: The frozen form belongs to another classifier.
     """
+    if precision != "fp32":
+        check_precision(precision, device)
+        return _open_reduced(classifier, device, _TYPES[precision])
 
     def predict(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
@@ -76,6 +117,18 @@ def open_classifier(
         fast = FrozenClassifier(folder, n_threads)
     _check_equal(fast, predict, image_size)
     return fast
+
+
+def _open_reduced(classifier: Classifier, device: torch.device, kind: torch.dtype) -> Predict:
+    def predict(images: torch.Tensor) -> torch.Tensor:
+        with torch.inference_mode():
+            images = images.contiguous(memory_format=torch.channels_last)
+            with torch.autocast(device.type, kind):
+                features = classifier.embed(images)
+            logits: torch.Tensor = classifier.head(features.float())
+            return logits
+
+    return predict
 
 
 @contextmanager
@@ -99,7 +152,11 @@ def _find_frozen(classifier: Classifier, image_size: int, frozen: Place) -> Iter
 
 
 def freeze_classifier(classifier: Classifier, image_size: int, path: Path) -> None:
-    """Write a classifier as an OpenVINO graph, or a note that OpenVINO does not support it.
+    """Write a classifier as an OpenVINO graph, or a note that it cannot be made into one.
+
+    Networks whose course depends on what they are shown cannot be exported, and OpenVINO lacks some
+    operations.
+
     Args:
         classifier: The classifier, on the CPU and in evaluation mode.
         image_size: Side of the images, in pixels.
@@ -113,17 +170,21 @@ def freeze_classifier(classifier: Classifier, image_size: int, path: Path) -> No
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
     example = torch.zeros(1, 1, image_size, image_size)
-    with torch.no_grad():
-        exported = torch.export.export(classifier, (example,))
-    # `openvino.convert_model` does the same, but reports its use to its makers.
-    frontend = FrontEndManager().load_by_framework("pytorch")
-    logging.disable(logging.WARNING)  # it warns about an operation that PyTorch lacks
-    try:
-        decoder = TorchFXPythonDecoder.from_exported_program(exported, dynamic_shapes=False)
-    finally:
-        logging.disable(logging.NOTSET)
     with write_whole(path) as unfinished:
         unfinished.mkdir()
+        try:
+            with torch.no_grad():
+                exported = torch.export.export(classifier, (example,))
+        except Exception as error:  # of many kinds, by what a user's network does
+            (unfinished / "unsupported.txt").write_text(str(error), encoding="utf-8")
+            return
+        # `openvino.convert_model` does the same, but reports its use to its makers.
+        frontend = FrontEndManager().load_by_framework("pytorch")
+        logging.disable(logging.WARNING)  # it warns about an operation that PyTorch lacks
+        try:
+            decoder = TorchFXPythonDecoder.from_exported_program(exported, dynamic_shapes=False)
+        finally:
+            logging.disable(logging.NOTSET)
         try:
             graph = frontend.convert(frontend.load(decoder))
         except OpConversionFailure as error:

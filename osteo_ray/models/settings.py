@@ -11,6 +11,9 @@ from osteo_ray.base.settings import Settings
 
 RecipeName = Literal["paper", "modern"]
 
+Precision = Literal["fp32", "bf16", "fp16"]
+"""In which numbers a network computes."""
+
 
 class AugmentationSettings(Settings):
     """Random changes of each training image; the defaults are the paper's."""

@@ -14,10 +14,36 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.settings import Settings
 from osteo_ray.base.storage import fill_directory, is_free, locate, reach
 from osteo_ray.base.tables import REJECTS, write_table, write_yaml
+from osteo_ray.cluster.placement import Layout
+from osteo_ray.config.parts import Devices
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
+from osteo_ray.experiment.dataset import read_devices
 from osteo_ray.pipeline.ingest.intake import check_unchanged
+
+
+def check_devices(run: Run, layout: Layout) -> None:
+    """Refuse to go on with a run on another class of device than it began on.
+
+    Raises:
+        InputError: It began on a CPU and would go on on a GPU, or the other way round.
+    """
+    before = read_devices(run)
+    here = Devices(layout.slot.device, layout.explainer.device)
+    if before != here:
+        raise InputError(
+            f"Expected to compute on the device on which the run in {run.root} began "
+            f"({_name_devices(before)}), but this cluster would use {_name_devices(here)}, which "
+            "gives other digits. Give another --out, or choose the device: "
+            "--resources.gpus-per-worker 0 for the CPU, 1 for a GPU."
+        )
+
+
+def _name_devices(devices: Devices) -> str:
+    if devices.training == devices.explaining:
+        return devices.training
+    return f"{devices.training}, and {devices.explaining} for explaining"
 
 
 def locate_output(

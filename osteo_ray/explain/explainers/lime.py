@@ -28,6 +28,10 @@ class Lime(Explainer):
         """Return the largest number of perturbed images."""
         return self.settings.samples
 
+    def prepare(self, picture: Picture) -> None:
+        """Find the superpixels of an image."""
+        picture.find_superpixels(self.settings)
+
     def fill(self, picture: Picture) -> np.ndarray:
         """Return what stands where a superpixel is switched off: uint8, (height, width)."""
         from osteo_ray.explain.perturbation import fill_superpixels

@@ -1,6 +1,6 @@
 """Random superpixels: a control that knows nothing of the classifier."""
 
-from osteo_ray.explain.explainer import Explainer, Explanation, LoadedClassifier, Request
+from osteo_ray.explain.explainer import Explainer, Explanation, LoadedClassifier, Picture, Request
 
 
 class RandomSuperpixels(Explainer):
@@ -12,6 +12,10 @@ class RandomSuperpixels(Explainer):
     def count_passes(self, n_classes: int) -> int:
         """Return 0: nothing is classified."""
         return 0
+
+    def prepare(self, picture: Picture) -> None:
+        """Find the superpixels of an image."""
+        picture.find_superpixels(self.settings)
 
     def _explain_one(self, classifier: LoadedClassifier, request: Request) -> Explanation:
         from osteo_ray.data.masks import cover_area

@@ -32,7 +32,8 @@ def calibrate(config: CompareConfig, layout: Layout) -> Speed:
         rates,
         trainings_at_once=layout.concurrent_trials,
         workers=layout.workers,
-        explainers=layout.explainers,
+        explainers=layout.explaining_speed,
+        layout=layout.describe(),
     )
 
 

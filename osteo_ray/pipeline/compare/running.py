@@ -210,7 +210,6 @@ def explain_all(
         name: Of the stage.
     """
     pending = [one for job, one in explanations.items() if job.teacher not in lost and one.pending]
-    layout = site.layout
     with site.stage(name) as listener:
         if pending:
             explain_images(
@@ -221,6 +220,6 @@ def explain_all(
                     n_classes=len(experiment.classes),
                     image_size=experiment.settings.image_size,
                 ),
-                pool=Pool(layout.explainer, layout.explainers, site.resources.stall_timeout),
+                pool=Pool.on(site.layout, site.resources.stall_timeout),
                 on_explained=listener.explained,
             )

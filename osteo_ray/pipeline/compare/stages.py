@@ -52,6 +52,8 @@ from osteo_ray.pipeline.compare.tensorboard import write_events
 from osteo_ray.pipeline.compare.tracking import check_tracking, track_comparison
 from osteo_ray.pipeline.compare.training_check import check_listed, check_trainings
 from osteo_ray.pipeline.compare.tuning import tune_arms
+from osteo_ray.pipeline.explain.precision import check_processor
+from osteo_ray.pipeline.output import check_devices
 from osteo_ray.pipeline.site import READ, Site, follow_reading
 
 
@@ -128,6 +130,9 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     with connect():
         clock.lap("start Ray")
         layout = plan_resources(config.resources, progress.say)
+        check_processor(layout.explainer, config.lime.precision)
+        if run.config.exists():
+            check_devices(run, layout)
         guidances = list_guidances(config.arms)
         is_known = knows_models(run, config) and has_networks(run, codes)
         if is_known and not guidances:  # an earlier command has checked them

@@ -2,6 +2,8 @@
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -29,6 +31,7 @@ from osteo_ray.explain.jobs import Explainable, ExplainJob, make_record
 from osteo_ray.models.classifier import load_classifier
 from osteo_ray.models.forward import open_classifier
 from osteo_ray.models.training import make_deterministic
+from osteo_ray.pipeline.explain.kept_classifiers import KeptClassifiers
 
 _STEPS = 8  # in which pixels are added and removed to measure faithfulness
 
@@ -61,6 +64,7 @@ class ExplainingActor:
         job: The classifiers, the images that each is to explain, and the explainers.
         device: The device on which to compute.
         n_threads: CPU threads.
+        classifiers_bytes: Memory for the classifiers that it keeps.
         on_batch: Called whenever images were classified.
     """
 
@@ -70,14 +74,16 @@ class ExplainingActor:
         *,
         device: str = "cpu",
         n_threads: int = 1,
+        classifiers_bytes: int = 2**30,
         on_batch: Callable[[], None] = lambda: None,
     ) -> None:
-        make_deterministic(n_threads)
+        # Beside a GPU, threads find superpixels of several images, each with a thread of PyTorch's.
+        make_deterministic(n_threads if device == "cpu" else 1)
         self.job = job
         self.device = torch.device(device)
         self.n_threads = n_threads
         self.on_batch = on_batch
-        self.loaded: dict[Place, LoadedClassifier] = {}
+        self.classifiers = KeptClassifiers(self._open, classifiers_bytes)
         self.recalled: dict[tuple[Place, str], dict[str, _Focus | ValueError]] = {}
 
     def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[Explained]:
@@ -92,8 +98,29 @@ class ExplainingActor:
                 for row in read_rows(str(file), int(start), int(stop))
                 if any(row["image_id"] in one.wanted for one in self.job.explainables)
             ]
-            for explainable in self.job.explainables:
-                yield self._explain(explainable, pictures)
+            # Those in memory come first, or each would have gone by the time that it is needed.
+            kept = self.classifiers.list_kept()
+            explainables = sorted(self.job.explainables, key=lambda one: one.checkpoint not in kept)
+            with self._prepare(pictures):
+                for explainable in explainables:
+                    yield self._explain(explainable, pictures)
+
+    @contextmanager
+    def _prepare(self, pictures: Sequence[Picture]) -> Iterator[None]:
+        """Do on other threads what needs no classifier, such as finding superpixels.
+
+        They run beside the forward passes, so that a GPU computes meanwhile.
+        """
+        with ThreadPoolExecutor(self.n_threads if self.device.type != "cpu" else 1) as helpers:
+            for picture in pictures:
+                kinds = {
+                    kind
+                    for one in self.job.explainables
+                    for kind in one.list_missing(picture.image_id)
+                }
+                for kind in sorted(kinds):
+                    helpers.submit(self.job.explainers[kind].prepare, picture)
+            yield
 
     def _explain(self, explainable: Explainable, pictures: Sequence[Picture]) -> Explained:
         self._draw_heatmaps(explainable, pictures)
@@ -181,7 +208,9 @@ class ExplainingActor:
         ]
         answers: Iterator[Explanation | ValueError] = iter(())
         if requests:
-            answers = iter(self.job.explainers[kind].explain(self._load(explainable), requests))
+            answers = iter(
+                self.job.explainers[kind].explain(self.classifiers.get(explainable), requests)
+            )
         return [focus if isinstance(focus, ValueError) else next(answers) for focus in focuses]
 
     def _recall(self, explainable: Explainable) -> dict[str, _Focus | ValueError]:
@@ -212,12 +241,12 @@ class ExplainingActor:
                 "image_id": picture.image_id,
                 **asdict(
                     measure_faithfulness(
-                        self._load(explainable),
+                        self.classifiers.get(explainable),
                         picture.image,
                         leader.fill(picture),
                         one,
                         n_steps=_STEPS,
-                        batch_size=self.job.settings.batch_size,
+                        batch_size=self.job.settings.choose_batch_size(self.device.type),
                     )
                 ),
             }
@@ -226,28 +255,30 @@ class ExplainingActor:
             if isinstance(one, Explanation) and picture.image_id in explainable.faithfulness_ids
         ]
 
-    def _load(self, explainable: Explainable) -> LoadedClassifier:
-        if explainable.checkpoint not in self.loaded:
-            classifier = load_classifier(
-                explainable.checkpoint,
-                explainable.model,
-                n_classes=self.job.n_classes,
-                image_size=self.job.image_size,
-                code=explainable.code,
-            ).to(self.device)
-            run = open_classifier(
-                classifier, self.job.image_size, explainable.frozen, self.device, self.n_threads
-            )
-            # Explainers that look inside the classifier call it without `predict`.
-            classifier.register_forward_pre_hook(self._tell_batch)
+    def _open(self, explainable: Explainable) -> LoadedClassifier:
+        classifier = load_classifier(
+            explainable.checkpoint,
+            explainable.model,
+            n_classes=self.job.n_classes,
+            image_size=self.job.image_size,
+            code=explainable.code,
+        ).to(self.device)
+        run = open_classifier(
+            classifier,
+            self.job.image_size,
+            explainable.frozen,
+            self.device,
+            self.n_threads,
+            self.job.settings.precision,
+        )
+        # Explainers that look inside the classifier call it without `predict`.
+        classifier.register_forward_pre_hook(self._tell_batch)
 
-            def predict(images: torch.Tensor) -> torch.Tensor:
-                self.on_batch()
-                return run(images)
+        def predict(images: torch.Tensor) -> torch.Tensor:
+            self.on_batch()
+            return run(images)
 
-            loaded = LoadedClassifier(classifier, predict, self.device)
-            self.loaded[explainable.checkpoint] = loaded
-        return self.loaded[explainable.checkpoint]
+        return LoadedClassifier(classifier, predict, self.device)
 
     def _tell_batch(self, module: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
         self.on_batch()
@@ -257,7 +288,7 @@ class ExplainingActor:
             path = explainable.heatmaps / f"{picture.image_id}.parquet"
             if picture.image_id not in explainable.heatmap_ids or path.exists():
                 continue
-            loaded = self._load(explainable)
+            loaded = self.classifiers.get(explainable)
             try:
                 explained = np.array([loaded.predict_class(picture.image)])
                 batch = loaded.to_batch(picture.image)

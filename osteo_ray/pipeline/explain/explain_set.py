@@ -21,9 +21,10 @@ from osteo_ray.explain.registry import find_explainer
 from osteo_ray.pipeline.explain.carrying import carry_code
 from osteo_ray.pipeline.explain.checkpoint_check import check_checkpoint
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
+from osteo_ray.pipeline.explain.precision import check_processor
 from osteo_ray.pipeline.explain.prepare_set import Subject, create_set, find_subject, locate_set
 from osteo_ray.pipeline.explain.summary import ExplanationSummary, summarize_explanations
-from osteo_ray.pipeline.output import list_source
+from osteo_ray.pipeline.output import check_devices, list_source
 from osteo_ray.pipeline.site import READ, Site, follow_reading
 
 EXPLAIN = "explain"
@@ -64,7 +65,10 @@ def _explain_set(
     with connect():
         clock.lap("start Ray")
         layout = plan_resources(resources, progress.say)
-        if not run.config.exists():
+        check_processor(layout.explainer, config.lime.precision)
+        if run.config.exists():
+            check_devices(run, layout)
+        else:
             explainer = find_explainer(config.method)(config.lime)
             carry_code([explainer])
             check = check_checkpoint.remote(subject.path, explainer)
@@ -136,6 +140,6 @@ def _explain(run: Run, config: ExplainConfig, subject: Subject, site: Site) -> N
                 n_classes=len(subject.checkpoint.classes),
                 image_size=subject.checkpoint.image_size,
             ),
-            pool=Pool(layout.explainer, layout.explainers, site.resources.stall_timeout),
+            pool=Pool.on(site.layout, site.resources.stall_timeout),
             on_explained=listener.explained,
         )

@@ -18,10 +18,11 @@ from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import MASKS, count_rows, list_parts, read_table, write_table
 from osteo_ray.cluster.connection import allow_lost_blocks, name_worker
-from osteo_ray.cluster.placement import Slot
+from osteo_ray.cluster.placement import Layout, Slot
 from osteo_ray.cluster.watchdog import Beat, watch
 from osteo_ray.explain.jobs import Explainable, ExplainJob, Slice, make_record, read_done
 from osteo_ray.pipeline.explain.carrying import carry_code
+from osteo_ray.pipeline.explain.precision import check_overlaps
 
 _TRIES = 3  # for a slice whose process dies, and then for each of its images alone
 _MOST_LOST = 16  # slices, and then images; if more are lost, the images are not the reason
@@ -36,21 +37,34 @@ class Pool:
     Attributes:
         slot: The CPUs and GPUs of each actor.
         n_actors: How many actors to start with; more start when nodes are added.
+        classifiers_bytes: Memory for the classifiers that each actor keeps.
         stall_timeout_s: The longest time without a single forward pass, in seconds.
     """
 
     slot: Slot
     n_actors: int
+    classifiers_bytes: int
     stall_timeout_s: float = 1800.0
+
+    @classmethod
+    def on(cls, layout: Layout, stall_timeout_s: float) -> "Pool":
+        """Set up the actors that a layout has room for."""
+        return cls(layout.explainer, layout.explainers, layout.classifiers_bytes, stall_timeout_s)
 
 
 class _PoolWorker:
     """An actor in a process of the pool; PyTorch is imported there, not in the driver."""
 
-    def __init__(self, job: ExplainJob, slot: Slot, beat: Beat) -> None:
+    def __init__(self, job: ExplainJob, pool: Pool, beat: Beat) -> None:
         from osteo_ray.pipeline.explain.actor import ExplainingActor
 
-        self.actor = ExplainingActor(job, device=slot.device, n_threads=slot.cpus, on_batch=beat)
+        self.actor = ExplainingActor(
+            job,
+            device=pool.slot.device,
+            n_threads=pool.slot.cpus,
+            classifiers_bytes=pool.classifiers_bytes,
+            on_batch=beat,
+        )
 
     def __call__(self, batch: dict[str, np.ndarray]) -> Iterator[dict[str, np.ndarray]]:
         began = time.monotonic()
@@ -95,10 +109,12 @@ def explain_images(
         on_explained: Called with the images that a worker has explained with one classifier.
 
     Raises:
+        InputError: Reduced precision gives other masks.
         IncompleteError: An actor failed; so many processes died that single images cannot be the
             reason; or nothing was computed for too long.
     """
     carry_code(job.explainers.values())
+    check_overlaps(pixels, job, pool.slot)
     n_images = len(frozenset().union(*(one.wanted for one in job.explainables)))
     most = max(1, _COST_OF_SLICE // (job.settings.samples * job.image_size**2))
     size = max(1, min(_SLICE, most, n_images // (4 * pool.n_actors)))
@@ -162,7 +178,7 @@ class _Runner:
                 [vars(one) for one in slices], override_num_blocks=len(slices)
             ).map_batches(
                 _PoolWorker,
-                fn_constructor_args=(job, pool.slot, self.beat),
+                fn_constructor_args=(job, pool, self.beat),
                 batch_size=1,
                 # Nodes may come and go: the pool grows where there is room. If a node is lost, Ray
                 # Data releases actors that are idle at the end, which makes room for waiting ones.
