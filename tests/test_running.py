@@ -42,7 +42,13 @@ class Ignoring:
 def make_site() -> Site:
     slot = Slot(cpus=1, gpus=0)
     layout = Layout(
-        slot=slot, workers=1, slots=2, explainer=slot, explainers=2, nodes=({"CPU": 2},)
+        slot=slot,
+        workers=1,
+        slots=2,
+        explainer=slot,
+        explainers=2,
+        classifiers_bytes=2**30,
+        nodes=({"CPU": 2},),
     )
     progress = JobProgress(Console(file=io.StringIO()))
     return Site(layout, ResourceSettings(), progress, Clock(), Ignoring())  # type: ignore[arg-type]

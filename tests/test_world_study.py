@@ -93,7 +93,7 @@ def test_an_experiment_repeats_itself_and_another_differs() -> None:
 def test_lime_explains_where_masks_are_not_planted() -> None:
     # Long enough a training for masks to make a difference.
     longer = replace(SMALL, training=GAIN.training.model_copy(update={"epochs": 8}))
-    small = replace(longer, masks="lime", lime=SMALL.lime.model_copy(update={"samples": 8}))
+    small = replace(longer, masks="lime", lime=SMALL.lime.model_copy(update={"samples": 17}))
     found = judge_world(small, 0)
     assert set(found["accuracy"]) == set(ARMS)
     planted = judge_world(longer, 0)

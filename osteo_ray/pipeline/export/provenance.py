@@ -64,7 +64,7 @@ def describe_origin(
         "mask_models_sha256": model_digests,
         "data_fingerprint": experiment.fingerprint,
         "settings_hash": hash_settings(config.identity()),
-        "lime": config.lime.model_dump(mode="json") if explained else None,
+        "lime": experiment.settings.lime.model_dump(mode="json") if explained else None,
         "split": {
             "protocol": config.protocol,
             "kind": config.split,
