@@ -33,7 +33,7 @@ from osteo_ray.pipeline.explain.actor import ExplainingActor
 MODEL, SIZE_PX, CLASSES = "test_byobnet", 64, ("normal", "osteoporosis")
 N_PHANTOMS = 8
 # Few superpixels, and few samples, to be fast.
-BOUNDED = {"samples": 16, "kernel_size": 10.0, "max_dist": 3.0, "ratio": 1.0}
+BOUNDED = {"samples": 32, "kernel_size": 10.0, "max_dist": 6.0, "ratio": 1.0}
 LIME = [part for name, value in BOUNDED.items() for part in (f"--lime.{name}", str(value))]
 
 

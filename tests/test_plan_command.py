@@ -330,6 +330,7 @@ class TestOnRay:
                 image_size=size_px,
                 batch_size=16,
                 seconds=1.0,
+                codes={},
             )
             for size_px in (32, 192)
         ]
@@ -339,7 +340,9 @@ class TestOnRay:
     def test_unknown_model(self, local_ray: None) -> None:
         slot = Slot(cpus=1, gpus=0)
         with pytest.raises(InputError, match="Did you mean `efficientnet_b"):
-            measure_rates(["efficientnet_bo"], slot, image_size=32, batch_size=16, seconds=0.1)
+            measure_rates(
+                ["efficientnet_bo"], slot, image_size=32, batch_size=16, seconds=0.1, codes={}
+            )
 
 
 def test_arms_and_presets_have_costs(run: Run) -> None:

@@ -16,7 +16,7 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 from PIL import Image
-from tiny_runs import MODEL, N_IMAGES, compute_here, configure, run_quietly
+from tiny_runs import MODEL, N_IMAGES, N_THREADS, compute_here, configure, run_quietly
 
 from osteo_ray.base.lock import HeldError, Holder, hold
 from osteo_ray.base.remote import RemotePath
@@ -229,6 +229,7 @@ def test_explanations_equal_those_in_a_folder(
     (tmp_path / "model.safetensors").write_bytes(content)
     images = ["explain", str(there.run.phantom / "images")]
     settings = ["--lime-samples", "12", "--lime.top-k", "2"]
+    settings += ["--resources.cpus-per-worker", str(N_THREADS)]  # as in this process
     out = locate_there("explained")
     words = [*images, *settings, "--checkpoint", str(checkpoint), "--out", out]
     assert main(words) == 0
