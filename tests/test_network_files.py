@@ -210,7 +210,7 @@ def test_check_on_a_worker_knows_the_file_by_its_text_alone(local_ray: None) -> 
     problems = ray.get(check_models.remote(weights, 32, (), NetworkSettings(), codes))
     assert len(problems) == 2
     assert "to return logits, float32 (2, 2): a row per image" in problems[0]
-    assert "Did you mean `resnet18`?" in problems[1]
+    assert "Did you mean `torchvision:resnet18`?" in problems[1]
 
 
 @pytest.fixture(scope="module")

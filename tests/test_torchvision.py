@@ -195,7 +195,7 @@ def test_positions_of_another_image_size_are_resized(tmp_path: Path) -> None:
 def test_unknown_name_is_refused_with_the_nearest() -> None:
     found = refuse("resnet_18")
     assert "network of torchvision, but got `torchvision:resnet_18`" in found
-    assert "Did you mean `resnet18`?" in found
+    assert "Did you mean `torchvision:resnet18`?" in found
 
 
 def test_networks_that_do_not_classify_are_unknown() -> None:

@@ -1,5 +1,6 @@
 """The search for training settings: its candidates, its choices, and what follows from them."""
 
+import base64
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -113,6 +114,8 @@ def test_searches_are_read_as_they_were_written(tmp_path: Path) -> None:
     run = Run(tmp_path)
     found = conclude_search("m", "lime", try_losses((0.7,), (0.6,)))
     write_search(run, found)
+    write_search(run, replace(found, model="torchvision:resnet18"))
+    assert {path.name for path in run.tuning.iterdir()} == {"m", "torchvision-resnet18"}
     assert read_searches(run, ["m", "other"], ["original", "lime"]) == [found]
     config = make_config(models=["m"], weights="none", arms=["original", "lime"])
     (choice,) = read_choices(run, config)
@@ -233,7 +236,12 @@ def test_figure_has_a_panel_per_arm() -> None:
     tried = try_losses((0.7, 0.6), (9.0,), ())
     found = [conclude_search("m", arm, tried) for arm in ("original", "lime")]
     figure = draw_searches(found)
-    assert figure.startswith("data:image/svg+xml")
+    kind, _, content = figure.partition(";base64,")
+    assert kind == "data:image/svg+xml"
+    drawn = base64.b64decode(content).decode()
+    assert [drawn.count(f">{label}<") for label in ("Original", "LIME mask")] == [1, 1]
+    one = draw_searches(found[:1])
+    assert "LIME mask" not in base64.b64decode(one.partition(";base64,")[2]).decode()
     assert draw_searches([]) == ""
 
 

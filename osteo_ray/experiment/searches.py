@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.networks import name_folder
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import read_json, write_json
@@ -83,7 +84,7 @@ def conclude_search(model: str, arm: str, tried: Sequence[Tried]) -> Search:
 
 def place_search(run: Run, model: str, arm: str) -> Place:
     """Return the file of a search."""
-    return run.tuning / model / f"{arm}.json"
+    return run.tuning / name_folder(model) / f"{arm}.json"
 
 
 def write_search(run: Run, search: Search) -> None:

@@ -35,7 +35,7 @@ def create_torchvision(name: str, image_size: int, *, from_hub: bool) -> Archite
     if short not in known:
         raise InputError(
             f"Expected a classification network of torchvision, but got `{name}`."
-            + suggest(short, known)
+            + suggest(name, [f"{TORCHVISION}{one}" for one in known])
         )
     weights = models.get_model_weights(short).DEFAULT
     preset = weights.transforms()

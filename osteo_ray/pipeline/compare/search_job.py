@@ -14,6 +14,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler
 
 from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.networks import name_folder
 from osteo_ray.base.runs import place_logs
 from osteo_ray.cluster.placement import Slot
 from osteo_ray.cluster.watchdog import Beat, watch
@@ -63,14 +64,17 @@ def search_settings(
     record = _Record(lambda: listener.advanced(1))
     with watch(listener.name, resources.stall_timeout) as beat:
         train = tune.with_parameters(
-            _try, trial=trial, experiment=experiment, pixels=[pixels], slot=layout.slot, beat=beat
+            _try,
+            candidates=list(candidates),
+            trial=trial,
+            experiment=experiment,
+            pixels=[pixels],
+            slot=layout.slot,
+            beat=beat,
         )
         tuner = tune.Tuner(
             tune.with_resources(train, {"cpu": layout.slot.cpus, "gpu": layout.slot.gpus}),
-            param_space={
-                "number": tune.grid_search(list(range(len(candidates)))),
-                "candidates": list(candidates),
-            },
+            param_space={"number": tune.grid_search(list(range(len(candidates))))},
             tune_config=tune.TuneConfig(
                 reuse_actors=True,
                 scheduler=ASHAScheduler(
@@ -83,7 +87,7 @@ def search_settings(
                 ),
             ),
             run_config=tune.RunConfig(
-                name=f"search-{trial.model}-{trial.arm}-{uuid.uuid4().hex[:8]}",
+                name=f"search-{name_folder(trial.model)}-{trial.arm}-{uuid.uuid4().hex[:8]}",
                 storage_path=str(place_logs(experiment.run) / "tune"),
                 failure_config=tune.FailureConfig(max_failures=resources.max_retries),
                 callbacks=[record],
@@ -102,6 +106,7 @@ def search_settings(
 
 def _try(
     config: dict[str, Any],
+    candidates: Sequence[dict[str, Any]],
     trial: Trial,
     experiment: Experiment,
     pixels: "list[ray.ObjectRef[np.ndarray]]",
@@ -114,7 +119,7 @@ def _try(
     from osteo_ray.models.training import DivergedError, Worker
     from osteo_ray.pipeline.compare.one_trial import try_settings
 
-    training = read_training(config["candidates"][config["number"]])
+    training = read_training(candidates[config["number"]])
     worker = Worker(torch.device(slot.device), slot.cpus)
     listener = _Reporter(beat)
     try:
