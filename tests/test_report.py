@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -35,6 +35,7 @@ from osteo_ray.base.tables import (
 from osteo_ray.commands.compare_tables import show_comparison
 from osteo_ray.config.build import build_config
 from osteo_ray.data.masks import pack_mask
+from osteo_ray.data.settings import BACKGROUNDS, Background
 from osteo_ray.experiment.mask_notes import UNSTABLE, count_mask_notes
 from osteo_ray.report.figures import PANEL_LABELS, draw_forest, draw_paired, draw_panels
 from osteo_ray.report.page import write_report
@@ -462,6 +463,13 @@ def test_null_figures_become_dashes(run: Run) -> None:
 def test_same_tables_give_the_same_page(run: Run) -> None:
     first = write_report(run).read_bytes()
     assert write_report(run).read_bytes() == first
+
+
+@pytest.mark.parametrize("background", get_args(Background))
+def test_page_says_what_fills_the_rest(run: Run, background: Background) -> None:
+    config = yaml.safe_load(run.config.read_text())
+    run.config.write_text(yaml.safe_dump({**config, "background": background}))
+    assert f"and {BACKGROUNDS[background]} fills the rest." in write_report(run).read_text()
 
 
 def test_run_without_comparison_is_refused(tmp_path: Path) -> None:

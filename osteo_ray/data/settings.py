@@ -9,6 +9,13 @@ from osteo_ray.base.settings import Settings
 SplitKind = Literal["grouped", "random", "given", "site"]
 ConflictPolicy = Literal["drop", "majority", "keep"]
 Background = Literal["black", "mean", "blur", "imputed"]
+BACKGROUNDS: dict[Background, str] = {
+    "black": "black",
+    "mean": "the mean of the image",
+    "blur": "the blurred image",
+    "imputed": "what their neighbours suggest, with a little noise,",
+}
+"""What fills the pixels that a mask removes, in words."""
 UnexplainedRule = Literal["borrowed", "whole"]
 View = Literal["image", "masked", "silhouette"]
 Guidance = Literal["gradients", "activations"]

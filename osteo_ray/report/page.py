@@ -25,6 +25,7 @@ from osteo_ray.check_table.matrices import agrees, recompute
 from osteo_ray.check_table.published import PUBLISHED, PublishedRow
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.data.masks import unpack_mask
+from osteo_ray.data.settings import BACKGROUNDS
 from osteo_ray.experiment.judgement_folder import is_judgement
 from osteo_ray.experiment.mask_notes import MAIN_MASKS
 from osteo_ray.experiment.searches import read_searches
@@ -120,6 +121,7 @@ def _collect(run: Run) -> dict[str, Any]:
         "all_labels": labels,
         "operating_names": OPERATING_NAMES,
         "lower_is_better": {n for n, metric in METRICS.items() if not metric.higher_is_better},
+        "backgrounds": BACKGROUNDS,
         "searches": searches,
         "search_figure": draw_searches(searches),
         "grid": (comparison.get("grid") or {}).get("deployable", []),
