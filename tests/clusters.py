@@ -25,6 +25,7 @@ from osteo_ray.base.progress import Clock, JobProgress, Stage
 from osteo_ray.cluster.connection import plan_resources
 from osteo_ray.cluster.observer import Observer
 from osteo_ray.cluster.settings import ResourceSettings
+from osteo_ray.experiment.dataset import share_pixels
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
 from osteo_ray.explain.jobs import plan_job
 from osteo_ray.pipeline.compare.in_process import run_in_process
@@ -236,11 +237,11 @@ def make_site(experiment: Experiment, **resources: Any) -> Site:
     return Site(plan_resources(settings), settings, progress, Clock(), observer)
 
 
-def train(
-    experiment: Experiment, trials: list[Trial], pixels: np.ndarray, **resources: Any
-) -> list[Failure]:
+def train(experiment: Experiment, trials: list[Trial], **resources: Any) -> list[Failure]:
     """Run those trials that are missing as one sweep."""
     site = make_site(experiment, **resources)
+    ids, size_px = experiment.image_ids.tolist(), experiment.settings.image_size
+    pixels = share_pixels(experiment.run, ids, size_px, site.layout.pixels_bytes)
     pending = [trial for trial in trials if not experiment.is_done(trial)]
     stage = Stage("sweep", "trainings", len(pending), 1.0)
     with site.progress.showing([stage]), site.stage("sweep") as listener:

@@ -1,5 +1,7 @@
-"""The pixels of a run, read from its files."""
+"""The pixels of a run, read from its files at once or when they are needed."""
 
+import pickle
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +12,8 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import PIXELS, write_pixels
 from osteo_ray.experiment import dataset
-from osteo_ray.experiment.dataset import read_pixels
+from osteo_ray.experiment.dataset import read_pixels, share_pixels
+from osteo_ray.experiment.stored_pixels import StoredPixels, locate_pixels
 
 SIDE = 4
 
@@ -51,6 +54,48 @@ def test_no_more_than_a_few_files_are_in_memory(run: Run, monkeypatch: pytest.Mo
     assert sizes == [3, 1, 3]
 
 
-def test_missing_pixels_are_told(run: Run) -> None:
+@pytest.mark.parametrize("find", [read_pixels, locate_pixels])
+def test_missing_pixels_are_told(run: Run, find: Callable[..., object]) -> None:
     with pytest.raises(InputError, match=r"pixels of 3 images in .*those of 2 are missing, .*id-8"):
-        read_pixels(run, ["id-8", "id-1", "id-9"], SIDE)
+        find(run, ["id-8", "id-1", "id-9"], SIDE)
+
+
+@pytest.fixture
+def drawn(tmp_path: Path) -> tuple[Run, np.ndarray]:
+    """A run of 100 images in files of several row groups, and their pixels by number."""
+    run, rng = Run(tmp_path / "drawn"), np.random.default_rng(0)
+    pixels = rng.integers(0, 256, (100, SIDE, SIDE), np.uint8)
+    for part, numbers in enumerate(np.array_split(rng.permutation(100), (40, 41, 90))):
+        ids = [f"id-{number}" for number in numbers]
+        content = [pixels[number].tobytes() for number in numbers]
+        write_pixels(run.pixels / f"part-{part}.parquet", pa.table([ids, ids, content], PIXELS))
+    return run, pixels
+
+
+def test_pixels_on_disk_are_indexed_as_an_array(drawn: tuple[Run, np.ndarray]) -> None:
+    run, pixels = drawn
+    stored = locate_pixels(run, [f"id-{number}" for number in range(100)], SIDE)
+    assert (len(stored), stored.shape, stored.nbytes) == (100, pixels.shape, pixels.nbytes)
+    for rows in ([3], [], [99, 0, 0, 57], np.random.default_rng(1).permutation(100)):
+        found = stored[np.array(rows, int)]
+        assert found.dtype == np.uint8
+        np.testing.assert_array_equal(found, pixels[np.array(rows, int)])
+    some = np.arange(90, 4, -7)
+    np.testing.assert_array_equal(stored.select(some)[np.array([2, 0])], pixels[some[[2, 0]]])
+    travelled = pickle.loads(pickle.dumps(stored))
+    np.testing.assert_array_equal(travelled[some], pixels[some])
+
+
+def test_pixels_of_another_size_on_disk_are_refused(drawn: tuple[Run, np.ndarray]) -> None:
+    stored = locate_pixels(drawn[0], ["id-1", "id-2"], SIDE + 1)
+    with pytest.raises(InputError, match=r"25 bytes for each image in .*part-\d.parquet"):
+        stored[np.array([1])]
+
+
+def test_only_a_set_that_is_too_large_stays_on_disk(drawn: tuple[Run, np.ndarray]) -> None:
+    run, pixels = drawn
+    ids = [f"id-{number}" for number in range(100)]
+    shared = share_pixels(run, ids, SIDE, pixels.nbytes)
+    assert isinstance(shared, np.ndarray)
+    np.testing.assert_array_equal(shared, pixels)
+    assert isinstance(share_pixels(run, ids, SIDE, pixels.nbytes - 1), StoredPixels)

@@ -76,13 +76,13 @@ def kill(event: Any) -> None:
 
 
 def test_trial_process_killed(cluster, reference, log: Log, tmp_path: Path) -> None:
-    whole, pixels = reference
+    whole, _ = reference
     experiment = begin(whole, tmp_path / "run")
     trials, _ = plan_trials(experiment)
     saboteur = Saboteur(log, first_of("epoch", "end"), kill)
     with connected(cluster, log, FAULT_PAUSE_S="0.3"):
         saboteur.start()
-        assert train(experiment, trials, pixels) == []
+        assert train(experiment, trials) == []
     assert_equal_trials(experiment, whole, trials)
     struck = saboteur.struck[0].unit.split(", epoch")[0]
     begun = log.count("train", "start")
@@ -110,14 +110,14 @@ def test_explaining_actors_killed_again_and_again(
 def test_node_lost_while_training_and_one_added(
     cluster, reference, log: Log, tmp_path: Path
 ) -> None:
-    whole, pixels = reference
+    whole, _ = reference
     experiment = begin(whole, tmp_path / "run")
     trials, _ = plan_trials(experiment)
     change = ChangeOfNodes(cluster, log, tmp_path / "hold", n_added=1)
     saboteur = Saboteur(log, first_of("epoch", "end"), change)
     with connected(cluster, log, FAULT_PAUSE_S="0.3", FAULT_HOLD=str(change.hold)):
         saboteur.start()
-        assert train(experiment, trials, pixels) == []
+        assert train(experiment, trials) == []
     assert_equal_trials(experiment, whole, trials)
     begun, ended = log.count("train", "start"), log.count("train", "end")
     assert set(ended.values()) == {1}
@@ -192,11 +192,11 @@ def test_image_that_kills_the_process_that_reads_it_is_refused(
 def test_loss_that_is_no_number_fails_its_trial_only(
     cluster, reference, log: Log, tmp_path: Path
 ) -> None:
-    whole, pixels = reference
+    whole, _ = reference
     experiment = begin(whole, tmp_path / "run")
     trials, _ = plan_trials(experiment)
     with connected(cluster, log, FAULT_NAN="fold-0"):
-        (failure,) = train(experiment, trials, pixels)
+        (failure,) = train(experiment, trials)
     assert failure.trial.arm == "fold-0"
     assert "The loss is no longer finite in epoch 1 (training nan" in failure.reason
     others = [trial for trial in trials if trial != failure.trial]
@@ -205,11 +205,14 @@ def test_loss_that_is_no_number_fails_its_trial_only(
 
 
 def test_worker_of_a_wide_training_killed(cluster, reference, log: Log, tmp_path: Path) -> None:
-    whole, pixels = reference
+    whole, _ = reference
     calm = begin(whole, tmp_path / "calm", workers=2)
     trials = [trial for trial in plan_trials(calm)[0] if trial.arm == "original"]
+    streamed = begin(whole, tmp_path / "streamed")
     with connected(cluster, Log(tmp_path / "calm log")):
-        assert train(calm, trials, pixels) == []
+        assert train(calm, trials) == []
+        assert train(streamed, trials, pixels_gib=0) == []  # and fed by Ray Data, as `calm` is
+    assert_equal_trials(streamed, whole, trials)
     struck = begin(whole, tmp_path / "struck", workers=2)
 
     def find(events: list[Any]) -> Any:
@@ -218,7 +221,7 @@ def test_worker_of_a_wide_training_killed(cluster, reference, log: Log, tmp_path
     saboteur = Saboteur(log, find, kill)
     with connected(cluster, log, FAULT_PAUSE_S="1"):
         saboteur.start()
-        assert train(struck, trials, pixels) == []
+        assert train(struck, trials) == []
     assert len(saboteur.struck) == 1
     assert_equal_trials(struck, calm, trials)
     assert log.count("train", "start")[f"{trials[0]}, rank 1"] == 2
@@ -226,7 +229,7 @@ def test_worker_of_a_wide_training_killed(cluster, reference, log: Log, tmp_path
 
 
 def test_processes_that_hang_end_the_stage(cluster, reference, log: Log, tmp_path: Path) -> None:
-    whole, pixels = reference
+    whole, _ = reference
     experiment = begin(whole, tmp_path / "run")
     trials, _ = plan_trials(experiment)
 
@@ -237,13 +240,13 @@ def test_processes_that_hang_end_the_stage(cluster, reference, log: Log, tmp_pat
     with connected(cluster, log, FAULT_PAUSE_S="1"):
         saboteur.start()
         with pytest.raises(IncompleteError) as raised:
-            train(experiment, trials, pixels, stall_timeout=60)
+            train(experiment, trials, stall_timeout=60)
     said = str(raised.value)
     assert "Nothing was computed for 60 s, during: sweep. The cluster has" in said
     assert "0 of 2 CPUs are free" in said
     before = list_inodes(experiment.run.trials)
     with connected(cluster, log):
-        assert train(experiment, trials, pixels) == []
+        assert train(experiment, trials) == []
     assert_equal_trials(experiment, whole, trials)
     assert before.items() <= list_inodes(experiment.run.trials).items()
 
@@ -251,12 +254,12 @@ def test_processes_that_hang_end_the_stage(cluster, reference, log: Log, tmp_pat
 def test_moved_clock_changes_nothing(
     cluster, reference, log: Log, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole, pixels = reference
+    whole, _ = reference
     experiment = begin(whole, tmp_path / "run")
     trials, _ = plan_trials(experiment)
     monkeypatch.setattr(time, "time", make_moving_clock())
     with connected(cluster, log, FAULT_CLOCK="1"):
-        assert train(experiment, trials, pixels) == []
+        assert train(experiment, trials) == []
         explain(experiment)
     assert_equal_trials(experiment, whole, trials)
     assert_equal_masks(experiment, whole)
@@ -307,7 +310,7 @@ def test_full_disk_while_explaining(cluster, reference, log: Log, small_disk: Pa
 def test_storage_that_refuses_writes_while_training(
     cluster, reference, log: Log, small_disk: Path
 ) -> None:
-    whole, pixels = reference
+    whole, _ = reference
     experiment = begin(whole, small_disk / "run")
     trials, _ = plan_trials(experiment)
 
@@ -317,14 +320,14 @@ def test_storage_that_refuses_writes_while_training(
     saboteur = Saboteur(log, first_of("train", "end"), refuse)
     with connected(cluster, log, FAULT_PAUSE_S="0.3"):
         saboteur.start()
-        failures = train(experiment, trials, pixels)
+        failures = train(experiment, trials)
     assert failures
     assert [one for one in failures if "Read-only file system" not in one.reason] == []
     before = list_inodes(experiment.run.trials)
     assert before
     remount(small_disk, "rw")
     with connected(cluster, log):
-        assert train(experiment, trials, pixels) == []
+        assert train(experiment, trials) == []
     assert_equal_trials(experiment, whole, trials)
     assert before.items() <= list_inodes(experiment.run.trials).items()
 

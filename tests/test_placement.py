@@ -85,6 +85,15 @@ def test_classifiers_get_a_quarter_of_the_memory_of_their_actor() -> None:
     assert lay_out([{"CPU": 2}], ResourceSettings()).classifiers_bytes == gib
 
 
+def test_pixels_are_shared_in_a_quarter_of_the_smallest_node() -> None:
+    nodes, gib = [{"CPU": 2, "memory": 16 * 2**30}, {"CPU": 2, "memory": 8 * 2**30}], 2**30
+    assert lay_out(nodes, ResourceSettings()).pixels_bytes == 2 * gib
+    assert lay_out(nodes, ResourceSettings(pixels_gib=0.5)).pixels_bytes == gib // 2
+    assert lay_out([{"CPU": 2}], ResourceSettings()).pixels_bytes == gib
+    # Trainings of several workers are fed from disk.
+    assert lay_out(nodes, ResourceSettings(workers=2)).pixels_bytes == 0
+
+
 def test_workers_that_share_a_gpu_lie_on_one() -> None:
     assert Slot(1, 0.6).count_on(GPU_NODE) == 4  # not 4 / 0.6
     assert Slot(1, 0.1).count_on({"CPU": 100, "GPU": 1}) == 10

@@ -48,6 +48,7 @@ def make_site() -> Site:
         explainer=slot,
         explainers=2,
         classifiers_bytes=2**30,
+        pixels_bytes=2**30,
         nodes=({"CPU": 2},),
     )
     progress = JobProgress(Console(file=io.StringIO()))
@@ -67,7 +68,7 @@ def record_stages(monkeypatch: pytest.MonkeyPatch, *failing: Trial) -> list[list
 
     monkeypatch.setattr(running, "run_sweep", sweep)
     monkeypatch.setattr(running, "explain_images", explain)
-    monkeypatch.setattr(running, "read_pixels", lambda *arguments: None)
+    monkeypatch.setattr(running, "share_pixels", lambda *arguments: None)
     monkeypatch.setattr(running.ray, "put", lambda value: value)
     return stages
 

@@ -260,7 +260,7 @@ def search_here(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
         return [Tried(n, one, (1.0 + abs(n - 1),)) for n, one in enumerate(candidates)]
 
     monkeypatch.setattr(tuning, "search_settings", search)
-    monkeypatch.setattr(tuning, "read_pixels", lambda *_: None)
+    monkeypatch.setattr(tuning, "share_pixels", lambda *_: None)
     monkeypatch.setattr(tuning.ray, "put", lambda value: value)
     return asked
 

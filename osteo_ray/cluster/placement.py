@@ -11,6 +11,7 @@ Resources = dict[str, float]
 
 _MOST_PER_GPU = 4  # explaining actors: each holds a CUDA context and a PyTorch of its own
 _SHARE_FOR_CLASSIFIERS = 0.25  # of the memory of an explaining actor
+_SHARE_FOR_PIXELS = 0.25  # of the memory of a node
 _UNKNOWN_MEMORY = 4 * 2**30  # bytes per explaining actor, where the nodes do not say what they have
 
 
@@ -73,6 +74,8 @@ class Layout:
         explainer: What each explaining actor gets.
         explainers: How many explaining actors fit at once.
         classifiers_bytes: Memory for the classifiers that each explaining actor keeps.
+        pixels_bytes: The largest set of pixels that trainings share in memory, in bytes; 0 if
+            trainings have several workers, which are fed from disk.
         nodes: What each node has.
     """
 
@@ -82,6 +85,7 @@ class Layout:
     explainer: Slot
     explainers: int
     classifiers_bytes: int
+    pixels_bytes: int
     nodes: tuple[Resources, ...] = ()
 
     @property
@@ -158,6 +162,7 @@ def lay_out(
         explainer=explainer,
         explainers=sum(explainer.count_on(node) for node in nodes),
         classifiers_bytes=_budget_classifiers(nodes, explainer, settings.classifiers_gib),
+        pixels_bytes=0 if settings.workers > 1 else _budget_pixels(nodes, settings.pixels_gib),
         nodes=tuple(nodes),
     )
 
@@ -201,6 +206,14 @@ def _budget_classifiers(nodes: Sequence[Resources], actor: Slot, given_gib: floa
         if "memory" in node and (n_actors := actor.count_on(node))
     ]
     return round(_SHARE_FOR_CLASSIFIERS * min(shares, default=_UNKNOWN_MEMORY))
+
+
+def _budget_pixels(nodes: Sequence[Resources], given_gib: float | None) -> int:
+    """Return how many bytes of pixels trainings share in the memory of a node."""
+    if given_gib is not None:
+        return round(given_gib * 2**30)
+    memory = [node["memory"] for node in nodes if "memory" in node]
+    return round(_SHARE_FOR_PIXELS * min(memory, default=_UNKNOWN_MEMORY))
 
 
 def describe_shortage(layout: Layout, to_come: Resources | None, waited_s: float) -> str:

@@ -28,6 +28,13 @@ class SlotSettings(Settings):
         "that was used longest ago goes first. By default a quarter of the actor's share of the "
         "memory of its node.",
     )
+    pixels_gib: float | None = Field(
+        None,
+        ge=0,
+        description="Memory of each node for the pixels that trainings share, in GiB; those of a "
+        "larger set stay on disk, and Ray Data streams them. By default a quarter of the memory of "
+        "the smallest node.",
+    )
     stall_timeout: float = Field(
         1800,
         gt=0,

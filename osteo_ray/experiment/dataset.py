@@ -12,6 +12,8 @@ from osteo_ray.base.tables import PIXELS, iterate_parts, read_json, read_table
 from osteo_ray.base.trust import refuse_paths
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.parts import ON_CPU, Devices
+from osteo_ray.data.pixels import Pixels
+from osteo_ray.experiment.stored_pixels import locate_pixels
 
 _FILES = 16  # whose pixels are read at a time
 
@@ -102,3 +104,14 @@ def read_pixels(run: Run, image_ids: list[str], image_size: int) -> np.ndarray:
             "--out."
         )
     return found
+
+
+def share_pixels(run: Run, image_ids: list[str], image_size: int, most_bytes: int) -> Pixels:
+    """Read the pixels of a run if they take no more than some bytes, or else find them on disk.
+
+    Raises:
+        InputError: The run lacks the pixels of an image.
+    """
+    if len(image_ids) * image_size**2 <= most_bytes:
+        return read_pixels(run, image_ids, image_size)
+    return locate_pixels(run, image_ids, image_size)

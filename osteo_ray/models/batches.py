@@ -1,5 +1,6 @@
 """The images, labels and masks of one set, and the batches that are made from them."""
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -8,6 +9,7 @@ import torch
 
 from osteo_ray.data.fresh_masks import FreshMasks
 from osteo_ray.data.masks import apply_view, make_background
+from osteo_ray.data.pixels import Pixels, select_pixels
 from osteo_ray.data.settings import Background, View
 
 
@@ -16,7 +18,7 @@ class ImageSet:
     """The images of one split as one arm sees them.
 
     Attributes:
-        pixels: uint8, (n, height, width).
+        pixels: uint8, (n, height, width); in memory, or read when they are needed.
         labels: int64, (n,); class numbers.
         keep_masks: bool, (n, height, width), True = kept; or masks that are drawn anew for each
             epoch; None if the view needs no masks.
@@ -24,7 +26,7 @@ class ImageSet:
         background: What replaces the pixels that a mask does not keep.
     """
 
-    pixels: np.ndarray
+    pixels: Pixels
     labels: np.ndarray
     keep_masks: np.ndarray | FreshMasks | None = None
     view: View = "image"
@@ -33,15 +35,25 @@ class ImageSet:
     def __len__(self) -> int:
         return len(self.labels)
 
-    def make_batch(self, rows: np.ndarray, device: torch.device, epoch: int = 0) -> torch.Tensor:
+    def make_batch(
+        self,
+        rows: np.ndarray,
+        device: torch.device,
+        epoch: int = 0,
+        pixels: torch.Tensor | None = None,
+    ) -> torch.Tensor:
         """Return the images of some rows: float32, (len(rows), 1, height, width), in [0, 1].
 
         Args:
             rows: int, (k,).
             device: Where the batch is needed.
             epoch: Number of the epoch, from 0; matters only to masks that change with it.
+            pixels: uint8, (k, height, width), those of the rows, on the device; by default they
+                are taken from the set.
         """
-        images = send(self.pixels[rows], device)[:, None].float() / 255
+        if pixels is None:
+            pixels = send(self.pixels[rows], device)
+        images = pixels[:, None].float() / 255
         if self.view == "image":
             return images
         keep_masks = self.make_regions(rows, device, epoch)
@@ -50,7 +62,7 @@ class ImageSet:
         if self._is_behind_fixed:
             behind = self._behind[rows]
         else:
-            behind = self._make_behind(self.pixels[rows], keep_masks[:, 0].cpu().numpy())
+            behind = self._make_behind(pixels.cpu().numpy(), keep_masks[:, 0].cpu().numpy())
         background = send(behind, device)[:, None].float() / 255
         return apply_view(images, keep_masks, self.view, background)
 
@@ -75,16 +87,17 @@ class ImageSet:
 
     @property
     def _is_behind_fixed(self) -> bool:
-        """Whether what shows where a mask keeps nothing is the same in every epoch."""
-        return self.background != "imputed" or not isinstance(self.keep_masks, FreshMasks)
+        """Whether what shows where a mask keeps nothing is made once, and kept in memory."""
+        varies = self.background == "imputed" and isinstance(self.keep_masks, FreshMasks)
+        return isinstance(self.pixels, np.ndarray) and not varies
 
     @cached_property
     def _behind(self) -> np.ndarray:
         """What shows where a mask keeps nothing: uint8, the shape of `pixels`; made once."""
-        masks = self.keep_masks
+        pixels, masks = np.asarray(self.pixels), self.keep_masks
         if isinstance(masks, np.ndarray):
-            return self._make_behind(self.pixels, masks)
-        return self._make_behind(self.pixels, np.ones(self.pixels.shape, bool))
+            return self._make_behind(pixels, masks)
+        return self._make_behind(pixels, np.ones(pixels.shape, bool))
 
     def _make_behind(self, pixels: np.ndarray, keep_masks: np.ndarray) -> np.ndarray:
         return np.stack(
@@ -99,7 +112,30 @@ class ImageSet:
         masks = self.keep_masks
         if masks is not None:
             masks = masks.select(rows) if isinstance(masks, FreshMasks) else masks[rows]
-        return replace(self, pixels=self.pixels[rows], labels=self.labels[rows], keep_masks=masks)
+        pixels = select_pixels(self.pixels, rows)
+        return replace(self, pixels=pixels, labels=self.labels[rows], keep_masks=masks)
+
+
+class Feed:
+    """Brings a training the pixels of its steps. This one takes them from the set itself.
+
+    Args:
+        pixels: Those of the training images.
+        device: Where the training computes.
+    """
+
+    def __init__(self, pixels: Pixels, device: torch.device) -> None:
+        self.pixels, self.device = pixels, device
+
+    def read_epoch(self, number: int, steps: Sequence[np.ndarray]) -> Iterator[torch.Tensor]:
+        """Bring the pixels of each step of an epoch: uint8, (k, height, width), on the device.
+
+        Args:
+            number: Number of the epoch, from 0.
+            steps: int, (k,), for each step; the rows of its images.
+        """
+        for rows in steps:
+            yield send(self.pixels[rows], self.device)
 
 
 def send(array: np.ndarray, device: torch.device) -> torch.Tensor:

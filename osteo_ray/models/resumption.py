@@ -19,6 +19,14 @@ def copy_state(classifier: Classifier) -> State:
     return {key: value.detach().clone() for key, value in classifier.state_dict().items()}
 
 
+def count_epochs(path: Place) -> int:
+    """Return how many epochs a training that was interrupted has left behind."""
+    if not path.exists():
+        return 0
+    with local_copy(path) as file:
+        return len(torch.load(file, map_location="cpu", weights_only=True)["epochs"])
+
+
 class Resumption:
     """Keeps what a training has reached in a file, from time to time, and finds it there.
 

@@ -33,9 +33,30 @@ class StepPlan:
         """
         return np.array_split(order, self.n_steps)
 
+    def deal_to(self, rank: int, order: np.ndarray) -> list[np.ndarray]:
+        """Deal images to the steps of one worker: int, (k,), for each step."""
+        return [self.share(step, rank) for step in self.deal(order)]
+
     def share(self, step: np.ndarray, rank: int) -> np.ndarray:
         """Return the images of a step that one worker gets."""
         return np.array_split(step, self.n_workers)[rank]
+
+
+def draw_order(n_images: int, seed: int, epoch: int) -> tuple[np.ndarray, int]:
+    """Draw the order in which an epoch shows the training images, and a seed for its dropout.
+
+    Whoever reads the images ahead of a training draws the same.
+
+    Args:
+        n_images: Training images.
+        seed: That of the training.
+        epoch: Number of the epoch, from 0.
+
+    Returns:
+        int, (n_images,), a permutation of the rows of all images; and the seed.
+    """
+    rng = np.random.default_rng([seed, epoch])
+    return rng.permutation(n_images), int(rng.integers(2**31))
 
 
 def plan_steps(n_images: int, settings: TrainingSettings, n_workers: int = 1) -> StepPlan:

@@ -11,7 +11,7 @@ from torch.nn.parallel import DistributedDataParallel
 from osteo_ray.base.storage import Place
 from osteo_ray.models.adjustments import adjust_network, find_dtype, freeze
 from osteo_ray.models.augmentation import draw_affine, warp_images
-from osteo_ray.models.batches import ImageSet, send
+from osteo_ray.models.batches import Feed, ImageSet, send
 from osteo_ray.models.classifier import Classifier
 from osteo_ray.models.epochs import DIVERGED, Epoch, TrainingListener, has_stalled
 from osteo_ray.models.guidance import Penalty
@@ -19,7 +19,7 @@ from osteo_ray.models.losses import TrainingLoss
 from osteo_ray.models.optimization import Optimization
 from osteo_ray.models.resumption import Resumption, copy_state
 from osteo_ray.models.settings import NO_AUGMENTATION, TrainingSettings
-from osteo_ray.models.steps import plan_steps
+from osteo_ray.models.steps import draw_order, plan_steps
 from osteo_ray.models.synchronization import sum_over_workers, synchronize_batch_norm
 from osteo_ray.models.validation import validate
 
@@ -35,10 +35,12 @@ class TrainingData:
     Attributes:
         training: Shuffled and augmented anew in each epoch.
         validation: The training keeps the epoch with the lowest loss on these images.
+        feed: Brings the pixels of training images; by default, they are taken from `training`.
     """
 
     training: ImageSet
     validation: ImageSet
+    feed: Feed | None = None
 
 
 @dataclass(frozen=True)
@@ -128,7 +130,7 @@ def train_classifier(
     adjust_network(classifier, settings.network)
     if worker.n_workers > 1 and settings.network.sync_batch_norm:
         synchronize_batch_norm(classifier, worker.device)
-    epoch = _Epochs(classifier, data.training, recipe, worker, listener)
+    epoch = _Epochs(classifier, data, recipe, worker, listener)
     optimization = epoch.optimization
     resumption = Resumption(checkpoint, checkpoint_interval_s)
     epochs, best = resumption.go_on(classifier, optimization, worker.device)
@@ -166,14 +168,15 @@ class _Epochs:
     def __init__(
         self,
         classifier: Classifier,
-        training: ImageSet,
+        data: TrainingData,
         recipe: Recipe,
         worker: Worker,
         listener: TrainingListener,
     ) -> None:
-        settings = recipe.settings
+        settings, training = recipe.settings, data.training
         self.classifier, self.training, self.recipe = classifier, training, recipe
         self.worker, self.listener = worker, listener
+        self.feed = data.feed or Feed(training.pixels, worker.device)
         self.steps = plan_steps(len(training), settings, worker.n_workers)
         self.optimization = Optimization(classifier, settings, self.steps.n_steps)
         self.dtype = find_dtype(settings.precision, worker.device)
@@ -188,18 +191,18 @@ class _Epochs:
     def train(self, number: int) -> float:
         """Take the steps of an epoch; return the mean loss over all images of all workers."""
         training, worker = self.training, self.worker
-        rng = np.random.default_rng([self.recipe.seed, number])
-        order = rng.permutation(len(training))
+        order, dropout_seed = draw_order(len(training), self.recipe.seed, number)
         augmentation_rng = np.random.default_rng([self.augmentation_seed, number, 1])
         augmentation = self.recipe.settings.augmentation
         affine = draw_affine(len(training), augmentation, augmentation_rng)
-        torch.manual_seed(int(rng.integers(2**31)) + worker.rank)
+        torch.manual_seed(dropout_seed + worker.rank)
         has_head = any(True for _ in self.classifier.head.parameters())
         model = self._wrap(has_head and number < self.recipe.settings.head_epochs)
         total = torch.zeros((), dtype=torch.float64, device=worker.device)
-        for step in self.steps.deal(order):
-            rows = self.steps.share(step, worker.rank)
-            loss = self._measure(model, rows, affine, number)
+        shares = self.steps.deal_to(worker.rank, order)
+        fed = self.feed.read_epoch(number, shares)
+        for step, rows, pixels in zip(self.steps.deal(order), shares, fed, strict=True):
+            loss = self._measure(model, rows, pixels, affine, number)
             # PyTorch averages over the workers with equal weight. With this factor, every image of
             # the step counts alike, even where the workers have different numbers of images.
             self.optimization.take_step(loss * worker.n_workers / len(step))
@@ -224,11 +227,16 @@ class _Epochs:
         return self._model
 
     def _measure(
-        self, model: nn.Module, rows: np.ndarray, affine: np.ndarray, number: int
+        self,
+        model: nn.Module,
+        rows: np.ndarray,
+        pixels: torch.Tensor,
+        affine: np.ndarray,
+        number: int,
     ) -> torch.Tensor:
         """Return the loss of some images, summed over them."""
         training, device = self.training, self.worker.device
-        images = training.make_batch(rows, device, number)
+        images = training.make_batch(rows, device, number, pixels)
         maps = None
         if self.recipe.settings.augmentation != NO_AUGMENTATION:
             maps = send(affine[rows], device)

@@ -14,9 +14,10 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import read_tables
 from osteo_ray.config.audit import AuditConfig
+from osteo_ray.data.pixels import Pixels
 from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_splits
 from osteo_ray.data.splits.checks import check_class_sizes
-from osteo_ray.experiment.dataset import Dataset, fingerprint_images, read_pixels
+from osteo_ray.experiment.dataset import Dataset, fingerprint_images, share_pixels
 from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment, list_arms
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
 from osteo_ray.pipeline.compare.training_check import check_trainings
@@ -133,7 +134,8 @@ def measure_leak(
         seed: pair_splits(labels, groups, config.split_ratio, seed=seed)
         for seed in config.seed_numbers
     }
-    pixels = ray.put(read_pixels(read, used["image_id"].tolist(), config.image_size))
+    ids = used["image_id"].tolist()
+    pixels = ray.put(share_pixels(read, ids, config.image_size, site.layout.pixels_bytes))
     experiments: dict[str, Experiment] = {}
     failures: list[Failure] = []
     for kind in SPLITS:
@@ -163,7 +165,7 @@ def measure_leak(
 
 def _train(
     experiment: Experiment,
-    pixels: "ray.ObjectRef[np.ndarray]",
+    pixels: "ray.ObjectRef[Pixels]",
     kind: str,
     site: Site,
     listener: StageListener,

@@ -4,7 +4,7 @@ import ray
 
 from osteo_ray.base.progress import Stage
 from osteo_ray.experiment.costs import DIVISION_COST
-from osteo_ray.experiment.dataset import read_pixels
+from osteo_ray.experiment.dataset import share_pixels
 from osteo_ray.experiment.external import ExternalExperiment
 from osteo_ray.pipeline.compare.external_work import ExternalWork, plan_external
 from osteo_ray.pipeline.compare.grid_job import predict_grid
@@ -49,7 +49,8 @@ def predict_external(external: ExternalExperiment, site: Site) -> None:
                     on_divided=lambda: listener.advanced(1),
                 )
         ids = external.image_ids.tolist()
-        pixels = ray.put(read_pixels(external.run, ids, settings.image_size))
+        most_bytes = site.layout.pixels_bytes
+        pixels = ray.put(share_pixels(external.run, ids, settings.image_size, most_bytes))
         with site.stage(_PREDICT) as listener:
             predict_grid(
                 work.rows,

@@ -13,6 +13,7 @@ from ray.exceptions import RayError
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.cluster.placement import Layout, Slot
 from osteo_ray.cluster.watchdog import watch
+from osteo_ray.data.pixels import Pixels
 from osteo_ray.experiment.grid import GridRow
 from osteo_ray.experiment.trials import Experiment
 
@@ -23,7 +24,7 @@ class _GridWorker:
     """An actor in a process of the pool; PyTorch is imported there, not in the driver."""
 
     def __init__(
-        self, experiment: Experiment, pixels: "list[ray.ObjectRef[np.ndarray]]", slot: Slot
+        self, experiment: Experiment, pixels: "list[ray.ObjectRef[Pixels]]", slot: Slot
     ) -> None:
         import torch
 
@@ -43,7 +44,7 @@ class _GridWorker:
 def predict_grid(
     rows: Sequence[GridRow],
     experiment: Experiment,
-    pixels: "ray.ObjectRef[np.ndarray]",
+    pixels: "ray.ObjectRef[Pixels]",
     *,
     layout: Layout,
     stall_timeout_s: float,
@@ -54,7 +55,7 @@ def predict_grid(
     Args:
         rows: At least one; none of them stored.
         experiment: What the trials share.
-        pixels: uint8, (n, height, width), in the object store.
+        pixels: Those of all images, or where they are, in the object store.
         layout: What each process gets, and how many there are.
         stall_timeout_s: The longest time without a finished part, in seconds.
         on_predicted: Called with the number of rows that are done each time some are.

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-import numpy as np
 import pyarrow as pa
 
 from osteo_ray.base.tables import write_table
+from osteo_ray.data.pixels import Pixels
 from osteo_ray.experiment.external import read_shown_masks
 from osteo_ray.experiment.grid import VIEW, GridRow
 from osteo_ray.experiment.keep_masks import KeepMasks
@@ -19,14 +19,14 @@ SPLIT = "test"
 
 
 def predict_views(
-    rows: Sequence[GridRow], experiment: Experiment, pixels: np.ndarray, worker: Worker
+    rows: Sequence[GridRow], experiment: Experiment, pixels: Pixels, worker: Worker
 ) -> None:
     """Predict and store some rows of the grid.
 
     Args:
         rows: Those of one model and one seed, so that their masks are read once.
         experiment: What the trials share.
-        pixels: uint8, (n, height, width), in the order of `experiment.image_ids`.
+        pixels: Those of all images, in the order of `experiment.image_ids`.
         worker: Where to compute.
     """
     make_deterministic(worker.n_threads)
@@ -49,7 +49,7 @@ def _predict_view(
     row: GridRow,
     view: str,
     experiment: Experiment,
-    pixels: np.ndarray,
+    pixels: Pixels,
     keep_masks: KeepMasks | None,
     worker: Worker,
 ) -> pa.Table:

@@ -8,9 +8,10 @@ import numpy as np
 import pyarrow as pa
 
 from osteo_ray.arms.registry import ARMS
-from osteo_ray.base.storage import remove_tree, write_whole
+from osteo_ray.base.storage import Place, remove_tree, write_whole
 from osteo_ray.base.tables import write_table
 from osteo_ray.data.fresh_masks import FreshMasks
+from osteo_ray.data.pixels import Pixels, select_pixels
 from osteo_ray.data.splits.assignment import SPLIT_NAMES
 from osteo_ray.experiment.keep_masks import (
     UNEXPLAINED,
@@ -19,7 +20,7 @@ from osteo_ray.experiment.keep_masks import (
     read_keep_masks,
 )
 from osteo_ray.experiment.trials import LAST, WEIGHTS, Experiment, Trial
-from osteo_ray.models.batches import ImageSet
+from osteo_ray.models.batches import Feed, ImageSet
 from osteo_ray.models.checkpoint import Checkpoint
 from osteo_ray.models.classifier import (
     Classifier,
@@ -43,19 +44,22 @@ from osteo_ray.models.training import (
 def run_trial(
     trial: Trial,
     experiment: Experiment,
-    pixels: np.ndarray,
+    pixels: Pixels,
     worker: Worker,
     listener: TrainingListener = TrainingListener(),
+    feed: Feed | None = None,
 ) -> None:
     """Train, predict the validation and test images, and store all results at once.
 
     Args:
         trial: The trial to run; if its results exist, nothing happens.
         experiment: What the trial shares with the others.
-        pixels: uint8, (n, height, width), in the order of `experiment.image_ids`.
+        pixels: Those of all images, in the order of `experiment.image_ids`.
         worker: Where to compute. If the training has several workers, each of them calls this, and
             rank 0 stores the results.
         listener: Told of each step and epoch.
+        feed: Brings the training images, from the epoch on that `count_epochs` gives; by default
+            they are taken from `pixels`.
 
     Raises:
         LeakError: The split separates images that belong together.
@@ -73,10 +77,9 @@ def run_trial(
     classifier = _build(trial, experiment)
     settings = experiment.training_of(trial)
     settings = settings.model_copy(update={"epochs": experiment.epochs_of(trial)})
-    partial = path.with_name(f".{path.name}.partial")
     epochs = train_classifier(
         classifier,
-        TrainingData(sets["train"][1], sets["validation"][1]),
+        TrainingData(sets["train"][1], sets["validation"][1], feed),
         Recipe(
             settings,
             seed=seeds.order,
@@ -84,7 +87,7 @@ def run_trial(
             penalty=_find_penalty(trial, experiment),
         ),
         worker,
-        checkpoint=partial / "training.pt",
+        checkpoint=locate_checkpoint(trial, experiment),
         listener=listener,
     )
     if worker.rank > 0:
@@ -111,14 +114,20 @@ def run_trial(
         history = json.dumps([asdict(epoch) for epoch in epochs], indent=1)
         (unfinished / LAST).write_text(history + "\n")
     with suppress(OSError):  # no longer of use, but harmless
-        remove_tree(partial)
+        remove_tree(locate_checkpoint(trial, experiment).parent)
+
+
+def locate_checkpoint(trial: Trial, experiment: Experiment) -> Place:
+    """Return the file from which the training of a trial goes on if it was interrupted."""
+    path = experiment.path_of(trial)
+    return path.with_name(f".{path.name}.partial") / "training.pt"
 
 
 def try_settings(
     trial: Trial,
     experiment: Experiment,
     training: TrainingSettings,
-    pixels: np.ndarray,
+    pixels: Pixels,
     worker: Worker,
     listener: TrainingListener,
 ) -> None:
@@ -128,7 +137,7 @@ def try_settings(
         trial: The training.
         experiment: What it shares with others.
         training: The settings to train with.
-        pixels: uint8, (n, height, width), in the order of `experiment.image_ids`.
+        pixels: Those of all images, in the order of `experiment.image_ids`.
         worker: Where to compute, alone.
         listener: Told of each step and epoch.
 
@@ -184,7 +193,7 @@ def load_trained(trial: Trial, experiment: Experiment) -> Classifier:
 def make_set(
     trial: Trial,
     experiment: Experiment,
-    pixels: np.ndarray,
+    pixels: Pixels,
     keep_masks: KeepMasks | None,
     split: str,
 ) -> tuple[np.ndarray, ImageSet]:
@@ -202,7 +211,7 @@ def make_set(
         if split == "train" and keep_masks.fresh is not None:
             masks = keep_masks.fresh.select(rows)
     background = experiment.settings.background
-    return rows, ImageSet(pixels[rows], numbers, masks, view, background)
+    return rows, ImageSet(select_pixels(pixels, rows), numbers, masks, view, background)
 
 
 def tabulate_predictions(

@@ -9,8 +9,9 @@ import ray
 
 from osteo_ray.base.progress import Stage
 from osteo_ray.base.tables import list_parts
+from osteo_ray.data.pixels import Pixels
 from osteo_ray.experiment.costs import DIVISION_COST, TRAINING_COST
-from osteo_ray.experiment.dataset import read_pixels
+from osteo_ray.experiment.dataset import share_pixels
 from osteo_ray.experiment.grid import GridRow, list_grid, list_pending
 from osteo_ray.experiment.looks import take_look, take_seeds
 from osteo_ray.experiment.superpixel_files import list_divisions
@@ -107,9 +108,9 @@ def _run_stages(
         stages.insert(place, Stage(DIVIDE, "files", len(divisions), per_file * DIVISION_COST))
 
     @cache
-    def pixels() -> "ray.ObjectRef[np.ndarray]":
-        ids = experiment.image_ids.tolist()
-        return ray.put(read_pixels(experiment.run, ids, experiment.settings.image_size))
+    def pixels() -> "ray.ObjectRef[Pixels]":
+        ids, size_px = experiment.image_ids.tolist(), experiment.settings.image_size
+        return ray.put(share_pixels(experiment.run, ids, size_px, site.layout.pixels_bytes))
 
     def sweep(name: str, trials: list[Trial]) -> list[Failure]:
         done = experiment.list_done(trials)
@@ -148,7 +149,7 @@ def _predict_grid(
     experiment: Experiment,
     site: Site,
     grid: list[GridRow],
-    pixels: "Callable[[], ray.ObjectRef[np.ndarray]]",
+    pixels: "Callable[[], ray.ObjectRef[Pixels]]",
 ) -> None:
     """Show the other views of the test images to the classifiers that are trained."""
     done = experiment.list_done([row.trial for row in grid])

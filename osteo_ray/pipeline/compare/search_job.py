@@ -6,7 +6,6 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
 import ray
 from ray import tune
 from ray.tune import TuneError
@@ -19,6 +18,7 @@ from osteo_ray.base.runs import place_logs
 from osteo_ray.cluster.placement import Slot
 from osteo_ray.cluster.watchdog import Beat, watch
 from osteo_ray.config.tuning import read_training
+from osteo_ray.data.pixels import Pixels
 from osteo_ray.experiment.searches import Tried
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.models.epochs import Epoch, TrainingListener
@@ -34,7 +34,7 @@ def search_settings(
     trial: Trial,
     candidates: Sequence[dict[str, Any]],
     experiment: Experiment,
-    pixels: "ray.ObjectRef[np.ndarray]",
+    pixels: "ray.ObjectRef[Pixels]",
     site: Site,
     listener: StageListener,
 ) -> list[Tried]:
@@ -49,7 +49,7 @@ def search_settings(
         trial: The training whose settings are searched, on the seed of the search.
         candidates: Training settings, as plain types.
         experiment: What the trainings share.
-        pixels: uint8, (n, height, width), in the object store.
+        pixels: Those of all images, or where they are, in the object store.
         site: Where to train.
         listener: Told of each candidate that ends.
 
@@ -109,7 +109,7 @@ def _try(
     candidates: Sequence[dict[str, Any]],
     trial: Trial,
     experiment: Experiment,
-    pixels: "list[ray.ObjectRef[np.ndarray]]",
+    pixels: "list[ray.ObjectRef[Pixels]]",
     slot: Slot,
     beat: Beat,
 ) -> None:

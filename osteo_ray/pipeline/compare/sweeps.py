@@ -1,19 +1,13 @@
-"""Run many trials on the cluster: one Ray Tune sweep per stage.
-
-Modules that need PyTorch are imported in the workers only, as importing it takes seconds.
-"""
+"""Run many trials on the cluster: one Ray Tune sweep per stage."""
 
 import os
-import time
 import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
 import ray
-import ray.train
 from ray import tune
 from ray.tune import TuneError
 from ray.tune.experiment import Trial as TuneTrial
@@ -21,15 +15,12 @@ from ray.tune.experiment import Trial as TuneTrial
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.runs import place_logs
 from osteo_ray.cluster.placement import Layout
-from osteo_ray.cluster.watchdog import Beat, watch
+from osteo_ray.cluster.watchdog import watch
+from osteo_ray.data.pixels import Pixels
 from osteo_ray.experiment.trials import Experiment, Trial
-from osteo_ray.models.epochs import Epoch, TrainingListener
+from osteo_ray.pipeline.compare.trial_process import Means, run_here, run_on_workers
 from osteo_ray.pipeline.site import Site, StageListener
 
-if TYPE_CHECKING:
-    from osteo_ray.models.training import Worker
-
-_REPORT_INTERVAL_S = 2.0
 _MOST_PENDING = "16"  # trials that wait for room, so that a new node gets work at once
 
 
@@ -41,25 +32,10 @@ class Failure:
     reason: str
 
 
-@dataclass(frozen=True)
-class _Means:
-    """How the processes of a sweep run their trials.
-
-    Attributes:
-        layout: Workers per trial, and what each of them gets.
-        max_retries: How often a trial whose workers died starts again.
-        beat: Tells the watchdog that something was computed.
-    """
-
-    layout: Layout
-    max_retries: int
-    beat: Beat
-
-
 def run_sweep(
     trials: Sequence[Trial],
     experiment: Experiment,
-    pixels: "ray.ObjectRef[np.ndarray]",
+    pixels: "ray.ObjectRef[Pixels]",
     site: Site,
     listener: StageListener,
 ) -> list[Failure]:
@@ -72,7 +48,7 @@ def run_sweep(
     Args:
         trials: What to run, at least one; none of them done.
         experiment: What they share.
-        pixels: uint8, (n, height, width), in the object store.
+        pixels: Those of all images, or where they are, in the object store.
         site: Where to run them.
         listener: Told of progress, and of each training that ends.
 
@@ -100,7 +76,7 @@ def run_sweep(
 
     with watch(name, resources.stall_timeout) as beat:
         # Inside a list, Ray passes the reference on, so that workers map the array without a copy.
-        means = _Means(layout, resources.max_retries, beat)
+        means = Means(layout, resources.max_retries, beat)
         run_one = tune.with_parameters(
             _run_trial, experiment=experiment, pixels=[pixels], means=means
         )
@@ -150,121 +126,14 @@ def _trial_resources(layout: Layout) -> dict[str, float]:
 def _run_trial(
     config: dict[str, Any],
     experiment: Experiment,
-    pixels: "list[ray.ObjectRef[np.ndarray]]",
-    means: _Means,
+    pixels: "list[ray.ObjectRef[Pixels]]",
+    means: Means,
 ) -> None:
     """Run one trial in this process or, if it has several workers, in theirs."""
     trial = Trial(**config["trial"])
-    run = _run_on_workers if means.layout.workers > 1 else _run_here
+    run = run_on_workers if means.layout.workers > 1 else run_here
     failed = run(trial, experiment, pixels, means)
     tune.report({"failed": failed} if failed else {"share": 1.0})
-
-
-def _run_here(
-    trial: Trial,
-    experiment: Experiment,
-    pixels: "list[ray.ObjectRef[np.ndarray]]",
-    means: _Means,
-) -> str:
-    import torch
-
-    from osteo_ray.models.training import Worker
-
-    slot = means.layout.slot
-    worker = Worker(torch.device(slot.device), slot.cpus)
-    listener = _TrialListener(means.beat, experiment.training_of(trial).epochs)
-    return _train(trial, experiment, ray.get(pixels[0]), worker, listener)
-
-
-class _BeatListener(TrainingListener):
-    """Tells the watchdog of each step."""
-
-    def __init__(self, beat: Beat) -> None:
-        self.beat = beat
-
-    def step_ended(self) -> None:
-        self.beat()
-
-
-class _TrialListener(_BeatListener):
-    """Tells the watchdog of each step, and Tune every few seconds of the epochs that have ended."""
-
-    def __init__(self, beat: Beat, n_epochs: int) -> None:
-        super().__init__(beat)
-        self.n_epochs = n_epochs
-        self.reported_at = time.monotonic()
-
-    def epoch_ended(self, epoch: Epoch) -> None:
-        if time.monotonic() - self.reported_at > _REPORT_INTERVAL_S:
-            self.reported_at = time.monotonic()
-            tune.report({"share": (epoch.number + 1) / self.n_epochs})
-
-
-def _train(
-    trial: Trial,
-    experiment: Experiment,
-    pixels: np.ndarray,
-    worker: "Worker",
-    listener: TrainingListener,
-) -> str:
-    """Run a trial; return an empty string, or the reason why retrying would not help."""
-    from osteo_ray.models.training import DivergedError
-    from osteo_ray.pipeline.compare.one_trial import run_trial
-
-    try:
-        run_trial(trial, experiment, pixels, worker, listener)
-    except DivergedError as error:
-        return str(error)
-    return ""
-
-
-def _run_on_workers(
-    trial: Trial,
-    experiment: Experiment,
-    pixels: "list[ray.ObjectRef[np.ndarray]]",
-    means: _Means,
-) -> str:
-    from ray.train.torch import TorchTrainer
-
-    layout, key = means.layout, experiment.key_of(trial)
-    result = TorchTrainer(
-        _run_rank,  # type: ignore[arg-type]  # hints show V1, which returned nothing
-        train_loop_config={
-            "trial": trial,
-            "experiment": experiment,
-            "pixels": pixels,
-            "slot": layout.slot,
-            "beat": means.beat,
-        },
-        scaling_config=ray.train.ScalingConfig(
-            num_workers=layout.workers,
-            use_gpu=layout.slot.gpus > 0,
-            resources_per_worker={"CPU": layout.slot.cpus, "GPU": layout.slot.gpus},
-        ),
-        run_config=ray.train.RunConfig(
-            name=f"{trial.arm}-{key}",
-            storage_path=str(place_logs(experiment.run) / "train"),
-            failure_config=ray.train.FailureConfig(  # type: ignore[call-arg]  # hints show V1
-                max_failures=means.max_retries,
-                controller_failure_limit=means.max_retries,
-            ),
-        ),
-    ).fit()
-    return str(result.return_value)  # type: ignore[attr-defined]  # hints show V1
-
-
-def _run_rank(config: dict[str, Any]) -> str:
-    """Train as one of the workers of a TorchTrainer, which has set the process group up."""
-    from ray.train.torch import get_device
-
-    from osteo_ray.models.training import Worker
-
-    context = ray.train.get_context()
-    worker = Worker(
-        get_device(), config["slot"].cpus, context.get_world_rank(), context.get_world_size()
-    )
-    pixels, listener = ray.get(config["pixels"][0]), _BeatListener(config["beat"])
-    return _train(config["trial"], config["experiment"], pixels, worker, listener)
 
 
 class _ProgressCallback(tune.Callback):

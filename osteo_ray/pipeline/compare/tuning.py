@@ -13,7 +13,7 @@ from osteo_ray.base.progress import Stage
 from osteo_ray.config.compare import CompareConfig, Seeds
 from osteo_ray.config.tuning import TUNING_SEED, draw_candidates
 from osteo_ray.experiment.costs import TRAINING_COST
-from osteo_ray.experiment.dataset import read_pixels
+from osteo_ray.experiment.dataset import share_pixels
 from osteo_ray.experiment.searches import (
     Search,
     conclude_search,
@@ -92,9 +92,8 @@ def _search(
     site: Site,
 ) -> None:
     """Search for one training after the other; within a search, candidates run side by side."""
-    pixels = ray.put(
-        read_pixels(experiment.run, experiment.image_ids.tolist(), experiment.settings.image_size)
-    )
+    ids, size_px = experiment.image_ids.tolist(), experiment.settings.image_size
+    pixels = ray.put(share_pixels(experiment.run, ids, size_px, site.layout.pixels_bytes))
     n_train = int(np.sum(experiment.splits[TUNING_SEED] == "train"))
     epochs = max(int(one["epochs"]) for one in candidates)
     total = len(pending) * len(candidates)

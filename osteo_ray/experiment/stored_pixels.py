@@ -1,0 +1,131 @@
+"""The pixels of a run, left on disk and read by whoever needs them. Free of Ray."""
+
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.runs import Run
+from osteo_ray.base.storage import Place, locate, open_place
+from osteo_ray.base.tables import PIXELS, check_version, list_parts
+
+_OPEN_FILES = 64
+_COLUMN = "pixels"
+
+
+@dataclass(frozen=True)
+class StoredPixels:
+    """The pixels of some images of a run, in files.
+
+    It is indexed as the array in memory would be, and holds nothing of what it has read: beside
+    the place of each image, memory holds what was asked for, and one row group of one file.
+
+    Attributes:
+        files: The files of the table, as `list_parts` names them.
+        file_of: int32, (n,); the file of each image.
+        row_of: int32, (n,); its row in that file.
+        size_px: Side of the images, in pixels.
+    """
+
+    files: tuple[str, ...]
+    file_of: np.ndarray
+    row_of: np.ndarray
+    size_px: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """The shape of the array in memory: (n, size_px, size_px)."""
+        return len(self.file_of), self.size_px, self.size_px
+
+    @property
+    def nbytes(self) -> int:
+        """How many bytes the array in memory would take."""
+        return int(np.prod(self.shape))
+
+    def __len__(self) -> int:
+        return len(self.file_of)
+
+    def select(self, rows: np.ndarray) -> "StoredPixels":
+        """Return the images of some rows, which stay on disk."""
+        return replace(self, file_of=self.file_of[rows], row_of=self.row_of[rows])
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Read the pixels of some rows: uint8, (k, size_px, size_px), in the order of the rows."""
+        found = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        places: dict[int, list[int]] = defaultdict(list)
+        for place, row in enumerate(rows):
+            places[int(self.file_of[row])].append(place)
+        for number, wanted in places.items():
+            of_file = np.asarray(wanted)
+            _read_rows(self.files[number], self.row_of[rows[of_file]], found, of_file)
+        return found
+
+
+def _read_rows(part: str, rows: np.ndarray, found: np.ndarray, places: np.ndarray) -> None:
+    """Read some rows of a file into some places of an array, one row group at a time."""
+    file = _open(part)
+    ends = np.cumsum([file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)])
+    group_of = np.searchsorted(ends, rows, side="right")
+    for group in np.unique(group_of):
+        here = group_of == group
+        pixels = file.read_row_group(int(group), columns=[_COLUMN])[_COLUMN].combine_chunks()
+        first = ends[group] - len(pixels)
+        found[places[here]] = _as_array(pixels, found.shape[1:], part)[rows[here] - first]
+
+
+def _as_array(pixels: pa.Array, shape: tuple[int, ...], part: str) -> np.ndarray:
+    """View a column of pixels as uint8, (n, height, width), without copying it."""
+    n_bytes = int(np.prod(shape))
+    _, ends, data = pixels.buffers()
+    stops = np.frombuffer(ends, np.int32)[pixels.offset : pixels.offset + len(pixels) + 1]
+    if (np.diff(stops) != n_bytes).any():
+        raise InputError(
+            f"Expected {n_bytes} bytes for each image in {part}, but some have another number. "
+            "Start again in another --out."
+        )
+    values = np.frombuffer(data, np.uint8)[stops[0] : stops[-1]]
+    return values.reshape(len(pixels), *shape)
+
+
+@lru_cache(_OPEN_FILES)
+def _open(part: str) -> Any:
+    filesystem, name = open_place(locate(part))
+    return pq.ParquetFile(name, filesystem=filesystem)
+
+
+def locate_pixels(run: Run, image_ids: list[str], image_size: int) -> StoredPixels:
+    """Find where the pixels of images lie, in the order of their ids, without reading them.
+
+    Raises:
+        InputError: The run lacks the pixels of an image.
+    """
+    files = tuple(list_parts(run.pixels))
+    place_of = {image_id: place for place, image_id in enumerate(image_ids)}
+    file_of = np.full(len(image_ids), -1, np.int32)
+    row_of = np.zeros(len(image_ids), np.int32)
+    for number, part in enumerate(files):
+        for row, image_id in enumerate(_list_ids(locate(part))):
+            place = place_of.get(image_id)
+            if place is not None:
+                file_of[place], row_of[place] = number, row
+    missing = np.flatnonzero(file_of < 0)
+    if len(missing):
+        raise InputError(
+            f"Expected the pixels of {len(image_ids)} images in {run.pixels}, but those of "
+            f"{len(missing)} are missing, such as {image_ids[missing[0]]}. Start again in another "
+            "--out."
+        )
+    return StoredPixels(files, file_of, row_of, image_size)
+
+
+def _list_ids(part: Place) -> list[str]:
+    check_version(part)
+    filesystem, name = open_place(part)
+    column = pq.read_table(name, columns=[PIXELS.names[0]], filesystem=filesystem).column(0)
+    ids: list[str] = column.to_pylist()
+    return ids
