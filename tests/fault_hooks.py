@@ -58,7 +58,9 @@ def _patch_trials(module: ModuleType) -> None:
     run_trial = module.run_trial
     train = module.train_classifier
 
-    def logged(trial: Any, experiment: Any, pixels: Any, worker: Any, listener: Any) -> None:
+    def logged(
+        trial: Any, experiment: Any, pixels: Any, worker: Any, listener: Any, feed: Any
+    ) -> None:
         unit = f"{trial}, rank {worker.rank}" if worker.n_workers > 1 else str(trial)
 
         class Pausing(TrainingListener):
@@ -71,7 +73,7 @@ def _patch_trials(module: ModuleType) -> None:
                 listener.epoch_ended(epoch)
 
         log("train", unit, "start")
-        run_trial(trial, experiment, pixels, worker, Pausing())
+        run_trial(trial, experiment, pixels, worker, Pausing(), feed)
         log("train", unit, "end")
 
     def diverging(classifier: Any, *rest: Any, **named: Any) -> Any:
