@@ -34,6 +34,7 @@ def run_benchmark(arguments: list[str]) -> int:
             "actors": _actors,
             "sweep": _sweep,
             "stream": _stream,
+            "train": _train,
             "overhead": _overhead,
             "arms": _arms,
         },
@@ -195,6 +196,33 @@ def _stream(
         show_streams(
             captured.out, bench_stream(sizes, method=method, workers=workers, device=device)
         )
+
+
+def _train(
+    sizes: tuple[int, ...] = (1000, 10_000),
+    model: str = "mobilenetv3_large_100",
+    image_size: int = 224,
+    batch_size: int = 32,
+    device: Device = "cpu",
+) -> None:
+    """Train for an epoch from memory, from disk and from Ray Data, beside a loop by hand.
+
+    Args:
+        sizes: Numbers of training images; their pixels are noise.
+        model: A timm name; its weights are random.
+        image_size: Side of the images, in pixels.
+        batch_size: Images per step.
+        device: Where to compute, on one thread if on a CPU.
+    """
+    from benchmarks.tables import show_trained
+    from benchmarks.train import bench_train
+
+    _expect_positive(sizes=sizes, image_size=[image_size], batch_size=[batch_size - 1])
+    with capture_noise() as captured:
+        found = bench_train(
+            sizes, model=model, size_px=image_size, batch_size=batch_size, device=device
+        )
+        show_trained(captured.out, found)
 
 
 def _overhead(

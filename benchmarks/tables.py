@@ -16,6 +16,7 @@ from benchmarks.statistics import Part
 from benchmarks.steps import StepTimes
 from benchmarks.stream import Streamed
 from benchmarks.sweep import Sweep
+from benchmarks.train import Trained, relate
 from osteo_ray.base.formatting import (
     format_difference,
     format_interval,
@@ -225,6 +226,23 @@ def show_streams(console: Console, streams: Iterable[Streamed]) -> None:
             f"({one.n_images / one.read_s:.0f}/s), explained in {one.explain_s:.0f} s "
             f"({one.n_images / one.explain_s:.0f}/s); driver {one.driver_gib:.2f} GiB, all "
             f"{one.memory_gib:.2f} GiB, object store {one.store_gib:.2f} GiB",
+        )
+
+
+def show_trained(console: Console, trained: Iterable[Trained]) -> None:
+    """Show how fast an epoch was, and what memory it took, as each is done."""
+    of_size: list[Trained] = []
+    for one in trained:
+        if of_size and of_size[0].n_images != one.n_images:
+            of_size = []
+        of_size.append(one)
+        ratio = relate(of_size).get(one.way) if len(of_size) > 2 else None
+        beside = "" if ratio is None else f", {ratio:.2f} × memory"
+        say(
+            console,
+            f"{one.n_images} images, {one.way}: {one.images_per_s:.1f}/s{beside}; process "
+            f"{one.process_gib:.2f} GiB, all {one.total_gib:.2f} GiB, object store "
+            f"{one.store_gib:.2f} GiB",
         )
 
 

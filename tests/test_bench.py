@@ -20,7 +20,8 @@ from benchmarks.overhead import Overhead, fit_cost, repeat_in_loops
 from benchmarks.stability import Calibration, measure_calibration, summarize_calibration
 from benchmarks.statistics import bench_statistics
 from benchmarks.sweep import Sweep
-from benchmarks.tables import show_masks
+from benchmarks.tables import show_masks, show_trained
+from benchmarks.train import Trained, _Case, _train, write_noise
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.data.phantoms.sets import write_phantoms
@@ -266,3 +267,32 @@ def test_picture_of_the_arms_shows_two_images_of_each(tmp_path: Path) -> None:
     kept = masked > 0  # original and lime, the third of the arms
     assert 0 < kept.mean() < 1
     np.testing.assert_allclose(masked[kept].mean(), whole[kept].mean(), rtol=0.2)
+
+
+@pytest.mark.parametrize("way", ["synthetic batch", "bare loop", "memory", "disk"])
+def test_an_epoch_is_timed_in_each_way(tmp_path: Path, way: str) -> None:
+    write_noise(Run(tmp_path), 40, 32)
+    found = _train(_Case(str(tmp_path), 40, 32, "test_byobnet", 10, "cpu"), way)
+    assert (found.way, found.n_images) == (way, 40)
+    assert found.images_per_s > 0
+    assert 0 < found.process_gib <= found.total_gib
+
+
+def test_speeds_are_related_to_memory_among_sets_of_one_size() -> None:
+    console = Console(file=io.StringIO(), width=200)
+    speeds = {10: (9.0, 8.0, 4.0, 2.0, 3.0), 20: (9.0, 8.0, 5.0, 5.0, 6.0)}
+    ways = ("synthetic batch", "bare loop", "memory", "disk", "Ray Data")
+    show_trained(
+        console,
+        [
+            Trained(way, n_images, speed, 1.0, 2.0, 0.5)
+            for n_images, of_size in speeds.items()
+            for way, speed in zip(ways, of_size, strict=True)
+        ],
+    )
+    lines = console.file.getvalue().splitlines()  # type: ignore[attr-defined]
+    assert "10 images, bare loop: 8.0/s; process 1.00 GiB" in lines[1]
+    assert [line.split("/s, ")[1].split(" ")[0] for line in lines if " ×" in line] == [
+        *("1.00", "0.50", "0.75"),
+        *("1.00", "1.00", "1.20"),
+    ]

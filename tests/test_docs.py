@@ -52,6 +52,13 @@ def test_example(
     assert [line.rstrip() for line in lines] == printed.splitlines()
 
 
+def test_no_page_holds_the_marks_of_an_unfinished_merge() -> None:
+    pages = [*DOCS.glob("*.md"), *DOCS.parent.glob("*.md")]
+    assert {"README.md", "CHANGELOG.md", "arms.md"} <= {page.name for page in pages}
+    marks = re.compile(r"^(<{7}|={7}|>{7})( |$)", re.M)
+    assert [page.name for page in pages if marks.search(page.read_text(encoding="utf-8"))] == []
+
+
 def find_blocks(page: str, form: str) -> list[str]:
     text = (DOCS / page).read_text(encoding="utf-8")
     return re.findall(rf"```{form}\n(.*?)```", text, re.S)
