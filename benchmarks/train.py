@@ -177,7 +177,7 @@ def _time_product(case: _Case, way: str) -> float:
     from osteo_ray.models.settings import NO_AUGMENTATION, TrainingSettings
     from osteo_ray.models.steps import plan_steps
     from osteo_ray.models.training import Recipe, TrainingData, Worker, train_classifier
-    from osteo_ray.pipeline.compare.pixel_stream import Reading, stream_pixels
+    from osteo_ray.pipeline.compare.pixel_stream import PixelReading, stream_pixels
     from osteo_ray.pipeline.compare.stream_feed import StreamedFeed
 
     classifier, device = _make_network(case)
@@ -201,7 +201,7 @@ def _time_product(case: _Case, way: str) -> float:
         if way == "Ray Data" and isinstance(pixels, StoredPixels):
             stack.enter_context(connect(cpus=2))
             steps = plan_steps(case.n_images, settings)
-            stream = stream_pixels(Reading(pixels, steps, 0, range(settings.epochs), 0))
+            stream = stream_pixels(PixelReading(pixels, steps, 0, range(settings.epochs), 0))
             feed = stack.enter_context(StreamedFeed(stream.iterator(), device))
         train_classifier(
             classifier,

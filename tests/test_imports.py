@@ -35,6 +35,7 @@ COMPUTING = {"models", "explain", "benchmarks"}
 """Rooms that may import PyTorch when they are imported; elsewhere only what workers run does."""
 RUN_BY_WORKERS = {
     "osteo_ray.pipeline.compare.in_process",
+    "osteo_ray.pipeline.compare.stream_feed",
     "osteo_ray.pipeline.explain.actor",
     "osteo_ray.pipeline.validate.stripe_net",
 }

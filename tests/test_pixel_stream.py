@@ -19,7 +19,7 @@ from osteo_ray.models.resumption import count_epochs
 from osteo_ray.models.steps import StepPlan, draw_order, plan_steps
 from osteo_ray.models.training import Recipe, TrainingData, Worker, train_classifier
 from osteo_ray.pipeline.compare import pixel_stream
-from osteo_ray.pipeline.compare.pixel_stream import EPOCH, ROW, Reading
+from osteo_ray.pipeline.compare.pixel_stream import EPOCH, ROW, PixelReading
 from osteo_ray.pipeline.compare.pixel_stream import PIXELS as PIXELS_READ
 from osteo_ray.pipeline.compare.stream_feed import StreamedFeed
 
@@ -43,7 +43,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> StoredPixels:
 class Stream:
     """Stands in for an iterator of Ray Data: runs the tasks one after the other."""
 
-    reading: Reading
+    reading: PixelReading
     n_lost: int = 0
     closed: bool = False
 
@@ -64,7 +64,7 @@ def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return int(request.param)
 
 
-def feed(reading: Reading, **changes: Any) -> StreamedFeed:
+def feed(reading: PixelReading, **changes: Any) -> StreamedFeed:
     return StreamedFeed(Stream(reading, **changes), CPU)  # type: ignore[arg-type]
 
 
@@ -77,7 +77,7 @@ def test_each_image_of_an_epoch_is_read_once_and_in_order(
     for epoch in range(2, 4):
         shares = []
         for rank in range(n_workers):
-            reading = Reading(stored, steps, SEED, range(2, 4), rank)
+            reading = PixelReading(stored, steps, SEED, range(2, 4), rank)
             assert reading.parts == max(1, round(5 / n_workers))
             tasks = range((epoch - 2) * reading.parts, (epoch - 1) * reading.parts)
             found = [reading.read(number) for number in tasks]
@@ -109,7 +109,7 @@ def train(data: TrainingData, checkpoint: Path | None = None, **named: Any) -> t
 def test_a_streamed_training_equals_that_from_memory(stored: StoredPixels, parts: int) -> None:
     settings = make_settings()
     steps = plan_steps(len(TRAINING), settings)
-    reading = Reading(stored, steps, SEED, range(settings.epochs), 0)
+    reading = PixelReading(stored, steps, SEED, range(settings.epochs), 0)
     assert reading.parts == parts
     history, weights = train(TrainingData(TRAINING, VALIDATION))
     on_disk = replace(TRAINING, pixels=stored)
@@ -135,7 +135,7 @@ def test_an_interrupted_training_reads_on_where_it_was(
     steps = plan_steps(len(TRAINING), settings)
     history, weights = train(TrainingData(TRAINING, VALIDATION))
     assert count_epochs(file) == 0
-    stream = Stream(Reading(stored, steps, SEED, range(settings.epochs), 0))
+    stream = Stream(PixelReading(stored, steps, SEED, range(settings.epochs), 0))
     on_disk = replace(TRAINING, pixels=stored)
     with (
         pytest.raises(KeyboardInterrupt),
@@ -144,7 +144,7 @@ def test_an_interrupted_training_reads_on_where_it_was(
         train(TrainingData(on_disk, VALIDATION, opened), file, listener=_Stop())
     assert stream.closed
     assert count_epochs(file) == 2
-    reading = Reading(stored, steps, SEED, range(count_epochs(file), settings.epochs), 0)
+    reading = PixelReading(stored, steps, SEED, range(count_epochs(file), settings.epochs), 0)
     with feed(reading) as opened:
         resumed, found = train(TrainingData(on_disk, VALIDATION, opened), file)
     assert (resumed, found.tolist()) == (history, weights.tolist())
@@ -162,7 +162,7 @@ def test_a_wrong_stream_is_noticed(
     stored: StoredPixels, epochs: range, seed: int, n_lost: int, said: str
 ) -> None:
     steps = plan_steps(len(TRAINING), make_settings())
-    reading = Reading(stored, steps, seed, epochs, 0)
+    reading = PixelReading(stored, steps, seed, epochs, 0)
     with feed(reading, n_lost=n_lost) as opened, pytest.raises(RuntimeError, match=said):
         train(TrainingData(replace(TRAINING, pixels=stored), VALIDATION, opened))
 

@@ -12,14 +12,14 @@ from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.models.steps import StepPlan, draw_order, plan_steps
 
 EPOCH, ROW, PIXELS = "epoch", "row", "pixels"
-"""Columns of a stream; see `Reading.read`."""
+"""Columns of a stream; see `PixelReading.read`."""
 _BYTES_PER_TASK = 16 * 2**20
 _TASKS = 2  # at a time, per worker of a training
 _MOST_BYTES = 256 * 2**20  # of blocks that wait for a worker
 
 
 @dataclass(frozen=True)
-class Reading:
+class PixelReading:
     """What one worker reads in the course of a training.
 
     Attributes:
@@ -66,7 +66,7 @@ class Reading:
 
 def plan_reading(
     trial: Trial, experiment: Experiment, pixels: StoredPixels, *, n_workers: int, rank: int
-) -> Reading:
+) -> PixelReading:
     """Plan what a worker of a training reads, which may have been interrupted.
 
     Args:
@@ -81,7 +81,7 @@ def plan_reading(
 
     rows = np.flatnonzero(experiment.split_of(trial) == "train")
     done = count_epochs(locate_checkpoint(trial, experiment))
-    return Reading(
+    return PixelReading(
         pixels.select(rows),
         plan_steps(len(rows), experiment.training_of(trial), n_workers),
         experiment.seeds[trial.seed].order,
@@ -90,7 +90,7 @@ def plan_reading(
     )
 
 
-def stream_pixels(reading: Reading) -> Dataset:
+def stream_pixels(reading: PixelReading) -> Dataset:
     """Return the pixels that a worker needs, epoch after epoch and in its order; none is read yet.
 
     The tasks ask Ray for no CPU, since the trainings may have taken all of them: a task needs a
@@ -116,6 +116,6 @@ def limit_reading() -> ExecutionOptions:
     )
 
 
-def _read_part(batch: dict[str, np.ndarray], reading: Reading) -> dict[str, np.ndarray]:
+def _read_part(batch: dict[str, np.ndarray], reading: PixelReading) -> dict[str, np.ndarray]:
     (number,) = batch["number"]
     return reading.read(int(number))
