@@ -18,7 +18,9 @@ def show_audit(console: Console, found: dict[str, Any]) -> None:
         "  groups of copies": len(found["copies"]),
         "  groups with identical pixels": len(found["exact_copies"]),
         "  groups with conflicting classes": len(found["conflicts"]),
-        "known patients": found["n_patients"],
+        "patients, unconfirmed" if found["patients_guessed"] else "known patients": found[
+            "n_patients"
+        ],
         "groups that a split keeps whole": found["n_groups"],
         "blank images": len(found["blank"]),
     }
@@ -46,6 +48,8 @@ def show_audit(console: Console, found: dict[str, Any]) -> None:
             f"split, {format_score(leak['grouped'])} without; difference "
             f"{format_difference(leak['difference'])} (95 % interval {interval})",
         )
+    for note in found["reading"]:
+        say(console, note)
     for finding in found["findings"]:
         say(console, f"Finding: {finding}.", WARNING)
     if not found["findings"]:

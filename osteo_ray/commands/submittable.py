@@ -22,7 +22,7 @@ from osteo_ray.config.audit import AuditConfig
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.explain import ExplainConfig
 from osteo_ray.config.reproduce import ReproduceConfig
-from osteo_ray.config.setup import SetupConfig
+from osteo_ray.config.setup import SetupConfig, SourceConfig
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,13 @@ class Submittable:
     find_out: Callable[[Any], str | None] = attrgetter("out")
 
 
+def _list_source(config: SourceConfig) -> list[tuple[str, str]]:
+    return [("--data", config.data), *([("--root", config.root)] if config.root else [])]
+
+
 def _list_trained(config: CompareConfig | AuditConfig) -> list[tuple[str, str]]:
     files = [entry.partition("=")[2] for entry in config.weights]
-    found = [("--data", config.data), *(("--weights", file) for file in files if file)]
+    found = [*_list_source(config), *(("--weights", file) for file in files if file)]
     if isinstance(config, CompareConfig):
         given = (("--regions", config.regions), ("--test-data", config.test_data))
         found += [(flag, place) for flag, place in given if place]
@@ -55,7 +59,7 @@ def _list_trained(config: CompareConfig | AuditConfig) -> list[tuple[str, str]]:
 
 def _list_explained(config: ExplainConfig) -> list[tuple[str, str]]:
     checkpoint = [("--checkpoint", config.checkpoint)] if config.checkpoint else []
-    return [("--data", config.data), *checkpoint]
+    return [*_list_source(config), *checkpoint]
 
 
 def _list_reproduced(config: ReproduceConfig) -> list[tuple[str, str]]:

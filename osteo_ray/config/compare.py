@@ -297,6 +297,9 @@ class CompareConfig(SetupConfig):
             del settings["tuning"]
         else:
             del settings["tuning"]["max_hours"]  # it changes no result
+        for name in ("columns", "root", "patient_pattern"):
+            if not settings[name]:  # as it was before there was a choice
+                del settings[name]
         if self.site_level is None:  # as it was before sites were left out
             del settings["site_level"]
         if self.guidance_weight == 1.0:  # as it was before there was guidance

@@ -13,11 +13,13 @@ from osteo_ray.base.trust import refuse_secrets
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.network_files import name_file, separate_files
 from osteo_ray.data.settings import ConflictPolicy, PhantomSettings
+from osteo_ray.data.sources.columns import ROLES, read_choices_of_columns
+from osteo_ray.data.sources.options import NO_PATTERN, SourceOptions, check_pattern
 from osteo_ray.models.settings import TrainingSettings
 
 DATA_HELP = (
-    "Folder with one subfolder per class, manifest (.csv, .parquet), archive (.npz) or data list "
-    "(.json), as a path or URI; or `phantom` for synthetic images."
+    "Folder with one subfolder per class, manifest (.csv, .tsv, .jsonl, .parquet), archive (.npz, "
+    ".zip, .tar) or data list (.json), as a path or URI; or `phantom` for synthetic images."
 )
 
 
@@ -25,6 +27,16 @@ class SourceConfig(Settings):
     """Settings of every command that reads images."""
 
     data: str = Field(PHANTOM, description=DATA_HELP)
+    columns: tuple[str, ...] = Field(
+        (),
+        description=f"Which column of a table holds what, as ROLE=COLUMN with {', '.join(ROLES)} "
+        "for ROLE; an empty COLUMN leaves the usual one unread.",
+    )
+    root: str | None = Field(
+        None,
+        description="Folder that the paths of a table are relative to, a path or URI; by default, "
+        "the one that the table lies in.",
+    )
     out: str | None = Field(
         None,
         description="Directory for the results, a path or URI (s3://…); by default, it is named "
@@ -36,15 +48,37 @@ class SourceConfig(Settings):
     def _locate_data(cls, data: str) -> str:
         return refuse_secrets(locate_data(data))
 
+    @field_validator("columns")
+    @classmethod
+    def _check_columns(cls, columns: tuple[str, ...]) -> tuple[str, ...]:
+        read_choices_of_columns(columns)
+        return columns
+
+    @field_validator("root")
+    @classmethod
+    def _locate_root(cls, root: str | None) -> str | None:
+        return root and refuse_secrets(locate_data(root))
+
     @field_validator("out")
     @classmethod
     def _check_out(cls, out: str | None) -> str | None:
         return out and refuse_secrets(out)
 
+    @property
+    def source_options(self) -> SourceOptions:
+        """Return what the user says about how the images are to be read."""
+        return SourceOptions.of(self.columns, self.root, None)
+
 
 class SetupConfig(SourceConfig):
     """Settings of every command that reads images and trains on them."""
 
+    patient_pattern: str | None = Field(
+        None,
+        description="Regular expression that finds the patient in the path of an image within "
+        f"--data: what its groups match, or all that it matches; `{NO_PATTERN}` if paths name no "
+        "patients. By default, the usual forms are tried, and what they find is said.",
+    )
     conflicts: ConflictPolicy | None = Field(
         None,
         description="What to do with copies that carry different labels: drop them, give all the "
@@ -83,6 +117,11 @@ class SetupConfig(SourceConfig):
             return settings
         models, files = separate_files(settings["models"], settings.get("networks", ()))
         return {**settings, "models": models, "networks": files}
+
+    @field_validator("patient_pattern")
+    @classmethod
+    def _check_patient_pattern(cls, pattern: str | None) -> str | None:
+        return pattern if pattern is None else check_pattern(pattern)
 
     @field_validator("models")
     @classmethod
@@ -132,6 +171,11 @@ class SetupConfig(SourceConfig):
                     f"for `{name}`.{suggest(name, self.models)}"
                 )
         return self
+
+    @property
+    def source_options(self) -> SourceOptions:
+        """Return what the user says about how the images are to be read."""
+        return SourceOptions.of(self.columns, self.root, self.patient_pattern)
 
     @property
     def seed_numbers(self) -> tuple[int, ...]:

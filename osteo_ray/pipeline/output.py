@@ -19,6 +19,7 @@ from osteo_ray.config.parts import Devices
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
+from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.experiment.dataset import read_devices
 from osteo_ray.pipeline.ingest.intake import check_unchanged
 
@@ -107,7 +108,12 @@ def _check_writable(root: Path) -> None:
 
 
 def list_source(
-    data: str, phantom: PhantomSettings, run: Run, *, labels_needed: bool = True
+    data: str,
+    phantom: PhantomSettings,
+    run: Run,
+    options: SourceOptions,
+    *,
+    labels_needed: bool = True,
 ) -> Source | PhantomSettings:
     """List the images of a source, or return the settings of the phantoms to draw.
 
@@ -115,6 +121,7 @@ def list_source(
         data: What the user gave as `--data`.
         phantom: Settings of the phantoms that are drawn if the user gave no source.
         run: The output directory; a job that was begun there must find the same files.
+        options: What the user says about how it is to be read.
         labels_needed: Whether each image must have a class.
 
     Raises:
@@ -122,7 +129,7 @@ def list_source(
     """
     if data == PHANTOM:
         return phantom
-    source = open_source(data, labels_needed=labels_needed)
+    source = open_source(data, options, labels_needed=labels_needed)
     check_unchanged(source, run)
     return source
 

@@ -52,7 +52,7 @@ _SAMPLES_PER_CLASS, _MAX_SAMPLES = 2, 6  # pictures make most of the page's size
 _ENVIRONMENT = ("created", "versions", "hardware", "data_fingerprint", "durations_s")
 _AUDIT = (
     *("n_images", "n_rejects", "classes", "n_groups", "copies", "conflicts", "set_aside"),
-    "findings",
+    *("findings", "reading"),
 )
 _TEST = ds.field("split") == "test"
 

@@ -7,23 +7,25 @@ import numpy as np
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.data.sources.listing import (
-    SPLIT_SYNONYMS,
     Source,
     list_refused,
     name_class,
     tabulate_items,
     write_cell,
 )
+from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import ArchiveReader, open_array, open_input
 from osteo_ray.data.sources.unreadable import expecting
+from osteo_ray.data.sources.words import read_split
 
 
-def open_archive(uri: str) -> Source:
+def open_archive(uri: str, options: SourceOptions) -> Source:
     """List the images of an archive; the arrays `classes` and `…_patients` are optional.
 
     Raises:
         InputError: The archive cannot be read, or lacks images or labels.
     """
+    del options  # its arrays have names of their own
     with (
         expecting(
             "an NPZ archive of plain arrays",
@@ -61,7 +63,7 @@ def _list_array(
             f"{name}, but found {', '.join(small) or 'no other array'}. Rename the array of labels."
         )
     patients = _get_column(uri, small, f"{prefix}patients", count)
-    split = SPLIT_SYNONYMS.get(prefix.rstrip("_").lower(), "")
+    split = read_split(prefix)
     classes = small["classes"].ravel().tolist() if "classes" in small else None
     for row, label in enumerate(labels):
         yield {

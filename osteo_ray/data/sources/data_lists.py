@@ -1,18 +1,21 @@
-"""MONAI data lists: JSON files that list image files by part."""
+"""Data lists in JSON: MONAI's, which list image files by part, or a plain list of them."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import pandas as pd
 
-from osteo_ray.data.sources.listing import SPLIT_SYNONYMS, Source
+from osteo_ray.data.sources.columns import choose_columns
+from osteo_ray.data.sources.listing import Source
+from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import open_input
-from osteo_ray.data.sources.rows import COLUMNS, name_column, use_rows
+from osteo_ray.data.sources.rows import use_rows
 from osteo_ray.data.sources.unreadable import expecting
+from osteo_ray.data.sources.words import read_split
 
 
-def open_data_list(uri: str) -> Source:
+def open_data_list(uri: str, options: SourceOptions) -> Source:
     """Open a data list: {"training": [{"image": …, "label": …}, …], "test": […]}.
 
     Raises:
@@ -27,21 +30,36 @@ def open_data_list(uri: str) -> Source:
         ),
         open_input(uri) as file,
     ):
-        rows = list(_list_entries(json.loads(file.read())))
-    return use_rows(uri, "list", pd.DataFrame(rows, columns=list(COLUMNS), dtype=object))
+        content = json.loads(file.read().decode("utf-8-sig"))
+        rows = list(_list_entries(content, options.columns))
+    names = list(dict.fromkeys(["image", "label", *(name for row in rows for name in row)]))
+    cells = [[row.get(name) for name in names] for row in rows]
+    return use_rows(uri, "list", pd.DataFrame(cells, columns=names, dtype=object), options)
 
 
-def _list_entries(content: Any) -> Iterator[dict[str, Any]]:
+def _list_entries(content: Any, columns: Mapping[str, str]) -> Iterator[dict[str, Any]]:
     """Go through the lists that hold images, and pass over those that only describe the set."""
+    if isinstance(content, list) and any(isinstance(entry, dict) for entry in content):
+        content = {"the list": content}
     if not isinstance(content, dict):
         raise ValueError(f"found a {type(content).__name__}, not an object of lists")
     for part, entries in content.items():
-        split = SPLIT_SYNONYMS.get(part.lower(), "")
+        split = read_split(part)
         holds_images = isinstance(entries, list) and any(isinstance(e, dict) for e in entries)
         for number, entry in enumerate(entries if holds_images or split else ()):
             if isinstance(entry, str):  # a test set without labels, which its rows will show
                 entry = {"image": entry}
-            if not isinstance(entry, dict) or not isinstance(entry.get("image"), str):
+            column = _find_path(entry, columns)
+            if column is None or not isinstance(entry[column], str):
                 raise ValueError(f"entry {number} of {part} has no image")
-            known = {name_column(name): value for name, value in entry.items()}
-            yield {**known, "path": entry["image"], "split": split}
+            others = {name: value for name, value in entry.items() if name != column}
+            if split or "split" not in others:
+                others["split"] = split
+            yield {"image": entry[column], **others}
+
+
+def _find_path(entry: Any, columns: Mapping[str, str]) -> str | None:
+    if not isinstance(entry, dict):
+        return None
+    names = {**choose_columns(list(entry), {}, "").names, **columns}
+    return names["path"] if names.get("path") in entry else None

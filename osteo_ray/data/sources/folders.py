@@ -1,76 +1,54 @@
-"""Class folders, on this machine or at a URI, possibly below train/, val/ and test/."""
+"""Folders of images, on this machine or at a URI."""
 
 import os
-from collections.abc import Iterable, Iterator
-from pathlib import Path, PurePosixPath
-from typing import Any
+from collections.abc import Iterator
+from pathlib import Path
 
 import pyarrow.fs
 
 from osteo_ray.base.remote import is_local, open_filesystem
-from osteo_ray.data.sources.listing import SPLIT_SYNONYMS, Source, list_refused, tabulate_items
+from osteo_ray.data.sources.file_sets import list_files, list_unlabelled
+from osteo_ray.data.sources.listing import Source
+from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import FileReader
+from osteo_ray.data.sources.shards import find_shards, open_shards
 from osteo_ray.data.sources.unreadable import expecting
 
-_IMAGE_SUFFIXES = (
-    *(".avif", ".bmp", ".dcm", ".dicom", ".gif", ".j2k", ".jp2", ".jpeg", ".jpg"),
-    *(".pgm", ".png", ".ppm", ".qoi", ".sgi", ".tif", ".tiff", ".webp"),
-)
-_DICOM_SUFFIXES = (".dcm", ".dicom", "")
 
-
-def is_dicom_name(path: str) -> bool:
-    """Tell whether the name of a file allows it to be DICOM, whose files often lack a suffix."""
-    name = PurePosixPath(path)
-    return name.suffix.lower() in _DICOM_SUFFIXES or name.suffix[1:].isdigit()
-
-
-def open_folder(uri: str, *, labels_needed: bool = True, flag: str = "--data") -> Source:
-    """List a folder that has a subfolder for each class.
+def open_folder(
+    uri: str,
+    options: SourceOptions | None = None,
+    *,
+    labels_needed: bool = True,
+    flag: str = "--data",
+) -> Source:
+    """List a folder that has a subfolder for each class, tables beside its images, or shards.
 
     Hidden files are skipped, and folders within a class folder belong to its class. Image files
     beside the class folders and links to folders are refused, so that none is lost unnoticed.
 
     Args:
         uri: The folder.
+        options: What the user says.
         labels_needed: If False, image files beside the class folders are listed, without a label.
         flag: The flag that named the folder, for messages.
 
     Raises:
-        InputError: The folder cannot be listed.
+        InputError: The folder cannot be listed, or the classes of its images are not known.
     """
+    options = options or SourceOptions()
     filesystem, root = open_filesystem(uri)
     refused: list[tuple[str, str]] = []
     walk = _walk_local(root, refused) if is_local(uri) else _walk_remote(filesystem, root)
     with expecting(f"{flag} to be a folder that can be listed", uri, "Check that you may read it."):
         files = list(walk)
-    split_below = _find_split_folders(path for path, _ in files)
-    rows: list[dict[str, Any]] = []
-    for path, size in files:
-        parts = path.split("/")
-        if len(parts) < 2 + split_below:
-            if PurePosixPath(path).suffix.lower() not in _IMAGE_SUFFIXES:
-                continue
-            if labels_needed:
-                refused.append((path, "not in a class folder"))
-            else:
-                rows.append({"path": path, "size": size})
-            continue
-        split = SPLIT_SYNONYMS[parts[0].lower()] if split_below else ""
-        rows.append({"path": path, "label": parts[split_below], "size": size, "split": split})
-    return Source(uri, "folders", tabulate_items(rows), list_refused(refused), FileReader(uri))
-
-
-def _find_split_folders(paths: Iterable[str]) -> bool:
-    """Tell whether the class folders lie below folders named train, test and the like."""
-    tops: dict[str, set[str]] = {}
-    for path in paths:
-        top, _, rest = path.partition("/")
-        if rest:
-            tops.setdefault(top.lower(), set()).add(rest.partition("/")[1])
-    return len(tops) >= 2 and all(
-        top in SPLIT_SYNONYMS and "/" in below for top, below in tops.items()
-    )
+    reader = FileReader(uri)
+    if not labels_needed:
+        return list_unlabelled(uri, files, refused, reader)
+    shards = find_shards(files)
+    if shards:
+        return open_shards(uri, shards, options)
+    return list_files(uri, "folders", files, refused, reader, options)
 
 
 def _walk_local(root: str, refused: list[tuple[str, str]]) -> Iterator[tuple[str, int]]:

@@ -2,17 +2,19 @@
 
 | source | recognized by |
 |---|---|
-| class folders, possibly below train/, val/, test/ | a folder |
-| manifest | `.csv`, `.parquet`, or a folder that holds `manifest.csv` or `manifest.parquet` |
-| Hugging Face table | `.parquet` with the images inside |
+| class folders, possibly with parts of a split above or below | a folder |
+| tables beside the images | a folder with `metadata.csv` (`.jsonl` …) in it or in its parts |
+| manifest | `.csv`, `.tsv`, `.jsonl`, `.parquet`, or a folder that holds `manifest.csv` … |
+| Hugging Face table | `.parquet` with the images inside, or a folder of such files |
 | archive like MedMNIST's | `.npz` |
+| packed folder, WebDataset | `.zip`, `.tar` and compressed tar files, or a folder of `.tar` files |
 | MONAI data list | `.json` |
 
 Any of them may hold DICOM files, and lie on this machine or at a URI.
 """
 
-from collections.abc import Callable
-from pathlib import PurePosixPath
+from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 import pyarrow.fs
 
@@ -20,54 +22,120 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.paths import locate_data
 from osteo_ray.base.remote import open_filesystem, split_uri
 from osteo_ray.data.sources.archives import open_archive
+from osteo_ray.data.sources.classes import doubt_classes, join_spellings
 from osteo_ray.data.sources.data_lists import open_data_list
 from osteo_ray.data.sources.folders import open_folder
-from osteo_ray.data.sources.listing import Source
-from osteo_ray.data.sources.manifests import open_manifest
+from osteo_ray.data.sources.listing import Source, list_refused
+from osteo_ray.data.sources.manifests import TABLE_SUFFIXES, open_manifest
+from osteo_ray.data.sources.options import SourceOptions
+from osteo_ray.data.sources.packed import PACKED_SUFFIXES, open_packed
+from osteo_ray.data.sources.patients import settle_patients
 from osteo_ray.data.sources.unreadable import expecting
 
-_MANIFEST_NAMES = ("manifest.csv", "manifest.parquet", "data.parquet", "data.npz")
-_OPENERS: dict[str, Callable[[str], Source]] = {
-    ".csv": open_manifest,
-    ".parquet": open_manifest,
+_MANIFEST_NAMES = (
+    *(f"manifest{suffix}" for suffix in TABLE_SUFFIXES),
+    *("data.parquet", "data.npz"),
+)
+_OPENERS: dict[str, Callable[[str, SourceOptions], Source]] = {
+    **dict.fromkeys(TABLE_SUFFIXES, open_manifest),
     ".npz": open_archive,
     ".json": open_data_list,
+    **dict.fromkeys(PACKED_SUFFIXES, open_packed),
 }
+_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 
 
-def open_source(data: str, *, labels_needed: bool = True) -> Source:
+def open_source(
+    data: str, options: SourceOptions | None = None, *, labels_needed: bool = True
+) -> Source:
     """List the images of a source.
 
     Args:
         data: Path, relative or absolute, or URI; see the table at the top of this module.
+        options: What the user says about how it is to be read.
         labels_needed: If False, a single class suffices, and a folder needs no class folders.
 
     Raises:
         InputError: There is nothing, or something that cannot be used.
     """
+    options = options or SourceOptions()
     uri = locate_data(data)
     kind, manifest = _inspect(uri)
-    suffix = PurePosixPath(split_uri(uri)[0]).suffix.lower()
     if manifest:
-        return open_source(manifest, labels_needed=labels_needed)
+        return open_source(manifest, options, labels_needed=labels_needed)
     if kind == pyarrow.fs.FileType.Directory:
-        source = open_folder(uri, labels_needed=labels_needed)
-    elif kind == pyarrow.fs.FileType.File and suffix in _OPENERS:
-        source = _OPENERS[suffix](uri)
+        source = open_folder(uri, options, labels_needed=labels_needed)
     else:
-        what = "file of another kind" if kind == pyarrow.fs.FileType.File else "pipe or device"
+        source = _find_opener(uri, kind)(uri, options)
+    _check_options(source, options)
+    if not labels_needed:
+        if source.items.empty:
+            raise InputError(
+                f"Expected images in {source.uri}, but found none.{_tell_refused(source)} Check "
+                "that --data names the right place."
+            )
+        return source
+    source = _join_classes(source)
+    _check_labels(source)
+    source = settle_patients(source, options)
+    return replace(source, notes=_show(source.notes), doubts=_show(source.doubts))
+
+
+def _show(sentences: Iterable[str]) -> tuple[str, ...]:
+    """Return sentences as any terminal can show them, whatever names they quote."""
+    return tuple(
+        "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in sentence)
+        for sentence in sentences
+    )
+
+
+def _find_opener(uri: str, kind: pyarrow.fs.FileType) -> Callable[[str, SourceOptions], Source]:
+    name = split_uri(uri)[0].lower()
+    is_file = kind == pyarrow.fs.FileType.File
+    opener = next((_OPENERS[end] for end in _OPENERS if name.endswith(end)), None)
+    if is_file and opener is not None:
+        return opener
+    if is_file and name.endswith(_SHEETS):
         raise InputError(
-            f"Expected --data to be a folder, or a file ending in {', '.join(_OPENERS)}, but "
-            f"{uri} is a {what}. Give the folder or file that lists the images."
+            f"Expected --data to be a folder or a file ending in {', '.join(_OPENERS)}, but {uri} "
+            "is a spreadsheet. Save the sheet that lists the images as CSV, and give that."
         )
-    if labels_needed:
-        _check_labels(source)
-    elif source.items.empty:
+    what = "file of another kind" if is_file else "pipe or device"
+    raise InputError(
+        f"Expected --data to be a folder, or a file ending in {', '.join(_OPENERS)}, but "
+        f"{uri} is a {what}. Give the folder or file that lists the images."
+    )
+
+
+def _check_options(source: Source, options: SourceOptions) -> None:
+    """Refuse flags about tables where there is no table."""
+    flags = [
+        flag
+        for flag, given in (("--columns", options.columns), ("--root", options.root))
+        if given and not options.lenient
+    ]
+    if flags and source.kind in ("folders", "archive") and not source.has_table:
         raise InputError(
-            f"Expected images in {source.uri}, but found none.{_tell_refused(source)} Check that "
-            "--data names the right place."
+            f"Expected a table or list of images with {' and '.join(flags)}, but {source.uri} is "
+            f"read without one. Leave {' and '.join(flags)} out, or give the table as --data."
         )
-    return source
+
+
+def _join_classes(source: Source) -> Source:
+    """Give all spellings of a class one name, and refuse images whose label says there is none."""
+    names, notes = join_spellings(source.items["label"].tolist(), source.uri)
+    notes = [note for note in notes if note not in source.notes]
+    items = source.items.assign(label=[names[label] for label in source.items["label"]])
+    unlabelled = items["label"] == ""
+    more = [(path, "no label") for path in items["path"][unlabelled]]
+    refused = list_refused([*source.refused.itertuples(index=False, name=None), *more])
+    return replace(
+        source,
+        items=items[~unlabelled].reset_index(drop=True),
+        refused=refused,
+        notes=(*source.notes, *notes),
+        doubts=(*source.doubts, *doubt_classes(items["label"][~unlabelled])),
+    )
 
 
 def _inspect(uri: str) -> tuple[pyarrow.fs.FileType, str | None]:
@@ -102,6 +170,10 @@ def _check_labels(source: Source) -> None:
     if source.kind == "folders":
         expected = "at least two class folders with images"
         advice = "Put each image into a folder named after its class, or give a manifest."
+        if len(classes) == 1:
+            advice += (
+                f" If {classes[0]} is no class but holds the class folders, name it in --data."
+            )
     else:
         expected = "images of at least two classes"
         advice = "Add images of another class, or labels where they are missing."

@@ -19,16 +19,6 @@ _UNKNOWN: dict[str, str | int] = {
     **dict.fromkeys(OPTIONAL_COLUMNS, ""),
 }
 ITEM_COLUMNS = tuple(_UNKNOWN)
-SPLIT_SYNONYMS = {
-    "train": "train",
-    "training": "train",
-    "val": "validation",
-    "valid": "validation",
-    "validation": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
 
 
 @dataclass(frozen=True)
@@ -37,13 +27,19 @@ class Source:
 
     Attributes:
         uri: Its URI or absolute path.
-        kind: One of folders, manifest, table, archive, list.
+        kind: One of folders, manifest, table, archive, list, packed.
         items: A row per image, with the columns `ITEM_COLUMNS`: path (unique within the source),
             position (in an archive or table, else -1), label, size (bytes, 0 if unknown), and
             patient_id, side, site and split (empty if unknown).
         refused: A row for each entry that cannot be an image: path, reason.
         reader: Fetches the images.
         regions: By path of an image, the path of the mask of its region, if the source names any.
+        notes: How the source was read, in sentences for the user.
+        doubts: What was assumed and only the user can decide, in sentences that say how.
+        hints: Columns that may name patients, by name: the value of each path.
+        guessed: Whether patient_id is what paths or such columns suggest, and nobody has confirmed.
+        has_table: Whether a table names the images, even if they lie in folders.
+        n_levels: Number of folders above the images that stand for parts of a split and classes.
     """
 
     uri: str
@@ -52,6 +48,12 @@ class Source:
     refused: pd.DataFrame
     reader: Reader
     regions: Mapping[str, str] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    hints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    guessed: bool = False
+    n_levels: int = 0
+    has_table: bool = False
 
     @property
     def fingerprint(self) -> str:

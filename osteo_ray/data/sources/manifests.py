@@ -1,7 +1,8 @@
-"""Manifests: CSV and Parquet tables that list image files, or Parquet tables that hold images."""
+"""Manifests: tables that list image files, or Parquet tables that hold the images themselves."""
 
-import csv
 import io
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 
 import pandas as pd
 import pyarrow as pa
@@ -9,63 +10,74 @@ import pyarrow.parquet as pq
 
 from osteo_ray.base.remote import split_uri
 from osteo_ray.base.trust import refuse_objects
+from osteo_ray.data.sources.columns import may_be_read
 from osteo_ray.data.sources.image_tables import find_image_column, open_image_table, read_columns
 from osteo_ray.data.sources.listing import Source
+from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import open_input
-from osteo_ray.data.sources.rows import COLUMNS, REGION, name_column, use_rows
+from osteo_ray.data.sources.rows import use_rows
+from osteo_ray.data.sources.text_tables import read_text_table
 from osteo_ray.data.sources.unreadable import expecting
 
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
 
-def open_manifest(uri: str) -> Source:
-    """Open a CSV or Parquet table with the columns path (or the images themselves) and label.
 
-    The columns patient_id, side, site, split and region are optional; all others are ignored.
+def open_manifest(uri: str, options: SourceOptions) -> Source:
+    """Open a table with the columns path (or the images themselves) and label.
+
+    Other columns are optional; see `columns.ROLES`. Those that are not read are named.
 
     Raises:
         InputError: The table cannot be read, or a column is missing.
     """
-    if split_uri(uri)[0].lower().endswith(".csv"):
-        return use_rows(uri, "manifest", _read_csv(uri))
-    with (
-        expecting(
-            "a Parquet table",
-            uri,
-            "Write the table again, or give another --data.",
-            (OSError, pa.ArrowException),
-        ),
-        open_input(uri) as opened,
-    ):
-        file = pq.ParquetFile(opened)
-        schema = file.schema_arrow
-        images = find_image_column(schema)
-        if images:
-            refuse_objects(pa.schema([schema.field(images)]), uri)
-            return open_image_table(uri, file, images)
-        known = [name for name in schema.names if name_column(name) in (*COLUMNS, REGION)]
-        table = read_columns(uri, file, known)
-    return use_rows(uri, "manifest", table)
+    if split_uri(uri)[0].lower().endswith(".parquet"):
+        with _expecting_parquet(uri), open_input(uri) as opened:
+            file = pq.ParquetFile(opened)
+            schema = file.schema_arrow
+            images = find_image_column(schema)
+            if images:
+                refuse_objects(pa.schema([schema.field(images)]), uri)
+                return open_image_table(uri, file, images, options)
+            notes: list[str] = []
+            table = _read_parquet(file, uri, options.columns)
+    else:
+        with expecting("a table", uri, "Give another --data."), open_input(uri) as opened:
+            content = opened.read()
+        table, notes = read_text_table(content, uri, options.columns)
+    return use_rows(uri, "manifest", table, options, notes=notes)
 
 
-def _read_csv(uri: str) -> pd.DataFrame:
-    with (
-        expecting(
-            "a CSV table in UTF-8 with the columns path and label",
-            uri,
-            "Correct the table, or export it again with commas between the values.",
-            (OSError, ValueError, csv.Error),
-        ),
-        open_input(uri) as file,
-    ):
-        return _parse_csv(file.read().decode("utf-8-sig"))
+def parse_table(
+    content: bytes, path: str, columns: Mapping[str, str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Read a table from the content of a file; see `read_text_table`.
+
+    Args:
+        content: The file.
+        path: Its path, whose ending tells its form.
+        columns: The columns that the user names, by role.
+
+    Raises:
+        InputError: It is no such table.
+    """
+    if not path.lower().endswith(".parquet"):
+        return read_text_table(content, path, columns)
+    with _expecting_parquet(path):
+        return _read_parquet(pq.ParquetFile(io.BytesIO(content)), path, columns), []
 
 
-def _parse_csv(text: str) -> pd.DataFrame:
-    """Read every value as text; pandas would take a first column without a name for an index."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
-    header = next(reader, [])
-    rows = []
-    for row in filter(None, reader):
-        if any(row[len(header) :]):
-            raise ValueError(f"line {reader.line_num} has more values than there are columns")
-        rows.append([*row, *[""] * (len(header) - len(row))][: len(header)])
-    return pd.DataFrame(rows, columns=header, dtype=object)
+def _expecting_parquet(uri: str) -> AbstractContextManager[None]:
+    return expecting(
+        "a Parquet table",
+        uri,
+        "Write the table again, or give another --data.",
+        (OSError, pa.ArrowException),
+    )
+
+
+def _read_parquet(file: pq.ParquetFile, uri: str, given: Mapping[str, str]) -> pd.DataFrame:
+    """Read the columns that may be needed; of the others, only the names count."""
+    names = file.schema_arrow.names
+    wanted = [name for name in names if may_be_read(name, given)]
+    table = read_columns(uri, file, wanted)
+    return table.reindex(columns=list(dict.fromkeys(names)))

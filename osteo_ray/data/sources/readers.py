@@ -67,7 +67,7 @@ class FileReader:
             filesystem, root = open_filesystem(self.root)
             with filesystem.open_input_file(f"{root}/{path}") as file:
                 if file.size() > LARGEST_FILE:
-                    raise UnreadableImageError(_say_too_large(file.size()))
+                    raise UnreadableImageError(say_too_large(file.size()))
                 return bytes(file.read())
         except (OSError, ValueError) as error:  # the latter for impossible names
             raise UnreadableImageError(f"cannot be fetched: {first_line(error)}") from None
@@ -89,7 +89,7 @@ def _read_local(root: str, path: str) -> bytes:
         if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait forever
             raise UnreadableImageError("not a regular file")
         if found.st_size > LARGEST_FILE:
-            raise UnreadableImageError(_say_too_large(found.st_size))
+            raise UnreadableImageError(say_too_large(found.st_size))
         with open(real, "rb") as file:
             return file.read()
     except OSError as error:
@@ -98,7 +98,8 @@ def _read_local(root: str, path: str) -> bytes:
         raise UnreadableImageError(f"a file name that cannot be opened: {error}") from None
 
 
-def _say_too_large(size: int) -> str:
+def say_too_large(size: int) -> str:
+    """Say that a file of some bytes is too large."""
     return f"too large: {size / 2**20:.0f} MiB; expected {LARGEST_FILE / 2**20:.0f} MiB at most"
 
 
@@ -151,7 +152,7 @@ class ArrayStream:
         shape = self.shape[1:]
         size = math.prod(shape) * self.dtype.itemsize
         if size > LARGEST_FILE:
-            raise ValueError(_say_too_large(size))
+            raise ValueError(say_too_large(size))
         self._file.seek(self._start + row * size)  # going back starts again at the beginning
         data = self._file.read(size)
         if len(data) < size:

@@ -1,125 +1,292 @@
-"""Read the columns that every listing shares, and refuse the rows that cannot be used."""
+"""Make a source of the rows of a table or list, and refuse the rows that cannot be used."""
 
-from pathlib import PurePosixPath
+import functools
+import os
+import posixpath
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
+from urllib.parse import unquote
 
+import numpy as np
 import pandas as pd
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.base.remote import split_uri
-from osteo_ray.data.sources.listing import (
-    OPTIONAL_COLUMNS,
-    SPLIT_SYNONYMS,
-    Source,
-    list_refused,
-    tabulate_items,
-    write_cell,
+from osteo_ray.base.remote import is_local, split_uri
+from osteo_ray.data.sources.classes import join_spellings
+from osteo_ray.data.sources.columns import (
+    Columns,
+    choose_columns,
+    is_bare_identifier,
+    may_name_splits,
 )
-from osteo_ray.data.sources.readers import FileReader
+from osteo_ray.data.sources.listing import Source, list_refused, tabulate_items, write_cell
+from osteo_ray.data.sources.options import SourceOptions
+from osteo_ray.data.sources.readers import FileReader, Reader
+from osteo_ray.data.sources.words import is_evaluation, read_split
 
-COLUMNS = ("path", "label", *OPTIONAL_COLUMNS)
-"""The columns that a listing may have; all others are ignored."""
-REGION = "region"
-"""The column that names the mask of each image's region; it is no part of the items of a source."""
-_SYNONYMS = {"file_name": "path", "image_path": "path", "class": "label", "patient": "patient_id"}
-
-
-def name_column(column: Any) -> str:
-    """Return the usual name of a column, whatever its case and synonym.
-
-    Example:
-        >>> name_column(" File_Name "), name_column("age")
-        ('path', 'age')
-    """
-    name = str(column).strip().lower()
-    return _SYNONYMS.get(name, name)
+_FILES = re.compile(
+    r"(?i).*\.(?:png|jpe?g|tiff?|bmp|gif|nii|nii\.gz|nrrd|mha|mhd|npy|npz|dcm|gz|json|xml|txt)"
+)
+_DRIVE = re.compile(r"[A-Za-z]:/")
+_FEWEST_CLASSES_TO_DOUBT = 10
+_HINT = "hint "  # before the name of a column that may name patients
 
 
-def name_columns(table: pd.DataFrame) -> pd.DataFrame:
-    """Give the columns of a table their usual names; of two with one name, the first stays."""
-    renamed = table.rename(columns=name_column)
-    return renamed.loc[:, ~renamed.columns.duplicated()]
-
-
-def normalize_rows(table: pd.DataFrame, uri: str) -> pd.DataFrame:
-    """Keep the columns of `COLUMNS`, with every cell as text.
+def read_roles(
+    table: pd.DataFrame, uri: str, options: SourceOptions, needed: Sequence[str]
+) -> tuple[dict[str, list[str]], Columns]:
+    """Return the cells of each column that is read, as text, by role.
 
     Args:
-        table: Rows with path and label; see `name_columns`.
-        uri: Source of the rows, for messages.
+        table: The table as it was read.
+        uri: Its source, for messages.
+        options: What the user says.
+        needed: The roles that must be there.
+
+    Returns:
+        The cells by role; and the columns.
 
     Raises:
-        InputError: A split is none of train, validation and test.
+        InputError: A column is missing or holds something else than expected.
     """
-    kept = [name for name in COLUMNS if name in table]
-    cells = {name: [write_cell(value) for value in table[name]] for name in kept}
-    for row, part in enumerate(cells.get("split", ())):
-        if part and part.lower() not in SPLIT_SYNONYMS:
+    table = table.loc[:, ~table.columns.duplicated()]
+    table.columns = [str(name) for name in table.columns]
+    given = options.columns
+    if options.lenient:
+        given = {role: name for role, name in given.items() if name in table.columns}
+    columns = choose_columns(list(table.columns), given, uri)
+    missing = [role for role in needed if role not in columns.names]
+    if missing:
+        found = ", ".join(table.columns) or "none"
+        flags = " ".join(f"{role}=COLUMN" for role in missing)
+        raise InputError(
+            f"Expected the columns {' and '.join(needed)} in {uri}, but {' and '.join(missing)} "
+            f"{'is' if len(missing) == 1 else 'are'} missing; the columns found are: {found}. "
+            f"Say which of them hold what by --columns {flags}, or rename them."
+        )
+    cells = {
+        role: [write_cell(value) for value in table[name]] for role, name in columns.names.items()
+    }
+    if "label" in columns.names:
+        _check_plain(table[columns.names["label"]], columns.names["label"], uri)
+    if "split" not in cells and "split" not in given:
+        alias = next((n for n in columns.unread if may_name_splits(n, table[n])), None)
+        if alias is not None:
+            names = {**columns.names, "split": alias}
+            unread = [name for name in columns.unread if name != alias]
+            columns = Columns(names, unread)
+            cells["split"] = [write_cell(value) for value in table[alias]]
+    for name in columns.unread:
+        if is_bare_identifier(name) and "patient" not in given:
+            cells[f"{_HINT}{name}"] = [write_cell(value) for value in table[name]]
+    rows = cells.get("path") or [f"row {row + 1}" for row in range(len(table))]
+    cells["split"] = _read_parts(cells.get("split", [""] * len(table)), rows, uri)
+    return cells, columns
+
+
+def _check_plain(values: Iterable[Any], column: str, uri: str) -> None:
+    if any(isinstance(value, list | dict | np.ndarray) for value in values):
+        raise InputError(
+            f"Expected one class per image in the column `{column}` of {uri}, but found lists or "
+            "objects. Give a column that holds one value each, by --columns label=COLUMN."
+        )
+
+
+def _read_parts(cells: Sequence[str], names: Sequence[str], uri: str) -> list[str]:
+    """Return train, validation, test or "" for each cell of a column that tells the split."""
+    splits = {cell: read_split(cell) for cell in set(cells)}
+    if "test" not in splits.values():
+        splits |= {cell: "test" for cell, split in splits.items() if split and is_evaluation(cell)}
+    for name, cell in zip(names, cells, strict=True):
+        if cell and not splits[cell]:
             raise InputError(
                 f"Expected the column split of {uri} to hold train, validation or test, but found "
-                f"`{part}` for {cells['path'][row]}. Use these words, or leave the column empty."
+                f"`{cell}` for {name}. Use these words, leave the column empty, or write "
+                "--columns split= to leave it unread."
             )
-        cells["split"][row] = SPLIT_SYNONYMS.get(part.lower(), "")
-    return pd.DataFrame(cells)
+    return [splits[cell] for cell in cells]
 
 
-def use_rows(uri: str, kind: str, table: pd.DataFrame) -> Source:
+def check_label_values(labels: Sequence[str], uri: str) -> None:
+    """Refuse labels that are no classes: names of files, or a value of its own for each image.
+
+    Raises:
+        InputError: They are.
+    """
+    distinct = {label for label in labels if label}
+    files = [label for label in distinct if _FILES.fullmatch(label)]
+    if files and 2 * len(files) > len(distinct):
+        raise InputError(
+            f"Expected the labels in {uri} to name classes, but they name files, such as "
+            f"`{min(files)}`: masks, as for segmentation. Give the class of each image, by "
+            "--columns label=COLUMN or in a manifest."
+        )
+    n_labelled = sum(map(bool, labels))
+    if len(distinct) >= _FEWEST_CLASSES_TO_DOUBT and 2 * len(distinct) > n_labelled:
+        raise InputError(
+            f"Expected the labels in {uri} to name classes, but {n_labelled} images have "
+            f"{len(distinct)} different labels, such as `{min(distinct)}`. Give a column that "
+            "holds classes by --columns label=COLUMN, or divide the values into classes first."
+        )
+
+
+def use_rows(
+    uri: str,
+    kind: str,
+    table: pd.DataFrame,
+    options: SourceOptions,
+    *,
+    notes: Sequence[str] = (),
+    reader: Reader | None = None,
+    folder: str | None = None,
+) -> Source:
     """Make a source of rows that name image files.
 
     Args:
-        uri: Source of the rows; paths are relative to the folder that it lies in.
+        uri: Source of the rows.
         kind: See `Source`.
         table: Rows as they were read.
+        options: What the user says.
+        notes: What is to be told already.
+        reader: Fetches the images by their path in the source, if they are not files in the folder
+            that the table lies in, or in that which the user names.
+        folder: The folder that paths are relative to, within what the reader reads.
 
     Raises:
         InputError: The paths or the labels are missing, or a split is unknown.
     """
-    found = ", ".join(map(str, table.columns)) or "none"
-    table = name_columns(table)
-    missing = [name for name in ("path", "label") if name not in table]
-    if missing:
-        raise InputError(
-            f"Expected the columns path and label in {uri}, but {' and '.join(missing)} "
-            f"{'is' if len(missing) == 1 else 'are'} missing; the columns found are: {found}. "
-            "Rename the columns that hold them."
-        )
-    regions = [write_cell(value) for value in table[REGION]] if REGION in table else []
-    table = normalize_rows(table, uri)
-    reasons = _refuse_rows(table)
-    refused = [(path, why) for path, why in zip(table["path"], reasons, strict=True) if why]
-    kept = table[[not why for why in reasons]]
-    place, options = split_uri(uri)
-    reader = FileReader((place.rpartition("/")[0] or "/") + options)
-    named: dict[str, str] = {}
+    cells, columns = read_roles(table, uri, options, ("path", "label"))
+    labels = cells["label"]
+    check_label_values(labels, uri)
+    names, said = join_spellings(labels, uri)
+    cells["label"] = [names[label] for label in labels]
+    place, query = split_uri(uri)
+    root = here = place.rpartition("/")[0] or "/"
+    if reader is None:
+        root = split_uri(options.root)[0].rstrip("/") if options.root else root
+        reader = FileReader(root + query)
+    elif folder is not None:
+        root, here = "/", f"/{folder}".rstrip("/") or "/"
+    start = root if options.root else here
+    found = [_locate(path, start, here, root) for path in cells["path"]]
+    outside = (
+        f"lies outside {'--root' if options.root else 'the folder of the manifest'}; give the "
+        "folder that holds all images by --root"
+    )
+    reasons = _refuse_rows(found, cells["path"], cells["label"], outside)
+    shown = [path or given for path, given in zip(found, cells["path"], strict=True)]
+    refused = [(path, why) for path, why in zip(shown, reasons, strict=True) if why]
+    kept = [
+        {
+            "path": shown[row],
+            "label": cells["label"][row],
+            "patient_id": cells["patient"][row] if "patient" in cells else "",
+            **{name: cells[name][row] for name in ("side", "site", "split") if name in cells},
+        }
+        for row, why in enumerate(reasons)
+        if not why
+    ]
+    of_row = [(row, shown[row]) for row, why in enumerate(reasons) if not why]
+    return Source(
+        uri,
+        kind,
+        tabulate_items(kept),
+        list_refused(refused),
+        reader,
+        _name_regions(cells.get("region", []), of_row, here, root),
+        notes=(*notes, *columns.describe(), *said),
+        hints=list_hints(cells, columns, of_row),
+    )
+
+
+def _name_regions(
+    cells: Sequence[str], of_row: Sequence[tuple[int, str]], here: str, root: str
+) -> dict[str, str]:
     # A column of other values, such as parts of the body, is none of masks.
-    if any(name.lower().endswith(".png") for name in regions):
-        of_row = zip(table["path"], regions, reasons, strict=True)
-        named = {path: name for path, name, why in of_row if name and not why}
-    items = tabulate_items(kept.to_dict("records"))
-    return Source(uri, kind, items, list_refused(refused), reader, named)
+    if not any(name.lower().endswith(".png") for name in cells):
+        return {}
+    named = {path: cells[row] for row, path in of_row if cells[row]}
+    return {path: _locate(name, here, here, root) or name for path, name in named.items()}
 
 
-def _refuse_rows(table: pd.DataFrame) -> list[str]:
+def list_hints(
+    cells: Mapping[str, Sequence[str]], columns: Columns, of_row: Iterable[tuple[int, str]]
+) -> dict[str, dict[str, str]]:
+    """Return the columns that may name patients: by their names, the value of each path.
+
+    Args:
+        cells: Cells by role, as `read_roles` returns them.
+        columns: The columns.
+        of_row: Number of the row and path of each image.
+    """
+    rows = list(of_row)
+    hints = {role.removeprefix(_HINT): role for role in cells if role.startswith(_HINT)}
+    if "study" in cells:
+        hints[columns.names["study"]] = "study"
+    return {name: {path: cells[role][row] for row, path in rows} for name, role in hints.items()}
+
+
+def _locate(path: str, start: str, here: str, root: str) -> str:
+    """Return a path as it lies in the root; "" if there is none, or if it lies elsewhere.
+
+    Args:
+        path: As a row has it: relative, absolute, or a URI, with slashes of either kind.
+        start: Folder that relative paths start from.
+        here: Folder that they start from if they lead out of that.
+        root: Folder that all images lie in.
+    """
+    plain = path.replace("\\", "/")
+    if not plain:
+        return ""
+    if plain.startswith("file://"):
+        plain = unquote(plain.removeprefix("file://").removeprefix("localhost"))
+    if _DRIVE.match(plain):
+        return ""
+    top = _without_scheme(root)
+    if not is_local(plain) or plain.startswith("/"):
+        same = is_local(plain) == is_local(root) or plain.startswith("/")
+        whole = [_without_scheme(plain)] if same else []
+        if whole and is_local(root):
+            folder, _, name = whole[0].rpartition("/")
+            whole.append(f"{_resolve(folder or '/')}/{name}")
+    else:
+        whole = [posixpath.join(_without_scheme(folder), plain) for folder in (start, here)]
+    for one in whole:
+        found = posixpath.normpath(one)
+        within = top.rstrip("/") + "/"
+        if found.startswith(within):
+            return found.removeprefix(within)
+    return ""
+
+
+def _without_scheme(place: str) -> str:
+    return place if is_local(place) else "/" + place.partition("://")[2]
+
+
+@functools.lru_cache(maxsize=1024)
+def _resolve(folder: str) -> str:
+    return os.path.realpath(folder)
+
+
+def _refuse_rows(
+    found: Sequence[str], given: Sequence[str], labels: Sequence[str], outside: str
+) -> list[str]:
     """Return the reason why each row cannot be used, or an empty string."""
-    labels: dict[str, set[str]] = {}
-    for path, label in zip(table["path"], table["label"], strict=True):
-        labels.setdefault(path, set()).update({label} - {""})
+    of_path: dict[str, set[str]] = {}
+    for path, label in zip(found, labels, strict=True):
+        of_path.setdefault(path, set()).update({label} - {""})
     seen: set[str] = set()
     reasons = []
-    for path, label in zip(table["path"], table["label"], strict=True):
-        reasons.append(_refuse_row(path, label, labels[path], path in seen))
+    for path, raw, label in zip(found, given, labels, strict=True):
+        several = len(of_path[path]) > 1
+        if not path:
+            reasons.append(outside if raw else "no path")
+        elif not label:
+            reasons.append("no label")
+        elif several:
+            reasons.append(f"listed with several labels: {', '.join(sorted(of_path[path]))}")
+        else:
+            reasons.append("listed twice" if path in seen else "")
         seen.update({path} if label else ())
     return reasons
-
-
-def _refuse_row(path: str, label: str, labels: set[str], repeated: bool) -> str:
-    parts = PurePosixPath(path.replace("\\", "/"))
-    if not path:
-        return "no path"
-    if parts.is_absolute() or ".." in parts.parts or "://" in path:
-        return "lies outside the folder of the manifest; paths must be relative to that folder"
-    if not label:
-        return "no label"
-    if len(labels) > 1:
-        return f"listed with several labels: {', '.join(sorted(labels))}"
-    return "listed twice" if repeated else ""

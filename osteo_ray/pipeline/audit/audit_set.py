@@ -105,7 +105,7 @@ def audit(config: AuditConfig, progress: JobProgress, write_page: WritePage) -> 
     """
     out = locate_audit(config)
     codes = read_networks(config)
-    source = None if config.data == PHANTOM else open_source(config.data)
+    source = None if config.data == PHANTOM else open_source(config.data, config.source_options)
     with hold(out, progress.say):
         return _audit(config, out, source, codes, progress, write_page)
 

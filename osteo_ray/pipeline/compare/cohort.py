@@ -3,6 +3,7 @@
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -36,7 +37,8 @@ def list_cohort(config: CompareConfig, known: Source | PhantomSettings) -> Sourc
     if config.test_data is None:
         return None
     with _naming_flag():
-        source = open_source(config.test_data)
+        options = replace(config.source_options, lenient=True)
+        source = _keep_apart(open_source(config.test_data, options))
     if isinstance(known, PhantomSettings):
         expected = set(PHANTOM_CLASSES)
     else:
@@ -52,6 +54,23 @@ def list_cohort(config: CompareConfig, known: Source | PhantomSettings) -> Sourc
             "images of other classes."
         )
     return source
+
+
+def describe_reading(known: Source | PhantomSettings, cohort: Source | None = None) -> list[str]:
+    """Say how the images of a run, and those of its cohort, are read, a line for each statement."""
+    lines = []
+    for name, source in (("--data", known), ("--test-data", cohort)):
+        if isinstance(source, Source):
+            lines += [f"{name}: {note}" for note in (*source.notes, *source.doubts)]
+    return lines
+
+
+def _keep_apart(source: Source) -> Source:
+    """Mark patients that paths only suggest, as the same number in two sets need not be one."""
+    if not source.guessed:
+        return source
+    marked = [name and f"cohort {name}" for name in source.items["patient_id"]]
+    return replace(source, items=source.items.assign(patient_id=marked))
 
 
 def open_cohort(

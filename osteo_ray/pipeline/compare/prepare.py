@@ -98,7 +98,7 @@ def list_images(config: CompareConfig, run: Run) -> Source | PhantomSettings:
         InputError: The source cannot be used, has changed since the run began, or lacks the
             positive class; an arm needs regions where there are none; or sites cannot be left out.
     """
-    source = list_source(config.data, config.phantom, run)
+    source = list_source(config.data, config.phantom, run, config.source_options)
     check_region_arms(config, run, source)
     check_listed_sites(config, source)
     if isinstance(source, PhantomSettings):

@@ -6,7 +6,7 @@ import pandas as pd
 from osteo_ray.base.errors import InputError
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.settings import PhantomSettings
-from osteo_ray.data.sources.folders import is_dicom_name
+from osteo_ray.data.sources.layouts import is_dicom_name
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.splits.sites import (
     check_site_groups,

@@ -18,7 +18,12 @@ from osteo_ray.experiment.costs import Parts
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.external import ExternalExperiment
 from osteo_ray.experiment.trials import Experiment, describe_experiment
-from osteo_ray.pipeline.compare.cohort import describe_cohort, list_cohort, open_cohort
+from osteo_ray.pipeline.compare.cohort import (
+    describe_cohort,
+    describe_reading,
+    list_cohort,
+    open_cohort,
+)
 from osteo_ray.pipeline.compare.conclusion import Finished, conclude
 from osteo_ray.pipeline.compare.costing import check_search_hours
 from osteo_ray.pipeline.compare.external_job import READ_COHORT, predict_external
@@ -125,6 +130,8 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     listed = list_cohort(config, source)  # before regions, which take decoding
     check_listed(config, source)
     given = read_given(config, source)
+    for line in describe_reading(source, listed):
+        progress.say(line)
     clock = Clock()
     progress.say("start Ray")
     with connect():

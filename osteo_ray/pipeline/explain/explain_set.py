@@ -56,7 +56,9 @@ def _explain_set(
     config: ExplainConfig, subject: Subject, progress: JobProgress
 ) -> tuple[Run, ExplanationSummary]:
     run = locate_set(config, subject)
-    source = list_source(config.data, config.phantom, run, labels_needed=False)
+    source = list_source(
+        config.data, config.phantom, run, config.source_options, labels_needed=False
+    )
     if run.config.exists() and not _list_missing(run, config):
         return run, summarize_explanations(run, config.method)
     resources = ResourceSettings(**config.resources.model_dump())

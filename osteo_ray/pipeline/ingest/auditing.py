@@ -23,12 +23,18 @@ class Audit:
         pairs: Pairs of copies, as `find_copies` returns them; positions in `images`.
         rejects: See `Ingest.rejects`.
         shortcuts: How well the label is predicted without the anatomy.
+        notes: How the source was read; see `Ingest.notes`.
+        doubts: What only the user can decide; see `Source.doubts`.
+        guessed: Whether patients are what paths suggest; see `Source.guessed`.
     """
 
     images: pd.DataFrame
     pairs: pd.DataFrame
     rejects: pd.DataFrame
     shortcuts: list[Shortcut]
+    notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    guessed: bool = False
 
 
 def audit_images(ingest: Ingest, policy: ConflictPolicy) -> Audit:
@@ -57,4 +63,5 @@ def audit_images(ingest: Ingest, policy: ConflictPolicy) -> Audit:
         if len(kept)
         else []
     )
-    return Audit(images, pairs, ingest.rejects, shortcuts)
+    told = (ingest.notes, ingest.doubts, ingest.guessed)
+    return Audit(images, pairs, ingest.rejects, shortcuts, *told)

@@ -15,6 +15,7 @@ from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.identity import digest_pixels, identify_image
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import Decoded, UnreadableImageError
+from osteo_ray.data.sources.patients import know_patient
 from osteo_ray.data.sources.readers import Reader
 
 FOUND = pa.schema(
@@ -70,7 +71,8 @@ def _decode_batch(
     """Decode images, write the pixels of those accepted, and return everything else.
 
     Args:
-        batch: Columns of the items of a source, with patient (veiled) in place of patient_id.
+        batch: Columns of the items of a source, with two columns in place of patient_id, both
+            veiled: patient, and suggested, which counts if neither source nor header names any.
         reader: Fetches the images.
         key: Veils patients and institutions.
         pixels: Folder for the pixels, or None to keep none.
@@ -111,7 +113,9 @@ def _describe(
         "image_id": identify_image(item["path"], digest),
         "path": item["path"],
         "label": item["label"],
-        "patient": item["patient"] or veil(decoded.patient_id or "", key),
+        "patient": item["patient"]
+        or veil(know_patient(decoded.patient_id or ""), key)
+        or item["suggested"],
         "side": item["side"] or decoded.side or "",
         "site": item["site"],
         "institution": veil(decoded.institution or "", key),

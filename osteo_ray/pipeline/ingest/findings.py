@@ -14,6 +14,7 @@ _SEEN = {  # a preview may show anatomy, so it is no finding if it predicts the 
     "frame": "format, size and edges of the files",
     "metadata": "format, size, edges and histogram of the files",
 }
+_FEWEST_PATIENTS, _MOST_BY_CHANCE, _MANY_TIMES = 3, 10, 5
 IMBALANCE = 3.0
 """How many times as many images the largest class may have as the smallest."""
 
@@ -26,6 +27,7 @@ def describe_audit(audit: Audit) -> dict[str, Any]:
     """
     images = audit.images
     return {
+        "reading": list(audit.notes),
         "n_images": len(images),
         "n_rejects": len(audit.rejects),
         "reject_reasons": dict(Counter(audit.rejects["reason"]).most_common()),
@@ -33,6 +35,7 @@ def describe_audit(audit: Audit) -> dict[str, Any]:
         "n_radiographs": int(images["copies"].nunique()),
         "n_groups": int(images["group"].nunique()),
         "n_patients": int(images.loc[images["patient"] >= 0, "patient"].nunique()),
+        "patients_guessed": audit.guessed,
         "copies": _list_groups(images, images["copies"]),
         "exact_copies": _list_groups(images, images["digest"]),
         "conflicts": _list_groups(images[images["conflict"]], images["copies"]),
@@ -48,7 +51,9 @@ def describe_audit(audit: Audit) -> dict[str, Any]:
 
 def list_audit_findings(audit: Audit) -> list[str]:
     """Say in words what deserves attention; an empty list for a clean set."""
-    images, findings = audit.images, []
+    images = audit.images
+    findings = [doubt.removesuffix(".") for doubt in audit.doubts]
+    findings += _doubt_patients(images["patient"])
     n_copies = len(images) - images["copies"].nunique()
     if n_copies:
         groups = images["copies"].value_counts()
@@ -82,6 +87,20 @@ def list_audit_findings(audit: Audit) -> list[str]:
         if shortcut.is_found and shortcut.name in _SEEN
     ]
     return findings
+
+
+def _doubt_patients(patients: "pd.Series[int]") -> list[str]:
+    """Say whether the identifier of a patient is so frequent that it may stand for none."""
+    sizes = patients[patients >= 0].value_counts()
+    if len(sizes) < _FEWEST_PATIENTS:
+        return []
+    largest, usual = int(sizes.max()), float(sizes.median())
+    if largest < max(_MOST_BY_CHANCE, 0.05 * len(patients)) or largest < _MANY_TIMES * usual:
+        return []
+    return [
+        f"{largest} of {len(patients)} images are said to be of one patient, who usually has "
+        f"{usual:g}: the identifier may stand for unknown ones; if so, leave it empty"
+    ]
 
 
 def _say_number(number: int, one: str, several: str) -> str:

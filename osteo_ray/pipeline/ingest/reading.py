@@ -43,12 +43,18 @@ class Ingest:
         rejects: A row per refused file, sorted by path: path, reason.
         veiled: str, (n,); the patients of the accepted images as digests under the key with which
             they were read, empty if unknown; never to be stored.
+        notes: How the source was read, in sentences for the user.
+        doubts: What only the user can decide; see `Source.doubts`.
+        guessed: Whether patients are what paths suggest; see `Source.guessed`.
     """
 
     images: pd.DataFrame
     thumbnails: Thumbnails
     rejects: pd.DataFrame
     veiled: np.ndarray
+    notes: tuple[str, ...] = ()
+    doubts: tuple[str, ...] = ()
+    guessed: bool = False
 
 
 def ingest_images(
@@ -86,7 +92,8 @@ def ingest_images(
     key = secrets.token_bytes(16) if key is None else key
     rows = items.drop(columns="patient_id").to_dict("records")
     for row, patient in zip(rows, items["patient_id"], strict=True):
-        row["patient"] = veil(patient, key)
+        veiled = veil(patient, key)
+        row["patient"], row["suggested"] = ("", veiled) if source.guessed else (veiled, "")
     per_block = min(max(len(rows) // _BLOCKS, _LEAST_PER_BLOCK), _MOST_PER_BLOCK)
     decode = partial(
         decode_block, reader=source.reader, key=key, pixels=pixels, image_size=image_size
@@ -101,13 +108,15 @@ def ingest_images(
     rejects = table.filter(pc.invert(good)).select(["path", "reason"]).to_pandas()
     rejects = pd.concat([rejects, source.refused]).sort_values("path", ignore_index=True)
     _check_rejects(source, len(images), rejects, max_reject_share)
-    veiled = images["patient"].to_numpy(str)
+    of_patients = images["patient"].to_numpy(str)
     images["patient"] = _number(images["patient"])
     numbers = _number(images.pop("institution"))
     named = (images["site"] != "") | (numbers < 0)
     images["site"] = images["site"].where(named, [f"institution-{n + 1}" for n in numbers])
     stored = images.pop("row").to_numpy(np.int64)
-    return Ingest(images, Thumbnails(path, stored, workers_see_scratch), rejects, veiled)
+    thumbnails = Thumbnails(path, stored, workers_see_scratch)
+    told = (source.notes, source.doubts, source.guessed)
+    return Ingest(images, thumbnails, rejects, of_patients, *told)
 
 
 def _collect(batches: Iterator[pa.Table], thumbnails: Path, total: int) -> pa.Table:

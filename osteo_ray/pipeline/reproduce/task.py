@@ -153,7 +153,7 @@ def find_images(stored: StoredRun, settings: ReproduceConfig) -> Images:
     if stored.config.data == PHANTOM:
         return Images(stored.config.phantom)
     try:
-        return Images(open_source(stored.config.data))
+        return Images(open_source(stored.config.data, stored.config.source_options))
     except InputError as error:
         if settings.images == "source":
             raise

@@ -1,0 +1,142 @@
+"""Join the spellings of a class, and tell missing labels from classes."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.data.sources.words import read_split, says_no_class, tidy
+
+_TRUTHS = {"true": "1", "yes": "1", "y": "1", "t": "1", "false": "0", "no": "0", "n": "0", "f": "0"}
+_NUMBER = re.compile(r"[+-]?\d+(?:[.,]0*)?")
+_LEAST_LETTERS = 6  # of names that may be misspelled
+
+
+def join_spellings(labels: Iterable[str], uri: str) -> tuple[dict[str, str], list[str]]:
+    """Give all spellings of a class one name: that of most images, of equals the first in order.
+
+    Spellings differ in case, in how letters are composed, in spaces, hyphens and underscores, or in
+    how a number is written.
+
+    Args:
+        labels: The label of each image; "" where there is none.
+        uri: The source, for the message.
+
+    Returns:
+        The name of its class by label, "" for labels that are none; and what to tell the user.
+
+    Raises:
+        InputError: The labels are words of a split, or say the same by words and by numbers.
+
+    Example:
+        >>> names, notes = join_spellings(["Normal", "normal", "normal", "1.0", "1", "nan"], "x")
+        >>> names
+        {'Normal': 'normal', 'normal': 'normal', '1.0': '1', '1': '1', 'nan': ''}
+        >>> notes[0]
+        'The labels `normal` (2) and `Normal` (1) are taken as one class, `normal`.'
+    """
+    counts = Counter(labels)
+    spellings: dict[str, list[str]] = {}
+    for label in sorted(counts, key=lambda one: (-counts[one], one)):
+        if not says_no_class(label):
+            spellings.setdefault(_fold(label), []).append(label)
+    names = dict.fromkeys(counts, "")
+    classes: dict[str, int] = {}
+    notes = []
+    for folded, of_class in spellings.items():
+        # Of numbers, `1` rather than `1.0`; of words, the most frequent.
+        name = tidy(of_class[0])
+        if _NUMBER.fullmatch(name):
+            name = folded if folded in of_class else re.split("[.,]", name)[0]
+        names |= dict.fromkeys(of_class, name)
+        classes[name] = sum(counts[label] for label in of_class)
+        if len(of_class) > 1:
+            told = _list_counts({label: counts[label] for label in of_class})
+            notes.append(f"The labels {told} are taken as one class, `{name}`.")
+    _check_words(classes, uri)
+    none = {label: n for label, n in counts.items() if label and not names[label]}
+    if none:
+        notes.append(f"The labels {_list_counts(none)} say that there is none: not a class.")
+    return names, notes
+
+
+def _fold(label: str) -> str:
+    plain = tidy(label)
+    if _NUMBER.fullmatch(plain):
+        return str(int(re.split("[.,]", plain)[0])) if len(plain) < 19 else plain
+    return " ".join(re.split(r"[\s_-]+", plain.casefold())).strip() or plain
+
+
+def _check_words(classes: Mapping[str, int], uri: str) -> None:
+    parts = [name for name in classes if read_split(name)]
+    if len(parts) >= 2 and len(parts) == len(classes):
+        raise InputError(
+            f"Expected labels in {uri} to name classes, but all of them name parts of a split: "
+            f"{', '.join(sorted(parts))}. Say which column holds the class, by --columns "
+            "label=COLUMN split=COLUMN."
+        )
+    truths = {_TRUTHS[name.casefold()] for name in classes if name.casefold() in _TRUTHS}
+    if truths and truths & classes.keys():
+        raise InputError(
+            f"Expected one way of writing each class in {uri}, but found {_list_counts(classes)}, "
+            "which say the same by words and by numbers. Write them all as numbers or all as words."
+        )
+
+
+def doubt_classes(labels: Iterable[str]) -> list[str]:
+    """Say which classes may be meant as one, or as none, but may as well be what they are.
+
+    Args:
+        labels: The class of each image.
+
+    Example:
+        >>> [doubt] = doubt_classes(["osteoporosis"] * 9 + ["osteoporsis"])
+        >>> doubt.partition(",")[0]
+        '`osteoporsis` (1) and `osteoporosis` (9) are taken as two classes'
+    """
+    classes = Counter(labels)
+    notes = [
+        f"`{name}` ({n}) is taken as a class, that of images without a finding; where it stands "
+        "for a missing label, leave the label empty."
+        for name, n in classes.items()
+        if name.casefold() == "none"
+    ]
+    rare_first = sorted(classes, key=lambda name: (classes[name], name))
+    for number, rare in enumerate(rare_first):
+        for other in rare_first[number + 1 :]:
+            if _differ_by_a_slip(rare.casefold(), other.casefold()):
+                told = _list_counts({rare: classes[rare], other: classes[other]})
+                notes.append(
+                    f"{told} are taken as two classes, though one may be a misspelling of the "
+                    "other; if so, correct it in the source."
+                )
+    return notes
+
+
+def _differ_by_a_slip(one: str, other: str) -> bool:
+    """Tell whether two names differ by one letter, or by two that changed places.
+
+    A difference in the first letter, as of `symptomatic` and `asymptomatic`, is none.
+
+    Example:
+        >>> _differ_by_a_slip("osteoporosis", "osteoporsis"), _differ_by_a_slip("grade1", "grade2")
+        (True, False)
+    """
+    short, long = sorted((one, other), key=len)
+    if len(short) < _LEAST_LETTERS or len(long) - len(short) > 1 or short[0] != long[0]:
+        return False
+    start = next(
+        (k for k, pair in enumerate(zip(short, long, strict=False)) if len(set(pair)) > 1),
+        len(short),
+    )
+    if any(c.isdigit() for c in short[start : start + 1] + long[start : start + 1]):
+        return False
+    if len(short) < len(long):
+        return short[start:] == long[start + 1 :]
+    swapped = long[:start] + long[start : start + 2][::-1] + long[start + 2 :]
+    return short == swapped or short[start + 1 :] == long[start + 1 :]
+
+
+def _list_counts(counts: Mapping[str, int]) -> str:
+    *first, last = [f"`{label}` ({n})" for label, n in counts.items()]
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,179 @@
+"""List a set of files, in a folder or packed: by the tables among them, or by their folders."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import PurePosixPath
+
+import pandas as pd
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.sources.classes import join_spellings
+from osteo_ray.data.sources.columns import choose_columns
+from osteo_ray.data.sources.layouts import Files, is_image_name, leave_out_masks, read_folders
+from osteo_ray.data.sources.listing import Source, list_refused, tabulate_items
+from osteo_ray.data.sources.manifests import TABLE_SUFFIXES, parse_table
+from osteo_ray.data.sources.options import SourceOptions
+from osteo_ray.data.sources.readers import Reader
+from osteo_ray.data.sources.rows import use_rows
+from osteo_ray.data.sources.words import read_split
+
+_METADATA = ("metadata", "manifest")
+"""Names of tables that list images, as Hugging Face's image folders have them."""
+
+Refused = Sequence[tuple[str, str]]
+
+
+def list_unlabelled(uri: str, files: Files, refused: Refused, reader: Reader) -> Source:
+    """List all images of a set of files; the label is the uppermost folder, if there is one.
+
+    Args:
+        uri: The source.
+        files: The files.
+        refused: Path and reason of what is no image.
+        reader: Fetches the files.
+    """
+    rows = [
+        {"path": path, "label": path.partition("/")[0] if "/" in path else "", "size": size}
+        for path, size in files
+        if "/" in path or is_image_name(path)
+    ]
+    return Source(uri, "folders", tabulate_items(rows), list_refused(refused), reader)
+
+
+def list_files(
+    uri: str, kind: str, files: Files, refused: Refused, reader: Reader, options: SourceOptions
+) -> Source:
+    """List the images of a set of files, with their classes.
+
+    Args:
+        uri: The source.
+        kind: See `Source`.
+        files: The files.
+        refused: Path and reason of what is no image.
+        reader: Fetches the files.
+        options: What the user says.
+
+    Raises:
+        InputError: The classes are not known, or contradict each other.
+    """
+    files, notes = leave_out_masks(files)
+    tables = [path for path, _ in files if _is_table(path)]
+    named = [path for path in tables if PurePosixPath(path).stem.lower() in _METADATA]
+    read = _read_tables(named, reader, options)
+    if not read:
+        try:
+            layout = read_folders(files, uri)
+        except InputError as error:
+            of_parts = [path for path in tables if _name_part(path)]
+            read = _read_tables(of_parts, reader, options)
+            if not read:
+                raise _name_tables(error, uri, tables) from None
+        else:
+            strays = list_refused([*refused, *layout.refused])
+            told = (*notes, *layout.notes)
+            return Source(
+                uri,
+                kind,
+                tabulate_items(layout.rows),
+                strays,
+                reader,
+                notes=told,
+                n_levels=layout.n_levels,
+            )
+    return _join_tables(uri, kind, files, [*refused], reader, options, read, notes)
+
+
+def _is_table(path: str) -> bool:
+    return PurePosixPath(path).suffix.lower() in TABLE_SUFFIXES
+
+
+def _name_part(path: str) -> str:
+    """Return the part of a split that a table is about, by its own name or that of its folder."""
+    file = PurePosixPath(path)
+    folders = [read_split(folder) for folder in file.parts[:-1]]
+    return read_split(file.stem) or next(filter(None, folders), "")
+
+
+def _read_tables(
+    paths: Iterable[str], reader: Reader, options: SourceOptions
+) -> dict[str, tuple[pd.DataFrame, list[str]]]:
+    """Read those tables that name images and their classes."""
+    found = {}
+    for path in paths:
+        try:
+            content = reader.read(path, -1)
+        except UnreadableImageError as error:
+            raise InputError(
+                f"Expected a table of images in {path}, but reading it failed: {error}. Correct "
+                "or remove it."
+            ) from None
+        table, notes = parse_table(bytes(content), path, options.columns)
+        names = [str(name) for name in table.columns]
+        chosen = choose_columns(names, {}, path).names.keys() | {
+            role for role, name in options.columns.items() if name in names
+        }
+        if {"path", "label"} <= chosen:
+            found[path] = (table, notes)
+    return found
+
+
+def _join_tables(
+    uri: str,
+    kind: str,
+    files: Files,
+    refused: list[tuple[str, str]],
+    reader: Reader,
+    options: SourceOptions,
+    tables: Mapping[str, tuple[pd.DataFrame, list[str]]],
+    notes: list[str],
+) -> Source:
+    items: list[pd.DataFrame] = []
+    hints: dict[str, dict[str, str]] = {}
+    regions: dict[str, str] = {}
+    for path, (table, said) in tables.items():
+        folder = path.rpartition("/")[0]
+        part = use_rows(path, kind, table, options, reader=reader, folder=folder)
+        rows = part.items
+        rows["split"] = rows["split"].where(rows["split"] != "", _name_part(path))
+        items.append(rows)
+        refused += part.refused.itertuples(index=False, name=None)
+        notes += [f"{path}: {note}" for note in (*said, *part.notes)]
+        regions |= part.regions
+        for name, values in part.hints.items():
+            hints.setdefault(name, {}).update(values)
+    joined = pd.concat(items, ignore_index=True)
+    twice = joined["path"].duplicated()
+    refused += [(path, "listed in two tables") for path in joined["path"][twice]]
+    joined = joined[~twice]
+    sizes = dict(files)
+    joined = joined.assign(size=[sizes.get(path, 0) for path in joined["path"]])
+    listed = {*joined["path"], *(path for path, _ in refused)}
+    named = ", ".join(tables)
+    refused += [
+        (path, f"not listed in {named}")
+        for path, _ in files
+        if path not in listed and is_image_name(path)
+    ]
+    names, said = join_spellings(joined["label"].tolist(), uri)
+    joined = joined.assign(label=[names[label] for label in joined["label"]])
+    rows = tabulate_items(joined.to_dict("records"))
+    told = tuple(dict.fromkeys([*notes, *said]))
+    return Source(
+        uri,
+        kind,
+        rows,
+        list_refused(refused),
+        reader,
+        regions,
+        notes=told,
+        hints=hints,
+        has_table=True,
+    )
+
+
+def _name_tables(error: InputError, uri: str, tables: Sequence[str]) -> InputError:
+    """Add to a message which tables of the source may list the images."""
+    if not tables:
+        return error
+    shown = ", ".join(f"{uri.rstrip('/')}/{path}" for path in tables[:3])
+    return InputError(f"{error} If a table lists the images, give it as --data: {shown}.")

@@ -1,0 +1,320 @@
+"""What the folders of a set of images stand for: parts of a split, classes, masks, or nothing."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import PurePosixPath
+from typing import Any
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.data.sources.words import (
+    is_evaluation,
+    names_data,
+    names_masks,
+    read_split,
+    separate_split,
+)
+
+IMAGE_SUFFIXES = (
+    *(".avif", ".bmp", ".dcm", ".dicom", ".gif", ".j2k", ".jp2", ".jpeg", ".jpg"),
+    *(".pgm", ".png", ".ppm", ".qoi", ".sgi", ".tif", ".tiff", ".webp"),
+)
+_NO_IMAGES = (
+    *(".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".pdf", ".py"),
+    *(".ipynb", ".html", ".xlsx", ".xls", ".docx", ".parquet", ".npz", ".npy", ".mat", ".ini"),
+    *(".db", ".log", ".sh", ".zip", ".gz", ".tar", ".h5", ".pt", ".pth", ".safetensors"),
+)
+_OF_SYSTEMS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "folder.jpg", "icon\r"})
+_FOLD = re.compile(r"(?i)(?:k?[ _-]?fold|cv|split)[ _-]*\d+")
+_MASK_NAME = re.compile(r"(?i)(.+?)[ _.-]+(?:mask|masks|seg|segmentation|roi|gt)(?:[ _-]*\d+)?")
+
+Files = Sequence[tuple[str, int]]
+"""Path and size in bytes of each file, as they lie in the source."""
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class FolderLayout:
+    """What was made of a set of files.
+
+    Attributes:
+        rows: path, label, split and size of each image.
+        refused: Path and reason of each image that is in no class.
+        notes: What the user should know.
+        n_levels: Number of folders above the images that stand for parts and classes.
+    """
+
+    rows: list[Row]
+    refused: list[tuple[str, str]]
+    notes: list[str] = field(default_factory=list)
+    n_levels: int = 1
+
+
+def is_image_name(path: str) -> bool:
+    """Tell whether a file is called like an image."""
+    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
+
+
+def is_dicom_name(path: str) -> bool:
+    """Tell whether the name of a file allows it to be DICOM, whose files often lack a suffix."""
+    name = PurePosixPath(path)
+    return name.suffix.lower() in (".dcm", ".dicom", "") or name.suffix[1:].isdigit()
+
+
+def is_no_image(path: str) -> bool:
+    """Tell whether a file is called like something else than an image."""
+    return PurePosixPath(path).suffix.lower() in _NO_IMAGES
+
+
+def leave_out_masks(files: Files) -> tuple[Files, list[str]]:
+    """Leave out files of the operating system, and masks that lie beside images.
+
+    Masks lie in folders that are named so, or are named like an image beside them.
+
+    Returns:
+        The other files, and what to tell the user.
+
+    Example:
+        >>> files = [("normal/1.png", 9), ("normal/1_mask.png", 9), ("masks/1.png", 9)]
+        >>> leave_out_masks(files)[0]
+        [('normal/1.png', 9)]
+    """
+    files = [
+        (path, size)
+        for path, size in files
+        if path.rpartition("/")[2].lower() not in _OF_SYSTEMS and "__MACOSX" not in path.split("/")
+    ]
+    stems = {path.rpartition(".")[0] or path for path, _ in files}
+    kept, folders, named = [], Counter[str](), 0
+    for path, size in files:
+        folder = _find_mask_folder(path)
+        stem = _MASK_NAME.fullmatch(path.rpartition(".")[0])
+        if folder:
+            folders[folder] += 1
+        elif stem and stem[1] in stems:
+            named += 1
+        else:
+            kept.append((path, size))
+    notes = [
+        f"The folder `{name}` is taken as one of masks, no class: {n} files are passed over."
+        for name, n in sorted(folders.items())
+    ]
+    if len(notes) > 4:
+        notes = [
+            f"{len(folders)} folders such as `{min(folders)}` are taken as folders of masks, no "
+            f"classes: {folders.total()} files are passed over."
+        ]
+    if named:
+        notes.append(
+            f"{named} files that are named like an image beside them, with `mask` or the like "
+            "added, are taken as masks and passed over."
+        )
+    return kept, notes
+
+
+def _find_mask_folder(path: str) -> str:
+    """Return the path of the uppermost folder of masks that a file lies in, or ""."""
+    parts = path.split("/")[:-1]
+    found = next((k for k, name in enumerate(parts) if names_masks(name)), None)
+    return "" if found is None else "/".join(parts[: found + 1])
+
+
+def read_folders(files: Files, uri: str) -> FolderLayout:
+    """Find the classes of images, and the parts of a split if there are any.
+
+    Args:
+        files: The files, without masks; see `leave_out_masks`.
+        uri: The source, for messages.
+
+    Raises:
+        InputError: The folders contradict each other, or stand for no classes.
+    """
+    files, notes = _leave_out_papers(files)
+    prefix, said = _find_wrapper(path for path, _ in files)
+    notes += said
+    level = prefix.count("/")
+    tops = _group(files, level)
+    _refuse_folds(tops, uri)
+    splits = _name_splits(tops)
+    others = sorted(tops.keys() - splits.keys())
+    if splits and others and len(splits) < 2:
+        (only,) = splits
+        raise InputError(
+            f"Expected the folders in {uri} to be classes or parts of a split, but `{only}` names "
+            f"a part ({splits[only]}), and {_quote(others)} none. Put class folders into each "
+            "part, move away what belongs to neither, or give a manifest with the columns path, "
+            "label and split."
+        )
+    if splits:
+        return _lay_out_parts(files, uri, level, splits, others, notes)
+    combined = {top: separate_split(top) for top in tops}
+    parts = {split for split, _ in combined.values()}
+    if len(parts) >= 2 and "" not in parts and len({name for _, name in combined.values()}) >= 2:
+        rows = [
+            {"path": path, "label": combined[top][1], "split": combined[top][0], "size": size}
+            for top, of_top in tops.items()
+            for path, size in of_top
+        ]
+        said = [f"`{top}` as {name} for {split}" for top, (split, name) in combined.items()]
+        notes.append(f"Folders name class and part of a split in one: {', '.join(said)}.")
+        return FolderLayout(rows, _list_strays(files, level), notes, level + 1)
+    return _lay_out_classes(files, level, tops, notes)
+
+
+def _lay_out_classes(
+    files: Files, level: int, tops: Mapping[str, Files], notes: list[str]
+) -> FolderLayout:
+    """Take the uppermost folders as classes; those below may still be parts of a split."""
+    below = {top: set(_group(of_top, level + 1)) for top, of_top in tops.items()}
+    names = set().union(*below.values()) if below else set()
+    parts = _name_splits(names)
+    flat = any(path.count("/") == level + 1 for of_top in tops.values() for path, _ in of_top)
+    has_parts = len(set(parts.values())) >= 2 and parts.keys() == names and not flat
+    if has_parts:
+        notes.append(_state_splits(parts, "inside the class folders"))
+    elif len(tops) >= 2 and len(names) >= 2 and all(found == names for found in below.values()):
+        notes.append(
+            f"The classes are the upper folders, {_quote(tops)}, each of which holds "
+            f"{_quote(names)}. If the lower ones are the classes, say so by a manifest."
+        )
+    rows = [
+        {
+            "path": path,
+            "label": top,
+            "split": parts[path.split("/")[level + 1]] if has_parts else "",
+            "size": size,
+        }
+        for top, of_top in tops.items()
+        for path, size in of_top
+    ]
+    return FolderLayout(rows, _list_strays(files, level), notes, level + 1 + has_parts)
+
+
+def _lay_out_parts(
+    files: Files,
+    uri: str,
+    level: int,
+    splits: Mapping[str, str],
+    others: Sequence[str],
+    notes: list[str],
+) -> FolderLayout:
+    inner = level + 1
+    within = _group([one for one in files if _part(one[0], level) in splits], inner)
+    if len(within) == 1 and names_data(next(iter(within))) and not _has_strays(files, inner):
+        inner += 1  # train/images/normal
+    rows, strays = [], _list_strays(files, level)
+    for path, size in files:
+        parts = path.split("/")
+        if len(parts) <= level + 1:
+            continue
+        if parts[level] in others:
+            beside = _quote(splits)
+            strays.append((path, f"beside the folders of parts ({beside}), so in none of them"))
+        elif len(parts) > inner + 1:
+            split = splits[parts[level]]
+            rows.append({"path": path, "label": parts[inner], "split": split, "size": size})
+        elif is_image_name(path):
+            strays.append((path, "not in a class folder"))
+    if not rows:
+        told = ", ".join(f"`{name}` ({split})" for name, split in splits.items())
+        raise InputError(
+            f"Expected class folders in {uri}, but its folders name parts of a split, {told}, and "
+            "hold no class folders, so the class of an image is not known. Put each image into "
+            "PART/CLASS/, add metadata.csv with the columns file_name and label to each part, or "
+            "give a manifest with the columns path, label and split."
+        )
+    notes.append(_state_splits(splits, "and the classes are the folders below them"))
+    return FolderLayout(rows, sorted(strays), notes, inner + 1)
+
+
+def _leave_out_papers(files: Files) -> tuple[Files, list[str]]:
+    """Leave out folders that hold no file that may be an image."""
+    tops = _group(files, 0)
+    papers = [top for top, of_top in tops.items() if all(is_no_image(path) for path, _ in of_top)]
+    if not papers or len(papers) == len(tops):
+        return files, []
+    notes = [f"The folder `{top}` holds no images and is passed over." for top in papers]
+    return [one for one in files if "/" not in one[0] or _part(one[0], 0) not in papers], notes
+
+
+def _find_wrapper(paths: Iterable[str]) -> tuple[str, list[str]]:
+    """Find the folder that holds all others, as archives are often unpacked: its path and a note.
+
+    A folder that may be a class is none, so it must be named as one of data.
+    """
+    known, prefix = list(paths), ""
+    while True:
+        deep = [path.removeprefix(prefix) for path in known if path.startswith(prefix)]
+        tops = {path.partition("/")[0] for path in deep if "/" in path}
+        strays = any("/" not in path and is_image_name(path) for path in deep)
+        if len(tops) != 1 or strays:
+            break
+        (top,) = tops
+        subfolders = {path.split("/")[1] for path in deep if path.count("/") >= 2}
+        direct = any(path.count("/") == 1 and is_image_name(path) for path in deep)
+        if not names_data(top) or read_split(top) or not subfolders or direct:
+            break
+        prefix += f"{top}/"
+    notes = [f"The images are those in the folder `{prefix.rstrip('/')}`."] if prefix else []
+    return prefix, notes
+
+
+def _group(files: Iterable[tuple[str, int]], level: int) -> dict[str, list[tuple[str, int]]]:
+    """Group files by their folder at a level; those above it are left out."""
+    found: dict[str, list[tuple[str, int]]] = {}
+    for path, size in files:
+        parts = path.split("/")
+        if len(parts) > level + 1:
+            found.setdefault(parts[level], []).append((path, size))
+    return dict(sorted(found.items()))
+
+
+def _part(path: str, level: int) -> str:
+    parts = path.split("/")
+    return parts[level] if len(parts) > level + 1 else ""
+
+
+def _list_strays(files: Files, level: int) -> list[tuple[str, str]]:
+    return [
+        (path, "not in a class folder")
+        for path, _ in files
+        if path.count("/") <= level and is_image_name(path)
+    ]
+
+
+def _has_strays(files: Files, level: int) -> bool:
+    return bool(_list_strays(files, level))
+
+
+def _name_splits(names: Iterable[str]) -> dict[str, str]:
+    """Return the part of a split for each of some names that stands for one.
+
+    `eval` is validation where something else is the test, and the test where nothing else is.
+    """
+    found = {name: read_split(name) for name in sorted(names)}
+    splits = {name: split for name, split in found.items() if split}
+    if "test" not in splits.values():
+        splits |= {name: "test" for name in splits if is_evaluation(name)}
+    return splits
+
+
+def _state_splits(splits: Mapping[str, str], where: str) -> str:
+    told = ", ".join(f"`{name}` as {split}" for name, split in splits.items())
+    return (
+        f"Folders are taken as parts of a split, {told}, {where}. --split given uses this split; "
+        "without it, new ones are drawn."
+    )
+
+
+def _refuse_folds(tops: Mapping[str, object], uri: str) -> None:
+    if len(tops) >= 2 and all(_FOLD.fullmatch(top) for top in tops):
+        raise InputError(
+            f"Expected the folders in {uri} to be classes or parts of a split, but they are named "
+            f"as folds: {_quote(tops)}. Give one folder that holds each image once; --folds "
+            "divides it anew."
+        )
+
+
+def _quote(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(names))

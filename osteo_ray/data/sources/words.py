@@ -1,0 +1,185 @@
+"""What the words of people's folders, columns and cells mean: parts of a split, masks, unknowns."""
+
+import re
+import unicodedata
+
+
+def _collect(words: str) -> frozenset[str]:
+    return frozenset(words.split())
+
+
+_SPLIT_WORDS = {
+    "train": "train training trained trn tr learn learning derivation xtrain",
+    "validation": "val valid validation validate validating vld va dev devel tune tuning xval",
+    "test": "test testing tests tst ts holdout holdouts heldout unseen xtest",
+}
+_SPLITS = {word: split for split, words in _SPLIT_WORDS.items() for word in words.split()}
+_EVALUATION = frozenset({"eval", "evaluate", "evaluation"})
+_INDEPENDENT = frozenset({"external", "independent"})  # an external validation set is a test set
+_TOO_SHORT = frozenset({"tr", "va", "ts"})  # to be anything without `images` beside them
+_NOISE = _collect(
+    "set sets data dataset datasets image images img imgs picture pictures photo photos file files "
+    "split splits part subset partition folder dir fold cohort sample samples cases case x ray "
+    "rays xray xrays xr radiograph radiographs the all new final hidden internal public private "
+    "original raw clean resized cropped processed preprocessed png jpg jpeg dicom dcm nii full "
+    "version v a b c i ii iii"
+)
+_DATA = _collect(
+    "data dataset datasets database image images img imgs picture pictures photos files archive "
+    "collection download downloads unzipped extracted radiographs xrays"
+)
+_MASKS = _collect(
+    "mask masks msk segmentation segmentations seg segs segm annotation annotations annot contour "
+    "contours roi rois groundtruth gt heatmap heatmaps overlay overlays bbox bboxes polygon "
+    "polygons"
+)
+_OF_MASKS = _NOISE | {"manual", "binary", "lesion", "bone", "knee", "lung", "left", "right"}
+_SENTINELS = _collect(
+    "nan na n/a n.a. n.a n\\a <na> #n/a #n/a! nat none null nil void inf - -- --- – — _ ? ?? ??? . "
+    ".. ... * / x xx xxx xxxx unknown unkown unk unkn uk unspecified undefined unidentified "
+    "unavailable missing blank empty tbd tba anonymous anonymized anonymised anonym anon deid "
+    "deidentified de-identified redacted removed withheld hidden masked dummy default "
+    "notavailable notknown notrecorded notspecified notapplicable notgiven notprovided notassigned "
+    "noid nodata novalue unassigned noname nopatient unbekannt inconnu inconnue desconocido "
+    "desconocida sconosciuto nieznany невідомо неизвестно 不明 未知"
+)
+_NO_CLASS = _collect(
+    "nan na n/a n.a. n.a n\\a <na> #n/a nat null nil - -- --- – — _ ? ?? ??? . .. ... unknown "
+    "unlabelled unlabeled unlabel nolabel unspecified undefined unclassified unassigned missing "
+    "notavailable notknown notrecorded notlabelled notlabeled unk tbd todo"
+)
+_CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
+_WORD = re.compile(r"[^\W\d_]+|\d+")
+
+
+def tidy(text: str) -> str:
+    """Return a text in one spelling: composed, without invisible characters, with single spaces.
+
+    Example:
+        >>> tidy(" Cafe\u0301\u00a0\u200b normal ") == "Caf\u00e9 normal"
+        True
+    """
+    composed = unicodedata.normalize("NFKC", text)
+    visible = "".join(c for c in composed if unicodedata.category(c) != "Cf")
+    return " ".join(visible.split())
+
+
+def list_words(name: str) -> list[str]:
+    """Split a name into words and numbers, in small letters.
+
+    Example:
+        >>> list_words("imagesTr"), list_words("Training Set"), list_words("X-ray_test1")
+        (['images', 'tr'], ['training', 'set'], ['x', 'ray', 'test', '1'])
+    """
+    return [word.lower() for word in _WORD.findall(_CAMEL.sub(" ", tidy(name)))]
+
+
+def read_split(name: str) -> str:
+    """Return the part of a split that a name stands for: train, validation, test, or "".
+
+    `eval` stands for validation; see `read_splits` for folders beside each other.
+
+    Example:
+        >>> [read_split(name) for name in ("Training Set", "imagesTs", "test1", "dev", "hold-out")]
+        ['train', 'test', 'test', 'validation', 'test']
+        >>> [read_split(name) for name in ("normal", "tr", "test positive", "trainees", "images")]
+        ['', '', '', '', '']
+    """
+    found, rest = _divide_name(name)
+    return "" if rest else found
+
+
+def separate_split(name: str) -> tuple[str, str]:
+    """Separate the part of a split at either end of a name from the class beside it.
+
+    Example:
+        >>> separate_split("train_normal"), separate_split("mild-osteopenia_test")
+        (('train', 'normal'), ('test', 'mild osteopenia'))
+        >>> separate_split("latest test normal")
+        ('', '')
+    """
+    words = list_words(name)
+    for end, rest in ((words[:1], words[1:]), (words[-1:], words[:-1])):
+        split = _SPLITS.get("".join(end), "")
+        if split and rest and end[0] not in _TOO_SHORT and not any(map(_SPLITS.get, rest)):
+            return split, " ".join(rest)
+    return "", ""
+
+
+def _divide_name(name: str) -> tuple[str, list[str]]:
+    """Return the part of a split that a name contains, and the words that are not about splits."""
+    words = list_words(name)
+    joined = " ".join(words).replace("hold out", "holdout").replace("held out", "heldout")
+    words = joined.split()
+    splits = [word for word in words if word in _SPLITS or word in _EVALUATION]
+    rest = [
+        word
+        for word in words
+        if word not in _SPLITS
+        and word not in _EVALUATION | _INDEPENDENT | _NOISE
+        and not word.isdigit()
+    ]
+    if not splits or (words[-1:] and set(words) <= _TOO_SHORT):
+        return "", words
+    kinds = {_SPLITS.get(word, "validation") for word in splits}
+    if len(kinds) > 1:
+        return "", words
+    if _INDEPENDENT & set(words) and kinds == {"validation"}:
+        return "test", rest
+    return kinds.pop(), rest
+
+
+def is_evaluation(name: str) -> bool:
+    """Tell whether a name says `evaluation`, which means validation or test."""
+    return bool(_EVALUATION & set(list_words(name)))
+
+
+def names_data(name: str) -> bool:
+    """Tell whether a folder is named as one of data in general, not as a class.
+
+    Example:
+        >>> [names_data(name) for name in ("images", "Knee X-ray dataset", "normal", "left")]
+        [True, True, False, False]
+    """
+    return bool(_DATA & set(list_words(name)))
+
+
+def names_masks(name: str) -> bool:
+    """Tell whether a folder is named as one of masks, not of images.
+
+    Example:
+        >>> [names_masks(name) for name in ("Masks", "labelsTr", "lung_mask", "with mask", "seg")]
+        [True, True, True, False, True]
+    """
+    words = list_words(name)
+    if len(words) == 2 and words[0] == "labels" and words[1] in _SPLITS:  # nnU-Net's
+        return True
+    joined = " ".join(words).replace("ground truth", "groundtruth").split()
+    if not set(joined) & _MASKS:
+        return False
+    return all(w in _MASKS | _OF_MASKS or w in _SPLITS or w.isdigit() for w in joined)
+
+
+def is_sentinel(text: str) -> bool:
+    """Tell whether a cell says that it has no value, as far as words go.
+
+    Example:
+        >>> [is_sentinel(text) for text in ("", "N/A", " nan", "[Unknown]", "not known", "P-7")]
+        [True, True, True, True, True, False]
+    """
+    return _is_among(text, _SENTINELS)
+
+
+def says_no_class(text: str) -> bool:
+    """Tell whether a label says that there is none. `none` itself may be a class.
+
+    Example:
+        >>> [says_no_class(text) for text in ("NaN", "?", "Unlabelled", "none", "no finding")]
+        [True, True, True, False, False]
+    """
+    return _is_among(text, _NO_CLASS)
+
+
+def _is_among(text: str, words: frozenset[str]) -> bool:
+    plain = tidy(text).casefold().strip("()[]{}\"'")
+    return not plain or plain in words or re.sub(r"[\s_-]+", "", plain) in words
