@@ -10,6 +10,7 @@ from osteo_ray.commands.terminal import GOOD, WARNING, print_table, say
 
 def show_audit(console: Console, found: dict[str, Any]) -> None:
     """Show what audit.json holds."""
+    patients = "patients, unconfirmed" if found["patients_guessed"] else "known patients"
     counts = {
         "images": found["n_images"],
         **{f"  of class {name}": n for name, n in found["classes"].items()},
@@ -18,9 +19,7 @@ def show_audit(console: Console, found: dict[str, Any]) -> None:
         "  groups of copies": len(found["copies"]),
         "  groups with identical pixels": len(found["exact_copies"]),
         "  groups with conflicting classes": len(found["conflicts"]),
-        "patients, unconfirmed" if found["patients_guessed"] else "known patients": found[
-            "n_patients"
-        ],
+        patients: found["n_patients"],
         "groups that a split keeps whole": found["n_groups"],
         "blank images": len(found["blank"]),
     }

@@ -32,7 +32,9 @@ def open_data_list(uri: str, options: SourceOptions) -> Source:
     ):
         content = json.loads(file.read().decode("utf-8-sig"))
         rows = list(_list_entries(content, options.columns))
-    names = list(dict.fromkeys(["image", "label", *(name for row in rows for name in row)]))
+    names = list(dict.fromkeys(["image", *(name for row in rows for name in row)]))
+    if "label" not in choose_columns(names, {}, uri).names.keys() | options.columns.keys():
+        names.append("label")  # so that each entry is refused for what it lacks
     cells = [[row.get(name) for name in names] for row in rows]
     return use_rows(uri, "list", pd.DataFrame(cells, columns=names, dtype=object), options)
 

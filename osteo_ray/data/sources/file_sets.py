@@ -61,14 +61,17 @@ def list_files(
     named = [path for path in tables if PurePosixPath(path).stem.lower() in _METADATA]
     read = _read_tables(named, reader, options)
     if not read:
+        of_parts = [path for path in tables if _name_part(path)]
         try:
             layout = read_folders(files, uri)
         except InputError as error:
-            of_parts = [path for path in tables if _name_part(path)]
             read = _read_tables(of_parts, reader, options)
             if not read:
                 raise _name_tables(error, uri, tables) from None
         else:
+            if len({row["label"] for row in layout.rows}) < 2:  # no class folders
+                read = _read_tables(of_parts, reader, options)
+        if not read:
             strays = list_refused([*refused, *layout.refused])
             told = (*notes, *layout.notes)
             return Source(
@@ -132,7 +135,8 @@ def _join_tables(
     regions: dict[str, str] = {}
     for path, (table, said) in tables.items():
         folder = path.rpartition("/")[0]
-        part = use_rows(path, kind, table, options, reader=reader, folder=folder)
+        where = f"{uri.rstrip('/')}/{path}"
+        part = use_rows(where, kind, table, options, reader=reader, folder=folder)
         rows = part.items
         rows["split"] = rows["split"].where(rows["split"] != "", _name_part(path))
         items.append(rows)

@@ -109,12 +109,13 @@ def _find_opener(uri: str, kind: pyarrow.fs.FileType) -> Callable[[str, SourceOp
 
 def _check_options(source: Source, options: SourceOptions) -> None:
     """Refuse flags about tables where there is no table."""
-    flags = [
-        flag
-        for flag, given in (("--columns", options.columns), ("--root", options.root))
-        if given and not options.lenient
-    ]
-    if flags and source.kind in ("folders", "archive") and not source.has_table:
+    unfit = {
+        "--columns": source.kind in ("folders", "packed", "archive") and not source.has_table,
+        "--root": source.kind not in ("manifest", "list"),
+    }
+    given = {"--columns": options.columns, "--root": options.root}
+    flags = [flag for flag in given if given[flag] and unfit[flag] and not options.lenient]
+    if flags:
         raise InputError(
             f"Expected a table or list of images with {' and '.join(flags)}, but {source.uri} is "
             f"read without one. Leave {' and '.join(flags)} out, or give the table as --data."

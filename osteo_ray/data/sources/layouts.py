@@ -200,6 +200,8 @@ def _lay_out_parts(
     notes: list[str],
 ) -> FolderLayout:
     inner = level + 1
+    files, said = _leave_out_papers(files, inner)
+    notes += said
     within = _group([one for one in files if _part(one[0], level) in splits], inner)
     if len(within) == 1 and names_data(next(iter(within))) and not _has_strays(files, inner):
         inner += 1  # train/images/normal
@@ -228,14 +230,14 @@ def _lay_out_parts(
     return FolderLayout(rows, sorted(strays), notes, inner + 1)
 
 
-def _leave_out_papers(files: Files) -> tuple[Files, list[str]]:
-    """Leave out folders that hold no file that may be an image."""
-    tops = _group(files, 0)
+def _leave_out_papers(files: Files, level: int = 0) -> tuple[Files, list[str]]:
+    """Leave out folders at a level that hold no file that may be an image."""
+    tops = _group(files, level)
     papers = [top for top, of_top in tops.items() if all(is_no_image(path) for path, _ in of_top)]
     if not papers or len(papers) == len(tops):
         return files, []
     notes = [f"The folder `{top}` holds no images and is passed over." for top in papers]
-    return [one for one in files if "/" not in one[0] or _part(one[0], 0) not in papers], notes
+    return [one for one in files if _part(one[0], level) not in papers], notes
 
 
 def _find_wrapper(paths: Iterable[str]) -> tuple[str, list[str]]:

@@ -30,6 +30,7 @@ _FILES = re.compile(
 )
 _DRIVE = re.compile(r"[A-Za-z]:/")
 _FEWEST_CLASSES_TO_DOUBT = 10
+_INSIDE = "/inside"  # stands for the uppermost folder of a packed source
 _HINT = "hint "  # before the name of a column that may name patients
 
 
@@ -167,7 +168,9 @@ def use_rows(
         root = split_uri(options.root)[0].rstrip("/") if options.root else root
         reader = FileReader(root + query)
     elif folder is not None:
-        root, here = "/", f"/{folder}".rstrip("/") or "/"
+        root = split_uri(reader.root)[0] if isinstance(reader, FileReader) else _INSIDE
+        root = root.rstrip("/")
+        here = f"{root}/{folder}".rstrip("/")
     start = root if options.root else here
     found = [_locate(path, start, here, root) for path in cells["path"]]
     outside = (

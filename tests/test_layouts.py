@@ -1,0 +1,249 @@
+"""Layouts as people have them: each is a small set of files, with what must be made of it."""
+
+import unicodedata
+from pathlib import Path
+
+import pytest
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.data.sources.classes import doubt_classes, join_spellings
+from osteo_ray.data.sources.kinds import open_source
+from osteo_ray.data.sources.layouts import leave_out_masks, read_folders
+from osteo_ray.data.sources.words import names_masks, read_split, says_no_class
+
+T, V, S = "train", "validation", "test"
+
+
+def put(root: Path, *paths: str, content: bytes = b"any") -> Path:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+    return root
+
+
+def lay(*paths: str) -> list[tuple[str, str, str]]:
+    """Return path, class and part of each image, as its folders tell."""
+    files, _ = leave_out_masks([(path, 1) for path in sorted(paths)])
+    rows = read_folders(files, "knees").rows
+    return sorted((row["path"], row["label"], row["split"]) for row in rows)
+
+
+def tell(root: Path) -> str:
+    source = open_source(str(root))
+    return "\n".join((*source.notes, *source.doubts))
+
+
+@pytest.mark.parametrize(
+    ("names", "split"),
+    [
+        ("train Training TRAIN train_set TrainingSet Train-Images imagesTr train_data train1", T),
+        ("trn X_train train2024 trainset.v2 1_train knee_train", None),
+        ("val valid validation Validation_Set imagesVal dev dev_set tuning internal-validation", V),
+        ("test Testing TestSet imagesTs test1 test_2 hold-out Holdout held_out hidden_test", S),
+        ("external_validation external_test private_test PublicTest testA unseen", S),
+        ("normal osteoporosis tr va test_positive trainee latest contest valve image set", ""),
+        ("control tested_positive validity developer train_test images data 1 left ts", ""),
+    ],
+)  # fmt: skip
+def test_words_of_parts(names: str, split: str | None) -> None:
+    found = {name: read_split(name) for name in names.split()}
+    if split is None:  # what is train beyond doubt, and what has a word too many
+        assert found == {
+            "trn": T, "X_train": T, "train2024": T, "trainset.v2": "", "1_train": T,
+            "knee_train": "",
+        }  # fmt: skip
+    else:
+        assert set(found.values()) == {split}, found
+
+
+@pytest.mark.parametrize(
+    ("tops", "splits"),
+    [
+        (("train", "val", "holdout"), (T, V, S)),
+        (("Training Set", "Testing Set"), (T, S)),
+        (("train_set", "valid_set"), (T, V)),
+        (("imagesTr", "imagesTs"), (T, S)),
+        (("train", "dev", "test1"), (T, V, S)),
+        (("train", "eval"), (T, S)),
+        (("train", "eval", "test"), (T, V, S)),
+        (("TRAIN",), (T,)),
+    ],
+)
+def test_folders_of_parts(tops: tuple[str, ...], splits: tuple[str, ...]) -> None:
+    paths = [f"{top}/{label}/1.png" for top in tops for label in ("normal", "worn")]
+    expected = {
+        (f"{top}/{label}/1.png", label, split)
+        for top, split in zip(tops, splits, strict=True)
+        for label in ("normal", "worn")
+    }
+    assert set(lay(*paths)) == expected
+    for folder in ("masks", "labelsTr", "segmentations"):  # beside them, it is no class
+        assert set(lay(*paths, f"{folder}/1.png", f"{folder}/normal/2.png")) == expected
+    assert {row[1:] for row in lay(*(f"knee data/{path}" for path in paths))} == {
+        row[1:] for row in expected
+    }
+    inner = [path.replace("/", "/images/", 1) for path in paths]
+    assert {row[1:] for row in lay(*inner)} == {row[1:] for row in expected}
+    below = {
+        (f"{label}/{top}/1.png", label, split)
+        for top, split in zip(tops, splits, strict=True)
+        for label in ("normal", "worn")
+    }
+    if len(tops) > 1:
+        assert set(lay(*(row[0] for row in below))) == below
+
+
+def test_class_and_part_in_one_name() -> None:
+    paths = ("train_normal/1.png", "train_worn/2.png", "test_normal/3.png", "test_worn/4.png")
+    assert [row[1:] for row in lay(*paths)] == [
+        ("normal", S), ("worn", S), ("normal", T), ("worn", T)
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        (("train/1.png", "test/2.png"), ("hold no class folders", "`test` (test)", "PART/CLASS/")),
+        (("imagesTr/1.png", "imagesTs/2.png", "labelsTr/1.png"), ("hold no class folders",)),
+        (("train/images/1.png", "val/images/2.png", "train/labels/1.txt"), ("no class folders",)),
+        (("train/a/1.png", "other/b/2.png"), ("`train` names a part (train)", "`other` none")),
+        (("normal/1.png", "worn/2.png", "test/3.png"), ("`test` names a part (test)",)),
+        (("fold1/a/1.png", "fold2/a/2.png"), ("named as folds: `fold1`, `fold2`",)),
+    ],
+)
+def test_parts_that_are_no_classes_are_refused(tmp_path: Path, paths, words) -> None:
+    with pytest.raises(InputError) as caught:
+        open_source(str(put(tmp_path, *paths)))
+    message = str(caught.value)
+    assert message.startswith("Expected ")
+    assert str(tmp_path) in message
+    for word in words:
+        assert word in message
+
+
+def test_what_lies_beside_parts_is_refused_with_a_reason(tmp_path: Path) -> None:
+    put(tmp_path, "train/a/1.png", "train/b/2.png", "test/a/3.png", "extra/4.png", "docs/x.pdf")
+    source = open_source(str(tmp_path))
+    assert dict(source.refused.to_numpy().tolist()) == {
+        "extra/4.png": "beside the folders of parts (`test`, `train`), so in none of them"
+    }
+    assert "The folder `docs` holds no images and is passed over." in source.notes
+
+
+class TestMasks:
+    def test_folders_of_masks_are_no_classes(self, tmp_path: Path) -> None:
+        put(tmp_path, "normal/images/1.png", "normal/masks/1.png", "worn/images/2.png")
+        put(tmp_path, "worn/masks/2.png", "Ground Truth/1.png")
+        source = open_source(str(tmp_path))
+        assert source.items["path"].tolist() == ["normal/images/1.png", "worn/images/2.png"]
+        told = [note for note in source.notes if "masks" in note]
+        assert [note.split("`")[1] for note in told] == [
+            "Ground Truth", "normal/masks", "worn/masks"
+        ]  # fmt: skip
+        assert all("1 files are passed over" in note for note in told)
+
+    def test_images_beside_masks(self) -> None:
+        paths = ("images/normal/1.png", "images/worn/2.png", "masks/normal/1.png", "masks/worn/2")
+        assert lay(*paths) == [(paths[0], "normal", ""), (paths[1], "worn", "")]
+
+    def test_masks_by_their_names(self) -> None:
+        files = (
+            "a/x (1).png",
+            "a/x (1)_mask.png",
+            "a/x (1)_mask_1.png",
+            "a/y_mask.png",
+            "a/z-seg.png",
+        )
+        kept, notes = leave_out_masks([(path, 1) for path in files])
+        assert [path for path, _ in kept] == ["a/x (1).png", "a/y_mask.png", "a/z-seg.png"]
+        assert notes[0].startswith("2 files that are named like an image beside them")
+
+    def test_classes_about_masks_stay(self) -> None:
+        assert not any(map(names_masks, ("with_mask", "unmasked", "normal", "contoured", "labels")))
+
+    def test_files_of_operating_systems(self, tmp_path: Path) -> None:
+        put(tmp_path, "a/1.png", "b/2.png", "a/Thumbs.db", "b/desktop.ini", "__MACOSX/a/x.png")
+        source = open_source(str(tmp_path))
+        assert source.items["path"].tolist() == ["a/1.png", "b/2.png"]
+        assert source.refused.empty
+
+
+class TestClasses:
+    @pytest.mark.parametrize(
+        "spellings",
+        [
+            ("normal", "Normal", "NORMAL", " normal ", "nor\u200bmal"),
+            ("no finding", "No_Finding", "no-finding", "no  finding", "no\u00a0finding"),
+            ("1", "1.0", "01", "1.", "1.00"),
+            ("ostéoporose", unicodedata.normalize("NFD", "ostéoporose")),
+            ("true", "True", "TRUE"),
+            ("größe", "GRÖSSE"),
+        ],
+    )
+    def test_spellings_of_a_class_are_one(self, spellings: tuple[str, ...]) -> None:
+        labels = [*spellings, spellings[0], "worn"]
+        names, notes = join_spellings(labels, "x")
+        assert {names[label] for label in spellings} == {spellings[0]}
+        assert names["worn"] == "worn"
+        assert notes[0].startswith("The labels ")
+        assert notes[0].endswith(f"are taken as one class, `{spellings[0]}`.")
+
+    @pytest.mark.parametrize("labels", [("a", "b"), ("1", "10"), ("0.5", "0"), ("A1", "A 11")])
+    def test_classes_stay_apart(self, labels: tuple[str, ...]) -> None:
+        assert join_spellings(labels, "x") == ({label: label for label in labels}, [])
+
+    @pytest.mark.parametrize(
+        "label", ["nan", "NaN", "NA", "N/A", "-", "?", "unlabeled", "<NA>", ""]
+    )
+    def test_a_missing_label_is_no_class(self, label: str) -> None:
+        names, notes = join_spellings(["a", label, "b", label], "x")
+        assert names == {"a": "a", label: "", "b": "b"}
+        expected = [f"The labels `{label}` (2) say that there is none: not a class."]
+        assert notes == (expected if label else [])
+        assert says_no_class(label)
+
+    def test_folders_in_several_spellings(self, tmp_path: Path) -> None:
+        composed, apart = "ostéo", unicodedata.normalize("NFD", "ostéo")
+        put(
+            tmp_path,
+            "train/Normal/1.png",
+            "test/normal/2.png",
+            "test/normal/3.png",
+            "val/nan/4.png",
+        )
+        put(tmp_path, f"train/{composed}/5.png", f"test/{apart}/6.png")
+        source = open_source(str(tmp_path))
+        assert source.items["label"].value_counts().to_dict() == {"normal": 3, composed: 2}
+        assert source.refused.to_numpy().tolist() == [["val/nan/4.png", "no label"]]
+        assert "`normal` (2) and `Normal` (1) are taken as one class, `normal`" in tell(tmp_path)
+
+    def test_numbers_beside_words_are_refused(self) -> None:
+        with pytest.raises(InputError, match=r"by words and by numbers\. Write them all"):
+            join_spellings(["True", "False", "1", "0"], "x.csv")
+
+    def test_words_of_parts_are_no_classes(self) -> None:
+        with pytest.raises(InputError, match=r"all of them name parts of a split: Test, train\."):
+            join_spellings(["train", "Test", "train"], "x.csv")
+
+    def test_doubts(self) -> None:
+        assert "misspelling" in doubt_classes(["osteoporosis"] * 3 + ["osteoporsis"])[0]
+        assert "misspelling" in doubt_classes(["osteopenia"] * 3 + ["osetopenia"])[0]
+        assert "without a finding" in doubt_classes(["None", "mild"])[0]
+        for one, other in (
+            ("grade 1", "grade 2"), ("symptomatic", "asymptomatic"), ("normal", "abnormal"),
+            ("left", "lift"), ("osteopenia", "osteoporosis"),
+        ):  # fmt: skip
+            assert doubt_classes([one, other]) == []
+
+
+def test_lower_classes_are_pointed_out(tmp_path: Path) -> None:
+    put(tmp_path, *(f"clinic {c}/{k}/1.png" for c in "ab" for k in ("normal", "worn")))
+    assert "each of which holds `normal`, `worn`" in tell(tmp_path)
+
+
+def test_the_only_folder_is_named(tmp_path: Path) -> None:
+    put(tmp_path, "knees/normal/1.png", "knees/worn/2.png")
+    with pytest.raises(InputError, match=r"found one: knees\..* If knees is no class but holds"):
+        open_source(str(tmp_path))
+    put(tmp_path / "x", "OS Collected Data/normal/1.png", "OS Collected Data/worn/2.png")
+    assert "in the folder `OS Collected Data`" in tell(tmp_path / "x")

@@ -1,0 +1,280 @@
+"""Who is on an image: as columns say, as users say, or as paths suggest; never without a word."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.data.sources.columns import choose_columns
+from osteo_ray.data.sources.kinds import open_source
+from osteo_ray.data.sources.listing import Source
+from osteo_ray.data.sources.options import SourceOptions, check_pattern
+from osteo_ray.data.sources.patient_forms import apply_pattern
+from osteo_ray.data.sources.patients import know_patient
+
+
+def open_files(root: Path, paths: list[str], **options: object) -> Source:
+    for path in paths:
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(b"any")
+    return open_source(str(root), SourceOptions(**options))  # type: ignore[arg-type]
+
+
+def open_table(root: Path, table: dict[str, list[object]], **options: object) -> Source:
+    n = len(next(iter(table.values())))
+    columns = {"path": [f"{row:03}.png" for row in range(n)], "label": (["a", "b"] * n)[:n]}
+    pd.DataFrame({**columns, **table}).to_csv(root / "t.csv", index=False)
+    return open_source(str(root / "t.csv"), SourceOptions(**options))  # type: ignore[arg-type]
+
+
+def group(source: Source) -> set[frozenset[str]]:
+    """Return the images of each patient."""
+    known = source.items[source.items["patient_id"] != ""]
+    return {frozenset(of_one) for _, of_one in known.groupby("patient_id")["path"]}
+
+
+def tell(source: Source) -> str:
+    return "\n".join((*source.notes, *source.doubts))
+
+
+class TestColumns:
+    @pytest.mark.parametrize(
+        "name",
+        [
+            *("patient_id", "PatientID", "Patient ID", "patientId", "PATIENT-ID"),
+            *("subject_id", "SubjectID", "Subject", "subject ID", "MRN", "case_id", "Pat_ID"),
+            *("participant_id", "person_id", "Patient No.", "patient number", "USUBJID", "eid"),
+            *("Patient\u00a0ID", "\ufeffPatient ID", " patient id ", "medical_record_number"),
+        ],
+    )  # fmt: skip
+    def test_usual_names(self, tmp_path: Path, name: str) -> None:
+        source = open_table(tmp_path, {name: ["A", "A", "B", "C"]})
+        assert source.items["patient_id"].tolist() == ["A", "A", "B", "C"]
+        assert not source.guessed
+        assert "Patients named by the source: 3, on 4 of 4 images; 2 share theirs" in tell(source)
+
+    def test_other_columns_are_named(self, tmp_path: Path) -> None:
+        source = open_table(tmp_path, {"age": [1, 2, 3, 4], "Knee Pain": list("wxyz")})
+        assert "Columns not read: `age`, `Knee Pain`." in source.notes
+        assert "Patients are not known" in tell(source)
+        assert not group(source)
+
+    def test_the_better_name_wins(self) -> None:
+        columns = choose_columns(["MRN", "Patient ID", "image_path", "filename", "class"], {}, "x")
+        assert columns.names == {"patient": "Patient ID", "path": "filename", "label": "class"}
+        assert list(columns.unread) == ["MRN", "image_path"]
+
+    @pytest.mark.parametrize(
+        "name", ["StudyID", "study_id", "Study Instance UID", "AccessionNumber"]
+    )
+    def test_a_study_is_not_a_patient_but_keeps_images_together(
+        self, tmp_path: Path, name: str
+    ) -> None:
+        source = open_table(tmp_path, {name: [7, 7, 8, 8, 9, 10]})
+        assert source.guessed
+        assert len(group(source)) == 4
+        (doubt,) = source.doubts
+        assert f"the column `{name}` may name them: 4 on 6 of 6 images" in doubt
+        assert f"write --columns patient='{name}'; if not, --patient-pattern none." in doubt
+        both = open_table(tmp_path, {name: [7, 7, 8, 8, 9, 10], "patient": list("AAAABB")})
+        assert (both.guessed, len(group(both))) == (False, 2)
+
+    def test_a_study_of_which_all_are_a_part_joins_nothing(self, tmp_path: Path) -> None:
+        source = open_table(tmp_path, {"study": ["OAI"] * 6})
+        assert (source.guessed, group(source)) == (False, set())
+
+    def test_a_bare_identifier_that_repeats_is_asked_about(self, tmp_path: Path) -> None:
+        source = open_table(tmp_path, {"ID": [1, 1, 2, 2, 3, 3, 4, 4]})
+        assert (source.guessed, len(group(source))) == (True, 4)
+        assert "the column `ID` may name them" in tell(source)
+        rows = open_table(tmp_path, {"ID": list(range(8))})
+        assert (rows.guessed, group(rows)) == (False, set())
+
+    def test_a_user_says_which_column(self, tmp_path: Path) -> None:
+        table: dict[str, list[object]] = {"x": list("AABB"), "patient": list("CDEF")}
+        source = open_table(tmp_path, table, columns={"patient": "x"})
+        assert source.items["patient_id"].tolist() == list("AABB")
+        none = open_table(tmp_path, table, columns={"patient": ""})
+        assert not group(none)
+        assert "Columns not read: `x`, `patient`." in none.notes
+
+
+class TestUnknown:
+    @pytest.mark.parametrize(
+        "word",
+        [
+            *("NaN", "nan", "N/A", "n/a", "NA", "-", "--", "?", "unknown", "Unknown", "None"),
+            *("null", "<NA>", "#N/A", "not known", "not_available", "."),
+            *("(unknown)", "-1", "0", "0.0", "000000", "9999", "unbekannt", "невідомо", "[]"),
+        ],
+    )  # fmt: skip
+    def test_words_for_nobody(self, tmp_path: Path, word: str) -> None:
+        source = open_table(tmp_path, {"PatientID": ["P1", word, "P2", word, "P1", word]})
+        assert source.items["patient_id"].tolist() == ["P1", "", "P2", "", "P1", ""]
+        assert f"`{word}` (3) name nobody" in tell(source)
+
+    def test_empty_cells(self, tmp_path: Path) -> None:
+        source = open_table(tmp_path, {"patient": ["P1", None, "P1", " "]})
+        assert source.items["patient_id"].tolist() == ["P1", "", "P1", ""]
+        assert "empty for 2 images" in tell(source)
+
+    @pytest.mark.parametrize(
+        ("cells", "unknown"),
+        [
+            ([0, 0, 1, 1, 2, 2], set()),  # patients are counted from 0
+            ([0, 0, 0, 0, 1, 1, 2, 2], {0}),  # more often than anybody
+            ([0, 0, 9000001, 9000001, 9000007, 9000009], {0}),
+            ([999, 999, 1, 1, 2, 2], {999}),
+            ([998, 999, 999, 1000, 1000, 1001], set()),
+            ([-1, 0, 0, 1, 1, -1], {-1}),
+            ([1234, 12, 13, 1234, 14, 15], {1234}),
+        ],
+    )
+    def test_numbers_for_nobody(self, tmp_path: Path, cells: list[int], unknown: set[int]) -> None:
+        source = open_table(tmp_path, {"patient": list(cells)})
+        expected = ["" if cell in unknown else str(cell) for cell in cells]
+        assert source.items["patient_id"].tolist() == expected
+
+    def test_spellings_of_a_patient(self, tmp_path: Path) -> None:
+        source = open_table(tmp_path, {"patient": ["p-1", "P-1", " P-1", "17", "17.0", "017"]})
+        assert source.items["patient_id"].tolist() == ["p-1", "p-1", "p-1", "17", "17", "017"]
+
+    def test_headers(self) -> None:
+        for name in ("", "Anonymous", "0000", "UNKNOWN", "-", "N/A", "anonymized"):
+            assert know_patient(name) == ""
+        assert know_patient("10") == "10"
+
+
+def spread(form: str, n: int = 12, views: tuple[str, ...] = ("1", "2")) -> list[str]:
+    """Return paths in two class folders; each of n patients has an image per view."""
+    return [
+        f"{('normal', 'worn')[k % 2]}/"
+        + form.format(n=k, seven=9000001 + 7 * k, view=view, hash=f"{k * 7919 + 65537:x}")
+        for k in range(n)
+        for view in views
+    ]
+
+
+FORMS = {
+    "oai": ("{seven}{view}.png", ("L", "R")),
+    "oai images": ("{seven}_{view}.png", ("1", "2")),
+    "biobank": ("{seven}_study1_{view}.png", ("1", "2")),
+    "chexpert": ("patient{n:05}/study1/view{view}_frontal.jpg", ("1", "2")),
+    "mura": ("XR_KNEE/patient{n:05}/study1_positive/image{view}.png", ("1", "2")),
+    "nih": ("{n:08}_00{view}.png", ("0", "1", "2")),
+    "spine": ("{n:04}-F-037Y{view}.jpg", ("0", "1")),
+    "mimic": ("p10/p{seven}/s50414267/{view}.dcm", ("a", "b")),
+    "kermany": ("person{n}_bacteria_{view}.jpeg", ("1", "2")),
+    "oct": ("CNV-{seven}-{view}.jpeg", ("1", "2", "3")),
+    "eyepacs": ("{n}_{view}.jpeg", ("left", "right")),
+    "wrist": ("{n:04}_1297860395_0{view}_WRI-L1_M014.png", ("1", "2")),
+    "bids": ("sub-{n:02}/ses-0{view}/anat/sub-{n:02}_ses-0{view}_xr.png", ("1", "2")),
+    "ddsm": ("Mass-Training_P_{n:05}_LEFT_{view}.png", ("CC", "MLO")),
+    "copies in parentheses": ("{n} ({view}).png", ("1", "2")),
+    "side first": ("{view}_{seven}.png", ("L", "R")),
+    "side after a word": ("knee{n}-{view}.png", ("left", "RIGHT")),
+    "sides as folders": ("{view}/{n:03}.png", ("Left", "Right")),
+    "views as folders": ("{view}/{seven}.dcm", ("AP", "LAT")),
+    "letters": ("{seven}{view}.png", ("a", "b")),
+    "folder of a number": ("{n:04}/image{view}.png", ("1", "2", "3")),
+    "folder of a hash": ("{hash}/{view}.png", ("1", "2")),
+    "word and number": ("knee_{n}_{view}.png", ("1", "2")),
+    "second part": ("2{seven}{view}_{hash}9_MG_R_{view}_ANON.dcm", ("1", "2")),
+    "versions by roboflow": ("IMG_{n}_jpg.rf.{view}e7f{hash}.jpg", ("a", "b", "c")),
+}
+
+
+@pytest.mark.parametrize("name", FORMS)
+def test_usual_forms_of_paths(tmp_path: Path, name: str) -> None:
+    form, views = FORMS[name]
+    paths = spread(form, views=views)
+    source = open_files(tmp_path, paths)
+    n = len(views)
+    assert group(source) == {frozenset(paths[k : k + n]) for k in range(0, len(paths), n)}
+    assert source.guessed
+    (doubt,) = source.doubts
+    assert f"12 on {12 * n} of {12 * n} images, at most {n} images each, 0 of them" in doubt
+    assert doubt.endswith("if not, --patient-pattern none.")
+    # What it says to write accepts the same, and the refusal refuses.
+    pattern = doubt.partition("--patient-pattern '")[2].partition("'")[0]
+    accepted = open_files(tmp_path, [], patient_pattern=pattern)
+    assert (group(accepted), accepted.guessed, accepted.doubts) == (group(source), False, ())
+    assert f"Patients by --patient-pattern '{pattern}': 12, on {12 * n}" in tell(accepted)
+    refused = open_files(tmp_path, [], patient_pattern="none")
+    assert (group(refused), refused.guessed, refused.doubts) == (set(), False, ())
+    assert "Patients are not known: --patient-pattern none says so." in refused.notes
+
+
+@pytest.mark.parametrize(
+    "paths",
+    [
+        [f"{label}/{k}.png" for label in ("normal", "worn") for k in range(30)],  # counted anew
+        [f"{label}/{label[0].upper()}{k}.jpg" for label in ("normal", "worn") for k in range(30)],
+        [f"{label}/{label} {k}.jpg" for label in ("normal", "worn") for k in range(30)],
+        [f"{label}/{j}_{k}.png" for j, label in enumerate(("n", "w")) for k in range(30)],  # class
+        [f"{'nw'[k % 2]}/202401{k % 9 + 1:02}_{k:06}.png" for k in range(60)],  # days
+        [f"{'nw'[k % 2]}/IMG_202401{k % 9 + 1:02}_{k:06}.png" for k in range(60)],
+        [f"{'nw'[k % 2]}/{2015 + k % 9}/{k}.png" for k in range(60)],  # folders of years
+        [f"{'nw'[k % 2]}/site{k % 4}/{k}.png" for k in range(60)],
+        [f"{'nw'[k % 2]}/{k % 3}/{k}.png" for k in range(200)],  # few folders with many images
+        [f"{'nw'[k % 2]}/{k * 7919:x}.png" for k in range(60)],  # hashes
+        [f"{'nw'[k % 2]}/scan_{k}.png" for k in range(60)],
+        [f"{'nw'[k % 2]}/{k}_{'nw'[k % 2]}.png" for k in range(60)],  # nothing is shared
+        [f"{'nw'[k % 2]}/{k}normal.png" for k in range(60)],  # an l at the end is no side
+    ],
+)
+def test_names_that_tell_no_patients(tmp_path: Path, paths: list[str]) -> None:
+    source = open_files(tmp_path, paths)
+    assert (group(source), source.guessed, source.doubts) == (set(), False, ())
+    assert "Patients are not known: no column names them" in tell(source)
+
+
+def test_the_coarser_form_wins(tmp_path: Path) -> None:
+    paths = [f"{'nw'[k % 2]}/{k}_{v}_{s}.png" for k in range(9) for v in "12" for s in "LR"]
+    assert {len(of_one) for of_one in group(open_files(tmp_path, paths))} == {4}
+
+
+def test_patients_in_several_classes_are_counted(tmp_path: Path) -> None:
+    paths = [f"{c}/{9000001 + k}{s}.png" for k in range(8) for c, s in (("0", "L"), ("1", "R"))]
+    assert "8 of them in several classes; 16 images share" in tell(open_files(tmp_path, paths))
+
+
+def test_paths_do_not_count_beside_a_column(tmp_path: Path) -> None:
+    rows = [f"{k}{s}.png" for k in range(8) for s in "LR"]
+    table = {"path": rows, "label": ["a", "b"] * 8, "patient": [f"P{k}" for k in range(16)]}
+    source = open_table(tmp_path, table)  # type: ignore[arg-type]
+    assert (source.guessed, len(group(source))) == (False, 16)
+    given = open_table(tmp_path, table, patient_pattern="([0-9]+)[LR]")  # type: ignore[arg-type]
+    assert (given.guessed, len(group(given))) == (False, 8)
+    assert "It replaces the column of patients." in tell(given)
+    unknown = open_table(tmp_path, {**table, "patient": ["unknown"] * 16})  # type: ignore[arg-type]
+    assert (unknown.guessed, len(group(unknown))) == (True, 8)
+
+
+class TestPatterns:
+    def test_groups_are_joined_and_a_named_one_counts_alone(self) -> None:
+        paths = ["a/x1-7.png", "b/y2.png"]
+        assert apply_pattern(r"([a-z])(\d)", paths) == ["x/1", "y/2"]
+        assert apply_pattern(r"([a-z])(?P<patient>\d)", paths) == ["1", "2"]
+        assert apply_pattern(r"x\d", paths) == ["x1", ""]
+
+    @pytest.mark.parametrize(
+        ("pattern", "words"),
+        [(r"case(\d+)", "matches none of them"), (r"^(kn)", "gives all that it matches one")],
+    )
+    def test_patterns_that_do_not_fit(self, tmp_path: Path, pattern: str, words: str) -> None:
+        with pytest.raises(InputError) as caught:
+            open_files(tmp_path, ["kn1/1.png", "kn2/2.png"], patient_pattern=pattern)
+        message = str(caught.value)
+        assert message.startswith(f"Expected --patient-pattern '{pattern}' to tell the patients")
+        assert words in message
+        assert "such as `kn1/1.png`" in message
+        assert message.endswith("or write --patient-pattern none.")
+
+    @pytest.mark.parametrize(
+        ("pattern", "words"), [("(", "a regular expression such as"), ("", "matches none at all")]
+    )
+    def test_patterns_that_are_none(self, pattern: str, words: str) -> None:
+        with pytest.raises(ValueError, match=words):
+            check_pattern(pattern)
