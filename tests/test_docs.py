@@ -28,8 +28,8 @@ EXAMPLES = EXAMPLE.findall(PAGE.read_text(encoding="utf-8"))
 
 def test_every_example_is_found_and_names_a_command() -> None:
     text = PAGE.read_text(encoding="utf-8")
-    assert len(EXAMPLES) == text.count("```python") == text.count("\n### ") == 9
-    assert text.count("```bash\nosteo-ray compare --data ") == 9
+    assert len(EXAMPLES) == text.count("```python") == text.count("\n### ") == 10
+    assert text.count("```bash\nosteo-ray compare --data ") == 10
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 import tarfile
 import zipfile
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import pandas as pd
@@ -157,7 +157,8 @@ def _list_samples(
         [[row.get(name) for name in names] for row in rows], columns=names, dtype=object
     )
     note = f"A WebDataset: {len(samples)} images, each with its class in a file beside it."
-    return use_rows(uri, "packed", table, options, notes=[note], reader=reader, folder="")
+    source = use_rows(uri, "packed", table, options, notes=[note], reader=reader, folder="")
+    return replace(source, has_table=True)
 
 
 def _read_label(of_key: Mapping[str, str], reader: PackedReader) -> tuple[Any, dict[str, Any]]:
