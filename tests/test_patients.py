@@ -2,16 +2,23 @@
 
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
+from corpus import make_dicom, make_picture
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.columns import choose_columns
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.sources.options import SourceOptions, check_pattern
 from osteo_ray.data.sources.patient_forms import apply_pattern
 from osteo_ray.data.sources.patients import know_patient
+from osteo_ray.pipeline.compare.cohort import describe_reading, list_cohort
+from osteo_ray.pipeline.ingest.blocks import decode_block, veil
+from osteo_ray.pipeline.ingest.findings import doubt_patients
 
 
 def open_files(root: Path, paths: list[str], **options: object) -> Source:
@@ -250,6 +257,96 @@ def test_paths_do_not_count_beside_a_column(tmp_path: Path) -> None:
     assert "It replaces the column of patients." in tell(given)
     unknown = open_table(tmp_path, {**table, "patient": ["unknown"] * 16})  # type: ignore[arg-type]
     assert (unknown.guessed, len(group(unknown))) == (True, 8)
+
+
+class TestHeaders:
+    """What paths suggest counts only where a DICOM header names nobody."""
+
+    def read(self, folder: Path, headers: list[str], **options: object) -> list[str]:
+        rng = np.random.default_rng(0)
+        for number, name in enumerate(headers):
+            path = folder / f"{'nw'[number % 2]}/{number // 2:03}_{number % 2}.dcm"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(make_dicom(make_picture(rng), PatientID=name))
+        source = open_source(str(folder), SourceOptions(**options))  # type: ignore[arg-type]
+        rows = source.items.sort_values("path").drop(columns="patient_id").to_dict("list")
+        of_path = dict(zip(source.items["path"], source.items["patient_id"], strict=True))
+        empty = [""] * len(headers)
+        names = [veil(of_path[path], b"k") for path in rows["path"]]
+        batch = {**rows, "patient": empty if source.guessed else names, "suggested": names}
+        if not source.guessed:
+            batch["suggested"] = empty
+        columns = {name: np.asarray(cells, object) for name, cells in batch.items()}
+        named = {"reader": source.reader, "key": b"k", "pixels": None, "image_size": None}
+        table = decode_block(columns, **named).to_pandas()  # type: ignore[arg-type]
+        assert set(table["failure"].fillna("")) == {""}
+        found = dict(zip(table["path"], table["patient"], strict=True))
+        return [
+            found[f"{'nw'[number % 2]}/{number // 2:03}_{number % 2}.dcm"]
+            for number in range(len(headers))
+        ]
+
+    def test_headers_count_before_paths(self, tmp_path: Path) -> None:
+        headers = ["A", "A", "A", "", "Anonymous", "0", "-", "B"]
+        found = self.read(tmp_path, headers)
+        wanted = ["A", "A", "A", "001", "002", "002", "003", "B"]
+        assert found == [veil(name, b"k") for name in wanted]
+
+    def test_a_user_counts_before_headers(self, tmp_path: Path) -> None:
+        found = self.read(tmp_path, list("ABABAB"), patient_pattern=r"(\d+)_")
+        assert found == [veil(f"00{k // 2}", b"k") for k in range(6)]
+        none = self.read(tmp_path, list("ABABAB"), patient_pattern="none")
+        assert none == [veil(name, b"k") for name in "ABABAB"]
+
+    def test_they_are_mentioned(self, tmp_path: Path) -> None:
+        paths = [f"{'nw'[k % 2]}/{k}.dcm" for k in range(6)]
+        assert "; headers of DICOM files may name them." in tell(open_files(tmp_path, paths))
+
+
+def test_what_is_assumed_is_a_finding_and_said_before_training(tmp_path: Path) -> None:
+    paths = [f"{'nw'[k % 2]}/{k}_{v}.png" for k in range(6) for v in (1, 2)]
+    source = open_files(tmp_path, paths)
+    lines = describe_reading(source, source)
+    assert [line.partition(": ")[0] for line in lines] == ["--data", "--test-data"]
+    assert all("No patients are named, but a number at the beginning" in line for line in lines)
+    assert describe_reading(PhantomSettings()) == []
+
+
+def test_guesses_of_two_sets_are_never_compared(tmp_path: Path) -> None:
+    names = [f"{'nw'[k % 2]}/{k}_{v}.png" for k in range(6) for v in (1, 2)]
+    for folder in ("one", "other"):
+        open_files(tmp_path / folder, names)
+    known = open_source(str(tmp_path / "one"))
+    listed = {}
+    for pattern in (None, "([0-9]+)_"):
+        config = CompareConfig(
+            data=str(tmp_path / "one"), test_data=str(tmp_path / "other"), patient_pattern=pattern
+        )
+        cohort = list_cohort(config, known)
+        assert cohort is not None
+        listed[pattern] = set(cohort.items["patient_id"])
+        assert len(group(cohort)) == 6
+    ours = set(known.items["patient_id"])
+    assert not listed[None] & ours
+    assert listed["([0-9]+)_"] == ours
+
+
+@pytest.mark.parametrize(
+    ("sizes", "found"),
+    [
+        ([12] + [2] * 20, True),
+        ([12] + [3] * 20, False),  # four times as many
+        ([9] + [1] * 20, False),  # too few to tell
+        ([12] + [1] * 300, False),  # hardly any of the images
+        ([40, 2], False),
+    ],
+)
+def test_a_patient_with_far_too_many_images(sizes: list[int], found: bool) -> None:
+    patients = pd.Series(np.repeat(np.arange(len(sizes)), sizes))
+    said = doubt_patients(patients)
+    assert bool(said) == found
+    if found:
+        assert said[0].startswith("12 of 52 images are said to be of one patient, who usually ")
 
 
 class TestPatterns:

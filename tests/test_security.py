@@ -230,7 +230,8 @@ def test_audit_page_shows_names_as_text(tmp_path: Path) -> None:
         "n_images": 2, "n_rejects": 1, "classes": {HOSTILE: 2}, "n_groups": 1,
         "n_radiographs": 1, "n_patients": 0, "reject_reasons": {HOSTILE: 1},
         "copies": [[HOSTILE, "b.png"]], "conflicts": [[HOSTILE, "b.png"]], "set_aside": 0,
-        "findings": [HOSTILE], "reading": [HOSTILE], "blank": [HOSTILE], "shortcuts": [],
+        "findings": [HOSTILE], "reading": [HOSTILE], "patients_guessed": True,
+        "blank": [HOSTILE], "shortcuts": [],
         "pairs": [{"first": HOSTILE, "second": "b.png", "likeness": 0.97, "mirrored": False,
                    "exact": False}],
     }  # fmt: skip

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.sources.layouts import is_dicom_name
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.sources.options import NO_PATTERN, SourceOptions
 from osteo_ray.data.sources.patient_forms import (
@@ -71,9 +72,11 @@ def settle_patients(source: Source, options: SourceOptions) -> Source:
     form = find_form(paths, labels, source.n_levels, _list_column_forms(source))
     if form is None:
         said = "Patients are not known: no column names them, and no usual form of paths fits."
+        if any(map(is_dicom_name, paths)):
+            said = f"{said[:-1]}; headers of DICOM files may name them."
         return _with_patients(source, cells.identifiers, [*notes, said], guessed=False)
     suggested = _with_patients(source, form.identifiers, notes, guessed=True)
-    return replace(suggested, doubts=(*suggested.doubts, _state(form, labels)))
+    return replace(suggested, doubts=(*suggested.doubts, _state(form, paths, labels)))
 
 
 def _with_patients(
@@ -187,16 +190,19 @@ def _list_column_forms(source: Source) -> list[Form]:
     return forms
 
 
-def _state(form: Form, labels: Sequence[str]) -> str:
+def _state(form: Form, paths: Sequence[str], labels: Sequence[str]) -> str:
     """Say what was found, on how many images, and what to write to accept or refuse it."""
     sizes = form.sizes
     classes: dict[str, set[str]] = {}
     for name, label in zip(form.identifiers, labels, strict=True):
         if name:
             classes.setdefault(name, set()).add(label)
+    named = "named"
+    if any(map(is_dicom_name, paths)):
+        named = "named, unless headers of DICOM files do so"
     across = sum(len(found) > 1 for found in classes.values())
     return (
-        f"No patients are named, but {form.words} may name them: {len(sizes)} on "
+        f"No patients are {named}, but {form.words} may name them: {len(sizes)} on "
         f"{sum(sizes.values())} of {len(form.identifiers)} images, at most "
         f"{max(sizes.values())} images each, {across} of them in several classes; {form.n_shared} "
         "images share theirs with another. Such images are kept on one side of a split, for "

@@ -53,7 +53,7 @@ def list_audit_findings(audit: Audit) -> list[str]:
     """Say in words what deserves attention; an empty list for a clean set."""
     images = audit.images
     findings = [doubt.removesuffix(".") for doubt in audit.doubts]
-    findings += _doubt_patients(images["patient"])
+    findings += doubt_patients(images["patient"])
     n_copies = len(images) - images["copies"].nunique()
     if n_copies:
         groups = images["copies"].value_counts()
@@ -89,8 +89,12 @@ def list_audit_findings(audit: Audit) -> list[str]:
     return findings
 
 
-def _doubt_patients(patients: "pd.Series[int]") -> list[str]:
-    """Say whether the identifier of a patient is so frequent that it may stand for none."""
+def doubt_patients(patients: "pd.Series[int]") -> list[str]:
+    """Say whether the identifier of a patient is so frequent that it may stand for none.
+
+    Args:
+        patients: Number of the patient of each image, -1 if unknown.
+    """
     sizes = patients[patients >= 0].value_counts()
     if len(sizes) < _FEWEST_PATIENTS:
         return []
@@ -98,8 +102,8 @@ def _doubt_patients(patients: "pd.Series[int]") -> list[str]:
     if largest < max(_MOST_BY_CHANCE, 0.05 * len(patients)) or largest < _MANY_TIMES * usual:
         return []
     return [
-        f"{largest} of {len(patients)} images are said to be of one patient, who usually has "
-        f"{usual:g}: the identifier may stand for unknown ones; if so, leave it empty"
+        f"{largest} of {len(patients)} images are said to be of one patient, who usually "
+        f"has {usual:g}: the identifier may stand for unknown ones; if so, leave it empty"
     ]
 
 
