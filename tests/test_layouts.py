@@ -8,7 +8,8 @@ import pytest
 from osteo_ray.base.errors import InputError
 from osteo_ray.data.sources.classes import doubt_classes, join_spellings
 from osteo_ray.data.sources.kinds import open_source
-from osteo_ray.data.sources.layouts import leave_out_masks, read_folders
+from osteo_ray.data.sources.layouts import read_folders
+from osteo_ray.data.sources.masks_beside import leave_out_masks
 from osteo_ray.data.sources.words import names_masks, read_split, says_no_class
 
 T, V, S = "train", "validation", "test"
@@ -67,6 +68,8 @@ def test_words_of_parts(names: str, split: str | None) -> None:
         (("train", "eval"), (T, S)),
         (("train", "eval", "test"), (T, V, S)),
         (("TRAIN",), (T,)),
+        (("Tr", "Ts"), (T, S)),
+        (("train", "train_augmented", "Independent"), (T, T, S)),
     ],
 )
 def test_folders_of_parts(tops: tuple[str, ...], splits: tuple[str, ...]) -> None:
@@ -145,6 +148,14 @@ class TestMasks:
     def test_images_beside_masks(self) -> None:
         paths = ("images/normal/1.png", "images/worn/2.png", "masks/normal/1.png", "masks/worn/2")
         assert lay(*paths) == [(paths[0], "normal", ""), (paths[1], "worn", "")]
+
+    def test_a_folder_of_masks_beside_that_of_each_class(self) -> None:
+        paths = ("x/normal/1.png", "x/Worn/2.png", "x/normal_masks/1.png", "x/worn-mask/2.png")
+        kept, notes = leave_out_masks([(path, 1) for path in paths])
+        assert [path for path, _ in kept] == list(paths[:2])
+        assert "`x/normal_masks`" in notes[0]
+        alone = [("with_mask/1.png", 1), ("without_mask/2.png", 1), ("segmented/3.png", 1)]
+        assert leave_out_masks(alone) == (alone, [])
 
     def test_masks_by_their_names(self) -> None:
         files = (
@@ -236,9 +247,24 @@ class TestClasses:
             assert doubt_classes([one, other]) == []
 
 
-def test_lower_classes_are_pointed_out(tmp_path: Path) -> None:
-    put(tmp_path, *(f"clinic {c}/{k}/1.png" for c in "ab" for k in ("normal", "worn")))
-    assert "each of which holds `normal`, `worn`" in tell(tmp_path)
+@pytest.mark.parametrize(
+    ("lower", "told"),
+    [
+        (("normal", "worn"), True),
+        (("0", "1"), True),
+        (("left", "right"), False),
+        (("P1", "P2"), False),
+    ],
+)
+def test_lower_classes_are_pointed_out(tmp_path: Path, lower: tuple[str, ...], told: bool) -> None:
+    put(tmp_path, *(f"clinic {c}/{name}/1.png" for c in "ab" for name in lower))
+    named = ", ".join(f"`{name}`" for name in lower)
+    assert (f"each of which holds {named}" in tell(tmp_path)) == told
+
+
+def test_parts_in_a_folder_of_any_name() -> None:
+    paths = [f"KneeXray/{top}/0/1.png" for top in ("train", "val", "test")]
+    assert [row[1:] for row in lay(*paths)] == [("0", S), ("0", T), ("0", V)]
 
 
 def test_the_only_folder_is_named(tmp_path: Path) -> None:

@@ -1,7 +1,12 @@
 """From what `--data` names to one listing of images, and a reader that fetches them.
 
 `kinds.open_source` is the way in. It hands each kind of source to a module of its own: `folders`,
-`manifests`, `image_tables`, `archives` and `data_lists`. `listing` holds what they all make, a
-`Source`; `rows` reads the columns that tables and lists share; `readers` fetch the images; and
-`unreadable` words the errors of all of them in one way.
+`manifests`, `image_tables`, `archives`, `data_lists`, `packed` and `shards`. `listing` holds what
+they all make, a `Source`, and `readers` fetch the images.
+
+What people mean is told by `words` (parts of a split, masks, unknowns), `layouts` and
+`masks_beside` (folders), `columns` and `rows` (tables), `classes` (spellings of labels), and
+`patients` with `patient_forms`. Whatever they assume, they say in `Source.notes` and
+`Source.doubts`. `options` is what users say themselves, and `unreadable` words the errors of all in
+one way.
 """

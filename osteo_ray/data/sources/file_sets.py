@@ -9,9 +9,10 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.sources.classes import join_spellings
 from osteo_ray.data.sources.columns import choose_columns
-from osteo_ray.data.sources.layouts import Files, is_image_name, leave_out_masks, read_folders
+from osteo_ray.data.sources.layouts import Files, is_image_name, read_folders
 from osteo_ray.data.sources.listing import Source, list_refused, tabulate_items
 from osteo_ray.data.sources.manifests import TABLE_SUFFIXES, parse_table
+from osteo_ray.data.sources.masks_beside import leave_out_masks
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import Reader
 from osteo_ray.data.sources.rows import use_rows

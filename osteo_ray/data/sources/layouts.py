@@ -1,8 +1,7 @@
 """What the folders of a set of images stand for: parts of a split, classes, masks, or nothing."""
 
 import re
-from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
@@ -11,7 +10,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.data.sources.words import (
     is_evaluation,
     names_data,
-    names_masks,
+    read_short_split,
     read_split,
     separate_split,
 )
@@ -25,9 +24,12 @@ _NO_IMAGES = (
     *(".ipynb", ".html", ".xlsx", ".xls", ".docx", ".parquet", ".npz", ".npy", ".mat", ".ini"),
     *(".db", ".log", ".sh", ".zip", ".gz", ".tar", ".h5", ".pt", ".pth", ".safetensors"),
 )
-_OF_SYSTEMS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "folder.jpg", "icon\r"})
 _FOLD = re.compile(r"(?i)(?:k?[ _-]?fold|cv|split)[ _-]*\d+")
-_MASK_NAME = re.compile(r"(?i)(.+?)[ _.-]+(?:mask|masks|seg|segmentation|roi|gt)(?:[ _-]*\d+)?")
+
+_MOST_CLASSES_BELOW = 10
+_SIDES_AND_VIEWS = frozenset(
+    {"left", "right", "l", "r", "ap", "pa", "lat", "lateral", "frontal", "front", "side"}
+)
 
 Files = Sequence[tuple[str, int]]
 """Path and size in bytes of each file, as they lie in the source."""
@@ -67,64 +69,11 @@ def is_no_image(path: str) -> bool:
     return PurePosixPath(path).suffix.lower() in _NO_IMAGES
 
 
-def leave_out_masks(files: Files) -> tuple[Files, list[str]]:
-    """Leave out files of the operating system, and masks that lie beside images.
-
-    Masks lie in folders that are named so, or are named like an image beside them.
-
-    Returns:
-        The other files, and what to tell the user.
-
-    Example:
-        >>> files = [("normal/1.png", 9), ("normal/1_mask.png", 9), ("masks/1.png", 9)]
-        >>> leave_out_masks(files)[0]
-        [('normal/1.png', 9)]
-    """
-    files = [
-        (path, size)
-        for path, size in files
-        if path.rpartition("/")[2].lower() not in _OF_SYSTEMS and "__MACOSX" not in path.split("/")
-    ]
-    stems = {path.rpartition(".")[0] or path for path, _ in files}
-    kept, folders, named = [], Counter[str](), 0
-    for path, size in files:
-        folder = _find_mask_folder(path)
-        stem = _MASK_NAME.fullmatch(path.rpartition(".")[0])
-        if folder:
-            folders[folder] += 1
-        elif stem and stem[1] in stems:
-            named += 1
-        else:
-            kept.append((path, size))
-    notes = [
-        f"The folder `{name}` is taken as one of masks, no class: {n} files are passed over."
-        for name, n in sorted(folders.items())
-    ]
-    if len(notes) > 4:
-        notes = [
-            f"{len(folders)} folders such as `{min(folders)}` are taken as folders of masks, no "
-            f"classes: {folders.total()} files are passed over."
-        ]
-    if named:
-        notes.append(
-            f"{named} files that are named like an image beside them, with `mask` or the like "
-            "added, are taken as masks and passed over."
-        )
-    return kept, notes
-
-
-def _find_mask_folder(path: str) -> str:
-    """Return the path of the uppermost folder of masks that a file lies in, or ""."""
-    parts = path.split("/")[:-1]
-    found = next((k for k, name in enumerate(parts) if names_masks(name)), None)
-    return "" if found is None else "/".join(parts[: found + 1])
-
-
 def read_folders(files: Files, uri: str) -> FolderLayout:
     """Find the classes of images, and the parts of a split if there are any.
 
     Args:
-        files: The files, without masks; see `leave_out_masks`.
+        files: The files, without masks; see `masks_beside.leave_out_masks`.
         uri: The source, for messages.
 
     Raises:
@@ -173,7 +122,7 @@ def _lay_out_classes(
     has_parts = len(set(parts.values())) >= 2 and parts.keys() == names and not flat
     if has_parts:
         notes.append(_state_splits(parts, "inside the class folders"))
-    elif len(tops) >= 2 and len(names) >= 2 and all(found == names for found in below.values()):
+    elif len(tops) >= 2 and _may_be_classes(names, below.values()):
         notes.append(
             f"The classes are the upper folders, {_quote(tops)}, each of which holds "
             f"{_quote(names)}. If the lower ones are the classes, say so by a manifest."
@@ -189,6 +138,14 @@ def _lay_out_classes(
         for path, size in of_top
     ]
     return FolderLayout(rows, _list_strays(files, level), notes, level + 1 + has_parts)
+
+
+def _may_be_classes(names: Set[str], below: Iterable[Set[str]]) -> bool:
+    """Tell whether folders that all others hold alike may be the classes rather than these."""
+    few = 2 <= len(names) <= _MOST_CLASSES_BELOW
+    of_patients = all(re.search(r"[A-Za-z].*\d", name) for name in names)
+    plain = any(name.casefold() in _SIDES_AND_VIEWS for name in names)
+    return few and not of_patients and not plain and all(found == names for found in below)
 
 
 def _lay_out_parts(
@@ -255,7 +212,8 @@ def _find_wrapper(paths: Iterable[str]) -> tuple[str, list[str]]:
         (top,) = tops
         subfolders = {path.split("/")[1] for path in deep if path.count("/") >= 2}
         direct = any(path.count("/") == 1 and is_image_name(path) for path in deep)
-        if not names_data(top) or read_split(top) or not subfolders or direct:
+        holds_parts = len(set(_name_splits(subfolders).values())) >= 2
+        if not (names_data(top) or holds_parts) or read_split(top) or not subfolders or direct:
             break
         prefix += f"{top}/"
     notes = [f"The images are those in the folder `{prefix.rstrip('/')}`."] if prefix else []
@@ -296,6 +254,9 @@ def _name_splits(names: Iterable[str]) -> dict[str, str]:
     """
     found = {name: read_split(name) for name in sorted(names)}
     splits = {name: split for name, split in found.items() if split}
+    short = {name: read_short_split(name) for name in found}
+    if len(short) >= 2 and all(short.values()):
+        return short
     if "test" not in splits.values():
         splits |= {name: "test" for name in splits if is_evaluation(name)}
     return splits

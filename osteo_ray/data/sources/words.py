@@ -22,7 +22,7 @@ _NOISE = _collect(
     "split splits part subset partition folder dir fold cohort sample samples cases case x ray "
     "rays xray xrays xr radiograph radiographs the all new final hidden internal public private "
     "original raw clean resized cropped processed preprocessed png jpg jpeg dicom dcm nii full "
-    "version v a b c i ii iii"
+    "version v a b c i ii iii aug augmented augmentation balanced extra small reduced more"
 )
 _DATA = _collect(
     "data dataset datasets database image images img imgs picture pictures photos files archive "
@@ -111,6 +111,8 @@ def _divide_name(name: str) -> tuple[str, list[str]]:
     words = list_words(name)
     joined = " ".join(words).replace("hold out", "holdout").replace("held out", "heldout")
     words = joined.split()
+    if _INDEPENDENT & set(words) and set(words) <= _INDEPENDENT | _NOISE:
+        return "test", []
     splits = [word for word in words if word in _SPLITS or word in _EVALUATION]
     rest = [
         word
@@ -127,6 +129,28 @@ def _divide_name(name: str) -> tuple[str, list[str]]:
     if _INDEPENDENT & set(words) and kinds == {"validation"}:
         return "test", rest
     return kinds.pop(), rest
+
+
+def read_short_split(name: str) -> str:
+    """Return the part of a split that `Tr`, `Va` or `Ts` stands for beside another of them, or "".
+
+    Example:
+        >>> [read_short_split(name) for name in ("Tr", "Ts", "train", "normal")]
+        ['train', 'test', '', '']
+    """
+    word = "".join(list_words(name))
+    return _SPLITS[word] if word in _TOO_SHORT else ""
+
+
+def separate_mask(name: str) -> str:
+    """Return what stands before a word for masks at the end of a name, in small letters, or "".
+
+    Example:
+        >>> separate_mask("Normal_masks"), separate_mask("normal"), separate_mask("masks")
+        ('normal', '', '')
+    """
+    words = list_words(name)
+    return " ".join(words[:-1]) if words and words[-1] in _MASKS else ""
 
 
 def is_evaluation(name: str) -> bool:

@@ -1,0 +1,89 @@
+"""Leave out masks that lie beside images, and files that operating systems leave behind."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Set
+
+from osteo_ray.data.sources.layouts import Files
+from osteo_ray.data.sources.words import list_words, names_masks, separate_mask
+
+_OF_SYSTEMS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "folder.jpg", "icon\r"})
+_MASK_NAME = re.compile(r"(?i)(.+?)[ _.-]+(?:mask|masks|seg|segmentation|roi|gt)(?:[ _-]*\d+)?")
+
+
+def leave_out_masks(files: Files) -> tuple[Files, list[str]]:
+    """Leave out files of the operating system, and masks that lie beside images.
+
+    Masks lie in folders that are named so, or are named like an image beside them.
+
+    Returns:
+        The other files, and what to tell the user.
+
+    Example:
+        >>> files = [("normal/1.png", 9), ("normal/1_mask.png", 9), ("masks/1.png", 9)]
+        >>> leave_out_masks(files)[0]
+        [('normal/1.png', 9)]
+    """
+    files = [
+        (path, size)
+        for path, size in files
+        if path.rpartition("/")[2].lower() not in _OF_SYSTEMS and "__MACOSX" not in path.split("/")
+    ]
+    stems = {path.rpartition(".")[0] or path for path, _ in files}
+    kept, folders, named = [], Counter[str](), 0
+    beside = _find_folders_beside(path for path, _ in files)
+    for path, size in files:
+        folder = _find_mask_folder(path, beside)
+        stem = _MASK_NAME.fullmatch(path.rpartition(".")[0])
+        if folder:
+            folders[folder] += 1
+        elif stem and stem[1] in stems:
+            named += 1
+        else:
+            kept.append((path, size))
+    notes = [
+        f"The folder `{name}` is taken as one of masks, no class: {n} files are passed over."
+        for name, n in sorted(folders.items())
+    ]
+    if len(notes) > 4:
+        notes = [
+            f"{len(folders)} folders such as `{min(folders)}` are taken as folders of masks, no "
+            f"classes: {folders.total()} files are passed over."
+        ]
+    if named:
+        notes.append(
+            f"{named} files that are named like an image beside them, with `mask` or the like "
+            "added, are taken as masks and passed over."
+        )
+    return kept, notes
+
+
+def _find_mask_folder(path: str, beside: Set[str]) -> str:
+    """Return the path of the uppermost folder of masks that a file lies in, or ""."""
+    parts = path.split("/")[:-1]
+    for level, name in enumerate(parts):
+        folder = "/".join(parts[: level + 1])
+        if names_masks(name) or folder in beside:
+            return folder
+    return ""
+
+
+def _find_folders_beside(paths: Iterable[str]) -> set[str]:
+    """Return folders such as `normal_masks` that lie beside one called `normal`."""
+    folders: set[str] = set()
+    for path in paths:
+        while path := path.rpartition("/")[0]:
+            if path in folders:
+                break
+            folders.add(path)
+    known: dict[tuple[str, str], str] = {}
+    for folder in folders:
+        above, _, name = folder.rpartition("/")
+        known[above, " ".join(list_words(name))] = folder
+    found = set()
+    for folder in folders:
+        above, _, name = folder.rpartition("/")
+        whose = separate_mask(name)
+        if whose and (above, whose) in known:
+            found.add(folder)
+    return found
