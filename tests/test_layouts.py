@@ -228,6 +228,14 @@ class TestClasses:
         assert source.refused.to_numpy().tolist() == [["val/nan/4.png", "no label"]]
         assert "`normal` (2) and `Normal` (1) are taken as one class, `normal`" in tell(tmp_path)
 
+    def test_yes_and_no(self) -> None:
+        names, _ = join_spellings(["Yes", "No", "yes", "NO", "Y", "Yes", "N", "true"], "x")
+        assert {name: names[name] for name in ("Y", "true", "N", "NO")} == {
+            "Y": "Yes", "true": "Yes", "N": "N", "NO": "N"
+        }  # fmt: skip
+        names, _ = join_spellings(["n", "no", "worn"], "x")  # other words, other meanings
+        assert names == {"n": "n", "no": "no", "worn": "worn"}
+
     def test_numbers_beside_words_are_refused(self) -> None:
         with pytest.raises(InputError, match=r"by words and by numbers\. Write them all"):
             join_spellings(["True", "False", "1", "0"], "x.csv")

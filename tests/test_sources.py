@@ -382,7 +382,7 @@ class TestCsv:
             ),
             ("name,diagnosis\n1,a\n", ("path and label are missing", "found are: name, diagnosis")),
             ("path,diagnosis\n1,a\n", ("label is missing", "rename")),
-            ("path;dx\n1.png;a\n", ("found are: path, dx", "--columns label=COLUMN")),
+            ("path;dx\n1.png;a\n", ("found are: path, dx", "--columns label=dx")),
             ("path,label\n1,a\n2,b,c,d\n", ("such as CSV", "line 3 has more values", "Correct")),
             ("path,label\n1,a,x\n2,b,y\n", ("such as CSV", "line 2 has more values")),
             ('path,label\n"1,a\n2,b\n', ("such as CSV", "unexpected end")),
@@ -471,7 +471,7 @@ class TestParquet:
     def test_tables_that_cannot_be_used(self, tmp_path: Path) -> None:
         file = tmp_path / "t.parquet"
         pq.write_table(pa.table({"image": [draw(0)], "diagnosis": ["a"]}), file)
-        refuse(file, "label is missing", "found are: diagnosis", advice="--columns label=COLUMN")
+        refuse(file, "label is missing", "found are: diagnosis", advice="--columns label=diagnosis")
         pq.write_table(pa.table({"path": ["1"], "diagnosis": ["a"]}), file)
         refuse(file, "label is missing")
         whole = file.read_bytes()

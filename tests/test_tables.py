@@ -151,8 +151,18 @@ class TestColumns:
         ) as error:
             open_given(file, columns={"label": "diagnose"})
         assert "the columns found are: filename, diagnosis." in str(error.value)
-        with pytest.raises(InputError, match=r"label is missing.* by --columns label=COLUMN"):
+        with pytest.raises(InputError, match=r"label is missing.* by --columns label=diagnosis"):
             open_given(file, columns={"label": "nothing"}, lenient=True)
+
+    def test_columns_of_one_name(self, write) -> None:
+        source = open_source(str(write("path,label,label\n1,a,b\n2,b,a\n")))
+        assert list_items(source, "label") == [("a",), ("b",)]
+        assert "Of several columns called `label`, the first counts." in source.notes
+
+    def test_the_only_column_that_may_be_meant_is_named(self, write) -> None:
+        file = write("Image Index,Finding Labels,Patient ID\n1.png,a,1\n")
+        with pytest.raises(InputError, match=r"by --columns label='Finding Labels', or rename"):
+            open_source(str(file))
 
     @pytest.mark.parametrize(
         ("columns", "words"),

@@ -36,10 +36,13 @@ def join_spellings(labels: Iterable[str], uri: str) -> tuple[dict[str, str], lis
         'The labels `normal` (2) and `Normal` (1) are taken as one class, `normal`.'
     """
     counts = Counter(labels)
+    known = [label for label in counts if not says_no_class(label)]
+    # Where all labels are yes or no, `Y` is `yes` too.
+    truths = _TRUTHS if all(_fold(label) in _TRUTHS for label in known) else {}
     spellings: dict[str, list[str]] = {}
-    for label in sorted(counts, key=lambda one: (-counts[one], one)):
-        if not says_no_class(label):
-            spellings.setdefault(_fold(label), []).append(label)
+    for label in sorted(known, key=lambda one: (-counts[one], one)):
+        folded = _fold(label)
+        spellings.setdefault(truths.get(folded, folded), []).append(label)
     names = dict.fromkeys(counts, "")
     classes: dict[str, int] = {}
     notes = []

@@ -43,12 +43,12 @@ class Columns:
     Attributes:
         names: Name of the column by role.
         unread: Names of all others.
-        chosen: The roles that the user gave a column for.
+        twice: Names that several columns have, of which the first counts.
     """
 
     names: Mapping[str, str]
     unread: Sequence[str]
-    chosen: frozenset[str] = frozenset()
+    twice: Sequence[str] = ()
 
     def describe(self) -> list[str]:
         """Say which columns are read as what, and which are not read."""
@@ -56,6 +56,7 @@ class Columns:
         notes = [f"Columns read: {', '.join(read)}."] if read else []
         if self.unread:
             notes.append(f"Columns not read: {', '.join(f'`{name}`' for name in self.unread)}.")
+        notes += [f"Of several columns called `{name}`, the first counts." for name in self.twice]
         return notes
 
 
@@ -125,7 +126,7 @@ def choose_columns(found: Sequence[Any], given: Mapping[str, str], uri: str) -> 
             best[role] = min(best.get(role, (rank, name)), (rank, name), key=lambda one: one[0])
     names |= {role: name for role, (_, name) in best.items()}
     unread = [name for name in texts if name not in names.values()]
-    return Columns(names, unread, frozenset(given))
+    return Columns(names, unread)
 
 
 def may_be_read(name: str, given: Mapping[str, str]) -> bool:

@@ -4,7 +4,9 @@ import functools
 import os
 import posixpath
 import re
+import shlex
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 from urllib.parse import unquote
 
@@ -51,16 +53,19 @@ def read_roles(
     Raises:
         InputError: A column is missing or holds something else than expected.
     """
-    table = table.loc[:, ~table.columns.duplicated()]
+    repeated = table.columns.duplicated()
+    twice = tuple(dict.fromkeys(str(name) for name in table.columns[repeated]))
+    table = table.loc[:, ~repeated]
     table.columns = [str(name) for name in table.columns]
     given = options.columns
     if options.lenient:
         given = {role: name for role, name in given.items() if name in table.columns}
-    columns = choose_columns(list(table.columns), given, uri)
+    columns = replace(choose_columns(list(table.columns), given, uri), twice=twice)
     missing = [role for role in needed if role not in columns.names]
     if missing:
         found = ", ".join(table.columns) or "none"
-        flags = " ".join(f"{role}=COLUMN" for role in missing)
+        alone = columns.unread[0] if len(columns.unread) == len(missing) == 1 else "COLUMN"
+        flags = " ".join(f"{role}={shlex.quote(alone)}" for role in missing)
         raise InputError(
             f"Expected the columns {' and '.join(needed)} in {uri}, but {' and '.join(missing)} "
             f"{'is' if len(missing) == 1 else 'are'} missing; the columns found are: {found}. "
@@ -76,7 +81,7 @@ def read_roles(
         if alias is not None:
             names = {**columns.names, "split": alias}
             unread = [name for name in columns.unread if name != alias]
-            columns = Columns(names, unread)
+            columns = replace(columns, names=names, unread=unread)
             cells["split"] = [write_cell(value) for value in table[alias]]
     for name in columns.unread:
         if is_bare_identifier(name) and "patient" not in given:
