@@ -356,6 +356,7 @@ def test_terminal_shows_arms_and_contrasts() -> None:
     text = io.StringIO()
     show_comparison(Console(file=text, width=100), three)
     assert "sens." not in text.getvalue()
+    assert "3 classes: auc is a macro average over them" in text.getvalue()
     few = io.StringIO()
     show_comparison(Console(file=few, width=100), comparison | {"n_test": 74})
     assert "calib." not in few.getvalue()  # a perfect model averages .12 of 74 images

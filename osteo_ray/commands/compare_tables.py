@@ -184,5 +184,7 @@ def _show_arms(console: Console, comparison: dict[str, Any]) -> None:
             f"sens., spec.: sensitivity and specificity for {comparison['positive_class']}, at the "
             "threshold set on validation images"
         )
+    else:
+        notes.append(f"{len(comparison['classes'])} classes: auc is a macro average over them")
     if notes:
         say(console, "; ".join(notes))

@@ -34,6 +34,7 @@ from osteo_ray.report import figures
 from osteo_ray.report.curves_figure import draw_curves
 from osteo_ray.report.grid_figure import draw_views
 from osteo_ray.report.judgement_page import write_judgement_page
+from osteo_ray.report.per_class import describe_classes, state_majority
 from osteo_ray.report.reliability import draw_reliability
 from osteo_ray.report.search_figure import draw_searches
 from osteo_ray.report.templates import open_template
@@ -104,6 +105,7 @@ def _collect(run: Run) -> dict[str, Any]:
     contrasts = [row for row in comparison["contrasts"] if row["metric"] == metric]
     margin, alpha = comparison["margin"], comparison["alpha"]
     images = scan_table(run.images).to_pylist()
+    confusions = _count_confusions(run, classes, config.models)
     arms = {(row["model"], row["arm"]): row for row in comparison["arms"]}
     paired = _pair_results(run, metric)
     tuned = config.tuning.trials > 0
@@ -154,7 +156,8 @@ def _collect(run: Run) -> dict[str, Any]:
         "reliability": draw_reliability(run, comparison, config.models),
         "operating_points": comparison.get("operating_points", []),  # none in older runs
         "per_seed": comparison.get("per_seed", []),
-        "confusions": _count_confusions(run, classes, config.models),
+        "confusions": confusions,
+        "majority": state_majority(confusions, classes),
         "samples": _draw_samples(run, config.image_size, comparison, config.models, images),
         "panel_labels": figures.PANEL_LABELS,
         "masks": _summarise_masks(run),
@@ -248,7 +251,8 @@ def _count_confusions(run: Run, classes: Sequence[str], models: Sequence[str]) -
             np.add.at(counts, (truth[rows], predicted[rows]), 1)
             shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
             cells = np.stack([counts, shares], axis=2).tolist()
-            matrices.append({"model": model, "arm": arm, "rows": cells})
+            described = describe_classes(cells, classes)
+            matrices.append({"model": model, "arm": arm, "rows": cells, "classes": described})
     return [matrix for matrix in matrices if np.any(matrix["rows"])]
 
 
