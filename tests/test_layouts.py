@@ -6,11 +6,13 @@ from pathlib import Path
 import pytest
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.sources.classes import doubt_classes, join_spellings
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.layouts import read_folders
 from osteo_ray.data.sources.masks_beside import leave_out_masks
 from osteo_ray.data.sources.words import names_masks, read_split, says_no_class
+from osteo_ray.pipeline.compare.cohort import list_cohort
 
 T, V, S = "train", "validation", "test"
 
@@ -174,6 +176,7 @@ class TestMasks:
 
     def test_files_of_operating_systems(self, tmp_path: Path) -> None:
         put(tmp_path, "a/1.png", "b/2.png", "a/Thumbs.db", "b/desktop.ini", "__MACOSX/a/x.png")
+        put(tmp_path, "a/DICOMDIR", "DICOMDIR")
         source = open_source(str(tmp_path))
         assert source.items["path"].tolist() == ["a/1.png", "b/2.png"]
         assert source.refused.empty
@@ -281,3 +284,26 @@ def test_the_only_folder_is_named(tmp_path: Path) -> None:
         open_source(str(tmp_path))
     put(tmp_path / "x", "OS Collected Data/normal/1.png", "OS Collected Data/worn/2.png")
     assert "in the folder `OS Collected Data`" in tell(tmp_path / "x")
+
+
+def test_volumes_are_refused_by_name(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.png", "b/2.png", "b/3.nii.gz", "a/4.NII")
+    source = open_source(str(tmp_path))
+    assert source.items["path"].tolist() == ["a/1.png", "b/2.png"]
+    assert dict(source.refused.to_numpy().tolist()) == dict.fromkeys(
+        ("a/4.NII", "b/3.nii.gz"),
+        "a volume, not an image; export the slices to use as PNG or DICOM files",
+    )
+
+
+def test_classes_of_a_cohort_are_spelled_as_in_the_run(tmp_path: Path) -> None:
+    known = open_source(str(put(tmp_path / "run", "normal/1.png", "no finding/2.png")))
+    put(tmp_path / "cohort", "Normal/1.png", "No_Finding/2.png")
+    config = CompareConfig(data=str(tmp_path / "run"), test_data=str(tmp_path / "cohort"))
+    cohort = list_cohort(config, known)
+    assert cohort is not None
+    assert set(cohort.items["label"]) == {"normal", "no finding"}
+    assert "The class `Normal` is that which --data calls `normal`." in cohort.notes
+    put(tmp_path / "cohort", "worn/3.png")
+    with pytest.raises(InputError, match="also has worn"):
+        list_cohort(config, known)

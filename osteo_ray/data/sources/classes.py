@@ -38,10 +38,10 @@ def join_spellings(labels: Iterable[str], uri: str) -> tuple[dict[str, str], lis
     counts = Counter(labels)
     known = [label for label in counts if not says_no_class(label)]
     # Where all labels are yes or no, `Y` is `yes` too.
-    truths = _TRUTHS if all(_fold(label) in _TRUTHS for label in known) else {}
+    truths = _TRUTHS if all(fold_label(label) in _TRUTHS for label in known) else {}
     spellings: dict[str, list[str]] = {}
     for label in sorted(known, key=lambda one: (-counts[one], one)):
-        folded = _fold(label)
+        folded = fold_label(label)
         spellings.setdefault(truths.get(folded, folded), []).append(label)
     names = dict.fromkeys(counts, "")
     classes: dict[str, int] = {}
@@ -63,7 +63,13 @@ def join_spellings(labels: Iterable[str], uri: str) -> tuple[dict[str, str], lis
     return names, notes
 
 
-def _fold(label: str) -> str:
+def fold_label(label: str) -> str:
+    """Return what all spellings of a label have in common.
+
+    Example:
+        >>> fold_label(" No_Finding "), fold_label("01.0")
+        ('no finding', '1')
+    """
     plain = tidy(label)
     if _NUMBER.fullmatch(plain):
         return str(int(re.split("[.,]", plain)[0])) if len(plain) < 19 else plain

@@ -42,6 +42,8 @@ _OPENERS: dict[str, Callable[[str, SourceOptions], Source]] = {
     ".json": open_data_list,
     **dict.fromkeys(PACKED_SUFFIXES, open_packed),
 }
+_VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
+_VOLUME_REASON = "a volume, not an image; export the slices to use as PNG or DICOM files"
 _SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 
 
@@ -75,7 +77,7 @@ def open_source(
                 "that --data names the right place."
             )
         return source
-    source = _join_classes(source)
+    source = _join_classes(_refuse_volumes(source))
     _check_labels(source)
     source = settle_patients(source, options)
     return replace(source, notes=_show(source.notes), doubts=_show(source.doubts))
@@ -120,6 +122,15 @@ def _check_options(source: Source, options: SourceOptions) -> None:
             f"Expected a table or list of images with {' and '.join(flags)}, but {source.uri} is "
             f"read without one. Leave {' and '.join(flags)} out, or give the table as --data."
         )
+
+
+def _refuse_volumes(source: Source) -> Source:
+    """Refuse files that hold volumes, not images, by their names."""
+    volumes = source.items["path"].str.lower().str.endswith(_VOLUMES)
+    more = [(path, _VOLUME_REASON) for path in source.items["path"][volumes]]
+    refused = list_refused([*source.refused.itertuples(index=False, name=None), *more])
+    items = source.items[~volumes].reset_index(drop=True)
+    return replace(source, items=items, refused=refused)
 
 
 def _join_classes(source: Source) -> Source:

@@ -1,4 +1,4 @@
-"""Leave out masks that lie beside images, and files that operating systems leave behind."""
+"""Leave out masks that lie beside images, and files that systems leave behind."""
 
 import re
 from collections import Counter
@@ -7,12 +7,14 @@ from collections.abc import Iterable, Set
 from osteo_ray.data.sources.layouts import Files
 from osteo_ray.data.sources.words import list_words, names_masks, separate_mask
 
-_OF_SYSTEMS = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "folder.jpg", "icon\r"})
+_OF_SYSTEMS = frozenset(
+    {"thumbs.db", "ehthumbs.db", "desktop.ini", "folder.jpg", "icon\r", "dicomdir"}
+)
 _MASK_NAME = re.compile(r"(?i)(.+?)[ _.-]+(?:mask|masks|seg|segmentation|roi|gt)(?:[ _-]*\d+)?")
 
 
 def leave_out_masks(files: Files) -> tuple[Files, list[str]]:
-    """Leave out files of the operating system, and masks that lie beside images.
+    """Leave out files of the system, such as DICOMDIR, and masks that lie beside images.
 
     Masks lie in folders that are named so, or are named like an image beside them.
 

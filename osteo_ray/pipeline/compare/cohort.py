@@ -1,7 +1,7 @@
 """Open an external cohort: check its listing, read it, and drop what the run knows already."""
 
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,6 +15,7 @@ from osteo_ray.base.tables import IMAGES, REJECTS, write_json, write_table
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.phantoms.sets import CLASSES as PHANTOM_CLASSES
 from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.data.sources.classes import fold_label
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.external import Cohort, CohortRun, read_cohort
@@ -43,6 +44,7 @@ def list_cohort(config: CompareConfig, known: Source | PhantomSettings) -> Sourc
         expected = set(PHANTOM_CLASSES)
     else:
         expected = set(known.items["label"])
+    source = _spell_as(source, expected)
     found = set(source.items["label"])
     if found != expected:
         lacks, adds = sorted(expected - found), sorted(found - expected)
@@ -63,6 +65,19 @@ def describe_reading(known: Source | PhantomSettings, cohort: Source | None = No
         if isinstance(source, Source):
             lines += [f"{name}: {note}" for note in (*source.notes, *source.doubts)]
     return lines
+
+
+def _spell_as(source: Source, classes: Set[str]) -> Source:
+    """Call the classes of a cohort as those of the run where only the spelling differs."""
+    known = {fold_label(name): name for name in classes}
+    names = {name: known.get(fold_label(name), name) for name in set(source.items["label"])}
+    notes = [
+        f"The class `{name}` is that which --data calls `{wanted}`."
+        for name, wanted in sorted(names.items())
+        if name != wanted
+    ]
+    items = source.items.assign(label=[names[label] for label in source.items["label"]])
+    return replace(source, items=items, notes=(*source.notes, *notes))
 
 
 def _keep_apart(source: Source) -> Source:
