@@ -83,6 +83,27 @@ def open_source(
     return replace(source, notes=_show(source.notes), doubts=_show(source.doubts))
 
 
+def open_second_source(data: str, options: SourceOptions) -> Source:
+    """List the images of a source that is to be compared with another one.
+
+    Patients that its paths only suggest are marked, as the same number in two sets need not be one
+    person.
+
+    Args:
+        data: Path or URI; see `open_source`.
+        options: What the user says about the first source; it counts for the second as far as that
+            has such columns.
+
+    Raises:
+        InputError: There is nothing, or something that cannot be used.
+    """
+    source = open_source(data, replace(options, lenient=True))
+    if not source.guessed:
+        return source
+    marked = [name and f"second {name}" for name in source.items["patient_id"]]
+    return replace(source, items=source.items.assign(patient_id=marked))
+
+
 def _show(sentences: Iterable[str]) -> tuple[str, ...]:
     """Return sentences as any terminal can show them, whatever names they quote."""
     return tuple(

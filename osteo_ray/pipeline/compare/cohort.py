@@ -16,7 +16,7 @@ from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.phantoms.sets import CLASSES as PHANTOM_CLASSES
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.classes import fold_label
-from osteo_ray.data.sources.kinds import open_source
+from osteo_ray.data.sources.kinds import open_second_source, open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.external import Cohort, CohortRun, read_cohort
 from osteo_ray.pipeline.ingest.admission import Admission, admit_cohort
@@ -38,8 +38,7 @@ def list_cohort(config: CompareConfig, known: Source | PhantomSettings) -> Sourc
     if config.test_data is None:
         return None
     with _naming_flag():
-        options = replace(config.source_options, lenient=True)
-        source = _keep_apart(open_source(config.test_data, options))
+        source = open_second_source(config.test_data, config.source_options)
     if isinstance(known, PhantomSettings):
         expected = set(PHANTOM_CLASSES)
     else:
@@ -78,14 +77,6 @@ def _spell_as(source: Source, classes: Set[str]) -> Source:
     ]
     items = source.items.assign(label=[names[label] for label in source.items["label"]])
     return replace(source, items=items, notes=(*source.notes, *notes))
-
-
-def _keep_apart(source: Source) -> Source:
-    """Mark patients that paths only suggest, as the same number in two sets need not be one."""
-    if not source.guessed:
-        return source
-    marked = [name and f"cohort {name}" for name in source.items["patient_id"]]
-    return replace(source, items=source.items.assign(patient_id=marked))
 
 
 def open_cohort(
