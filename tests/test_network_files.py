@@ -22,7 +22,7 @@ from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment
 from osteo_ray.models.checkpoint import describe_checkpoint
 from osteo_ray.models.settings import NetworkSettings
-from osteo_ray.pipeline.compare.model_check import check_models, is_likely_to_fail
+from osteo_ray.pipeline.compare.model_check import check_models
 from osteo_ray.pipeline.compare.network_code import has_networks, read_networks, store_networks
 from osteo_ray.pipeline.explain.explain_set import explain_set
 from osteo_ray.pipeline.reproduce.rerun import reproduce
@@ -136,15 +136,6 @@ def test_place_of_a_file_is_no_part_of_what_a_run_is(net: Path) -> None:
     here, there = build(net), build(Path("/elsewhere/net.py"))
     assert here.identity() == there.identity()
     assert here.plan_hash() == there.plan_hash()
-
-
-def test_what_the_user_brings_is_checked_before_images_are_read(net: Path) -> None:
-    plain = {"data": "/d", "models": ["resnet18"]}
-    assert is_likely_to_fail(build(net))
-    assert is_likely_to_fail(build_config({**plain, "weights": ["resnet18=/w.pt"]}))
-    assert is_likely_to_fail(build_config({**plain, "models": ["torchvision:vgg11"]}))
-    assert not is_likely_to_fail(build_config({**plain, "weights": "none"}))
-    assert not is_likely_to_fail(build_config(plain))
 
 
 # Files

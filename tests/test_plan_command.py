@@ -53,7 +53,7 @@ def knees(tmp_path: Path) -> str:
 
 
 def write_pilot(root: Path, *, metric: str = "auc", sd: float | None = 0.04) -> str:
-    contrast = {"model": "a", "arm": "lime", "baseline": "original", "sd": sd, "n_seeds": 5}
+    contrast = {"model": "resnet18", "arm": "lime", "baseline": "original", "sd": sd, "n_seeds": 5}
     comparison = {"metric": metric, "n_test": 12.0, "contrasts": [contrast]}
     root.mkdir()
     (root / "comparison.json").write_text(json.dumps(comparison))
@@ -125,7 +125,7 @@ def test_impossible_gain_is_named(run: Run) -> None:
 
 def test_plan_that_settles_is_recommended(run: Run) -> None:
     code, printed = run(
-        "--phantom.n-images", "3000", "--statistics.disagreement", "0.05", "--models", "a",
+        "--phantom.n-images", "3000", "--statistics.disagreement", "0.05", "--models", "resnet18",
         "--weights", "none", "--arms", "original", "lime", "random_mask", "silhouette",
         "--seeds", "8", "--statistics.margin", "0.07",
     )  # fmt: skip
@@ -137,9 +137,11 @@ def test_plan_that_settles_is_recommended(run: Run) -> None:
 def test_hours_choose_the_design(monkeypatch: pytest.MonkeyPatch) -> None:
     """A cluster of known speed: one forward pass per second."""
     monkeypatch.setattr(foresight, "list_alternatives", lambda *_, **__: list(OTHERS))
-    config = parse_plan(["--tables", "10", "--hours", "30", "--models", "a", "--weights", "none"])
+    config = parse_plan(
+        ["--tables", "10", "--hours", "30", "--models", "resnet18", "--weights", "none"]
+    )
     plan = make_plan(config)
-    speed = Speed({"a": 1.0}, trainings_at_once=1, workers=1, explainers=1)
+    speed = Speed({"resnet18": 1.0}, trainings_at_once=1, workers=1, explainers=1)
     found = foresight.foresee(config, plan, speed)
     by_hand = [plan.work.passes / 3600, plan.work.passes * found.designs[1].cost / 3600]
     assert [one.hours for one in found.designs] == pytest.approx(by_hand)
@@ -151,7 +153,7 @@ def test_hours_choose_the_design(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_start_of_a_comparison_states_the_chances() -> None:
-    config = parse_compare(["--models", "a", "--weights", "none"])
+    config = parse_compare(["--models", "resnet18", "--weights", "none"])
     line = state_plan(config, Parts(112, 32, 16), positive_share=0.5)
     assert re.match(r"Plan [0-9a-f]{12}: lime minus original in auc, margin 0\.03, 5 seeds\.", line)
     assert re.search(
@@ -209,7 +211,7 @@ def test_pilot_gives_the_spread(run: Run, tmp_path: Path) -> None:
     pilot = write_pilot(tmp_path / "pilot")
     code, printed = run("--pilot", pilot)
     assert code == 0
-    assert "0.040, measured: a in the earlier run, 5 seeds, 12 test images each" in printed
+    assert "0.040, measured: resnet18 in the earlier run, 5 seeds, 12 test images each" in printed
     assert "standard deviation of the difference over seeds 0.040" in printed
 
 
@@ -255,7 +257,7 @@ def test_hash_is_that_of_what_determines_the_plan(tmp_path: Path) -> None:
     assert len({same, *others}) == 6
     # An earlier run changes what is expected of the plan, not what is planned.
     assert hash_of("--pilot", write_pilot(tmp_path / "pilot")) == same
-    assert describe_plan(parse_compare([]))["hash"] == same
+    assert describe_plan(parse_compare(["--data", "phantom"]))["hash"] == same
 
 
 def test_plan_is_of_what_compare_would_do() -> None:

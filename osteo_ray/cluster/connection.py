@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import ray
+from ray._private.resource_and_label_spec import ResourceAndLabelSpec
 from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
@@ -28,6 +29,26 @@ _PACKAGES = (
 _ASKING_S = 60.0  # to wait for the nodes to describe themselves
 _WAIT_FOR_AUTOSCALER_S = 900.0
 _LOOK_INTERVAL_S = 1.0
+_ADDRESS = "RAY_ADDRESS"
+
+
+def is_cluster_given() -> bool:
+    """Tell whether there is a cluster already, so that none is started on this machine."""
+    return ray.is_initialized() or os.environ.get(_ADDRESS, "local") != "local"
+
+
+def check_machine(settings: ResourceSettings) -> None:
+    """Refuse what a cluster on this machine will not have room for, before it is started.
+
+    Raises:
+        InputError: A training, or a worker, needs more than there is.
+    """
+    found = ResourceAndLabelSpec()
+    found.resolve(is_head=True)  # as Ray will: within the limits of a container, for instance
+    node = {"CPU": float(found.num_cpus or 0), "GPU": float(found.num_gpus or 0)}
+    layout = lay_out([node], settings)
+    if not layout.fits:
+        raise InputError(describe_shortage(layout, None, 0))
 
 
 @contextlib.contextmanager
@@ -42,7 +63,7 @@ def connect(*, cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = os.environ.get("RAY_ADDRESS", "local") if cpus is None else "local"
+    address = os.environ.get(_ADDRESS, "local") if cpus is None else "local"
     with warnings.catch_warnings():
         # Ray warns of a future default for accelerator variables; this code sets devices itself.
         warnings.simplefilter("ignore", FutureWarning)

@@ -55,20 +55,3 @@ def load_file(architecture: Architecture, name: str, weights: str) -> None:
             f"Expected weights of `{name}` in {weights}, but they do not fit: {error} Give the "
             "file that belongs to this model."
         ) from None
-
-
-def advise_weights(name: str) -> str:
-    """Return what to do where the hub gives no weights."""
-    return (
-        f"Give a file with --weights {name}=FILE, make the hub reachable, or train from scratch "
-        "with --weights none."
-    )
-
-
-def refuse_hub(name: str, error: Exception) -> InputError:
-    """Return an error about weights that a hub did not give."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return InputError(
-        f"Expected ImageNet weights for `{name}`, but the hub gave none ({reason}). "
-        + advise_weights(name)
-    )

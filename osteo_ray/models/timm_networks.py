@@ -8,9 +8,10 @@ from typing import Any, cast
 import timm
 from torch import nn
 
-from osteo_ray.base.errors import InputError, suggest
-from osteo_ray.base.networks import FORMS
-from osteo_ray.models.architecture import Architecture, advise_weights, refuse_hub
+from osteo_ray.base.errors import InputError
+from osteo_ray.models.architecture import Architecture
+from osteo_ray.models.hub import advise_weights, refuse_hub
+from osteo_ray.models.offered import refuse_timm
 from osteo_ray.models.weights_fit import Fit, find_stem
 
 
@@ -26,11 +27,7 @@ def create_timm(name: str, image_size: int, *, from_hub: bool) -> Architecture:
         InputError: The name is unknown, or the hub gives no weights.
     """
     if not timm.is_model(name):
-        raise InputError(
-            f"Expected the name of a timm model, but got `{name}`."
-            + suggest(name, timm.list_models())
-            + f" A network is {FORMS}."
-        )
+        raise refuse_timm(name, timm.list_models())
     options: dict[str, Any] = {"num_classes": 0}
     entry = timm.models.model_entrypoint(name)
     if "img_size" in inspect.signature(entry).parameters or any(

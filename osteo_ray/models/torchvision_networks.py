@@ -7,11 +7,13 @@ from torch import nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
 
-from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.errors import InputError
 from osteo_ray.base.networks import TORCHVISION
-from osteo_ray.models.architecture import Architecture, refuse_hub
+from osteo_ray.models.architecture import Architecture
 from osteo_ray.models.dense_layers import find_last_dense, remove_layer
 from osteo_ray.models.feature_maps import find_feature_layer, run_in_evaluation
+from osteo_ray.models.hub import refuse_hub
+from osteo_ray.models.offered import refuse_torchvision
 from osteo_ray.models.weights_fit import Fit, Tensors, find_stem, load_weights
 
 _POSITIONS = "encoder.pos_embedding"
@@ -33,10 +35,7 @@ def create_torchvision(name: str, image_size: int, *, from_hub: bool) -> Archite
     short = name.removeprefix(TORCHVISION)
     known = models.list_models(module=models)  # those that classify images
     if short not in known:
-        raise InputError(
-            f"Expected a classification network of torchvision, but got `{name}`."
-            + suggest(name, [f"{TORCHVISION}{one}" for one in known])
-        )
+        raise refuse_torchvision(name, known)
     weights = models.get_model_weights(short).DEFAULT
     preset = weights.transforms()
     try:

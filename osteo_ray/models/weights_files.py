@@ -1,18 +1,15 @@
 """Read weights files of others: safetensors, or PyTorch's own format without running its code."""
 
 import re
-import zipfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import safetensors
 import safetensors.torch
 import torch
 
 from osteo_ray.base.errors import InputError
-
-_CONVERT = "safetensors.torch.save_file(network.state_dict(), FILE)"
+from osteo_ray.models.weights_format import CONVERT, refuse_empty, tell_format
 
 
 def read_weights(file: Path, place: object) -> dict[str, torch.Tensor]:
@@ -32,28 +29,12 @@ def read_weights(file: Path, place: object) -> dict[str, torch.Tensor]:
         InputError: The file is missing, in another format, or holds no tensors; or loading it would
             run code.
     """
-    if not file.is_file():
-        raise InputError(f"Expected a weights file, but {place} does not exist.")
-    with file.open("rb") as stream:
-        start = stream.read(2)
-    is_pickled = start[:1] == b"\x80" or zipfile.is_zipfile(file)
-    tensors = _read_pickled(file, place) if is_pickled else _read_safetensors(file, place)
-    if not tensors:
-        raise InputError(
-            f"Expected tensors in {place}, but it holds none. Save the weights themselves: "
-            f"{_CONVERT}."
-        )
-    return tensors
-
-
-def _read_safetensors(file: Path, place: object) -> dict[str, torch.Tensor]:
-    try:
+    if tell_format(file, place) == "safetensors":
         return safetensors.torch.load_file(file)
-    except (safetensors.SafetensorError, OSError):
-        raise InputError(
-            f"Expected weights in safetensors format, or a file of torch.save, but {place} is "
-            f"something else. Convert it by {_CONVERT}."
-        ) from None
+    tensors = _read_pickled(file, place)
+    if not tensors:
+        raise refuse_empty(place)
+    return tensors
 
 
 def _read_pickled(file: Path, place: object) -> dict[str, torch.Tensor]:
@@ -65,12 +46,12 @@ def _read_pickled(file: Path, place: object) -> dict[str, torch.Tensor]:
         if found is None:
             raise InputError(
                 f"Expected a file of torch.save, but {place} cannot be read as one (TorchScript is "
-                f"not). Convert it by {_CONVERT}."
+                f"not). Convert it by {CONVERT}."
             ) from None
         raise InputError(
             f"Expected nothing but tensors in {place}, but it names `{found[1]}`, and loading that "
             "could run code. Where you trust its origin, load it yourself by torch.load(FILE, "
-            f"weights_only=False), and store the tensors alone by {_CONVERT}."
+            f"weights_only=False), and store the tensors alone by {CONVERT}."
         ) from None
     return dict(_list_tensors(content, ""))
 

@@ -135,7 +135,9 @@ def list_source(
 
 
 @contextmanager
-def fill_output(run: Run, config: Settings, confirm: Callable[[], None]) -> Iterator[None]:
+def fill_output(
+    run: Run, config: Settings, confirm: Callable[[], None] = lambda: None
+) -> Iterator[None]:
     """Fill a new output directory in the block. It counts as existing once it has a config.yaml.
 
     Args:

@@ -26,7 +26,8 @@ from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.pipeline.audit.leak import SPLITS, describe_leak, measure_leak
-from osteo_ray.pipeline.compare.model_check import check_models, is_likely_to_fail
+from osteo_ray.pipeline.before_reading import check_setup, check_weights_hubs
+from osteo_ray.pipeline.compare.model_check import check_models, waits_for_check
 from osteo_ray.pipeline.compare.network_code import read_networks, store_networks
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.ingest.auditing import Audit, audit_images
@@ -105,7 +106,10 @@ def audit(config: AuditConfig, progress: JobProgress, write_page: WritePage) -> 
     """
     out = locate_audit(config)
     codes = read_networks(config)
+    check_setup(config, trains=config.measure_leak)
     source = None if config.data == PHANTOM else open_source(config.data, config.source_options)
+    if config.measure_leak:
+        check_weights_hubs(config)
     with hold(out, progress.say):
         return _audit(config, out, source, codes, progress, write_page)
 
@@ -124,7 +128,7 @@ def _audit(
         if config.measure_leak:
             network = config.training.network
             check = check_models.remote(config.first_weights, config.image_size, (), network, codes)
-            if is_likely_to_fail(config):
+            if waits_for_check(config):
                 progress.say("check the models")
                 confirm(check)
         with (

@@ -6,19 +6,18 @@ import ray
 
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
-from osteo_ray.base.networks import is_timm_name
+from osteo_ray.base.paths import PHANTOM
 from osteo_ray.config.setup import SetupConfig
 from osteo_ray.data.settings import Guidance
 from osteo_ray.models.settings import NetworkSettings
 
 
-def is_likely_to_fail(config: SetupConfig) -> bool:
-    """Tell whether to wait for the check before images are read, which may take hours.
+def waits_for_check(config: SetupConfig) -> bool:
+    """Tell whether images are read only when the models are known to work: reading may take hours.
 
-    Networks of timm with weights from the hub seldom fail, and are checked meanwhile.
+    Phantoms are drawn meanwhile, since that is done in no time.
     """
-    brings_files = any(file not in (None, "none") for file in config.first_weights.values())
-    return brings_files or any(not is_timm_name(name) for name in config.models)
+    return config.data != PHANTOM
 
 
 @ray.remote(num_cpus=1)
@@ -42,10 +41,12 @@ def check_models(
     from osteo_ray.models.adjustments import adjust_network
     from osteo_ray.models.classifier import build_classifier
     from osteo_ray.models.guidance import check_guidance
+    from osteo_ray.models.hub import check_hubs
 
     problems = []
     for name, file in weights.items():
         try:
+            check_hubs([name] if file is None else [])
             classifier = build_classifier(
                 name,
                 n_classes=2,

@@ -30,6 +30,7 @@ from osteo_ray.experiment.planning import (
 from osteo_ray.experiment.positive_class import find_positive_class
 from osteo_ray.experiment.prospects import NONE, TWICE, Question, simulate_chances
 from osteo_ray.experiment.simulated_run import Scheme
+from osteo_ray.pipeline.before_reading import check_setup
 from osteo_ray.pipeline.compare.calibration import calibrate
 from osteo_ray.pipeline.compare.costing import count_planned
 from osteo_ray.pipeline.compare.prepare import list_images, locate_run, settle_rule
@@ -92,6 +93,7 @@ def make_plan(config: PlanConfig) -> Plan:
     compared = config.to_compare()
     run = locate_run(compared)
     compared = settle_rule(run, compared)
+    check_setup(compared, here=False)  # on whatever cluster it will run
     source = list_images(compared, run)
     check_listed(compared, source)
     counts = _count(compared, source)

@@ -37,10 +37,12 @@ def compare_protocols(
         IncompleteError: Nothing can be concluded.
     """
     root = locate_protocols(config)
+    both = {name: config.to_compare(name, str(root / name)) for name in PROTOCOLS}
+    for one in both.values():
+        locate_run(one)  # refuses the second one before the first one takes hours
     outcomes = []
-    for protocol in PROTOCOLS:
+    for protocol, one in both.items():
         progress.say(f"protocol: {protocol}")
-        one = config.to_compare(protocol, str(root / protocol))
         outcomes.append(compare(one, progress, write_report=write_report))
     gains = join_gains([outcome.comparison for outcome in outcomes])
     write_json(root / "protocols.json", [asdict(gain) for gain in gains])

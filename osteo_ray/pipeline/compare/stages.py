@@ -18,6 +18,7 @@ from osteo_ray.experiment.costs import Parts
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.external import ExternalExperiment
 from osteo_ray.experiment.trials import Experiment, describe_experiment
+from osteo_ray.pipeline.before_reading import check_disk, check_setup, check_weights_hubs
 from osteo_ray.pipeline.compare.cohort import (
     describe_cohort,
     describe_reading,
@@ -30,8 +31,8 @@ from osteo_ray.pipeline.compare.external_job import READ_COHORT, predict_externa
 from osteo_ray.pipeline.compare.given_regions import read_given
 from osteo_ray.pipeline.compare.model_check import (
     check_models,
-    is_likely_to_fail,
     list_guidances,
+    waits_for_check,
 )
 from osteo_ray.pipeline.compare.network_code import (
     has_networks,
@@ -126,9 +127,14 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     if config.mlflow:
         check_tracking(config.mlflow, run)
     codes = read_networks(config)
+    is_known = knows_models(run, config) and has_networks(run, codes)
+    check_setup(config, trains=not is_known)
     source = list_images(config, run)
     listed = list_cohort(config, source)  # before regions, which take decoding
     check_listed(config, source)
+    check_disk(config, run, source)
+    if not is_known:
+        check_weights_hubs(config)
     given = read_given(config, source)
     for line in describe_reading(source, listed):
         progress.say(line)
@@ -141,7 +147,6 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         if run.config.exists():
             check_devices(run, layout)
         guidances = list_guidances(config.arms)
-        is_known = knows_models(run, config) and has_networks(run, codes)
         if is_known and not guidances:  # an earlier command has checked them
             check: ray.ObjectRef[list[str]] = ray.put([])
         else:
@@ -158,9 +163,10 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
             check_search_hours(config, source, layout)
         config = refer_to_run(config, run)
         if not run.config.exists():
-            if is_likely_to_fail(config):
+            if waits_for_check(config):
                 progress.say("check the models")
                 confirm(check)
+                check_disk(config, run, source)  # a hub has given weights whose size is known now
             with follow_reading(progress, config.resources.stall_timeout):
                 create_run(run, config, source, layout, given=given, confirm=look_over)
             clock.lap(READ)

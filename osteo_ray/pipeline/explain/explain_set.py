@@ -6,7 +6,13 @@ from osteo_ray.base.progress import Clock, JobProgress, Stage
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, read_table, write_json
 from osteo_ray.base.trust import require_consent
-from osteo_ray.cluster.connection import confirm, connect, plan_resources
+from osteo_ray.cluster.connection import (
+    check_machine,
+    confirm,
+    connect,
+    is_cluster_given,
+    plan_resources,
+)
 from osteo_ray.cluster.observer import Observer
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.explain import ExplainConfig
@@ -62,6 +68,8 @@ def _explain_set(
     if run.config.exists() and not _list_missing(run, config):
         return run, summarize_explanations(run, config.method)
     resources = ResourceSettings(**config.resources.model_dump())
+    if not is_cluster_given():
+        check_machine(resources)
     clock = Clock()
     progress.say("start Ray")
     with connect():
@@ -73,16 +81,10 @@ def _explain_set(
         else:
             explainer = find_explainer(config.method)(config.lime)
             carry_code([explainer])
-            check = check_checkpoint.remote(subject.path, explainer)
+            progress.say("check the classifier")
+            confirm(check_checkpoint.remote(subject.path, explainer))
             with follow_reading(progress, resources.stall_timeout):
-                create_set(
-                    run,
-                    config,
-                    subject,
-                    source,
-                    layout,
-                    confirm=lambda: confirm(check),
-                )
+                create_set(run, config, subject, source, layout)
             clock.lap(READ)
         n_new = len(_list_missing(run, config))
         _explain(run, config, subject, Site(layout, resources, progress, clock, Observer(run.logs)))

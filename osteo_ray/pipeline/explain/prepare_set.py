@@ -1,7 +1,7 @@
 """Open a set of explanations: read the images of a new one, or resume an old one."""
 
 import json
-from collections.abc import Callable, Set
+from collections.abc import Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -109,8 +109,6 @@ def create_set(
     subject: Subject,
     source: Source | PhantomSettings,
     layout: Layout,
-    *,
-    confirm: Callable[[], None] = lambda: None,
 ) -> None:
     """Read the images into a new directory.
 
@@ -120,12 +118,11 @@ def create_set(
         subject: The classifier; images are resized to the size that it was trained on.
         source: The images, or the settings of phantoms to draw.
         layout: How the work is laid out on the cluster, for the record.
-        confirm: Called when everything is read; if it raises, nothing stays.
 
     Raises:
         InputError: The images cannot be used.
     """
-    with fill_output(run, config, confirm):
+    with fill_output(run, config):
         with take_in(
             run,
             source,

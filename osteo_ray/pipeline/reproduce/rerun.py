@@ -23,6 +23,7 @@ from osteo_ray.experiment.reproduction.environment import (
 )
 from osteo_ray.experiment.reproduction.ledger import Entry, append_entry
 from osteo_ray.experiment.trials import Experiment, describe_experiment
+from osteo_ray.pipeline.before_reading import check_setup, check_weights_hubs
 from osteo_ray.pipeline.compare.model_check import check_models, list_guidances
 from osteo_ray.pipeline.compare.prepare import create_run
 from osteo_ray.pipeline.compare.running import run_experiment
@@ -72,6 +73,8 @@ def reproduce(config: ReproduceConfig, progress: JobProgress) -> Reproduction:
             or another process is reproducing the run.
     """
     task = plan_task(config)
+    check_setup(task.config)
+    check_weights_hubs(task.config)
     with hold(task.work, progress.say):
         return _reproduce(task, progress)
 
