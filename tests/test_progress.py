@@ -59,8 +59,10 @@ def test_stages_are_lines_where_there_is_no_terminal(
             job.advance("Explain", 100)
     lines = text.getvalue().splitlines()
     assert lines[0] == "[12:00:00] Train: 0/4 trials"
-    # 20 s for cost 10 of 240 in all: 230 × 2 s are left.
-    assert lines[1] == "[12:00:00] Train: 1/4 trials, about 7 min 40 s left in all"
+    # After the first one, 20 s for each of 2 left; then 100 images of cost 2 at the pace of 20 s
+    # for a cost of 10, and 20 s to start.
+    assert lines[1] == "[12:00:00] Train: 1/4 trials"
+    assert lines[2] == "[12:00:00] Train: 2/4 trials, about 7 min 40 s left in all"
     assert "[12:00:00] Train: 4/4 trials done in 1 min 20 s" in lines
     assert lines[-1] == "[12:00:00] Explain: 100/100 images done in 5 s"
     assert "\x1b" not in text.getvalue()
@@ -89,31 +91,63 @@ def test_time_left_by_hand(job: JobProgress, clock: Clock) -> None:
     with job.showing(_make_stages()), job.stage("Train"):
         clock.now_s += 30
         job.advance("Train", 1)
-        # 10 of cost took 30 s; 3 × 10 + 100 × 2 = 230 are left.
-        assert job.left_s() == pytest.approx(230 * 3)
+        assert job.left_s() is None  # what came first tells how long it takes to start
         clock.now_s += 10
         job.advance("Train", 0.5)
-        # 15 took 40 s; 25 + 200 are left.
-        assert job.left_s() == pytest.approx(225 * 40 / 15)
+        # 20 s for each of 2.5; then 100 of cost 2 at 10 s for a cost of 5, and 30 s to start.
+        assert job.left_s() == pytest.approx(2.5 * 20 + 100 * 2 * 2 + 30)
+        clock.now_s += 10
+        job.advance("Train", 1.5)
+        # 20 s for 2, so 10 s for each of 1; a cost of 20 took 20 s.
+        assert job.left_s() == pytest.approx(1 * 10 + 100 * 2 * 1 + 30)
+
+
+def test_stage_goes_on_as_it_went_whatever_the_others_took(job: JobProgress, clock: Clock) -> None:
+    with job.showing(_make_stages()):
+        with job.stage("Train"):
+            for _ in range(4):
+                clock.now_s += 100
+                job.advance("Train", 1)
+        with job.stage("Explain"):
+            for _ in range(11):
+                clock.now_s += 1
+                job.advance("Explain", 1)
+            assert job.left_s() == pytest.approx(89 * 1)
+
+
+def test_slow_start_is_no_sign_of_a_slow_job(job: JobProgress, clock: Clock) -> None:
+    """From the first tenth on, the estimate is within a factor of 1.5 of what comes."""
+    whole_s = 120 + 40 * 7
+    with job.showing([Stage("Train", "trials", 40, 10.0)]), job.stage("Train"):
+        begun = clock.now_s
+        clock.now_s += 120
+        for number in range(1, 40):
+            clock.now_s += 7
+            job.advance("Train", 1)
+            if number >= 4:
+                right = begun + whole_s - clock.now_s
+                assert right / 1.5 < (job.left_s() or 0) < right * 1.5
 
 
 def test_what_an_earlier_run_did_is_neither_left_nor_timed(job: JobProgress, clock: Clock) -> None:
     with job.showing(_make_stages(done=3.0)), job.stage("Train"):
-        clock.now_s += 30
-        job.advance("Train", 0.5)
-        assert job.left_s() == pytest.approx((0.5 * 10 + 200) * 30 / 5)
+        for seconds in (30, 5):
+            clock.now_s += seconds
+            job.advance("Train", 0.25)
+        assert job.left_s() == pytest.approx(0.5 * 20 + 100 * 2 * 2 + 30)
 
 
 def test_time_between_stages_is_not_counted_as_work(job: JobProgress, clock: Clock) -> None:
     with job.showing(_make_stages()):
         with job.stage("Train"):
-            clock.now_s += 40
-            job.advance("Train", 4)
+            for _ in range(4):
+                clock.now_s += 10
+                job.advance("Train", 1)
         clock.now_s += 1000
         with job.stage("Explain"):
             clock.now_s += 10
             job.advance("Explain", 5)
-            assert job.left_s() == pytest.approx(190 * 50 / 50)
+            assert job.left_s() == pytest.approx(95 * 2 * 1)
 
 
 def test_fractions_count_when_they_are_whole_and_never_exceed_the_total(

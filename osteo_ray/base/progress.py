@@ -83,6 +83,10 @@ class Stage:
         cost_each: Work that one of them takes, in forward passes of one image; it weighs the
             stages against each other.
         done: How many are done; fractional while one is under way.
+        starting_s: How long it took until the first report: starting processes, mostly, and so no
+            sign of how fast the rest will be. None before.
+        timed: How many were done after the first report.
+        timed_s: How long these took.
     """
 
     name: str
@@ -90,6 +94,14 @@ class Stage:
     total: int
     cost_each: float
     done: float = 0.0
+    starting_s: float | None = None
+    timed: float = 0.0
+    timed_s: float = 0.0
+
+    @property
+    def speed(self) -> float | None:
+        """Seconds per unit; None before there is anything to tell it by."""
+        return self.timed_s / self.timed if self.timed and self.timed_s else None
 
 
 class JobProgress:
@@ -102,8 +114,6 @@ class JobProgress:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.stages: list[Stage] = []
-        self.costed = 0.0  # cost of the work done in this process, and the time it took
-        self.worked_s = 0.0
         self.counted_at = 0.0
         self.shown_at = 0.0
         self.live: Progress | None = None
@@ -201,17 +211,33 @@ class JobProgress:
         stage = self._find(name)
         stage.done = min(stage.total, stage.done + amount)
         now = time.monotonic()
-        self.costed += amount * stage.cost_each
-        self.worked_s += now - self.counted_at
+        if stage.starting_s is None:
+            stage.starting_s = now - self.counted_at
+        else:
+            stage.timed += amount
+            stage.timed_s += now - self.counted_at
         self.counted_at = now
         self._show(stage)
 
     def left_s(self) -> float | None:
-        """Return the estimated time left in seconds, or None before anything was done."""
-        if not self.costed or not self.worked_s:
+        """Return the estimated time left in seconds, or None before there is anything to go by.
+
+        A stage that is under way goes on as it went, its first report aside. For one that is to
+        come, the work so far tells the speed, and the other stages how long it takes to start.
+        """
+        timed = [stage for stage in self.stages if stage.speed is not None]
+        if not timed:
             return None
-        left = sum((stage.total - stage.done) * stage.cost_each for stage in self.stages)
-        return left * self.worked_s / self.costed
+        pace = sum(one.timed_s for one in timed) / sum(one.timed * one.cost_each for one in timed)
+        starts = [one.starting_s for one in self.stages if one.starting_s is not None]
+        left = 0.0
+        for stage in self.stages:
+            n_left = stage.total - stage.done
+            speed = stage.speed or stage.cost_each * pace
+            left += n_left * speed
+            if n_left and stage.starting_s is None:
+                left += sum(starts) / len(starts)
+        return left
 
     def _find(self, name: str) -> Stage:
         return next(stage for stage in self.stages if stage.name == name)
