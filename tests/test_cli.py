@@ -1,6 +1,5 @@
 """What the command says and returns for bad input."""
 
-import contextlib
 from pathlib import Path
 
 import numpy as np
@@ -36,18 +35,6 @@ def two_classes(tmp_path: Path) -> Path:
     draw_images(source / "normal", 12)
     draw_images(source / "osteoporosis", 12, seed=1)
     return source
-
-
-@pytest.mark.parametrize("command", ["compare", "explain", "plan"])
-@pytest.mark.parametrize(("words", "samples"), [([], 1000), (["--data", "phantom"], 64)])
-def test_help_tells_the_defaults_for_what_is_asked_about(
-    command: str, words: list[str], samples: int, capfd: pytest.CaptureFixture[str]
-) -> None:
-    with contextlib.suppress(SystemExit):
-        main([command, *words, "--help"])
-    printed = " ".join(capfd.readouterr().out.replace("│", " ").split())
-    assert f"the upper limit. (default: {samples})" in printed
-    assert ("Phantoms have smaller ones" in printed) == (not words)
 
 
 def test_missing_folder(capfd, tmp_path: Path) -> None:

@@ -461,17 +461,13 @@ def test_requests_that_make_no_sense_are_refused(
 # The registry
 
 
-def test_unknown_name_is_an_error_that_suggests_the_nearest(
-    capfd: pytest.CaptureFixture[str],
-) -> None:
+def test_unknown_name_is_an_error_that_suggests_the_nearest() -> None:
     with pytest.raises(InputError, match=r"among lime, .* `layer_cam`. Did you mean `layercam`\?"):
         find_explainer("layer_cam")
     with pytest.raises(InputError, match=r"method: Expected .* `limee`. Did you mean `lime`\?"):
         build(ExplainConfig, {"method": "limee"})
-    with pytest.raises(SystemExit, match="2"):
+    with pytest.raises(InputError, match=r"but got `layer-cam`\. Did you mean `layercam`\?"):
         parse_explain(["/d", "--method", "layer-cam"])
-    printed = " ".join(capfd.readouterr().err.replace("│", " ").split())
-    assert "but got `layer-cam`. Did you mean `layercam`?" in printed
     nobody = Explainable(*("m", 0, "f", 0), *(Path(),) * 5, frozenset(), ("lime", "gradcamm"))
     with pytest.raises(InputError, match=r"but got `gradcamm`. Did you mean `gradcam`\?"):
         plan_job([nobody], SETTINGS, n_classes=2, image_size=SIZE_PX)

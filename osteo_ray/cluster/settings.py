@@ -3,9 +3,8 @@
 from typing import Annotated
 
 from pydantic import Field, field_validator, model_validator
-from tyro.conf import arg
 
-from osteo_ray.base.settings import Settings
+from osteo_ray.base.settings import OnCommandLine, Settings
 
 
 class SlotSettings(Settings):
@@ -56,7 +55,7 @@ class SlotSettings(Settings):
 class ResourceSettings(SlotSettings):
     """Where the work runs. Of all this, only the number of workers changes the results."""
 
-    workers: Annotated[int, arg(aliases=["--workers"])] = Field(
+    workers: Annotated[int, OnCommandLine("--workers")] = Field(
         1, ge=1, description="Devices per training; more than one trains data-parallel."
     )
     gpus_per_explainer: float | None = Field(

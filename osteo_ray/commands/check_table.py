@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.commands.as_json import print_json
 from osteo_ray.commands.parsing import DONE, FINDINGS
 
 _CHECK_TABLE_HELP = """\
@@ -32,7 +33,8 @@ def check_table_command(arguments: list[str]) -> int:
         paper: bool = False,
         one_test: bool = False,
         agreement: tuple[float, float] = (0.8, 0.95),
-    ) -> tuple[Path | None, bool, tuple[float, float]]:
+        json: tyro.conf.FlagCreatePairsOff[bool] = False,
+    ) -> tuple[Path | None, bool, tuple[float, float], bool]:
         """Check a printed table.
 
         Args:
@@ -41,6 +43,7 @@ def check_table_command(arguments: list[str]) -> int:
             one_test: Every row is one test of one model. Means over runs or folds are not tried.
             agreement: The smallest and the largest share of test images on which two models are
                 usually both right or both wrong.
+            json: Print the findings as JSON.
         """
         if (file is None) != paper:
             got = "both" if paper else "neither"
@@ -51,9 +54,9 @@ def check_table_command(arguments: list[str]) -> int:
                 "Expected two shares from 0 to 1 for --agreement, the smaller one first, but got "
                 f"{low:g} {high:g}."
             )
-        return None if file is None else Path(file).expanduser(), one_test, agreement
+        return None if file is None else Path(file).expanduser(), one_test, agreement, json
 
-    path, one_test, agreement = tyro.cli(
+    path, one_test, agreement, as_json = tyro.cli(
         check_table, prog="osteo-ray check-table", description=_CHECK_TABLE_HELP, args=arguments
     )
     # Imported here: SciPy takes a second to import, and `--help` does without it.
@@ -68,5 +71,8 @@ def check_table_command(arguments: list[str]) -> int:
         for row in table.rows
     ]
     found = table_check.check_table(rows, agreement)
+    if as_json:
+        print_json(Console(), {"table": found, "ignored": table.ignored})
+        return DONE if found.is_consistent else FINDINGS
     show_table_check(Console(), found, ignored=table.ignored, agreement=agreement)
     return DONE if found.is_consistent else FINDINGS

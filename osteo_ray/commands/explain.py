@@ -1,9 +1,12 @@
 """`osteo-ray explain`."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from osteo_ray.base.noise import Capture
-from osteo_ray.commands.parsing import DONE, name_data, parse_config
+from osteo_ray.commands.as_json import print_json
+from osteo_ray.commands.help_text import JSON
+from osteo_ray.commands.parsing import DONE, parse_config
 from osteo_ray.commands.terminal import run_captured, say
 from osteo_ray.config.explain import ExplainConfig
 
@@ -20,16 +23,18 @@ single images cannot be explained: they are counted, and their rows say why.
 
 def parse_explain(arguments: Sequence[str]) -> ExplainConfig:
     """Build the configuration of `explain`; the first word may name the data."""
-    return parse_config(ExplainConfig, name_data(arguments), "osteo-ray explain", _EXPLAIN_HELP)
+    return parse_config(ExplainConfig, arguments, "osteo-ray explain", _EXPLAIN_HELP)
 
 
 def explain_command(arguments: list[str]) -> int:
     """Run `osteo-ray explain` with these words; return the exit code."""
     kept = "Finished explanations are kept. Run the same command again to resume."
-    return run_captured(run_explain, parse_explain(arguments), kept=kept)
+    return run_captured(
+        partial(run_explain, as_json=JSON in arguments), parse_explain(arguments), kept=kept
+    )
 
 
-def run_explain(config: ExplainConfig, captured: Capture) -> int:
+def run_explain(config: ExplainConfig, captured: Capture, *, as_json: bool = False) -> int:
     """Explain a set of images, show progress and the outcome; return the exit code."""
     # Imported here: Ray takes seconds to import, and `--help` does without it.
     from osteo_ray.base.progress import JobProgress
@@ -38,6 +43,9 @@ def run_explain(config: ExplainConfig, captured: Capture) -> int:
 
     run, summary = explain_set(config, JobProgress(captured.err))
     captured.keep_log(run.logs)
+    if as_json:
+        print_json(captured.out, {"masks": run.masks, "summary": summary})
+        return DONE
     show_explanations(captured.out, summary)
     say(captured.out, f"Masks: {run.masks}")
     return DONE

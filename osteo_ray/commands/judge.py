@@ -6,6 +6,8 @@ import tyro
 from rich.console import Console
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.commands.as_json import print_json
+from osteo_ray.commands.help_text import JSON
 from osteo_ray.commands.parsing import DONE
 from osteo_ray.commands.terminal import say
 
@@ -15,12 +17,14 @@ Judge predictions that anybody made with anything, by the rule that judges a run
 osteo-ray judge TABLE [TABLE ...] --out DIR takes tables with a row per prediction (Parquet, CSV or
 TSV) or run directories, and judges several as one. Columns: model, seed, arm, split (train,
 validation, test), image_id, label, a probability p_CLASS per class, and optionally group
-(docs/judge.md). Nothing is trained and no image is needed. Exit code 0 whatever the verdict.
+(docs/judge.md). Nothing is trained and no image is needed. --json prints the result as JSON. Exit
+code 0 whatever the verdict.
 """
 
 
 def judge_command(arguments: list[str]) -> int:
     """Run `osteo-ray judge` with these words; return the exit code."""
+    as_json = JSON in arguments
 
     def judge(
         tables: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="TABLE")],
@@ -52,6 +56,7 @@ def judge_command(arguments: list[str]) -> int:
             looks: How many conclusions were drawn on these seeds before; each leaves less of alpha.
         """
         from osteo_ray.commands.compare_tables import show_comparison
+        from osteo_ray.commands.doubts import show_doubts
         from osteo_ray.experiment.judge_tables import JudgeRequest, judge_tables
         from osteo_ray.experiment.judgement_folder import keep_judgement, locate_judgement
         from osteo_ray.experiment.positive_class import PositiveClass
@@ -66,11 +71,16 @@ def judge_command(arguments: list[str]) -> int:
         results, comparison = judge_tables(tables, request)
         keep_judgement(run, results, comparison)
         report = write_report(run)
+        if as_json:
+            print_json(Console(), {"report": report, "comparison": comparison})
+            return
         show_comparison(Console(), comparison)
+        show_doubts(Console(), comparison)
         if len(comparison["classes"]) == 2:
             basis = comparison["judgement"]["positive_class_basis"]
             say(Console(), PositiveClass(comparison["positive_class"], basis).describe())
         say(Console(), f"Report: {report}")
 
-    tyro.cli(judge, prog="osteo-ray judge", description=_JUDGE_HELP, args=arguments)
+    words = [word for word in arguments if word != JSON]
+    tyro.cli(judge, prog="osteo-ray judge", description=_JUDGE_HELP, args=words)
     return DONE

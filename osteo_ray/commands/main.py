@@ -1,17 +1,22 @@
 """The `osteo-ray` command, which hands each command line to the function that runs it."""
 
+import importlib.metadata
 import os
 import sys
 from collections.abc import Callable, Sequence
 
+from pydantic import ValidationError
 from rich.console import Console
 
 from osteo_ray.base.errors import IncompleteError, InputError, StorageError, suggest
 from osteo_ray.commands.audit import audit_command
 from osteo_ray.commands.check_table import check_table_command
 from osteo_ray.commands.compare import compare_command
+from osteo_ray.commands.completion import completion_command
 from osteo_ray.commands.explain import explain_command
 from osteo_ray.commands.export import export_command
+from osteo_ray.commands.help_text import HELP_ALL
+from osteo_ray.commands.init import init_command
 from osteo_ray.commands.judge import judge_command
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
 from osteo_ray.commands.phantom import phantom_command
@@ -23,6 +28,7 @@ from osteo_ray.commands.submit import submit_command
 from osteo_ray.commands.terminal import ERROR, RESUMABLE, WARNING, say
 from osteo_ray.commands.validate import validate_command
 from osteo_ray.commands.variance import variance_command
+from osteo_ray.config.build import describe_validation_error
 
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic helps no user
 
@@ -40,9 +46,16 @@ def run_safely(command: Callable[[list[str]], int], arguments: list[str]) -> int
     """Run a command; turn errors that the user can act on into messages and exit codes."""
     errors = Console(stderr=True)
     try:
-        return command(arguments)
+        code = command(arguments)
+        sys.stdout.flush()  # here, where a reader that has gone away is no error
+        return code
     except InputError as error:
         return _end(errors, f"Error: {error}", BAD_INPUT)
+    except ValidationError as error:  # of settings that a command derives from those it was given
+        return _end(errors, f"Error: {describe_validation_error(error)}", BAD_INPUT)
+    except BrokenPipeError:  # `osteo-ray … | head` has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return DONE
     except IncompleteError as error:
         return _end(errors, f"Failed: {error}", FAILED)
     except StorageError as error:
@@ -61,40 +74,69 @@ def _end(console: Console, message: str, code: int, style: str = ERROR) -> int:
 
 
 def _dispatch(arguments: list[str]) -> int:
-    if not arguments or arguments[0] in ("-h", "--help"):
-        console = Console()
-        console.print("usage: osteo-ray COMMAND [OPTIONS]\n", highlight=False)
-        for name, (_, meaning) in _COMMANDS.items():
-            console.print(f"  {name:<12} {meaning}", highlight=False)
-        console.print("\nosteo-ray COMMAND --help lists the options of each.", highlight=False)
+    if not arguments or arguments[0] in ("-h", "--help", HELP_ALL):
+        _show_commands()
         return DONE if arguments else BAD_INPUT
-    if arguments[0] not in _COMMANDS:
+    if arguments[0] in ("-V", "--version"):
+        print(f"osteo-ray {importlib.metadata.version('osteo-ray')}")
+        return DONE
+    commands = {name: run for group in _COMMANDS.values() for name, (run, _) in group.items()}
+    if arguments[0] not in commands:
         raise InputError(
-            f"Expected a command among {', '.join(_COMMANDS)}, but got `{arguments[0]}`."
-            + suggest(arguments[0], _COMMANDS)
+            f"Expected a command among {', '.join(commands)}, but got `{arguments[0]}`."
+            + suggest(arguments[0], commands)
         )
-    return _COMMANDS[arguments[0]][0](arguments[1:])
+    return commands[arguments[0]](arguments[1:])
 
 
-_COMMANDS: dict[str, tuple[Callable[[list[str]], int], str]] = {
-    "compare": (compare_command, "Train, explain, mask, retrain, compare, and give a verdict."),
-    "plan": (plan_command, "Say what a comparison can detect and what it will cost."),
-    "protocols": (protocols_command, "Measure how much of a gain the paper's protocol creates."),
-    "variance": (variance_command, "Measure how much variance each source of randomness adds."),
-    "audit": (audit_command, "Find copies, conflicts and shortcuts in a set of images."),
-    "explain": (explain_command, "Explain each image of a set with one trained classifier."),
-    "reproduce": (reproduce_command, "Rerun a stored run, or a sample; report what has drifted."),
-    "judge": (judge_command, "Judge predictions that anybody made with anything."),
-    "submit": (submit_command, "Run compare, audit, explain or reproduce as a job on a cluster."),
-    "report": (report_command, "Write the report of a run again from its tables."),
-    "export": (export_command, "Write the images as an arm saw them, as a data set for others."),
-    "check-table": (check_table_command, "Find printed figures that contradict each other."),
-    "phantom": (
-        phantom_command,
-        "Write a set of synthetic knees, with the truth about them.",
-    ),
-    "validate": (validate_command, "Measure the error rates of the statistics of osteo_ray."),
+def _show_commands() -> None:
+    lines = ["usage: osteo-ray COMMAND [DATA] [OPTIONS]"]
+    for title, group in _COMMANDS.items():
+        lines += ["", f"{title}:", *(f"  {name:<12} {says}" for name, (_, says) in group.items())]
+    lines += [
+        "",
+        "osteo-ray compare --demo shows all of it on synthetic knees, in minutes.",
+        "osteo-ray COMMAND --help lists the usual options of each, --help-all every one.",
+    ]
+    print("\n".join(lines))
+
+
+def _complete(arguments: list[str]) -> int:
+    meanings = {name: says for group in _COMMANDS.values() for name, (_, says) in group.items()}
+    return completion_command(arguments, meanings)
+
+
+_COMMANDS: dict[str, dict[str, tuple[Callable[[list[str]], int], str]]] = {
+    "What are my images": {
+        "init": (init_command, "Write a commented file of settings for what is in a folder."),
+        "audit": (audit_command, "Find copies, conflicts and shortcuts in a set of images."),
+        "phantom": (phantom_command, "Write a set of synthetic knees, with the truth about them."),
+    },
+    "Does masking help, and is the gain real": {
+        "plan": (plan_command, "Say what a comparison can detect and what it will cost."),
+        "compare": (compare_command, "Train, explain, mask, retrain, compare; give a verdict."),
+        "protocols": (protocols_command, "Measure how much of a gain the protocol creates."),
+        "variance": (variance_command, "Measure what each source of randomness contributes."),
+    },
+    "What does a classifier look at": {
+        "explain": (explain_command, "Explain each image of a set with a trained classifier."),
+    },
+    "Can a result be believed": {
+        "judge": (judge_command, "Judge predictions that anybody made with anything."),
+        "check-table": (check_table_command, "Find printed figures that contradict each other."),
+        "reproduce": (reproduce_command, "Rerun a stored run; report what has drifted."),
+        "validate": (validate_command, "Measure the error rates of osteo_ray's statistics."),
+    },
+    "What a run leaves": {
+        "report": (report_command, "Write the report of a run again from its tables."),
+        "export": (export_command, "Write the images as an arm saw them, for other tools."),
+    },
+    "Clusters and shells": {
+        "submit": (submit_command, "Run a command as a job on a Ray cluster, and follow it."),
+        "completion": (_complete, "Print a script with which a shell completes commands."),
+    },
 }
+"""By the question that they answer."""
 
 
 if __name__ == "__main__":

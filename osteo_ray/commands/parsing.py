@@ -1,58 +1,130 @@
 """Turn flags and files into a configuration; exit codes."""
 
 import argparse
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, NoReturn
 
-import tyro
-
-from osteo_ray.base.errors import InputError
+from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.trust import refuse_secrets
+from osteo_ray.commands.help_text import DEMO, HELP_ALL, JSON, show_help
 from osteo_ray.config.build import Config, build, change_recipe, read_yaml
-
-_DEFAULTS_HELP = """
-The defaults below are those for images of your own. Phantoms have smaller ones: see the help of
-`--data phantom`.
-"""
+from osteo_ray.config.demos import DEFAULT_DEMO
+from osteo_ray.config.flags import Flag, list_flags
 
 DONE, FAILED, BAD_INPUT, FINDINGS, DRIFT = 0, 1, 2, 3, 4
 """Exit codes of all commands."""
 
+_HELP = {"-h", "--help"}
+
+
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        found = re.fullmatch(r"argument (\S+?)(?:/\S+)?: expected (\d+|one) arguments?", message)
+        if found:
+            count = 1 if found[2] == "one" else int(found[2])
+            values = "a value" if count == 1 else f"{count} values"
+            message = f"Expected {values} behind {found[1]}, but got fewer"
+        raise InputError(f"{message}. See {self.prog} --help.")
+
 
 def parse_config(
-    kind: type[Config], arguments: Sequence[str], command: str, description: str
+    kind: type[Config],
+    arguments: Sequence[str],
+    command: str,
+    description: str,
+    *,
+    positional: str = "data",
+    switches: Sequence[str] = (JSON,),
 ) -> Config:
     """Build a configuration: flags take precedence over a YAML file, and that over defaults.
 
+    Args:
+        kind: The settings of the command.
+        arguments: The words behind its name.
+        command: `osteo-ray` and its name.
+        description: What it does, for its help.
+        positional: The setting that a word without a flag gives.
+        switches: Flags without values that are no settings; the command looks for them itself.
+
     Raises:
-        InputError: A value, a key or the file cannot be used.
-        SystemExit: The parser has printed help (code 0), or what is wrong with the flags (code 2).
+        InputError: A flag, a value, a key or the file cannot be used.
+        SystemExit: Help was printed (code 0).
     """
-    _refuse_repeats(arguments)
-    _refuse_secrets(arguments)
-    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    first.add_argument("--config")
-    first.add_argument("--data")
-    first.add_argument("--recipe", "--training.recipe")
-    known, rest = first.parse_known_args(list(arguments))
-    settings = read_yaml(Path(known.config)) if known.config else {}
-    # These two are read first, because the defaults depend on them.
-    if known.data is not None:
-        settings["data"] = known.data
-        rest += ["--data", known.data]
-    if known.recipe is not None:
-        training = settings.get("training", {})
-        if "training" in kind.model_fields and isinstance(training, Mapping):
-            settings["training"] = change_recipe(training, known.recipe)
-        rest += ["--recipe", known.recipe]
-    # Help is for images of one's own, unless it is asked about phantoms by name.
-    has_demo = "data" in kind.model_fields and "data" not in settings
-    for_images = has_demo and not {"-h", "--help"}.isdisjoint(rest)
-    if for_images:
-        description += _DEFAULTS_HELP
-    default = build(kind, settings, demo=not for_images)
-    return tyro.cli(kind, prog=command, description=description, default=default, args=rest)
+    words = [_spell(word) for word in arguments]
+    flags = list(list_flags(kind))
+    asked = {HELP_ALL, *_HELP} & set(words)
+    if asked:
+        in_full = HELP_ALL in asked
+        show_help(kind, flags, command, description, positional, switches=switches, in_full=in_full)
+        raise SystemExit(DONE)
+    _refuse_repeats(words)
+    _refuse_secrets(words)
+    words = [word for word in words if word not in switches]
+    config, given = _read_words(words, flags, command, positional)
+    settings = read_yaml(Path(config)) if config else {}
+    recipe = given.get("training", {}).get("recipe")
+    if recipe is not None and isinstance(settings.get("training", {}), Mapping):
+        settings["training"] = change_recipe(settings.get("training", {}), recipe)
+    return build(kind, merge_settings(settings, given))
+
+
+def _spell(word: str) -> str:
+    """Return a flag with hyphens, however it was typed."""
+    if not word.startswith("--"):
+        return word
+    name, equals, value = word.partition("=")
+    return name.replace("_", "-") + equals + value
+
+
+def _read_words(
+    words: Sequence[str], flags: Sequence[Flag], command: str, positional: str
+) -> tuple[str | None, dict[str, Any]]:
+    """Return the YAML file that words name, if any, and their settings by group and name."""
+    parser = _Parser(prog=command, add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    parser.add_argument(DEMO, nargs="?", const=DEFAULT_DEMO)
+    for flag in flags:
+        if flag.values == 0:
+            parser.add_argument(*flag.names, dest=flag.name, action="store_true", default=None)
+            parser.add_argument(flag.negative, dest=flag.name, action="store_false", default=None)
+        else:
+            nargs = "*" if flag.values is None else flag.values
+            parser.add_argument(*flag.names, dest=flag.name, nargs=nargs)
+    found, rest = parser.parse_known_args(list(words))
+    known = [name for flag in flags for name in flag.names]
+    _refuse_unknown(rest, [*known, "--config", DEMO, "--help", HELP_ALL], command)
+    values = vars(found)
+    if rest:
+        if len(rest) > 1 or values[positional] is not None:
+            two = [*(values[positional] or ()), *rest][:2]
+            raise InputError(
+                f"Expected {positional.upper()} once, but got {' and '.join(two)}. A flag that "
+                "takes one value has it right behind it; flags of several values come last."
+            )
+        values[positional] = rest
+    given: dict[str, Any] = {} if found.demo is None else {"demo": found.demo}
+    for flag in flags:
+        value = values[flag.name]
+        if value is not None:
+            group = given
+            for part in flag.path[:-1]:
+                group = group.setdefault(part, {})
+            group[flag.path[-1]] = value if flag.values == 0 else flag.interpret(value)
+    return found.config, given
+
+
+def _refuse_unknown(rest: Sequence[str], known: Sequence[str], command: str) -> None:
+    for word in rest:
+        if word.startswith("-"):
+            name = word.partition("=")[0]
+            raise InputError(
+                f"Expected options of {command}, but got `{name}`.{suggest(name, known)} See "
+                f"{command} {HELP_ALL}."
+            )
 
 
 def _refuse_secrets(arguments: Sequence[str]) -> None:
@@ -74,9 +146,3 @@ def _refuse_repeats(arguments: Sequence[str]) -> None:
                 f"Expected {flag} once, but got it {count} times. Put all its values after one "
                 f"{flag}."
             )
-
-
-def name_data(arguments: Sequence[str], flag: str = "--data") -> list[str]:
-    """Insert a flag, by default `--data`, before the first word if that word is not a flag."""
-    words = list(arguments)
-    return [flag, *words] if words and not words[0].startswith("-") else words

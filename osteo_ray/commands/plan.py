@@ -4,7 +4,9 @@ from collections.abc import Sequence
 from functools import partial
 
 from osteo_ray.base.noise import capture_noise
-from osteo_ray.commands.parsing import DONE, name_data, parse_config
+from osteo_ray.commands.as_json import print_json
+from osteo_ray.commands.help_text import JSON
+from osteo_ray.commands.parsing import DONE, parse_config
 from osteo_ray.commands.terminal import say
 from osteo_ray.config.variants import PlanConfig
 
@@ -24,12 +26,12 @@ and a hash of the plan. How far results spread is taken from an earlier run (--p
 
 def parse_plan(arguments: Sequence[str]) -> PlanConfig:
     """Build the configuration of `plan`, whose first word may be the data."""
-    return parse_config(PlanConfig, name_data(arguments), "osteo-ray plan", _PLAN_HELP)
+    return parse_config(PlanConfig, arguments, "osteo-ray plan", _PLAN_HELP)
 
 
 def plan_command(arguments: list[str]) -> int:
     """Run `osteo-ray plan` with these words; return the exit code."""
-    config = parse_plan(arguments)
+    config, as_json = parse_plan(arguments), JSON in arguments
     # Imported here: SciPy and Ray take seconds to import, and `--help` does without them.
     from osteo_ray.commands.plan_tables import show_arm_costs, show_plan
     from osteo_ray.commands.prospects_tables import show_foresight
@@ -44,12 +46,18 @@ def plan_command(arguments: list[str]) -> int:
             say(captured.err, "Measuring the speed of this cluster …")
             speed = measure_speed(config)
         foresight = foresee(config, plan, speed, say=partial(say, captured.err))
-        show_plan(captured.out, plan, speed)
         compared = config.to_compare()
         arms, presets = (
             find(compared, plan.scheme, plan.n_classes)
             for find in (list_arm_costs, list_preset_costs)
         )
+        if as_json:
+            costs = {"arms": arms, "presets": presets}
+            hours = None if speed is None else speed.estimate_hours(plan.work)
+            found = {"plan": plan, "costs": costs, "speed": speed, "hours": hours}
+            print_json(captured.out, {**found, "foresight": foresight})
+            return DONE
+        show_plan(captured.out, plan, speed)
         show_arm_costs(captured.out, arms, presets, speed)
         show_foresight(captured.out, plan, foresight)
         say(captured.out, f"Plan: {plan.hash}")

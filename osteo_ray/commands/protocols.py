@@ -1,7 +1,11 @@
 """`osteo-ray protocols`."""
 
+from functools import partial
+
 from osteo_ray.base.noise import Capture
-from osteo_ray.commands.parsing import name_data, parse_config
+from osteo_ray.commands.as_json import print_json
+from osteo_ray.commands.help_text import JSON
+from osteo_ray.commands.parsing import parse_config
 from osteo_ray.commands.terminal import run_captured, say, tell_failures
 from osteo_ray.config.variants import ProtocolsConfig
 
@@ -16,12 +20,11 @@ Both runs lie in --out, each with its report. Run the same command again to resu
 
 def protocols_command(arguments: list[str]) -> int:
     """Run `osteo-ray protocols` with these words; return the exit code."""
-    words = name_data(arguments)
-    config = parse_config(ProtocolsConfig, words, "osteo-ray protocols", _PROTOCOLS_HELP)
-    return run_captured(run_protocols, config)
+    config = parse_config(ProtocolsConfig, arguments, "osteo-ray protocols", _PROTOCOLS_HELP)
+    return run_captured(partial(run_protocols, as_json=JSON in arguments), config)
 
 
-def run_protocols(config: ProtocolsConfig, captured: Capture) -> int:
+def run_protocols(config: ProtocolsConfig, captured: Capture, *, as_json: bool = False) -> int:
     """Run both comparisons, show progress and results; return the exit code."""
     # Imported here: Ray takes seconds to import, and `--help` does without it.
     from osteo_ray.base.progress import JobProgress
@@ -33,7 +36,11 @@ def run_protocols(config: ProtocolsConfig, captured: Capture) -> int:
         config, JobProgress(captured.err), write_report=write_report
     )
     captured.keep_log(root / "logs")
-    show_protocols(captured.out, gains, alpha=outcomes[0].comparison["alpha"])
-    for outcome in outcomes:
-        say(captured.out, f"Report: {outcome.run.report}")
+    reports = [outcome.run.report for outcome in outcomes]
+    if as_json:
+        print_json(captured.out, {"reports": reports, "gains": gains})
+    else:
+        show_protocols(captured.out, gains, alpha=outcomes[0].comparison["alpha"])
+        for report in reports:
+            say(captured.out, f"Report: {report}")
     return tell_failures([one for outcome in outcomes for one in outcome.failures], captured)

@@ -1,9 +1,12 @@
 """`osteo-ray reproduce`."""
 
 from collections.abc import Sequence
+from functools import partial
 
 from osteo_ray.base.noise import Capture
-from osteo_ray.commands.parsing import DONE, DRIFT, FAILED, name_data, parse_config
+from osteo_ray.commands.as_json import print_json
+from osteo_ray.commands.help_text import JSON
+from osteo_ray.commands.parsing import DONE, DRIFT, FAILED, parse_config
 from osteo_ray.commands.terminal import run_captured, say
 from osteo_ray.config.reproduce import ReproduceConfig
 
@@ -21,16 +24,19 @@ command again to resume a reproduction that was stopped; otherwise it starts a n
 
 def parse_reproduce(arguments: Sequence[str]) -> ReproduceConfig:
     """Build the configuration of `reproduce`, whose first word may be the run."""
-    words = name_data(arguments, "--run")
-    return parse_config(ReproduceConfig, words, "osteo-ray reproduce", _REPRODUCE_HELP)
+    return parse_config(
+        ReproduceConfig, arguments, "osteo-ray reproduce", _REPRODUCE_HELP, positional="run"
+    )
 
 
 def reproduce_command(arguments: list[str]) -> int:
     """Run `osteo-ray reproduce` with these words; return the exit code."""
-    return run_captured(run_reproduce, parse_reproduce(arguments))
+    return run_captured(
+        partial(run_reproduce, as_json=JSON in arguments), parse_reproduce(arguments)
+    )
 
 
-def run_reproduce(config: ReproduceConfig, captured: Capture) -> int:
+def run_reproduce(config: ReproduceConfig, captured: Capture, *, as_json: bool = False) -> int:
     """Reproduce a run, show progress and the outcome; return the exit code."""
     # Imported here: Ray takes seconds to import, and `--help` does without it.
     from osteo_ray.base.progress import JobProgress
@@ -43,9 +49,12 @@ def run_reproduce(config: ReproduceConfig, captured: Capture) -> int:
     if found.kept is not None:
         captured.keep_log(found.kept / "logs")
     page = write_reproductions_page(found.ledger, tabulate_history(found.history))
-    show_reproduction(captured.out, found)
-    say(captured.out, f"Ledger: {found.ledger}")
-    say(captured.out, f"Drift over time: {page}")
+    if as_json:
+        print_json(captured.out, {"page": page, "reproduction": found})
+    else:
+        show_reproduction(captured.out, found)
+        say(captured.out, f"Ledger: {found.ledger}")
+        say(captured.out, f"Drift over time: {page}")
     outcome = found.entry["outcome"]
     if outcome in REPRODUCED:
         return DONE

@@ -1,28 +1,57 @@
 """`osteo-ray validate`: error rates of the statistics and of the verdict."""
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import tyro
+from rich.console import Console
 
 from osteo_ray.base.errors import InputError, suggest
-from osteo_ray.base.noise import Capture, capture_noise
+from osteo_ray.base.noise import capture_noise
+from osteo_ray.commands.as_json import print_json
+from osteo_ray.commands.help_text import JSON
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
 from osteo_ray.commands.terminal import ERROR, WARNING, say
 
 
+@dataclass(frozen=True)
+class _Rates:
+    """What was measured.
+
+    Attributes:
+        findings: Whatever a study found.
+        missed: The bars that were missed, in words.
+        show: Shows the findings on a terminal.
+    """
+
+    findings: Any
+    missed: Sequence[str]
+    show: Callable[[Console, Any], None]
+
+
 def validate_command(arguments: list[str]) -> int:
     """Run `osteo-ray validate` with these words; return the exit code."""
-    code: int = tyro.extras.subcommand_cli_from_dict(
+    found: _Rates | None = tyro.extras.subcommand_cli_from_dict(
         {"tables": _tables, "verdicts": _verdicts, "worlds": _worlds},
         prog="osteo-ray validate",
-        description="Measure how often the statistics of osteo_ray are right.",
-        args=arguments,
+        description="Measure how often the statistics of osteo_ray are right. --json prints the "
+        "rates as JSON.",
+        args=[word for word in arguments if word != JSON],
     )
-    return code
+    if found is None:  # it was interrupted
+        return BAD_INPUT
+    if JSON in arguments:
+        print_json(Console(), {"findings": found.findings, "missed": found.missed})
+    else:
+        found.show(Console(), found.findings)
+    for line in found.missed:
+        say(Console(stderr=True), f"Missed: {line}", ERROR)
+    return FAILED if found.missed else DONE
 
 
-def _tables(experiments: int = 2000, seed: int = 0) -> int:
+def _tables(experiments: int = 2000, seed: int = 0) -> _Rates:
     """Simulate experiments whose truth is known; count how often tests and intervals are right.
 
     Single tests and intervals are measured, and the whole rule of the verdict. Nothing is trained;
@@ -47,11 +76,10 @@ def _tables(experiments: int = 2000, seed: int = 0) -> int:
         findings = validate_tables(
             experiments, seed, on_finding=lambda one: say(captured.err, f"done: {one.setting.name}")
         )
-        show_rates(captured.out, findings)
-        return _tell_missed(captured, list_missed(findings))
+    return _Rates(findings, list_missed(findings), show_rates)
 
 
-def _verdicts(tables: int = 40, seed: int = 0, only: tuple[str, ...] = ()) -> int:
+def _verdicts(tables: int = 40, seed: int = 0, only: tuple[str, ...] = ()) -> _Rates:
     """Judge tables of results whose verdict is known, and count the right ones.
 
     Each situation is one in which a verdict could be fooled. Nothing is trained, and no cluster is
@@ -78,8 +106,7 @@ def _verdicts(tables: int = 40, seed: int = 0, only: tuple[str, ...] = ()) -> in
     with capture_noise() as captured:
         say(captured.err, f"{len(chosen)} situations of {tables} tables each")
         findings = [count_verdicts(situation, tables, seed) for situation in chosen]
-        show_verdicts(captured.out, findings)
-        return _tell_missed(captured, list_missed_verdicts(findings))
+    return _Rates(findings, list_missed_verdicts(findings), show_verdicts)
 
 
 def _check_names(only: Sequence[str], known: Collection[str]) -> None:
@@ -92,7 +119,9 @@ def _check_names(only: Sequence[str], known: Collection[str]) -> None:
             )
 
 
-def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...] = ()) -> int:
+def _worlds(
+    experiments: int = 40, out: str = "validation", only: tuple[str, ...] = ()
+) -> _Rates | None:
     """Train real models in planted worlds, whose truth is known; count the right verdicts.
 
     It takes some hours on two CPU cores. Run the same command again to resume it. The exit code is
@@ -133,12 +162,5 @@ def _worlds(experiments: int = 40, out: str = "validation", only: tuple[str, ...
         except KeyboardInterrupt:
             kept = "Finished verdicts are kept. Run the same command again to resume."
             say(captured.err, f"\nInterrupted. {kept}", WARNING)
-            return BAD_INPUT
-        show_worlds(captured.out, findings)
-        return _tell_missed(captured, list_missed_worlds(findings))
-
-
-def _tell_missed(captured: Capture, missed: Sequence[str]) -> int:
-    for line in missed:
-        say(captured.err, f"Missed: {line}", ERROR)
-    return FAILED if missed else DONE
+            return None
+    return _Rates(findings, list_missed_worlds(findings), show_worlds)

@@ -1,7 +1,11 @@
 """`osteo-ray variance`."""
 
+from functools import partial
+
 from osteo_ray.base.noise import Capture
-from osteo_ray.commands.parsing import name_data, parse_config
+from osteo_ray.commands.as_json import print_json
+from osteo_ray.commands.help_text import JSON
+from osteo_ray.commands.parsing import parse_config
 from osteo_ray.commands.terminal import run_captured, say, tell_failures
 from osteo_ray.config.variants import VarianceConfig
 
@@ -16,12 +20,11 @@ Takes the options of compare; --seeds is not used. Run the same command again to
 
 def variance_command(arguments: list[str]) -> int:
     """Run `osteo-ray variance` with these words; return the exit code."""
-    words = name_data(arguments)
-    config = parse_config(VarianceConfig, words, "osteo-ray variance", _VARIANCE_HELP)
-    return run_captured(run_variance, config)
+    config = parse_config(VarianceConfig, arguments, "osteo-ray variance", _VARIANCE_HELP)
+    return run_captured(partial(run_variance, as_json=JSON in arguments), config)
 
 
-def run_variance(config: VarianceConfig, captured: Capture) -> int:
+def run_variance(config: VarianceConfig, captured: Capture, *, as_json: bool = False) -> int:
     """Run all repeats, show progress and results; return the exit code."""
     # Imported here: Ray takes seconds to import, and `--help` does without it.
     from osteo_ray.base.progress import JobProgress
@@ -30,6 +33,9 @@ def run_variance(config: VarianceConfig, captured: Capture) -> int:
 
     run, budget, failures = measure_variance(config, JobProgress(captured.err))
     captured.keep_log(run.logs)
-    show_variance(captured.out, budget)
-    say(captured.out, f"Written: {run.root / 'variance.json'}")
+    if as_json:
+        print_json(captured.out, {"run": run.root, "budget": budget})
+    else:
+        show_variance(captured.out, budget)
+        say(captured.out, f"Written: {run.root / 'variance.json'}")
     return tell_failures(failures, captured)

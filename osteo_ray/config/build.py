@@ -1,6 +1,6 @@
 """Build configurations from presets, YAML and flags, and describe what is wrong with them."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -9,32 +9,15 @@ from pydantic import ValidationError
 
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.mappings import drop_equal, merge_settings
-from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.settings import Settings
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.demos import find_demo
 from osteo_ray.models.settings import RECIPES, TrainingSettings
 
 if TYPE_CHECKING:
     from osteo_ray.base.storage import Place
 
 Config = TypeVar("Config", bound=Settings)
-DEMO: dict[str, Any] = {
-    "models": ("test_byobnet", "test_efficientnet"),
-    "weights": ("none",),
-    "arms": ("demo",),
-    "seeds": 5,
-    "image_size": 64,
-    "training": {
-        "epochs": 8,
-        "per_worker_batch_size": 16,
-        "learning_rate": 3e-3,
-        "augmentation": {"rotation_deg": 10.0, "shift": 0.05, "shear": 0.05, "zoom": 0.1},
-    },
-    "lime": {"samples": 64, "batch_size": 64},
-    "phantom": {"difficulty": 0.2},
-}
-"""What differs from the defaults if the data are phantoms: small enough for two CPU cores."""
-
 _WRITTEN_IN_FULL = frozenset(
     {
         *("conflicts", "max_reject_share", "positive_class", "second_start", "background"),
@@ -94,19 +77,19 @@ def build_config(settings: Mapping[str, Any]) -> CompareConfig:
 _ARMS = CompareConfig.model_fields["arms"]
 
 
-def build(kind: type[Config], settings: Mapping[str, Any], *, demo: bool = True) -> Config:
-    """Validate settings on top of the defaults, or of the demo settings if the data are phantoms.
+def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
+    """Validate settings on top of the defaults, or of those of a demo if the data are phantoms.
 
     Args:
         kind: The settings of a command.
-        settings: What the user gave.
-        demo: Whether phantoms get the demo settings.
+        settings: What the user gave; `demo` names a demo.
 
     Raises:
         InputError: A key is unknown (the nearest is suggested) or a value is out of its range.
     """
-    if demo and settings.get("data", PHANTOM) == PHANTOM:
-        smaller = {key: value for key, value in DEMO.items() if key in kind.model_fields}
+    if "phantom" in kind.model_fields:
+        smaller, settings = find_demo(settings)
+        smaller = {key: value for key, value in smaller.items() if key in kind.model_fields}
         if kind.model_fields.get("arms", _ARMS).default != _ARMS.default:
             smaller.pop("arms", None)  # this command has a default of its own
         settings = merge_settings(smaller, settings)
@@ -120,7 +103,7 @@ def describe_validation_error(error: ValidationError, kind: type[Settings] = Com
     """Return a line per problem: where it is, what was expected and found, the nearest name."""
     lines = []
     for problem in error.errors(include_url=False):
-        place = ".".join(str(part) for part in problem["loc"])
+        place = ".".join(str(part) for part in _drop_branches(kind, problem["loc"]))
         if problem["type"] == "extra_forbidden":
             known = _known_keys(kind, problem["loc"][:-1])
             name = str(problem["loc"][-1])
@@ -128,8 +111,19 @@ def describe_validation_error(error: ValidationError, kind: type[Settings] = Com
         else:
             message = problem["msg"].removeprefix("Value error, ")
             found = "" if "got" in message else f", but got {problem['input']!r}"
-            lines.append(f"{place}: {message}{found}")
+            lines.append(f"{place}: {message}{found}" if place else f"{message}{found}")
     return "\n".join(lines)
+
+
+def _drop_branches(kind: type[Settings], loc: tuple[int | str, ...]) -> Iterator[int | str]:
+    """Yield the names of settings, without what pydantic calls the members of a union."""
+    model: Any = kind
+    for part in loc:
+        fields = getattr(model, "model_fields", None)
+        if fields is None and isinstance(part, str):
+            return
+        yield part
+        model = fields[part].annotation if fields and part in fields else None
 
 
 def _known_keys(kind: type[Settings], loc: tuple[int | str, ...]) -> list[str]:

@@ -3,10 +3,10 @@
 from typing import Annotated, Any
 
 from pydantic import Field, field_validator
-from tyro.conf import arg
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.paths import PHANTOM, locate_file
+from osteo_ray.base.settings import OnCommandLine
 from osteo_ray.cluster.settings import SlotSettings
 from osteo_ray.config.setup import SourceConfig
 from osteo_ray.data.settings import PhantomSettings
@@ -25,7 +25,7 @@ class ExplainConfig(SourceConfig):
     checkpoint: str | None = Field(
         None, description="File of the classifier: a model.safetensors that a training wrote."
     )
-    method: Annotated[str, arg(metavar=f"{{{','.join(EXPLAINERS)}}}")] = Field(
+    method: Annotated[str, OnCommandLine(choices=tuple(EXPLAINERS))] = Field(
         "lime",
         description="How masks are made: "
         + "; ".join(f"{name} {one.summary}" for name, one in EXPLAINERS.items())

@@ -3,9 +3,8 @@
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
-from tyro.conf import arg
 
-from osteo_ray.base.settings import Settings
+from osteo_ray.base.settings import OnCommandLine, Settings
 from osteo_ray.models.settings import Precision
 
 Superpixels = Literal["quickshift", "slic", "felzenszwalb", "grid"]
@@ -31,7 +30,7 @@ class LimeSettings(Settings):
         description="adaptive samples an image until its mask is stable; exact draws all samples, "
         "as the lime package does.",
     )
-    samples: Annotated[int, arg(aliases=["--lime-samples"])] = Field(
+    samples: Annotated[int, OnCommandLine("--lime-samples")] = Field(
         1000,
         ge=2,
         description="Perturbed images per explanation; in adaptive mode, the upper limit.",

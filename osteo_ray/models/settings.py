@@ -4,10 +4,9 @@ from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, model_validator
-from tyro.conf import arg
 
 from osteo_ray.base.mappings import list_differences, merge_settings
-from osteo_ray.base.settings import Settings
+from osteo_ray.base.settings import OnCommandLine, Settings
 
 RecipeName = Literal["paper", "modern"]
 
@@ -143,12 +142,12 @@ _ALWAYS = frozenset({"epochs", "per_worker_batch_size", "learning_rate", "augmen
 class TrainingSettings(Settings):
     """One training run; the same for every arm."""
 
-    recipe: Annotated[RecipeName, arg(aliases=["--recipe"])] = Field(
+    recipe: Annotated[RecipeName, OnCommandLine("--recipe")] = Field(
         "paper",
         description="Presets all settings of training; those that you give yourself win. "
         "docs/recipes.md lists what each recipe sets.",
     )
-    epochs: Annotated[int, arg(aliases=["--epochs"])] = Field(
+    epochs: Annotated[int, OnCommandLine("--epochs")] = Field(
         30, ge=1, description="Passes over the training images."
     )
     per_worker_batch_size: int = Field(

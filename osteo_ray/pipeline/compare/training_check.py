@@ -5,8 +5,8 @@ import math
 import numpy as np
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.config.build import DEMO
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.demos import PHANTOM_DEFAULTS
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.costs import count_parts
@@ -17,7 +17,7 @@ from osteo_ray.models.steps import check_batch_size, plan_steps
 
 _PRESET_SIZES = {
     TrainingSettings().per_worker_batch_size,
-    DEMO["training"]["per_worker_batch_size"],
+    PHANTOM_DEFAULTS["training"]["per_worker_batch_size"],
 }
 """Batch sizes that nobody chose: a smaller set is one step, as if they were upper limits."""
 

@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import MASKS, count_rows, read_parts, read_table
-from osteo_ray.experiment.mask_notes import count_mask_notes
+from osteo_ray.experiment.mask_notes import FAILED, count_mask_notes
 
 
 @dataclass(frozen=True)
@@ -57,7 +57,9 @@ def summarize_explanations(
         n_failed=len(errors),
         first_failure=told[0] if told else "",
         notes=tuple(
-            (row["note"], row["n"]) for row in count_mask_notes(run) if row["kind"] == method
+            (row["note"], row["n"])
+            for row in count_mask_notes(run)
+            if row["kind"] == method and row["note"] != FAILED  # told by the errors themselves
         ),
         n_new=n_new,
         seconds_per_image=duration_s / n_new if n_new else None,

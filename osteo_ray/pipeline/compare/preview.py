@@ -1,0 +1,105 @@
+"""What a comparison would do: everything that is known before an image is read."""
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from osteo_ray.base.runs import Run
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.phantoms.sets import CLASSES
+from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.experiment.costs import Parts, Work, count_parts
+from osteo_ray.experiment.simulated_run import Scheme
+from osteo_ray.pipeline.before_reading import (
+    check_disk,
+    check_setup,
+    check_weights_hubs,
+    estimate_bytes,
+)
+from osteo_ray.pipeline.compare.cohort import list_cohort
+from osteo_ray.pipeline.compare.costing import count_planned
+from osteo_ray.pipeline.compare.network_code import has_networks, read_networks
+from osteo_ray.pipeline.compare.prepare import knows_models, list_images, locate_run, settle_rule
+from osteo_ray.pipeline.compare.tracking import check_tracking
+from osteo_ray.pipeline.compare.training_check import check_listed
+
+
+@dataclass(frozen=True)
+class Preview:
+    """What a comparison would do.
+
+    Attributes:
+        run: The run directory.
+        exists: Whether it has been begun, so that it would be resumed.
+        classes: Number of listed images of each class.
+        parts: Images per seed, if all listed ones are used.
+        seeds: Number of seeds.
+        arms: Names of the arms.
+        models: Names of the models.
+        work: What is to be computed, if nothing is there yet.
+        needed_bytes: Room that the run takes at least.
+        free_bytes: Room that there is; None in object storage.
+        plan_hash: Hash of the plan.
+    """
+
+    run: Run
+    exists: bool
+    classes: dict[str, int]
+    parts: Parts
+    seeds: int
+    arms: tuple[str, ...]
+    models: tuple[str, ...]
+    work: Work
+    needed_bytes: float
+    free_bytes: int | None
+    plan_hash: str
+
+
+def preview(config: CompareConfig) -> Preview:
+    """Check what can be checked without pixels, and say what a comparison would do.
+
+    Nothing is read but names, nothing is written, and Ray is not started.
+
+    Raises:
+        InputError: The input cannot be used.
+    """
+    run = locate_run(config)
+    config = settle_rule(run, config)
+    if config.mlflow:
+        check_tracking(config.mlflow, run)
+    codes = read_networks(config)
+    is_known = knows_models(run, config) and has_networks(run, codes)
+    check_setup(config, trains=not is_known)
+    source = list_images(config, run)
+    list_cohort(config, source)
+    check_listed(config, source)
+    check_disk(config, run, source)
+    if not is_known:
+        check_weights_hubs(config)
+    if isinstance(source, PhantomSettings):
+        n_positive = round(source.positive_share * source.n_images)
+        healthy, ill = sorted(CLASSES)
+        classes = {healthy: source.n_images - n_positive, ill: n_positive}
+    else:
+        classes = {str(name): int(n) for name, n in source.items["label"].value_counts().items()}
+    parts = count_parts(sum(classes.values()), config.split_ratio, config.folds)
+    scheme = Scheme(len(config.seed_numbers), parts)
+    return Preview(
+        run=run,
+        exists=run.config.exists(),
+        classes=dict(sorted(classes.items())),
+        parts=parts,
+        seeds=scheme.n_seeds,
+        arms=config.arms,
+        models=config.models,
+        work=count_planned(config, scheme, config.arms, len(classes)),
+        needed_bytes=estimate_bytes(config, source),
+        free_bytes=_measure_free(run),
+        plan_hash=config.plan_hash(),
+    )
+
+
+def _measure_free(run: Run) -> int | None:
+    if not isinstance(run.root, Path):
+        return None
+    return shutil.disk_usage(next(one for one in run.root.parents if one.is_dir())).free
