@@ -31,12 +31,13 @@ from osteo_ray.base.tables import (
     read_parts,
     write_json,
     write_table,
+    write_yaml,
 )
 from osteo_ray.commands.compare_tables import show_comparison
 from osteo_ray.config.build import build_config
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.data.settings import BACKGROUNDS, Background
-from osteo_ray.experiment.mask_notes import UNSTABLE, count_mask_notes
+from osteo_ray.experiment.mask_notes import FAILED, UNSTABLE, count_mask_notes
 from osteo_ray.report.figures import PANEL_LABELS, draw_forest, draw_paired, draw_panels
 from osteo_ray.report.page import write_report
 from osteo_ray.report.reliability import draw_reliability
@@ -281,7 +282,7 @@ def test_page_shows_verdict_and_figures(page: Reader) -> None:
         "0.812 ± 0.032",
         "paper 0.9189",
         "not 0.9324",  # the paper's own matrix contradicts that figure
-        "−2.1 [−30.0, +25.8]",
+        "−2.1[−30.0, +25.8]",  # the interval is on a line of its own
         "Few seeds.",
         "Nadeau and Bengio",
         "1 h 2 min",
@@ -488,6 +489,42 @@ def test_plots_keep_text_as_text() -> None:
     assert "$m$" in paired
 
 
+def test_one_model_has_its_verdict_once_in_the_names_of_the_arms(run: Run) -> None:
+    comparison = read_json(run.comparison)
+    reason = "lime minus original: a loss. random_mask is worse."
+    first = comparison["verdicts"][0] | {"reason": reason, "remarks": ["silhouette does as well."]}
+    verdict = comparison["verdict"] | {"reason": reason}
+    write_json(run.comparison, comparison | {"verdicts": [first], "verdict": verdict})
+    text = read_page(run).text
+    assert text.count("LIME mask minus Original: a loss. Random mask is worse.") == 1
+    assert "Silhouette does as well." in text
+
+
+def test_doubts_are_told_up_front(run: Run) -> None:
+    comparison = read_json(run.comparison)
+    note = {"model": MODELS[0], "kind": "lime", "note": UNSTABLE, "n": 9, "n_masks": 10}
+    write_json(run.comparison, comparison | {"mask_notes": [note]})
+    page = read_page(run).page
+    told = page.index("90 % of the masks of the kind lime are unstable")
+    assert page.index("Read with care") < told < page.index('id="results"')
+
+
+def test_panels_of_arms_that_were_not_run_are_left_out(run: Run) -> None:
+    config = yaml.safe_load(run.config.read_text())
+    for arms, shown in ((["original", "lime"], False), ([*ARMS], True)):
+        write_yaml(run.config, {**config, "arms": arms})
+        labels = {picture["alt"].partition(":")[0] for picture in read_page(run).pictures
+                  if picture["alt"]}  # fmt: skip
+        assert ("Random mask" in labels) == shown
+        assert "LIME mask" in labels
+
+
+def test_explanation_without_a_hot_pixel_is_not_shown_as_one() -> None:
+    image = np.full((8, 8), 99, np.uint8)
+    assert dict(draw_panels(image, None, None, np.zeros((8, 8), np.uint8)))["Grad-CAM"] is None
+    assert dict(draw_panels(image, None, None, image))["Grad-CAM"] is not None
+
+
 def test_panels_show_what_the_arms_see() -> None:
     image = np.full((SIZE, SIZE), 200, np.uint8)
     mask = np.zeros((SIZE, SIZE), bool)
@@ -592,13 +629,12 @@ def test_remarks_on_masks_are_counted(run: Run) -> None:
     other = {**rows[0], "image_id": "other", "teacher": "untrained"}
     write_table(part, pa.Table.from_pylist([*rows, failed, other], schema=MASKS))
     found = count_mask_notes(run)
-    assert {(one["model"], one["kind"], one["n_masks"]) for one in found} == {
-        (rows[0]["model"], "lime", len(rows))
-    }
-    assert {one["note"]: one["n"] for one in found} == {
-        "it is dark": 1,
-        "it is small": 2,
-        UNSTABLE: 1,
+    assert {(one["model"], one["kind"]) for one in found} == {(rows[0]["model"], "lime")}
+    assert {one["note"]: (one["n"], one["n_masks"]) for one in found} == {
+        "it is dark": (1, 4),
+        "it is small": (2, 4),
+        UNSTABLE: (1, 4),
+        FAILED: (1, 5),
     }
     comparison = read_json(run.comparison)
     write_json(run.comparison, {**comparison, "mask_notes": found})
@@ -629,11 +665,11 @@ def test_masks_are_counted_and_averaged_over_images(run: Run) -> None:
     table = pa.Table.from_pylist(figures, FAITHFULNESS)
     write_table(run.faithfulness / "model" / "part.parquet", table)
     cells = re.findall(
-        rf"<tr><td[^>]*>{re.escape(MODELS[0])}</td><td[^>]*>(LIME|random)</td>(.*?)</tr>",
+        rf"<tr><td[^>]*>{re.escape(MODELS[0])}</td><td[^>]*>(LIME|Random)</td>(.*?)</tr>",
         read_page(run).page,
     )
     found = {kind: re.findall("<td[^>]*>(.*?)</td>", row) for kind, row in cells}
     # 2 seeds × 4 images, of which one has an error; the figures of 2 images run from 0.7 to 1.0,
     # from 0.05 to 0.15 and from 0.0 to 0.2, and those of random masks are 40 % of that.
     assert found["LIME"] == ["8", "2", "200", "2", "0.50", "0.85", "0.10", "0.10"]
-    assert found["random"] == ["8", "2", "–", "–", "–", "0.34", "0.04", "0.04"]
+    assert found["Random"] == ["8", "2", "–", "–", "–", "0.34", "0.04", "0.04"]

@@ -119,6 +119,29 @@ def label_arm(name: str) -> str:
     return _arms[name].label if name in _arms else name
 
 
+def label_kind(kind: str) -> str:
+    """Return what a kind of mask is called, after the first arm that shows such masks.
+
+    Example:
+        >>> label_kind("lime"), label_kind("gradcam"), label_kind("of an older run")
+        ('LIME', 'Grad-CAM', 'of an older run')
+    """
+    labels = (arm.label for arm in _arms.values() if arm.masks and arm.masks.kind == kind)
+    return next(labels, kind).removesuffix(" mask")
+
+
+def label_words(text: str) -> str:
+    """Put the labels of arms in place of their names in a sentence, for pages.
+
+    Example:
+        >>> label_words("lime minus random_mask; the original images")
+        'LIME mask minus Random mask; the original images'
+    """
+    names = "|".join(sorted(_arms, key=len, reverse=True))
+    found = rf"(?<!kind )(?<![\w.`/-])({names})(?![\w-]| image)"
+    return re.sub(found, lambda match: _arms[match[1]].label, text)
+
+
 for _arm in (
     BASELINE,
     ORIGINAL_RETRAINED,

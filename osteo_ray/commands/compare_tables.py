@@ -14,6 +14,7 @@ from osteo_ray.base.formatting import (
     format_score,
 )
 from osteo_ray.commands.terminal import print_table, say
+from osteo_ray.experiment.coverage import say_recall
 from osteo_ray.statistics.metrics.registry import METRICS
 
 _COLUMNS = {
@@ -150,6 +151,7 @@ def _show_coverage(console: Console, comparison: dict[str, Any]) -> None:
         area = format_percent(comparison["coverage"]["area"])
         title = f"{model}: masks against the given regions ({area} of an image), test images"
         print_table(console, headings, rows, title=title)
+        say(console, say_recall(comparison["coverage"], model))
 
 
 def _show_arms(console: Console, comparison: dict[str, Any]) -> None:

@@ -14,6 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from osteo_ray.arms.arm import ORIGINAL
+from osteo_ray.arms.registry import label_kind
+from osteo_ray.base.formatting import format_percent
 from osteo_ray.base.tables import MASKS, read_parts
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.experiment.analysis import Analysis
@@ -114,6 +116,26 @@ def describe_coverage(experiment: Experiment, analysis: Analysis) -> dict[str, A
     n_px = experiment.settings.image_size**2
     area = float(np.mean([_count(region) / n_px for region in regions]))
     return {"area": area, "masks": rows} if rows else None
+
+
+def say_recall(coverage: Mapping[str, Any], model: str) -> str:
+    """Say what share of the given regions each kind of mask keeps; empty without masks.
+
+    Args:
+        coverage: What `describe_coverage` returned.
+        model: Name of the model.
+
+    Example:
+        >>> row = {"model": "net", "kind": "lime", "figures": {"recall": {"mean": 0.25}}}
+        >>> say_recall({"masks": [row, {**row, "kind": "random"}]}, "net")
+        'Of the given regions, the masks keep: LIME 25 %, Random 25 %.'
+    """
+    shares = ", ".join(
+        f"{label_kind(row['kind'])} {format_percent(row['figures']['recall']['mean'])}"
+        for row in coverage["masks"]
+        if row["model"] == model
+    )
+    return f"Of the given regions, the masks keep: {shares}." if shares else ""
 
 
 def _count(packed: bytes) -> int:

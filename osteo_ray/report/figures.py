@@ -31,6 +31,8 @@ _STYLE: dict[Any, Any] = {
     "font.size": _FONT_PT,
 }
 PANEL_LABELS = ("Original", "LIME region", "LIME mask", "Random mask", "Silhouette", "Grad-CAM")
+PANEL_ARMS = {"Random mask": "random_mask", "Silhouette": "silhouette"}
+"""The arms of those panels that show what a control is shown."""
 
 
 def draw_forest(contrasts: Sequence[Mapping[str, Any]], *, margin: float, alpha: float) -> str:
@@ -205,7 +207,7 @@ def draw_panels(
     if random_mask is not None:
         control = _resize(random_mask, Image.Resampling.NEAREST)
         pictures["Random mask"] = encode_picture(gray * control)
-    if heatmap is not None:
+    if heatmap is not None and heatmap.any():  # one without a hot pixel explains nothing
         heat = _resize(heatmap, Image.Resampling.BICUBIC) / 255.0
         colours = 255 * matplotlib.colormaps["inferno"](0.15 + 0.85 * heat)[..., :3]
         blend = gray[..., None] + 0.65 * heat[..., None] * (colours - gray[..., None])

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
 from osteo_ray.arms.arm import ORIGINAL
-from osteo_ray.arms.registry import ARMS, label_arm, list_presets
+from osteo_ray.arms.registry import ARMS, label_arm, label_kind, list_presets
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.events import read_events
 from osteo_ray.base.mappings import list_differences
@@ -24,8 +24,9 @@ from osteo_ray.base.tables import FAITHFULNESS, read_json, read_parts, scan_tabl
 from osteo_ray.check_table.matrices import agrees, recompute
 from osteo_ray.check_table.published import PUBLISHED, PublishedRow
 from osteo_ray.config.build import build_config, read_yaml
-from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.settings import BACKGROUNDS
+from osteo_ray.experiment.coverage import say_recall
+from osteo_ray.experiment.doubts import list_doubts
 from osteo_ray.experiment.judgement_folder import is_judgement
 from osteo_ray.experiment.mask_notes import MAIN_MASKS
 from osteo_ray.experiment.searches import read_searches
@@ -36,6 +37,7 @@ from osteo_ray.report.grid_figure import draw_views
 from osteo_ray.report.judgement_page import write_judgement_page
 from osteo_ray.report.per_class import describe_classes, state_majority
 from osteo_ray.report.reliability import draw_reliability
+from osteo_ray.report.samples import draw_samples
 from osteo_ray.report.search_figure import draw_searches
 from osteo_ray.report.templates import open_template
 from osteo_ray.report.timeline import draw_timeline, make_timeline
@@ -49,7 +51,6 @@ _OPERATING_LABELS = {
     **{"ppv_at_threshold": "PPV at threshold", "npv_at_threshold": "NPV at threshold"},
 }
 _SHOWN = ("accuracy", "precision", "recall", "f1", "specificity", "auc")  # the paper's first
-_SAMPLES_PER_CLASS, _MAX_SAMPLES = 2, 6  # pictures make most of the page's size
 _ENVIRONMENT = ("created", "versions", "hardware", "data_fingerprint", "durations_s")
 _AUDIT = (
     *("n_images", "n_rejects", "classes", "n_groups", "copies", "conflicts", "set_aside"),
@@ -158,8 +159,10 @@ def _collect(run: Run) -> dict[str, Any]:
         "per_seed": comparison.get("per_seed", []),
         "confusions": confusions,
         "majority": state_majority(confusions, classes),
-        "samples": _draw_samples(run, config.image_size, comparison, config.models, images),
-        "panel_labels": figures.PANEL_LABELS,
+        **draw_samples(run, config, comparison, images),
+        "label_kind": label_kind,
+        "say_recall": say_recall,
+        "doubts": list_doubts(comparison),
         "masks": _summarise_masks(run),
         "mask_notes": comparison.get("mask_notes", []),
         "unexplained": _list_unexplained(comparison),
@@ -286,51 +289,3 @@ def _list_unexplained(comparison: Mapping[str, Any]) -> list[str]:
         f"({', '.join(f'{counts[label]} {label}' for label in comparison['classes'])})"
         for arm, counts in found.items()
     ]
-
-
-def _draw_samples(
-    run: Run, size_px: int, comparison: Mapping[str, Any], models: Sequence[str], images: Rows
-) -> Rows:
-    """Draw a few test images of the first seed: those with heat maps, or the first per class."""
-    of_seed = ds.field("seed") == comparison["seeds"][0]
-    heatmaps = {
-        (row["model"], row["image_id"]): row["heatmap"]
-        for row in scan_table(run.heatmaps, of_seed).to_pylist()
-    }
-    wanted = {image_id for _, image_id in heatmaps}
-    images = sorted(images, key=lambda row: (row["label"], row["path"]))
-    chosen = [row for row in images if row["image_id"] in wanted]
-    if not chosen:
-        tested = {row["image_id"] for row in scan_table(run.splits, of_seed & _TEST).to_pylist()}
-        for label in comparison["classes"]:
-            known = [r for r in images if r["label"] == label and r["image_id"] in tested]
-            chosen += known[:_SAMPLES_PER_CLASS]
-    of_images = ds.field("image_id").isin([row["image_id"] for row in chosen[:_MAX_SAMPLES]])
-
-    def square(content: bytes | None) -> np.ndarray | None:
-        return np.frombuffer(content, np.uint8).reshape(size_px, size_px) if content else None
-
-    pixels = {
-        row["image_id"]: square(row["pixels"])
-        for row in scan_table(run.pixels, of_images).to_pylist()
-    }
-    masks = {
-        (row["model"], row["image_id"], row["kind"]): unpack_mask(row["keep_mask"], size_px)
-        for row in scan_table(run.masks, of_seed & of_images & MAIN_MASKS).to_pylist()
-        if row["keep_mask"]
-    }
-    first = of_seed & of_images & _TEST & (ds.field("arm") == ORIGINAL)
-    predicted = {
-        (row["model"], row["image_id"]): max((row[f"p_{c}"], c) for c in comparison["classes"])
-        for row in scan_table(run.predictions, first).to_pylist()
-    }
-    samples = []
-    for model in models:
-        for row in chosen[:_MAX_SAMPLES]:
-            key = (model, row["image_id"])
-            image, heatmap = pixels.get(row["image_id"]), square(heatmaps.get(key))
-            if image is not None:
-                lime, control = masks.get((*key, "lime")), masks.get((*key, "random"))
-                panels = figures.draw_panels(image, lime, control, heatmap)
-                samples.append({**row, "model": model, "panels": panels, "p": predicted.get(key)})
-    return samples

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import jinja2
 
+from osteo_ray.arms.registry import label_words
 from osteo_ray.base.formatting import (
     format_duration,
     format_level,
@@ -29,5 +30,6 @@ def open_template(name: str) -> jinja2.Template:
         "percent": format_percent,
         "level": format_level,
         "duration": format_duration,
+        "arms": label_words,
     }
     return environment.get_template(name)
