@@ -45,7 +45,9 @@ def unread(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_source_names_the_networks_that_the_packages_offer() -> None:
-    assert set(list_timm()) == set(_registry._model_entrypoints)
+    makers = _registry._model_entrypoints
+    own = {name for name in makers if makers[name].__module__.startswith("osteo_ray.")}
+    assert set(list_timm()) == set(makers) - own
     assert list_torchvision() == set(torchvision.models.list_models(module=torchvision.models))
     assert list_timm()["tv_resnet34"] == "resnet34.tv_in1k"  # renamed
     assert timm.is_model("tv_resnet34")
@@ -54,6 +56,13 @@ def test_source_names_the_networks_that_the_packages_offer() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "resnet50.a1_in1k", "torchvision:vgg11", "net.py:f"])
 def test_known_names_pass(name: str) -> None:
     check_names([name])
+
+
+def test_network_that_this_process_has_registered_passes() -> None:
+    import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # registers its networks with timm
+
+    assert "stripe_net" not in list_timm()
+    check_names(["stripe_net"])
 
 
 @pytest.mark.parametrize("command", ["compare", "plan", "protocols", "variance", "audit"])

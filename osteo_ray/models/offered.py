@@ -6,6 +6,7 @@ before anything else is done, by a process that never imports PyTorch.
 
 import importlib.util
 import re
+import sys
 from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
@@ -30,12 +31,18 @@ def check_names(models: Iterable[str]) -> None:
     for name in models:
         if is_timm_name(name):
             known = list_timm()
-            if name.partition(".")[0] not in known:
+            if name.partition(".")[0] not in known and not _is_registered(name):
                 raise refuse_timm(name, known)
         elif name.startswith(TORCHVISION):
             short = list_torchvision()
             if name.removeprefix(TORCHVISION) not in short:
                 raise refuse_torchvision(name, short)
+
+
+def _is_registered(name: str) -> bool:
+    """Tell whether code of this process has added a network to timm, as planted worlds do."""
+    timm = sys.modules.get("timm")
+    return timm is not None and bool(timm.is_model(name))
 
 
 def refuse_timm(name: str, known: Iterable[str]) -> InputError:
