@@ -56,6 +56,8 @@ def list_words(flag: Flag, value: Any) -> list[str]:
 
 
 EXAMPLES: dict[str, Any] = {
+    "root": "/images",
+    "patient_pattern": r"(\d+)_.*",
     "out": "/runs/a",
     "weights": ["none"],
     "networks": [],
