@@ -72,7 +72,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_pairs(pairs: list[tuple[int, int, bool]]) -> pd.DataFrame:
     table = pd.DataFrame(pairs, columns=["first", "second", "exact"])
     table = table.astype({"first": np.int64, "second": np.int64, "exact": bool})
-    return table.assign(mirrored=False, likeness=np.where(table["exact"], 1.0, 0.95432))
+    return table.assign(mirrored=False, change="", likeness=np.where(table["exact"], 1.0, 0.95432))
 
 
 @pytest.mark.usefixtures("planted")
@@ -139,6 +139,7 @@ def test_description_counts_and_lists() -> None:
         "second": "n/001.png",
         "exact": True,
         "mirrored": False,
+        "change": "",
         "likeness": 1.0,
     }
     assert described["pairs"][2]["likeness"] == 0.9543

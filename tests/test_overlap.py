@@ -33,7 +33,7 @@ def test_what_is_shared_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     # Positions 4 to 8 are the other set. 0 and 1 show one radiograph, as do 4 and, mirrored, 5.
     found = [(0, 1, 0.9), (0, 4, 0.91), (1, 5, 1.0), (3, 6, 0.95)]
     table = pd.DataFrame(found, columns=["first", "second", "likeness"])
-    table = table.assign(exact=table["likeness"] == 1, mirrored=table["second"] == 5)
+    table = table.assign(exact=table["likeness"] == 1, mirrored=table["second"] == 5, change="")
     monkeypatch.setattr(overlap, "find_copies", lambda *_: table)
     shared = describe_overlap(here, there, tmp_path)
     assert {name: shared[name] for name in shared if name.startswith("n_")} == {
@@ -69,7 +69,9 @@ def test_what_is_shared_by_hand(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_sets_that_share_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    none = pd.DataFrame(columns=["first", "second", "exact", "mirrored", "likeness"]).astype(int)
+    none = pd.DataFrame(
+        columns=["first", "second", "exact", "mirrored", "change", "likeness"]
+    ).astype(int)
     monkeypatch.setattr(overlap, "find_copies", lambda *_: none)
     here = _make(tmp_path, "nno", ["P", "", ""])
     there = _make(tmp_path, "on", ["", "R"], digest=["x", "y"])

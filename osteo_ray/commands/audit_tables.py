@@ -6,6 +6,7 @@ from rich.console import Console
 
 from osteo_ray.base.formatting import format_difference, format_interval, format_score
 from osteo_ray.commands.terminal import GOOD, WARNING, print_table, say
+from osteo_ray.data.copies.kinds import KINDS_FOUND, KINDS_MISSED
 
 
 def show_audit(console: Console, found: dict[str, Any]) -> None:
@@ -24,6 +25,7 @@ def show_audit(console: Console, found: dict[str, Any]) -> None:
         "blank images": len(found["blank"]),
     }
     print_table(console, ("", ""), counts.items())
+    say(console, f"{KINDS_FOUND} {KINDS_MISSED}")
     if found["shortcuts"]:
         print_table(
             console,

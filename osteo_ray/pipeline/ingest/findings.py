@@ -140,6 +140,7 @@ def _list_pairs(audit: Audit) -> list[dict[str, Any]]:
             "second": str(paths[pair.second]),
             "exact": bool(pair.exact),
             "mirrored": bool(pair.mirrored),
+            "change": str(pair.change),
             "likeness": round(float(pair.likeness), 4),
         }
         for pair in audit.pairs.itertuples()

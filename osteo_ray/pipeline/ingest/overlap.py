@@ -122,6 +122,7 @@ def _list_pairs(pairs: pd.DataFrame, table: pd.DataFrame, n_here: int) -> list[d
             "second_label": labels[pair.second],
             "exact": bool(pair.exact),
             "mirrored": bool(pair.mirrored),
+            "change": str(pair.change),
             "likeness": round(float(pair.likeness), 4),
         }
         for pair in across.itertuples()
