@@ -24,7 +24,7 @@ from osteo_ray.config.audit import AuditConfig
 from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.resizing import resize_whole
 from osteo_ray.data.decoding.result import UnreadableImageError
-from osteo_ray.data.sources.kinds import open_source
+from osteo_ray.data.sources.kinds import open_second_source, open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.pipeline.audit.leak import SPLITS, describe_leak, measure_leak
 from osteo_ray.pipeline.compare.model_check import check_models, is_likely_to_fail
@@ -119,7 +119,7 @@ def _open_other(config: AuditConfig) -> Source | None:
     if config.against is None:
         return None
     try:
-        return open_source(config.against)
+        return open_second_source(config.against, config.source_options)
     except InputError as error:
         raise InputError(str(error).replace("--data", "--against")) from error
 

@@ -15,8 +15,8 @@ from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.identity import digest_pixels, identify_image
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import Decoded, UnreadableImageError
-from osteo_ray.data.sources.patients import know_patient
 from osteo_ray.data.notes import write_notes
+from osteo_ray.data.sources.patients import know_patient
 from osteo_ray.data.sources.readers import Reader
 
 FOUND = pa.schema(
