@@ -1,5 +1,6 @@
 """Benchmarks of speed and quality: `python -m benchmarks NAME`, from a clone of the repository."""
 
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
@@ -77,18 +78,30 @@ def _arms(run: Annotated[str, tyro.conf.Positional], out: Path = Path("docs/arms
     draw_arms(open_run(run), out)
 
 
-def _copies(sizes: tuple[int, ...] = (1000, 10_000), size_px: int = 96) -> None:
-    """Search sets of phantoms for planted copies: time, memory, precision, recall.
+def _copies(
+    data: str | None = None,
+    copies: int = 100,
+    sizes: tuple[int, ...] = (1000, 10_000),
+    size_px: int = 96,
+) -> None:
+    """Search phantoms, or with --data real radiographs, for planted copies.
 
     Args:
-        sizes: Number of images of each set.
-        size_px: Side of the images, in pixels.
+        data: Radiographs, among which copies of every kind are planted, one kind at a time.
+        copies: Most radiographs that are copied, with --data.
+        sizes: Number of images of each set of phantoms, without --data.
+        size_px: Side of the phantoms, in pixels.
     """
     from benchmarks.copies import bench_copies
-    from benchmarks.tables import show_copies
+    from benchmarks.copy_kinds import bench_kinds
+    from benchmarks.tables import show_copies, show_kinds
     from osteo_ray.cluster.connection import connect
 
     with capture_noise() as captured, connect():
+        if data is not None:
+            with tempfile.TemporaryDirectory() as scratch:
+                show_kinds(captured.out, bench_kinds(data, Path(scratch), copies=copies))
+            return
         for found in bench_copies(list(sizes), size_px=size_px):
             show_copies(captured.out, found)
 

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from benchmarks.actors import Speed
 from benchmarks.copies import FoundCopies
+from benchmarks.copy_kinds import FoundKind
 from benchmarks.exactness import Exactness
 from benchmarks.fidelity import Fidelity, weigh
 from benchmarks.ingest import ReadTiming
@@ -43,6 +44,16 @@ def show_reading(console: Console, timings: Sequence[ReadTiming]) -> None:
             for one in timings
         ],
     )
+
+
+def show_kinds(console: Console, kinds: Iterable[FoundKind]) -> None:
+    """Show how copies of each kind were found, each as soon as it is known."""
+    for found in kinds:
+        console.print(
+            f"{found.kind}: {found.n} planted, recall {found.recall:.3f}, precision "
+            f"{found.precision:.3f}, {found.images_per_s:.0f} images/s",
+            highlight=False,
+        )
 
 
 def show_copies(console: Console, found: FoundCopies) -> None:

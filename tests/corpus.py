@@ -725,7 +725,7 @@ def _make_broken_dicoms(rng: np.random.Generator) -> dict[str, bytes]:
         "frames.dcm": make_dicom(picture, NumberOfFrames=12, PixelData=picture.tobytes() * 12),
         "frames-2.dcm": make_dicom(picture, NumberOfFrames=2),
         "frames-bad.dcm": make_dicom(picture, NumberOfFrames=-3, Rows=0),
-        "no-preamble.dcm": plain[132:],
+        "no-start.dcm": plain[140:],
         "no-rows.dcm": make_dicom(picture, Rows=None),
         "no-columns.dcm": make_dicom(picture, Columns=None),
         "no-bits.dcm": make_dicom(picture, BitsAllocated=None),

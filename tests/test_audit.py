@@ -42,6 +42,7 @@ def make_ingest(labels: list[str] = LABELS, **columns: Any) -> Ingest:
             "format": rng.choice(["PNG", "JPEG"], n),
             "mode": "L",
             "size": rng.integers(900, 1100, n),
+            "remarks": "",
             "contrast": 50.0,
             "look": [describe_look(image).tobytes() for image in pixels],
             "preview": [shrink_to_preview(image).tobytes() for image in pixels],
@@ -71,7 +72,7 @@ def clean(monkeypatch: pytest.MonkeyPatch) -> None:
 def make_pairs(pairs: list[tuple[int, int, bool]]) -> pd.DataFrame:
     table = pd.DataFrame(pairs, columns=["first", "second", "exact"])
     table = table.astype({"first": np.int64, "second": np.int64, "exact": bool})
-    return table.assign(mirrored=False, likeness=np.where(table["exact"], 1.0, 0.95432))
+    return table.assign(mirrored=False, change="", likeness=np.where(table["exact"], 1.0, 0.95432))
 
 
 @pytest.mark.usefixtures("planted")
@@ -138,6 +139,7 @@ def test_description_counts_and_lists() -> None:
         "second": "n/001.png",
         "exact": True,
         "mirrored": False,
+        "change": "",
         "likeness": 1.0,
     }
     assert described["pairs"][2]["likeness"] == 0.9543
@@ -209,3 +211,17 @@ def test_nothing_is_left_where_all_are_in_conflict(monkeypatch: pytest.MonkeyPat
     assert audit.shortcuts == []
     assert isinstance(audit, Audit)
     assert describe_audit(audit)["set_aside"] == 2
+
+
+@pytest.mark.usefixtures("clean")
+def test_remarks_and_names_in_paths_are_findings() -> None:
+    remarks = [""] * 7 + ["it is odd", "it is odd; it is old", ""]
+    paths = [f"{label}/{row:03d}.png" for row, label in enumerate(LABELS)]
+    paths[3] = "o/MUSTER^HANS.png"
+    found = describe_audit(audit_images(make_ingest(remarks=remarks, path=paths), "drop"))
+    assert found["remarks"] == {"it is odd": 2, "it is old": 1}
+    assert found["findings"] == [
+        "2 images: it is odd",
+        "1 image: it is old",
+        "1 path holds what looks like a patient's name or birth date",
+    ]

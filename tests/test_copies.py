@@ -8,14 +8,38 @@ import pytest
 
 from osteo_ray.data.copies import likeness as copies
 from osteo_ray.data.copies.codebook import Codebook, fit_codebook
-from osteo_ray.data.copies.likeness import COPY_LIKENESS, measure_likeness
-from osteo_ray.data.copies.thumbnails import SIDE, make_thumbnail, mirror
+from osteo_ray.data.copies.keypoints import (
+    COPY_CHANGES,
+    CopyChange,
+    find_keypoints,
+    pack_keypoints,
+    unpack_keypoints,
+)
+from osteo_ray.data.copies.likeness import COPY_LIKENESS, Seen, measure_likeness
+from osteo_ray.data.copies.thumbnails import SIDE, make_thumbnail
 from osteo_ray.data.decoding.identity import digest_pixels
 from osteo_ray.data.phantoms.copying import copy_knee
 from osteo_ray.data.phantoms.knee import Knee, render_knee
 from osteo_ray.data.settings import COPY_KINDS
 
 BLANK = np.zeros((SIDE, SIDE), np.uint8)
+BOTH = COPY_CHANGES[:2]
+
+
+def mirror(thumbnail: np.ndarray) -> np.ndarray:
+    return np.ascontiguousarray(thumbnail[:, ::-1])
+
+
+def compare(one: np.ndarray, other: np.ndarray) -> float:
+    return measure_likeness(Seen.look(one), Seen.look(other))
+
+
+def fit(thumbnails: np.ndarray) -> Codebook:
+    return fit_codebook([*map(find_keypoints, thumbnails)], BOTH, words=128, dimensions=256)
+
+
+def encode(codebook: Codebook, thumbnails: np.ndarray) -> np.ndarray:
+    return codebook.encode([*map(find_keypoints, thumbnails)], BOTH)
 
 
 @pytest.fixture(scope="module")
@@ -33,7 +57,7 @@ def thumbnails(knees: list[Knee]) -> np.ndarray:
 
 @pytest.fixture(scope="module")
 def codebook(thumbnails: np.ndarray) -> Codebook:
-    return fit_codebook(thumbnails)
+    return fit(thumbnails)
 
 
 def test_digest_sees_pixels_and_shape_but_not_memory_layout(knees: list[Knee]) -> None:
@@ -60,10 +84,10 @@ def test_thumbnail_of_a_constant_image_is_zero(gray: int, shape: tuple[int, int]
     assert not make_thumbnail(np.full(shape, gray, np.uint8)).any()
 
 
-def test_thumbnail_leaves_white_margins_out(knees: list[Knee]) -> None:
+def test_white_margins_do_not_matter(knees: list[Knee]) -> None:
     image = np.minimum(knees[0].image, 200)
     wider = np.pad(image, ((0, 60), (4, 9)), constant_values=255)
-    assert measure_likeness(make_thumbnail(wider), make_thumbnail(image)) > 0.98
+    assert compare(make_thumbnail(wider), make_thumbnail(image)) > COPY_LIKENESS
 
 
 def test_thumbnail_does_not_see_a_linear_change_of_gray(knees: list[Knee]) -> None:
@@ -84,14 +108,14 @@ def test_bad_images_are_named(function: object, image: np.ndarray) -> None:
 def test_codebook_is_determined_by_its_thumbnails(
     thumbnails: np.ndarray, codebook: Codebook
 ) -> None:
-    again = fit_codebook(thumbnails)
+    again = fit(thumbnails)
     for name in ("words", "mean", "projection"):
         np.testing.assert_array_equal(getattr(again, name), getattr(codebook, name))
-    np.testing.assert_array_equal(again.encode(thumbnails), codebook.encode(thumbnails))
+    np.testing.assert_array_equal(encode(again, thumbnails), encode(codebook, thumbnails))
 
 
 def test_vectors_have_norm_one(thumbnails: np.ndarray, codebook: Codebook) -> None:
-    vectors = codebook.encode(thumbnails)
+    vectors = encode(codebook, thumbnails)
     assert vectors.dtype == np.float32
     assert vectors.shape == (len(thumbnails), 2, codebook.projection.shape[1])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=2), 1, atol=1e-5)
@@ -100,53 +124,53 @@ def test_vectors_have_norm_one(thumbnails: np.ndarray, codebook: Codebook) -> No
 def test_vectors_do_not_depend_on_what_is_encoded_with_them(
     thumbnails: np.ndarray, codebook: Codebook
 ) -> None:
-    together = codebook.encode(np.concatenate([thumbnails[:5], BLANK[None]]))
+    together = encode(codebook, np.concatenate([thumbnails[:5], BLANK[None]]))
     for row, thumbnail in enumerate(thumbnails[:5]):
-        np.testing.assert_allclose(codebook.encode(thumbnail[None])[0], together[row], atol=1e-5)
+        np.testing.assert_allclose(encode(codebook, thumbnail[None])[0], together[row], atol=1e-5)
     assert not together[5].any()
 
 
 def test_mirrored_vector_is_that_of_the_mirror_image(
     thumbnails: np.ndarray, codebook: Codebook
 ) -> None:
-    seen = codebook.encode(thumbnails)
-    turned = codebook.encode(np.stack([mirror(thumbnail) for thumbnail in thumbnails]))
+    seen = encode(codebook, thumbnails)
+    turned = encode(codebook, np.stack([mirror(thumbnail) for thumbnail in thumbnails]))
     assert np.sum(seen * turned[:, ::-1], axis=2).min() > 0.8
 
 
 def test_vectors_of_copies_are_nearer_than_those_of_others(
     knees: list[Knee], thumbnails: np.ndarray, codebook: Codebook
 ) -> None:
-    vectors = codebook.encode(thumbnails)[:, 0]
+    vectors = encode(codebook, thumbnails)[:, 0]
     for kind in COPY_KINDS:
         nearest = []
         for index, knee in enumerate(knees):
             other = copy_knee(np.random.default_rng([9, index]), knee, kind)
-            queries = codebook.encode(make_thumbnail(other.image)[None])[0]
+            queries = encode(codebook, make_thumbnail(other.image)[None])[0]
             nearest.append(np.argmax(vectors @ queries[int(kind == "mirrored")]) == index)
         assert sum(nearest) >= 19, kind
 
 
 def test_blank_images_have_no_vector(thumbnails: np.ndarray, codebook: Codebook) -> None:
-    vectors = codebook.encode(np.stack([BLANK, thumbnails[0]]))
+    vectors = encode(codebook, np.stack([BLANK, thumbnails[0]]))
     assert not vectors[0].any()
     assert vectors[1].any()
 
 
 @pytest.mark.parametrize("n_images", [1, 3])
 def test_codebook_of_blank_images_works(n_images: int, thumbnails: np.ndarray) -> None:
-    learned = fit_codebook(np.stack([BLANK] * n_images))
-    assert not learned.encode(np.stack([BLANK, thumbnails[0]])).any()
+    learned = fit(np.stack([BLANK] * n_images))
+    assert not encode(learned, np.stack([BLANK, thumbnails[0]])).any()
 
 
 def test_codebook_of_one_or_two_images_works(thumbnails: np.ndarray) -> None:
     for chosen in (thumbnails[:1], thumbnails[:2], np.stack([thumbnails[0], BLANK])):
-        assert np.isfinite(fit_codebook(chosen).encode(chosen)).all()
+        assert np.isfinite(encode(fit(chosen), chosen)).all()
 
 
 def test_codebook_needs_a_thumbnail() -> None:
-    with pytest.raises(ValueError, match="Expected at least one thumbnail, but got none"):
-        fit_codebook(np.zeros((0, SIDE, SIDE), np.uint8))
+    with pytest.raises(ValueError, match="Expected at least one image, but got none"):
+        fit(np.zeros((0, SIDE, SIDE), np.uint8))
 
 
 @pytest.mark.parametrize("kind", COPY_KINDS)
@@ -157,8 +181,8 @@ def test_copies_are_alike_whichever_comes_first(
     for index, (knee, thumbnail) in enumerate(zip(knees, thumbnails, strict=True)):
         other = make_thumbnail(copy_knee(np.random.default_rng([9, index]), knee, kind).image)
         other = mirror(other) if kind == "mirrored" else other
-        likeness = measure_likeness(thumbnail, other)
-        assert measure_likeness(other, thumbnail) == pytest.approx(likeness, abs=0.03)
+        likeness = compare(thumbnail, other)
+        assert compare(other, thumbnail) == pytest.approx(likeness, abs=0.03)
         found.append(likeness >= COPY_LIKENESS)
     assert sum(found) >= 19
 
@@ -171,26 +195,26 @@ def test_encoded_copies_of_small_images_are_alike(size_px: int) -> None:
         rng = np.random.default_rng([6, index])
         knee = render_knee(rng, osteoporotic=False, size_px=size_px)
         pair = [make_thumbnail(k.image) for k in (knee, copy_knee(rng, knee, "reencoded"))]
-        found.append(measure_likeness(*pair) >= COPY_LIKENESS)
+        found.append(compare(*pair) >= COPY_LIKENESS)
     assert sum(found) >= (16 if size_px == 64 else 18)
 
 
 def test_an_image_is_wholly_like_itself(thumbnails: np.ndarray) -> None:
     for thumbnail in thumbnails:
-        assert measure_likeness(thumbnail, thumbnail) == pytest.approx(1, abs=1e-3)
+        assert compare(thumbnail, thumbnail) == pytest.approx(1, abs=1e-3)
 
 
 def test_different_knees_are_not_copies(thumbnails: np.ndarray) -> None:
     naive = np.corrcoef(thumbnails[:, ::4, ::4].reshape(len(thumbnails), -1))
     assert np.median(naive) > 0.6, "the knees are too easy to tell apart"
     for one, other in combinations(thumbnails[:14], 2):
-        assert measure_likeness(one, other) < COPY_LIKENESS
-        assert measure_likeness(one, mirror(other)) < COPY_LIKENESS
+        assert compare(one, other) < COPY_LIKENESS
+        assert compare(one, mirror(other)) < COPY_LIKENESS
 
 
 def test_blank_images_are_like_nothing(thumbnails: np.ndarray) -> None:
     for one, other in ((BLANK, BLANK), (BLANK, thumbnails[0]), (thumbnails[0], BLANK)):
-        assert measure_likeness(one, other) < COPY_LIKENESS
+        assert compare(one, other) < COPY_LIKENESS
 
 
 def test_rescaled_map_does_the_same_to_larger_images() -> None:
@@ -221,15 +245,77 @@ def test_rescaled_map_does_the_same_to_larger_images() -> None:
     )
 
 
+# Keypoints
+
+
+@pytest.mark.parametrize("change", COPY_CHANGES)
+def test_changes_of_keypoints_are_those_of_the_image(
+    change: CopyChange, thumbnails: np.ndarray
+) -> None:
+    seen, changed = Seen.look(thumbnails[0]).change(change), Seen.look(change.apply(thumbnails[0]))
+    points, other = seen.keypoints.points, changed.keypoints.points
+    apart = np.abs(points[:, None] - other).max(axis=2)
+    near = apart.argmin(axis=1)
+    met = apart.min(axis=1) < 1
+    assert met.mean() > 0.8
+    alike = seen.keypoints.descriptors * changed.keypoints.descriptors[near]
+    assert np.median(alike.sum(axis=1)[met]) > 0.99
+    np.testing.assert_array_equal(seen.thumbnail, changed.thumbnail)
+
+
+@pytest.mark.parametrize("change", COPY_CHANGES)
+def test_changes_are_undone(change: CopyChange, thumbnails: np.ndarray) -> None:
+    again = change.undo().apply(change.apply(thumbnails[1]))
+    np.testing.assert_array_equal(again, thumbnails[1])
+    assert len({one.describe() for one in COPY_CHANGES}) == len(COPY_CHANGES)
+
+
+def test_stored_keypoints_are_nearly_the_same(thumbnails: np.ndarray) -> None:
+    found = find_keypoints(thumbnails[0])
+    again = unpack_keypoints(pack_keypoints(found, SIDE), SIDE)
+    assert len(again.points) == min(100, len(found.points))
+    np.testing.assert_allclose(again.points, found.points[:100], atol=0.25)
+    np.testing.assert_allclose(again.descriptors, found.descriptors[:100], atol=0.002)
+    assert len(unpack_keypoints(pack_keypoints(find_keypoints(BLANK), SIDE), SIDE).points) == 0
+
+
+# Severe kinds
+
+
+def _segment(image: np.ndarray, tall: float, wide: float) -> np.ndarray:
+    row, column = np.ogrid[-1 : 1 : image.shape[0] * 1j, -1 : 1 : image.shape[1] * 1j]
+    return np.where(np.hypot(row / tall, column / wide) < 1, image, 0).astype(np.uint8)
+
+
 @pytest.mark.parametrize(
-    ("transform", "small"),
+    "kind",
     [
-        ([[1, 0, 0], [0, 1, 0]], True),
-        ([[1, 0, 16], [0, 1, 0]], True),
-        ([[1, 0, 17], [0, 1, 0]], False),
-        ([[1.5, 0, -27.75], [0, 1, 0]], False),
-        ([[-1, 0, 111], [0, 1, 0]], False),
+        lambda image: image[19:-19, 19:-19],  # 15 % a side
+        lambda image: image[:, 26:],  # 20 % of one side
+        lambda image: np.pad(image, 19),
+        lambda image: np.pad(image, 32),
+        lambda image: _segment(image, 0.9, 0.8),
     ],
+    ids=["cropped", "cut", "padded", "padded more", "segmented"],
 )
-def test_small_maps(transform: list[list[float]], small: bool) -> None:
-    assert copies._is_small(np.array(transform, np.float32), SIDE) == small
+def test_severe_copies_are_alike(kind: object, knees: list[Knee], thumbnails: np.ndarray) -> None:
+    assert callable(kind)
+    found = [
+        compare(thumbnail, make_thumbnail(kind(knee.image)))
+        for knee, thumbnail in zip(knees, thumbnails, strict=True)
+    ]
+    assert sum(likeness >= COPY_LIKENESS for likeness in found) >= 19
+    others = [
+        compare(thumbnails[row], make_thumbnail(kind(knees[row - 1].image))) for row in range(9)
+    ]
+    assert max(others) < COPY_LIKENESS
+
+
+def test_two_segmentations_of_one_knee_are_alike(knees: list[Knee]) -> None:
+    pairs = [
+        compare(
+            *(make_thumbnail(_segment(knee.image, *axes)) for axes in ((0.95, 0.7), (0.7, 0.9)))
+        )
+        for knee in knees
+    ]
+    assert sum(likeness >= COPY_LIKENESS for likeness in pairs) >= 18

@@ -36,8 +36,10 @@ from pydicom.uid import (
 )
 
 from osteo_ray.data.decoding import dicom, gdcm_apart
+from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.dicom import decode_dicom
 from osteo_ray.data.decoding.images import decode_image
+from osteo_ray.data.decoding.remarks import BURNED_IN, NO_SIGN, OVERLAY, POLARITY
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.decoding.signatures import is_dicom
 
@@ -79,11 +81,29 @@ def _table(entries: list[int], first: int, bits: int) -> Dataset:
 def test_content_shows_what_is_dicom() -> None:
     content = make_dicom(PICTURE)
     assert is_dicom(content)
-    assert not is_dicom(content[132:])
+    assert not is_dicom(content[140:])
     assert not is_dicom(b"")
-    assert "not a DICOM file" in _refuse(content[132:])
+    assert "not a DICOM file" in _refuse(content[140:])
     with pytest.raises(UnreadableImageError):
         decode_image(content)
+
+
+@pytest.mark.parametrize(
+    "syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian, ExplicitVRBigEndian]
+)
+@pytest.mark.parametrize("kept", ["mark", "description", "data"])
+def test_files_without_a_preamble(syntax: UID, kept: str) -> None:
+    content = make_dicom(TWELVE, bits=12, syntax=syntax, **FULL)
+    meta = 144 + int.from_bytes(content[140:144], "little")
+    bare = content[{"mark": 128, "description": 132, "data": meta}[kept] :]
+    assert is_dicom(bare)
+    np.testing.assert_array_equal(decode(bare).pixels, decode_dicom(content).pixels)
+
+
+def test_compressed_pixels_without_any_description_are_refused() -> None:
+    content = make_compressed_dicoms(np.random.default_rng(0))["jpeg-lossless"]
+    bare = content[144 + int.from_bytes(content[140:144], "little") :]
+    assert "no transfer syntax" in _refuse(bare)
 
 
 # Stored values to grays
@@ -159,6 +179,51 @@ def test_without_a_window_the_middle_of_the_values_is_stretched() -> None:
     np.testing.assert_array_equal(_pixels(stored, bits=12), expected)
 
 
+@pytest.mark.parametrize("width", [0.5, 0.9])
+def test_windows_narrower_than_one(width: float) -> None:
+    scale = {"RescaleSlope": 0.0001, "RescaleIntercept": 0}
+    found = _pixels(TWELVE, bits=12, WindowCenter=0.2, WindowWidth=width, **scale)
+    expected = np.clip((TWELVE * 0.0001 - 0.2) / width + 0.5, 0, 1) * 255
+    np.testing.assert_allclose(found, expected, atol=0.51)
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian])
+def test_decimal_commas(syntax: UID) -> None:
+    point = {"WindowCenter": "1000.5", "WindowWidth": "1500.5", "RescaleSlope": "0.9"}
+    comma = {"WindowCenter": "1111.5", "WindowWidth": "2222.5", "RescaleSlope": "3.3"}
+    content = make_dicom(TWELVE, bits=12, syntax=syntax, RescaleIntercept="0", **comma)
+    for name, value in point.items():  # pydicom does not write what it does not read
+        content = content.replace(comma[name].encode(), value.replace(".", ",").encode())
+    expected = _pixels(TWELVE, bits=12, syntax=syntax, RescaleIntercept="0", **point)
+    np.testing.assert_array_equal(decode_dicom(content).pixels, expected)
+
+
+def test_numbers_that_are_none_are_named() -> None:
+    content = make_dicom(TWELVE, bits=12, WindowCenter="1111.5", WindowWidth="2222")
+    assert _refuse(content.replace(b"1111.5", b"1,1,.5")) == "a WindowCenter that is no number"
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+@pytest.mark.parametrize("shape", ["INVERSE", "IDENTITY", None])
+def test_presentation_and_photometric_interpretation_invert_once(
+    photometric: str, shape: str | None
+) -> None:
+    given = {} if shape is None else {"PresentationLUTShape": shape}
+    content = make_dicom(TWELVE, bits=12, PhotometricInterpretation=photometric, **given, **FULL)
+    found = decode_dicom(content)
+    plain = _linear(TWELVE.astype(float), 2048, 4096)
+    inverted = photometric == "MONOCHROME1" or shape == "INVERSE"
+    np.testing.assert_array_equal(found.pixels, 255 - plain if inverted else plain)
+    contradict = photometric == "MONOCHROME1" and shape == "IDENTITY"
+    assert found.remarks == ((POLARITY,) if contradict else ())
+
+
+def test_presentation_table_is_refused_by_name() -> None:
+    item = _table([0, 255], 0, 8)
+    content = make_dicom(PICTURE, PresentationLUTSequence=Sequence([item]))
+    assert _refuse(content) == "a presentation lookup table, which is not supported"
+
+
 @pytest.mark.parametrize("window", [{"WindowCenter": 40, "WindowWidth": 0}, {"WindowCenter": 40}])
 def test_useless_window_counts_as_none(window: dict[str, object]) -> None:
     np.testing.assert_array_equal(_pixels(TWELVE, bits=12, **window), _pixels(TWELVE, bits=12))
@@ -194,6 +259,88 @@ def test_bits_beyond_those_stored_are_ignored() -> None:
     np.testing.assert_array_equal(
         _pixels(overlay, bits=12, **FULL), _pixels(TWELVE, bits=12, **FULL)
     )
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless])
+@pytest.mark.parametrize("high", [12, 15])
+@pytest.mark.parametrize("signed", [False, True])
+def test_values_at_the_upper_end_of_their_word(syntax: UID, high: int, signed: bool) -> None:
+    stored = TWELVE.astype(np.int16) - 2048 if signed else TWELVE
+    window = {"WindowCenter": 0 if signed else 2048, "WindowWidth": 4096}
+    above = high - 11
+    raised = np.left_shift(stored, above)
+    raised |= 2 ** (above - 1)  # what lies below is not part of the value
+    stream = None
+    if syntax == RLELossless:
+        stream = RLELosslessEncoder.encode(
+            raised.tobytes(),
+            rows=40,
+            columns=56,
+            samples_per_pixel=1,
+            number_of_frames=1,
+            bits_allocated=16,
+            bits_stored=16,
+            pixel_representation=int(signed),
+            photometric_interpretation="MONOCHROME2",
+        )
+    found = _pixels(raised, bits=12, HighBit=high, syntax=syntax, codestream=stream, **window)
+    np.testing.assert_array_equal(found, _pixels(stored, bits=12, **window))
+
+
+def test_high_bits_that_cannot_be_true_are_refused_by_name() -> None:
+    low = make_dicom(TWELVE, bits=12, HighBit=15)
+    assert "HighBit 15 with 12 bits stored, but the values lie in the lowest 12" in _refuse(low)
+    for high in (10, 16):
+        reason = _refuse(make_dicom(TWELVE, bits=12, HighBit=high))
+        assert reason == f"HighBit {high}, which does not fit 12 bits stored of 16 allocated"
+    stream = encode_with_gdcm(TWELVE, JPEGLosslessSV1, 12)
+    content = make_dicom(TWELVE, bits=12, HighBit=15, syntax=JPEGLosslessSV1, codestream=stream)
+    assert "HighBit 15 with 12 bits stored in compressed pixels" in _refuse(content)
+
+
+@pytest.mark.parametrize("name", [None, "jpeg-lossless", "jpeg-2000", "rle"])
+def test_missing_sign_is_stated_and_missing_high_bit_is_the_usual_one(name: str | None) -> None:
+    content = make_dicom(TWELVE, bits=12)
+    if name:
+        content = make_compressed_dicoms(np.random.default_rng(0))[name]
+    header = pydicom.dcmread(io.BytesIO(content))
+    del header.PixelRepresentation
+    del header.HighBit
+    file = io.BytesIO()
+    header.save_as(file)
+    found = decode_dicom(file.getvalue())
+    np.testing.assert_array_equal(found.pixels, decode_dicom(content).pixels)
+    assert found.remarks == (NO_SIGN,)
+
+
+@pytest.mark.parametrize("missing", ["BitsStored", "BitsAllocated", "SamplesPerPixel"])
+def test_other_missing_elements_are_named(missing: str) -> None:
+    assert _refuse(make_dicom(TWELVE, **{missing: None})) == f"no {missing} in the header"
+
+
+def test_colours_need_to_say_how_they_lie() -> None:
+    reason = _refuse(make_dicom(COLOUR, PlanarConfiguration=None))
+    assert reason == "no PlanarConfiguration in the header"
+
+
+def test_deep_colours_are_scaled_from_their_own_range() -> None:
+    deep = COLOUR.astype(np.uint16) * 16  # 12 bits, declared as 16
+    low, high = deep.min(), deep.max()
+    np.testing.assert_allclose(_pixels(deep), (LUMINANCE * 16 - low) / (high - low) * 255, atol=1.5)
+
+
+def test_what_the_audit_is_to_know_of_a_header() -> None:
+    assert decode_dicom(make_dicom(PICTURE, BurnedInAnnotation="YES")).remarks == (BURNED_IN,)
+    assert decode_dicom(make_dicom(PICTURE, BurnedInAnnotation="NO")).remarks == ()
+    header = pydicom.dcmread(io.BytesIO(make_dicom(PICTURE)))
+    for group in (0x6000, 0x6004):
+        header.add_new((group, 0x0010), "US", 40)
+        header.add_new((group, 0x3000), "OW", bytes(40 * 56 // 8))
+    file = io.BytesIO()
+    header.save_as(file)
+    found = decode_dicom(file.getvalue())
+    assert found.remarks == (OVERLAY,)
+    np.testing.assert_array_equal(found.pixels, _pixels(PICTURE))
 
 
 def test_float_pixels() -> None:
@@ -373,7 +520,7 @@ def test_names_are_neither_read_nor_returned() -> None:
     found = dataclasses.asdict(decode_dicom(content))
     del found["pixels"]
     assert "Muster" not in str(found)
-    assert found.keys() == {"format", "mode", "patient_id", "side", "institution"}
+    assert found.keys() == {"format", "mode", "patient_id", "side", "institution", "remarks"}
 
 
 @pytest.mark.parametrize(

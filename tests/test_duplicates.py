@@ -13,13 +13,14 @@ import ray
 from osteo_ray.base.progress import listening
 from osteo_ray.data.copies.codebook import fit_codebook
 from osteo_ray.data.copies.groups import join_pairs
-from osteo_ray.data.copies.likeness import COPY_LIKENESS, measure_likeness
-from osteo_ray.data.copies.thumbnails import (
-    SIDE,
-    Thumbnails,
-    make_thumbnail,
-    mirror,
+from osteo_ray.data.copies.keypoints import (
+    COPY_CHANGES,
+    find_keypoints,
+    pack_keypoints,
+    unpack_keypoints,
 )
+from osteo_ray.data.copies.likeness import COPY_LIKENESS, Seen, measure_likeness
+from osteo_ray.data.copies.thumbnails import SIDE, Thumbnails, make_thumbnail
 from osteo_ray.data.decoding.identity import digest_pixels
 from osteo_ray.data.phantoms.sets import Phantom, make_phantoms
 from osteo_ray.data.settings import COPY_KINDS, PhantomSettings
@@ -92,8 +93,8 @@ def test_copies_of_every_kind_are_found(phantoms: list[Phantom], pairs: pd.DataF
 def test_table_of_pairs(
     phantoms: list[Phantom], stored: tuple[list[str], Thumbnails], pairs: pd.DataFrame
 ) -> None:
-    assert list(pairs) == ["first", "second", "exact", "mirrored", "likeness"]
-    kinds = ["int64", "int64", "bool", "bool", "float64"]
+    assert list(pairs) == ["first", "second", "exact", "mirrored", "change", "likeness"]
+    kinds = ["int64", "int64", "bool", "bool", "str", "float64"]
     assert [str(kind) for kind in pairs.dtypes] == kinds
     assert (pairs["first"] < pairs["second"]).all()
     assert pairs["likeness"].between(COPY_LIKENESS, 1).all()
@@ -112,25 +113,33 @@ def test_table_of_pairs(
 def test_pairs_are_those_of_all_against_all(
     phantoms: list[Phantom], local_ray: None, tmp_path: Path
 ) -> None:
-    images = [phantom.image for phantom in phantoms[:28]]
+    images = [phantom.image for phantom in phantoms[:20]]
+    images[3], images[7] = 255 - images[0], np.rot90(images[1]).copy()
     digests, thumbnails = store(images, tmp_path / "thumbnails.u8")
-    shown = thumbnails.read(np.arange(len(images)))
+    found = [find_keypoints(shown) for shown in thumbnails.read(np.arange(len(images)))]
+    seen = [
+        Seen(shown, unpack_keypoints(pack_keypoints(keypoints, SIDE), SIDE))
+        for shown, keypoints in zip(thumbnails.read(np.arange(len(images))), found, strict=True)
+    ]
     first_of = {digest: digests.index(digest) for digest in digests}
     expected = {}
     for one, other in combinations(range(len(images)), 2):
         if digests[one] == digests[other]:
             if one == first_of[digests[one]]:
-                expected[one, other] = (True, False, 1.0)
+                expected[one, other] = (True, "", 1.0)
         elif first_of[digests[one]] == one and first_of[digests[other]] == other:
-            plain = measure_likeness(shown[one], shown[other])
-            turned = measure_likeness(shown[one], mirror(shown[other]))
-            if max(plain, turned) >= COPY_LIKENESS:
-                expected[one, other] = (False, turned > plain, max(plain, turned))
-    found = find_copies(digests, thumbnails)
+            likeness = [
+                measure_likeness(seen[one], seen[other].change(form)) for form in COPY_CHANGES
+            ]
+            if max(likeness) >= COPY_LIKENESS:
+                words = COPY_CHANGES[int(np.argmax(likeness))].describe()
+                expected[one, other] = (False, words, max(likeness))
     table = {
-        (pair.first, pair.second): (pair.exact, pair.mirrored, pair.likeness)
-        for pair in found.itertuples()
+        (pair.first, pair.second): (pair.exact, pair.change, pair.likeness)
+        for pair in find_copies(digests, thumbnails).itertuples()
     }
+    assert expected[0, 3][1] == "inverted gray"
+    assert expected[1, 7][1] == "turned by 270°"  # what brings the second back to the first
     assert len(expected) > 3
     assert table == expected
 
@@ -175,15 +184,17 @@ def test_tiny_sets(
     }[images]
     pairs = find_copies(*store(chosen, tmp_path / "thumbnails.u8"))
     assert pairs[["first", "second"]].to_numpy().tolist() == ([[0, 1]] if images == 2 else [])
-    assert list(pairs) == ["first", "second", "exact", "mirrored", "likeness"]
+    assert list(pairs) == ["first", "second", "exact", "mirrored", "change", "likeness"]
 
 
 def test_large_sets_are_searched_alike(
     stored: tuple[list[str], Thumbnails], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    shown = stored[1].read(np.arange(150))
-    codebook = fit_codebook(shown)
-    vectors = codebook.encode(shown).astype(np.float16)
+    found = [find_keypoints(shown) for shown in stored[1].read(np.arange(150))]
+    codebook = fit_codebook(found, COPY_CHANGES[:2], words=128, dimensions=256)
+    forms = (COPY_CHANGES[0], *COPY_CHANGES[:2])
+    vectors = codebook.encode(found, forms).astype(np.float16)
+    look = copy_search._LOOKS[0]
     index: object = None
 
     # The index is cached by reference, so that it must not be asked for through Ray here.
@@ -191,19 +202,18 @@ def test_large_sets_are_searched_alike(
     monkeypatch.setattr(ray, "get", lambda stored: stored)
 
     def name_pairs() -> list[list[int]]:
-        found = copy_search._search(0, 150, "index", vectors)  # type: ignore[arg-type]
+        found = copy_search._search(0, 150, look, "index", vectors)  # type: ignore[arg-type]
         assert found.dtype == np.int64
         return np.unique(found, axis=0).tolist()
 
-    index = copy_search._build_index(vectors[:, 0])
+    index = copy_search._build_index(vectors[:, 0], 10_000)
     flat = name_pairs()
     monkeypatch.setattr(copy_search, "_FLAT_UP_TO", 10)
-    monkeypatch.setattr(copy_search, "_CELLS_SEARCHED", 10_000)
-    index = copy_search._build_index(vectors[:, 0])
+    index = copy_search._build_index(vectors[:, 0], 10_000)
     assert index.nlist == 48
     assert name_pairs() == flat
     assert len(flat) > 60
-    # With the cells that are searched by default, hardly anything is missed.
+    # With half of the cells, hardly anything is missed.
     index.nprobe = 24
     assert len({*map(tuple, flat)} - {*map(tuple, name_pairs())}) <= 0.05 * len(flat)
 

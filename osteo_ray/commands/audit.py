@@ -14,9 +14,11 @@ _AUDIT_HELP = """\
 Find copies, label conflicts, blank images and shortcuts in a set of images.
 
 osteo-ray audit DATA writes audit.json, audit.html (pairs of copies side by side) and tables to
---out. With --measure-leak it also trains --models with and without copies across the split, --seeds
-times each, and reports how much copies inflate accuracies published on such a set; only then do the
-settings of models and training matter. Exit code 0: nothing was found; 3: there are findings.
+--out. With --against OTHER it also says what the two sets share: copies, patients, and radiographs
+that they label differently. With --measure-leak it also trains --models with and without copies
+across the split, --seeds times each, and reports how much copies inflate accuracies published on
+such a set; only then do the settings of models and training matter. Exit code 0: nothing was found;
+3: there are findings.
 """
 
 

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from osteo_ray.base.formatting import format_difference, format_interval, format_score
 from osteo_ray.commands.terminal import GOOD, WARNING, print_table, say
+from osteo_ray.data.copies.kinds import KINDS_FOUND, KINDS_MISSED
 
 
 def show_audit(console: Console, found: dict[str, Any]) -> None:
@@ -24,6 +25,7 @@ def show_audit(console: Console, found: dict[str, Any]) -> None:
         "blank images": len(found["blank"]),
     }
     print_table(console, ("", ""), counts.items())
+    say(console, f"{KINDS_FOUND} {KINDS_MISSED}")
     if found["shortcuts"]:
         print_table(
             console,
@@ -39,6 +41,8 @@ def show_audit(console: Console, found: dict[str, Any]) -> None:
             ],
             title="How well the class can be predicted without the anatomy",
         )
+    if "against" in found:
+        _show_overlap(console, found["against"])
     for leak in found.get("leak", {}).get("models", []):
         interval = format_interval(leak["low"], leak["high"])
         say(
@@ -53,6 +57,25 @@ def show_audit(console: Console, found: dict[str, Any]) -> None:
         say(console, f"Finding: {finding}.", WARNING)
     if not found["findings"]:
         say(console, "No problems were found.", GOOD)
+
+
+def _show_overlap(console: Console, other: dict[str, Any]) -> None:
+    counts = {
+        "images": other["n_images"],
+        **{f"  of class {name}": n for name, n in other["classes"].items()},
+        "files refused": other["n_rejects"],
+        "show a radiograph of this set": other["n_copies"],
+        "  with the same pixels": other["n_same_pixels"],
+        "radiographs in both sets": other["n_shared_radiographs"],
+        "  with different labels": len(other["disagreements"]),
+        "patients in both sets": other["n_shared_patients"],
+        "images that share neither": other["n_new"],
+    }
+    print_table(console, ("", ""), counts.items(), title=f"Compared with {other['source']}")
+    if other["labels"]:
+        rows = [(row["here"], row["there"], row["radiographs"]) for row in other["labels"]]
+        columns = ("label here", "label there", "radiographs")
+        print_table(console, columns, rows, title="How radiographs in both sets are labelled")
 
 
 def _show_accuracy(value: float | None) -> str:

@@ -62,6 +62,10 @@ def _list_explained(config: ExplainConfig) -> list[tuple[str, str]]:
     return [*_list_source(config), *checkpoint]
 
 
+def _list_audited(config: AuditConfig) -> list[tuple[str, str]]:
+    return _list_trained(config) + ([("--against", config.against)] if config.against else [])
+
+
 def _list_reproduced(config: ReproduceConfig) -> list[tuple[str, str]]:
     named = (("--run", config.run), ("--out", config.out), ("--ledger", config.ledger))
     return [(flag, path) for flag, path in named if path]
@@ -91,7 +95,7 @@ def _name_drift_page(config: ReproduceConfig, _: str) -> str:
 SUBMITTABLE: dict[str, Submittable] = {
     "compare": Submittable(parse_compare, _list_trained, _within_out("report.html")),
     "explain": Submittable(parse_explain, _list_explained, _within_out("masks")),
-    "audit": Submittable(parse_audit, _list_trained, _within_out("audit.html")),
+    "audit": Submittable(parse_audit, _list_audited, _within_out("audit.html")),
     "reproduce": Submittable(parse_reproduce, _list_reproduced, _name_drift_page, _find_workspace),
 }
 """By the name of the command."""

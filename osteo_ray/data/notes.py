@@ -1,4 +1,4 @@
-"""Notes on masks: what must be known of one beside its figures, in the column `note` of its row."""
+"""Notes on images and masks: what must be known of one beside its figures, in one cell."""
 
 from collections import Counter
 from collections.abc import Iterable

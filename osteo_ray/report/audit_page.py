@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from osteo_ray.base.storage import Place, write_whole
+from osteo_ray.data.copies.kinds import KINDS_FOUND, KINDS_MISSED
 from osteo_ray.data.copies.likeness import COPY_LIKENESS
 from osteo_ray.report.figures import encode_picture
 from osteo_ray.report.templates import open_template
@@ -43,6 +44,8 @@ def write_audit_page(
         labels=labels,
         shortcut_labels=SHORTCUT_LABELS,
         copy_likeness=COPY_LIKENESS,
+        kinds_found=KINDS_FOUND,
+        kinds_missed=KINDS_MISSED,
     )
     with write_whole(path) as unfinished:
         unfinished.write_text(page, encoding="utf-8")

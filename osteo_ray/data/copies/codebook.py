@@ -3,25 +3,24 @@
 SIFT keypoints are counted against a codebook (VLAD) and projected to a few dimensions. Vectors of
 copies lie close together; `likeness` then decides which of the neighbors are copies.
 
-Sources: Lowe 2004 (SIFT), Jégou et al. 2010 (VLAD).
+Source: Jégou et al. 2010 (VLAD).
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import cv2
 import faiss
 import numpy as np
 import numpy.typing as npt
 
-_MOST_KEYPOINTS = 200
-_CONTRAST, _EDGE, _SIGMA = 0.008, 20, 1.2  # of SIFT, for 8-bit thumbnails of equal contrast
-_WORDS, _DIMENSIONS = 128, 256
-_ROWS_PER_AXIS = 4  # least number of described images, mirrored ones counted, per dimension
+from osteo_ray.data.copies.keypoints import CopyChange, Keypoints
+
+_ROWS_PER_AXIS = 4  # least number of described images, changed ones counted, per dimension
 _TRAINING_KEYPOINTS = 40_000
+_MOST_FITTED = 1200  # forms of images, to which the principal axes are fitted
 _SEED = 0
 
 Floats = npt.NDArray[np.float32]
-Bytes = npt.NDArray[np.uint8]
 
 
 @dataclass(frozen=True)
@@ -38,116 +37,86 @@ class Codebook:
     mean: Floats
     projection: Floats
 
-    def encode(self, thumbnails: Bytes) -> Floats:
-        """Describe thumbnails, each as it is and as its mirror image.
+    def encode(self, images: Sequence[Keypoints], changes: Sequence[CopyChange]) -> Floats:
+        """Describe images in each of several forms.
 
         Args:
-            thumbnails: uint8 (n, 112, 112). Each takes 128 KiB of memory, so pass some hundreds.
+            images: The keypoints of n images.
+            changes: The forms.
 
         Returns:
-            float32 (n, 2, d): the vector as it is and mirrored, of norm 1, or all 0 for a blank
-            image. For copies, the dot product of the first vectors is near 1; for mirrored copies,
-            that of the first vector of one and the second vector of the other.
+            float32 (n, forms, d): vectors of norm 1, or all 0 for an image without keypoints. For
+            a copy with a change, the dot product of the vector in that form with the other image's
+            vector as it is comes near to 1.
         """
-        described = [_describe_keypoints(thumbnail) for thumbnail in thumbnails]
-        seen = np.array([len(keypoints) > 0 for keypoints in described], bool)
-        vectors = np.zeros((len(thumbnails), 2, self.projection.shape[1]), np.float32)
-        if not seen.any():
-            return vectors
+        seen = np.array([len(image.points) > 0 for image in images], bool)
+        vectors = np.zeros((len(images), len(changes), self.projection.shape[1]), np.float32)
         counts = [
-            _count_words(form, self.words)
-            for keypoints in described
-            if len(keypoints)
-            for form in (keypoints, _mirror_keypoints(keypoints))
+            _count_words(change.permute(image.descriptors), self.words)
+            for image in images
+            if len(image.points)
+            for change in changes
         ]
-        # All at once, because the projection is one large matrix.
-        found = (np.stack(counts) - self.mean) @ self.projection
-        found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
-        vectors[seen] = found.reshape(-1, 2, found.shape[1])
+        if counts:
+            # All at once, because the projection is one large matrix.
+            found = (np.stack(counts) - self.mean) @ self.projection
+            found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
+            vectors[seen] = found.reshape(-1, *vectors.shape[1:])
         return vectors
 
 
-def fit_codebook(thumbnails: Bytes) -> Codebook:
-    """Learn from some thumbnails how to describe all; equal thumbnails give equal codebooks.
+def fit_codebook(
+    images: Sequence[Keypoints], changes: Sequence[CopyChange], *, words: int, dimensions: int
+) -> Codebook:
+    """Learn from some images how to describe all; equal images give equal codebooks.
 
     Args:
-        thumbnails: uint8 (n, 112, 112); some hundreds suffice for a set of any size.
+        images: Keypoints; those of some hundreds suffice for a set of any size.
+        changes: The forms in which images will be described.
+        words: Most words, to which keypoints are assigned.
+        dimensions: Most dimensions of a vector.
 
     Raises:
-        ValueError: There is no thumbnail.
+        ValueError: There is no image.
     """
-    if not len(thumbnails):
-        raise ValueError("Expected at least one thumbnail, but got none.")
-    described = [_describe_keypoints(thumbnail) for thumbnail in thumbnails]
-    described += [_mirror_keypoints(keypoints) for keypoints in described]
-    pooled = np.concatenate(described)
-    if len(pooled) < 2:  # blank images only
+    if not len(images):
+        raise ValueError("Expected at least one image, but got none.")
+    described = [
+        change.permute(image.descriptors)
+        for change in changes
+        for image in images
+        if len(image.points)
+    ]
+    pooled = np.concatenate(described) if described else np.zeros((0, 128), np.float32)
+    if len(pooled) < 2 * len(changes):  # blank images only
         none = np.zeros(128, np.float32)
         return Codebook(none[None], none, np.zeros((128, 1), np.float32))
     rng = np.random.default_rng(_SEED)
     sample = pooled[rng.permutation(len(pooled))[:_TRAINING_KEYPOINTS]]
-    words = min(_WORDS, len(sample))
+    n_words = min(words, len(sample))
     kmeans = faiss.Kmeans(
-        128, words, niter=15, seed=_SEED, min_points_per_centroid=1, max_points_per_centroid=1000
+        128, n_words, niter=15, seed=_SEED, min_points_per_centroid=1, max_points_per_centroid=1000
     )
     kmeans.train(np.ascontiguousarray(sample))
     words_found = np.asarray(kmeans.centroids, np.float32)
-    seen = [keypoints for keypoints in described if len(keypoints)]
-    counts = np.stack([_count_words(keypoints, words_found) for keypoints in seen])
+    chosen = rng.permutation(len(described))[:_MOST_FITTED]
+    counts = np.stack([_count_words(described[row], words_found) for row in np.sort(chosen)])
     mean = counts.mean(axis=0)
-    return Codebook(words_found, mean, _find_principal_axes(counts - mean))
+    return Codebook(words_found, mean, _find_principal_axes(counts - mean, dimensions))
 
 
-def _find_principal_axes(centred: Floats) -> Floats:
+def _find_principal_axes(centred: Floats, dimensions: int) -> Floats:
     """Return the scaled axes of largest variance of rows (n, columns): float32 (columns, d)."""
     # Use the n × n products, as there are far fewer rows than columns.
     variance, mixtures = np.linalg.eigh((centred @ centred.T).astype(np.float64))
     variance, mixtures = variance[::-1], mixtures[:, ::-1]
     # With nearly as many axes as rows, every row would lie far from all others, even from copies.
     meaningful = min(len(centred) // _ROWS_PER_AXIS, int(np.sum(variance > 1e-6 * variance[0])))
-    kept = min(_DIMENSIONS, max(1, meaningful))
+    kept = min(dimensions, max(1, meaningful))
     spread = np.sqrt(np.maximum(variance[:kept], 1e-12))
     axes = centred.T @ (mixtures[:, :kept] / spread)
     # Whiten halfway, so that rare structure counts more but noise does not take over.
     return np.asarray(axes / np.sqrt(spread / np.sqrt(len(centred))), np.float32)
-
-
-def _describe_keypoints(thumbnail: Bytes) -> Floats:
-    """Describe the most salient points by upright RootSIFT: float32 (n, 128), n at most 200."""
-    image = _equalise(thumbnail)
-    sift = cv2.SIFT.create(
-        nfeatures=_MOST_KEYPOINTS, contrastThreshold=_CONTRAST, edgeThreshold=_EDGE, sigma=_SIGMA
-    )
-    points = sift.detect(image)
-    for point in points:
-        point.angle = 0  # radiographs stand upright, and knees differ more when turns are ignored
-    _, descriptors = sift.compute(image, points)
-    if descriptors is None:
-        return np.zeros((0, 128), np.float32)
-    shares = descriptors / np.maximum(descriptors.sum(axis=1, keepdims=True), 1e-6)
-    return np.asarray(np.sqrt(shares), np.float32)
-
-
-def _equalise(thumbnail: Bytes) -> Bytes:
-    image = thumbnail.astype(np.float32)
-    width = len(image) // 8 | 1
-
-    def average(values: Floats) -> Floats:
-        for _ in range(2):
-            blurred = cv2.blur(values, (width, width), borderType=cv2.BORDER_REPLICATE)
-            values = np.asarray(blurred, np.float32)
-        return values
-
-    mean = average(image)
-    deviation = np.sqrt(np.maximum(average((image - mean) ** 2), 0))
-    level = (image - mean) / (deviation + 2 + 0.1 * deviation.mean())
-    return np.asarray(np.clip(128 + 45 * level, 0, 255), np.uint8)
-
-
-def _mirror_keypoints(descriptors: Floats) -> Floats:
-    """Turn upright SIFT descriptors (4 × 4 cells, 8 directions) into those of the mirror image."""
-    cells = descriptors.reshape(-1, 4, 4, 8)[:, :, ::-1]
-    return np.ascontiguousarray(cells[..., (4 - np.arange(8)) % 8].reshape(-1, 128))
 
 
 def _count_words(keypoints: Floats, words: Floats) -> Floats:

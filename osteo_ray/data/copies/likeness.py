@@ -1,8 +1,8 @@
-"""Decide whether two radiographs are one, whatever the size, encoding, brightness, crop or turn.
+"""Decide whether two radiographs are one, whatever the size, encoding, gray, crop or turn.
 
-All knees look alike, so a whole image tells little. The two images are aligned by an affine map,
-from coarse to fine, and what counts is the correlation of the finest structure (trabeculae,
-cortical edges) where they overlap: their likeness.
+All knees look alike, so a whole image tells little. The keypoints of two images say how one lies in
+the other, the map is refined from coarse to fine, and what counts is the correlation of the finest
+structure (trabeculae, cortical edges) where they overlap: their likeness.
 
 Source: Evangelidis & Psarakis 2008 (ECC alignment).
 """
@@ -14,49 +14,72 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from osteo_ray.data.copies.alignment import align_keypoints
+from osteo_ray.data.copies.keypoints import CopyChange, Keypoints, find_keypoints
 from osteo_ray.data.copies.thumbnails import SIDE
 
-COPY_LIKENESS = 0.88
-"""Likeness from which two images count as copies. In a public set of 744 knee radiographs, the
-copies that it holds reach at least 0.95, most planted ones more than 0.93, and the most similar
-other pairs, often both legs of a patient, at most 0.87. A missed copy leaks; a false one merely
-joins two images."""
+COPY_LIKENESS = 0.9
+"""Likeness from which two images count as copies; docs/data.md says what reaches it."""
 
 Floats = npt.NDArray[np.float32]
 Bytes = npt.NDArray[np.uint8]
 
+_LEAST_AGREEING = 9  # matches of keypoints; other knees may reach 40, copies have 30 to 90
+_LEAST_OVERLAP = 0.06  # of the image that shows less
+_FLAT_PX, _FLAT_LEVELS = 7, 3  # a window without structure, as segmentations and frames leave
+_EDGE_PX = 11  # width of what such an edge distorts
 
-def measure_likeness(fixed: Bytes, moving: Bytes) -> float:
+
+@dataclass(frozen=True)
+class Seen:
+    """A thumbnail, uint8 (112, 112), and its keypoints."""
+
+    thumbnail: Bytes
+    keypoints: Keypoints
+
+    @classmethod
+    def look(cls, thumbnail: Bytes) -> "Seen":
+        """Find the keypoints of a thumbnail."""
+        return cls(thumbnail, find_keypoints(thumbnail))
+
+    def change(self, change: CopyChange) -> "Seen":
+        """Return what a change makes of it."""
+        points = change.move(self.keypoints.points, SIDE)
+        keypoints = Keypoints(points, change.permute(self.keypoints.descriptors))
+        return Seen(change.apply(self.thumbnail), keypoints)
+
+
+def measure_likeness(fixed: Seen, moving: Seen) -> float:
     """Align two thumbnails and correlate their finest structure where they overlap.
 
-    The order matters little: if `moving` cannot be aligned with `fixed`, the reverse is tried.
+    Regions without structure, such as a background set to zero, count as not seen.
 
     Args:
-        fixed: uint8 (112, 112).
-        moving: uint8 (112, 112); to look for a mirrored copy, mirror it first.
+        fixed: One of them; the order matters little.
+        moving: The other; to look for a changed copy, change it first.
 
     Returns:
-        In [-1, 1]; -1 if no small affine map aligns the two. Compare with `COPY_LIKENESS`.
+        In [-1, 1]; -1 if no map aligns the two. Compare with `COPY_LIKENESS`.
     """
-    likeness = _measure_one_way(fixed, moving)
-    return likeness if likeness > -1 else _measure_one_way(moving, fixed)
-
-
-def _measure_one_way(fixed: Bytes, moving: Bytes) -> float:
-    transform = np.eye(2, 3, dtype=np.float32)
+    found = align_keypoints(fixed.keypoints, moving.keypoints)
+    if found is None or found.agreeing < _LEAST_AGREEING:
+        return -1.0
+    one, other, transform = fixed.thumbnail, moving.thumbnail, found.transform
+    growth = float(np.linalg.det(transform[:, :2]))
+    if growth > 1:  # start from the image that shows less
+        one, other = other, one
+        transform = np.asarray(cv2.invertAffineTransform(transform), np.float32)
+        growth = 1 / growth
+    if growth < _LEAST_GROWTH:
+        return -1.0
+    # The image that shows more shows it smaller, and so less finely.
+    scale = float(np.sqrt(growth))
     side = SIDE
-    # From coarse to fine. Below a step's least agreement, going on makes no sense.
     for step in _STEPS:
         transform = _rescale(transform, step.side / side)
         side = step.side
-        one, other = _shrink(fixed, side), _shrink(moving, side)
-        agreement, transform = _align(one, other, transform, step)
-        if agreement < step.least_agreement or not _is_small(transform, side):
-            return -1.0
-        likeness = _correlate(one, other, transform)
-        if likeness < step.least_likeness:
-            return likeness
-    return likeness
+        transform = _refine(_shrink(one, side), _shrink(other, side), transform, step, scale)
+    return _correlate(one, other, transform, scale)
 
 
 @dataclass(frozen=True)
@@ -67,58 +90,63 @@ class _Step:
     fine: float
     coarse: float
     contrast: float
-    iterations: int
-    least_agreement: float
-    least_likeness: float
 
 
-_STEPS = (
-    _Step(32, 1.0, 4.0, 4.0, 30, 0.0, 0.7),
-    _Step(32, 0.5, 2.0, 2.0, 20, 0.4, 0.85),
-    _Step(64, 0.6, 2.0, 3.0, 30, 0.5, 0.85),
-    _Step(SIDE, 0.7, 2.0, 3.0, 15, 0.0, -1.0),
-)
-# Each step asks for slightly less than 99 of 100 copies reach; most other pairs stop there.
-_MOST_STRETCH, _MOST_TURN_DEG, _MOST_SHIFT = 1.4, 15.0, 0.15  # shift as a share of the side
-_LEAST_OVERLAP = 0.5
+_STEPS = (_Step(64, 0.6, 2.0, 3.0), _Step(SIDE, 0.7, 2.0, 3.0))
+_ITERATIONS = 15
+_LEAST_GROWTH = 0.1  # of area: a third of the length of each side
+_MOST_STRETCH, _MOST_SHIFT = 0.1, 0.1  # by which a step may correct the map
 
 
-def _align(one: Floats, other: Floats, transform: Floats, step: _Step) -> tuple[float, Floats]:
-    bands = [_pass_band(image, step.fine, step.coarse, step.contrast) for image in (one, other)]
-    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, step.iterations, 1e-3)
+def _refine(one: Floats, other: Floats, transform: Floats, step: _Step, scale: float) -> Floats:
+    """Correct a map by the structure of a band; a correction that is too large is none."""
+    bands = (
+        _pass_band(one, step.fine / scale, step.coarse / scale, step.contrast / scale),
+        _pass_band(other, step.fine, step.coarse, step.contrast),
+    )
+    criteria = (cv2.TERM_CRITERIA_EPS | cv2.TERM_CRITERIA_COUNT, _ITERATIONS, 1e-3)
     try:
-        agreement, found = cv2.findTransformECC(
-            bands[0], bands[1], transform.copy(), cv2.MOTION_AFFINE, criteria, np.array([]), 1
+        _, found = cv2.findTransformECC(
+            *bands, transform.copy(), cv2.MOTION_AFFINE, criteria, np.array([]), 1
         )
     except cv2.error:  # raised when it does not converge
-        return -1.0, transform
-    return float(agreement), np.asarray(found, np.float32)
+        return transform
+    moved = np.abs(np.asarray(found) - transform)
+    if moved[:, :2].max() > _MOST_STRETCH or moved[:, 2].max() > _MOST_SHIFT * step.side:
+        return transform
+    return np.asarray(found, np.float32)
 
 
-def _correlate(one: Floats, other: Floats, transform: Floats) -> float:
-    size = one.shape[::-1]
-    moved: Any = cv2.warpAffine(
-        other,
-        transform,
-        size,
-        flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    covered = cv2.warpAffine(
-        np.ones(one.shape, np.uint8),
-        transform,
-        size,
-        flags=cv2.INTER_NEAREST | cv2.WARP_INVERSE_MAP,
-        borderMode=cv2.BORDER_CONSTANT,
-    )
+def _correlate(one: Bytes, other: Bytes, transform: Floats, scale: float) -> float:
+    def warp(image: npt.NDArray[Any], flags: int, border: int) -> npt.NDArray[Any]:
+        size, flags = one.shape[::-1], flags | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(image, transform, size, flags=flags, borderMode=border))
+
+    seen = warp(_find_structure(other), cv2.INTER_NEAREST, cv2.BORDER_CONSTANT)
+    seen &= _find_structure(one)
     kernel = np.ones((5, 5), np.uint8)
-    overlap = cv2.erode(covered, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
+    overlap = cv2.erode(seen, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=0) > 0
     if overlap.mean() < _LEAST_OVERLAP:
         return -1.0
-    pair = np.stack([_pass_band(image, 0.6, 1.8, 3.0)[overlap] for image in (one, moved)])
+    moved = warp(other.astype(np.float32), cv2.INTER_LINEAR, cv2.BORDER_REPLICATE)
+    fine, coarse, contrast = 0.6 / scale, 1.8 / scale, 3.0 / scale
+    pair = np.stack(
+        [
+            _pass_band(image, fine, coarse, contrast)[overlap]
+            for image in (one.astype(np.float32), moved)
+        ]
+    )
     pair -= pair.mean(axis=1, keepdims=True)
     power = float(np.prod(np.sqrt((pair**2).sum(axis=1))))
     return float(np.clip(pair[0] @ pair[1] / max(power, 1e-9), -1, 1))
+
+
+def _find_structure(image: Bytes) -> Bytes:
+    """Mark with 1 what lies neither in a region without structure nor near its edge."""
+    window = np.ones((_FLAT_PX, _FLAT_PX), np.uint8)
+    varied = (cv2.dilate(image, window) - cv2.erode(image, window)) > _FLAT_LEVELS
+    edge = np.ones((_EDGE_PX, _EDGE_PX), np.uint8)
+    return np.asarray(cv2.erode(varied.astype(np.uint8), edge))
 
 
 def _pass_band(image: Floats, fine: float, coarse: float, contrast: float) -> Floats:
@@ -149,19 +177,3 @@ def _rescale(transform: Floats, factor: float) -> Floats:
     grow = np.array([[factor, 0, shift], [0, factor, shift], [0, 0, 1]])
     full = np.vstack([transform, [0, 0, 1]])
     return np.asarray((grow @ full @ np.linalg.inv(grow))[:2], np.float32)
-
-
-def _is_small(transform: Floats, side: int) -> bool:
-    """Tell whether an affine map changes an image no more than a copy may differ."""
-    linear = transform[:, :2].astype(np.float64)
-    centre = np.full(2, (side - 1) / 2)
-    shift = linear @ centre + transform[:, 2] - centre
-    turn = np.degrees(np.arctan2(linear[1, 0] - linear[0, 1], linear[0, 0] + linear[1, 1]))
-    stretch = np.linalg.svd(linear, compute_uv=False)
-    return bool(
-        np.linalg.det(linear) > 0
-        and stretch.max() < _MOST_STRETCH
-        and stretch.min() > 1 / _MOST_STRETCH
-        and abs(turn) < _MOST_TURN_DEG
-        and np.abs(shift).max() < _MOST_SHIFT * side
-    )

@@ -16,7 +16,6 @@ SIDE = 112
 SQUARE_PX = 2 * SIDE
 """Side in pixels of the square that a thumbnail is made from."""
 
-_WHITE_LEVEL, _WHITE_SHARE = 0.9, 0.75  # a line in a margin has this share of pixels this bright
 _GRAIN = 0.7  # in pixels of the file; strong compression removes finer structure
 
 Floats = npt.NDArray[np.float32]
@@ -72,8 +71,9 @@ def join_thumbnails(path: Path, *parts: Thumbnails) -> Thumbnails:
 def make_thumbnail(image: Bytes, square: Bytes | None = None) -> Bytes:
     """Reduce an image to a small square in which copies can be compared.
 
-    White margins are cut off; the rest is resized to a square, whatever its aspect ratio, and
-    stretched to the full range of gray. In images smaller than twice the thumbnail's side, the
+    It is resized to a square, whatever its aspect ratio, and stretched to the full range of gray.
+    Margins stay, since keypoints find what lies between them, and cutting them would enlarge what
+    small copies show only blurred. In images smaller than twice the thumbnail's side, the
     finest grain is blurred, because a copy may lack it.
 
     Args:
@@ -91,21 +91,15 @@ def make_thumbnail(image: Bytes, square: Bytes | None = None) -> Bytes:
         np.uint8(255)
     """
     check_image(image)
-    inner = _cut_white_margins(resize_image(image, SQUARE_PX) if square is None else square)
-    small = cv2.resize(inner, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
-    sides = [whole * part / SQUARE_PX for whole, part in zip(image.shape, inner.shape, strict=True)]
-    blurred = _blur_grain(np.asarray(small, np.float32), sides)
+    square = resize_image(image, SQUARE_PX) if square is None else square
+    small = cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
+    blurred = _blur_grain(np.asarray(small, np.float32), list(image.shape))
     low, high = float(blurred.min()), float(blurred.max())
     stretched = (blurred - low) * (255 / max(high - low, 1))
     return np.asarray(np.rint(stretched), np.uint8)
 
 
-def mirror(thumbnail: Bytes) -> Bytes:
-    """Swap left and right of a thumbnail."""
-    return np.ascontiguousarray(thumbnail[:, ::-1])
-
-
-def _blur_grain(thumbnail: Floats, sides: list[float]) -> Floats:
+def _blur_grain(thumbnail: Floats, sides: list[int]) -> Floats:
     """Blur what is finer than the grain of an image with these sides; nothing from 224 px on."""
     # Resizing to `SIDE` has blurred already. A sigma of 0 would mean "same as the other" to OpenCV.
     tall, wide = (
@@ -114,24 +108,3 @@ def _blur_grain(thumbnail: Floats, sides: list[float]) -> Floats:
     border = cv2.BORDER_REPLICATE
     blurred = cv2.GaussianBlur(thumbnail, (0, 0), wide, sigmaY=tall, borderType=border)
     return np.asarray(blurred, np.float32)
-
-
-def _cut_white_margins(image: Bytes) -> Bytes:
-    """Cut off white outer rows, then white outer columns: uint8 (H, W) -> uint8 (h, w)."""
-    darkest, brightest, _, _ = cv2.minMaxLoc(image)
-    level = darkest + _WHITE_LEVEL * (brightest - darkest)
-
-    def is_inside(lines: Bytes) -> npt.NDArray[np.bool_]:
-        return np.asarray((lines >= level).sum(axis=1) < _WHITE_SHARE * lines.shape[1])
-
-    for _ in range(2):
-        # Most images have no margin, as their outermost lines show.
-        has_margin = not is_inside(image[[0, -1]]).all()
-        if has_margin and len(inside := np.flatnonzero(is_inside(image))):
-            first, last = inside[0], inside[-1]
-            # Resizing has mixed the line beside a margin with the margin.
-            first += 0 < first < last
-            last -= first < last < len(image) - 1
-            image = image[first : last + 1]
-        image = image.T
-    return image

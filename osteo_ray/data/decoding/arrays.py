@@ -1,10 +1,8 @@
 """Turn an array, such as one of an NPZ archive, into a grayscale image."""
 
 import numpy as np
-from PIL import Image
 
-from osteo_ray.data.decoding.images import to_grayscale
-from osteo_ray.data.decoding.levels import stretch_levels, stretch_range
+from osteo_ray.data.decoding.grays import mix_channels
 from osteo_ray.data.decoding.refusals import check_size, refuse_errors
 from osteo_ray.data.decoding.result import Decoded, UnreadableImageError
 
@@ -13,8 +11,8 @@ def convert_array(array: np.ndarray) -> Decoded:
     """Convert an array to 8-bit grayscale.
 
     Values of uint8 stay as they are, and truth values become black and white; all other types are
-    scaled from their own range to 0..255. Three channels are red, green and blue. A fourth is the
-    opacity, which is full at the largest value of uint8 and uint16, and at 1 for floats.
+    scaled from their own range to 0..255. Three channels are red, green and blue, and a fourth is
+    the opacity; `mix_channels` says at which value it is full.
 
     Args:
         array: Truth values, integers or floats; (height, width), or (height, width, channels)
@@ -39,34 +37,6 @@ def convert_array(array: np.ndarray) -> Decoded:
     channels = array.shape[2] if array.ndim == 3 else 1
     with refuse_errors():
         planes = np.asarray(array).reshape(*array.shape[:2], channels)
-        colours = _scale_array(planes[..., : min(channels, 3)])
-        if channels == 4:
-            opacity = _scale_opacity(planes[..., 3])
-            gray = np.dstack([colours, opacity])
-            pixels = to_grayscale(Image.fromarray(gray, "RGBA"))
-        elif channels == 3:
-            pixels = to_grayscale(Image.fromarray(colours, "RGB"))
-        else:
-            pixels = colours[..., 0]
+        opacity = planes[..., 3] if channels == 4 else None
+        pixels = mix_channels(planes[..., : min(channels, 3)], opacity)
         return Decoded(np.ascontiguousarray(pixels), "ARRAY", f"{array.dtype}x{channels}")
-
-
-def _scale_array(values: np.ndarray) -> np.ndarray:
-    if values.dtype == np.uint8:
-        return np.ascontiguousarray(values)
-    return stretch_range(values)
-
-
-def _scale_opacity(opacity: np.ndarray) -> np.ndarray:
-    """Return uint8, where 255 is opaque."""
-    if opacity.dtype == np.uint8:
-        return opacity
-    if opacity.dtype.kind in "bf":
-        full = 1.0
-    elif opacity.dtype == np.uint16:
-        full = 65_535.0
-    else:
-        raise UnreadableImageError(f"opacity as {opacity.dtype}; expected uint8, uint16 or floats")
-    if not (opacity.min() >= 0 and opacity.max() <= full):  # also refuses NaN
-        raise UnreadableImageError("opacity outside 0 to 1")
-    return stretch_levels(opacity, 0, full)

@@ -23,6 +23,8 @@ from osteo_ray.data.decoding.signatures import (
     DICOM_MARK,
     DICOM_MARK_AT,
     has_end_of_codestream,
+    read_jpeg2000_size,
+    read_jpeg_size,
 )
 
 PIXEL_ELEMENTS = ("PixelData", "FloatPixelData", "DoubleFloatPixelData")
@@ -79,7 +81,11 @@ def check_header(header: Dataset) -> None:
         raise UnreadableImageError("no pixel data: a report, or a file cut short")
     if len(elements) > 1:
         raise UnreadableImageError("several kinds of pixel data; expected one")
-    required = ("Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated")
+    required = ["Rows", "Columns", "SamplesPerPixel", "PhotometricInterpretation", "BitsAllocated"]
+    if elements[0] == "PixelData":
+        required.append("BitsStored")
+    if header.get("SamplesPerPixel") == 3:
+        required.append("PlanarConfiguration")
     missing = [name for name in required if header.get(name) is None]
     if missing:
         raise UnreadableImageError(f"no {missing[0]} in the header")
@@ -95,8 +101,10 @@ def check_header(header: Dataset) -> None:
         raise UnreadableImageError(
             f"{allocated} bits per pixel; expected {' or '.join(map(str, expected))}"
         )
-    if elements[0] == "PixelData" and not 1 <= int(header.get("BitsStored", 0)) <= allocated:
-        raise UnreadableImageError("a number of bits stored that does not fit the bits allocated")
+    if elements[0] == "PixelData":
+        _check_bits(header, allocated)
+    if header.get("PresentationLUTSequence"):
+        raise UnreadableImageError("a presentation lookup table, which is not supported")
     syntax = header.file_meta.get("TransferSyntaxUID")
     if syntax not in AllTransferSyntaxes:
         raise UnreadableImageError("no transfer syntax in the header, or an unknown one")
@@ -104,6 +112,36 @@ def check_header(header: Dataset) -> None:
         _check_codestream(header, syntax)
     else:
         _check_length(header, header[elements[0]].value or b"")
+
+
+def _check_bits(header: Dataset, allocated: int) -> None:
+    """Refuse bits stored, and a highest of them, that cannot both be true."""
+    stored = int(header.BitsStored)
+    if not 1 <= stored <= allocated:
+        raise UnreadableImageError("a number of bits stored that does not fit the bits allocated")
+    highest = read_high_bit(header)
+    if not stored <= highest + 1 <= allocated:
+        raise UnreadableImageError(
+            f"HighBit {highest}, which does not fit {stored} bits stored of {allocated} allocated"
+        )
+    syntax = header.file_meta.get("TransferSyntaxUID")
+    if highest + 1 > stored and (header.SamplesPerPixel > 1 or _is_jpeg(syntax)):
+        raise UnreadableImageError(
+            f"HighBit {highest} with {stored} bits stored in compressed pixels or colors, which is "
+            "not supported"
+        )
+
+
+def read_high_bit(header: Dataset) -> int:
+    """Return the number of the highest bit stored; by default what the standard demands."""
+    highest = header.get("HighBit")
+    return int(header.BitsStored) - 1 if highest is None else int(highest)
+
+
+def _is_jpeg(syntax: UID | None) -> bool:
+    return syntax in JPEGTransferSyntaxes or (
+        syntax in JPEG2000TransferSyntaxes or syntax in JPEGLSTransferSyntaxes
+    )
 
 
 def _check_length(header: Dataset, data: bytes) -> None:
@@ -133,9 +171,9 @@ def _check_codestream(header: Dataset, syntax: UID) -> None:
     try:
         stream = _get_codestream(header)
         if syntax in JPEG2000TransferSyntaxes:
-            found, complete = _read_jpeg2000_size(stream), has_end_of_codestream(stream)
+            found, complete = read_jpeg2000_size(stream), has_end_of_codestream(stream)
         else:
-            found, complete = _read_jpeg_size(stream), b"\xff\xd9" in stream[-16:]
+            found, complete = read_jpeg_size(stream), b"\xff\xd9" in stream[-16:]
     except (struct.error, ValueError, TypeError):  # the data is too short for what it should hold
         raise UnreadableImageError("damaged pixel data") from None
     if not complete:
@@ -154,30 +192,3 @@ def _get_codestream(header: Dataset) -> bytes:
     if "ExtendedOffsetTable" in header and "ExtendedOffsetTableLengths" in header:
         offsets = (header.ExtendedOffsetTable, header.ExtendedOffsetTableLengths)
     return get_frame(header.PixelData, 0, number_of_frames=1, extended_offsets=offsets)
-
-
-def _read_jpeg_size(stream: bytes) -> tuple[int, int, int, int]:
-    """Return width, height, samples and bits of a JPEG or JPEG-LS codestream."""
-    place = 2
-    while True:
-        marker, length = struct.unpack_from(">HH", stream, place)  # struct.error at the end
-        if marker == 0xFFFF:  # a fill byte
-            place += 1
-            continue
-        low = marker & 0xFF
-        if marker < 0xFF01 or low in (0xD8, 0xD9, 0xDA):  # not a marker, or past the headers
-            raise UnreadableImageError("damaged pixel data")
-        if (0xC0 <= low <= 0xCF and low not in (0xC4, 0xC8, 0xCC)) or low == 0xF7:
-            bits, height, width, samples = struct.unpack_from(">BHHB", stream, place + 4)
-            return width, height, samples, bits
-        place += 2 + length
-
-
-def _read_jpeg2000_size(stream: bytes) -> tuple[int, int, int, int]:
-    """Return width, height, samples and bits of a JPEG 2000 codestream."""
-    start = stream.find(b"\xff\x4f\xff\x51")
-    if start < 0:
-        raise UnreadableImageError("damaged pixel data")
-    right, bottom, left, top = struct.unpack_from(">4I", stream, start + 8)
-    samples, bits = struct.unpack_from(">HB", stream, start + 40)
-    return right - left, bottom - top, samples, (bits & 0x7F) + 1

@@ -2,10 +2,11 @@
 
 import numpy as np
 from PIL import Image
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
-from osteo_ray.data.decoding.levels import require_finite, split_rows, stretch_levels
+from osteo_ray.data.decoding.levels import require_finite, split_rows, stretch_levels, stretch_range
 from osteo_ray.data.decoding.result import UnreadableImageError
 
 _PERCENTILES = (0.5, 99.5)
@@ -25,10 +26,9 @@ def show_integers(stored: np.ndarray, header: Dataset) -> np.ndarray:
         UnreadableImageError: The header's tables are missing or damaged.
     """
     if header.SamplesPerPixel == 3:
-        colours = stored
-        if stored.dtype != np.uint8 or header.BitsStored != 8:
-            colours = stretch_levels(stored, 0, 2 ** int(header.BitsStored) - 1)
-        return _mix_colours(colours)
+        is_usual = stored.dtype == np.uint8 and header.BitsStored == 8
+        # Otherwise from their own range, since many files declare more bits than they use.
+        return _mix_colours(stored if is_usual else stretch_range(stored))
     # Each step depends on the stored value alone, so a table of all possible values does the work.
     # Its order is that of the bit patterns: negative values come last.
     patterns = stored.view(f"u{stored.dtype.itemsize}")
@@ -72,9 +72,18 @@ def show_floats(stored: np.ndarray, header: Dataset) -> np.ndarray:
 
 
 def _invert_if_needed(gray: np.ndarray, header: Dataset) -> np.ndarray:
-    inverted = str(header.PhotometricInterpretation) == "MONOCHROME1"
+    # In a radiograph, MONOCHROME1 and INVERSE say the same, so that both invert only once.
+    inverted = (
+        str(header.PhotometricInterpretation) == "MONOCHROME1"
+        or read_presentation(header) == "INVERSE"
+    )
     shown: np.ndarray = 255 - gray if inverted else gray
     return shown
+
+
+def read_presentation(header: Dataset) -> str:
+    """Return the PresentationLUTShape, in capitals, or an empty string."""
+    return str(header.get("PresentationLUTShape") or "").strip().upper()
 
 
 def _look_up_palette(levels: np.ndarray, header: Dataset) -> np.ndarray:
@@ -115,11 +124,11 @@ def _apply_window(values: np.ndarray, header: Dataset) -> np.ndarray | None:
         if function == "SIGMOID" and width > 0:
             sigmoid: np.ndarray = 1 / (1 + np.exp(-4 * (values - centre) / width))
             return sigmoid
-        if function == "LINEAR_EXACT" and width > 0:
-            return _stretch(values, centre - width / 2, centre + width / 2)
-        if function not in ("SIGMOID", "LINEAR_EXACT") and width >= 1:
+        if function != "LINEAR_EXACT" and width >= 1:
             middle, reach = centre - 0.5, (width - 1) / 2
             return _stretch(values, middle - reach, middle + reach)
+        if width > 0:  # the standard's LINEAR is for whole numbers, and has no window below 1
+            return _stretch(values, centre - width / 2, centre + width / 2)
     if header.get("VOILUTSequence"):
         shown, bits = _look_up(values, header.VOILUTSequence[0], header)
         return _stretch(shown, 0, 2**bits - 1)
@@ -190,10 +199,24 @@ def _find_range(values: np.ndarray, counts: np.ndarray) -> tuple[float, float]:
 
 
 def _read_number(header: Dataset, name: str) -> float | None:
-    """Return the first number of an element, or None if it has none or one that is not finite."""
-    value = header.get(name)
+    """Return the first number of an element, or None if it has none or one that is not finite.
+
+    Raises:
+        UnreadableImageError: It holds something else than numbers.
+    """
+    element = header.get_item(name)
+    if isinstance(element, RawDataElement) and element.VR in (None, "DS"):
+        # Read as text: pydicom refuses the decimal commas that some writers use.
+        value: object = (element.value or b"").decode("latin-1").split("\\")[0].strip(" \0")
+        value = str(value).replace(",", ".")
+    else:
+        value = header.get(name)
     if isinstance(value, list | tuple) or type(value).__name__ == "MultiValue":
-        value = value[0] if len(value) else None
-    if value is None or value == "" or not np.isfinite(float(value)):
+        value = value[0] if len(value) else None  # type: ignore[arg-type, index]
+    if value is None or value == "":
         return None
-    return float(value)
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        raise UnreadableImageError(f"a {name} that is no number") from None
+    return number if np.isfinite(number) else None

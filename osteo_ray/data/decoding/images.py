@@ -2,13 +2,15 @@
 
 import io
 
-import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from osteo_ray.data.decoding.levels import stretch_range
+from osteo_ray.data.decoding.deep import EXIF_ORIENTATION, decode_deep, find_depth, turn_upright
+from osteo_ray.data.decoding.grays import DEEP_MODES, to_grayscale
 from osteo_ray.data.decoding.refusals import check_size, refuse_errors
+from osteo_ray.data.decoding.remarks import list_remarks
 from osteo_ray.data.decoding.result import Decoded, UnreadableImageError
 from osteo_ray.data.decoding.signatures import explain_content, has_end_of_codestream
+from osteo_ray.data.decoding.tiff import decode_unusual_tiff
 
 FORMATS = (
     "AVIF",
@@ -30,13 +32,10 @@ signature, which mistake other files for images (TGA, PCX, SPIDER), and formats 
 comes in.
 """
 
-DEEP_MODES = ("I", "F", "I;16", "I;16L", "I;16B", "I;16N")
-"""Pillow's modes with more than 8 bits, which its conversion to 8 bits would clip, not scale."""
-
 MAX_SCANS = 500
 """Most scans of a progressive JPEG. Each scan rewrites the whole image, so a small file with very
 many of them would take hours."""
-_WHITE_IS_ZERO = 0  # of the TIFF tag PhotometricInterpretation, 262
+_TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
 def decode_image(content: bytes) -> Decoded:
@@ -52,6 +51,13 @@ def decode_image(content: bytes) -> Decoded:
     """
     if not content:
         raise UnreadableImageError("empty file")
+    if content.startswith(_TIFF_MARKS):
+        with refuse_errors():
+            found = decode_unusual_tiff(content, tried=False)
+            if found is None and not _is_known(content):
+                found = decode_unusual_tiff(content, tried=True)
+        if found is not None:
+            return found
     with refuse_errors(), _open(content) as image:
         check_size(*image.size)
         name, mode = image.format or "", image.mode
@@ -63,9 +69,22 @@ def decode_image(content: bytes) -> Decoded:
             # Read the luminance as it is stored. It is twice as fast as a detour through colors and
             # gives the same pixels where there is no color.
             image.draft("L", image.size)
-        inverted = name == "TIFF" and mode in DEEP_MODES and _is_white_zero(image)
-        pixels = to_grayscale(_turn_upright(image))
-        return Decoded(255 - pixels if inverted else pixels, name, mode)
+        image.load()
+        if mode not in DEEP_MODES and find_depth(content, name) > 8:
+            pixels, mode = decode_deep(content, name)
+            pixels = turn_upright(pixels, image.getexif().get(EXIF_ORIENTATION, 1))
+        else:
+            pixels = to_grayscale(_turn_upright(image))
+        return Decoded(pixels, name, mode, remarks=list_remarks(image))
+
+
+def _is_known(content: bytes) -> bool:
+    """Tell whether Pillow can open a TIFF file."""
+    try:
+        with Image.open(io.BytesIO(content), formats=["TIFF"]):
+            return True
+    except UnidentifiedImageError:
+        return False
 
 
 def _open(content: bytes) -> Image.Image:
@@ -76,31 +95,9 @@ def _open(content: bytes) -> Image.Image:
 
 
 def _turn_upright(image: Image.Image) -> Image.Image:
-    image.load()
     try:
         return ImageOps.exif_transpose(image)
     except MemoryError:
         raise
     except Exception:  # a damaged EXIF block raises nearly anything, though the pixels are fine
         return image
-
-
-def _is_white_zero(image: Image.Image) -> bool:
-    """Tell whether the smallest value is white; Pillow inverts such images only up to 8 bits."""
-    return image.tag_v2.get(262) == _WHITE_IS_ZERO  # type: ignore[attr-defined,no-any-return]
-
-
-def to_grayscale(image: Image.Image) -> np.ndarray:
-    """Convert to gray; returns uint8, (height, width).
-
-    Raises:
-        UnreadableImageError: A pixel is not a finite number.
-    """
-    if image.mode in DEEP_MODES:
-        return stretch_range(np.asarray(image))
-    if image.mode == "LAB":  # Pillow has no direct conversion to gray
-        image = image.convert("RGB")
-    if image.has_transparency_data:
-        image = image.convert("RGBA")
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return np.asarray(image.convert("L"))

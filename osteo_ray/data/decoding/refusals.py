@@ -16,7 +16,7 @@ MAX_ASPECT = 50
 MAX_PIXELS = 89_478_485
 """Pillow's own limit, which is a quarter of a gibibyte at three bytes per pixel."""
 
-_BOMB = "too many pixels (decompression bomb?)"
+BOMB = "too many pixels (decompression bomb?)"
 _SILENT = logging.CRITICAL + 1
 _EXPLANATIONS = (  # for the first of these words that a decoder's message contains
     ("decompressed data too large", "text or colour profile too large (decompression bomb?)"),
@@ -47,7 +47,7 @@ def check_size(width: int, height: int) -> None:
     if sides[1] > MAX_ASPECT * sides[0]:
         raise UnreadableImageError(f"too narrow: {size}; expected at most {MAX_ASPECT} to 1")
     if width * height > MAX_PIXELS:
-        raise UnreadableImageError(_BOMB)
+        raise UnreadableImageError(BOMB)
 
 
 @contextmanager
@@ -93,7 +93,7 @@ def _quiet() -> Iterator[None]:
 def _explain(error: Exception, hide_details: bool) -> str:
     """Return a reason of one short line."""
     if isinstance(error, Image.DecompressionBombError):
-        return _BOMB
+        return BOMB
     words = " ".join((getattr(error, "strerror", None) or str(error)).split())
     for pattern, reason in _EXPLANATIONS:
         if pattern in words.lower():

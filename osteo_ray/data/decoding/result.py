@@ -24,6 +24,8 @@ class Decoded:
         side: Side of the body from a DICOM header: "L" or "R".
         institution: Name of the institution from a DICOM header. It stays in memory; tables number
             institutions.
+        remarks: What is to be known of the file though it can be read, as an audit counts it: a
+            sentence each without its end, and without anything that the file says of a person.
     """
 
     pixels: np.ndarray
@@ -32,3 +34,4 @@ class Decoded:
     patient_id: str | None = None
     side: str | None = None
     institution: str | None = None
+    remarks: tuple[str, ...] = ()

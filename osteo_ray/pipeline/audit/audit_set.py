@@ -1,5 +1,6 @@
 """The audit job: read a set of images, find what is wrong with it, and write that down."""
 
+import secrets
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -23,7 +24,7 @@ from osteo_ray.config.audit import AuditConfig
 from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.resizing import resize_whole
 from osteo_ray.data.decoding.result import UnreadableImageError
-from osteo_ray.data.sources.kinds import open_source
+from osteo_ray.data.sources.kinds import open_second_source, open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.pipeline.audit.leak import SPLITS, describe_leak, measure_leak
 from osteo_ray.pipeline.before_reading import check_setup, check_weights_hubs
@@ -33,6 +34,8 @@ from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.ingest.auditing import Audit, audit_images
 from osteo_ray.pipeline.ingest.findings import describe_audit
 from osteo_ray.pipeline.ingest.intake import take_in
+from osteo_ray.pipeline.ingest.overlap import describe_overlap
+from osteo_ray.pipeline.ingest.reading import Ingest, ingest_images
 from osteo_ray.pipeline.site import Site, follow_reading
 
 _PICTURED_PAIRS = 60
@@ -108,21 +111,34 @@ def audit(config: AuditConfig, progress: JobProgress, write_page: WritePage) -> 
     codes = read_networks(config)
     check_setup(config, trains=config.measure_leak)
     source = None if config.data == PHANTOM else open_source(config.data, config.source_options)
+    other = _open_other(config)
     if config.measure_leak:
         check_weights_hubs(config)
     with hold(out, progress.say):
-        return _audit(config, out, source, codes, progress, write_page)
+        return _audit(config, out, source, other, codes, progress, write_page)
+
+
+def _open_other(config: AuditConfig) -> Source | None:
+    """List the images of `--against`, without reading any."""
+    if config.against is None:
+        return None
+    try:
+        return open_second_source(config.against, config.source_options)
+    except InputError as error:
+        raise InputError(str(error).replace("--data", "--against")) from error
 
 
 def _audit(
     config: AuditConfig,
     out: Place,
     source: Source | None,
+    other: Source | None,
     codes: dict[str, str],
     progress: JobProgress,
     write_page: WritePage,
 ) -> AuditOutcome:
     progress.say("start Ray")
+    key = secrets.token_bytes(16)  # for both sets, so that their patients can be compared
     with connect(), _make_room(out) as room:
         check = None
         if config.measure_leak:
@@ -140,14 +156,20 @@ def _audit(
                 max_reject_share=1.0,
                 labels_needed=True,
                 keep_pixels=config.measure_leak,
+                key=key,
             ) as (ingest, _),
         ):
             found = audit_images(ingest, config.conflict_policy)
+            overlap = None if other is None else _compare(ingest, other, key)
         if check is not None:
             confirm(check)
         source = source or open_source(str(room.phantom / "images"))
         described = describe_audit(found)
         pictures = _read_pictures(source, described)
+        if other is not None and overlap is not None:
+            described["against"] = {"source": other.uri, **overlap}
+            described["findings"] += overlap["findings"]
+            pictures |= _read_others(source, other, overlap)
         _write(out, source, found, described, pictures, write_page)
         failures: list[Failure] = []
         if config.measure_leak:
@@ -155,6 +177,14 @@ def _audit(
             described["leak"], failures = _measure(config, found, room, Run(out / "leak"), progress)
             _write(out, source, found, described, pictures, write_page)
     return AuditOutcome(out, described, failures)
+
+
+def _compare(ingest: Ingest, other: Source, key: bytes) -> dict[str, Any]:
+    """Read another set as the first was read, and say what both share."""
+    scratch = ingest.thumbnails.path.parent / "against"
+    seen = ingest.thumbnails.workers_see
+    there = ingest_images(other, scratch, workers_see_scratch=seen, key=key)
+    return describe_overlap(ingest, there, scratch)
 
 
 @contextmanager
@@ -223,6 +253,18 @@ def _read_pictures(source: Source, described: dict[str, Any]) -> dict[str, np.nd
     pairs = _choose_pairs(described)
     paths = {path for pair in pairs for path in (pair["first"], pair["second"])}
     paths |= set(described["blank"][:_PICTURED_PAIRS])
+    return _show(source, paths)
+
+
+def _read_others(source: Source, other: Source, overlap: dict[str, Any]) -> dict[str, np.ndarray]:
+    """Read the pairs across two sets, those of the other set under its own names."""
+    pairs = overlap["pairs"][:_PICTURED_PAIRS]
+    here = _show(source, {pair["first"] for pair in pairs})
+    there = _show(other, {pair["second"] for pair in pairs})
+    return here | {f"{other.uri}: {path}": picture for path, picture in there.items()}
+
+
+def _show(source: Source, paths: set[str]) -> dict[str, np.ndarray]:
     rows = source.items[source.items["path"].isin(paths)]
     pictures = {}
     for path, position in zip(rows["path"], rows["position"], strict=True):

@@ -15,6 +15,7 @@ from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.identity import digest_pixels, identify_image
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import Decoded, UnreadableImageError
+from osteo_ray.data.notes import write_notes
 from osteo_ray.data.sources.patients import know_patient
 from osteo_ray.data.sources.readers import Reader
 
@@ -34,6 +35,7 @@ FOUND = pa.schema(
         ("format", pa.string()),
         ("mode", pa.string()),
         ("size", pa.int64()),
+        ("remarks", pa.string()),
         ("contrast", pa.float32()),
         ("look", pa.binary()),
         ("preview", pa.binary()),
@@ -126,6 +128,7 @@ def _describe(
         "format": decoded.format,
         "mode": decoded.mode,
         "size": item["size"],
+        "remarks": write_notes(decoded.remarks) or "",
         "contrast": measure_contrast(square),
         "look": describe_look(square).tobytes(),
         "preview": shrink_to_preview(square).tobytes(),

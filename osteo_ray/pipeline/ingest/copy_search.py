@@ -1,14 +1,16 @@
 """Find the copies in a set of any size, on the cluster.
 
-Every image becomes a short vector (`Codebook.encode`). An index of nearest neighbors names the few
-images that may be copies of it, and only those are compared (`measure_likeness`). So the work grows
-with the number of images rather than of pairs, and pixels stay in a file that the workers map.
+Every image becomes short vectors (`Codebook.encode`), one for each form that a copy may have. An
+index of nearest neighbors names the few images that may be copies of it, and these are compared
+(`measure_likeness`). So the work grows with the number of images rather than of pairs, and pixels
+and keypoints stay in files that the workers map.
 """
 
 import functools
 import math
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -20,17 +22,49 @@ import ray
 import ray.data
 
 from osteo_ray.base.progress import tell_progress
-from osteo_ray.data.copies.codebook import Codebook, fit_codebook
-from osteo_ray.data.copies.likeness import COPY_LIKENESS, measure_likeness
-from osteo_ray.data.copies.thumbnails import Thumbnails, mirror
+from osteo_ray.data.copies.codebook import fit_codebook
+from osteo_ray.data.copies.keypoints import (
+    COPY_CHANGES,
+    STORED_SHAPE,
+    find_keypoints,
+    pack_keypoints,
+    unpack_keypoints,
+)
+from osteo_ray.data.copies.likeness import COPY_LIKENESS, Seen, measure_likeness
+from osteo_ray.data.copies.thumbnails import SIDE, Thumbnails
 
 _TRAINING_IMAGES = 500
-_NEIGHBOURS = 3  # to compare with an image as it is, and as many with its mirror image
-_LEAST_ALIKE = 0.4  # least product of two vectors for which the images are compared
 _FLAT_UP_TO = 20_000  # images; larger sets are searched in cells
-_CELLS_SEARCHED = 160
 _ROWS_PER_TASK = 256
 _PAIRS_PER_TASK = 512
+
+
+@dataclass(frozen=True)
+class _Look:
+    """One way to name candidates: the forms of an image that it compares, and how closely.
+
+    Attributes:
+        forms: Positions in `COPY_CHANGES`.
+        words: Of its codebook.
+        dimensions: Of its vectors.
+        most: Candidates per image, over all forms.
+        least_alike: Least product of two vectors of candidates.
+        cells: Cells that are searched in a large set.
+    """
+
+    forms: range
+    words: int
+    dimensions: int
+    most: int
+    least_alike: float
+    cells: int
+
+
+# Images that are turned by quarters or inverted are otherwise whole, so little tells them.
+_LOOKS = (
+    _Look(range(2), 128, 256, most=8, least_alike=0.2, cells=100),
+    _Look(range(2, len(COPY_CHANGES)), 32, 64, most=2, least_alike=0.45, cells=24),
+)
 
 Ints = npt.NDArray[np.int64]
 
@@ -47,12 +81,13 @@ def find_copies(digests: list[str], thumbnails: Thumbnails) -> pd.DataFrame:
 
     Returns:
         A row per pair, sorted: first, second (int64, first < second), exact, mirrored (bool),
+        change (in words; empty unless the second is mirrored, turned by quarters or inverted),
         likeness (float64, 1 for exact copies).
     """
     _, first, same = np.unique(np.asarray(digests), return_index=True, return_inverse=True)
     exact = np.flatnonzero(first[same] != np.arange(len(digests)))
     pairs = pd.DataFrame({"first": first[same][exact], "second": exact, "exact": True})
-    pairs = pairs.assign(mirrored=False, likeness=1.0)
+    pairs = pairs.assign(mirrored=False, change="", likeness=1.0)
     distinct = np.sort(first)
     near = _find_near(thumbnails.select(distinct))
     near[["first", "second"]] = distinct[near[["first", "second"]].to_numpy(np.int64)]
@@ -62,52 +97,95 @@ def find_copies(digests: list[str], thumbnails: Thumbnails) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Shared:
-    """Thumbnails in the object store, for workers that cannot read their file."""
+    """Thumbnails and keypoints, in files that workers map or else in the object store."""
 
+    thumbnails: Thumbnails
+    keypoints: Path | None
     stored: "list[ray.ObjectRef[npt.NDArray[np.uint8]]]"  # in a list: Ray passes it on
-    rows: Ints
 
     def read(self, images: Ints) -> npt.NDArray[np.uint8]:
+        """Read thumbnails: uint8 (len(images), 112, 112)."""
+        if not self.stored:
+            return self.thumbnails.read(images)
         stored: npt.NDArray[np.uint8] = ray.get(self.stored[0])
-        return stored[self.rows[images]]
+        return stored[self.thumbnails.rows[images]]
 
-
-def _share(thumbnails: Thumbnails) -> Thumbnails | _Shared:
-    if thumbnails.workers_see:
-        return thumbnails
-    return _Shared([ray.put(thumbnails.open())], thumbnails.rows)
+    def see(self, image: int) -> Seen:
+        """Read the thumbnail and the keypoints of an image."""
+        if self.keypoints is not None:
+            packed = np.memmap(self.keypoints, np.uint8, "r").reshape(-1, *STORED_SHAPE)[image]
+        else:
+            packed = ray.get(self.stored[1])[image]
+        return Seen(self.read(np.array([image]))[0], unpack_keypoints(np.asarray(packed), SIDE))
 
 
 def _find_near(thumbnails: Thumbnails) -> pd.DataFrame:
-    seen = _share(thumbnails)
-    candidates = _name_candidates(thumbnails, seen)
+    shared = _Shared(thumbnails, None, [])
+    if not thumbnails.workers_see:
+        shared = _Shared(thumbnails, None, [ray.put(thumbnails.open())])
+    candidates, shared = _name_candidates(shared)
     likeness = np.full(len(candidates), -1.0)
-    compare = functools.partial(_compare, thumbnails=seen, pairs=ray.put(candidates))
+    compare = functools.partial(_compare, shared=shared, pairs=ray.put(candidates))
     for part in _run("compare pairs", len(candidates), _PAIRS_PER_TASK, compare):
         likeness[part["start"] : part["stop"]] = np.frombuffer(part["found"])
-    table = pd.DataFrame(candidates, columns=["first", "second", "mirrored"])
-    table["mirrored"] = table["mirrored"].astype(bool)
+    table = pd.DataFrame(candidates, columns=["first", "second", "form"])
+    table["mirrored"] = [COPY_CHANGES[form].mirrored for form in table["form"]]
+    table["change"] = [COPY_CHANGES[form].describe() for form in table.pop("form")]
     table = table.assign(likeness=likeness)[likeness >= COPY_LIKENESS]
     best = table.sort_values("likeness", ascending=False, kind="stable")
     return best.drop_duplicates(["first", "second"])
 
 
-def _name_candidates(thumbnails: Thumbnails, seen: Thumbnails | _Shared) -> Ints:
-    """Name the pairs that may be copies: int64 (p, 3) of first, second, mirrored."""
-    n_images = len(thumbnails.rows)
+def _name_candidates(shared: _Shared) -> tuple[Ints, _Shared]:
+    """Name the pairs that may be copies: int64 (p, 3) of first, second, and the second's form."""
+    n_images = len(shared.thumbnails.rows)
     sample = np.linspace(0, n_images - 1, min(n_images, _TRAINING_IMAGES)).astype(np.int64)
-    codebook = fit_codebook(thumbnails.read(sample))
-    encode = functools.partial(_encode, thumbnails=seen, codebook=ray.put(codebook))
-    vectors = np.zeros((n_images, 2, codebook.projection.shape[1]), np.float16)
+    known = [find_keypoints(thumbnail) for thumbnail in shared.thumbnails.read(sample)]
+    codebooks = [
+        fit_codebook(
+            known,
+            [COPY_CHANGES[form] for form in {0, *look.forms}],
+            words=look.words,
+            dimensions=look.dimensions,
+        )
+        for look in _LOOKS
+    ]
+    encode = functools.partial(_encode, shared=shared, codebooks=ray.put(codebooks))
+    sizes = [codebook.projection.shape[1] for codebook in codebooks]
+    vectors = [
+        np.zeros((n_images, 1 + len(look.forms), size), np.float16)
+        for look, size in zip(_LOOKS, sizes, strict=True)
+    ]
+    path = shared.thumbnails.path.with_suffix(".keypoints")
+    n_packed = math.prod(STORED_SHAPE)
+    keypoints = np.memmap(path, np.uint8, "w+", shape=(n_images, n_packed))
     for part in _run("describe images", n_images, _ROWS_PER_TASK, encode):
-        rows = np.frombuffer(part["found"], np.float16)
-        vectors[part["start"] : part["stop"]] = rows.reshape(-1, *vectors.shape[1:])
-    index = ray.put(faiss.serialize_index(_build_index(vectors[:, 0])))
-    search = functools.partial(_search, index=index, vectors=ray.put(vectors))
-    del vectors
-    found = _run("look for copies", n_images, 8 * _ROWS_PER_TASK, search)
+        start, stop = part["start"], part["stop"]
+        rows = np.frombuffer(part["found"], np.uint8).reshape(stop - start, -1)
+        keypoints[start:stop] = rows[:, :n_packed]
+        place = n_packed
+        for one in vectors:
+            width = 2 * math.prod(one.shape[1:])
+            found = np.ascontiguousarray(rows[:, place : place + width]).view(np.float16)
+            one[start:stop] = found.reshape(-1, *one.shape[1:])
+            place += width
+    keypoints.flush()
+    if shared.stored:
+        packed = np.asarray(keypoints).reshape(-1, *STORED_SHAPE)
+        shared = replace(shared, stored=[*shared.stored, ray.put(packed)])
+    else:
+        shared = replace(shared, keypoints=path)
+    named = [_look_for(look, one) for look, one in zip(_LOOKS, vectors, strict=True)]
+    return np.unique(np.concatenate(named), axis=0), shared
+
+
+def _look_for(look: _Look, vectors: npt.NDArray[np.float16]) -> Ints:
+    """Name candidates by vectors (n, 1 + forms, d): of images as they are, then of their forms."""
+    index = ray.put(faiss.serialize_index(_build_index(vectors[:, 0], look.cells)))
+    search = functools.partial(_search, look=look, index=index, vectors=ray.put(vectors))
+    found = _run("look for copies", len(vectors), 8 * _ROWS_PER_TASK, search)
     named = np.frombuffer(b"".join(part["found"] for part in found), np.int64)
-    return np.unique(named.reshape(-1, 3), axis=0)
+    return named.reshape(-1, 3)
 
 
 def _run(
@@ -140,12 +218,19 @@ def _do_slice(row: dict[str, Any], work: Callable[[int, int], npt.NDArray[Any]])
 
 
 def _encode(
-    start: int, stop: int, thumbnails: Thumbnails | _Shared, codebook: "ray.ObjectRef[Codebook]"
-) -> npt.NDArray[np.float16]:
-    return ray.get(codebook).encode(thumbnails.read(np.arange(start, stop))).astype(np.float16)
+    start: int, stop: int, shared: _Shared, codebooks: "ray.ObjectRef[Any]"
+) -> npt.NDArray[np.uint8]:
+    """Describe images: a row of bytes each, with keypoints and then the vectors of each look."""
+    found = [find_keypoints(thumbnail) for thumbnail in shared.read(np.arange(start, stop))]
+    parts = [np.stack([pack_keypoints(keypoints, SIDE) for keypoints in found])]
+    for look, codebook in zip(_LOOKS, ray.get(codebooks), strict=True):
+        forms = [COPY_CHANGES[form] for form in (0, *look.forms)]
+        parts.append(codebook.encode(found, forms).astype(np.float16))
+    rows = [part.reshape(stop - start, -1).view(np.uint8) for part in parts]
+    return np.concatenate(rows, axis=1)
 
 
-def _build_index(vectors: npt.NDArray[np.float16]) -> Any:
+def _build_index(vectors: npt.NDArray[np.float16], cells: int) -> Any:
     """Index vectors (n, d) by their dot product."""
     n_images, width = vectors.shape
     if n_images <= _FLAT_UP_TO:
@@ -159,7 +244,7 @@ def _build_index(vectors: npt.NDArray[np.float16]) -> Any:
             faiss.ScalarQuantizer.QT_fp16,
             faiss.METRIC_INNER_PRODUCT,
         )
-        index.nprobe = _CELLS_SEARCHED
+        index.nprobe = cells
         sample = np.linspace(0, n_images - 1, min(n_images, 50 * n_cells)).astype(np.int64)
         index.train(vectors[sample].astype(np.float32))
     for start in range(0, n_images, 65_536):  # converted piece by piece to save memory
@@ -175,31 +260,40 @@ def _load_index(reference: "ray.ObjectRef[npt.NDArray[np.uint8]]") -> Any:
 def _search(
     start: int,
     stop: int,
+    look: _Look,
     index: "ray.ObjectRef[npt.NDArray[np.uint8]]",
     vectors: "ray.ObjectRef[npt.NDArray[np.float16]]",
 ) -> Ints:
-    """Name the pairs to compare: int64 (p, 3) of first, second, mirrored."""
+    """Name the pairs to compare: int64 (p, 3) of first, second, and the second's form."""
     searcher = _load_index(index)
     queries = ray.get(vectors)[start:stop].astype(np.float32)
-    own = np.arange(start, stop)[:, None]
-    pairs = []
-    for mirrored in (0, 1):
-        alike, neighbours = searcher.search(
-            np.ascontiguousarray(queries[:, mirrored]), _NEIGHBOURS + 1
-        )
-        row, column = np.nonzero((alike >= _LEAST_ALIKE) & (neighbours != own) & (neighbours >= 0))
-        ends = np.sort(np.stack([own[row, 0], neighbours[row, column]]), axis=0)
-        pairs.append(np.stack([*ends, np.full(len(row), mirrored)], axis=1))
-    return np.concatenate(pairs).astype(np.int64)
+    own = np.arange(start, stop)
+    scores, neighbours = [], []
+    for number in range(len(look.forms)):
+        alike, found = searcher.search(np.ascontiguousarray(queries[:, 1 + number]), look.most + 1)
+        scores.append(np.where((found == own[:, None]) | (found < 0), -1.0, alike))
+        neighbours.append(found)
+    joined = np.concatenate(scores, axis=1)
+    best = np.argsort(-joined, axis=1, kind="stable")[:, : look.most]
+    row, rank = np.nonzero(np.take_along_axis(joined, best, 1) >= look.least_alike)
+    column = best[row, rank]
+    query, other = own[row], np.concatenate(neighbours, axis=1)[row, column]
+    # The query was changed; where it comes first, the other one is changed back instead.
+    forms = np.asarray(look.forms)[column // (look.most + 1)]
+    forms = np.where(query < other, _BACK[forms], forms)
+    ends = np.sort(np.stack([query, other]), axis=0)
+    return np.stack([*ends, forms], axis=1).astype(np.int64)
+
+
+_BACK = np.array([COPY_CHANGES.index(change.undo()) for change in COPY_CHANGES])
 
 
 def _compare(
-    start: int, stop: int, thumbnails: Thumbnails | _Shared, pairs: "ray.ObjectRef[Ints]"
+    start: int, stop: int, shared: _Shared, pairs: "ray.ObjectRef[Ints]"
 ) -> npt.NDArray[np.float64]:
-    return np.array(list(_measure(ray.get(pairs)[start:stop], thumbnails)))
+    return np.array(list(_measure(ray.get(pairs)[start:stop], shared)))
 
 
-def _measure(pairs: Iterable[Any], thumbnails: Thumbnails | _Shared) -> Iterator[float]:
-    for first, second, mirrored in pairs:
-        fixed, moving = thumbnails.read(np.array([first, second]))
-        yield measure_likeness(fixed, mirror(moving) if mirrored else moving)
+def _measure(pairs: Iterable[Any], shared: _Shared) -> Iterator[float]:
+    for first, second, form in pairs:
+        yield measure_likeness(shared.see(first), shared.see(second).change(COPY_CHANGES[form]))

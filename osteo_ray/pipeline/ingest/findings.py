@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from osteo_ray.data.decoding.remarks import looks_personal_path
+from osteo_ray.data.notes import count_notes
 from osteo_ray.pipeline.ingest.auditing import Audit
 
 BLANK_CONTRAST = 2.0
@@ -41,6 +43,7 @@ def describe_audit(audit: Audit) -> dict[str, Any]:
         "conflicts": _list_groups(images[images["conflict"]], images["copies"]),
         "pairs": _list_pairs(audit),
         "blank": images.loc[images["contrast"] < BLANK_CONTRAST, "path"].tolist(),
+        "remarks": dict(count_notes(images["remarks"]).most_common()),
         "set_aside": int((~images["used"]).sum()),
         "shortcuts": [
             {**asdict(shortcut), "is_found": shortcut.is_found} for shortcut in audit.shortcuts
@@ -70,6 +73,14 @@ def list_audit_findings(audit: Audit) -> list[str]:
     n_blank = int((images["contrast"] < BLANK_CONTRAST).sum())
     if n_blank:
         findings.append(_say_number(n_blank, "image is blank", "images are blank"))
+    findings += [
+        f"{_say_number(count, 'image', 'images')}: {remark}"
+        for remark, count in count_notes(images["remarks"]).most_common()
+    ]
+    n_named = int(images["path"].map(looks_personal_path).sum())
+    if n_named:
+        named = _say_number(n_named, "path holds", "paths hold")
+        findings.append(f"{named} what looks like a patient's name or birth date")
     if len(audit.rejects):
         total = len(images) + len(audit.rejects)
         findings.append(f"{len(audit.rejects)} of {total} files cannot be used")
@@ -129,6 +140,7 @@ def _list_pairs(audit: Audit) -> list[dict[str, Any]]:
             "second": str(paths[pair.second]),
             "exact": bool(pair.exact),
             "mirrored": bool(pair.mirrored),
+            "change": str(pair.change),
             "likeness": round(float(pair.likeness), 4),
         }
         for pair in audit.pairs.itertuples()

@@ -42,6 +42,7 @@ def take_in(
     max_reject_share: float,
     labels_needed: bool,
     keep_pixels: bool = True,
+    key: bytes | None = None,
 ) -> Iterator[tuple[Ingest, str]]:
     """Read images into a run; give what was found and a fingerprint of the source.
 
@@ -54,6 +55,7 @@ def take_in(
         max_reject_share: Largest share of images that may be refused, in [0, 1].
         labels_needed: Whether each image must have a label.
         keep_pixels: Whether to write pixels at all.
+        key: See `ingest_images`.
 
     Raises:
         InputError: The images cannot be used.
@@ -74,6 +76,7 @@ def take_in(
                 image_size=image_size,
                 max_reject_share=max_reject_share,
                 workers_see_scratch=isinstance(draft.root, Path),
+                key=key,
             ),
             fingerprint,
         )

@@ -37,7 +37,8 @@ class Ingest:
         images: A row per accepted image, sorted by path: image_id, path, label, patient (a number,
             -1 if unknown), side, site (as the source says, else the number of a DICOM header's
             institution), split, width, height (of the file, in pixels), digest,
-            format, mode, size (bytes), contrast (standard deviation of gray), look and preview (see
+            format, mode, size (bytes), remarks (of decoding, as `write_notes` joins them),
+            contrast (standard deviation of gray), look and preview (see
             `osteo_ray.data.appearance`).
         thumbnails: Thumbnails of the accepted images, in the order of `images`.
         rejects: A row per refused file, sorted by path: path, reason.
