@@ -231,9 +231,9 @@ def test_audit_page_shows_names_as_text(tmp_path: Path) -> None:
         "n_radiographs": 1, "n_patients": 0, "reject_reasons": {HOSTILE: 1},
         "copies": [[HOSTILE, "b.png"]], "conflicts": [[HOSTILE, "b.png"]], "set_aside": 0,
         "findings": [HOSTILE], "reading": [HOSTILE], "patients_guessed": True,
-        "blank": [HOSTILE], "shortcuts": [],
+        "blank": [HOSTILE], "shortcuts": [], "remarks": {HOSTILE: 1},
         "pairs": [{"first": HOSTILE, "second": "b.png", "likeness": 0.97, "mirrored": False,
-                   "exact": False}],
+                   "change": HOSTILE, "exact": False}],
     }  # fmt: skip
     picture = np.zeros((4, 4), np.uint8)
     write_audit_page(
