@@ -247,6 +247,38 @@ def test_dry_run_says_what_would_be_done_and_leaves_nothing(tmp_path: Path, capf
     assert not (tmp_path / "run").exists()
 
 
+def draw_guessed_patients(folder: Path) -> Path:
+    """Draw 60 images of 30 patients, whom nothing but the names of files tells."""
+    for label, first in (("normal", 0), ("worn", 15)):
+        draw_images(folder / label, 30, seed=first)
+        for number in range(30):
+            name = f"{9000001 + first + number // 2}{'LR'[number % 2]}.png"
+            (folder / label / f"{number}.png").rename(folder / label / name)
+    return folder
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("compare", "--weights", "none", "--models", "resnet18", "--dry-run"),
+        ("plan", "--weights", "none", "--models", "resnet18", "--tables", "10", "--no-measure"),
+        ("init",),
+    ],
+)
+def test_patients_that_names_only_suggest_are_said_before_anything_is_read(
+    words: tuple[str, ...], tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    folder = draw_guessed_patients(tmp_path / "set")
+    printed = " ".join(run(capfd, words[0], str(folder), *words[1:]).split())
+    assert "No patients are named, but the file name up to the side of the body may name" in printed
+    assert "30 on 60 of 60 images" in printed
+    assert "if not, --patient-pattern none" in printed
+    if words[0] == "init":
+        text = (tmp_path / "osteo-ray.yaml").read_text().replace("\n# ", " ")
+        assert "may name them: 30 on 60 of 60 images" in text
+
+
 def uncomment(text: str) -> str:
     return re.sub(r"^#(?! \S)", "", text, flags=re.MULTILINE)
 
@@ -285,15 +317,19 @@ def test_init_finds_given_parts_and_patients(tmp_path: Path, capsys) -> None:
     manifest.write_text("\n".join(["path,label,patient_id,split", *rows]))
     file = tmp_path / "settings.yaml"
     printed = run(capsys, "init", str(manifest), "--out", str(file))
-    assert "names 12 patients" in printed
+    assert "Patients named by the source: 12, on 12 of 12 images" in printed
+    assert "parts of a split: test, train, validation" in printed
     assert parse_compare(["--config", str(file)]).split == "given"
 
 
 def test_init_overwrites_nothing(tmp_path: Path, capfd) -> None:
     file = tmp_path / "settings.yaml"
     file.write_text("seeds: 3\n")
-    assert "exists. Choose another --out" in fail(capfd, "init", str(tmp_path), "--out", str(file))
-    assert "one class" in fail(capfd, "init", str(tmp_path)) or file.read_text() == "seeds: 3\n"
+    draw_images(tmp_path / "set" / "normal", 2)
+    draw_images(tmp_path / "set" / "worn", 2)
+    words = ["init", str(tmp_path / "set"), "--out", str(file)]
+    assert "exists. Choose another --out" in fail(capfd, *words)
+    assert file.read_text() == "seeds: 3\n"
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

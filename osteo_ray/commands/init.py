@@ -98,19 +98,10 @@ def _describe_source(source: "Source") -> Iterator[str]:
     if len(source.refused):
         path, reason = source.refused.iloc[0]
         yield f"Left out {len(source.refused)} entries; the first is {path}: {reason}."
-    known = {
-        "patients": "patient_id",
-        "sites": "site",
-        "parts (train, validation, test)": "split",
-    }
-    for what, column in known.items():
-        names = set(items[column]) - {""}
-        if names:
-            yield f"The source names {len(names)} {what}."
-    if not set(items["patient_id"]) - {""}:
-        yield (
-            "It names no patients: images of one patient are kept together only where they are "
-            "copies. A manifest with a column patient_id tells (docs/data.md)."
-        )
-    if len(set(items["site"]) - {""}) >= _FEW_SITES:
-        yield "`split: site` would leave one site out at a time."
+    sites, parts = (sorted(set(items[column]) - {""}) for column in ("site", "split"))
+    if parts:
+        yield f"The source names parts of a split: {', '.join(parts)}."
+    if sites:
+        advice = " `split: site` leaves one out at a time." if len(sites) >= _FEW_SITES else ""
+        yield f"The source names {len(sites)} sites.{advice}"
+    yield from (*source.notes, *source.doubts)

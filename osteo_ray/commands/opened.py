@@ -86,8 +86,11 @@ class FinishedRun:
 
     @property
     def verdict(self) -> RunVerdict:
-        """The verdict over all models."""
-        return _read_verdict(self.comparison["verdict"])
+        """The verdict over all models; a remark on one of them begins with its name."""
+        remarks = [
+            f"{model}: {remark}" for model, one in self.verdicts.items() for remark in one.remarks
+        ]
+        return _read_verdict(self.comparison["verdict"])._replace(remarks=tuple(remarks))
 
     @property
     def verdicts(self) -> dict[str, RunVerdict]:

@@ -16,6 +16,8 @@ def show_plan(console: Console, plan: Plan, speed: Speed | None) -> None:
     rows = [*_list_design(plan), *_list_detectable(plan), *_list_costs(plan, speed)]
     print_table(console, ("", ""), rows, prose=(1,))
     _show_looks(console, plan)
+    for line in plan.reading:
+        say(console, line)
 
 
 def show_arm_costs(

@@ -31,4 +31,6 @@ def show_preview(console: Console, found: Preview) -> None:
         "plan": found.plan_hash,
     }
     print_table(console, ("", ""), rows.items(), prose=(1,))
+    for line in found.reading:
+        say(console, line)
     say(console, "Nothing was read, written or started. `osteo-ray plan` says what it can show.")

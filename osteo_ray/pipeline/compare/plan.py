@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from osteo_ray.arms.pairs import list_primary
@@ -32,6 +32,7 @@ from osteo_ray.experiment.prospects import NONE, TWICE, Question, simulate_chanc
 from osteo_ray.experiment.simulated_run import Scheme
 from osteo_ray.pipeline.before_reading import check_setup
 from osteo_ray.pipeline.compare.calibration import calibrate
+from osteo_ray.pipeline.compare.cohort import describe_reading
 from osteo_ray.pipeline.compare.costing import count_planned
 from osteo_ray.pipeline.compare.prepare import list_images, locate_run, settle_rule
 from osteo_ray.pipeline.compare.sites import count_sites
@@ -61,6 +62,7 @@ class Plan:
         question: What is asked of the results.
         assumptions: What simulations take to be true.
         n_classes: Number of classes.
+        reading: How the images are read, and what only the user can decide of them, in words.
     """
 
     hash: str
@@ -75,6 +77,7 @@ class Plan:
     question: Question
     assumptions: Assumptions
     n_classes: int = 2
+    reading: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -100,9 +103,10 @@ def make_plan(config: PlanConfig) -> Plan:
     try:
         arm, baseline = _name_primary(compared.arms)
         sd, assumptions = _find_assumptions(config, arm, baseline, counts)
-        return plan_comparison(compared, counts.parts, sd, assumptions, counts.n_classes)
+        plan = plan_comparison(compared, counts.parts, sd, assumptions, counts.n_classes)
     except ValueError as error:
         raise InputError(str(error)) from None
+    return replace(plan, reading=tuple(describe_reading(source)))
 
 
 def plan_comparison(

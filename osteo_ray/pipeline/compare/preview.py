@@ -10,18 +10,10 @@ from osteo_ray.data.phantoms.sets import CLASSES
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.experiment.costs import Parts, Work, count_parts
 from osteo_ray.experiment.simulated_run import Scheme
-from osteo_ray.pipeline.before_reading import (
-    check_disk,
-    check_setup,
-    check_weights_hubs,
-    estimate_bytes,
-)
-from osteo_ray.pipeline.compare.cohort import list_cohort
+from osteo_ray.pipeline.before_reading import estimate_bytes
+from osteo_ray.pipeline.compare.cohort import describe_reading
 from osteo_ray.pipeline.compare.costing import count_planned
-from osteo_ray.pipeline.compare.network_code import has_networks, read_networks
-from osteo_ray.pipeline.compare.prepare import knows_models, list_images, locate_run, settle_rule
-from osteo_ray.pipeline.compare.tracking import check_tracking
-from osteo_ray.pipeline.compare.training_check import check_listed
+from osteo_ray.pipeline.compare.listed import list_comparison
 
 
 @dataclass(frozen=True)
@@ -40,6 +32,7 @@ class Preview:
         needed_bytes: Room that the run takes at least.
         free_bytes: Room that there is; None in object storage.
         plan_hash: Hash of the plan.
+        reading: How the images are read, and what only the user can decide of them, in words.
     """
 
     run: Run
@@ -53,6 +46,7 @@ class Preview:
     needed_bytes: float
     free_bytes: int | None
     plan_hash: str
+    reading: tuple[str, ...]
 
 
 def preview(config: CompareConfig) -> Preview:
@@ -63,19 +57,8 @@ def preview(config: CompareConfig) -> Preview:
     Raises:
         InputError: The input cannot be used.
     """
-    run = locate_run(config)
-    config = settle_rule(run, config)
-    if config.mlflow:
-        check_tracking(config.mlflow, run)
-    codes = read_networks(config)
-    is_known = knows_models(run, config) and has_networks(run, codes)
-    check_setup(config, trains=not is_known)
-    source = list_images(config, run)
-    list_cohort(config, source)
-    check_listed(config, source)
-    check_disk(config, run, source)
-    if not is_known:
-        check_weights_hubs(config)
+    listed = list_comparison(config)
+    run, config, source = listed.run, listed.config, listed.source
     if isinstance(source, PhantomSettings):
         n_positive = round(source.positive_share * source.n_images)
         healthy, ill = sorted(CLASSES)
@@ -96,6 +79,7 @@ def preview(config: CompareConfig) -> Preview:
         needed_bytes=estimate_bytes(config, source),
         free_bytes=_measure_free(run),
         plan_hash=config.plan_hash(),
+        reading=tuple(describe_reading(source, listed.cohort)),
     )
 
 

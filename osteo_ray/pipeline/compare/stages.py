@@ -18,45 +18,33 @@ from osteo_ray.experiment.costs import Parts
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.external import ExternalExperiment
 from osteo_ray.experiment.trials import Experiment, describe_experiment
-from osteo_ray.pipeline.before_reading import check_disk, check_setup, check_weights_hubs
-from osteo_ray.pipeline.compare.cohort import (
-    describe_cohort,
-    describe_reading,
-    list_cohort,
-    open_cohort,
-)
+from osteo_ray.pipeline.before_reading import check_disk
+from osteo_ray.pipeline.compare.cohort import describe_cohort, describe_reading, open_cohort
 from osteo_ray.pipeline.compare.conclusion import Finished, conclude
 from osteo_ray.pipeline.compare.costing import check_search_hours
 from osteo_ray.pipeline.compare.external_job import READ_COHORT, predict_external
 from osteo_ray.pipeline.compare.given_regions import read_given
+from osteo_ray.pipeline.compare.listed import list_comparison
 from osteo_ray.pipeline.compare.model_check import (
     check_models,
     list_guidances,
     waits_for_check,
 )
-from osteo_ray.pipeline.compare.network_code import (
-    has_networks,
-    read_networks,
-    refer_to_run,
-    store_networks,
-)
+from osteo_ray.pipeline.compare.network_code import refer_to_run, store_networks
 from osteo_ray.pipeline.compare.plan import state_plan
 from osteo_ray.pipeline.compare.prepare import (
     create_run,
     divide_for_search,
     extend_run,
-    knows_models,
-    list_images,
     locate_run,
     record_choices,
-    settle_rule,
 )
 from osteo_ray.pipeline.compare.running import run_experiment
 from osteo_ray.pipeline.compare.sites import state_sites
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.compare.tensorboard import write_events
-from osteo_ray.pipeline.compare.tracking import check_tracking, track_comparison
-from osteo_ray.pipeline.compare.training_check import check_listed, check_trainings
+from osteo_ray.pipeline.compare.tracking import track_comparison
+from osteo_ray.pipeline.compare.training_check import check_trainings
 from osteo_ray.pipeline.compare.tuning import tune_arms
 from osteo_ray.pipeline.explain.precision import check_processor
 from osteo_ray.pipeline.output import check_devices
@@ -122,21 +110,10 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     Raises:
         InputError: The input cannot be used; nothing was written.
     """
-    run = locate_run(config)
-    config = settle_rule(run, config)
-    if config.mlflow:
-        check_tracking(config.mlflow, run)
-    codes = read_networks(config)
-    is_known = knows_models(run, config) and has_networks(run, codes)
-    check_setup(config, trains=not is_known)
-    source = list_images(config, run)
-    listed = list_cohort(config, source)  # before regions, which take decoding
-    check_listed(config, source)
-    check_disk(config, run, source)
-    if not is_known:
-        check_weights_hubs(config)
-    given = read_given(config, source)
-    for line in describe_reading(source, listed):
+    listed = list_comparison(config)
+    run, config, source, codes = listed.run, listed.config, listed.source, listed.codes
+    given = read_given(config, source)  # last, as it takes decoding
+    for line in describe_reading(source, listed.cohort):
         progress.say(line)
     clock = Clock()
     progress.say("start Ray")
@@ -147,7 +124,7 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         if run.config.exists():
             check_devices(run, layout)
         guidances = list_guidances(config.arms)
-        if is_known and not guidances:  # an earlier command has checked them
+        if listed.is_known and not guidances:  # an earlier command has checked them
             check: ray.ObjectRef[list[str]] = ray.put([])
         else:
             check = check_models.remote(
@@ -172,9 +149,9 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
             clock.lap(READ)
         confirm(check)
         cohort = None
-        if listed is not None:  # read before anything else, as it may turn out to be unfit
+        if listed.cohort is not None:  # read before anything else, as it may turn out to be unfit
             with follow_reading(progress, config.resources.stall_timeout):
-                cohort = open_cohort(run, config, listed, source)
+                cohort = open_cohort(run, config, listed.cohort, source)
             for line in describe_cohort(cohort):
                 progress.say(line)
             clock.lap(READ_COHORT)
