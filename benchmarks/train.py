@@ -166,7 +166,7 @@ def _time_product(case: _Case, way: str) -> float:
 
     It ends with the prediction of a few validation images, which a bare loop does not make.
     """
-    from contextlib import ExitStack
+    from contextlib import ExitStack, closing
 
     from osteo_ray.cluster.connection import connect
     from osteo_ray.data.pixels import select_pixels
@@ -202,7 +202,7 @@ def _time_product(case: _Case, way: str) -> float:
             stack.enter_context(connect(cpus=2))
             steps = plan_steps(case.n_images, settings)
             stream = stream_pixels(PixelReading(pixels, steps, 0, range(settings.epochs), 0))
-            feed = stack.enter_context(StreamedFeed(stream.iterator(), device))
+            feed = stack.enter_context(closing(StreamedFeed(stream.iterator(), device)))
         train_classifier(
             classifier,
             TrainingData(ImageSet(pixels, labels), validation, feed),

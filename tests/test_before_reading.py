@@ -205,12 +205,14 @@ def test_run_without_room_is_refused(
     config = build_config({"seeds": 2})
     phantoms = PhantomSettings()
     usage = _Usage(free * estimate_bytes(config, phantoms))
-    monkeypatch.setattr(before_reading.shutil, "disk_usage", lambda _: usage)
+    free_at = {tmp_path: usage}  # asked for the folder that exists
+    monkeypatch.setattr(before_reading.shutil, "disk_usage", lambda place: free_at[place])
+    run = Run(tmp_path / "new" / "run")
     if is_enough:
-        check_disk(config, Run(tmp_path / "new" / "run"), phantoms)
+        check_disk(config, run, phantoms)
         return
-    with pytest.raises(InputError, match=f"of room for the run, but {tmp_path} has"):
-        check_disk(config, Run(tmp_path / "new" / "run"), phantoms)
+    with pytest.raises(InputError, match=f"of room for the run, but {run.root} has"):
+        check_disk(config, run, phantoms)
 
 
 def test_room_is_for_images_masks_and_classifiers(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Ray Data brings a training the images of its steps; here its tasks run in plain loops."""
 
+from contextlib import closing
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -64,8 +65,8 @@ def parts(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
     return int(request.param)
 
 
-def feed(reading: PixelReading, **changes: Any) -> StreamedFeed:
-    return StreamedFeed(Stream(reading, **changes), CPU)  # type: ignore[arg-type]
+def feed(reading: PixelReading, **changes: Any) -> closing[StreamedFeed]:
+    return closing(StreamedFeed(Stream(reading, **changes), CPU))  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("n_workers", [1, 2, 3])
@@ -139,7 +140,7 @@ def test_an_interrupted_training_reads_on_where_it_was(
     on_disk = replace(TRAINING, pixels=stored)
     with (
         pytest.raises(KeyboardInterrupt),
-        StreamedFeed(stream, CPU) as opened,  # type: ignore[arg-type]
+        closing(StreamedFeed(stream, CPU)) as opened,  # type: ignore[arg-type]
     ):
         train(TrainingData(on_disk, VALIDATION, opened), file, listener=_Stop())
     assert stream.closed

@@ -27,13 +27,6 @@ class SlotSettings(Settings):
         "that was used longest ago goes first. By default a quarter of the actor's share of the "
         "memory of its node.",
     )
-    pixels_gib: float | None = Field(
-        None,
-        ge=0,
-        description="Memory of each node for the pixels that trainings share, in GiB; those of a "
-        "larger set stay on disk, and Ray Data streams them. By default a quarter of the memory of "
-        "the smallest node.",
-    )
     stall_timeout: float = Field(
         1800,
         gt=0,
@@ -64,6 +57,13 @@ class ResourceSettings(SlotSettings):
         le=1,
         description="GPUs per explaining actor; by default as many as per worker, if that is "
         "given, and otherwise so few that up to 4 actors share a GPU and the CPUs beside it.",
+    )
+    pixels_gib: float | None = Field(
+        None,
+        ge=0,
+        description="Memory of each node for the pixels that trainings share, in GiB; those of a "
+        "larger set stay on disk, and Ray Data streams them. By default a quarter of the memory of "
+        "the smallest node.",
     )
     max_retries: int = Field(3, ge=0, description="Restarts of a training whose process has died.")
 

@@ -88,17 +88,24 @@ def check_disk(config: CompareConfig, run: Run, source: Source | PhantomSettings
     Raises:
         InputError: There is too little room.
     """
-    if not isinstance(run.root, Path) or run.config.exists():
+    free = measure_room(run)
+    if free is None or run.config.exists():
         return
-    place = next(place for place in (run.root, *run.root.parents) if place.is_dir())
-    free = shutil.disk_usage(place).free
     needed = estimate_bytes(config, source)
     if free < needed:
         raise InputError(
-            f"Expected at least {needed / _GIB:.1f} GiB of room for the run, but {place} has "
+            f"Expected at least {needed / _GIB:.1f} GiB of room for the run, but {run.root} has "
             f"{free / _GIB:.1f} GiB left. Make room, choose another --out, or plan fewer --seeds, "
             "--arms or --models."
         )
+
+
+def measure_room(run: Run) -> int | None:
+    """Return the free bytes of the disk on which a run is or will be; None in object storage."""
+    if not isinstance(run.root, Path):
+        return None
+    place = next(place for place in (run.root, *run.root.parents) if place.is_dir())
+    return shutil.disk_usage(place).free
 
 
 def estimate_bytes(config: CompareConfig, source: Source | PhantomSettings) -> float:

@@ -7,7 +7,6 @@ import pandas as pd
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.data.decoding.result import UnreadableImageError
-from osteo_ray.data.sources.classes import join_spellings
 from osteo_ray.data.sources.columns import choose_columns
 from osteo_ray.data.sources.layouts import Files, is_image_name, read_folders
 from osteo_ray.data.sources.listing import Source, list_refused, tabulate_items
@@ -16,7 +15,7 @@ from osteo_ray.data.sources.masks_beside import leave_out_masks
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import Reader
 from osteo_ray.data.sources.rows import use_rows
-from osteo_ray.data.sources.words import read_split
+from osteo_ray.data.sources.words import read_split_of_path
 
 _METADATA = ("metadata", "manifest")
 """Names of tables that list images, as Hugging Face's image folders have them."""
@@ -62,7 +61,7 @@ def list_files(
     named = [path for path in tables if PurePosixPath(path).stem.lower() in _METADATA]
     read = _read_tables(named, reader, options)
     if not read:
-        of_parts = [path for path in tables if _name_part(path)]
+        of_parts = [path for path in tables if read_split_of_path(path)]
         try:
             layout = read_folders(files, uri)
         except InputError as error:
@@ -89,13 +88,6 @@ def list_files(
 
 def _is_table(path: str) -> bool:
     return PurePosixPath(path).suffix.lower() in TABLE_SUFFIXES
-
-
-def _name_part(path: str) -> str:
-    """Return the part of a split that a table is about, by its own name or that of its folder."""
-    file = PurePosixPath(path)
-    folders = [read_split(folder) for folder in file.parts[:-1]]
-    return read_split(file.stem) or next(filter(None, folders), "")
 
 
 def _read_tables(
@@ -139,7 +131,7 @@ def _join_tables(
         where = f"{uri.rstrip('/')}/{path}"
         part = use_rows(where, kind, table, options, reader=reader, folder=folder)
         rows = part.items
-        rows["split"] = rows["split"].where(rows["split"] != "", _name_part(path))
+        rows["split"] = rows["split"].where(rows["split"] != "", read_split_of_path(path))
         items.append(rows)
         refused += part.refused.itertuples(index=False, name=None)
         notes += [f"{path}: {note}" for note in (*said, *part.notes)]
@@ -159,10 +151,8 @@ def _join_tables(
         for path, _ in files
         if path not in listed and is_image_name(path)
     ]
-    names, said = join_spellings(joined["label"].tolist(), uri)
-    joined = joined.assign(label=[names[label] for label in joined["label"]])
     rows = tabulate_items(joined.to_dict("records"))
-    told = tuple(dict.fromkeys([*notes, *said]))
+    told = tuple(dict.fromkeys(notes))
     return Source(
         uri,
         kind,

@@ -1,9 +1,7 @@
 """Sets in several files: Parquet tables as Hugging Face's Hub has them, or tars of WebDataset."""
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import PurePosixPath
 
 import numpy as np
 import pandas as pd
@@ -11,17 +9,15 @@ import pandas as pd
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import split_uri
 from osteo_ray.data.decoding.result import UnreadableImageError
-from osteo_ray.data.sources.classes import join_spellings
 from osteo_ray.data.sources.layouts import Files, is_no_image
 from osteo_ray.data.sources.listing import Source, list_refused, tabulate_items
 from osteo_ray.data.sources.manifests import open_manifest
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.packed import open_packed
 from osteo_ray.data.sources.readers import Reader
-from osteo_ray.data.sources.words import read_split
+from osteo_ray.data.sources.words import read_split_of_path
 
 _SUFFIXES = (".parquet", ".tar")
-_NUMBER = re.compile(r"(?:[-_. ]*\d+(?:[-_ ]*of[-_ ]*\d+)?)$")
 
 
 @dataclass(frozen=True)
@@ -82,7 +78,7 @@ def open_shards(uri: str, shards: Sequence[str], options: SourceOptions) -> Sour
                 f"Expected the Parquet files in {uri} to hold the images, but {path} names image "
                 f"files. Give that table as --data: {where}."
             )
-        parts[path] = _name_part(path)
+        parts[path] = read_split_of_path(path)
         readers[path] = part.reader
         split = part.items["split"].where(part.items["split"] != "", parts[path])
         items.append(part.items.assign(path=path + "/" + part.items["path"], split=split))
@@ -91,8 +87,6 @@ def open_shards(uri: str, shards: Sequence[str], options: SourceOptions) -> Sour
         for name, values in part.hints.items():
             hints.setdefault(name, {}).update({f"{path}/{k}": v for k, v in values.items()})
     joined = pd.concat(items, ignore_index=True)
-    names, said = join_spellings(joined["label"].tolist(), uri)
-    joined = joined.assign(label=[names[label] for label in joined["label"]])
     told = ", ".join(sorted(set(parts.values()) - {""})) or "none"
     first = f"The images are those of {len(shards)} files; parts of a split by their names: {told}."
     return Source(
@@ -101,12 +95,6 @@ def open_shards(uri: str, shards: Sequence[str], options: SourceOptions) -> Sour
         tabulate_items(joined.to_dict("records")),
         list_refused(refused),
         ShardsReader(readers),
-        notes=(first, *notes, *(one for one in said if one not in notes)),
+        notes=(first, *notes),
         hints=hints,
     )
-
-
-def _name_part(path: str) -> str:
-    file = PurePosixPath(path)
-    stem = _NUMBER.sub("", file.stem)
-    return read_split(stem) or next(filter(None, map(read_split, file.parts[:-1])), "")

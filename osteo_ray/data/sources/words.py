@@ -2,6 +2,7 @@
 
 import re
 import unicodedata
+from pathlib import PurePosixPath
 
 
 def _collect(words: str) -> frozenset[str]:
@@ -48,6 +49,7 @@ _NO_CLASS = _collect(
     "unlabelled unlabeled unlabel nolabel unspecified undefined unclassified unassigned missing "
     "notavailable notknown notrecorded notlabelled notlabeled unk tbd todo"
 )
+_SHARD = re.compile(r"[-_. ]*\d+(?:[-_ ]*of[-_ ]*\d+)?$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 
@@ -87,6 +89,20 @@ def read_split(name: str) -> str:
     """
     found, rest = _divide_name(name)
     return "" if rest else found
+
+
+def read_split_of_path(path: str) -> str:
+    """Return the part of a split that the name of a file stands for, or a folder that it lies in.
+
+    Numbers of shards at the end of the name count for nothing.
+
+    Example:
+        >>> read_split_of_path("data/train-00001-of-00002.parquet"), read_split_of_path("val/x.csv")
+        ('train', 'validation')
+    """
+    file = PurePosixPath(path)
+    stem = _SHARD.sub("", file.stem)
+    return read_split(stem) or next(filter(None, map(read_split, file.parts[:-1])), "")
 
 
 def separate_split(name: str) -> tuple[str, str]:

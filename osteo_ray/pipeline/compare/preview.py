@@ -1,8 +1,6 @@
 """What a comparison would do: everything that is known before an image is read."""
 
-import shutil
 from dataclasses import dataclass
-from pathlib import Path
 
 from osteo_ray.base.runs import Run
 from osteo_ray.config.compare import CompareConfig
@@ -10,7 +8,7 @@ from osteo_ray.data.phantoms.sets import CLASSES
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.experiment.costs import Parts, Work, count_parts
 from osteo_ray.experiment.simulated_run import Scheme
-from osteo_ray.pipeline.before_reading import estimate_bytes
+from osteo_ray.pipeline.before_reading import estimate_bytes, measure_room
 from osteo_ray.pipeline.compare.cohort import describe_reading
 from osteo_ray.pipeline.compare.costing import count_planned
 from osteo_ray.pipeline.compare.listed import list_comparison
@@ -77,13 +75,7 @@ def preview(config: CompareConfig) -> Preview:
         models=config.models,
         work=count_planned(config, scheme, config.arms, len(classes)),
         needed_bytes=estimate_bytes(config, source),
-        free_bytes=_measure_free(run),
+        free_bytes=measure_room(run),
         plan_hash=config.plan_hash(),
         reading=tuple(describe_reading(source, listed.cohort)),
     )
-
-
-def _measure_free(run: Run) -> int | None:
-    if not isinstance(run.root, Path):
-        return None
-    return shutil.disk_usage(next(one for one in run.root.parents if one.is_dir())).free

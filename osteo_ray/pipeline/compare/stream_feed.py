@@ -1,7 +1,6 @@
 """Hands a training the pixels that Ray Data streams to it. Imported by workers only."""
 
 from collections.abc import Iterator, Sequence
-from types import TracebackType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -47,8 +46,7 @@ class _Send(NumpyBatchCollateFn):
 class StreamedFeed(Feed):
     """Cuts a stream of pixels into the steps of a training, and checks that it is the right one.
 
-    Blocks are copied to the device in a thread of their own, ahead of the steps. Use it as a
-    context, which ends the stream even if the training stops before the last epoch.
+    Blocks are copied to the device in a thread of their own, ahead of the steps.
 
     Args:
         iterator: The stream that `stream_pixels` describes, from the epoch on with which the
@@ -64,15 +62,8 @@ class StreamedFeed(Feed):
         )
         self._left: list[_Block] = []
 
-    def __enter__(self) -> "StreamedFeed":
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the stream, which goes on if the training stops before the last epoch."""
         self._blocks.close()
 
     def read_epoch(self, number: int, steps: Sequence[np.ndarray]) -> Iterator[torch.Tensor]:

@@ -4,7 +4,7 @@ Modules that need PyTorch are imported in the workers only, as importing it take
 """
 
 import time
-from contextlib import nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, cast
@@ -133,7 +133,7 @@ def _train(
     from osteo_ray.pipeline.compare.one_trial import run_trial
     from osteo_ray.pipeline.compare.stream_feed import StreamedFeed
 
-    opened = nullcontext() if stream is None else StreamedFeed(stream, worker.device)
+    opened = nullcontext() if stream is None else closing(StreamedFeed(stream, worker.device))
     try:
         with opened as feed:
             run_trial(trial, experiment, pixels, worker, listener, feed)
