@@ -60,7 +60,9 @@ TINY_FLAGS = (
     *("--arms", *ARMS, "--crossfit-folds", "2"),
     *("--lime-samples", "12", "--lime.top-k", "2", "--lime.kernel-size", "1.5"),
     *("--phantom.n-images", "48", "--phantom.size-px", "48"),
+    *("--resources.cpus-per-worker", str(N_THREADS)),
 )
+"""The flags that say the same, but for the grid."""
 
 
 def configure(out: Path | str, **changes: object) -> CompareConfig:
