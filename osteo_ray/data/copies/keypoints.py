@@ -55,7 +55,7 @@ class CopyChange:
         return CopyChange(self.mirrored, quarters, self.inverted)
 
     def apply(self, thumbnail: Bytes) -> Bytes:
-        """CopyChange a square thumbnail."""
+        """Change a square thumbnail."""
         changed = np.rot90(thumbnail[:, ::-1] if self.mirrored else thumbnail, self.quarters)
         return np.ascontiguousarray(255 - changed if self.inverted else changed)
 
