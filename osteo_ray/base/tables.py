@@ -79,7 +79,9 @@ MASKS = _schema(
     ("stability", pa.float64()),
     ("unstable", pa.bool_()),
     ("error", pa.string()),
-    ("note", pa.string()),  # null in tables of earlier versions, which lack the column
+    # Null in tables of earlier versions, which lack these columns.
+    ("note", pa.string()),
+    ("peak", pa.binary()),
 )
 FAITHFULNESS = _schema(
     ("model", pa.string()),

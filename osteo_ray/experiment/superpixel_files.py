@@ -34,13 +34,6 @@ def list_divisions(experiment: Experiment, trials: Iterable[Trial]) -> list[Divi
     return [Division(path, folder / name) for path, name in files.items() if name not in done]
 
 
-def has_superpixels(experiment: Experiment) -> bool:
-    """Tell whether the superpixels of all images are stored, since some arm needs them."""
-    stored = {locate(path).name for path in list_parts(_place_superpixels(experiment))}
-    files = {locate(path).name for path in list_parts(experiment.run.pixels)}
-    return bool(files) and files <= stored
-
-
 def read_superpixels(experiment: Experiment) -> np.ndarray:
     """Read the superpixels of all images, in the order of `Experiment.image_ids`.
 

@@ -138,7 +138,8 @@ class Explanation:
 
     Attributes:
         keep_mask: bool, (height, width); True where the image is kept.
-        importance: (height, width); larger = more important for the explained class.
+        importance: (height, width); larger = more important for the explained class. A bool array
+            ranks nothing: where it is True, all pixels are alike.
         explained_class: The number of the class that was explained.
         figures: Further columns of the image's row in the masks table, such as `n_samples`.
     """
@@ -147,6 +148,23 @@ class Explanation:
     importance: np.ndarray
     explained_class: int
     figures: Mapping[str, Any] = field(default_factory=dict)
+
+    def find_peak(self) -> np.ndarray | None:
+        """Return where the importance is largest: bool, (height, width), True there.
+
+        That is one superpixel for LIME, and mostly one pixel for a heat map. None if the importance
+        ranks nothing.
+
+        Example:
+            >>> ranks = np.array([[0.1, 0.7], [0.7, 0.2]])
+            >>> Explanation(ranks > 0.5, ranks, 1).find_peak().tolist()
+            [[False, True], [True, False]]
+            >>> Explanation(ranks > 0.5, ranks > 0.5, 1).find_peak()
+        """
+        if self.importance.dtype == bool:
+            return None
+        peak: np.ndarray = self.importance == self.importance.max()
+        return peak
 
 
 class Explainer(ABC):

@@ -322,6 +322,9 @@ def _describe(
     if isinstance(found, ValueError):
         return make_record(explainable, image_id, kind, error=str(found))
     figures = dict(found.figures)
+    peak = found.find_peak()
+    if peak is not None:
+        figures["peak"] = pack_mask(peak)
     if kind == explainable.kinds[0]:
         figures["explained_class"] = found.explained_class
     return make_record(explainable, image_id, kind, pack_mask(found.keep_mask), **figures)
