@@ -46,10 +46,8 @@ from osteo_ray.data.masks import cover_area, keep_most, pack_mask, unpack_mask
 from osteo_ray.experiment.keep_masks import read_keep_masks
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
 from osteo_ray.explain.explainer import (
-    UNRECTIFIED,
     Explainer,
     Explanation,
-    HeatmapExplainer,
     LoadedClassifier,
     Picture,
     Request,
@@ -59,6 +57,7 @@ from osteo_ray.explain.explainers.gradcam import GradCam
 from osteo_ray.explain.explainers.lime import FEW_SUPERPIXELS, TOO_FEW_SAMPLES, Lime
 from osteo_ray.explain.explainers.random import RandomSuperpixels
 from osteo_ray.explain.gradcam import compute_heatmaps
+from osteo_ray.explain.heatmap_explainer import UNRECTIFIED, HeatmapExplainer
 from osteo_ray.explain.jobs import Explainable, list_kinds, plan_job
 from osteo_ray.explain.registry import EXPLAINERS, find_explainer, register_explainer
 from osteo_ray.explain.settings import LimeSettings
