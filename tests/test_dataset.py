@@ -13,7 +13,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import PIXELS, write_pixels
 from osteo_ray.experiment import dataset
 from osteo_ray.experiment.dataset import read_pixels, share_pixels
-from osteo_ray.experiment.stored_pixels import StoredPixels, locate_pixels
+from osteo_ray.experiment.stored_images import StoredImages, locate_pixels
 
 SIDE = 4
 
@@ -98,4 +98,4 @@ def test_only_a_set_that_is_too_large_stays_on_disk(drawn: tuple[Run, np.ndarray
     shared = share_pixels(run, ids, SIDE, pixels.nbytes)
     assert isinstance(shared, np.ndarray)
     np.testing.assert_array_equal(shared, pixels)
-    assert isinstance(share_pixels(run, ids, SIDE, pixels.nbytes - 1), StoredPixels)
+    assert isinstance(share_pixels(run, ids, SIDE, pixels.nbytes - 1), StoredImages)

@@ -198,7 +198,7 @@ def test_masks_for_all_images_are_made_from_training_images(predicted: World) ->
     assert own is not None
     train = external.trained.splits[trial.seed] == "train"
     assert masks.masks.shape == (N_COHORT, 32, 32)
-    assert (masks.masks == own.masks[train][0]).all()
+    assert (masks.masks[:] == own.masks[train][0]).all()
     assert read_shown_masks(external, Trial(MODEL, trial.seed, "original")) is None
 
 

@@ -24,7 +24,8 @@ from osteo_ray.base.trust import refuse_objects
 SCHEMA_VERSION = b"4"
 _AT_A_TIME = 256  # files; each takes some 80 KiB of memory while it is read
 _READS = 16  # requests at a time, if most of their time is waiting
-_PIXEL_ROWS = 16  # rows that are read together; an explaining actor gets as many
+IMAGE_ROWS = 16
+"""How many images are read together from a table that holds an array for each of them."""
 
 
 def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
@@ -103,10 +104,10 @@ HEATMAPS = _schema(
 # Whole tables and records
 
 
-def write_table(path: Place, table: pa.Table) -> None:
-    """Write a Parquet file."""
+def write_table(path: Place, table: pa.Table, rows_per_group: int | None = None) -> None:
+    """Write a Parquet file, of which as many rows are read together as one group has."""
     with write_whole(path) as unfinished:
-        pq.write_table(table, unfinished, compression="zstd")
+        pq.write_table(table, unfinished, compression="zstd", row_group_size=rows_per_group)
 
 
 def write_pixels(path: Place, table: pa.Table) -> None:
@@ -118,7 +119,7 @@ def write_pixels(path: Place, table: pa.Table) -> None:
             compression="none",
             use_dictionary=False,
             write_statistics=False,
-            row_group_size=_PIXEL_ROWS,
+            row_group_size=IMAGE_ROWS,
         )
 
 

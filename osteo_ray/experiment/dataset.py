@@ -13,7 +13,7 @@ from osteo_ray.base.trust import refuse_paths
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.parts import ON_CPU, Devices
 from osteo_ray.data.pixels import Pixels
-from osteo_ray.experiment.stored_pixels import locate_pixels
+from osteo_ray.experiment.stored_images import locate_pixels
 
 _FILES = 16  # whose pixels are read at a time
 

@@ -11,7 +11,8 @@ from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.storage import Place, remove_tree, write_whole
 from osteo_ray.base.tables import write_table
 from osteo_ray.data.fresh_masks import FreshMasks
-from osteo_ray.data.pixels import Pixels, select_pixels
+from osteo_ray.data.packed_masks import PackedMasks
+from osteo_ray.data.pixels import Pixels, select_images
 from osteo_ray.data.splits.assignment import SPLIT_NAMES
 from osteo_ray.experiment.keep_masks import (
     UNEXPLAINED,
@@ -205,13 +206,13 @@ def make_set(
     view = ARMS[trial.arm].view if trial.arm in ARMS else "image"
     rows = np.flatnonzero(experiment.split_of(trial) == split)
     numbers = np.searchsorted(experiment.classes, experiment.labels_of(trial)[rows])
-    masks: np.ndarray | FreshMasks | None = None
+    masks: PackedMasks | FreshMasks | None = None
     if keep_masks is not None:
-        masks = keep_masks.masks[rows]
+        masks = keep_masks.masks.select(rows)
         if split == "train" and keep_masks.fresh is not None:
             masks = keep_masks.fresh.select(rows)
     background = experiment.settings.background
-    return rows, ImageSet(select_pixels(pixels, rows), numbers, masks, view, background)
+    return rows, ImageSet(select_images(pixels, rows), numbers, masks, view, background)
 
 
 def tabulate_predictions(
