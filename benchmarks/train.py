@@ -170,8 +170,7 @@ def _time_product(case: _Case, way: str) -> float:
 
     from osteo_ray.cluster.connection import connect
     from osteo_ray.data.pixels import select_images
-    from osteo_ray.experiment.dataset import share_pixels
-    from osteo_ray.experiment.stored_images import StoredImages
+    from osteo_ray.experiment.stored_images import StoredImages, locate_pixels
     from osteo_ray.models.batches import Feed, ImageSet
     from osteo_ray.models.epochs import Epoch, TrainingListener
     from osteo_ray.models.settings import NO_AUGMENTATION, TrainingSettings
@@ -185,8 +184,8 @@ def _time_product(case: _Case, way: str) -> float:
         epochs=2, per_worker_batch_size=case.batch_size, augmentation=NO_AUGMENTATION
     )
     ids = [str(number) for number in range(case.n_images)]
-    most_bytes = case.n_images * case.size_px**2 if way == "memory" else 0
-    pixels = share_pixels(Run(Path(case.root)), ids, case.size_px, most_bytes)
+    stored = locate_pixels(Run(Path(case.root)), ids, case.size_px)
+    pixels = stored[np.arange(case.n_images)] if way == "memory" else stored
     labels = np.arange(case.n_images) % 2
     rows = np.arange(_VALIDATION)
     validation = ImageSet(select_images(pixels, rows), labels[rows])

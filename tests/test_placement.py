@@ -85,9 +85,11 @@ def test_classifiers_get_a_quarter_of_the_memory_of_their_actor() -> None:
     assert lay_out([{"CPU": 2}], ResourceSettings()).classifiers_bytes == gib
 
 
-def test_pixels_are_shared_in_a_quarter_of_the_smallest_node() -> None:
+def test_pixels_are_shared_in_a_quarter_of_the_smallest_node_or_less() -> None:
     nodes, gib = [{"CPU": 2, "memory": 16 * 2**30}, {"CPU": 2, "memory": 8 * 2**30}], 2**30
-    assert lay_out(nodes, ResourceSettings()).pixels_bytes == 2 * gib
+    assert lay_out(nodes[:1], ResourceSettings()).pixels_bytes == 2 * gib  # not 4
+    nodes[1]["memory"] = 4 * gib
+    assert lay_out(nodes, ResourceSettings()).pixels_bytes == gib
     assert lay_out(nodes, ResourceSettings(pixels_gib=0.5)).pixels_bytes == gib // 2
     assert lay_out([{"CPU": 2}], ResourceSettings()).pixels_bytes == gib
     # Trainings of several workers are fed from disk.

@@ -12,6 +12,7 @@ Resources = dict[str, float]
 _MOST_PER_GPU = 4  # explaining actors: each holds a CUDA context and a PyTorch of its own
 _SHARE_FOR_CLASSIFIERS = 0.25  # of the memory of an explaining actor
 _SHARE_FOR_PIXELS = 0.25  # of the memory of a node
+_MOST_FOR_PIXELS = 2 * 2**30  # bytes; reading from disk is as fast, and takes no memory
 _UNKNOWN_MEMORY = 4 * 2**30  # bytes per explaining actor, where the nodes do not say what they have
 
 
@@ -213,7 +214,8 @@ def _budget_pixels(nodes: Sequence[Resources], given_gib: float | None) -> int:
     if given_gib is not None:
         return round(given_gib * 2**30)
     memory = [node["memory"] for node in nodes if "memory" in node]
-    return round(_SHARE_FOR_PIXELS * min(memory, default=_UNKNOWN_MEMORY))
+    share = _SHARE_FOR_PIXELS * min(memory, default=_UNKNOWN_MEMORY)
+    return round(min(share, _MOST_FOR_PIXELS))
 
 
 def describe_shortage(layout: Layout, to_come: Resources | None, waited_s: float) -> str:

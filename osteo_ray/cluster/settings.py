@@ -63,7 +63,7 @@ class ResourceSettings(SlotSettings):
         ge=0,
         description="Memory of each node for the pixels that trainings share, in GiB; those of a "
         "larger set stay on disk, and Ray Data streams them. By default a quarter of the memory of "
-        "the smallest node.",
+        "the smallest node, and at most 2 GiB.",
     )
     max_retries: int = Field(3, ge=0, description="Restarts of a training whose process has died.")
 
