@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.arms.registry import label_kind
 from osteo_ray.base.formatting import format_percent
-from osteo_ray.base.tables import MASKS, read_parts
+from osteo_ray.base.tables import MASKS, iterate_parts
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.region_table import load_packed_regions
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
@@ -146,11 +146,16 @@ def _measure_seed(
     place = {image_id: at for at, image_id in enumerate(experiment.image_ids[rows].tolist())}
     job = MaskJob(experiment.first_of(Trial(model, seed, ORIGINAL)))
     columns = ["image_id", "kind", "keep_mask", "peak", "error"]
-    table = read_parts(experiment.masks_of(job), MASKS, columns)
-    of_test = pc.is_in(table["image_id"], pa.array(list(place), pa.string()))
+    tested = pa.array(list(place), pa.string())
+    tables = iterate_parts(experiment.masks_of(job), MASKS, columns)
+    records = (
+        record
+        for table in tables
+        for record in table.filter(pc.is_in(table["image_id"], tested)).to_pylist()
+    )
     n_px = experiment.settings.image_size**2
     values: dict[str, Values] = {}
-    for record in table.filter(of_test).to_pylist():
+    for record in records:
         kind, at = record["kind"], place[record["image_id"]]
         measured = values.setdefault(kind, np.full((len(rows), len(MEASURES)), np.nan))
         if record["error"] is not None:

@@ -27,6 +27,7 @@ from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.shared_pixels import share_pixels
 from osteo_ray.pipeline.compare.superpixel_job import DIVIDE, divide_images
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
+from osteo_ray.pipeline.explain.joining import join_masks
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
 from osteo_ray.pipeline.site import Site
 
@@ -224,3 +225,4 @@ def explain_all(
                 pool=Pool.on(site.layout, site.resources.stall_timeout),
                 on_explained=listener.explained,
             )
+        join_masks(explanations.values())

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
 from osteo_ray.base.events import Explained
@@ -18,7 +19,7 @@ from osteo_ray.base.tables import (
     FAITHFULNESS,
     HEATMAPS,
     MASKS,
-    read_parts,
+    iterate_parts,
     read_rows,
     read_table,
     write_table,
@@ -219,9 +220,10 @@ class ExplainingActor:
         key = (explainable.masks, leading)
         if key not in self.recalled:
             columns = ["image_id", "kind", "keep_mask", "explained_class", "error"]
-            rows = read_parts(explainable.masks, MASKS, columns).to_pylist()
             self.recalled[key] = {
-                row["image_id"]: _recall_focus(row) for row in rows if row["kind"] == leading
+                row["image_id"]: _recall_focus(row)
+                for table in iterate_parts(explainable.masks, MASKS, columns)
+                for row in table.filter(pc.equal(table["kind"], leading)).to_pylist()
             }
         return self.recalled[key]
 

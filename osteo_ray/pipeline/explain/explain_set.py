@@ -26,6 +26,7 @@ from osteo_ray.explain.jobs import (
 from osteo_ray.explain.registry import find_explainer
 from osteo_ray.pipeline.explain.carrying import carry_code
 from osteo_ray.pipeline.explain.checkpoint_check import check_checkpoint
+from osteo_ray.pipeline.explain.joining import join_masks
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
 from osteo_ray.pipeline.explain.precision import check_processor
 from osteo_ray.pipeline.explain.prepare_set import Subject, create_set, find_subject, locate_set
@@ -147,3 +148,4 @@ def _explain(run: Run, config: ExplainConfig, subject: Subject, site: Site) -> N
             pool=Pool.on(site.layout, site.resources.stall_timeout),
             on_explained=listener.explained,
         )
+        join_masks([explainable])
