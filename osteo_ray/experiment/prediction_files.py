@@ -16,6 +16,8 @@ from osteo_ray.base.tables import read_table
 
 KEYS = ("model", "seed", "arm", "split", "image_id", "label")
 """Columns that every table has, beside one `p_CLASS` per class."""
+OPTIONAL = ("group", "site")
+"""Columns that a table may have: what images belong to, and where they come from."""
 SPLITS = ("train", "validation", "test")
 _PARQUET, _GZIP, _UTF_16 = b"PAR1", b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff")
 
@@ -86,7 +88,7 @@ def check_columns(table: pa.Table, text: str) -> pa.Table:
 
     Returns:
         `KEYS` as text without gaps (`seed` as int64), `p_CLASS` per class as it was read, and
-        `group` as text if there is one.
+        `OPTIONAL` as text where they are there.
 
     Raises:
         InputError: A column or a value is missing, or the name of a split is unknown.
@@ -107,8 +109,7 @@ def check_columns(table: pa.Table, text: str) -> pa.Table:
             "Rename it."
         )
     columns |= {name: table[name] for name in names if name.startswith("p_")}
-    if "group" in names:
-        columns["group"] = _to_text(table["group"])
+    columns |= {name: _to_text(table[name]) for name in OPTIONAL if name in names}
     return pa.table(columns)
 
 

@@ -10,7 +10,7 @@ import pyarrow as pa
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.progress import Clock
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import read_json, read_tables, write_json, write_table
+from osteo_ray.base.tables import read_json, read_table, read_tables, write_json, write_table
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.comparison import analyse
 from osteo_ray.experiment.conclusions import identify_conclusion, number_conclusion, share_alpha
@@ -110,8 +110,14 @@ def gather_curves(experiment: Experiment) -> pa.Table:
 
 
 def list_groups(experiment: Experiment) -> pd.DataFrame:
-    """Return image_id and group of every image."""
-    return pd.DataFrame({"image_id": experiment.image_ids, "group": experiment.groups})
+    """Return image_id and group of every image and, if the run knows them, its site."""
+    images = pd.DataFrame({"image_id": experiment.image_ids, "group": experiment.groups})
+    if not experiment.run.images.is_file():
+        return images
+    stored = read_table(experiment.run.images).to_pandas()
+    if "site" not in stored:
+        return images
+    return images.merge(stored[["image_id", "site"]], on="image_id", how="left")
 
 
 @dataclass(frozen=True)
