@@ -154,6 +154,8 @@ def plan_comparison(
         margin=statistics.margin,
         alpha=statistics.alpha,
         goes_on=config.second_start == "first",
+        looks=statistics.looks,
+        spending=statistics.spending,
     )
     detectable = assess(design)
     return Plan(
