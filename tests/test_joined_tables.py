@@ -62,9 +62,26 @@ def test_few_files_stay_as_they_are(tmp_path: Path) -> None:
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == files
 
 
-@pytest.mark.parametrize("n_done", [0, 1, 7, N_FILES - 1])
+def test_table_beside_is_divided_alike(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    masks, beside = tmp_path / "masks", tmp_path / "faithfulness"
+    write(masks, range(N_FILES))
+    write(beside, range(3, N_FILES, 2))
+    before = list_ids(beside)
+    monkeypatch.setattr(joined_tables, "_ROWS", 50)
+    join_parts(masks, beside)
+    names = [[Path(part).name for part in list_parts(folder)] for folder in (masks, beside)]
+    assert names[0] == names[1]
+    assert list_ids(beside) == before
+    for part in list_parts(beside):
+        there = set(pq.read_table(masks / Path(part).name)["image_id"].to_pylist())
+        assert set(pq.read_table(part)["image_id"].to_pylist()) < there
+
+
+@pytest.mark.parametrize("n_done", [0, 1, 7, N_FILES - 1, N_FILES, N_FILES + 5])
 def test_interrupted_joining_is_finished(table: Path, n_done: int) -> None:
-    before = list_ids(table)
+    beside = table.with_name(f"{table.name}-beside")
+    write(beside, range(10))
+    both = [list_ids(table), list_ids(beside)]
     remove, calls = Path.unlink, []
 
     def die(path: Path, missing_ok: bool = False) -> None:
@@ -75,12 +92,15 @@ def test_interrupted_joining_is_finished(table: Path, n_done: int) -> None:
         remove(path, missing_ok)
 
     with mock.patch.object(Path, "unlink", die), pytest.raises(OSError, match="No space"):
-        join_parts(table)
-    assert set(list_ids(table)) == set(before)
-    assert len(list_ids(table)) > len(before)
-    join_parts(table)
-    assert list_ids(table) == before
-    assert len(list_parts(table)) == 1
+        join_parts(table, beside)
+    for folder, before in zip((table, beside), both, strict=True):
+        assert set(list_ids(folder)) == set(before)
+    assert len(list_ids(table)) + len(list_ids(beside)) > sum(map(len, both))
+    assert needs_joining(table, beside)
+    join_parts(table, beside)
+    assert not needs_joining(table, beside)
+    assert [list_ids(table), list_ids(beside)] == both
+    assert [len(list_parts(folder)) for folder in (table, beside)] == [1, 1]
 
 
 def test_parts_of_an_earlier_version_gain_columns(table: Path) -> None:
@@ -95,7 +115,9 @@ def test_parts_of_an_earlier_version_gain_columns(table: Path) -> None:
 @pytest.mark.ray
 def test_masks_are_joined_on_the_cluster(table: Path, local_ray: None) -> None:
     before = list_ids(table)
-    explainable = mock.create_autospec(Explainable, masks=table, faithfulness=table / "none")
+    explainable = mock.create_autospec(
+        Explainable, masks=table, faithfulness=table / "none", faithfulness_ids=frozenset("a")
+    )
     join_masks([explainable])
     assert list_ids(table) == before
     assert read_done(table) == {"lime": frozenset(before)}

@@ -8,6 +8,7 @@ from ray.exceptions import RayError
 
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.joined_tables import join_parts, needs_joining
+from osteo_ray.base.storage import Place
 from osteo_ray.explain.jobs import Explainable
 
 
@@ -22,11 +23,13 @@ def join_masks(explainables: Iterable[Explainable]) -> None:
     Raises:
         IncompleteError: A worker failed.
     """
-    folders = {folder for one in explainables for folder in (one.masks, one.faithfulness)}
-    wanted = sorted((one for one in folders if one.is_dir() and needs_joining(one)), key=str)
-    if not wanted:
+    items = [
+        {"masks": one.masks, "beside": _find_beside(one)}
+        for one in explainables
+        if one.masks.is_dir() and needs_joining(one.masks, _find_beside(one))
+    ]
+    if not items:
         return
-    items = [{"folder": folder} for folder in wanted]
     try:
         ray.data.from_items(items, override_num_blocks=len(items)).map(_join).materialize()
     except RayError as error:
@@ -37,5 +40,10 @@ def join_masks(explainables: Iterable[Explainable]) -> None:
 
 
 def _join(row: dict[str, Any]) -> dict[str, str]:
-    join_parts(row["folder"])
-    return {"folder": str(row["folder"])}
+    join_parts(row["masks"], row["beside"])
+    return {"folder": str(row["masks"])}
+
+
+def _find_beside(explainable: Explainable) -> Place | None:
+    """Return the figures of faithfulness that are written with these masks, if any are."""
+    return explainable.faithfulness if explainable.faithfulness_ids else None
