@@ -36,6 +36,7 @@ def run_benchmark(arguments: list[str]) -> int:
             "sweep": _sweep,
             "stream": _stream,
             "train": _train,
+            "masks": _masks,
             "overhead": _overhead,
             "arms": _arms,
             "keep": _keep,
@@ -65,6 +66,19 @@ def _ingest(
     with capture_noise() as captured, connect():
         folder = Path(data).expanduser().resolve()
         show_reading(captured.out, bench_ingest(folder, n_images=images, image_size=image_size))
+
+
+def _masks(sizes: tuple[int, ...] = (1_000, 10_000), image_size: int = 224) -> None:
+    """Join the files of masks of large sets, and read them as a training does.
+
+    Args:
+        sizes: Numbers of images.
+        image_size: Side of the images, in pixels.
+    """
+    from benchmarks.masks import bench_masks
+    from benchmarks.tables import show_mask_readings
+
+    show_mask_readings(Console(), bench_masks(sizes, size_px=image_size))
 
 
 def _keep(run: Annotated[str, tyro.conf.Positional], out: Path) -> None:
