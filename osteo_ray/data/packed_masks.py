@@ -57,7 +57,10 @@ class PackedMasks:
     @property
     def areas_px(self) -> np.ndarray:
         """How many pixels each mask keeps: int64, (n,)."""
-        areas: np.ndarray = np.bitwise_count(self.bits).sum(1, dtype=np.int64)
+        areas = np.empty(len(self), np.int64)
+        for start in range(0, len(self), _BATCH):  # counts take as much memory as the bits
+            part = slice(start, start + _BATCH)
+            areas[part] = np.bitwise_count(self.bits[part]).sum(1, dtype=np.int64)
         return areas
 
     @property
@@ -220,6 +223,8 @@ def borrow_masks(
             # All are put in order, so that two kinds of mask agree on the image they take.
             drawn = _seed_by_id(image_ids[row], seed).permutation(rows)
             donors[row] = drawn[usable[drawn]][0]
+    if (donors == np.arange(len(split))).all():
+        return keep_masks, donors
     lent = keep_masks.select(donors)
     lent.bits[donors < 0] = np.packbits(keep_centre((keep_masks.height, keep_masks.width), area_px))
     return lent, donors
