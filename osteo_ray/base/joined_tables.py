@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from osteo_ray.base.digests import forget_files, write_sealed
 from osteo_ray.base.storage import Place, locate, open_place
 from osteo_ray.base.tables import count_rows, list_parts, read_table, write_table
 
@@ -55,7 +56,10 @@ def _join(directory: Place, target: str, names: Sequence[str]) -> None:
         tables = [read_table(part) for part in parts]
         table = pa.concat_tables(tables, promote_options="default")  # columns may be new
         metadata = {**(table.schema.metadata or {}), _JOINED: json.dumps(list(names)).encode()}
-        write_table(directory / target, table.replace_schema_metadata(metadata), _ROWS_PER_GROUP)
+        joined = table.replace_schema_metadata(metadata)
+        write_table(directory / target, joined, _ROWS_PER_GROUP, how=write_sealed)
+    # First, as a file that is noted and has gone would count as lost.
+    forget_files(directory, {part.name for part in parts})
     for part in parts:
         part.unlink(missing_ok=True)
 

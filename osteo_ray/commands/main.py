@@ -15,6 +15,7 @@ from osteo_ray.commands.compare import compare_command
 from osteo_ray.commands.completion import completion_command
 from osteo_ray.commands.explain import explain_command
 from osteo_ray.commands.export import export_command
+from osteo_ray.commands.failures import describe_failure, find_cause
 from osteo_ray.commands.help_text import HELP_ALL
 from osteo_ray.commands.init import init_command
 from osteo_ray.commands.judge import judge_command
@@ -28,6 +29,7 @@ from osteo_ray.commands.submit import submit_command
 from osteo_ray.commands.terminal import ERROR, RESUMABLE, WARNING, say
 from osteo_ray.commands.validate import validate_command
 from osteo_ray.commands.variance import variance_command
+from osteo_ray.commands.verify import verify_command
 from osteo_ray.config.build import describe_validation_error
 
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic helps no user
@@ -36,7 +38,8 @@ os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; return its exit code.
 
-    0: done; 1: something failed; 2: bad input; 3: an audit or a printed table has findings; 4: a
+    0: done; 1: something failed; 2: bad input; 3: an audit, a printed table or a check of
+    files has findings; 4: a
     reproduced run has drifted.
     """
     return run_safely(_dispatch, list(sys.argv[1:] if argv is None else argv))
@@ -50,7 +53,7 @@ def run_safely(command: Callable[[list[str]], int], arguments: list[str]) -> int
         sys.stdout.flush()  # here, where a reader that has gone away is no error
         return code
     except InputError as error:
-        return _end(errors, f"Error: {error}", BAD_INPUT)
+        return _end(errors, f"Error: {find_cause(error)}", BAD_INPUT)
     except ValidationError as error:  # of settings that a command derives from those it was given
         return _end(errors, f"Error: {describe_validation_error(error)}", BAD_INPUT)
     except BrokenPipeError:  # `osteo-ray … | head` has seen enough
@@ -66,6 +69,11 @@ def run_safely(command: Callable[[list[str]], int], arguments: list[str]) -> int
         return _end(errors, "\nInterrupted.", BAD_INPUT, style=WARNING)
     except SystemExit as ended:  # from the parser, which has printed the reason
         return ended.code if isinstance(ended.code, int) else BAD_INPUT
+    except Exception as error:
+        told = describe_failure(error)
+        if told is None:
+            raise
+        return _end(errors, *told)
 
 
 def _end(console: Console, message: str, code: int, style: str = ERROR) -> int:
@@ -129,6 +137,7 @@ _COMMANDS: dict[str, dict[str, tuple[Callable[[list[str]], int], str]]] = {
     },
     "What a run leaves": {
         "report": (report_command, "Write the report of a run again from its tables."),
+        "verify": (verify_command, "Check that the files of a run are as they were written."),
         "export": (export_command, "Write the images as an arm saw them, for other tools."),
     },
     "Clusters and shells": {

@@ -19,9 +19,12 @@ def report_command(arguments: list[str]) -> int:
             run: Path or URI of the run directory.
         """
         from osteo_ray.base.runs import open_run
-        from osteo_ray.report.page import write_report
+        from osteo_ray.experiment.soundness import refuse_damage
+        from osteo_ray.report.page import READ, write_report
 
-        say(Console(), f"Report: {write_report(open_run(run))}")
+        found = open_run(run)
+        refuse_damage(found, READ)
+        say(Console(), f"Report: {write_report(found)}")
 
     tyro.cli(report, prog="osteo-ray report", args=arguments)
     return DONE

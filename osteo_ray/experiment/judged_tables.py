@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.remote import first_line
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import reach
 from osteo_ray.base.tables import read_json, read_table
@@ -25,6 +26,7 @@ from osteo_ray.experiment.prediction_files import (
     read_numbers,
     read_prediction_file,
 )
+from osteo_ray.experiment.soundness import refuse_damage
 
 _ROUNDING = 5e-4  # of a probability: figures with three decimals
 _EXCESS = 1e-6  # of a probability above 1 or below 0, as 32 bits leave it
@@ -119,6 +121,7 @@ def _read_part(text: str) -> _Part:
                 f"Expected a table of predictions or a run directory, but {text} does not exist. "
                 "Check the path."
             )
+        refuse_damage(Run(place.parent), [place.name])
         return _Part(text, read_prediction_file(place, text))
     run = Run(place)
     if not run.predictions.is_file():
@@ -126,13 +129,15 @@ def _read_part(text: str) -> _Part:
             f"Expected a table of predictions or a finished run, but {text} is a folder "
             "without predictions.parquet. Name the table itself, or finish the run first."
         )
+    read = (run.predictions, run.comparison, run.images, run.splits)
+    refuse_damage(run, [place.name for place in read])
     table = read_prediction_file(run.predictions, str(run.predictions))
     try:
         return _add_run(_Part(text, table), run)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"Expected {text} to be a run directory, but a table beside predictions.parquet cannot "
-            f"be read: {(str(error).splitlines() or [type(error).__name__])[0][:200]}. Name "
+            f"be read: {first_line(error)[:200]}. Name "
             "predictions.parquet itself to do without them."
         ) from None
 

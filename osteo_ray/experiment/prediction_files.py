@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.remote import first_line
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import read_table
 
@@ -38,7 +39,7 @@ def read_prediction_file(place: Place, text: str) -> pa.Table:
     try:
         table = read_table(place) if _is_parquet(place) else _read_text(place.read_bytes())
     except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error, csv.Error) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(
             f"Expected {text} to be a Parquet or CSV table of predictions, but it cannot be read: "
             f"{reason[:200]}. Write it again as Parquet, or as CSV in UTF-8."

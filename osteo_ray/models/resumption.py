@@ -6,7 +6,8 @@ from typing import Any
 
 import torch
 
-from osteo_ray.base.storage import Place, local_copy, write_whole
+from osteo_ray.base.digests import is_damaged, write_sealed
+from osteo_ray.base.storage import Place, local_copy
 from osteo_ray.models.classifier import Classifier
 from osteo_ray.models.epochs import Epoch
 from osteo_ray.models.optimization import Optimization
@@ -21,10 +22,15 @@ def copy_state(classifier: Classifier) -> State:
 
 def count_epochs(path: Place) -> int:
     """Return how many epochs a training that was interrupted has left behind."""
-    if not path.exists():
+    if not _is_sound(path):
         return 0
     with local_copy(path) as file:
         return len(torch.load(file, map_location="cpu", weights_only=True)["epochs"])
+
+
+def _is_sound(path: Place) -> bool:
+    """Tell whether the file is there as it was written; a damaged one counts as missing."""
+    return path.is_file() and not is_damaged(path)
 
 
 class Resumption:
@@ -43,7 +49,7 @@ class Resumption:
         self, classifier: Classifier, optimization: Optimization, device: torch.device
     ) -> tuple[list[Epoch], State]:
         """Return the epochs that are done, and the state of the one to keep; none at the start."""
-        if self.path is None or not self.path.exists():
+        if self.path is None or not _is_sound(self.path):
             return [], copy_state(optimization.shown)
         with local_copy(self.path) as file:
             state = torch.load(file, map_location=device, weights_only=True)
@@ -63,6 +69,6 @@ class Resumption:
             "epochs": [asdict(epoch) for epoch in epochs],
             "best": best,
         }
-        with write_whole(self.path) as unfinished:
+        with write_sealed(self.path) as unfinished:
             torch.save(state, unfinished)
         self._saved_at = time.monotonic()

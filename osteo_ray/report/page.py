@@ -15,11 +15,12 @@ import pyarrow.dataset as ds
 
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.arms.registry import ARMS, label_arm, label_kind, list_presets
+from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.events import read_events
 from osteo_ray.base.mappings import list_differences
 from osteo_ray.base.runs import Run
-from osteo_ray.base.storage import Place, write_whole
+from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import FAITHFULNESS, read_json, read_parts, scan_table
 from osteo_ray.check_table.matrices import agrees, recompute
 from osteo_ray.check_table.published import PUBLISHED, PublishedRow
@@ -29,6 +30,7 @@ from osteo_ray.experiment.coverage import say_recall
 from osteo_ray.experiment.doubts import list_doubts
 from osteo_ray.experiment.judgement_folder import is_judgement
 from osteo_ray.experiment.mask_notes import MAIN_MASKS
+from osteo_ray.experiment.run_files import KINDS
 from osteo_ray.experiment.searches import read_searches
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report import figures
@@ -57,6 +59,8 @@ _AUDIT = (
     *("findings", "reading"),
 )
 _TEST = ds.field("split") == "test"
+READ = frozenset(KINDS) - {"report.html", "trials", "grid", "superpixels", "phantom", "cohort"}
+"""Names of the files and folders of a run that its page is made from."""
 
 
 def write_report(run: Run) -> Place:
@@ -73,7 +77,7 @@ def write_report(run: Run) -> Place:
     if is_judgement(run):
         return write_judgement_page(run)
     page = open_template("template.html").render(_collect(run))
-    with write_whole(run.report) as unfinished:
+    with write_sealed(run.report) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
     return run.report
 

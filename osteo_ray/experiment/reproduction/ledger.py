@@ -7,6 +7,7 @@ from typing import Any
 import pyarrow as pa
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.remote import first_line
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import read_table, write_table
 from osteo_ray.experiment.reproduction.environment import compare_environments
@@ -105,7 +106,7 @@ def read_ledger(path: Place) -> list[Entry]:
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"Expected a ledger of reproductions, but {path} cannot be read as Parquet "
-            f"({str(error).splitlines()[0]}). Give another --ledger."
+            f"({first_line(error)}). Give another --ledger."
         ) from None
     found = (table.schema.metadata or {}).get(_KEY)
     if found is None:

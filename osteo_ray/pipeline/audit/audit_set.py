@@ -26,6 +26,7 @@ from osteo_ray.data.decoding.resizing import resize_whole
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.sources.kinds import open_second_source, open_source
 from osteo_ray.data.sources.listing import Source
+from osteo_ray.experiment.healing import heal_run
 from osteo_ray.pipeline.audit.leak import SPLITS, describe_leak, measure_leak
 from osteo_ray.pipeline.before_reading import check_setup, check_weights_hubs
 from osteo_ray.pipeline.compare.model_check import check_models, waits_for_check
@@ -202,6 +203,7 @@ def _make_room(out: Place) -> Iterator[Run]:
 def _measure(
     config: AuditConfig, found: Audit, room: Run, run: Run, progress: JobProgress
 ) -> tuple[dict[str, Any], list[Failure]]:
+    heal_run(run, progress.say)
     layout = plan_resources(config.resources, progress.say)
     site = Site(layout, config.resources, progress, Clock(), Observer(run.logs))
     total = len(SPLITS) * len(config.models) * config.seeds

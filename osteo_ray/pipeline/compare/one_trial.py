@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from osteo_ray.arms.registry import ARMS
+from osteo_ray.base.digests import seal_folder
 from osteo_ray.base.storage import Place, remove_tree, write_whole
 from osteo_ray.base.tables import write_table
 from osteo_ray.data.fresh_masks import FreshMasks
@@ -114,6 +115,7 @@ def run_trial(
             (unfinished / UNEXPLAINED).write_text(text + "\n")
         history = json.dumps([asdict(epoch) for epoch in epochs], indent=1)
         (unfinished / LAST).write_text(history + "\n")
+        seal_folder(unfinished)
     with suppress(OSError):  # no longer of use, but harmless
         remove_tree(locate_checkpoint(trial, experiment).parent)
 

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import torch
 
+from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.events import Explained
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.storage import Place
@@ -155,13 +156,14 @@ class ExplainingActor:
         figures = self._measure(explainable, pictures, found)
         if figures:
             table = pa.Table.from_pylist(figures, schema=FAITHFULNESS)
-            write_table(explainable.faithfulness / part, table)
+            write_table(explainable.faithfulness / part, table, how=write_sealed)
         records = [
             _describe(explainable, picture.image_id, kind, one)
             for kind, explanations in found.items()
             for picture, one in zip(pictures, explanations, strict=True)
         ]
-        write_table(explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS))
+        table = pa.Table.from_pylist(records, schema=MASKS)
+        write_table(explainable.masks / part, table, how=write_sealed)
         first = [record for record in records if record["kind"] == kinds[0]]
         return sum(record.get("n_samples") or 0 for record in first)
 
@@ -300,7 +302,7 @@ class ExplainingActor:
             content = np.round(heatmap * 255).astype(np.uint8).tobytes()
             values = (explainable.model, explainable.seed, picture.image_id, content)
             record = dict(zip(HEATMAPS.names, values, strict=True))
-            write_table(path, pa.Table.from_pylist([record], schema=HEATMAPS))
+            write_table(path, pa.Table.from_pylist([record], schema=HEATMAPS), how=write_sealed)
 
 
 def _begin(explainable: Explainable, picture: Picture) -> _Focus:
