@@ -241,7 +241,7 @@ def _quarantine(explainable: Explainable, image_ids: frozenset[str]) -> int:
         rows = [f"{record['kind']} {record['image_id']}" for record in records]
         part = f"part-{hash_settings(['quarantine', *rows])}.parquet"
         write_table(
-            explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS), write_sealed
+            explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS), how=write_sealed
         )
     return len(lost)
 
