@@ -330,7 +330,10 @@ def test_a_split_that_tears_copies_apart_is_refused(finished_copy: Run) -> None:
     of_group = first.groupby(first["image_id"].map(groups))
     row = next(part.index[0] for _, part in of_group if len(part) > 1)
     splits.loc[row, "split"] = "test" if splits.loc[row, "split"] != "test" else "train"
-    splits.to_parquet(torn / "splits.parquet")
+    with write_record(
+        Path(str(torn)) / "splits.parquet"
+    ) as unfinished:  # as if it were the run's own
+        splits.to_parquet(unfinished)
     with pytest.raises(LeakError, match="1 group of images"):
         run_quietly(configure(torn))
 

@@ -197,7 +197,7 @@ def _list_names(root: Place, takes: Callable[[str], bool]) -> list[str]:
         names = [path.key[start:] for path, _ in root.list_files()]
     else:
         names = []
-        for folder, inner, files in os.walk(root):
+        for folder, inner, files in os.walk(root, onerror=_fail) if root.exists() else ():
             here = Path(folder).relative_to(root)
             if here == Path():
                 inner[:] = [name for name in inner if takes(name)]
@@ -206,6 +206,11 @@ def _list_names(root: Place, takes: Callable[[str], bool]) -> list[str]:
     return sorted(
         name for name in names if name == DIGESTS or takes(_name_noted(name).split("/")[0])
     )
+
+
+def _fail(error: OSError) -> None:
+    """Let a folder that cannot be listed be an error, or its files would count as missing."""
+    raise error
 
 
 def _is_note(name: str) -> bool:
