@@ -1,7 +1,7 @@
 """Find every place in the package that touches the disk, and let each of them fail once.
 
-Python tells of each call by an audit event; the functions of PyArrow that do so out of its sight are
-wrapped. A place is a line of the package, so that no list of places is written by hand.
+Python tells of each call by an audit event; the functions of PyArrow that do so out of its sight
+are wrapped. A place is a line of the package, so that no list of places is written by hand.
 """
 
 import errno

@@ -17,6 +17,7 @@ from tiny_runs import N_THREADS, explain_here
 
 from osteo_ray.cluster.placement import Layout, lay_out
 from osteo_ray.cluster.settings import ResourceSettings
+from osteo_ray.experiment.dataset import read_pixels
 from osteo_ray.experiment.grid import GridRow
 from osteo_ray.experiment.superpixel_files import Division
 from osteo_ray.experiment.trials import Experiment, Trial
@@ -54,8 +55,10 @@ def compare_here(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(stages, name, stand_in)
     patch.setattr(prepare, "describe_environment", describe)
     patch.setattr(reading, "_read_blocks", _read)
-    for module in (stages, running, external_job, tuning, copy_search):
+    for module in (stages, copy_search):  # not of Ray itself, which other tests use
         patch.setattr(module, "ray", SimpleNamespace(put=_keep, get=_keep))
+    for module in (running, external_job, tuning):
+        patch.setattr(module, "share_pixels", lambda run, ids, size, _: read_pixels(run, ids, size))
     patch.setattr(auditing, "find_shortcuts", lambda *_: [])  # they take seconds
     patch.setattr(copy_search, "_load_index", faiss.deserialize_index)
     patch.setattr(running, "run_sweep", _train)
