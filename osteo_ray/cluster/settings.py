@@ -6,6 +6,8 @@ from pydantic import Field, field_validator, model_validator
 
 from osteo_ray.base.settings import OnCommandLine, Settings
 
+WAIT_FOR_AUTOSCALER_S = 900
+
 
 class SlotSettings(Settings):
     """What each worker gets. Of a result, only the last bits depend on the number of threads."""
@@ -17,8 +19,8 @@ class SlotSettings(Settings):
     wait_for_nodes: float | None = Field(
         None,
         ge=0,
-        description="Seconds to wait for nodes if the cluster has too few; by default 900 if an "
-        "autoscaler may add enough, else 0.",
+        description="Seconds to wait for nodes if the cluster has too few; by default "
+        f"{WAIT_FOR_AUTOSCALER_S} if there is an autoscaler that can add them, else 0.",
     )
     classifiers_gib: float | None = Field(
         None,

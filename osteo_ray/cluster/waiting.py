@@ -1,0 +1,67 @@
+"""Wait for nodes that an autoscaler, or somebody, adds to the connected cluster."""
+
+import time
+from collections.abc import Callable
+
+from osteo_ray.base.errors import IncompleteError, InputError
+from osteo_ray.cluster.autoscaler import Answer, asking_for
+from osteo_ray.cluster.placement import Layout, count_resources, describe_shortage
+from osteo_ray.cluster.settings import WAIT_FOR_AUTOSCALER_S
+
+_LOOK_INTERVAL_S = 1.0
+_SAY_INTERVAL_S = 60.0
+_ANSWER_S = 30.0
+"""Time for an autoscaler to report: it looks every 5 s, and may be busy, or itself just start."""
+_MAY_HELP = (Answer.PRESENT, Answer.STARTING)
+
+
+def wait_for_room(
+    look: Callable[[], Layout], given_s: float | None, say: Callable[[str], None]
+) -> Layout:
+    """Ask for what a layout lacks, and wait for it as long as it may come.
+
+    Args:
+        look: Returns the layout on the nodes that there are.
+        given_s: How long to wait whatever an autoscaler says; None to wait only for one that runs.
+        say: Receives what is waited for, and how long yet.
+
+    Raises:
+        InputError: There is no room, and no autoscaler that can make any.
+        IncompleteError: There was no room in time.
+    """
+    layout = look()
+    if given_s == 0:
+        raise InputError(describe_shortage(layout))
+    wait_s = WAIT_FOR_AUTOSCALER_S if given_s is None else given_s
+    began_at, say_at = time.monotonic(), 0.0
+    with asking_for(layout.least) as demand:
+        while not layout.fits:
+            answer, passed_s = demand.hear(), time.monotonic() - began_at
+            if given_s is None and _is_hopeless(answer, passed_s):
+                raise InputError(describe_shortage(layout, f" ({answer.value})"))
+            if passed_s >= wait_s:
+                waited = f" after waiting {wait_s:g} s for nodes ({answer.value})"
+                raise IncompleteError(describe_shortage(layout, waited))
+            if passed_s >= say_at and (answer in _MAY_HELP or given_s):
+                say(_describe(layout, wait_s - passed_s, answer))
+                say_at = passed_s + _SAY_INTERVAL_S
+            time.sleep(min(_LOOK_INTERVAL_S, wait_s - passed_s))
+            layout = look()
+        return layout
+
+
+def _is_hopeless(answer: Answer, passed_s: float) -> bool:
+    """Tell whether to refuse; later on, the autoscaler's limits or its luck may change again."""
+    if passed_s > _ANSWER_S:
+        return answer is Answer.SILENT
+    return answer in (Answer.ABSENT, Answer.IMPOSSIBLE)
+
+
+def _describe(layout: Layout, left_s: float, answer: Answer) -> str:
+    wanted = f"{layout.workers} × ({layout.slot})"
+    if layout.explainer != layout.slot:
+        wanted += f", and {layout.explainer} for an explaining actor"
+    return (
+        f"wait up to {left_s:.0f} s for nodes: {wanted} needed, {count_resources(layout)} there; "
+        f"{answer.value}"
+    )
