@@ -167,12 +167,13 @@ def _write_splits(run: Run, splits: pd.DataFrame) -> None:
 
 
 def describe_plan(config: CompareConfig) -> dict[str, Any]:
-    """Return what is planned, a hash of it, and the time."""
+    """Return what is planned, what the run is, a hash of both, and the time."""
     settings = config.model_dump(mode="json", include=set(PLANNED) - {"weights"})
     return {
         "hash": config.plan_hash(),
         "stated": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **settings,
+        "identity": CompareConfig.identity(config),
         "primary": list_primary(config.arms)[:1],
     }
 

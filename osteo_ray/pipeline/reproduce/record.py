@@ -61,7 +61,10 @@ def describe_reproduction(
             "figures": {name: value for drift in drifts for name, value in drift.figures.items()},
             "drifted": [line for drift in drifts for line in _tell_drifted(drift)],
             "failures": [*(f"{one.trial}: {one.reason}" for one in failures), *damaged],
-            "changes": [str(change) for change in changes if change.is_known],
+            "changes": [
+                *(f"configuration of the run: {edit}" for edit in stored.edits),
+                *(str(change) for change in changes if change.is_known),
+            ],
             "unknown": [change.name for change in changes if not change.is_known],
             "versions": _write_texts(present["versions"]),
             "hardware": _write_texts(present["hardware"]),

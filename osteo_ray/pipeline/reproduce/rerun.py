@@ -15,7 +15,7 @@ from osteo_ray.config.reproduce import ReproduceConfig
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.dataset import read_dataset
-from osteo_ray.experiment.reproduction.drift import Compared, Drift, summarize_drift
+from osteo_ray.experiment.reproduction.drift import REPRODUCED, Compared, Drift, summarize_drift
 from osteo_ray.experiment.reproduction.environment import (
     Change,
     compare_environments,
@@ -37,8 +37,6 @@ from osteo_ray.pipeline.reproduce.workspace import Workspace, open_workspace
 from osteo_ray.pipeline.site import READ, Site, follow_reading
 
 _TOLD = 5  # damaged files that are named on the terminal
-REPRODUCED = frozenset({"identical", "within tolerance"})
-"""Outcomes of a reproduction in which nothing has drifted."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +47,7 @@ class Reproduction:
         entry: Its row of the ledger.
         drifts: How far each kind of result has drifted.
         changes: What of the environment is not known to be the same.
+        edits: What in the configuration of the run is not as it was recorded, in words.
         notes: What else the user should know.
         ledger: Path of the ledger.
         history: All reproductions in the ledger, oldest first.
@@ -58,6 +57,7 @@ class Reproduction:
     entry: Entry
     drifts: tuple[Drift, ...]
     changes: tuple[Change, ...]
+    edits: tuple[str, ...]
     notes: tuple[str, ...]
     ledger: Place
     history: tuple[Entry, ...]
@@ -141,6 +141,7 @@ def _reproduce(task: Task, attempt: Attempt, progress: JobProgress) -> Reproduct
         entry=entry,
         drifts=tuple(drifts),
         changes=changes,
+        edits=task.stored.edits,
         notes=(*([task.images.note] if task.images.note else []), *damaged[:_TOLD]),
         ledger=task.ledger,
         history=tuple(history),
