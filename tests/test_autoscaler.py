@@ -10,8 +10,10 @@ import sys
 from pathlib import Path
 
 import pytest
-from autoscalers import start_autoscaler
+from autoscalers import SPOT, DroughtProvider, start_autoscaler
 from ray_heads import ROOT
+
+from osteo_ray.pipeline.submit.outcome import JobOutcome
 
 SMALLEST = [
     *("--models", "test_byobnet", "--arms", "original", "lime", "--crossfit-folds", "2"),
@@ -63,23 +65,27 @@ AGAIN = """
 """
 
 
-NEEDED = "nodes: 1 × ({} CPU{}) needed, {} CPUs, 0 GPUs on {} node(s) there; "
+NEEDED = "nodes: 1 × {} needed, {} CPUs, {} GPUs on {} node(s) there; "
 
 
 @pytest.mark.ray
 @pytest.mark.parametrize("version", [2, pytest.param(1, marks=pytest.mark.faults)])
 def test_nodes_are_asked_for_and_come(version: int) -> None:
-    with start_autoscaler({"CPU": 2}, 1, version=version) as address:
+    kinds = {"worker": {"CPU": 2, "GPU": 1}}
+    with start_autoscaler(kinds, 1, version=version) as address:
         ended = run_on(
             address, "-c", f"{PLAN} plan()\n plan(cpus_per_worker=3, wait_for_nodes=3)\n{AGAIN}"
         )
     assert ended.returncode == 0, ended.stderr
     said, plan, waited, short, *refused = ended.stdout.splitlines()
-    assert NEEDED.format(1, "", 0, 1) in said
+    assert NEEDED.format("(1 CPU)", 0, 0, 1) in said
     assert said.startswith(("said: wait up to 900 s", "said: wait up to 899 s"))
-    assert plan.startswith("plan: 2 trainings at a time (1 CPU each)")
+    # The nodes that come have GPUs, so the work is laid out on these.
+    assert plan.startswith("plan: 1 training at a time (1 CPU, 1 GPU each), then 2 explaining")
     # Three CPUs on one node never come: that was waited for, so another attempt may help.
-    assert waited.startswith("said: wait up to 3 s for " + NEEDED.format(3, "s", 2, 2))
+    assert waited.startswith(
+        "said: wait up to 3 s for " + NEEDED.format("(3 CPUs, 1 GPU)", 2, 1, 2)
+    )
     assert short.startswith("IncompleteError: Expected a cluster with room for 1 worker(s) of 3")
     assert "on 2 node(s) after waiting 3 s for nodes (" in short
     if version == 2:  # the first version does not tell what is impossible
@@ -88,14 +94,39 @@ def test_nodes_are_asked_for_and_come(version: int) -> None:
 
 
 @pytest.mark.faults
+def test_machines_on_demand_come_where_there_is_no_spot() -> None:
+    """As in cluster.yaml: the first kind has priority, and cannot be had."""
+    kinds = {SPOT: {"CPU": 2}, "on-demand": {"CPU": 1}}
+    with start_autoscaler(kinds, 2, version=2, provider=DroughtProvider) as address:
+        ended = run_on(address, "-c", f"{PLAN} plan()")
+    assert ended.returncode == 0, ended.stderr
+    assert "plan: 1 training at a time (1 CPU each)" in ended.stdout, ended.stdout
+
+
+@pytest.mark.faults
+def test_drought_ends_with_1_and_submit_tries_again(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    words = ["-m", "osteo_ray.commands.main", "compare", "--out", str(out), *SMALLEST]
+    words += ["--resources.wait-for-nodes", "8"]
+    with start_autoscaler({SPOT: {"CPU": 1}}, 2, version=2, provider=DroughtProvider) as address:
+        ended = run_on(address, *words)
+    said = " ".join(ended.stderr.split())
+    assert ended.returncode == 1, said
+    assert "Failed: Expected a cluster with room for 1 worker(s)" in said
+    assert "after waiting 8 s for nodes (" in said
+    assert JobOutcome("failed", ended.returncode).may_be_tried_again
+    assert not out.exists()
+
+
+@pytest.mark.faults
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("version", [1, 2])
 def test_comparison_from_no_worker(version: int, tmp_path: Path) -> None:
     out = tmp_path / "run"
     words = ["-m", "osteo_ray.commands.main", "compare", "--out", str(out), *SMALLEST]
-    with start_autoscaler({"CPU": 1}, 2, version=version) as address:
+    with start_autoscaler({"worker": {"CPU": 1}}, 2, version=version) as address:
         ended = run_on(address, *words, timeout_s=500)
     said = " ".join(ended.stderr.split())
     assert ended.returncode == 0, said
-    assert NEEDED.format(1, "", 0, 1) in said
+    assert NEEDED.format("(1 CPU)", 0, 0, 1) in said
     assert json.loads((out / "comparison.json").read_text())["missing"] == []

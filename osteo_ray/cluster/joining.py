@@ -9,6 +9,7 @@ from contextlib import contextmanager
 import grpc
 import ray
 from ray._private.grpc_utils import init_grpc_channel
+from ray._private.ray_constants import GLOBAL_GRPC_OPTIONS
 from ray.exceptions import AuthenticationError, RayError
 
 from osteo_ray.base.errors import IncompleteError, InputError
@@ -48,7 +49,7 @@ def _check_answer(address: str) -> None:
     host, _, port = address.rpartition(":")
     if not host or not port.isdecimal():
         raise InputError(f"Expected RAY_ADDRESS to be {_FORMS}, but got `{address}`.")
-    channel = init_grpc_channel(address)
+    channel = init_grpc_channel(address, options=GLOBAL_GRPC_OPTIONS)  # without a proxy
     try:
         grpc.channel_ready_future(channel).result(timeout=_ANSWER_S)
     except grpc.FutureTimeoutError:
@@ -80,6 +81,7 @@ def _limit_time(address: str) -> Iterator[None]:
             yield
         finally:
             timer.cancel()
+            timer.join()
 
 
 def _explain(address: str, error: Exception) -> Exception:

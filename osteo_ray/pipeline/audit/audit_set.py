@@ -20,6 +20,7 @@ from osteo_ray.base.storage import LOCK, Place, locate, reach, remove_tree
 from osteo_ray.base.tables import IMAGES, REJECTS, write_json, write_table
 from osteo_ray.cluster.connection import confirm, connect, plan_resources
 from osteo_ray.cluster.observer import Observer
+from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.audit import AuditConfig
 from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.resizing import resize_whole
@@ -141,6 +142,7 @@ def _audit(
     progress.say("start Ray")
     key = secrets.token_bytes(16)  # for both sets, so that their patients can be compared
     with connect(), _make_room(out) as room:
+        plan_resources(_find_needed(config), progress.say)
         check = None
         if config.measure_leak:
             network = config.training.network
@@ -198,6 +200,13 @@ def _make_room(out: Place) -> Iterator[Run]:
         yield Run(room)
     finally:
         remove_tree(room)
+
+
+def _find_needed(config: AuditConfig) -> ResourceSettings:
+    """Return what an audit needs; to read images, one CPU will do."""
+    if config.measure_leak:
+        return config.resources
+    return ResourceSettings(gpus_per_worker=0, wait_for_nodes=config.resources.wait_for_nodes)
 
 
 def _measure(

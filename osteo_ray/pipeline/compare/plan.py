@@ -1,6 +1,6 @@
 """The plan of a comparison, from its settings, its data and possibly an earlier run."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -226,14 +226,19 @@ def _name_primary(arms: Sequence[str]) -> tuple[str, str]:
     return primary[0]
 
 
-def measure_speed(config: PlanConfig) -> Speed:
+def measure_speed(config: PlanConfig, say: Callable[[str], None] = lambda text: None) -> Speed:
     """Connect to the cluster and measure how fast its workers are.
+
+    Args:
+        config: What is planned.
+        say: Receives a message about what is being waited for.
 
     Raises:
         InputError: The cluster is too small, or a model cannot be built.
+        IncompleteError: Nodes of the cluster did not come in time.
     """
     with connect():
-        layout = plan_resources(config.resources)
+        layout = plan_resources(config.resources, say)
         return calibrate(config, layout)
 
 
