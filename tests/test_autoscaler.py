@@ -59,6 +59,8 @@ def plan(**settings):
 with connect():
 """
 AGAIN = """
+ from ray.util import placement_group_table
+ print("asked for yet:", {one["state"] for one in placement_group_table().values()} - {"REMOVED"})
  from ray.autoscaler.v2.utils import is_autoscaler_v2
  if is_autoscaler_v2():
   plan(cpus_per_worker=3)
@@ -77,7 +79,7 @@ def test_nodes_are_asked_for_and_come(version: int) -> None:
             address, "-c", f"{PLAN} plan()\n plan(cpus_per_worker=3, wait_for_nodes=3)\n{AGAIN}"
         )
     assert ended.returncode == 0, ended.stderr
-    said, plan, waited, short, *refused = ended.stdout.splitlines()
+    said, plan, waited, short, left, *refused = ended.stdout.splitlines()
     assert NEEDED.format("(1 CPU)", 0, 0, 1) in said
     assert said.startswith(("said: wait up to 900 s", "said: wait up to 899 s"))
     # The nodes that come have GPUs, so the work is laid out on these.
@@ -88,6 +90,7 @@ def test_nodes_are_asked_for_and_come(version: int) -> None:
     )
     assert short.startswith("IncompleteError: Expected a cluster with room for 1 worker(s) of 3")
     assert "on 2 node(s) after waiting 3 s for nodes (" in short
+    assert left == "asked for yet: set()"  # or its nodes would never go
     if version == 2:  # the first version does not tell what is impossible
         assert refused[-1].startswith("InputError: Expected a cluster with room"), refused
         assert "2 node(s) (no autoscaler that may add a node with enough room)" in refused[-1]

@@ -16,7 +16,7 @@ from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.base.interruption import end_on
 
 _ANSWER_S = 20.0
-_JOIN_S = 180.0  # to start Ray on a busy machine takes a minute
+_JOIN_S = 300.0  # to start Ray on a busy machine takes a minute or two
 _LOCAL = "local"
 _FORMS = "HOST:PORT of the head (its port is 6379 by default), `auto` or `local`"
 
