@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -207,13 +207,18 @@ def wait(
     monkeypatch: pytest.MonkeyPatch,
     answers: list[Answer],
     given_s: float | None = None,
-    nodes_after_s: float = 1e9,
-) -> tuple[Any, list[str], float]:
-    """Wait for room while an autoscaler answers; return what came of it, what was said, and when.
+    came: Sequence[tuple[float, dict[str, float]]] = (),
+    **settings: Any,
+) -> tuple[Any, list[str], float, list[list[dict[str, float]]]]:
+    """Wait for room while an autoscaler answers, and nodes come at their times.
 
     The last answer is repeated for ever.
+
+    Returns:
+        What came of it, what was said, when it ended, and what was asked for, one after the other.
     """
     clock, said, left = _Clock(), [], list(answers)
+    asked: list[list[dict[str, float]]] = []
 
     class Demand:
         def hear(self) -> Answer:
@@ -221,12 +226,12 @@ def wait(
 
     @contextlib.contextmanager
     def asking_for(bundles: Any) -> Iterator[Demand]:
-        assert list(bundles) == [{"CPU": 1}]
+        asked.append(list(bundles))
         yield Demand()
 
     def look() -> Any:
-        nodes = [HEAD, {"CPU": 1}] if clock.now >= 100 + nodes_after_s else [HEAD]
-        return lay_out(nodes, ResourceSettings())
+        nodes = [node for after_s, node in came if clock.now >= 100 + after_s]
+        return lay_out([HEAD, *nodes], ResourceSettings(**settings))
 
     monkeypatch.setattr(waiting, "time", clock)
     monkeypatch.setattr(waiting, "asking_for", asking_for)
@@ -234,7 +239,7 @@ def wait(
         found = waiting.wait_for_room(look, given_s, said.append)
     except (InputError, IncompleteError) as error:
         found = error
-    return found, said, clock.now - 100
+    return found, said, clock.now - 100, asked
 
 
 @pytest.mark.parametrize(
@@ -260,14 +265,15 @@ def test_waiting_ends_as_the_autoscaler_lets_hope(
     after_s: float,
     words: str,
 ) -> None:
-    found, _, passed_s = wait(monkeypatch, answers, given_s)
+    found, _, passed_s, asked = wait(monkeypatch, answers, given_s)
     assert type(found) is error
+    assert asked == ([] if given_s == 0 else [[{"CPU": 1}]])
     assert words in str(found)
     assert passed_s == pytest.approx(after_s)
 
 
 def test_what_is_waited_for_is_said_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
-    found, said, passed_s = wait(monkeypatch, [Answer.STARTING], nodes_after_s=150)
+    found, said, passed_s, _ = wait(monkeypatch, [Answer.STARTING], came=[(150, {"CPU": 1})])
     assert (found.fits, passed_s) == (True, 150)
     assert [line[:28] for line in said] == [
         "wait up to 900 s for nodes: ",
@@ -277,6 +283,26 @@ def test_what_is_waited_for_is_said_once_a_minute(monkeypatch: pytest.MonkeyPatc
     assert said[0].endswith(
         "1 × (1 CPU) needed, 0 CPUs, 0 GPUs on 1 node(s) there; the autoscaler is starting nodes"
     )
+
+
+def test_what_the_first_node_calls_for_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No node says beforehand that it has a GPU; with the first one, each worker gets one."""
+    machine = {"CPU": 8.0, "GPU": 1.0}
+    found, said, passed_s, asked = wait(
+        monkeypatch, [Answer.STARTING], came=[(200, machine), (500, machine)], workers=2
+    )
+    assert (found.fits, found.slot, passed_s) == (True, Slot(1, 1.0), 500)
+    # The explaining actors share the GPU, and the CPUs beside it.
+    assert asked == [[{"CPU": 1}] * 2, [{"CPU": 2, "GPU": 1}, {"CPU": 1, "GPU": 1}]]
+    assert "wait up to 700 s for nodes: 2 × (1 CPU, 1 GPU), and" in "\n".join(said)
+
+
+def test_what_the_first_node_calls_for_may_be_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [Answer.STARTING] * 200 + [Answer.IMPOSSIBLE]
+    came = [(200.0, {"CPU": 8.0, "GPU": 1.0})]
+    found, _, passed_s, _ = wait(monkeypatch, answers, came=came, workers=2)
+    assert type(found) is InputError
+    assert passed_s == pytest.approx(200)
 
 
 # Clusters, each in a process of its own: this one may be connected to another

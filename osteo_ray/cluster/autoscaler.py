@@ -9,6 +9,7 @@ from typing import Any
 import ray
 from ray._raylet import GcsClient  # type: ignore[attr-defined]
 from ray.core.generated import autoscaler_pb2
+from ray.exceptions import RayError
 from ray.util import placement_group, remove_placement_group
 from ray.util.placement_group import PlacementGroup
 
@@ -42,11 +43,16 @@ class Demand:
 
     def __init__(self, group: PlacementGroup) -> None:
         self._group = group
-        self._asked_at = _read_state().autoscaler_state_version
+        self._asked_at = 0
+        with contextlib.suppress(RayError):
+            self._asked_at = _read_state().autoscaler_state_version
 
     def hear(self) -> Answer:
         """Return what the autoscaler says now."""
-        state = _read_state()
+        try:
+            state = _read_state()
+        except RayError:  # the head is too busy to tell
+            return Answer.BUSY
         if state.autoscaler_state_version:
             return self._hear_second_version(state)
         status = ray.experimental.internal_kv._internal_kv_get(_STATUS_OF_FIRST_VERSION)

@@ -32,26 +32,53 @@ def wait_for_room(
     layout = look()
     if given_s == 0:
         raise InputError(describe_shortage(layout))
-    wait_s = WAIT_FOR_AUTOSCALER_S if given_s is None else given_s
-    began_at, say_at = time.monotonic(), 0.0
-    with asking_for(layout.least) as demand:
-        while not layout.fits:
-            answer, passed_s = demand.hear(), time.monotonic() - began_at
-            if given_s is None and _is_hopeless(answer, passed_s):
-                raise InputError(describe_shortage(layout, f" ({answer.value})"))
-            if passed_s >= wait_s:
-                waited = f" after waiting {wait_s:g} s for nodes ({answer.value})"
-                raise IncompleteError(describe_shortage(layout, waited))
-            if passed_s >= say_at and (answer in _MAY_HELP or given_s):
-                say(_describe(layout, wait_s - passed_s, answer))
-                say_at = passed_s + _SAY_INTERVAL_S
-            time.sleep(min(_LOOK_INTERVAL_S, wait_s - passed_s))
-            layout = look()
+    wait = _Wait(look, given_s, say)
+    while not layout.fits:
+        layout = wait.ask(layout)
+    return layout
+
+
+class _Wait:
+    """A wait that lasts until its time is up, whatever is asked for meanwhile."""
+
+    def __init__(
+        self, look: Callable[[], Layout], given_s: float | None, say: Callable[[str], None]
+    ) -> None:
+        self.look, self.given_s, self.say = look, given_s, say
+        self.wait_s = WAIT_FOR_AUTOSCALER_S if given_s is None else given_s
+        self.until = time.monotonic() + self.wait_s
+
+    def ask(self, layout: Layout) -> Layout:
+        """Ask for what a layout lacks; return that of the nodes that have come.
+
+        They have room, or call for something else: the first one may have a GPU, which each worker
+        then gets.
+        """
+        asked, asked_at, say_at = layout.least, time.monotonic(), 0.0
+        with asking_for(asked) as demand:
+            while not layout.fits and layout.least == asked:
+                answer, passed_s = demand.hear(), time.monotonic() - asked_at
+                left_s = self.until - time.monotonic()
+                if self.given_s is None and _is_hopeless(answer, passed_s):
+                    raise InputError(describe_shortage(layout, f" ({answer.value})"))
+                if left_s <= 0:
+                    waited = f" after waiting {self.wait_s:g} s for nodes ({answer.value})"
+                    raise IncompleteError(describe_shortage(layout, waited))
+                if passed_s >= say_at and (answer in _MAY_HELP or self.given_s):
+                    self.say(_describe(layout, left_s, answer))
+                    say_at = passed_s + _SAY_INTERVAL_S
+                time.sleep(min(_LOOK_INTERVAL_S, left_s))
+                layout = self.look()
         return layout
 
 
 def _is_hopeless(answer: Answer, passed_s: float) -> bool:
-    """Tell whether to refuse; later on, the autoscaler's limits or its luck may change again."""
+    """Tell whether to refuse; later on, the autoscaler's limits or its luck may change again.
+
+    Args:
+        answer: The autoscaler's.
+        passed_s: Time since it was asked.
+    """
     if passed_s > _ANSWER_S:
         return answer is Answer.SILENT
     return answer in (Answer.ABSENT, Answer.IMPOSSIBLE)
