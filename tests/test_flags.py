@@ -72,6 +72,7 @@ EXAMPLES: dict[str, Any] = {
     "folds": 5,
     "conflicts": "majority",
     "unexplained": "whole",
+    "laterality": "split",
     "lime.fill": 128,
 }
 

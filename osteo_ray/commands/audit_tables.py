@@ -22,6 +22,8 @@ def show_audit(console: Console, found: dict[str, Any]) -> None:
         "  groups with conflicting classes": len(found["conflicts"]),
         patients: found["n_patients"],
         "groups that a split keeps whole": found["n_groups"],
+        "films of both knees": len(found["films_of_both_knees"]),
+        "films that were cut in two": found["films_cut"],
         "blank images": len(found["blank"]),
     }
     print_table(console, ("", ""), counts.items())

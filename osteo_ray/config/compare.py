@@ -300,6 +300,8 @@ class CompareConfig(SetupConfig):
         for name in ("columns", "root", "patient_pattern"):
             if not settings[name]:  # as it was before there was a choice
                 del settings[name]
+        if self.laterality == "whole":  # the same
+            del settings["laterality"]
         if self.site_level is None:  # as it was before sites were left out
             del settings["site_level"]
         if self.guidance_weight == 1.0:  # as it was before there was guidance

@@ -48,6 +48,7 @@ _ELEMENTS = (
     *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"),
     *("PresentationLUTShape", "PresentationLUTSequence", "BurnedInAnnotation"),
     *("PatientID", "ImageLaterality", "Laterality", "InstitutionName"),
+    "PatientOrientation",
 )
 _OVERLAY_ROWS = tuple(0x6000_0010 + 0x2_0000 * number for number in range(16))
 """The only header elements that are read; names, dates and all others never enter memory."""
@@ -95,6 +96,7 @@ def decode_dicom(content: bytes) -> Decoded:
             f"{photometric}/{depth}",
             patient_id=_read_text(header, "PatientID"),
             side=_read_side(header),
+            left_edge=_read_left_edge(header),
             institution=_read_text(header, "InstitutionName"),
             remarks=remarks,
         )
@@ -186,3 +188,9 @@ def _read_text(header: Dataset, name: str) -> str | None:
 def _read_side(header: Dataset) -> str | None:
     side = _read_text(header, "ImageLaterality") or _read_text(header, "Laterality") or ""
     return side.upper() if side.upper() in ("L", "R") else None
+
+
+def _read_left_edge(header: Dataset) -> str | None:
+    towards = header.get("PatientOrientation")  # of rows and columns: where they lead
+    rows = "" if not towards or isinstance(towards, str) else str(towards[0]).upper()
+    return {"L": "R", "R": "L"}.get(rows[:1])

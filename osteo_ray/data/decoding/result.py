@@ -22,6 +22,8 @@ class Decoded:
         patient_id: Patient's identifier from a DICOM header. It stays in memory, where it keeps
             the images of a patient together; never store it.
         side: Side of the body from a DICOM header: "L" or "R".
+        left_edge: Side of the body towards which the left edge of the image lies, from a DICOM
+            header: "L" or "R".
         institution: Name of the institution from a DICOM header. It stays in memory; tables number
             institutions.
         remarks: What is to be known of the file though it can be read, as an audit counts it: a
@@ -33,5 +35,6 @@ class Decoded:
     mode: str
     patient_id: str | None = None
     side: str | None = None
+    left_edge: str | None = None
     institution: str | None = None
     remarks: tuple[str, ...] = ()

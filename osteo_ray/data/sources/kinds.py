@@ -44,6 +44,10 @@ _OPENERS: dict[str, Callable[[str, SourceOptions], Source]] = {
 }
 _VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 _VOLUME_REASON = "a volume, not an image; export the slices to use as PNG or DICOM files"
+_CUT = (
+    "Films of both knees are cut at the gap. Both halves have the label of their film, unless a "
+    "table has a row for each side."
+)
 _SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
 
 
@@ -69,6 +73,8 @@ def open_source(
         source = open_folder(uri, options, labels_needed=labels_needed)
     else:
         source = _find_opener(uri, kind)(uri, options)
+    if options.laterality == "split":
+        source = replace(source, laterality="split", notes=(*source.notes, _CUT))
     _check_options(source, options)
     if not labels_needed:
         if source.items.empty:

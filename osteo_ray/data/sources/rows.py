@@ -15,6 +15,7 @@ import pandas as pd
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import is_local, split_uri
+from osteo_ray.data.laterality import SIDES, name_half, read_side
 from osteo_ray.data.sources.classes import join_spellings
 from osteo_ray.data.sources.columns import (
     Columns,
@@ -178,6 +179,8 @@ def use_rows(
         here = f"{root}/{folder}".rstrip("/")
     start = root if options.root else here
     found = [_locate(path, start, here, root) for path in cells["path"]]
+    if options.laterality == "split" and "side" in cells:
+        found = _name_halves(found, cells["side"])
     outside = (
         f"lies outside {'--root' if options.root else 'the folder of the manifest'}; give the "
         "folder that holds all images by --root"
@@ -206,6 +209,19 @@ def use_rows(
         notes=(*notes, *columns.describe(), *said),
         hints=list_hints(cells, columns, of_row),
     )
+
+
+def _name_halves(paths: Sequence[str], sides: Sequence[str]) -> list[str]:
+    """Return the paths of halves where a film has a row for each side, else those of the images."""
+    told = [(path, read_side(side)) for path, side in zip(paths, sides, strict=True)]
+    of_film: dict[str, set[str]] = {}
+    for path, side in told:
+        of_film.setdefault(path, set()).add(side)
+    half_of = {side: half for half, side in SIDES.items()}
+    return [
+        name_half(path, half_of[side]) if path and of_film[path] == half_of.keys() else path
+        for path, side in told
+    ]
 
 
 def _name_regions(

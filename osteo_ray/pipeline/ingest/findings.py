@@ -42,6 +42,8 @@ def describe_audit(audit: Audit) -> dict[str, Any]:
         "exact_copies": _list_groups(images, images["digest"]),
         "conflicts": _list_groups(images[images["conflict"]], images["copies"]),
         "pairs": _list_pairs(audit),
+        "films_of_both_knees": images.loc[images["film"] == images["path"], "path"].tolist(),
+        "films_cut": int(images.loc[_find_halves(images), "film"].nunique()),
         "blank": images.loc[images["contrast"] < BLANK_CONTRAST, "path"].tolist(),
         "remarks": dict(count_notes(images["remarks"]).most_common()),
         "set_aside": int((~images["used"]).sum()),
@@ -70,6 +72,7 @@ def list_audit_findings(audit: Audit) -> list[str]:
         found = _say_number(n_conflicts, "radiograph occurs", "radiographs occur")
         n_images = int(images["conflict"].sum())
         findings.append(f"{found} in several classes, as {n_images} images in all")
+    findings += _describe_films(images)
     n_blank = int((images["contrast"] < BLANK_CONTRAST).sum())
     if n_blank:
         findings.append(_say_number(n_blank, "image is blank", "images are blank"))
@@ -98,6 +101,34 @@ def list_audit_findings(audit: Audit) -> list[str]:
         if shortcut.is_found and shortcut.name in _SEEN
     ]
     return findings
+
+
+def _find_halves(images: pd.DataFrame) -> "pd.Series[bool]":
+    return (images["film"] != "") & (images["film"] != images["path"])
+
+
+def _describe_films(images: pd.DataFrame) -> list[str]:
+    """Say which images are films of both knees, or halves of films that share one label."""
+    n_whole = int((images["film"] == images["path"]).sum())
+    if n_whole:
+        films = images.loc[images["film"] == images["path"]]
+        n_wide = int((films["width"] > films["height"]).sum())
+        looks = _say_number(n_whole, "image looks", "images look")
+        return [
+            f"{looks} like a film of both knees: a gap parts two sides that are alike in gray and "
+            f"structure, and {n_wide} of {n_whole} are wider than high; `--laterality split` cuts "
+            "such films into two images of one patient"
+        ]
+    halves = images[_find_halves(images)]
+    unlabelled = halves.loc[halves["item"] == halves["film"], "film"]
+    if unlabelled.empty:
+        return []
+    films = _say_number(unlabelled.nunique(), "film of both knees was", "films of both knees were")
+    return [
+        f"{films} cut, and both halves have the label of their film, though one knee may be "
+        "healthy; if labels are per knee, give a table with a row for each side (columns path, "
+        "side, label)"
+    ]
 
 
 def doubt_patients(patients: "pd.Series[int]") -> list[str]:
