@@ -521,7 +521,8 @@ def test_names_are_neither_read_nor_returned() -> None:
     del found["pixels"]
     assert "Muster" not in str(found)
     assert found.keys() == {
-        *("format", "mode", "patient_id", "side", "left_edge", "institution", "remarks")
+        *("format", "mode", "patient_id", "side", "left_edge", "institution"),
+        *("attributes", "remarks"),
     }
 
 

@@ -25,6 +25,7 @@ from osteo_ray.base.tables import FAITHFULNESS, read_json, read_parts, scan_tabl
 from osteo_ray.check_table.matrices import agrees, recompute
 from osteo_ray.check_table.published import PUBLISHED, PublishedRow
 from osteo_ray.config.build import build_config, read_yaml
+from osteo_ray.data.attributes import ATTRIBUTES
 from osteo_ray.data.settings import BACKGROUNDS
 from osteo_ray.experiment.coverage import say_recall
 from osteo_ray.experiment.doubts import list_doubts
@@ -56,7 +57,7 @@ _SHOWN = ("accuracy", "precision", "recall", "f1", "specificity", "auc")  # the 
 _ENVIRONMENT = ("created", "versions", "hardware", "data_fingerprint", "durations_s")
 _AUDIT = (
     *("n_images", "n_rejects", "classes", "n_groups", "copies", "conflicts", "set_aside"),
-    *("findings", "reading"),
+    *("findings", "reading", "attributes"),
 )
 _TEST = ds.field("split") == "test"
 READ = frozenset(KINDS) - {"report.html", "trials", "grid", "superpixels", "phantom", "cohort"}
@@ -151,6 +152,7 @@ def _collect(run: Run) -> dict[str, Any]:
         "summaries": arms,
         "timeline": draw_timeline(make_timeline(read_events(run.logs))),
         "environment": _read_known(run.environment, _ENVIRONMENT),
+        "attribute_labels": ATTRIBUTES,
         "audit": _read_known(run.audit, _AUDIT),
         "rejects": scan_table(run.rejects).to_pylist(),
         "leaks": _count_leaks(run, images),

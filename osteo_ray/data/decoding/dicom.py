@@ -37,6 +37,13 @@ _PALETTES = tuple(
     for colour in ("Red", "Green", "Blue")
     for prefix, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))
 )
+_ATTRIBUTES = {
+    "maker": "Manufacturer",
+    "device": "ManufacturerModelName",
+    "view": "ViewPosition",
+    "age": "PatientAge",
+    "sex": "PatientSex",
+}
 _ELEMENTS = (
     *PIXEL_ELEMENTS,
     *_PALETTES,
@@ -49,6 +56,7 @@ _ELEMENTS = (
     *("PresentationLUTShape", "PresentationLUTSequence", "BurnedInAnnotation"),
     *("PatientID", "ImageLaterality", "Laterality", "InstitutionName"),
     "PatientOrientation",
+    *_ATTRIBUTES.values(),
 )
 _OVERLAY_ROWS = tuple(0x6000_0010 + 0x2_0000 * number for number in range(16))
 """The only header elements that are read; names, dates and all others never enter memory."""
@@ -98,6 +106,7 @@ def decode_dicom(content: bytes) -> Decoded:
             side=_read_side(header),
             left_edge=_read_left_edge(header),
             institution=_read_text(header, "InstitutionName"),
+            attributes=_read_attributes(header),
             remarks=remarks,
         )
 
@@ -183,6 +192,11 @@ def _lower(stored: np.ndarray, bits: int, above: int) -> np.ndarray:
 
 def _read_text(header: Dataset, name: str) -> str | None:
     return str(header.get(name) or "").strip(" \0\t\r\n") or None
+
+
+def _read_attributes(header: Dataset) -> dict[str, str]:
+    found = {name: _read_text(header, element) for name, element in _ATTRIBUTES.items()}
+    return {name: text for name, text in found.items() if text}
 
 
 def _read_side(header: Dataset) -> str | None:

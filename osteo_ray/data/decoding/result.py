@@ -1,6 +1,7 @@
 """What decoding ends in: an image, or the reason why there is none."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -26,6 +27,8 @@ class Decoded:
             header: "L" or "R".
         institution: Name of the institution from a DICOM header. It stays in memory; tables number
             institutions.
+        attributes: What a DICOM header says of device, view and person, by name: maker, device,
+            view, age, sex, as far as it does. It stays in memory, and tables count it.
         remarks: What is to be known of the file though it can be read, as an audit counts it: a
             sentence each without its end, and without anything that the file says of a person.
     """
@@ -37,4 +40,5 @@ class Decoded:
     side: str | None = None
     left_edge: str | None = None
     institution: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()

@@ -38,6 +38,8 @@ class Source:
         notes: How the source was read, in sentences for the user.
         doubts: What was assumed and only the user can decide, in sentences that say how.
         hints: Columns that may name patients, by name: the value of each path.
+        attributes: By name of an attribute that a table holds (see `attributes.TOLD`), the value of
+            each path.
         guessed: Whether patient_id is what paths or such columns suggest, and nobody has confirmed.
         has_table: Whether a table names the images, even if they lie in folders.
         laterality: Whether films of both knees are to be cut in two.
@@ -53,6 +55,7 @@ class Source:
     notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     hints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     guessed: bool = False
     n_levels: int = 0
     has_table: bool = False

@@ -15,6 +15,7 @@ import pandas as pd
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import is_local, split_uri
+from osteo_ray.data.attributes import TOLD
 from osteo_ray.data.laterality import SIDES, name_half, read_side
 from osteo_ray.data.sources.classes import join_spellings
 from osteo_ray.data.sources.columns import (
@@ -208,6 +209,7 @@ def use_rows(
         _name_regions(cells.get("region", []), of_row, here, root),
         notes=(*notes, *columns.describe(), *said),
         hints=list_hints(cells, columns, of_row),
+        attributes=list_attributes(cells, of_row),
     )
 
 
@@ -249,6 +251,14 @@ def list_hints(
     if "study" in cells:
         hints[columns.names["study"]] = "study"
     return {name: {path: cells[role][row] for row, path in rows} for name, role in hints.items()}
+
+
+def list_attributes(
+    cells: Mapping[str, Sequence[str]], of_row: Iterable[tuple[int, str]]
+) -> dict[str, dict[str, str]]:
+    """Return the attributes that columns hold, by name: the value of each path."""
+    rows = list(of_row)
+    return {name: {path: cells[name][row] for row, path in rows} for name in TOLD if name in cells}
 
 
 def _locate(path: str, start: str, here: str, root: str) -> str:

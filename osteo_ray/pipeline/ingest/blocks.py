@@ -10,6 +10,7 @@ from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import PIXELS, write_pixels
 from osteo_ray.data.appearance import describe_look, measure_contrast, shrink_to_preview
+from osteo_ray.data.attributes import TOLD
 from osteo_ray.data.copies.thumbnails import SQUARE_PX, make_thumbnail
 from osteo_ray.data.decoding.identity import digest_pixels, identify_image
 from osteo_ray.data.decoding.resizing import resize_image
@@ -32,6 +33,7 @@ FOUND = pa.schema(
         ("site", pa.string()),
         ("institution", pa.string()),
         ("split", pa.string()),
+        *((name, pa.string()) for name in TOLD),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("digest", pa.string()),
@@ -129,6 +131,7 @@ def _describe(item: dict[str, Any], view: View, key: bytes) -> dict[str, Any]:
         "site": item["site"],
         "institution": veil(decoded.institution or "", key),
         "split": item["split"],
+        **{name: decoded.attributes.get(name, "") for name in TOLD},
         "width": image.shape[1],
         "height": image.shape[0],
         "digest": digest,

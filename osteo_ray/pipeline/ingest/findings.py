@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from osteo_ray.data.attribute_shortcuts import AttributeShortcut
+from osteo_ray.data.attributes import ATTRIBUTES
 from osteo_ray.data.decoding.remarks import looks_personal_path
 from osteo_ray.data.notes import count_notes
 from osteo_ray.pipeline.ingest.auditing import Audit
@@ -50,6 +52,7 @@ def describe_audit(audit: Audit) -> dict[str, Any]:
         "shortcuts": [
             {**asdict(shortcut), "is_found": shortcut.is_found} for shortcut in audit.shortcuts
         ],
+        "attributes": [_describe_attribute(one) for one in audit.attributes],
         "findings": list_audit_findings(audit),
     }
 
@@ -100,7 +103,34 @@ def list_audit_findings(audit: Audit) -> list[str]:
         for shortcut in audit.shortcuts
         if shortcut.is_found and shortcut.name in _SEEN
     ]
+    findings += [_say_attribute(one) for one in audit.attributes if one.of_class.is_found]
     return findings
+
+
+def _describe_attribute(one: AttributeShortcut) -> dict[str, Any]:
+    return {
+        **asdict(one),
+        "is_found": one.of_class.is_found,
+        "utility": one.utility,
+        "detectability": one.detectability,
+        "risk": one.risk,
+    }
+
+
+def _say_attribute(one: AttributeShortcut) -> str:
+    told = one.of_class
+    text = (
+        f"the {ATTRIBUTES[one.name]} alone predicts the class with a balanced accuracy of "
+        f"{told.accuracy:.2f} (95 % interval {told.low:.2f} to {told.high:.2f}; chance "
+        f"{told.chance:.2f})"
+    )
+    seen = one.of_attribute
+    if seen is not None and seen.is_found:
+        text += (
+            f", and a small preview of the image tells it with {seen.accuracy:.2f} (chance "
+            f"{seen.chance:.2f}), so that a classifier may learn it instead of the disease"
+        )
+    return text
 
 
 def _find_halves(images: pd.DataFrame) -> "pd.Series[bool]":

@@ -20,6 +20,7 @@ from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.base.progress import tell_progress
 from osteo_ray.base.storage import Place
 from osteo_ray.cluster.connection import allow_lost_blocks
+from osteo_ray.data.attributes import TOLD
 from osteo_ray.data.copies.thumbnails import Thumbnails
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.pipeline.ingest.blocks import FOUND, decode_block, veil
@@ -38,9 +39,9 @@ class Ingest:
             it comes from), film (path of the film of both knees that it is, or is half of; else
             empty), image_id, path, label, patient (a number,
             -1 if unknown), side, site (as the source says, else the number of a DICOM header's
-            institution), split, width, height (of the file, in pixels), digest,
-            format, mode, size (bytes), remarks (of decoding, as `write_notes` joins them),
-            contrast (standard deviation of gray), look and preview (see
+            institution), split, maker, device, view, age, sex (empty if unknown), width, height
+            (of the file, in pixels), digest, format, mode, size (bytes), remarks (of decoding, as
+            `write_notes` joins them), contrast (standard deviation of gray), look and preview (see
             `osteo_ray.data.appearance`).
         thumbnails: Thumbnails of the accepted images, in the order of `images`.
         rejects: A row per refused file, sorted by path: path, reason.
@@ -121,6 +122,10 @@ def ingest_images(
     numbers = _number(images.pop("institution"))
     named = (images["site"] != "") | (numbers < 0)
     images["site"] = images["site"].where(named, [f"institution-{n + 1}" for n in numbers])
+    for name in TOLD:
+        listed = source.attributes.get(name, {})
+        pairs = zip(images["item"], images[name], strict=True)
+        images[name] = [listed.get(item) or told for item, told in pairs]
     stored = images.pop("row").to_numpy(np.int64)
     thumbnails = Thumbnails(path, stored, workers_see_scratch)
     told = (source.notes, source.doubts, source.guessed)
