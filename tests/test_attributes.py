@@ -237,7 +237,7 @@ def test_rare_values_count_as_one() -> None:
 @pytest.mark.usefixtures("local_ray")
 def test_an_audit_tells_of_headers_and_columns(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
-    rows = ["path,label,site"]
+    rows = ["path,label,site,scanner,sex"]
     for number in range(40):
         sick = number % 2 == 1
         picture = make_picture(rng) // 2 + (100 if sick else 0)
@@ -246,13 +246,13 @@ def test_an_audit_tells_of_headers_and_columns(tmp_path: Path) -> None:
         else:
             content = write_image(Image.fromarray(picture.astype(np.uint8)), "PNG")
         (tmp_path / f"{number}").write_bytes(content)
-        rows.append(f"{number},{('normal', 'worn')[sick]},{('Bern', 'Kyiv')[sick]}")
+        rows.append(f"{number},{('normal', 'worn')[sick]},{('Bern', 'Kyiv')[sick]},X{number % 3},")
     (tmp_path / "m.csv").write_text("\n".join(rows))
     options = SourceOptions(patient_pattern=r"\d+")
     ingest = ingest_images(open_source(str(tmp_path / "m.csv"), options), tmp_path / "scratch")
     described = describe_audit(audit_images(ingest, "drop"))
     found = {one["name"]: one for one in described["attributes"]}
-    assert set(found) == {"site", "maker", "sex"}
+    assert set(found) == {"site", "maker", "device", "sex"}
     assert found["maker"]["counts"] == {
         "A": {"normal": 10, "worn": 0},
         "B": {"normal": 0, "worn": 10},
@@ -260,7 +260,8 @@ def test_an_audit_tells_of_headers_and_columns(tmp_path: Path) -> None:
     }
     assert found["site"]["utility"] == 1.0
     assert found["site"]["risk"] > 0.5
-    assert found["sex"]["n_known"] == 20
+    assert found["sex"]["n_known"] == 20  # the column is empty, and headers tell
+    assert found["device"]["n_known"] == 40
     (said,) = (one for one in described["findings"] if one.startswith("the site"))
     assert "alone predicts the class with a balanced accuracy of 1.00" in said
     assert "a small preview of the image tells it with" in said
