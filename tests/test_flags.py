@@ -73,6 +73,7 @@ EXAMPLES: dict[str, Any] = {
     "conflicts": "majority",
     "unexplained": "whole",
     "laterality": "split",
+    "statistics.ordinal": ["a", "b", "c"],
     "lime.fill": 128,
 }
 

@@ -313,4 +313,6 @@ class CompareConfig(SetupConfig):
     def plan_hash(self) -> str:
         """Return a hash of everything declared before a run: its identity and its plan."""
         planned = self.model_dump(mode="json", include=set(PLANNED))
+        if not self.statistics.ordinal:  # as it was before there were grades
+            del planned["statistics"]["ordinal"]
         return hash_settings({**CompareConfig.identity(self), **planned})

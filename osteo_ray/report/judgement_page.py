@@ -13,7 +13,7 @@ from osteo_ray.experiment.positive_class import PositiveClass
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report import figures
 from osteo_ray.report.templates import open_template
-from osteo_ray.statistics.metrics.registry import METRICS
+from osteo_ray.statistics.metrics.registry import METRICS, list_metrics
 
 _ALWAYS_SHOWN = ("auc", "balanced_accuracy", "accuracy", "mcc", "brier")
 Values = dict[str, dict[int, dict[str, float]]]
@@ -34,6 +34,9 @@ def _collect(run: Run) -> dict[str, Any]:
     contrasts = comparison["contrasts"]
     values = _read_values(run, metric)
     arms = list(dict.fromkeys(row["arm"] for row in comparison["arms"]))
+    known = list_metrics(ordinal=bool(comparison.get("ordinal")))
+    grades = [name for name in known if METRICS[name].is_ordinal]
+    shown = (metric, *_ALWAYS_SHOWN, *grades)
     return {
         "name": run.root.name,
         "comparison": comparison,
@@ -42,7 +45,7 @@ def _collect(run: Run) -> dict[str, Any]:
         "label_arm": label_arm,
         "label_contrast": figures.label_contrast,
         "metric": METRICS[metric].label,
-        "shown": {name: METRICS[name].label for name in dict.fromkeys((metric, *_ALWAYS_SHOWN))},
+        "shown": {name: METRICS[name].label for name in dict.fromkeys(shown)},
         "positive": PositiveClass(
             comparison["positive_class"], judgement["positive_class_basis"]
         ).describe()

@@ -44,7 +44,7 @@ from osteo_ray.report.samples import draw_samples
 from osteo_ray.report.search_figure import draw_searches
 from osteo_ray.report.templates import open_template
 from osteo_ray.report.timeline import draw_timeline, make_timeline
-from osteo_ray.statistics.metrics.registry import METRICS
+from osteo_ray.statistics.metrics.registry import METRICS, list_metrics
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
 Rows = list[dict[str, Any]]
@@ -106,8 +106,10 @@ def _collect(run: Run) -> dict[str, Any]:
     config = build_config(read_yaml(run.config))
     comparison = _complete(read_json(run.comparison))
     classes, metric = comparison["classes"], comparison["metric"]
-    labels = {name: one.label for name, one in METRICS.items()} | _OPERATING_LABELS
+    known = list_metrics(ordinal=bool(comparison.get("ordinal")))
+    labels = {name: METRICS[name].label for name in known} | _OPERATING_LABELS
     label = labels[metric]
+    grades = [name for name in known if METRICS[name].is_ordinal]
     contrasts = [row for row in comparison["contrasts"] if row["metric"] == metric]
     margin, alpha = comparison["margin"], comparison["alpha"]
     images = scan_table(run.images).to_pylist()
@@ -125,7 +127,8 @@ def _collect(run: Run) -> dict[str, Any]:
         "arm_notes": _list_notes(comparison["arms"]),
         "metric": label,
         "metric_in_words": label if label[1:2].isupper() or label == "F1" else label.lower(),
-        "metric_labels": {name: labels[name] for name in _SHOWN},
+        "metric_labels": {name: labels[name] for name in (*_SHOWN, *grades)},
+        "grades": comparison.get("ordinal") or [],
         "all_labels": labels,
         "operating_names": OPERATING_NAMES,
         "lower_is_better": {n for n, metric in METRICS.items() if not metric.higher_is_better},
