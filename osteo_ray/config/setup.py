@@ -19,8 +19,8 @@ from osteo_ray.data.sources.options import NO_PATTERN, SourceOptions, check_patt
 from osteo_ray.models.settings import TrainingSettings
 
 DATA_HELP = (
-    "Folder with one subfolder per class, manifest (.csv, .tsv, .jsonl, .parquet), archive (.npz, "
-    ".zip, .tar) or data list (.json), as a path or URI; or `phantom` for synthetic images."
+    "Folder with one subfolder per class, manifest (.csv, .tsv, .jsonl, .parquet, .xlsx), archive "
+    "(.npz, .zip, .tar) or data list (.json), as a path or URI; or `phantom` for synthetic images."
 )
 
 
