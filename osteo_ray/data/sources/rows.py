@@ -25,6 +25,7 @@ from osteo_ray.data.sources.columns import (
     may_name_splits,
 )
 from osteo_ray.data.sources.listing import Source, list_refused, tabulate_items, write_cell
+from osteo_ray.data.sources.named_files import find_files
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import FileReader, Reader
 from osteo_ray.data.sources.words import is_evaluation, read_split
@@ -180,6 +181,10 @@ def use_rows(
         here = f"{root}/{folder}".rstrip("/")
     start = root if options.root else here
     found = [_locate(path, start, here, root) for path in cells["path"]]
+    doubtful: dict[int, str] = {}
+    if isinstance(reader, FileReader) and is_local(root):
+        found, doubtful, told = find_files(found, root)
+        said = [*told, *said]
     if options.laterality == "split" and "side" in cells:
         found = _name_halves(found, cells["side"])
     outside = (
@@ -187,6 +192,7 @@ def use_rows(
         "folder that holds all images by --root"
     )
     reasons = _refuse_rows(found, cells["path"], cells["label"], outside)
+    reasons = [doubtful.get(row, why) for row, why in enumerate(reasons)]
     shown = [path or given for path, given in zip(found, cells["path"], strict=True)]
     refused = [(path, why) for path, why in zip(shown, reasons, strict=True) if why]
     kept = [
