@@ -14,6 +14,7 @@ import pytest
 import yaml
 from PIL import Image
 
+from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.pipeline.export.card import write_card
 from osteo_ray.pipeline.export.forms import (
@@ -53,7 +54,8 @@ def make_content(masked: bool = True) -> Content:
     ]
     rows.sort(key=lambda row: row["image_id"])
     images = rng.integers(0, 256, (len(rows), SIZE, SIZE), np.uint8)
-    return Content(rows, images, rng.random(images.shape) < 0.4 if masked else None, CLASSES)
+    masks = PackedMasks.pack(rng.random(images.shape) < 0.4) if masked else None
+    return Content(rows, images, masks, CLASSES)
 
 
 @pytest.fixture(scope="module")

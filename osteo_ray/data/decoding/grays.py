@@ -23,7 +23,7 @@ def to_grayscale(image: Image.Image) -> np.ndarray:
     if image.has_transparency_data:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image)
-    return np.asarray(image.convert("L"))
+    return np.asarray(image if image.mode == "L" else image.convert("L"))  # either way a copy
 
 
 def mix_channels(colours: np.ndarray, opacity: np.ndarray | None) -> np.ndarray:

@@ -96,8 +96,9 @@ def _open(content: bytes) -> Image.Image:
 
 def _turn_upright(image: Image.Image) -> Image.Image:
     try:
-        return ImageOps.exif_transpose(image)
+        ImageOps.exif_transpose(image, in_place=True)  # otherwise it copies even what is upright
     except MemoryError:
         raise
     except Exception:  # a damaged EXIF block raises nearly anything, though the pixels are fine
-        return image
+        pass
+    return image

@@ -91,13 +91,9 @@ def ingest_images(
         InputError: All images were refused, or too many of them.
         IncompleteError: Blocks could not be read, and their images are not to blame.
     """
-    items = source.items
     # A random key is forgotten at the end, and with it the way back to the patients.
     key = secrets.token_bytes(16) if key is None else key
-    rows = items.drop(columns="patient_id").to_dict("records")
-    for row, patient in zip(rows, items["patient_id"], strict=True):
-        veiled = veil(patient, key)
-        row["patient"], row["suggested"] = ("", veiled) if source.guessed else (veiled, "")
+    rows = _tabulate_rows(source, key)
     per_block = min(max(len(rows) // _BLOCKS, _LEAST_PER_BLOCK), _MOST_PER_BLOCK)
     decode = partial(
         decode_block,
@@ -132,14 +128,22 @@ def ingest_images(
     return Ingest(images, thumbnails, rejects, of_patients, *told)
 
 
+def _tabulate_rows(source: Source, key: bytes) -> pa.Table:
+    """Return the items of a source as workers get them, with patients veiled."""
+    veiled = [veil(patient, key) for patient in source.items["patient_id"]]
+    named, suggested = ("", veiled) if source.guessed else (veiled, "")
+    items = source.items.drop(columns="patient_id").assign(patient=named, suggested=suggested)
+    return pa.Table.from_pandas(items, preserve_index=False)
+
+
 def _collect(batches: Iterator[pa.Table], thumbnails: Path, total: int) -> pa.Table:
     """Write the thumbnails of all batches to a file, and join the small columns."""
     parts, done = [], 0
     tell_progress("read images", 0, total)
     with thumbnails.open("wb") as file:
         for batch in batches:
-            for thumbnail in batch["thumbnail"].drop_null():
-                file.write(thumbnail.as_py())
+            for chunk in batch["thumbnail"].chunks:
+                file.write(_join_values(chunk.drop_null()))
             small = batch.drop_columns(["thumbnail", "failure"])
             # Copy the rows: a view would keep the whole block, thumbnails included, in Ray's store.
             parts.append(small.take(np.arange(len(small))))
@@ -148,35 +152,42 @@ def _collect(batches: Iterator[pa.Table], thumbnails: Path, total: int) -> pa.Ta
     return pa.concat_tables(parts)
 
 
-Rows = list[dict[str, Any]]
+def _join_values(column: pa.BinaryArray) -> memoryview:
+    """Return the bytes of all values of a column, one after the other, without copying them."""
+    if len(column) == 0:
+        return memoryview(b"")
+    _, offsets, data = column.buffers()
+    ends = np.frombuffer(offsets, np.int32)[column.offset : column.offset + len(column) + 1]
+    return memoryview(data)[ends[0] : ends[-1]]
 
 
 def _read(
-    rows: Rows, per_block: int, decode: Callable[[dict[str, np.ndarray]], pa.Table]
+    rows: pa.Table, per_block: int, decode: Callable[[dict[str, np.ndarray]], pa.Table]
 ) -> Iterator[pa.Table]:
     """Decode rows in blocks, those of a lost block one by one, and refuse what is still lost."""
     for size in (per_block, 1):
         found: set[str] = set()
-        for batch in _read_blocks(rows, size, decode) if rows else ():
+        for batch in _read_blocks(rows, size, decode) if len(rows) else ():
             found.update(batch["item"].to_pylist())
             yield batch
-        rows = [row for row in rows if row["path"] not in found]
+        lost = [path not in found for path in rows["path"].to_pylist()]
+        rows = rows.filter(pa.array(lost, pa.bool_()))
     reason = f"the process that read only this image died {_TRIES} times"
-    if rows:
-        lost = [
+    if len(rows):
+        told = [
             {"item": row["path"], "path": row["path"], "label": row["label"], "reason": reason}
-            for row in rows
+            for row in rows.to_pylist()
         ]
-        yield pa.Table.from_pylist(lost, schema=FOUND)
+        yield pa.Table.from_pylist(told, schema=FOUND)
 
 
 def _read_blocks(
-    rows: Rows, size: int, decode: Callable[[dict[str, np.ndarray]], pa.Table]
+    rows: pa.Table, size: int, decode: Callable[[dict[str, np.ndarray]], pa.Table]
 ) -> Iterator[pa.Table]:
-    blocks = max(1, -(-len(rows) // size))
+    blocks = [rows.slice(start, size).combine_chunks() for start in range(0, len(rows), size)]
     with allow_lost_blocks(_MOST_LOST):
-        dataset = ray.data.from_items(rows, override_num_blocks=blocks).map_batches(
-            decode, batch_size=size, max_retries=_TRIES - 1
+        dataset = ray.data.from_arrow(blocks).map_batches(
+            decode, batch_size=None, max_retries=_TRIES - 1
         )
         batches: Any = dataset.iter_batches(batch_size=None, batch_format="pyarrow")
         try:
