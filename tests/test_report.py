@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -38,9 +39,13 @@ from osteo_ray.config.build import build_config
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.data.settings import BACKGROUNDS, Background
 from osteo_ray.experiment.mask_notes import FAILED, UNSTABLE, count_mask_notes
-from osteo_ray.report.figures import PANEL_LABELS, draw_forest, draw_paired, draw_panels
+from osteo_ray.report.forest import draw_forest
 from osteo_ray.report.page import write_report
-from osteo_ray.report.reliability import draw_reliability
+from osteo_ray.report.pictures import PANEL_LABELS, draw_panels
+from osteo_ray.report.reliability import draw_reliability, tabulate_reliability
+from osteo_ray.report.results import Shown
+from osteo_ray.report.seeds_figure import draw_paired
+from osteo_ray.report.style import encode_svg
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
@@ -270,7 +275,8 @@ def change_comparison(run: Run, change: Callable[[dict[str, Any]], object]) -> N
     write_json(run.comparison, comparison)
 
 
-def decode(uri: str) -> str:
+def decode(uri: str | None) -> str:
+    assert uri is not None
     return base64.b64decode(uri.partition(",")[2]).decode()
 
 
@@ -328,13 +334,15 @@ def test_page_of_a_run_without_descriptions_has_none(run: Run) -> None:
 
 
 def test_reliability_compares_original_and_lime(run: Run) -> None:
-    drawn = draw_reliability(run, make_comparison(), MODELS)
-    assert drawn is not None
-    svg = decode(drawn)
+    def draw() -> str | None:
+        shown = Shown(run, make_comparison() | {"baseline": "original"})
+        return encode_svg(draw_reliability(shown, tabulate_reliability(shown)))
+
+    svg = decode(draw())
     assert svg.count(">LIME mask<") == svg.count(">Original<") == len(MODELS)
     assert "Share of &lt;script&gt;" in svg
     run.predictions.unlink()
-    assert draw_reliability(run, make_comparison(), MODELS) is None
+    assert draw() is None
 
 
 def test_terminal_shows_arms_and_contrasts() -> None:
@@ -481,11 +489,12 @@ def test_run_without_comparison_is_refused(tmp_path: Path) -> None:
 
 def test_plots_keep_text_as_text() -> None:
     contrast = make_comparison()["contrasts"][0] | {"model": "$a_b$ <i>"}
-    forest = decode(draw_forest([contrast], margin=0.03, alpha=0.05))
+    forest = decode(encode_svg(draw_forest([contrast], margin=0.03, alpha=0.05)))
     assert "$a_b$ &lt;i&gt;" in forest
     assert "LIME mask − Original" in forest
     assert "−2.1  [−30.0, +25.8]" in forest
-    paired = decode(draw_paired({"$m$": {0: {"original": 0.5}, 1: {}}}, ARMS, "Accuracy"))
+    values = pd.DataFrame([{"model": "$m$", "seed": 0, "arm": "original", "value": 0.5}])
+    paired = decode(encode_svg(draw_paired(values, ARMS, "Accuracy")))
     assert "$m$" in paired
 
 

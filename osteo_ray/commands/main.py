@@ -15,6 +15,7 @@ from osteo_ray.commands.compare import compare_command
 from osteo_ray.commands.completion import completion_command
 from osteo_ray.commands.explain import explain_command
 from osteo_ray.commands.export import export_command
+from osteo_ray.commands.figures import figures_command
 from osteo_ray.commands.help_text import HELP_ALL
 from osteo_ray.commands.init import init_command
 from osteo_ray.commands.judge import judge_command
@@ -129,6 +130,7 @@ _COMMANDS: dict[str, dict[str, tuple[Callable[[list[str]], int], str]]] = {
     },
     "What a run leaves": {
         "report": (report_command, "Write the report of a run again from its tables."),
+        "figures": (figures_command, "Write figures and tables for a paper."),
         "export": (export_command, "Write the images as an arm saw them, for other tools."),
     },
     "Clusters and shells": {

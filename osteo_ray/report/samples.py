@@ -12,7 +12,7 @@ from osteo_ray.base.tables import scan_table
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.experiment.mask_notes import MAIN_MASKS
-from osteo_ray.report import figures
+from osteo_ray.report.pictures import PANEL_ARMS, PANEL_LABELS, draw_panels
 
 Rows = list[dict[str, Any]]
 
@@ -36,11 +36,7 @@ def draw_samples(
         `panel_labels`, their labels.
     """
     samples = _draw_samples(run, config.image_size, comparison, config.models, images)
-    shown = [
-        label
-        for label in figures.PANEL_LABELS
-        if figures.PANEL_ARMS.get(label, ORIGINAL) in config.arms
-    ]
+    shown = [label for label in PANEL_LABELS if PANEL_ARMS.get(label, ORIGINAL) in config.arms]
     for row in samples:
         row["panels"] = [panel for panel in row["panels"] if panel[0] in shown]
     return {"samples": samples, "panel_labels": shown}
@@ -89,6 +85,6 @@ def _draw_samples(
             image, heatmap = pixels.get(row["image_id"]), square(heatmaps.get(key))
             if image is not None:
                 lime, control = masks.get((*key, "lime")), masks.get((*key, "random"))
-                panels = figures.draw_panels(image, lime, control, heatmap)
+                panels = draw_panels(image, lime, control, heatmap)
                 samples.append({**row, "model": model, "panels": panels, "p": predicted.get(key)})
     return samples

@@ -13,6 +13,8 @@ from osteo_ray.base.formatting import (
     format_points,
     format_score,
 )
+from osteo_ray.base.networks import name_folder
+from osteo_ray.report.style import encode_svg
 
 
 def open_template(name: str) -> jinja2.Template:
@@ -31,5 +33,7 @@ def open_template(name: str) -> jinja2.Template:
         "level": format_level,
         "duration": format_duration,
         "arms": label_words,
+        "svg": encode_svg,
+        "folder": name_folder,
     }
     return environment.get_template(name)
