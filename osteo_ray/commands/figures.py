@@ -29,7 +29,7 @@ def figures_command(arguments: list[str]) -> int:
 
     def figures(
         runs: Annotated[tuple[str, ...], tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
-        out: str,
+        out: Annotated[str, tyro.conf.arg(metavar="DIR")],
     ) -> None:
         """Write figures and tables for a paper.
 

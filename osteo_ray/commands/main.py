@@ -129,7 +129,7 @@ _COMMANDS: dict[str, dict[str, tuple[Callable[[list[str]], int], str]]] = {
         "validate": (validate_command, "Measure the error rates of osteo_ray's statistics."),
     },
     "What a run leaves": {
-        "report": (report_command, "Write the report of a run again from its tables."),
+        "report": (report_command, "Write the report of a run again, or one about several."),
         "figures": (figures_command, "Write figures and tables for a paper."),
         "export": (export_command, "Write the images as an arm saw them, for other tools."),
     },

@@ -12,6 +12,9 @@ from osteo_ray.arms.registry import label_arm
 from osteo_ray.base.formatting import format_points
 from osteo_ray.report.style import ACCENT, BAND, INK, shorten, start_figure, strip_axes
 
+ForestRow = tuple[str, Mapping[str, Any], float]
+"""A label, a contrast, and the error rate below which it counts as shown."""
+
 
 def draw_forest(contrasts: Sequence[Mapping[str, Any]], *, margin: float, alpha: float) -> Figure:
     """Plot the difference of each contrast with its interval and a dot per seed, grouped by model.
@@ -21,28 +24,36 @@ def draw_forest(contrasts: Sequence[Mapping[str, Any]], *, margin: float, alpha:
         margin: Half width of the band inside which differences count as equivalent, a fraction.
         alpha: A diamond is filled if Holm's p is below it.
     """
-    models = list(dict.fromkeys(str(contrast["model"]) for contrast in contrasts))
-    n_rows = len(contrasts) + len(models)
-    figure = start_figure(0.37 * n_rows + 0.7)
+    groups: dict[str, list[ForestRow]] = {}
+    for contrast in contrasts:
+        row = (label_contrast(contrast), contrast, alpha)
+        groups.setdefault(str(contrast["model"]), []).append(row)
+    return draw_groups(groups, margin=margin)
+
+
+def draw_groups(groups: Mapping[str, Sequence[ForestRow]], *, margin: float) -> Figure:
+    """Plot contrasts below headings, each with its interval and a dot per seed.
+
+    Args:
+        groups: By heading, contrasts with a label and the error rate below which Holm's p fills
+            the diamond; fractions, not points.
+        margin: Half width of the band inside which differences count as equivalent; 0 for none.
+    """
+    figure = start_figure(0.37 * (sum(map(len, groups.values())) + len(groups)) + 0.7)
     axes = figure.subplots()
     axes.axvspan(-100 * margin, 100 * margin, color=BAND, lw=0, zorder=0)
     axes.axvline(0, color=INK, lw=0.9, zorder=1)
-    row, labels, ticks, headings = 0, list[str](), list[int](), list[int]()
-    for model in models:
-        headings.append(len(ticks))
-        ticks.append(row)
-        labels.append(shorten(model, 44))
-        row += 1
-        for contrast in contrasts:
-            if str(contrast["model"]) == model:
-                _draw_contrast(axes, row, contrast, alpha)
-                ticks.append(row)
-                labels.append(label_contrast(contrast))
-                row += 1
-    axes.set_yticks(ticks, labels, parse_math=False)
+    labels, headings = list[str](), list[int]()
+    for heading, rows in groups.items():
+        headings.append(len(labels))
+        labels.append(shorten(heading, 44))
+        for label, contrast, alpha in rows:
+            _draw_contrast(axes, len(labels), contrast, alpha)
+            labels.append(label)
+    axes.set_yticks(range(len(labels)), labels, parse_math=False)
     for number in headings:
         axes.get_yticklabels()[number].set_fontweight("bold")
-    axes.set_ylim(row - 0.3, -0.5)
+    axes.set_ylim(len(labels) - 0.3, -0.5)
     low, high = axes.get_xlim()  # with two seeds, an interval may exceed all possible differences
     axes.set_xlim(max(low, -104), min(high, 104))
     axes.set_xlabel("Difference, percentage points")
