@@ -77,6 +77,11 @@ class Run:
         return self.root / "superpixels"
 
     @property
+    def shown_superpixels(self) -> Place:
+        """Those of the images that the report shows."""
+        return self.superpixels / "shown"
+
+    @property
     def regions(self) -> Place:
         return self.root / "regions.parquet"
 

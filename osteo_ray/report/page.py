@@ -24,14 +24,14 @@ from osteo_ray.experiment.mask_notes import MAIN_MASKS
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report.confusion import count_confusions
 from osteo_ray.report.forest import label_contrast
+from osteo_ray.report.gallery import draw_gallery
 from osteo_ray.report.judgement_page import write_judgement_page
 from osteo_ray.report.paper_table import find_printed, list_paper
 from osteo_ray.report.paper_tables import SHOWN_METRICS
 from osteo_ray.report.per_class import state_majority
 from osteo_ray.report.plots import draw_plots, list_searches
 from osteo_ray.report.results import Shown, read_shown
-from osteo_ray.report.samples import draw_samples
-from osteo_ray.report.templates import open_template
+from osteo_ray.report.templates import open_template, read_script
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
@@ -109,7 +109,8 @@ def _collect(shown: Shown, config: CompareConfig) -> dict[str, Any]:
         "per_seed": comparison.get("per_seed", []),
         "confusions": confusions,
         "majority": state_majority(confusions, classes),
-        **draw_samples(run, config, comparison, images),
+        **draw_gallery(shown),
+        "script": read_script(),
         "label_kind": label_kind,
         "say_recall": say_recall,
         "doubts": list_doubts(comparison),

@@ -43,7 +43,7 @@ class StoredImages:
     @cached_property
     def masked(self) -> dict[str, frozenset[str]]:
         """The images that have a LIME mask, by model."""
-        wanted = self._main_masks & (ds.field("kind") == "lime") & ds.field("error").is_null()
+        wanted = self._lime_masks & ds.field("error").is_null()
         table = scan_table(self.run.masks, wanted, ["model", "image_id"]).to_pandas()
         if table.empty:
             return {}
@@ -59,6 +59,27 @@ class StoredImages:
             )
             for row in rows.to_pylist()
             if row["keep_mask"]
+        }
+
+    def describe_masks(self) -> dict[tuple[str, str], dict[str, Any]]:
+        """Return `unstable` and `error` of the LIME masks, by model and image."""
+        columns = ["model", "image_id", "unstable", "error"]
+        rows = scan_table(self.run.masks, self._lime_masks, columns).to_pylist()
+        return {(row["model"], row["image_id"]): row for row in rows}
+
+    def read_weights(self, image_ids: Collection[str]) -> dict[tuple[str, str], list[float] | None]:
+        """Return the weight of each superpixel, by model and image."""
+        wanted = self._lime_masks & _is_one_of(image_ids)
+        rows = scan_table(self.run.masks, wanted, ["model", "image_id", "weights"]).to_pylist()
+        return {(row["model"], row["image_id"]): row["weights"] for row in rows}
+
+    def read_superpixels(self, image_ids: Collection[str]) -> dict[str, np.ndarray]:
+        """Return the superpixel of each pixel, uint16 (size, size), by image."""
+        rows = scan_table(self.run.shown_superpixels, _is_one_of(image_ids)).to_pylist()
+        shape = (self.size_px, self.size_px)
+        return {
+            row["image_id"]: np.frombuffer(row["superpixels"], np.uint16).reshape(shape)
+            for row in rows
         }
 
     def read_heatmaps(self) -> dict[tuple[str, str], np.ndarray]:
@@ -82,6 +103,10 @@ class StoredImages:
         return {
             str(part): frozenset(of_part["image_id"]) for part, of_part in rows.groupby("split")
         }
+
+    @property
+    def _lime_masks(self) -> Any:
+        return self._main_masks & (ds.field("kind") == "lime")
 
     @property
     def _main_masks(self) -> Any:

@@ -18,6 +18,7 @@ from osteo_ray.base.tables import (
     FAITHFULNESS,
     HEATMAPS,
     MASKS,
+    SUPERPIXELS,
     read_parts,
     read_rows,
     read_table,
@@ -124,6 +125,7 @@ class ExplainingActor:
 
     def _explain(self, explainable: Explainable, pictures: Sequence[Picture]) -> Explained:
         self._draw_heatmaps(explainable, pictures)
+        self._keep_superpixels(explainable, pictures)
         groups: dict[tuple[str, ...], list[Picture]] = {}
         for picture in pictures:
             kinds = explainable.list_missing(picture.image_id)
@@ -299,6 +301,21 @@ class ExplainingActor:
             values = (explainable.model, explainable.seed, picture.image_id, content)
             record = dict(zip(HEATMAPS.names, values, strict=True))
             write_table(path, pa.Table.from_pylist([record], schema=HEATMAPS))
+
+    def _keep_superpixels(self, explainable: Explainable, pictures: Sequence[Picture]) -> None:
+        """Write the superpixels of images that the report shows; it does without where none are."""
+        for picture in pictures:
+            if explainable.superpixels is None or picture.image_id not in explainable.heatmap_ids:
+                continue
+            path = explainable.superpixels / f"{picture.image_id}.parquet"
+            if path.exists():
+                continue
+            try:
+                pieces = picture.find_superpixels(self.job.settings).astype(np.uint16)
+            except ValueError:
+                continue
+            record = {"image_id": picture.image_id, "superpixels": pieces.tobytes()}
+            write_table(path, pa.Table.from_pylist([record], schema=SUPERPIXELS))
 
 
 def _begin(explainable: Explainable, picture: Picture) -> _Focus:
