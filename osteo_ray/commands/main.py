@@ -22,6 +22,7 @@ from osteo_ray.commands.judge import judge_command
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
 from osteo_ray.commands.phantom import phantom_command
 from osteo_ray.commands.plan import plan_command
+from osteo_ray.commands.predict import predict_command
 from osteo_ray.commands.protocols import protocols_command
 from osteo_ray.commands.report import report_command
 from osteo_ray.commands.reproduce import reproduce_command
@@ -129,6 +130,7 @@ _COMMANDS: dict[str, dict[str, tuple[Callable[[list[str]], int], str]]] = {
         "validate": (validate_command, "Measure the error rates of osteo_ray's statistics."),
     },
     "What a run leaves": {
+        "predict": (predict_command, "Predict images with the classifiers of a run."),
         "report": (report_command, "Write the report of a run again, or one about several."),
         "figures": (figures_command, "Write figures and tables for a paper."),
         "export": (export_command, "Write the images as an arm saw them, for other tools."),
