@@ -16,7 +16,12 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, read_table
 from osteo_ray.commands.main import main
-from osteo_ray.experiment.ensemble import calibrate, fit_temperature, recommend, soften
+from osteo_ray.experiment.ensemble import (
+    calibrate_members,
+    choose_ensemble,
+    fit_temperature,
+    soften,
+)
 from osteo_ray.pipeline.predict.predictor import NOTICE, OF_THE_RUN
 
 CLASSES = ["normal", "osteoporosis"]
@@ -192,24 +197,24 @@ def make_comparison(**verdicts: str) -> dict[str, Any]:
 
 def test_network_with_the_lowest_loss_and_the_arm_of_the_verdict_are_recommended() -> None:
     table = make_table(good=0.9, poor=0.6)
-    found = recommend(make_comparison(good="leakage", poor="real gain"), table)
+    found = choose_ensemble(make_comparison(good="leakage", poor="real gain"), table)
     assert (found.model, found.arm, found.seeds) == ("good", "original", (0,))
     assert "The verdict on good is leakage" in found.why
-    other = recommend(make_comparison(good="leakage", poor="real gain"), table, "poor")
+    other = choose_ensemble(make_comparison(good="leakage", poor="real gain"), table, "poor")
     assert (other.model, other.arm) == ("poor", "lime")
     with pytest.raises(InputError, match=r"Did you mean `good`\?"):
-        recommend(make_comparison(good="leakage"), table, "goood")
+        choose_ensemble(make_comparison(good="leakage"), table, "goood")
     with pytest.raises(InputError, match="predictions of the arm that the verdict recommends"):
-        recommend(make_comparison(good="leakage"), table[:0])
+        choose_ensemble(make_comparison(good="leakage"), table[:0])
 
 
 def test_members_are_calibrated_by_their_own_validation_images() -> None:
     table = make_table(m=0.9)
-    found = recommend(make_comparison(m="leakage"), table)
-    (member,) = calibrate(table, CLASSES, found)
+    found = choose_ensemble(make_comparison(m="leakage"), table)
+    (member,) = calibrate_members(table, CLASSES, found)
     assert member.n_validation == 12
     assert member.temperature < 1  # all are right, so it may be surer
-    (few,) = calibrate(table[:5], CLASSES, found)
+    (few,) = calibrate_members(table[:5], CLASSES, found)
     assert (few.temperature, few.n_validation) == (1.0, 0)
-    (alike,) = calibrate(table[table["label"] == "normal"], CLASSES, found)
+    (alike,) = calibrate_members(table[table["label"] == "normal"], CLASSES, found)
     assert alike.n_validation == 0

@@ -133,7 +133,7 @@ _COMMANDS: dict[str, dict[str, tuple[Callable[[list[str]], int], str]]] = {
         "predict": (predict_command, "Predict images with the classifiers of a run."),
         "report": (report_command, "Write the report of a run again, or one about several."),
         "figures": (figures_command, "Write figures and tables for a paper."),
-        "export": (export_command, "Write the images as an arm saw them, for other tools."),
+        "export": (export_command, "Write images as an arm saw them, or classifiers."),
     },
     "Clusters and shells": {
         "submit": (submit_command, "Run a command as a job on a Ray cluster, and follow it."),

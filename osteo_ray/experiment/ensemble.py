@@ -20,7 +20,7 @@ _RANGE = (np.log(0.05), np.log(20.0))  # of the logarithm of a temperature
 
 
 @dataclass(frozen=True)
-class Recommendation:
+class Ensemble:
     """The classifiers that a verdict recommends for new images.
 
     Attributes:
@@ -51,9 +51,9 @@ class Member:
     n_validation: int
 
 
-def recommend(
+def choose_ensemble(
     comparison: Mapping[str, Any], predictions: pd.DataFrame, model: str | None = None
-) -> Recommendation:
+) -> Ensemble:
     """Say which classifiers the verdict recommends: those on the images, unless a gain is real.
 
     Args:
@@ -72,7 +72,7 @@ def recommend(
         )
     verdicts = {row["model"]: row["verdict"] for row in comparison["verdicts"]}
     baseline = comparison.get("baseline", ORIGINAL)
-    found: list[tuple[float, Recommendation]] = []
+    found: list[tuple[float, Ensemble]] = []
     for name in models if model is None else [model]:
         gains = verdicts.get(name) == REAL_GAIN
         arm = comparison["judged"] if gains else baseline
@@ -87,7 +87,7 @@ def recommend(
         )
         seeds = tuple(sorted({int(seed) for seed in part["seed"]}))
         loss = _measure_loss(part[part["split"] == "validation"], comparison["classes"])
-        found.append((loss, Recommendation(name, arm, seeds, why)))
+        found.append((loss, Ensemble(name, arm, seeds, why)))
     if not found:
         raise InputError(
             "Expected predictions of the arm that the verdict recommends, but there are none. "
@@ -111,8 +111,8 @@ def _code(table: pd.DataFrame, classes: Sequence[str]) -> tuple[Values, npt.NDAr
     return said, table["label"].map(numbers).to_numpy(int)
 
 
-def calibrate(
-    table: pd.DataFrame, classes: Sequence[str], recommendation: Recommendation
+def calibrate_members(
+    table: pd.DataFrame, classes: Sequence[str], recommendation: Ensemble
 ) -> list[Member]:
     """Fit a temperature to the validation images of each member of an ensemble.
 

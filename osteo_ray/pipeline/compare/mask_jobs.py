@@ -95,9 +95,10 @@ def _choose_samples(experiment: Experiment, model: str) -> frozenset[str]:
 def _list_wrong(experiment: Experiment, model: str) -> frozenset[str]:
     """Return the test images of the first seed that the baseline predicts to be something else."""
     trial = Trial(model, experiment.first_seed, ORIGINAL)
-    if not experiment.is_done(trial):
+    place = experiment.path_of(trial) / "predictions.parquet"
+    if not place.is_file():
         return frozenset()
-    table = read_table(experiment.path_of(trial) / "predictions.parquet")
+    table = read_table(place)
     test = table.filter(pc.equal(table["split"], "test"))
     scores = np.stack([test[f"p_{name}"].to_numpy() for name in experiment.classes], axis=1)
     said = np.array(experiment.classes)[scores.argmax(axis=1)]

@@ -23,12 +23,18 @@ from osteo_ray.base.tables import PIXELS, list_parts, read_json, read_table, wri
 from osteo_ray.base.trust import require_consent
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.experiment.dataset import read_dataset
-from osteo_ray.experiment.ensemble import Member, Recommendation, calibrate, recommend, soften
+from osteo_ray.experiment.ensemble import (
+    Ensemble,
+    Member,
+    calibrate_members,
+    choose_ensemble,
+    soften,
+)
 from osteo_ray.experiment.external import Cohort, CohortRun, ExternalExperiment, read_shown_masks
 from osteo_ray.experiment.grid import VIEW
-from osteo_ray.experiment.trials import WEIGHTS, Experiment, Trial, describe_experiment
+from osteo_ray.experiment.trials import WEIGHTS, Experiment, Trial
 from osteo_ray.pipeline.predict.new_images import NewImage, read_new_images
+from osteo_ray.pipeline.stored_run import describe_stored
 
 NOTICE = "For research. Not for clinical use: no probability here may guide the care of a patient."
 OF_THE_RUN = "is in the run"
@@ -71,7 +77,7 @@ class Prediction:
         images: What it says of each image.
     """
 
-    recommendation: Recommendation
+    recommendation: Ensemble
     members: tuple[Member, ...]
     classes: tuple[str, ...]
     images: tuple[Predicted, ...]
@@ -101,13 +107,14 @@ def predict_images(
         raise InputError("Expected images to predict, but got none. Name files or folders.")
     config, comparison = _read_finished(run)
     predictions = read_table(run.predictions).to_pandas()
-    recommendation = recommend(comparison, predictions, model)
+    recommendation = choose_ensemble(comparison, predictions, model)
     images = read_new_images(places, config.image_size)
-    experiment = _describe(run, config, recommendation)
+    _, whole = describe_stored(run, config)
+    experiment = replace(whole, models=(recommendation.model,), grid=False)
     _check_weights(experiment, recommendation)
     if any(one.code is not None for one in experiment.weights.values()):
         require_consent(run_code, f"of `{recommendation.model}` in {run.networks}")
-    members = calibrate(predictions, experiment.classes, recommendation)
+    members = calibrate_members(predictions, experiment.classes, recommendation)
     readable = [one for one in images if one.pixels is not None]
     distinct = {one.image_id: one for one in readable}
     said, shares = (
@@ -132,20 +139,7 @@ def _read_finished(run: Run) -> tuple[CompareConfig, dict[str, Any]]:
     return build_config(read_yaml(run.config)), read_json(run.comparison)
 
 
-def _describe(run: Run, config: CompareConfig, chosen: Recommendation) -> Experiment:
-    """Describe the run with the chosen classifiers alone."""
-    try:
-        experiment = describe_experiment(run, config, read_dataset(run, config))
-    except OSError as error:
-        raise InputError(
-            f"Expected the first weights that {run.config} names, because they tell which "
-            f"trainings belong to the run, but {error.filename}: {error.strerror}. Put the file "
-            "back."
-        ) from None
-    return replace(experiment, models=(chosen.model,), grid=False)
-
-
-def _check_weights(experiment: Experiment, chosen: Recommendation) -> None:
+def _check_weights(experiment: Experiment, chosen: Ensemble) -> None:
     arms = [chosen.arm, *({"original"} if ARMS[chosen.arm].masks else ())]
     files = [
         experiment.path_of(Trial(chosen.model, seed, arm)) / WEIGHTS
@@ -163,7 +157,7 @@ def _check_weights(experiment: Experiment, chosen: Recommendation) -> None:
 
 def _compute(
     experiment: Experiment,
-    chosen: Recommendation,
+    chosen: Ensemble,
     images: Sequence[NewImage],
     *,
     with_masks: bool,
@@ -222,7 +216,7 @@ def _pose_as_cohort(
 
 
 def _read_rows(
-    place: CohortRun, chosen: Recommendation, classes: Sequence[str]
+    place: CohortRun, chosen: Ensemble, classes: Sequence[str]
 ) -> dict[str, dict[int, np.ndarray]]:
     tables = [read_table(path).to_pandas() for path in map(locate, list_parts(place.grid))]
     found: dict[str, dict[int, np.ndarray]] = {}
