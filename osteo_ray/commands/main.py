@@ -10,6 +10,7 @@ from rich.console import Console
 
 from osteo_ray.base.errors import IncompleteError, InputError, StorageError, suggest
 from osteo_ray.commands.audit import audit_command
+from osteo_ray.commands.card import card_command
 from osteo_ray.commands.check_table import check_table_command
 from osteo_ray.commands.compare import compare_command
 from osteo_ray.commands.completion import completion_command
@@ -133,6 +134,7 @@ _COMMANDS: dict[str, dict[str, tuple[Callable[[list[str]], int], str]]] = {
         "predict": (predict_command, "Predict images with the classifiers of a run."),
         "report": (report_command, "Write the report of a run again, or one about several."),
         "figures": (figures_command, "Write figures and tables for a paper."),
+        "card": (card_command, "Write a model card, a datasheet and filled checklists."),
         "export": (export_command, "Write images as an arm saw them, or classifiers."),
     },
     "Clusters and shells": {
