@@ -71,8 +71,8 @@ def _list_results(shown: Shown) -> Iterator[tuple[str, str]]:
     yield "metrics", f"{label} decides; all others: results.parquet, report.html#results"
     yield "performance", "report.html#results, #contrasts, #confusion: "\
         f"{format_level(c['alpha'])} intervals over seeds"  # fmt: skip
-    yield "statistics", "corrected t (Nadeau and Bengio) and two-way bootstrap by seed and group of "\
-        "images, the more cautious decides; Holm over models"  # fmt: skip
+    yield "statistics", "corrected t (Nadeau and Bengio) and two-way bootstrap by seed and group "\
+        "of images, the more cautious decides; Holm over models"  # fmt: skip
     yield "seeds", f"report.html#seeds: {len(c['seeds'])} seeds, each with its split and weights"
     yield "output", "probability per class; threshold of the largest balanced accuracy on "\
         "validation images (report.html, all metrics)"  # fmt: skip

@@ -7,6 +7,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from osteo_ray.base.errors import InputError
 from osteo_ray.base.formatting import format_level, format_points
 from osteo_ray.base.tables import read_table
 from osteo_ray.experiment.decomposition import (
@@ -51,6 +52,20 @@ def plot_decomposition(several: Sequence[Shown]) -> tuple[Plot, PaperTable] | Ab
     data = pd.DataFrame(asdict(step) for step in steps)
     plot = Plot(name, alt, caption, draw_decomposition(steps), data)
     return plot, tabulate_steps(steps, first.metric, first.alpha)
+
+
+def decompose_run(shown: Shown) -> Plot | Absent:
+    """Draw the decomposition of the gain of one run, if its arms tell more than one step."""
+    try:
+        found = plot_decomposition([shown])
+    except InputError as error:
+        return Absent("decomposition", str(error))
+    if isinstance(found, Absent):
+        return found
+    plot, table = found
+    if len(table.rows) <= 2 * len(shown.models):
+        return Absent("decomposition", "No control was run that tells what a gain is made of.")
+    return plot
 
 
 def _gather(shown: Shown) -> Decomposed | None:

@@ -23,6 +23,7 @@ from osteo_ray.experiment.doubts import list_doubts
 from osteo_ray.experiment.mask_notes import MAIN_MASKS
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report.confusion import count_confusions
+from osteo_ray.report.decomposition_figure import decompose_run
 from osteo_ray.report.forest import label_contrast
 from osteo_ray.report.gallery import draw_gallery
 from osteo_ray.report.judgement_page import write_judgement_page
@@ -71,6 +72,7 @@ def _collect(shown: Shown, config: CompareConfig) -> dict[str, Any]:
     label = labels[comparison["metric"]]
     images = scan_table(run.images).to_pylist()
     confusions, plots = count_confusions(shown), draw_plots(shown)
+    plots["decomposition"] = decompose_run(shown)
     arms = {(row["model"], row["arm"]): row for row in comparison["arms"]}
     return {
         "run": run,
