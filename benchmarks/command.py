@@ -36,8 +36,11 @@ def run_benchmark(arguments: list[str]) -> int:
             "sweep": _sweep,
             "stream": _stream,
             "train": _train,
+            "masks": _masks,
             "overhead": _overhead,
             "arms": _arms,
+            "keep": _keep,
+            "study": _study,
         },
         prog="python -m benchmarks",
         description="Measure osteo_ray, and compare it with other ways to do the same.",
@@ -63,6 +66,44 @@ def _ingest(
     with capture_noise() as captured, connect():
         folder = Path(data).expanduser().resolve()
         show_reading(captured.out, bench_ingest(folder, n_images=images, image_size=image_size))
+
+
+def _masks(sizes: tuple[int, ...] = (1_000, 10_000), image_size: int = 224) -> None:
+    """Join the files of masks of large sets, and read them as a training does.
+
+    Args:
+        sizes: Numbers of images.
+        image_size: Side of the images, in pixels.
+    """
+    from benchmarks.masks import bench_masks
+    from benchmarks.tables import show_mask_readings
+
+    show_mask_readings(Console(), bench_masks(sizes, size_px=image_size))
+
+
+def _keep(run: Annotated[str, tyro.conf.Positional], out: Path) -> None:
+    """Keep the tables of a finished run for docs/study, without pixels and names of files.
+
+    Args:
+        run: The run directory.
+        out: The folder to write, such as docs/study/clean-0.
+    """
+    from benchmarks.study import keep_run
+
+    keep_run(run, out)
+
+
+def _study(
+    root: Annotated[Path, tyro.conf.Positional] = Path("docs/study"),
+) -> None:
+    """Say in Markdown what all kept runs show: the results of docs/study.md.
+
+    Args:
+        root: The folder of the kept runs.
+    """
+    from benchmarks.study import tell_study
+
+    print(tell_study(root), end="")
 
 
 def _arms(run: Annotated[str, tyro.conf.Positional], out: Path = Path("docs/arms.png")) -> None:

@@ -11,6 +11,7 @@ from benchmarks.exactness import Exactness
 from benchmarks.fidelity import Fidelity, weigh
 from benchmarks.ingest import ReadTiming
 from benchmarks.lime import LimeTiming
+from benchmarks.masks import MaskReading
 from benchmarks.overhead import Overhead, fit_cost
 from benchmarks.stability import Calibration, summarize_calibration
 from benchmarks.statistics import Part
@@ -44,6 +45,19 @@ def show_reading(console: Console, timings: Sequence[ReadTiming]) -> None:
             for one in timings
         ],
     )
+
+
+def show_mask_readings(console: Console, readings: Iterable[MaskReading]) -> None:
+    """Show how the masks of sets were joined and read, each as soon as it is known."""
+    for one in readings:
+        console.print(
+            f"{one.n_images} images: {one.files_before} files became {one.files_after} in "
+            f"{one.joining_s:.1f} s ({one.joining_gib:.2f} GiB); read in {one.reading_s:.1f} s "
+            f"({one.reading_gib:.2f} GiB; as bytes, the masks alone would take "
+            f"{one.array_gib:.2f} GiB)",
+            highlight=False,
+            soft_wrap=True,
+        )
 
 
 def show_kinds(console: Console, kinds: Iterable[FoundKind]) -> None:

@@ -169,9 +169,8 @@ def _time_product(case: _Case, way: str) -> float:
     from contextlib import ExitStack, closing
 
     from osteo_ray.cluster.connection import connect
-    from osteo_ray.data.pixels import select_pixels
-    from osteo_ray.experiment.dataset import share_pixels
-    from osteo_ray.experiment.stored_pixels import StoredPixels
+    from osteo_ray.data.pixels import select_images
+    from osteo_ray.experiment.stored_images import StoredImages, locate_pixels
     from osteo_ray.models.batches import Feed, ImageSet
     from osteo_ray.models.epochs import Epoch, TrainingListener
     from osteo_ray.models.settings import NO_AUGMENTATION, TrainingSettings
@@ -185,11 +184,11 @@ def _time_product(case: _Case, way: str) -> float:
         epochs=2, per_worker_batch_size=case.batch_size, augmentation=NO_AUGMENTATION
     )
     ids = [str(number) for number in range(case.n_images)]
-    most_bytes = case.n_images * case.size_px**2 if way == "memory" else 0
-    pixels = share_pixels(Run(Path(case.root)), ids, case.size_px, most_bytes)
+    stored = locate_pixels(Run(Path(case.root)), ids, case.size_px)
+    pixels = stored[np.arange(case.n_images)] if way == "memory" else stored
     labels = np.arange(case.n_images) % 2
     rows = np.arange(_VALIDATION)
-    validation = ImageSet(select_pixels(pixels, rows), labels[rows])
+    validation = ImageSet(select_images(pixels, rows), labels[rows])
     ends: list[float] = []
 
     class Watch(TrainingListener):
@@ -198,7 +197,7 @@ def _time_product(case: _Case, way: str) -> float:
 
     with ExitStack() as stack:
         feed: Feed | None = None
-        if way == "Ray Data" and isinstance(pixels, StoredPixels):
+        if way == "Ray Data" and isinstance(pixels, StoredImages):
             stack.enter_context(connect(cpus=2))
             steps = plan_steps(case.n_images, settings)
             stream = stream_pixels(PixelReading(pixels, steps, 0, range(settings.epochs), 0))

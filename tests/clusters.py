@@ -25,11 +25,11 @@ from osteo_ray.base.progress import Clock, JobProgress, Stage
 from osteo_ray.cluster.connection import plan_resources
 from osteo_ray.cluster.observer import Observer
 from osteo_ray.cluster.settings import ResourceSettings
-from osteo_ray.experiment.dataset import share_pixels
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
 from osteo_ray.explain.jobs import plan_job
 from osteo_ray.pipeline.compare.in_process import run_in_process
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
+from osteo_ray.pipeline.compare.shared_pixels import share_pixels
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
 from osteo_ray.pipeline.site import Site
@@ -245,7 +245,7 @@ def train(experiment: Experiment, trials: list[Trial], **resources: Any) -> list
     pending = [trial for trial in trials if not experiment.is_done(trial)]
     stage = Stage("sweep", "trainings", len(pending), 1.0)
     with site.progress.showing([stage]), site.stage("sweep") as listener:
-        return run_sweep(pending, experiment, ray.put(pixels), site, listener)
+        return run_sweep(pending, experiment, pixels, site, listener)
 
 
 def explain(experiment: Experiment, **resources: Any) -> int:

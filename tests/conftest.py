@@ -106,6 +106,16 @@ def finished_copy(finished: "Outcome", tmp_path: Path) -> "Run":
 
 
 @pytest.fixture(scope="session")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a finished comparison that has every kind of file (`run`), and its sources."""
+    from whole_runs import make_whole
+
+    folder = tmp_path_factory.mktemp("whole")
+    make_whole(folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
 def s3_server() -> Iterator[str]:
     """The address of a server that speaks S3."""
     from moto.server import ThreadedMotoServer

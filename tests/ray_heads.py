@@ -55,7 +55,7 @@ class Head:
 
     def kill(self) -> None:
         """Kill the head and every process below it, and nothing else: others run Ray here too."""
-        _stop(self.process)
+        stop_process(self.process)
 
     def submit(self, *flags: str, **variables: str) -> subprocess.CompletedProcess[str]:
         """Submit jobs/compare.py and wait for its end; standard error is in stdout."""
@@ -86,7 +86,7 @@ def start_head() -> Iterator[Head]:
         "RAY_AUTH_TOKEN_PATH": str(folder / "token"),
     }
     names = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port")
-    ports = dict(zip(names, _find_free_ports(len(names)), strict=True))
+    ports = dict(zip(names, find_free_ports(len(names)), strict=True))
     command = [str(BIN / "ray"), "start", "--head", "--block", "--disable-usage-stats"]
     command += ["--num-cpus=2", "--num-gpus=0", "--object-store-memory=200000000"]
     command += ["--dashboard-host=127.0.0.1", "--node-ip-address=127.0.0.1"]
@@ -101,11 +101,12 @@ def start_head() -> Iterator[Head]:
         _wait_until_ready(url, token, start, folder / "start.log")
         yield Head(url, environment, start)
     finally:
-        _stop(start)
+        stop_process(start)
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _find_free_ports(n: int) -> list[int]:
+def find_free_ports(n: int) -> list[int]:
+    """Return ports that nobody listens at now."""
     with contextlib.ExitStack() as stack:
         sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
         for each in sockets:
@@ -125,7 +126,8 @@ def _wait_until_ready(url: str, token: str, start: "subprocess.Popen[bytes]", lo
     pytest.fail(f"Ray did not start:\n{log.read_text()}")
 
 
-def _stop(start: "subprocess.Popen[bytes]") -> None:
+def stop_process(start: "subprocess.Popen[bytes]") -> None:
+    """Kill a process and all those below it."""
     for pid in (start.pid, *_list_descendants(start.pid)):
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)

@@ -4,7 +4,8 @@ import numpy as np
 import torch
 from torch.nn.functional import interpolate
 
-from osteo_ray.explain.explainer import HeatmapExplainer, LoadedClassifier
+from osteo_ray.explain.explainer import LoadedClassifier
+from osteo_ray.explain.heatmap_explainer import HeatmapExplainer
 
 
 class Rise(HeatmapExplainer):

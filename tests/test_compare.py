@@ -19,6 +19,7 @@ import pytest
 import ray
 from tiny_runs import ARMS, N_THREADS, SEEDS, TINY_FLAGS, configure, list_times, run_quietly
 
+from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import LeakError
 from osteo_ray.base.events import read_events
 from osteo_ray.base.runs import Run
@@ -330,7 +331,8 @@ def test_a_split_that_tears_copies_apart_is_refused(finished_copy: Run) -> None:
     of_group = first.groupby(first["image_id"].map(groups))
     row = next(part.index[0] for _, part in of_group if len(part) > 1)
     splits.loc[row, "split"] = "test" if splits.loc[row, "split"] != "test" else "train"
-    splits.to_parquet(torn / "splits.parquet")
+    with write_record(torn / "splits.parquet") as unfinished:  # else it would be restored
+        splits.to_parquet(unfinished)
     with pytest.raises(LeakError, match="1 group of images"):
         run_quietly(configure(torn))
 

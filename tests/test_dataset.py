@@ -7,13 +7,14 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import ray
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import PIXELS, write_pixels
-from osteo_ray.experiment import dataset
-from osteo_ray.experiment.dataset import read_pixels, share_pixels
-from osteo_ray.experiment.stored_pixels import StoredPixels, locate_pixels
+from osteo_ray.experiment.dataset import read_pixels
+from osteo_ray.experiment.stored_images import StoredImages, locate_pixels
+from osteo_ray.pipeline.compare.shared_pixels import share_pixels
 
 SIDE = 4
 
@@ -29,29 +30,10 @@ def run(tmp_path: Path) -> Run:
     return run
 
 
-@pytest.mark.parametrize("at_a_time", [1, 2, 16])
-def test_pixels_come_in_the_order_of_the_ids(
-    run: Run, at_a_time: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(dataset, "_FILES", at_a_time)
+def test_pixels_come_in_the_order_of_the_ids(run: Run) -> None:
     found = read_pixels(run, ["id-2", "id-5", "id-6", "id-0"], SIDE)
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, np.broadcast_to([[[2]], [[5]], [[6]], [[0]]], found.shape))
-
-
-def test_no_more_than_a_few_files_are_in_memory(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(dataset, "_FILES", 1)
-    sizes = []
-    iterate = dataset.iterate_parts
-
-    def watch(*arguments: object) -> object:
-        for table in iterate(*arguments):  # type: ignore[arg-type]
-            sizes.append(len(table))
-            yield table
-
-    monkeypatch.setattr(dataset, "iterate_parts", watch)
-    read_pixels(run, [f"id-{number}" for number in range(7)], SIDE)
-    assert sizes == [3, 1, 3]
 
 
 @pytest.mark.parametrize("find", [read_pixels, locate_pixels])
@@ -92,10 +74,24 @@ def test_pixels_of_another_size_on_disk_are_refused(drawn: tuple[Run, np.ndarray
         stored[np.array([1])]
 
 
-def test_only_a_set_that_is_too_large_stays_on_disk(drawn: tuple[Run, np.ndarray]) -> None:
+@pytest.mark.ray
+def test_only_a_set_that_is_too_large_stays_on_disk(
+    drawn: tuple[Run, np.ndarray], local_ray: None
+) -> None:
     run, pixels = drawn
     ids = [f"id-{number}" for number in range(100)]
-    shared = share_pixels(run, ids, SIDE, pixels.nbytes)
+    shared = ray.get(share_pixels(run, ids, SIDE, pixels.nbytes))
     assert isinstance(shared, np.ndarray)
     np.testing.assert_array_equal(shared, pixels)
-    assert isinstance(share_pixels(run, ids, SIDE, pixels.nbytes - 1), StoredPixels)
+    assert isinstance(ray.get(share_pixels(run, ids, SIDE, pixels.nbytes - 1)), StoredImages)
+
+
+@pytest.mark.ray
+def test_what_cannot_be_read_is_told_by_the_driver(
+    drawn: tuple[Run, np.ndarray], local_ray: None
+) -> None:
+    run, pixels = drawn
+    with pytest.raises(InputError, match="pixels of 2 images"):
+        share_pixels(run, ["id-8", "none"], SIDE, pixels.nbytes)
+    with pytest.raises(InputError, match=r"^Expected 25 bytes for each image in .*part-\d.parquet"):
+        share_pixels(run, ["id-1", "id-2"], SIDE + 1, pixels.nbytes)

@@ -46,10 +46,8 @@ from osteo_ray.data.masks import cover_area, keep_most, pack_mask, unpack_mask
 from osteo_ray.experiment.keep_masks import read_keep_masks
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
 from osteo_ray.explain.explainer import (
-    UNRECTIFIED,
     Explainer,
     Explanation,
-    HeatmapExplainer,
     LoadedClassifier,
     Picture,
     Request,
@@ -59,6 +57,7 @@ from osteo_ray.explain.explainers.gradcam import GradCam
 from osteo_ray.explain.explainers.lime import FEW_SUPERPIXELS, TOO_FEW_SAMPLES, Lime
 from osteo_ray.explain.explainers.random import RandomSuperpixels
 from osteo_ray.explain.gradcam import compute_heatmaps
+from osteo_ray.explain.heatmap_explainer import UNRECTIFIED, HeatmapExplainer
 from osteo_ray.explain.jobs import Explainable, list_kinds, plan_job
 from osteo_ray.explain.registry import EXPLAINERS, find_explainer, register_explainer
 from osteo_ray.explain.settings import LimeSettings
@@ -631,12 +630,13 @@ def test_map_that_is_the_same_everywhere_is_an_error(
 
 
 def test_note_of_a_mask_is_stored_and_tables_without_the_column_are_read(tmp_path: Path) -> None:
-    row = dict.fromkeys(MASKS.names) | {"image_id": "one", "note": UNRECTIFIED}
+    row = dict.fromkeys(MASKS.names) | {"image_id": "one", "note": UNRECTIFIED, "peak": b"x"}
     write_table(tmp_path / "b.parquet", pa.Table.from_pylist([row], schema=MASKS))
-    earlier = MASKS.remove(MASKS.get_field_index("note"))
+    earlier = pa.schema([one for one in MASKS if one.name not in ("note", "peak")], MASKS.metadata)
     write_table(tmp_path / "a.parquet", pa.Table.from_pylist([row], schema=earlier))
     table = read_parts(tmp_path, MASKS)
     assert table["note"].to_pylist() == [None, UNRECTIFIED]
+    assert table["peak"].to_pylist() == [None, b"x"]
     assert table["image_id"].to_pylist() == ["one", "one"]
 
 
@@ -658,6 +658,18 @@ def test_a_method_of_the_package_is_an_arm(name: str, tmp_path: Path) -> None:
         if image_id in cam and image_id not in shown.errors:
             assert pack_mask(shown.masks[number]) == cam[image_id]["keep_mask"]
             assert shown.masks[number].sum() == unpack_mask(lime[image_id]["keep_mask"], 32).sum()
+    for number, image_id in enumerate(experiment.image_ids.tolist()):
+        weights, cam_peak = lime.get(image_id, {}).get("weights"), cam.get(image_id, {}).get("peak")
+        if weights:
+            picture = Picture(image_id, "", pixels[number])
+            superpixels = picture.find_superpixels(experiment.settings.lime.scale_to(32))
+            heaviest = superpixels == np.argmax(weights)
+            np.testing.assert_array_equal(unpack_mask(lime[image_id]["peak"], 32), heaviest)
+        if cam_peak:
+            hottest = unpack_mask(cam_peak, 32)
+            assert hottest.any()
+            assert not (hottest & ~shown.masks[number]).any()
+    assert {row["peak"] for row in rows if row["kind"] == "random"} == {None}
     arm = ARMS[name]
     assert arm.meaning == (
         "the Layer-CAM region of the same area × image; shows whether another explanation method "
@@ -761,7 +773,7 @@ def test_kinds_that_an_old_run_lacks_are_made_as_the_earlier_version_did(tmp_pat
         n_rows = pq.read_metadata(part).num_rows
         list(actor({"file": np.array([part]), "start": np.array([0]), "stop": np.array([n_rows])}))
     assert before.items() <= {path: path.read_bytes() for path in folder.iterdir()}.items()
-    found = read_masks(folder)
+    found = [row | {"peak": None} for row in read_masks(folder)]  # which that version did not keep
     named = [(row["kind"], row["image_id"]) for row in found]
     assert named == [(row["kind"], row["image_id"]) for row in expected]
     same = [one == other for one, other in zip(found, expected, strict=True)]

@@ -206,3 +206,18 @@ def test_network_cut_and_healed(log: Log, tmp_path: Path, cut_s: int) -> None:
     struck = log.count("explain", "start") - log.count("explain", "end")
     assert sum(struck.values()) <= 3
     assert_undisturbed(out, tmp_path / "plain")
+
+
+def test_two_clusters_on_one_run(log: Log, tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with start_cluster(1, 1) as mine, start_cluster(1) as other:
+        driver = start(out, make_environment(mine.address, log))
+        wait_for(driver, seen(log, "train", "end"))
+        second = start(out, make_environment(other.address, Log(tmp_path / "other log")))
+        printed, _ = second.communicate(timeout=LONGEST_S)
+        assert second.returncode == 2, printed
+        assert "Expected an --out that no other process works on" in " ".join(printed.split())
+        printed, _ = driver.communicate(timeout=600)
+        assert driver.returncode == 0, printed
+    assert_nothing_twice(log, strikes=0)
+    assert_undisturbed(out, tmp_path / "plain")

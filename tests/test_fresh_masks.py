@@ -14,9 +14,12 @@ from osteo_ray.base.tables import read_table
 from osteo_ray.data.fresh_masks import FreshMasks
 from osteo_ray.data.imputation import impute
 from osteo_ray.data.masks import cover_area, keep_most
-from osteo_ray.experiment.keep_masks import read_keep_masks
+from osteo_ray.data.packed_masks import PackedMasks
+from osteo_ray.experiment import superpixel_files
+from osteo_ray.experiment.keep_masks import KeepMasks, read_keep_masks
+from osteo_ray.experiment.stored_images import StoredImages
 from osteo_ray.experiment.superpixel_files import list_divisions, read_superpixels
-from osteo_ray.experiment.trials import Trial
+from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.explain.superpixel_files import write_superpixels
 from osteo_ray.explain.superpixels import find_superpixels
 from osteo_ray.models.batches import ImageSet
@@ -99,6 +102,39 @@ def test_superpixels_are_those_of_each_image(tmp_path: Path) -> None:
     assert set(read_table(division.target)["image_id"].to_pylist()) == set(experiment.image_ids)
 
 
+def test_superpixels_of_a_large_set_are_read_from_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    arms = ("original", "lime", "random_trained", "random_other_area")
+    experiment, pixels = open_small_world(tmp_path, arms)
+    trials = [Trial("stripe_net", 0, arm) for arm in arms[2:]]
+    (division,) = list_divisions(experiment, trials)
+    settings = experiment.settings
+    write_superpixels(division.pixels, division.target, settings.lime, settings.image_size)
+    in_memory, before = read_superpixels(experiment), [read(experiment, arm) for arm in arms[2:]]
+    monkeypatch.setattr(superpixel_files, "_MOST_BYTES", 2 * pixels.size - 1)
+    on_disk, after = read_superpixels(experiment), [read(experiment, arm) for arm in arms[2:]]
+    assert isinstance(in_memory, np.ndarray)
+    assert isinstance(on_disk, StoredImages)
+    assert on_disk.nbytes == in_memory.nbytes
+    rows = np.array([69, 0, 33, 33])
+    np.testing.assert_array_equal(on_disk[rows], in_memory[rows])
+    for one, other in zip(before, after, strict=True):
+        np.testing.assert_array_equal(one.masks.bits, other.masks.bits)
+    (fresh, again) = (found[0].fresh for found in (before, after))
+    assert fresh is not None
+    assert again is not None
+    np.testing.assert_array_equal(
+        fresh.select(rows).draw(np.arange(4), 2), again.select(rows).draw(np.arange(4), 2)
+    )
+
+
+def read(experiment: Experiment, arm: str) -> KeepMasks:
+    found = read_keep_masks(experiment, Trial("stripe_net", next(iter(experiment.seeds)), arm))
+    assert found is not None
+    return found
+
+
 def test_superpixels_that_are_missing_are_told(tmp_path: Path) -> None:
     experiment, pixels = open_small_world(tmp_path, ("original", "lime", "random_trained"))
     with pytest.raises(InputError, match=f"but {len(pixels)} images have none. Run `osteo-ray"):
@@ -159,7 +195,7 @@ def test_each_epoch_of_a_training_shows_masks_of_its_own(monkeypatch: pytest.Mon
     pixels = np.random.default_rng(0).integers(0, 256, (6, 16, 16), dtype=np.uint8)
     labels = np.array([0, 1] * 3)
     training = ImageSet(pixels, labels, make_masks(), "masked")
-    validation = ImageSet(pixels, labels, np.ones(pixels.shape, bool), "masked")
+    validation = ImageSet(pixels, labels, PackedMasks.pack(np.ones(pixels.shape, bool)), "masked")
     classifier = build_classifier(
         "test_byobnet", n_classes=2, image_size=16, weights="none", seed=0
     )
@@ -179,7 +215,7 @@ def test_removed_pixels_are_imputed_from_what_the_masks_of_the_epoch_keep() -> N
         batch = shown.make_batch(rows, torch.device("cpu"), epoch)[:, 0].numpy() * 255
         expected = [impute(image, mask) for image, mask in zip(pixels[rows], keep, strict=True)]
         np.testing.assert_allclose(batch, np.stack(expected), atol=1e-4)
-    fixed = replace(shown, keep_masks=np.repeat(keep[:1], 6, axis=0))
+    fixed = replace(shown, keep_masks=PackedMasks.pack(np.repeat(keep[:1], 6, axis=0)))
     batch = fixed.make_batch(rows, torch.device("cpu"))[:, 0].numpy() * 255
     np.testing.assert_allclose(batch[1], impute(pixels[1], keep[0]), atol=1e-4)
     outline = replace(fixed, view="silhouette").make_batch(rows, torch.device("cpu"))

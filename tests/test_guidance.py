@@ -14,6 +14,7 @@ from torch.nn import functional
 from osteo_ray.arms.pairs import choose_judged, list_controls
 from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.data.settings import Guidance
 from osteo_ray.experiment.keep_masks import read_keep_masks
 from osteo_ray.experiment.roles import assign_roles, name_roles
@@ -237,7 +238,7 @@ def test_guided_set_shows_whole_images_and_knows_its_regions(images: ImageSet) -
     batch = images.make_batch(rows, torch.device("cpu"))
     np.testing.assert_allclose(batch[:, 0], images.pixels[rows] / np.float32(255))
     regions = images.make_regions(rows, torch.device("cpu"))
-    assert isinstance(images.keep_masks, np.ndarray)
+    assert isinstance(images.keep_masks, PackedMasks)
     np.testing.assert_array_equal(regions[:, 0], images.keep_masks[rows])
     with pytest.raises(ValueError, match="a set of images with masks"):
         replace(images, keep_masks=None).make_regions(rows, torch.device("cpu"))

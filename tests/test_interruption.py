@@ -1,5 +1,7 @@
 """A block of code that a signal ends, whenever the signal arrives."""
 
+import contextlib
+import os
 import signal
 import threading
 import time
@@ -7,7 +9,10 @@ from collections.abc import Callable
 
 import pytest
 
-from osteo_ray.base.interruption import end_on
+from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.interruption import end_on, noticing_interrupts
+from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
+from osteo_ray.commands.terminal import run_captured
 
 
 class EndedError(Exception):
@@ -61,3 +66,89 @@ def test_elsewhere_than_in_the_main_thread_nothing_is_ended() -> None:
     thread.start()
     thread.join()
     assert outcome == ["done"]
+
+
+# Ctrl-C
+
+
+def press() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(5)  # the handler ends it at once
+
+
+def press_and_fail() -> int:
+    """Read images until Ctrl-C: Ray's processes die of it, which is an error of its own."""
+    try:
+        press()
+    except KeyboardInterrupt:
+        raise IncompleteError("Reading stopped.") from None
+    return DONE
+
+
+def press_twice() -> int:
+    try:
+        press()
+    finally:
+        press()  # while Ray is being shut down
+    return DONE
+
+
+def press_and_count_failures() -> int:
+    with contextlib.suppress(KeyboardInterrupt):  # as Ray Tune does
+        press()
+    return FAILED
+
+
+def press_and_be_done() -> int:
+    with contextlib.suppress(KeyboardInterrupt):
+        press()
+    return DONE
+
+
+@pytest.mark.parametrize(
+    ("run", "code"),
+    [
+        (press, BAD_INPUT),
+        (press_and_fail, BAD_INPUT),
+        (press_twice, BAD_INPUT),
+        (press_and_count_failures, BAD_INPUT),
+        (press_and_be_done, DONE),
+        (lambda: FAILED, FAILED),
+    ],
+)
+def test_ctrl_c_ends_a_command_with_2_whatever_becomes_of_it(
+    run: Callable[[], int], code: int, capfd: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+    assert run_captured(lambda config, captured: run(), None) == code
+    said = capfd.readouterr().err
+    assert ("Interrupted. What finished is kept" in said) is (code == BAD_INPUT)
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_error_without_ctrl_c_stays_what_it_is() -> None:
+    def fail(config: None, captured: object) -> int:
+        raise IncompleteError("Reading stopped.")
+
+    with pytest.raises(IncompleteError, match="Reading stopped"):
+        run_captured(fail, None)
+
+
+def test_third_ctrl_c_does_not_cut_the_words_off() -> None:
+    with noticing_interrupts() as was_interrupted:
+        with pytest.raises(KeyboardInterrupt):
+            press()
+        assert was_interrupted()
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(0.1)
+
+
+def test_command_in_the_background_goes_on_ignoring_ctrl_c() -> None:
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with noticing_interrupts() as was_interrupted:
+            os.kill(os.getpid(), signal.SIGINT)
+            assert not was_interrupted()
+        assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGINT, before)

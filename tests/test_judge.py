@@ -8,6 +8,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,6 +18,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from sklearn.metrics import roc_auc_score
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import RemotePath
@@ -481,13 +483,89 @@ def test_situations_whose_verdict_is_known(name: str, tmp_path: Path) -> None:
 
 
 def test_earlier_looks_leave_less_of_alpha(judge: Judge) -> None:
-    assert judge(GAIN)["alpha"] == 0.05
-    assert judge(GAIN, "--alpha", "0.01")["alpha"] == 0.01
+    assert judge(GAIN)["alpha"] == pytest.approx(0.04)
+    assert judge(GAIN, "--alpha", "0.01")["alpha"] == pytest.approx(0.008)
     found = judge(GAIN, "--looks", "2", "--alpha", "0.04")
     assert found["alpha"] == pytest.approx(0.04 * share_alpha(3))
     assert found["judgement"]["alpha"] == 0.04
     full, less = first(judge(GAIN)), first(judge(GAIN, "--looks", "1"))
     assert less["decisive_low"] < full["decisive_low"] < full["decisive_high"]
+
+
+def test_conclusions_of_a_run_count_as_looks(judge: Judge, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    write(GAIN, run / "predictions.parquet")
+    plain = judge_tables([str(run / "predictions.parquet")])[1]
+    conclusion = {"number": 3, "planned_alpha": 0.1, "alpha": 0.1 * share_alpha(3), "earlier": []}
+    record = {**plain, "alpha": conclusion["alpha"], "conclusion": conclusion}
+    del record["judgement"]
+    (run / "comparison.json").write_text(json.dumps(record))
+    found = judge_tables([str(run)])[1]
+    assert found["judgement"]["looks"] == 2
+    assert found["judgement"]["alpha"] == 0.1
+    assert found["alpha"] == pytest.approx(conclusion["alpha"])
+    stated = judge_tables([str(run)], JudgeRequest(looks=0))[1]
+    assert stated["alpha"] == pytest.approx(0.1 * share_alpha(1))
+
+
+# Sites
+
+
+def put_at_sites(table: pd.DataFrame, turned: str = "") -> pd.DataFrame:
+    """Put a third of the images at each of three sites; at one of them, swap the two arms."""
+    numbers = table["image_id"].str.removeprefix("image-").astype(int)
+    table = table.assign(site=numbers.map(lambda number: "ABC"[number % 3]))
+    swapped = {"original": "lime", "lime": "original"}
+    there = table["site"] == turned
+    return table.assign(arm=table["arm"].where(~there, table["arm"].replace(swapped)))
+
+
+def test_gain_at_each_site_by_hand(judge: Judge) -> None:
+    table = put_at_sites(GAIN[GAIN["arm"].isin(["original", "lime"])])
+    found = judge(table)
+    assert [one["site"] for one in found["sites"]] == ["A", "B", "C"]
+    for one in found["sites"]:
+        part = table[(table["site"] == one["site"]) & (table["split"] == "test")]
+        assert one["n_images"] == part["image_id"].nunique()
+        aucs = part.groupby(["arm", "seed"]).apply(
+            lambda rows: roc_auc_score(rows["label"] == "osteoporosis", rows["p_osteoporosis"]),
+            include_groups=False,
+        )
+        assert one["difference"] == pytest.approx((aucs["lime"] - aucs["original"]).mean())
+        assert one["low"] < one["difference"] < one["high"]
+        assert one["n_seeds"] == N_SEEDS
+    whole = first(found)
+    assert found["sites"][0]["high"] - found["sites"][0]["low"] > (
+        whole["decisive_high"] - whole["decisive_low"]
+    )
+    (verdict,) = found["verdicts"]
+    assert any("By site, the differences lie between +0." in one for one in verdict["remarks"])
+
+
+def test_gain_that_turns_round_at_a_site_is_told(judge: Judge, tmp_path: Path) -> None:
+    arms = {"original": SimulatedArm(0.75, 0.01), "lime": SimulatedArm(0.97, 0.01)}
+    found = judge(put_at_sites(draw(arms), turned="B"))
+    (verdict,) = found["verdicts"]
+    (said,) = [one for one in verdict["remarks"] if one.startswith("It differs by site")]
+    assert "worse at B (−0.1" in said
+    assert "better at" in said
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Site by site" in page
+
+
+def test_sites_are_left_out_where_there_are_not_two(judge: Judge) -> None:
+    for table in (GAIN, GAIN.assign(site="A"), GAIN.assign(site=None)):
+        found = judge(table)
+        assert found["sites"] == []
+        assert not any("site" in remark for remark in found["verdicts"][0]["remarks"])
+
+
+def test_image_of_two_sites_is_refused(refuse: Refuse) -> None:
+    table = GAIN.assign(site=["A", *["B"] * (len(GAIN) - 1)])
+    told = refuse(table)
+    assert "one site per image, but image" in told
+    assert "is from A and B" in told
 
 
 def test_margin_is_that_of_the_endpoint_or_as_stated(judge: Judge) -> None:
@@ -527,7 +605,7 @@ def old_run(tmp_path: Path) -> Path:
 
 
 def analyse_run(root: Path) -> dict[str, Any]:
-    """Analyse a run as it was planned."""
+    """Analyse a run as it was planned, and draws its first conclusion."""
     from osteo_ray.base.tables import read_table
     from osteo_ray.config.build import build, read_yaml
     from osteo_ray.config.compare import CompareConfig
@@ -541,6 +619,7 @@ def analyse_run(root: Path) -> dict[str, Any]:
     experiment = describe_experiment(run, config, read_dataset(run, config))
     images = pd.DataFrame({"image_id": experiment.image_ids, "group": experiment.groups})
     analysis = Analysis.of(experiment)
+    analysis = replace(analysis, alpha=analysis.alpha * share_alpha(1))
     _, comparison = analyse(read_table(run.predictions), images, analysis)
     return comparison
 

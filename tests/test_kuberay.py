@@ -3,6 +3,7 @@
 import os
 import re
 import shlex
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,9 @@ import pytest
 import ray
 import yaml
 from kuberay_schema import SCHEMAS
+from ray.autoscaler._private.constants import AUTOSCALER_METRIC_PORT
+from ray.dashboard.consts import DASHBOARD_METRIC_PORT
+from ray_heads import BIN, Head
 
 from osteo_ray.commands.submittable import SUBMITTABLE, check_submittable
 
@@ -76,7 +80,7 @@ def test_all_that_is_promised_is_there() -> None:
         ("shared.yaml", "NetworkPolicy"),
         ("shared.yaml", "PersistentVolumeClaim"),
     }
-    assert len(PODS) == 7
+    assert len(PODS) == 5
 
 
 @pytest.mark.parametrize("resource", RESOURCES)
@@ -160,7 +164,7 @@ def test_images_are_of_one_pinned_version() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     tag = f"{project['version']}-ray{ray.__version__}"
     assert images == {f"registry.example.org/osteo-ray:{tag}"}
-    docker = (FOLDER / "Dockerfile").read_text(encoding="utf-8")
+    docker = (ROOT / "Dockerfile").read_text(encoding="utf-8")
     assert f"osteo-ray:{tag} ." in docker
     assert all(":" in image for image in re.findall(r"^FROM (\S+)", docker, re.M))
     assert re.search(r"^USER 1000$", docker, re.M)
@@ -212,8 +216,9 @@ def _list_commands() -> list[list[str]]:
         for resource in _load(name):
             for text in _find(resource, "entrypoint"):
                 words = shlex.split(text)
-                assert words[:3] == ["python", "-m", "osteo_ray.commands.entrypoint"]
-                commands.append(words[3:])
+                assert words[:3] == ["osteo-ray", "submit", "--address"]
+                assert words[3] == "http://127.0.0.1:8265"  # it runs on the head
+                commands.append(words[4:])
             for container in (each for pod in _find(resource, "containers") for each in pod):
                 if "command" in container:
                     words = [*container["command"], *container["args"]]
@@ -229,6 +234,54 @@ def test_commands_parse() -> None:
     for name, *flags in commands:
         if name in SUBMITTABLE:
             assert check_submittable(name, flags).startswith("/shared/")
+
+
+@pytest.mark.parametrize("name", ["rayjob.yaml", "raycronjob.yaml", "cronjob.yaml"])
+def test_only_submit_tries_again(name: str) -> None:
+    """KubeRay and Kubernetes would try again bad input, findings and drift as well."""
+    [resource] = _load(name)
+    assert set(_find(resource, "backoffLimit")) == {0}
+    assert all(0 < seconds <= 259200 for seconds in _find(resource, "activeDeadlineSeconds"))
+    assert list(_find(resource, "activeDeadlineSeconds"))
+
+
+@pytest.mark.parametrize("name", ["rayjob.yaml", "raycronjob.yaml"])
+def test_no_pod_stands_between_a_ray_job_and_its_submitter(name: str) -> None:
+    [resource] = _load(name)
+    assert list(_find(resource, "submissionMode")) == ["HTTPMode"]
+    assert not list(_find(resource, "submitterPodTemplate"))
+
+
+@pytest.mark.faults
+def test_rayjob_ends_as_the_command_and_bad_input_runs_once(head: Head, tmp_path: Path) -> None:
+    """The entrypoint of rayjob.yaml, as KubeRay's operator submits it over HTTP."""
+    [resource] = _load("rayjob.yaml")
+    entrypoint = resource["spec"]["entrypoint"].replace("http://127.0.0.1:8265", head.url)
+    entrypoint = entrypoint.replace("/shared", str(tmp_path))  # a folder without images
+    command = [str(BIN / "ray"), "job", "submit", "--address", head.url, "--"]
+    ended = subprocess.run(
+        [*command, *shlex.split(entrypoint)],
+        env=head.environment,
+        capture_output=True,
+        text=True,
+        timeout=250,
+        check=False,
+    )
+    said = " ".join((ended.stdout + ended.stderr).split())
+    assert "failed with exit code 2" in said, said  # what the outer job ended with
+    assert f"{tmp_path}/knees" in said
+    assert "-retry-" not in said
+
+
+def test_prometheus_may_read_metrics_and_nothing_else() -> None:
+    [policy] = [each for each in _load("shared.yaml") if each["kind"] == "NetworkPolicy"]
+    found: dict[str, set[int]] = {}
+    for rule in policy["spec"]["ingress"]:
+        for peer in rule["from"]:
+            name = peer["podSelector"]["matchLabels"].get("app.kubernetes.io/name", "own")
+            found.setdefault(name, set()).update(one["port"] for one in rule.get("ports", []))
+    assert found["prometheus"] == {8080, AUTOSCALER_METRIC_PORT, DASHBOARD_METRIC_PORT}
+    assert found["kuberay-operator"] == {8265}
 
 
 def test_schedules_reach_the_cluster_that_stays() -> None:

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from osteo_ray.data.imputation import impute
 from osteo_ray.data.masks import (
     apply_view,
-    change_masks,
     cover_area,
     keep_most,
     make_background,
@@ -17,6 +16,7 @@ from osteo_ray.data.masks import (
     pack_mask,
     unpack_mask,
 )
+from osteo_ray.data.packed_masks import PackedMasks, change_masks
 
 
 @pytest.mark.parametrize("size_px", [1, 2, 3, 5, 7, 8, 13, 31, 64])
@@ -195,46 +195,84 @@ def _draw_masks() -> np.ndarray:
     return np.random.default_rng(0).random((len(PARTS), 6, 8)) < 0.4
 
 
+def change(masks: np.ndarray, how: str, split: np.ndarray) -> np.ndarray:
+    packed = PackedMasks.pack(masks)
+    before = packed.bits.copy()
+    changed = change_masks(packed, how, split, np.random.default_rng(0))
+    np.testing.assert_array_equal(packed.bits, before)
+    return changed[:]
+
+
+def test_packed_masks_are_an_array_of_bools() -> None:
+    masks = _draw_masks()
+    packed = PackedMasks.pack(masks)
+    assert packed.shape == masks.shape
+    assert len(packed) == len(masks)
+    np.testing.assert_array_equal(packed, masks)
+    np.testing.assert_array_equal(np.stack(list(packed)), masks)
+    rows = np.array([3, 0, 3])
+    for one in (2, -1, rows, slice(1, 4), np.arange(6) > 2, rows[:0]):
+        np.testing.assert_array_equal(packed[one], masks[one])
+        assert packed[one].dtype == bool
+    assert [mask.tobytes() for mask in packed.bits] == [pack_mask(mask) for mask in masks]
+    np.testing.assert_array_equal(packed.select(rows), masks[rows])
+    np.testing.assert_array_equal(packed.areas_px, masks.sum((1, 2)))
+    np.testing.assert_array_equal(packed.sum_pixels(rows), masks[rows].sum(0))
+    assert packed.mean_share == masks.mean()
+    changed = packed.put(np.array([1, 4]), masks[[0, 0]])
+    np.testing.assert_array_equal(changed, masks[[0, 0, 2, 3, 0, 5]])
+    np.testing.assert_array_equal(packed, masks)
+    assert PackedMasks.whole(3, 5)[:].all()
+    assert PackedMasks.whole(3, 5).areas_px.tolist() == [25, 25, 25]
+
+
+def test_pixels_of_many_masks_are_counted() -> None:
+    masks = np.random.default_rng(1).random((600, 3, 5)) < 0.3
+    counted = PackedMasks.pack(masks).sum_pixels(np.arange(600))
+    np.testing.assert_array_equal(counted, masks.sum(0))
+
+
 def test_complement_keeps_what_was_removed_and_nothing_else() -> None:
     masks = _draw_masks()
-    changed = change_masks(masks, "complement", PARTS, np.random.default_rng(0))
+    changed = change(masks, "complement", PARTS)
     assert (changed[:-1] ^ masks[:-1]).all()
     assert (changed[-1] == masks[-1]).all()  # set aside
 
 
 def test_other_image_lends_its_mask_within_a_part() -> None:
     masks = _draw_masks()
-    changed = change_masks(masks, "other_image", PARTS, np.random.default_rng(0))
+    changed = change(masks, "other_image", PARTS)
     whose = [[(mask == other).all() for other in masks].index(True) for mask in changed]
     assert sorted(whose) == list(range(len(PARTS)))
     assert all(number != own for own, number in enumerate(whose[:-1]))
     assert [PARTS[number] for number in whose] == PARTS.tolist()
-    again = change_masks(masks, "other_image", PARTS, np.random.default_rng(0))
+    again = change(masks, "other_image", PARTS)
     assert (again == changed).all()
 
 
 def test_mean_and_centre_are_one_mask_of_the_area_of_training_masks() -> None:
     masks = _draw_masks()
     area = round(masks[:3].sum((1, 2)).mean())
-    for change in ("mean", "centre"):
-        changed = change_masks(masks, change, PARTS, np.random.default_rng(0))
+    for how in ("mean", "centre"):
+        changed = change(masks, how, PARTS)
         assert (changed[:-1] == changed[0]).all()
         assert changed[0].sum() == area
     often = masks[:3].sum(0)
-    mean = change_masks(masks, "mean", PARTS, np.random.default_rng(0))[0]
+    mean = change(masks, "mean", PARTS)[0]
     assert often[mean].min() >= often[~mean].max()
     blank = np.zeros((4, 8, 8), bool)
     blank[:, :4, :4] = True
-    middle = change_masks(blank, "centre", np.full(4, "train"), np.random.default_rng(0))[0]
+    middle = change(blank, "centre", np.full(4, "train"))[0]
     assert np.argwhere(middle).min() == 2
     assert np.argwhere(middle).max() == 5
 
 
 def test_masks_stay_as_they_are_or_the_change_is_unknown() -> None:
     masks = _draw_masks()
-    assert change_masks(masks, "none", PARTS, np.random.default_rng(0)) is masks
+    packed = PackedMasks.pack(masks)
+    assert change_masks(packed, "none", PARTS, np.random.default_rng(0)) is packed
     with pytest.raises(ValueError, match="got `upside_down`"):
-        change_masks(masks, "upside_down", PARTS, np.random.default_rng(0))
+        change(masks, "upside_down", PARTS)
 
 
 def test_background_stands_where_nothing_is_kept() -> None:

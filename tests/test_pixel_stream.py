@@ -12,8 +12,9 @@ from tiny_nets import CPU, SIZE_PX, TRAINING, VALIDATION, flatten, make_classifi
 
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import PIXELS, write_pixels
+from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.data.settings import BACKGROUNDS
-from osteo_ray.experiment.stored_pixels import StoredPixels, locate_pixels
+from osteo_ray.experiment.stored_images import StoredImages, locate_pixels
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.epochs import Epoch, TrainingListener
 from osteo_ray.models.resumption import count_epochs
@@ -28,7 +29,7 @@ SEED = 5
 
 
 @pytest.fixture(scope="module")
-def stored(tmp_path_factory: pytest.TempPathFactory) -> StoredPixels:
+def stored(tmp_path_factory: pytest.TempPathFactory) -> StoredImages:
     """The pixels of the training images, on disk."""
     run = Run(tmp_path_factory.mktemp("run"))
     assert isinstance(TRAINING.pixels, np.ndarray)
@@ -71,7 +72,7 @@ def feed(reading: PixelReading, **changes: Any) -> closing[StreamedFeed]:
 
 @pytest.mark.parametrize("n_workers", [1, 2, 3])
 def test_each_image_of_an_epoch_is_read_once_and_in_order(
-    stored: StoredPixels, n_workers: int, monkeypatch: pytest.MonkeyPatch
+    stored: StoredImages, n_workers: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(pixel_stream, "_BYTES_PER_TASK", stored.nbytes // 5)
     steps = StepPlan(len(TRAINING), 7, n_workers)
@@ -107,7 +108,7 @@ def train(data: TrainingData, checkpoint: Path | None = None, **named: Any) -> t
     return train_classifier(classifier, data, recipe, Worker(CPU), **kept), flatten(classifier)
 
 
-def test_a_streamed_training_equals_that_from_memory(stored: StoredPixels, parts: int) -> None:
+def test_a_streamed_training_equals_that_from_memory(stored: StoredImages, parts: int) -> None:
     settings = make_settings()
     steps = plan_steps(len(TRAINING), settings)
     reading = PixelReading(stored, steps, SEED, range(settings.epochs), 0)
@@ -130,7 +131,7 @@ class _Stop(TrainingListener):
 
 
 def test_an_interrupted_training_reads_on_where_it_was(
-    stored: StoredPixels, parts: int, tmp_path: Path
+    stored: StoredImages, parts: int, tmp_path: Path
 ) -> None:
     settings, file = make_settings(), tmp_path / "training.pt"
     steps = plan_steps(len(TRAINING), settings)
@@ -160,7 +161,7 @@ def test_an_interrupted_training_reads_on_where_it_was(
     ],
 )
 def test_a_wrong_stream_is_noticed(
-    stored: StoredPixels, epochs: range, seed: int, n_lost: int, said: str
+    stored: StoredImages, epochs: range, seed: int, n_lost: int, said: str
 ) -> None:
     steps = plan_steps(len(TRAINING), make_settings())
     reading = PixelReading(stored, steps, seed, epochs, 0)
@@ -169,9 +170,9 @@ def test_a_wrong_stream_is_noticed(
 
 
 @pytest.mark.parametrize("background", BACKGROUNDS)
-def test_masked_batches_are_the_same_from_disk(stored: StoredPixels, background: Any) -> None:
+def test_masked_batches_are_the_same_from_disk(stored: StoredImages, background: Any) -> None:
     rng = np.random.default_rng(0)
-    masks = rng.random((len(TRAINING), SIZE_PX, SIZE_PX)) < 0.5
+    masks = PackedMasks.pack(rng.random((len(TRAINING), SIZE_PX, SIZE_PX)) < 0.5)
     there = ImageSet(TRAINING.pixels, TRAINING.labels, masks, "masked", background)
     rows = rng.permutation(len(TRAINING))[:9]
     expected = there.make_batch(rows, CPU)
@@ -180,11 +181,11 @@ def test_masked_batches_are_the_same_from_disk(stored: StoredPixels, background:
     given = opened_pixels(stored, rows)
     assert on_disk.make_batch(rows, CPU, 0, given).equal(expected)
     part = on_disk.select(rows)
-    assert isinstance(part.pixels, StoredPixels)
+    assert isinstance(part.pixels, StoredImages)
     assert part.make_batch(np.arange(9), CPU).equal(expected)
 
 
-def opened_pixels(stored: StoredPixels, rows: np.ndarray) -> Any:
+def opened_pixels(stored: StoredImages, rows: np.ndarray) -> Any:
     import torch
 
     return torch.from_numpy(stored[rows])

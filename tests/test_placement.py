@@ -1,11 +1,14 @@
 """Where work goes: plans for all kinds of cluster, waiting for nodes, and no waiting for ever."""
 
+import contextlib
 import json
+import math
 import os
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,8 @@ import pytest
 
 from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.base.progress import listening, tell_progress
+from osteo_ray.cluster import waiting
+from osteo_ray.cluster.autoscaler import Answer
 from osteo_ray.cluster.placement import Slot, describe_shortage, lay_out
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.build import build_config
@@ -85,9 +90,11 @@ def test_classifiers_get_a_quarter_of_the_memory_of_their_actor() -> None:
     assert lay_out([{"CPU": 2}], ResourceSettings()).classifiers_bytes == gib
 
 
-def test_pixels_are_shared_in_a_quarter_of_the_smallest_node() -> None:
+def test_pixels_are_shared_in_a_quarter_of_the_smallest_node_or_less() -> None:
     nodes, gib = [{"CPU": 2, "memory": 16 * 2**30}, {"CPU": 2, "memory": 8 * 2**30}], 2**30
-    assert lay_out(nodes, ResourceSettings()).pixels_bytes == 2 * gib
+    assert lay_out(nodes[:1], ResourceSettings()).pixels_bytes == 2 * gib  # not 4
+    nodes[1]["memory"] = 4 * gib
+    assert lay_out(nodes, ResourceSettings()).pixels_bytes == gib
     assert lay_out(nodes, ResourceSettings(pixels_gib=0.5)).pixels_bytes == gib // 2
     assert lay_out([{"CPU": 2}], ResourceSettings()).pixels_bytes == gib
     # Trainings of several workers are fed from disk.
@@ -149,16 +156,153 @@ def test_plan_is_told_in_a_line() -> None:
     )
 
 
-def test_gpus_to_come_are_planned_for() -> None:
-    settings = ResourceSettings()
-    assert lay_out([CPU_NODE], settings).fits
-    assert not lay_out([CPU_NODE], settings, gpus_to_come=4).fits
+def test_shortage_is_told() -> None:
     plan = lay_out([HEAD], ResourceSettings(workers=3))
     assert not plan.fits
-    assert "0 CPUs, 0 GPUs on 1 node(s), room for 0 worker(s)" in describe_shortage(plan, None, 0)
-    said = describe_shortage(plan, {"CPU": 8.0}, 900)
-    assert "after waiting 900 s for nodes" in said
-    assert "for the autoscaler's nodes (8 CPUs, 0 GPUs)" in said
+    said = describe_shortage(plan)
+    assert "0 CPUs, 0 GPUs on 1 node(s), room for 0 worker(s)" in said
+    assert "Lower --workers, --resources.cpus-per-worker" in said
+    assert "on 1 node(s) after a wait, room" in describe_shortage(plan, " after a wait")
+
+
+@pytest.mark.parametrize(
+    ("settings", "least"),
+    [
+        ({}, [{"CPU": 1}]),
+        ({"workers": 3, "cpus_per_worker": 2}, [{"CPU": 2}] * 3),
+        (
+            {"workers": 2, "gpus_per_worker": 1, "gpus_per_explainer": 0.25},
+            [{"CPU": 1, "GPU": 1}] * 2,
+        ),
+        ({"gpus_per_worker": 0, "gpus_per_explainer": 0.5}, [{"CPU": 1, "GPU": 0.5}]),
+    ],
+)
+def test_least_is_what_one_stage_after_the_other_needs(
+    settings: dict[str, Any], least: list[dict[str, float]]
+) -> None:
+    plan = lay_out([HEAD], ResourceSettings(**settings))
+    assert list(plan.least) == least
+    nodes = [{name: math.ceil(amount) for name, amount in one.items()} for one in least]
+    assert lay_out(nodes, ResourceSettings(**settings)).fits
+    assert not lay_out(nodes[1:], ResourceSettings(**settings)).fits
+
+
+# The outlook, from what autoscalers report
+
+
+class _Clock:
+    """Time that passes only while somebody sleeps."""
+
+    def __init__(self) -> None:
+        self.now = 100.0
+
+    def monotonic(self) -> float:
+        return self.now
+
+    def sleep(self, seconds: float) -> None:
+        self.now += seconds
+
+
+def wait(
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[Answer],
+    given_s: float | None = None,
+    came: Sequence[tuple[float, dict[str, float]]] = (),
+    **settings: Any,
+) -> tuple[Any, list[str], float, list[list[dict[str, float]]]]:
+    """Wait for room while an autoscaler answers, and nodes come at their times.
+
+    The last answer is repeated for ever.
+
+    Returns:
+        What came of it, what was said, when it ended, and what was asked for, one after the other.
+    """
+    clock, said, left = _Clock(), [], list(answers)
+    asked: list[list[dict[str, float]]] = []
+
+    class Demand:
+        def hear(self) -> Answer:
+            return left.pop(0) if len(left) > 1 else left[0]
+
+    @contextlib.contextmanager
+    def asking_for(bundles: Any) -> Iterator[Demand]:
+        asked.append(list(bundles))
+        yield Demand()
+
+    def look() -> Any:
+        nodes = [node for after_s, node in came if clock.now >= 100 + after_s]
+        return lay_out([HEAD, *nodes], ResourceSettings(**settings))
+
+    monkeypatch.setattr(waiting, "time", clock)
+    monkeypatch.setattr(waiting, "asking_for", asking_for)
+    try:
+        found = waiting.wait_for_room(look, given_s, said.append)
+    except (InputError, IncompleteError) as error:
+        found = error
+    return found, said, clock.now - 100, asked
+
+
+@pytest.mark.parametrize(
+    ("answers", "given_s", "error", "after_s", "words"),
+    [
+        ([Answer.ABSENT], None, InputError, 0, "on 1 node(s) (it has no autoscaler), room"),
+        ([Answer.SILENT], None, InputError, 31, "(no autoscaler has reported to it)"),
+        ([Answer.SILENT, Answer.ABSENT], None, InputError, 1, "(it has no autoscaler)"),
+        ([Answer.BUSY, Answer.IMPOSSIBLE], None, InputError, 1, "may add a node with enough room"),
+        ([Answer.PRESENT], 0, InputError, 0, "on 1 node(s), room"),
+        ([Answer.STARTING], None, IncompleteError, 900, "after waiting 900 s for nodes (the auto"),
+        ([Answer.BUSY], None, IncompleteError, 900, "has not looked at it yet)"),
+        ([Answer.PRESENT] * 40 + [Answer.IMPOSSIBLE], None, IncompleteError, 900, "waiting 900 s"),
+        ([Answer.ABSENT], 7.5, IncompleteError, 7.5, "after waiting 7.5 s for nodes (it has no"),
+        ([Answer.IMPOSSIBLE], 20, IncompleteError, 20, "after waiting 20 s"),
+    ],
+)
+def test_waiting_ends_as_the_autoscaler_lets_hope(
+    monkeypatch: pytest.MonkeyPatch,
+    answers: list[Answer],
+    given_s: float | None,
+    error: type[Exception],
+    after_s: float,
+    words: str,
+) -> None:
+    found, _, passed_s, asked = wait(monkeypatch, answers, given_s)
+    assert type(found) is error
+    assert asked == ([] if given_s == 0 else [[{"CPU": 1}]])
+    assert words in str(found)
+    assert passed_s == pytest.approx(after_s)
+
+
+def test_what_is_waited_for_is_said_once_a_minute(monkeypatch: pytest.MonkeyPatch) -> None:
+    found, said, passed_s, _ = wait(monkeypatch, [Answer.STARTING], came=[(150, {"CPU": 1})])
+    assert (found.fits, passed_s) == (True, 150)
+    assert [line[:28] for line in said] == [
+        "wait up to 900 s for nodes: ",
+        "wait up to 840 s for nodes: ",
+        "wait up to 780 s for nodes: ",
+    ]
+    assert said[0].endswith(
+        "1 × (1 CPU) needed, 0 CPUs, 0 GPUs on 1 node(s) there; the autoscaler is starting nodes"
+    )
+
+
+def test_what_the_first_node_calls_for_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No node says beforehand that it has a GPU; with the first one, each worker gets one."""
+    machine = {"CPU": 8.0, "GPU": 1.0}
+    found, said, passed_s, asked = wait(
+        monkeypatch, [Answer.STARTING], came=[(200, machine), (500, machine)], workers=2
+    )
+    assert (found.fits, found.slot, passed_s) == (True, Slot(1, 1.0), 500)
+    # The explaining actors share the GPU, and the CPUs beside it.
+    assert asked == [[{"CPU": 1}] * 2, [{"CPU": 2, "GPU": 1}, {"CPU": 1, "GPU": 1}]]
+    assert "wait up to 700 s for nodes: 2 × (1 CPU, 1 GPU), and" in "\n".join(said)
+
+
+def test_what_the_first_node_calls_for_may_be_impossible(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = [Answer.STARTING] * 200 + [Answer.IMPOSSIBLE]
+    came = [(200.0, {"CPU": 8.0, "GPU": 1.0})]
+    found, _, passed_s, _ = wait(monkeypatch, answers, came=came, workers=2)
+    assert type(found) is InputError
+    assert passed_s == pytest.approx(200)
 
 
 # Clusters, each in a process of its own: this one may be connected to another
@@ -186,7 +330,7 @@ LATE_NODE = """
 import threading, time
 import ray
 from clusters import add_node, start_cluster
-from osteo_ray.base.errors import InputError
+from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.cluster.connection import plan_resources
 from osteo_ray.cluster.settings import ResourceSettings
 
@@ -194,9 +338,9 @@ with start_cluster() as cluster:
     ray.init(address=cluster.address, log_to_driver=False)
     for wait_s in (0, 2):
         try:
-            plan_resources(ResourceSettings(wait_for_nodes=wait_s or None))
-        except InputError as error:
-            print("refused:", error)
+            plan_resources(ResourceSettings(wait_for_nodes=wait_s))
+        except (IncompleteError, InputError) as error:
+            print(f"{type(error).__name__}:", error)
     late = threading.Timer(2, add_node, (cluster, 1))
     late.start()
     said = []
@@ -210,10 +354,13 @@ with start_cluster() as cluster:
 @pytest.mark.ray
 def test_nodes_are_waited_for_if_told_so() -> None:
     printed = run_python(LATE_NODE).splitlines()
-    refused = [line for line in printed if line.startswith("refused:")]
-    assert "but it has 0 CPUs, 0 GPUs on 1 node(s), room" in refused[0]
-    assert "on 1 node(s) after waiting 2 s for nodes, room" in refused[1]
-    assert "plan: 1 1 ['wait up to 100 s for nodes: 1 × (1 CPU)']" in printed
+    refused, short = (line for line in printed if "Error: Expected a cluster" in line)
+    assert refused.startswith("InputError:")
+    assert "but it has 0 CPUs, 0 GPUs on 1 node(s), room" in refused
+    assert short.startswith("IncompleteError:")  # another attempt may find more nodes
+    assert "after waiting 2 s for nodes (no autoscaler has reported to it), room" in short
+    (plan,) = (line for line in printed if line.startswith("plan: 1 1 ['wait up to 100 s"))
+    assert "1 × (1 CPU) needed, 0 CPUs, 0 GPUs on 1 node(s) there" in plan
 
 
 SMALLEST = [

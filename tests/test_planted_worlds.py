@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # registers its networks with timm
+from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.data.settings import View
 from osteo_ray.data.splits.assignment import assign_splits
 from osteo_ray.data.splits.checks import check_class_sizes
@@ -79,7 +80,7 @@ def score(world: World, drawn: StripedSet, view: View) -> float:
     """Train on one split as the world says, and return the accuracy on its test images."""
     splits = assign_splits(drawn.labels, drawn.groups, world.ratio, seed=0)
     numbers = np.unique(drawn.labels, return_inverse=True)[1]
-    whole = ImageSet(drawn.images, numbers, drawn.keep_masks, view)
+    whole = ImageSet(drawn.images, numbers, PackedMasks.pack(drawn.keep_masks), view)
     train, validation, test = (
         whole.select(np.flatnonzero(splits == name)) for name in ("train", "validation", "test")
     )

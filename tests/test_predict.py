@@ -12,9 +12,10 @@ import tiny_runs
 from PIL import Image
 from scipy.special import log_softmax, softmax
 
+from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import read_json, read_table
+from osteo_ray.base.tables import read_json, read_table, write_json
 from osteo_ray.commands.main import main
 from osteo_ray.experiment.ensemble import (
     calibrate_members,
@@ -65,7 +66,7 @@ def test_images_of_the_run_get_the_probabilities_that_it_stores(
     comparison = read_json(finished_copy.comparison)
     verdict = "real gain" if arm == "lime" else "inconclusive"
     comparison["verdicts"] = [{**one, "verdict": verdict} for one in comparison["verdicts"]]
-    Path(str(finished_copy.comparison)).write_text(json.dumps(comparison))
+    write_json(finished_copy.comparison, comparison, how=write_sealed)
     tested = list_tested(finished_copy, arm, 0)
     files = [str(locate_images(finished_copy) / path) for path in tested["path"]]
     masks = tmp_path / "masks"

@@ -73,6 +73,28 @@ def test_false_gains_stay_below_the_error_rate() -> None:
     assert chances.of("real gain") <= 0.05
 
 
+def test_looks_end_a_run_early_where_the_verdict_is_settled() -> None:
+    question = replace(QUESTION, margin=0.06, looks=(4, 8, 20))
+    chances = simulate(EASY, question, CLOSE, TWICE, 20)
+    assert chances.of("real gain") == 1.0
+    assert chances.mean_seeds is not None
+    assert 4 <= chances.mean_seeds < 8
+    assert simulate(EASY, QUESTION, CLOSE, NONE, 20).mean_seeds is None
+    none = simulate(KNEES, replace(QUESTION, looks=(5,)), ASSUMED, NONE, 40)
+    assert none.mean_seeds is not None
+    assert 5 < none.mean_seeds <= 10  # most of these runs settle nothing
+    assert none.of("real gain") <= 0.05
+
+
+def test_looks_that_a_design_does_not_reach_change_nothing() -> None:
+    plain, beyond = (
+        simulate(KNEES, replace(QUESTION, looks=looks), ASSUMED, TWICE, 20)
+        for looks in ((), (10, 15))
+    )
+    assert beyond.counts == plain.counts
+    assert beyond.mean_seeds == KNEES.n_seeds
+
+
 def test_baseline_of_noise_has_learned_nothing() -> None:
     noise = replace(ASSUMED, baseline_auc=0.5)
     assert simulate(KNEES, QUESTION, noise, NONE, 20).of("nothing learned") >= 0.9

@@ -316,38 +316,42 @@ def test_runs_without_regions_or_masks_have_no_coverage(
 
 
 def test_pointing_game_by_hand(tmp_path: Path) -> None:
-    """LIME's heaviest superpixel against the region, where superpixels are stored."""
-    experiment, pixels = open_small_world(tmp_path, ("original", "lime", "random_region"))
+    """Peaks of several pixels, as LIME's are, and of one pixel, as those of heat maps."""
+    experiment, pixels = open_small_world(tmp_path, ("original", "lime", "gradcam"))
     regions = draw_blocks(len(pixels))
     experiment = give_regions(experiment, regions)
     run_in_process(experiment, pixels)
-    superpixels = read_superpixels(experiment)
     rng = np.random.default_rng(0)
-    expected: list[float] = []
-    chance: list[float] = []
+    peaks = {kind: rng.random(regions.shape) < 0.02 for kind in ("lime", "gradcam")}
+    places = rng.integers(0, regions[0].size, len(pixels))
+    peaks["gradcam"] = (np.arange(regions[0].size) == places[:, None]).reshape(regions.shape)
     for seed in experiment.seeds:
-        folder = experiment.run.masks / MODEL / f"seed-{seed}"
-        hits = {}
-        for file in folder.glob("original-*/*.parquet"):
+        for file in (experiment.run.masks / MODEL / f"seed-{seed}").glob("original-*/*.parquet"):
             rows = read_table(file).to_pylist()
             for row in rows:
                 at = experiment.image_ids.tolist().index(row["image_id"])
-                if row["kind"] == "lime":
-                    row["weights"] = rng.normal(size=superpixels[at].max() + 1).tolist()
-                    best = superpixels[at] == int(np.argmax(row["weights"]))
-                    hits[at] = np.sum(best & regions[at]) / np.sum(best)
+                if row["kind"] in peaks:
+                    row["peak"] = pack_mask(peaks[row["kind"]][at])
             write_table(file, pa.Table.from_pylist(rows, schema=MASKS))
-        test = np.flatnonzero(experiment.splits[seed] == "test")
-        expected.append(float(np.mean([hits[at] for at in test])))
-        chance.append(float(np.mean([regions[at].mean() for at in test])))
     described = describe_coverage(experiment, Analysis.of(experiment))
     assert described is not None
-    figures = {row["kind"]: row["figures"] for row in described["masks"]}
-    lime, random = figures["lime"]["pointing"], figures["random"]["pointing"]
-    assert "pointing" not in figures["gradcam"]
-    assert lime["mean"] == pytest.approx(np.mean(expected))
-    assert random["mean"] == pytest.approx(np.mean(chance))
-    assert lime["more"] == pytest.approx(np.mean(expected) - np.mean(chance))
+    figures = {row["kind"]: row["figures"]["pointing"] for row in described["masks"]}
+    tests = [np.flatnonzero(experiment.splits[seed] == "test") for seed in experiment.seeds]
+    chance = np.mean([regions[test].mean() for test in tests])
+    assert figures["random"]["mean"] == pytest.approx(chance)
+    for kind, peak in peaks.items():
+        shares = (peak & regions).sum((1, 2)) / peak.sum((1, 2))
+        expected = np.mean([shares[test].mean() for test in tests])
+        assert figures[kind]["mean"] == pytest.approx(expected)
+        assert figures[kind]["more"] == pytest.approx(expected - chance)
+
+
+def test_masks_without_a_peak_have_no_pointing_game(found: tuple[Experiment, np.ndarray]) -> None:
+    experiment, _ = found  # whose LIME masks are planted
+    described = describe_coverage(experiment, Analysis.of(experiment))
+    assert described is not None
+    told = {row["kind"]: "pointing" in row["figures"] for row in described["masks"]}
+    assert told == {"lime": False, "random": True, "gradcam": True}
 
 
 def make_analysis(experiment: Experiment, **changes: Any) -> Analysis:

@@ -455,7 +455,9 @@ def test_gallery_shows_each_image_of_each_model_as_far_as_it_is_kept(page: Reade
 def test_superpixels_and_weights_are_shown_where_they_are_kept(run: Run) -> None:
     pieces = np.arange(SIZE * SIZE, dtype=np.uint16).reshape(SIZE, SIZE) // (SIZE * SIZE // 4)
     row = {"image_id": "1", "superpixels": pieces.tobytes()}
-    write_table(run.shown_superpixels / "1.parquet", pa.Table.from_pylist([row], SUPERPIXELS))
+    write_table(
+        run.place_shown_superpixels() / "1.parquet", pa.Table.from_pylist([row], SUPERPIXELS)
+    )
     part = run.masks / "model" / "part.parquet"
     rows = [{**one, "weights": [1.0, -1.0, 0.0, 0.5]} for one in pq.read_table(part).to_pylist()]
     write_table(part, pa.Table.from_pylist(rows, MASKS))

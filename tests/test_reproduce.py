@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +26,12 @@ from osteo_ray.base.lock import HeldError, hold
 from osteo_ray.base.machine import describe_machine, hash_code
 from osteo_ray.base.progress import Clock
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import read_json, write_json, write_table
+from osteo_ray.base.tables import read_json, write_json, write_table, write_yaml
 from osteo_ray.cluster.connection import plan_resources
 from osteo_ray.commands.main import main
 from osteo_ray.commands.reproduce import parse_reproduce
 from osteo_ray.commands.reproduce_tables import describe_changes, show_reproduction
-from osteo_ray.config.build import build_config
+from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.reproduce import ReproduceConfig, ToleranceSettings
 from osteo_ray.data.phantoms.sets import write_phantoms
 from osteo_ray.data.settings import PhantomSettings
@@ -43,6 +43,8 @@ from osteo_ray.experiment.reproduction.ledger import (
     LEDGER,
     Entry,
     append_entry,
+    find_onset,
+    list_changes,
     read_ledger,
     tabulate_history,
 )
@@ -250,6 +252,24 @@ def test_sample_of_a_run_that_was_changed_ends_with_4(
 
 
 @pytest.mark.ray
+def test_drift_by_an_edited_configuration_is_put_down_to_it(
+    tampered: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compute_here(monkeypatch)
+    settings = read_yaml(tampered.config)
+    settings["training"]["learning_rate"] *= 50
+    write_yaml(tampered.config, settings)
+    command = ["reproduce", str(tampered.root), "--sample", "1", "--images", "stored"]
+    assert main(command) == 4
+    printed = " ".join("".join(capfd.readouterr()).split())
+    assert "of the run after its results: training.learning_rate (recorded" in printed
+    assert "Check whether files of" not in printed
+    (entry,) = read_ledger(tampered.root.parent / "reproductions.parquet")
+    assert entry["outcome"] == "drifted"
+    assert entry["changes"][0].startswith("configuration of the run: training.learning_rate")
+
+
+@pytest.mark.ray
 def test_changed_version_is_named_and_the_sample_still_comes_out_equal(
     tampered: Run, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -313,15 +333,45 @@ def test_changed_source_is_named(local_ray: None, tmp_path: Path) -> None:
 def test_changes_are_told() -> None:
     then = {"versions": {"torch": "2.11.0", "ray": "2.59.0"}, "hardware": {"cpu": "EPYC"}}
     now = {"versions": {"torch": "2.12.0", "ray": "2.60.0"}, "hardware": {"cpu": "Xeon"}}
-    told = describe_changes(compare_environments(then, now), "drifted")
+    told = describe_changes(compare_environments(then, now), (), "drifted")
     assert told == [
         "Changed in the environment: torch 2.11.0 → 2.12.0; CPU EPYC → Xeon.",
         "Also changed, without effect on numbers: ray 2.59.0 → 2.60.0.",
     ]
-    told = describe_changes(compare_environments({}, now), "identical")
+    told = describe_changes(compare_environments({}, now), (), "identical")
     assert "has no record of it: torch, cpu." in told[0]
-    assert "edited by hand" in describe_changes((), "drifted")[0]
-    assert "equal bits" in describe_changes((), "identical")[0]
+    assert "edited by hand" in describe_changes((), (), "drifted")[0]
+    assert "equal bits" in describe_changes((), (), "identical")[0]
+
+
+RATE = "training.learning_rate"
+
+
+@pytest.mark.parametrize(
+    ("group", "name", "value", "edits"),
+    [
+        ("training", "learning_rate", 0.25, [f"{RATE} (recorded 0.003, stored 0.25)"]),
+        ("lime", "samples", 9, ["lime.samples (recorded 12, stored 9)"]),
+        ("statistics", "margin", 0.5, ["statistics.margin (recorded None, stored 0.5)"]),
+        ("resources", "stall_timeout", 77, []),  # changes no result
+    ],
+)
+def test_edited_configuration_is_named(
+    finished_copy: Run, group: str, name: str, value: float, edits: list[str]
+) -> None:
+    assert open_stored(str(finished_copy.root)).edits == ()
+    settings = read_yaml(finished_copy.config)
+    settings[group][name] = value
+    write_yaml(finished_copy.config, settings)
+    assert list(open_stored(str(finished_copy.root)).edits) == edits
+
+
+def test_edited_configuration_is_the_cause_that_is_told() -> None:
+    edits = ("training.learning_rate (recorded 0.005, stored 0.25)",)
+    cause, equal = describe_changes((), edits, "drifted")
+    assert "Changed in the configuration of the run after its results: training.learn" in cause
+    assert "restore its config.yaml" in cause
+    assert "Nothing that affects numbers changed in the environment" in equal
 
 
 # The ledger
@@ -434,6 +484,58 @@ def test_history_tells_what_changed_since_the_last_reproduction_of_the_same_run(
     assert [row["id"] for row in rows] == [entry["id"] for entry in entries]
 
 
+OTHER_IMAGES = {"kind": "images", "outcome": "drifted"}
+OTHER_DATA = "data: the images of the source are no longer those of the run"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({}, []),
+        ({"config_hash": "f" * 12}, ["configuration 000000000000 → ffffffffffff"]),
+        ({"run_created": "2026-02-01"}, ["run made None → 2026-02-01"]),
+        ({"kinds": [OTHER_IMAGES]}, [OTHER_DATA]),
+        ({"sample_seed": 7}, ["rerun 3 trainings (seed 0) → 3 trainings (seed 7)"]),
+        ({"whole": True}, ["rerun 3 trainings (seed 0) → the whole run"]),
+        ({"versions": {"torch": "2.12.0"}, "hardware": {"cpu": "a"}}, ["torch 2.11.0 → 2.12.0"]),
+    ],
+)
+def test_changes_between_two_reproductions(change: dict[str, Any], said: list[str]) -> None:
+    assert list_changes(make_entry(1), make_entry(2, **change)) == said
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "last_good", "first"),
+    [
+        ("= = d d", 1, 2),
+        ("d = d f d", 1, 2),
+        ("= f m d", 0, 3),
+        ("d d", None, 0),
+        ("f d", None, 1),
+        ("= d =", None, None),
+        ("= d f", None, None),
+        ("=", None, None),
+    ],
+)
+def test_onset_of_a_drift(outcomes: str, last_good: int | None, first: int | None) -> None:
+    names = {"=": "identical", "d": "drifted", "f": "failed", "m": "missing"}
+    entries = [
+        make_entry(n, outcome=names[one], versions={"torch": f"2.{n}"})
+        for n, one in enumerate(outcomes.split())
+    ]
+    onset = find_onset(entries)
+    if first is None:
+        assert onset is None
+        return
+    assert onset is not None
+    assert onset["first"] == entries[first]["date"]
+    if last_good is None:
+        assert (onset["last_good"], onset["changed"]) == (None, [])
+    else:
+        assert onset["last_good"] == entries[last_good]["date"]
+        assert onset["changed"] == [f"torch 2.{last_good} → 2.{first}"]
+
+
 # The page
 
 
@@ -442,7 +544,13 @@ def test_page_shows_every_run_and_escapes_what_others_named(tmp_path: Path) -> N
     entries = [
         make_entry(0),
         make_entry(1, outcome="within tolerance", versions={"torch": "2.12.0"}),
-        make_entry(2, outcome="drifted", drifted=[f"predictions: {hostile}: far"], figures={}),
+        make_entry(
+            2,
+            outcome="drifted",
+            drifted=[f"predictions: {hostile}: far"],
+            figures={},
+            config_hash="f" * 12,
+        ),
         make_entry(3, path="/runs/other", run=hostile, outcome="failed", failures=[hostile]),
     ]
     page = write_reproductions_page(tmp_path / "ledger.parquet", tabulate_history(entries))
@@ -453,6 +561,22 @@ def test_page_shows_every_run_and_escapes_what_others_named(tmp_path: Path) -> N
     assert "torch 2.11.0 → 2.12.0" in text
     assert text.count("<section>") == 2
     assert text.count("data:image/svg") == 2
+    told = "Drifted since 2026-01-03 00:00 UTC; last reproduced 2026-01-02 00:00 UTC. Changed "
+    assert f"{told}between the two: torch 2.12.0 → 2.11.0; configuration 0000" in text
+
+
+def test_page_shows_the_latest_reproductions(tmp_path: Path) -> None:
+    entries = [
+        make_entry(n, date=datetime(2026, 1, 1, tzinfo=UTC) + n * timedelta(weeks=1))
+        for n in range(70)
+    ]
+    text = write_reproductions_page(
+        tmp_path / "ledger.parquet", tabulate_history(entries)
+    ).read_text()
+    assert "<dt>reproductions</dt><dd>70</dd>" in text
+    assert "10 earlier ones are in the ledger." in text
+    assert "2026-03-12" in text  # the eleventh
+    assert "2026-03-05" not in text
 
 
 def test_terminal_shows_the_reproductions_of_this_run_only() -> None:
@@ -460,12 +584,13 @@ def test_terminal_shows_the_reproductions_of_this_run_only() -> None:
     history = (make_entry(1), entry, make_entry(3, path="/runs/other", outcome="missing"))
     far = Drift("masks", "drifted", 3, 1, 2, 0, {"mean mask overlap": 0.5}, ("a: far",) * 7)
     found = Reproduction(
-        entry, (far,), (), ("A note.",), Path("ledger.parquet"), history, Path("/kept")
+        entry, (far,), (), (), ("A note.",), Path("ledger.parquet"), history, Path("/kept")
     )
     out = io.StringIO()
     show_reproduction(Console(file=out, width=80), found)
     text = out.getvalue()
     told = ("3 of 6 trainings, and 1 first models", "A note.", "masks: and 2 more")
+    told += ("Drifted since 2026-01-03 00:00 UTC; last reproduced 2026-01-02",)
     told += ("mean mask overlap 0.5", "kept for inspection: /kept", "2.11.0 → 2.12.0")
     for expected in told:
         assert expected in text

@@ -69,7 +69,6 @@ def record_stages(monkeypatch: pytest.MonkeyPatch, *failing: Trial) -> list[list
     monkeypatch.setattr(running, "run_sweep", sweep)
     monkeypatch.setattr(running, "explain_images", explain)
     monkeypatch.setattr(running, "share_pixels", lambda *arguments: None)
-    monkeypatch.setattr(running.ray, "put", lambda value: value)
     return stages
 
 

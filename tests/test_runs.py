@@ -14,6 +14,7 @@ from osteo_ray.base.tables import (
     MASKS,
     SCHEMA_VERSION,
     SPLITS,
+    iterate_parts,
     list_parts,
     read_json,
     read_parts,
@@ -148,6 +149,9 @@ def test_parts_are_read_some_at_a_time(tmp_path: Path, monkeypatch: pytest.Monke
         write_table(tmp_path / f"{number}.parquet", _tabulate(f"a{number}", f"b{number}"))
     whole = read_parts(tmp_path, SPLITS), read_parts(tmp_path, SPLITS, ["split", "image_id"])
     monkeypatch.setattr("osteo_ray.base.tables._AT_A_TIME", 3)
+    assert [len(table) for table in iterate_parts(tmp_path, SPLITS)] == [6, 6, 2]
+    monkeypatch.setattr("osteo_ray.base.tables._ROWS", 3)
+    assert [len(table) for table in iterate_parts(tmp_path, SPLITS)] == [4, 2, 4, 2, 2]
     assert read_parts(tmp_path, SPLITS).equals(whole[0], check_metadata=True)
     some = read_parts(tmp_path, SPLITS, ["split", "image_id"])
     assert some.equals(whole[1], check_metadata=True)

@@ -12,6 +12,7 @@ from tiny_nets import CPU, SIZE_PX, TRAINING, VALIDATION, Told, flatten, make_cl
 from torch import nn
 from torch.nn import functional
 
+from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.models.augmentation import draw_affine, warp_images
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier
@@ -330,7 +331,8 @@ def test_predictions_are_in_order_whatever_the_batch_size(batch_size: int) -> No
 
 def test_selected_rows_keep_their_labels_and_masks() -> None:
     masks = np.random.default_rng(0).random(TRAINING.pixels.shape) < 0.5
-    whole = ImageSet(TRAINING.pixels, TRAINING.labels, masks, "masked")
+    packed = PackedMasks.pack(masks)
+    whole = ImageSet(TRAINING.pixels, TRAINING.labels, packed, "masked")
     rows = np.array([7, 3, 3])
     part = whole.select(rows)
     assert len(part) == 3

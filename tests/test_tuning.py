@@ -262,7 +262,6 @@ def search_here(monkeypatch: pytest.MonkeyPatch) -> list[Trial]:
 
     monkeypatch.setattr(tuning, "search_settings", search)
     monkeypatch.setattr(tuning, "share_pixels", lambda *_: None)
-    monkeypatch.setattr(tuning.ray, "put", lambda value: value)
     return asked
 
 

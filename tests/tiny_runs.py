@@ -96,8 +96,8 @@ def compute_here(patch: pytest.MonkeyPatch) -> None:
         patch.setattr(module, "check_models", _Checked)
     patch.setattr(running, "run_sweep", _train_here)
     patch.setattr(leak, "run_sweep", _train_here)
-    patch.setattr(running, "explain_images", _explain_here)
-    patch.setattr(explain_set, "explain_images", _explain_here)
+    patch.setattr(running, "explain_images", explain_here)
+    patch.setattr(explain_set, "explain_images", explain_here)
 
 
 class _Checked:
@@ -114,7 +114,7 @@ def _train_here(
     return []
 
 
-def _explain_here(
+def explain_here(
     pixels: Place, job: ExplainJob, *, pool: object, on_explained: Callable[[Explained], None]
 ) -> None:
     files = list_parts(pixels)

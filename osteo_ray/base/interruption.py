@@ -1,4 +1,4 @@
-"""End a block of code in the main thread by a signal, and say why."""
+"""End a block of code in the main thread by a signal and say why; remember Ctrl-C."""
 
 import contextlib
 import signal
@@ -63,3 +63,37 @@ def end_on(
     finally:
         ended.set()
         signal.signal(number, before)
+
+
+@contextlib.contextmanager
+def noticing_interrupts() -> Iterator[Callable[[], bool]]:
+    """Remember in the block whether somebody has pressed Ctrl-C.
+
+    Each Ctrl-C raises KeyboardInterrupt, as ever, but libraries make other errors of it: processes
+    that it ends fail, and a second one may arrive while the first is being dealt with.
+
+    Yields:
+        Tells whether Ctrl-C was pressed. Once it was asked for and was, further ones are ignored
+        until the block has ended, so that the words of farewell can be said.
+    """
+    is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    if not is_ours or threading.current_thread() is not threading.main_thread():
+        yield lambda: False  # a script's `command &` ignores it
+        return
+    pressed = False
+
+    def notice(number: int, frame: FrameType | None) -> None:
+        nonlocal pressed
+        pressed = True
+        signal.default_int_handler(number, frame)
+
+    def ask() -> bool:
+        if pressed:
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
+        return pressed
+
+    signal.signal(signal.SIGINT, notice)
+    try:
+        yield ask
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

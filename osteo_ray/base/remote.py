@@ -80,6 +80,9 @@ def split_uri(uri: str) -> tuple[str, str]:
 
 def first_line(error: BaseException) -> str:
     """Return the first line of an error's message without a final period; else the error's name."""
+    reason = getattr(error, "reason", None)
+    if isinstance(reason, str) and isinstance(error, InputError):
+        return reason
     return (str(error).strip().splitlines() or [type(error).__name__])[0].rstrip(".")
 
 
@@ -254,6 +257,16 @@ class RemotePath:
                 self.filesystem.delete_dir(self.path)
         else:
             self.unlink(missing_ok=True)
+
+    def move(self, target: "RemotePath") -> None:
+        """Move the file, or all files below it; object storage copies each and deletes it."""
+        files = [path for path, _ in self.list_files()] if self.is_dir() else [self]
+        for file in files:
+            there = RemotePath(target.base, target.key + file.key[len(self.key) :], target.options)
+            with self._saying():
+                if self.filesystem.type_name not in _OBJECT_STORES:
+                    self.filesystem.create_dir(there.parent.path, recursive=True)
+                self.filesystem.move(file.path, there.path)
 
     @contextmanager
     def _saying(self) -> Iterator[None]:

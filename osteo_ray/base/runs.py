@@ -76,9 +76,8 @@ class Run:
     def superpixels(self) -> Place:
         return self.root / "superpixels"
 
-    @property
-    def shown_superpixels(self) -> Place:
-        """Those of the images that the report shows."""
+    def place_shown_superpixels(self) -> Place:
+        """Return where the superpixels are of the images that the report shows."""
         return self.superpixels / "shown"
 
     @property

@@ -114,6 +114,21 @@ def digest_file(place: Place) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def move_tree(place: Place, target: Place) -> None:
+    """Move a file, or a directory with everything in it, within one storage.
+
+    Raises:
+        OSError: It cannot be moved.
+    """
+    if isinstance(place, RemotePath):
+        assert isinstance(target, RemotePath)
+        place.move(target)
+        return
+    assert isinstance(target, Path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    os.replace(place, target)
+
+
 def remove_tree(place: Place) -> None:
     """Remove a file, or a directory with everything in it, if it exists."""
     if isinstance(place, RemotePath):

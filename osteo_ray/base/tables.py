@@ -5,8 +5,9 @@ Every write is atomic: a file appears complete, or not at all. README.md explain
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -15,16 +16,22 @@ import pyarrow.dataset
 import pyarrow.parquet as pq
 import yaml
 
+from osteo_ray.base.damage import naming_damage
+from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.storage import Place, locate, open_place
 from osteo_ray.base.storage import write_whole as write_whole
 from osteo_ray.base.trust import refuse_objects
 
+Writing = Callable[[Place], AbstractContextManager[Path]]
+"""Gives a local path to write to, which becomes a place: `write_whole`, or one with a digest."""
 SCHEMA_VERSION = b"4"
 _AT_A_TIME = 256  # files; each takes some 80 KiB of memory while it is read
+_ROWS = 4096  # with a mask in each, 25 MiB at 224 px
 _READS = 16  # requests at a time, if most of their time is waiting
-_PIXEL_ROWS = 16  # rows that are read together; an explaining actor gets as many
+IMAGE_ROWS = 16
+"""How many images are read together from a table that holds an array for each of them."""
 
 
 def _schema(*fields: tuple[str, pa.DataType]) -> pa.Schema:
@@ -79,7 +86,9 @@ MASKS = _schema(
     ("stability", pa.float64()),
     ("unstable", pa.bool_()),
     ("error", pa.string()),
-    ("note", pa.string()),  # null in tables of earlier versions, which lack the column
+    # Null in tables of earlier versions, which lack these columns.
+    ("note", pa.string()),
+    ("peak", pa.binary()),
 )
 FAITHFULNESS = _schema(
     ("model", pa.string()),
@@ -101,42 +110,53 @@ HEATMAPS = _schema(
 # Whole tables and records
 
 
-def write_table(path: Place, table: pa.Table) -> None:
-    """Write a Parquet file."""
-    with write_whole(path) as unfinished:
-        pq.write_table(table, unfinished, compression="zstd")
+def write_table(
+    path: Place,
+    table: pa.Table,
+    rows_per_group: int | None = None,
+    *,
+    how: Writing = write_whole,
+) -> None:
+    """Write a Parquet file, of which as many rows are read together as one group has."""
+    with how(path) as unfinished:
+        pq.write_table(table, unfinished, compression="zstd", row_group_size=rows_per_group)
 
 
 def write_pixels(path: Place, table: pa.Table) -> None:
     """Write a Parquet file of pixels, uncompressed: compressing takes longer than decoding."""
-    with write_whole(path) as unfinished:
+    with write_sealed(path) as unfinished:
         pq.write_table(
             table,
             unfinished,
             compression="none",
             use_dictionary=False,
             write_statistics=False,
-            row_group_size=_PIXEL_ROWS,
+            row_group_size=IMAGE_ROWS,
         )
 
 
-def write_json(path: Place, content: Any) -> None:
+def write_json(path: Place, content: Any, how: Writing = write_whole) -> None:
     """Write a JSON file; NaN is refused, because JSON has no such value."""
-    with write_whole(path) as unfinished:
+    with how(path) as unfinished:
         text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
         unfinished.write_text(text + "\n", encoding="utf-8")
 
 
-def write_yaml(path: Place, settings: dict[str, Any]) -> None:
+def write_yaml(path: Place, settings: dict[str, Any], how: Writing = write_whole) -> None:
     """Write settings as YAML."""
-    with write_whole(path) as unfinished:
+    with how(path) as unfinished:
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         unfinished.write_text(text, encoding="utf-8")
 
 
 def read_json(path: Place) -> Any:
-    """Read a JSON file."""
-    return json.loads(path.read_text(encoding="utf-8"))
+    """Read a JSON file.
+
+    Raises:
+        DamagedError: It is none.
+    """
+    with naming_damage(path):
+        return json.loads(path.read_text(encoding="utf-8"))
 
 
 def _open_table(path: Place) -> Any:
@@ -156,8 +176,10 @@ def read_table(
 
     Raises:
         InputError: A column could run code when it is read.
+        DamagedError: It is none.
     """
-    table = pq.read_table(_open_table(path), columns=columns, read_dictionary=list(as_numbers))
+    with naming_damage(path):
+        table = pq.read_table(_open_table(path), columns=columns, read_dictionary=list(as_numbers))
     refuse_objects(table.schema, path)
     return table
 
@@ -174,7 +196,8 @@ def read_tables(paths: Iterable[Place], *, as_numbers: Sequence[str] = ()) -> li
 def count_rows(path: Place) -> int:
     """Return the number of rows of a Parquet file."""
     filesystem, name = open_place(path)
-    return int(pq.read_metadata(name, filesystem=filesystem).num_rows)
+    with naming_damage(path):
+        return int(pq.read_metadata(name, filesystem=filesystem).num_rows)
 
 
 def read_rows(part: str, start: int, stop: int) -> list[dict[str, Any]]:
@@ -186,7 +209,7 @@ def read_rows(part: str, start: int, stop: int) -> list[dict[str, Any]]:
         stop: Number of the row after the last.
     """
     filesystem, name = open_place(locate(part))
-    with pq.ParquetFile(name, filesystem=filesystem) as file:
+    with naming_damage(part), pq.ParquetFile(name, filesystem=filesystem) as file:
         refuse_objects(file.schema_arrow, part)
         sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]
         ends = list(itertools.accumulate(sizes))
@@ -204,7 +227,9 @@ def check_version(path: Place) -> None:
         InputError: It was written by another version, or by another program.
     """
     filesystem, name = open_place(path)
-    _check_schema(pq.read_schema(name, filesystem=filesystem), str(path))
+    with naming_damage(path):
+        schema = pq.read_schema(name, filesystem=filesystem)
+    _check_schema(schema, str(path))
 
 
 # Tables in parts
@@ -258,9 +283,11 @@ def scan_table(
     if not files:
         return pa.table({})
     names = [open_place(file)[1] for file in files]
-    dataset = pyarrow.dataset.dataset(names, filesystem=open_place(path)[0], format="parquet")
+    with naming_damage(path):
+        dataset = pyarrow.dataset.dataset(names, filesystem=open_place(path)[0], format="parquet")
     refuse_objects(dataset.schema, path)
-    return dataset.to_table(filter=keep, columns=columns)
+    with naming_damage(path):
+        return dataset.to_table(filter=keep, columns=columns)
 
 
 def read_parts(directory: Place, schema: pa.Schema, columns: list[str] | None = None) -> pa.Table:
@@ -278,24 +305,21 @@ def read_parts(directory: Place, schema: pa.Schema, columns: list[str] | None = 
 
 
 def iterate_parts(
-    directory: Place,
-    schema: pa.Schema,
-    columns: list[str] | None = None,
-    at_a_time: int = _AT_A_TIME,
+    directory: Place, schema: pa.Schema, columns: list[str] | None = None
 ) -> Iterator[pa.Table]:
-    """Read a table that is stored in several Parquet files, some of them at a time.
+    """Read a table that is stored in several Parquet files, some thousand rows at a time.
 
     Raises:
         InputError: A file was written with other columns than those of this version.
     """
     files = list(_list_files(directory).items())
-    for start in range(0, len(files), at_a_time):
-        yield _read_some(files[start : start + at_a_time], schema, columns)
+    for start in range(0, len(files), _AT_A_TIME):
+        yield from _read_some(files[start : start + _AT_A_TIME], schema, columns)
 
 
 def _read_some(
     files: Sequence[tuple[Place, int | None]], schema: pa.Schema, columns: list[str] | None
-) -> pa.Table:
+) -> Iterator[pa.Table]:
     filesystem, form = open_place(files[0][0])[0], pyarrow.dataset.ParquetFileFormat()
     fragments = [
         form.make_fragment(open_place(file)[1], filesystem, file_size=size) for file, size in files
@@ -303,7 +327,19 @@ def _read_some(
     with ThreadPoolExecutor(_READS if isinstance(files[0][0], RemotePath) else 1) as pool:
         # The fragments remember their schemas, so nothing is read twice.
         schemas = pool.map(lambda fragment: fragment.physical_schema, fragments)
-        for (file, _), found in zip(files, schemas, strict=True):
+        for file, _ in files:
+            with naming_damage(file):
+                found = next(schemas)
             _check_schema(found, str(file))
-    dataset = pyarrow.dataset.FileSystemDataset(fragments, schema, form, filesystem)
-    return dataset.to_table(columns=columns)
+    together: list[pyarrow.dataset.Fragment] = []
+    n_rows = 0
+    for number, fragment in enumerate(fragments, start=1):
+        together.append(fragment)
+        with naming_damage(files[number - 1][0]):
+            n_rows += fragment.metadata.num_rows
+        if n_rows >= _ROWS or number == len(fragments):
+            dataset = pyarrow.dataset.FileSystemDataset(together, schema, form, filesystem)
+            with naming_damage(files[0][0].parent):
+                found_rows = dataset.to_table(columns=columns)
+            yield found_rows
+            together, n_rows = [], 0

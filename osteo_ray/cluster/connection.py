@@ -12,14 +12,15 @@ from typing import Any
 
 import ray
 from ray._private.resource_and_label_spec import ResourceAndLabelSpec
-from ray.autoscaler.sdk import request_resources
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.base.interruption import end_on
 from osteo_ray.base.machine import describe_machine, hash_code
-from osteo_ray.cluster.placement import Layout, Resources, describe_shortage, lay_out
+from osteo_ray.cluster.joining import join
+from osteo_ray.cluster.placement import Layout, describe_shortage, lay_out
 from osteo_ray.cluster.settings import ResourceSettings
+from osteo_ray.cluster.waiting import wait_for_room
 
 _PACKAGES = (
     *("osteo-ray", "ray", "torch", "torchvision", "timm", "safetensors", "openvino"),
@@ -27,8 +28,6 @@ _PACKAGES = (
     *("scikit-learn", "scipy", "statsmodels", "numpy", "pandas", "pyarrow", "lime"),
 )
 _ASKING_S = 60.0  # to wait for the nodes to describe themselves
-_WAIT_FOR_AUTOSCALER_S = 900.0
-_LOOK_INTERVAL_S = 1.0
 _ADDRESS = "RAY_ADDRESS"
 
 
@@ -48,7 +47,7 @@ def check_machine(settings: ResourceSettings) -> None:
     node = {"CPU": float(found.num_cpus or 0), "GPU": float(found.num_gpus or 0)}
     layout = lay_out([node], settings)
     if not layout.fits:
-        raise InputError(describe_shortage(layout, None, 0))
+        raise InputError(describe_shortage(layout))
 
 
 @contextlib.contextmanager
@@ -57,6 +56,10 @@ def connect(*, cpus: int | None = None) -> Iterator[None]:
 
     Args:
         cpus: If given, start a cluster here in any case, with so many logical CPUs.
+
+    Raises:
+        InputError: The address or the token cannot be used, or the cluster runs another Ray.
+        IncompleteError: No cluster answers there, or none can be started here.
     """
     os.environ["TUNE_DISABLE_AUTO_CALLBACK_LOGGERS"] = "1"  # trials store their own artifacts
     os.environ["TUNE_DISABLE_SIGINT_HANDLER"] = "1"  # Ctrl-C ends the command, not a sweep
@@ -64,10 +67,7 @@ def connect(*, cpus: int | None = None) -> Iterator[None]:
         yield
         return
     address = os.environ.get(_ADDRESS, "local") if cpus is None else "local"
-    with warnings.catch_warnings():
-        # Ray warns of a future default for accelerator variables; this code sets devices itself.
-        warnings.simplefilter("ignore", FutureWarning)
-        ray.init(address=address, num_cpus=cpus, log_to_driver=True, include_dashboard=False)
+    join(address, cpus)
     try:
         with end_on(signal.SIGTERM, _tell_terminated):  # `ray job stop` sends it before SIGKILL
             yield
@@ -92,56 +92,16 @@ def plan_resources(
 
     Raises:
         InputError: One training needs more than the whole cluster has, or a worker more than any
-            single node has; it would wait forever.
+            single node has, and no autoscaler can add it; it would wait forever.
+        IncompleteError: Nodes were waited for, and did not come in time.
     """
-    to_come = _ask_autoscaler()
-    gpus_to_come = 0 if to_come is None else to_come.get("GPU", 0)
 
     def look() -> Layout:
-        return lay_out(_list_nodes(), settings, gpus_to_come=gpus_to_come)
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        return lay_out(nodes, settings)
 
     layout = look()
-    if layout.fits:
-        return layout
-    wait_s = settings.wait_for_nodes
-    if wait_s is None:
-        wait_s = _WAIT_FOR_AUTOSCALER_S if to_come is not None and _may_fit(layout, to_come) else 0
-    if wait_s:
-        say(f"wait up to {wait_s:g} s for nodes: {layout.workers} × ({layout.slot})")
-        layout = _wait_for_nodes(layout, look, wait_s)
-    if not layout.fits:
-        raise InputError(describe_shortage(layout, to_come, wait_s))
-    return layout
-
-
-def _list_nodes() -> list[Resources]:
-    return [node["Resources"] for node in ray.nodes() if node["Alive"]]
-
-
-def _ask_autoscaler() -> Resources | None:
-    """Return what the cluster can grow to; None if no autoscaler says."""
-    # Only the autoscalers of the cluster launcher and of KubeRay tell, and only through this
-    # function, which Ray Data and Ray Train use as well.
-    most = ray._private.state.state.get_max_resources_from_cluster_config()
-    return None if most is None else {name: float(amount) for name, amount in most.items()}
-
-
-def _may_fit(layout: Layout, most: Resources) -> bool:
-    bundle = layout.slot.bundle
-    return all(most.get(name, 0) >= amount * layout.workers for name, amount in bundle.items())
-
-
-def _wait_for_nodes(layout: Layout, look_again: Callable[[], Layout], wait_s: float) -> Layout:
-    """Request what a layout lacks from the autoscaler, if there is one, and wait for it."""
-    until = time.monotonic() + wait_s
-    request_resources(bundles=[*[layout.slot.bundle] * layout.workers, layout.explainer.bundle])
-    try:
-        while not layout.fits and time.monotonic() < until:
-            time.sleep(_LOOK_INTERVAL_S)
-            layout = look_again()
-    finally:
-        request_resources(bundles=[])  # from here on, the work itself requests what it needs
-    return layout
+    return layout if layout.fits else wait_for_room(look, settings.wait_for_nodes, say)
 
 
 @contextlib.contextmanager

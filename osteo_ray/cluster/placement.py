@@ -12,6 +12,7 @@ Resources = dict[str, float]
 _MOST_PER_GPU = 4  # explaining actors: each holds a CUDA context and a PyTorch of its own
 _SHARE_FOR_CLASSIFIERS = 0.25  # of the memory of an explaining actor
 _SHARE_FOR_PIXELS = 0.25  # of the memory of a node
+_MOST_FOR_PIXELS = 2 * 2**30  # bytes; reading from disk is as fast, and takes no memory
 _UNKNOWN_MEMORY = 4 * 2**30  # bytes per explaining actor, where the nodes do not say what they have
 
 
@@ -104,6 +105,22 @@ class Layout:
         """Whether there is room for a training and for an explaining actor."""
         return self.slots >= self.workers and self.explainers >= 1
 
+    @property
+    def least(self) -> tuple[Resources, ...]:
+        """What has to be there at once, each from one node, so that every stage can run.
+
+        Stages run one after the other, so a training and an explaining actor share.
+
+        Example:
+            >>> lay_out([], ResourceSettings(workers=2, gpus_per_explainer=0.5)).least
+            ({'CPU': 1, 'GPU': 0.5}, {'CPU': 1})
+        """
+        slot, explainer = self.slot.bundle, self.explainer.bundle
+        first = {
+            name: max(slot.get(name, 0), explainer.get(name, 0)) for name in {**slot, **explainer}
+        }
+        return (first, *[slot] * (self.workers - 1))
+
     def describe(self) -> str:
         """Describe in one line what runs where, and which nodes stay unused.
 
@@ -131,9 +148,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def lay_out(
-    nodes: Sequence[Resources], settings: ResourceSettings, *, gpus_to_come: float = 0
-) -> Layout:
+def lay_out(nodes: Sequence[Resources], settings: ResourceSettings) -> Layout:
     """Lay a run out on nodes; `Layout.fits` says whether there is room for it at all.
 
     If the cluster has GPUs, each worker gets one by default, and nodes without GPUs only read
@@ -143,12 +158,11 @@ def lay_out(
     Args:
         nodes: What each live node has.
         settings: What each worker gets, and how many workers a training has.
-        gpus_to_come: Number of GPUs on nodes that an autoscaler may add.
     """
     given = settings.gpus_per_worker
     gpus = given
     if gpus is None:
-        gpus = 1.0 if gpus_to_come or any(node.get("GPU", 0) for node in nodes) else 0.0
+        gpus = 1.0 if any(node.get("GPU", 0) for node in nodes) else 0.0
     slot = Slot(settings.cpus_per_worker, gpus)
     explainer = slot
     if settings.gpus_per_explainer is not None:
@@ -213,33 +227,34 @@ def _budget_pixels(nodes: Sequence[Resources], given_gib: float | None) -> int:
     if given_gib is not None:
         return round(given_gib * 2**30)
     memory = [node["memory"] for node in nodes if "memory" in node]
-    return round(_SHARE_FOR_PIXELS * min(memory, default=_UNKNOWN_MEMORY))
+    share = _SHARE_FOR_PIXELS * min(memory, default=_UNKNOWN_MEMORY)
+    return round(min(share, _MOST_FOR_PIXELS))
 
 
-def describe_shortage(layout: Layout, to_come: Resources | None, waited_s: float) -> str:
+def describe_shortage(layout: Layout, waited: str = "") -> str:
     """Explain why a layout does not fit, and what to do about it.
 
     Args:
         layout: The layout for which there is no room.
-        to_come: What an autoscaler may add; None if there is none that says so.
-        waited_s: How long the run has waited for nodes, in seconds.
+        waited: What was done about it, such as ` after waiting 900 s for nodes`.
     """
-    has = ", ".join(
-        f"{sum(node.get(name, 0) for node in layout.nodes):g} {name}s" for name in ("CPU", "GPU")
-    )
     wanted = (
         f"{layout.workers} worker(s) of {layout.slot.cpus} CPU(s) and {layout.slot.gpus:g} GPU(s)"
     )
     if layout.explainer != layout.slot:
         wanted += f", and for an explaining actor of {layout.explainer}"
-    waited = f" after waiting {waited_s:g} s for nodes" if waited_s else ""
     room = f"room for {layout.slots} worker(s) and {layout.explainers} explaining actor(s)"
-    more = "or add nodes"
-    if to_come is not None:
-        offer = ", ".join(f"{to_come.get(name, 0):g} {name}s" for name in ("CPU", "GPU"))
-        more = f"or wait longer (--resources.wait-for-nodes) for the autoscaler's nodes ({offer})"
     return (
-        f"Expected a cluster with room for {wanted} each, but it has {has} on {len(layout.nodes)} "
-        f"node(s){waited}, {room}. Lower {'--workers, ' if layout.workers > 1 else ''}"
-        f"--resources.cpus-per-worker or --resources.gpus-per-worker, {more}."
+        f"Expected a cluster with room for {wanted} each, but it has {count_resources(layout)}"
+        f"{waited}, {room}. Lower {'--workers, ' if layout.workers > 1 else ''}"
+        "--resources.cpus-per-worker or --resources.gpus-per-worker, or add nodes. If nodes are to "
+        "come, wait for them (--resources.wait-for-nodes)."
     )
+
+
+def count_resources(layout: Layout) -> str:
+    """Return what the nodes of a layout have in all, in words."""
+    has = ", ".join(
+        f"{sum(node.get(name, 0) for node in layout.nodes):g} {name}s" for name in ("CPU", "GPU")
+    )
+    return f"{has} on {len(layout.nodes)} node(s)"

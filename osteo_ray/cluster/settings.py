@@ -6,6 +6,8 @@ from pydantic import Field, field_validator, model_validator
 
 from osteo_ray.base.settings import OnCommandLine, Settings
 
+WAIT_FOR_AUTOSCALER_S = 900
+
 
 class SlotSettings(Settings):
     """What each worker gets. Of a result, only the last bits depend on the number of threads."""
@@ -17,8 +19,8 @@ class SlotSettings(Settings):
     wait_for_nodes: float | None = Field(
         None,
         ge=0,
-        description="Seconds to wait for nodes if the cluster has too few; by default 900 if an "
-        "autoscaler may add enough, else 0.",
+        description="Seconds to wait for nodes if the cluster has too few; by default "
+        f"{WAIT_FOR_AUTOSCALER_S} if there is an autoscaler that can add them, else 0.",
     )
     classifiers_gib: float | None = Field(
         None,
@@ -63,7 +65,7 @@ class ResourceSettings(SlotSettings):
         ge=0,
         description="Memory of each node for the pixels that trainings share, in GiB; those of a "
         "larger set stay on disk, and Ray Data streams them. By default a quarter of the memory of "
-        "the smallest node.",
+        "the smallest node, and at most 2 GiB.",
     )
     max_retries: int = Field(3, ge=0, description="Restarts of a training whose process has died.")
 

@@ -62,7 +62,7 @@ def run_compare(config: CompareConfig, captured: Capture, *, as_json: bool = Fal
     from osteo_ray.pipeline.compare.stages import compare
     from osteo_ray.report.page import write_report
 
-    run = locate_run(config)
+    run = locate_run(config, partial(say, captured.err))
     say(captured.err, f"Run directory: {run.root}")
     with keeping_log(captured, run):
         outcome = compare(config, JobProgress(captured.err), write_report=write_report)

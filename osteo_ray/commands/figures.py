@@ -38,12 +38,17 @@ def figures_command(arguments: list[str]) -> int:
             out: Folder for the files; those of the same names are replaced.
         """
         from osteo_ray.base.runs import open_run
+        from osteo_ray.experiment.soundness import refuse_damage
         from osteo_ray.report.figure_files import INDEX, group_absent, write_figures
+        from osteo_ray.report.page import READ
 
         if not runs:
             raise InputError("Expected one or more runs, but got none. Name a run directory.")
         folder = reach(out, "a folder for figures")
-        written = write_figures([open_run(run) for run in runs], folder)
+        opened = [open_run(run) for run in runs]
+        for one in opened:
+            refuse_damage(one, READ)
+        written = write_figures(opened, folder)
         plots = [plot for files in written for plot in files.plots]
         tables = [table for files in written for table in files.tables]
         if as_json:

@@ -37,7 +37,7 @@ def judge_command(arguments: list[str]) -> int:
         alpha: float | None = None,
         positive_class: str | None = None,
         n_train: float | None = None,
-        looks: int = 0,
+        looks: int | None = None,
     ) -> None:
         """Judge tables of predictions.
 
@@ -53,6 +53,7 @@ def judge_command(arguments: list[str]) -> int:
             positive_class: By default recognised by the names of the classes.
             n_train: Training images per seed; by default by the rows of split train, or the run.
             looks: How many conclusions were drawn on these seeds before; each leaves less of alpha.
+                By default those of the run, else 0.
         """
         from osteo_ray.commands.compare_tables import show_comparison
         from osteo_ray.commands.doubts import show_doubts

@@ -16,6 +16,7 @@ from osteo_ray.commands.compare import compare_command
 from osteo_ray.commands.completion import completion_command
 from osteo_ray.commands.explain import explain_command
 from osteo_ray.commands.export import export_command
+from osteo_ray.commands.failures import describe_failure, find_cause
 from osteo_ray.commands.figures import figures_command
 from osteo_ray.commands.help_text import HELP_ALL
 from osteo_ray.commands.init import init_command
@@ -31,6 +32,7 @@ from osteo_ray.commands.submit import submit_command
 from osteo_ray.commands.terminal import ERROR, RESUMABLE, WARNING, say
 from osteo_ray.commands.validate import validate_command
 from osteo_ray.commands.variance import variance_command
+from osteo_ray.commands.verify import verify_command
 from osteo_ray.config.build import describe_validation_error
 
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic helps no user
@@ -39,7 +41,8 @@ os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; return its exit code.
 
-    0: done; 1: something failed; 2: bad input; 3: an audit or a printed table has findings; 4: a
+    0: done; 1: something failed; 2: bad input; 3: an audit, a printed table or a check of
+    files has findings; 4: a
     reproduced run has drifted.
     """
     return run_safely(_dispatch, list(sys.argv[1:] if argv is None else argv))
@@ -53,7 +56,7 @@ def run_safely(command: Callable[[list[str]], int], arguments: list[str]) -> int
         sys.stdout.flush()  # here, where a reader that has gone away is no error
         return code
     except InputError as error:
-        return _end(errors, f"Error: {error}", BAD_INPUT)
+        return _end(errors, f"Error: {find_cause(error)}", BAD_INPUT)
     except ValidationError as error:  # of settings that a command derives from those it was given
         return _end(errors, f"Error: {describe_validation_error(error)}", BAD_INPUT)
     except BrokenPipeError:  # `osteo-ray … | head` has seen enough
@@ -69,6 +72,11 @@ def run_safely(command: Callable[[list[str]], int], arguments: list[str]) -> int
         return _end(errors, "\nInterrupted.", BAD_INPUT, style=WARNING)
     except SystemExit as ended:  # from the parser, which has printed the reason
         return ended.code if isinstance(ended.code, int) else BAD_INPUT
+    except Exception as error:
+        told = describe_failure(error)
+        if told is None:
+            raise
+        return _end(errors, *told)
 
 
 def _end(console: Console, message: str, code: int, style: str = ERROR) -> int:
@@ -133,6 +141,7 @@ _COMMANDS: dict[str, dict[str, tuple[Callable[[list[str]], int], str]]] = {
     "What a run leaves": {
         "predict": (predict_command, "Predict images with the classifiers of a run."),
         "report": (report_command, "Write the report of a run again, or one about several."),
+        "verify": (verify_command, "Check that the files of a run are as they were written."),
         "figures": (figures_command, "Write figures and tables for a paper."),
         "card": (card_command, "Write a model card, a datasheet and filled checklists."),
         "export": (export_command, "Write images as an arm saw them, or classifiers."),

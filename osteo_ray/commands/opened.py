@@ -13,6 +13,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import MASKS, read_json, read_parts, read_table
 from osteo_ray.config.build import read_yaml
+from osteo_ray.experiment.soundness import refuse_damage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -82,6 +83,7 @@ class FinishedRun:
     @cached_property
     def comparison(self) -> dict[str, Any]:
         """What comparison.json holds; README.md describes it."""
+        refuse_damage(self.run, [self.run.comparison.name])
         found: dict[str, Any] = read_json(self.run.comparison)
         return found
 
@@ -101,6 +103,7 @@ class FinishedRun:
     @cached_property
     def results(self) -> "pd.DataFrame":
         """A row per model, seed, arm and split, with a column per metric."""
+        self._require(self.run.results, "its results")
         return read_table(self.run.results).to_pandas()
 
     @cached_property
@@ -182,6 +185,7 @@ class FinishedRun:
                 f"Expected a run with {what}, but {place} does not exist. Run the comparison again "
                 "with the same settings to make what is missing."
             )
+        refuse_damage(self.run, [place.name])
 
 
 def unpack_masks(run: Run, side: int, wanted: Mapping[str, str | int]) -> MaskSet:

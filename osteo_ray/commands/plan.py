@@ -44,7 +44,7 @@ def plan_command(arguments: list[str]) -> int:
         speed = None
         if config.measure:
             say(captured.err, "Measuring the speed of this cluster …")
-            speed = measure_speed(config)
+            speed = measure_speed(config, partial(say, captured.err))
         foresight = foresee(config, plan, speed, say=partial(say, captured.err))
         compared = config.to_compare()
         arms, presets = (

@@ -78,8 +78,11 @@ def list_sentences(plan: Plan, foresight: Foresight) -> list[str]:
         f"of runs ({false_gains} of {none.n_tables}); at most "
         f"{format_percent(plan.question.alpha)} may be."
     )
-    if plan.looks is not None and len(plan.looks.looks) > 1:
-        sentences.append("These chances are those without early looks.")
+    if none.mean_seeds is not None:
+        found = f"{none.mean_seeds:.1f} seeds on average without any difference"
+        if twice is not None and twice.mean_seeds is not None:
+            found += f", and after {twice.mean_seeds:.1f} with a gain of twice the margin"
+        sentences.append(f"Runs end early where a look settles the verdict: after {found}.")
     return sentences
 
 

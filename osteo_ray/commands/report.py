@@ -33,22 +33,26 @@ def report_command(arguments: list[str]) -> int:
             out: The page about several runs; one run has its page in its own folder.
         """
         from osteo_ray.base.runs import open_run
+        from osteo_ray.experiment.soundness import refuse_damage
         from osteo_ray.report.beside import write_beside
-        from osteo_ray.report.page import write_report
+        from osteo_ray.report.page import READ, write_report
         from osteo_ray.report.results import read_shown
 
         if not runs:
             raise InputError("Expected a run directory, or several, but got none.")
-        if len(runs) == 1:
-            if out is not None:
-                raise InputError(
-                    "Expected --out with several runs only: the page of one run is report.html in "
-                    "its folder. Leave --out out, or name another run."
-                )
-            say(Console(), f"Report: {write_report(open_run(runs[0]))}")
+        if len(runs) == 1 and out is not None:
+            raise InputError(
+                "Expected --out with several runs only: the page of one run is report.html in its "
+                "folder. Leave --out out, or name another run."
+            )
+        page = None if len(runs) == 1 else locate_page(out, len(runs))
+        opened = [open_run(run) for run in runs]
+        for one in opened:
+            refuse_damage(one, READ)
+        if page is None:
+            say(Console(), f"Report: {write_report(opened[0])}")
             return
-        page = locate_page(out, len(runs))
-        write_beside([read_shown(open_run(run)) for run in runs], page)
+        write_beside([read_shown(one) for one in opened], page)
         say(Console(), f"Report: {page}")
 
     tyro.cli(report, prog="osteo-ray report", description=_REPORT_HELP, args=arguments)

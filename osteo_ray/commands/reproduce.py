@@ -41,8 +41,9 @@ def run_reproduce(config: ReproduceConfig, captured: Capture, *, as_json: bool =
     # Imported here: Ray takes seconds to import, and `--help` does without it.
     from osteo_ray.base.progress import JobProgress
     from osteo_ray.commands.reproduce_tables import show_reproduction
+    from osteo_ray.experiment.reproduction.drift import REPRODUCED
     from osteo_ray.experiment.reproduction.ledger import tabulate_history
-    from osteo_ray.pipeline.reproduce.rerun import REPRODUCED, reproduce
+    from osteo_ray.pipeline.reproduce.rerun import reproduce
     from osteo_ray.report.reproductions_page import write_reproductions_page
 
     found = reproduce(config, JobProgress(captured.err))

@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from osteo_ray.base.interruption import noticing_interrupts
 from osteo_ray.base.noise import Capture, capture_noise
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
 from osteo_ray.config.build import Config
@@ -126,12 +127,18 @@ def run_captured(
         config: Its configuration.
         kept: Said after Ctrl-C: what is kept, and how to resume.
     """
-    with capture_noise() as captured:
+    with capture_noise() as captured, noticing_interrupts() as was_interrupted:
         try:
-            return run(config, captured)
-        except KeyboardInterrupt:
-            say(captured.err, f"\nInterrupted. {kept}", WARNING)
-            return BAD_INPUT
+            code = run(config, captured)
+        except (KeyboardInterrupt, Exception) as error:
+            if not was_interrupted() and not isinstance(error, KeyboardInterrupt):
+                raise
+        else:
+            # Trainings that Ctrl-C ended may have been counted as failures.
+            if code == DONE or not was_interrupted():
+                return code
+        say(captured.err, f"\nInterrupted. {kept}", WARNING)
+        return BAD_INPUT
 
 
 def tell_failures(

@@ -9,6 +9,7 @@ import tyro
 from rich.console import Console
 
 from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.interruption import noticing_interrupts
 from osteo_ray.base.noise import capture_noise
 from osteo_ray.commands.as_json import print_json
 from osteo_ray.commands.help_text import JSON
@@ -149,7 +150,7 @@ def _worlds(
     planned = plan_experiments(chosen, experiments)
     n_there = sum(locate_verdict(place, *one).exists() for one in planned)
     stage = Stage("worlds", "experiments", len(planned), 1.0, n_there)
-    with capture_noise() as captured:
+    with capture_noise() as captured, noticing_interrupts() as was_interrupted:
         progress = JobProgress(captured.err)
         try:
             with progress.showing([stage]), progress.stage("worlds"):
@@ -159,7 +160,9 @@ def _worlds(
                     place,
                     on_done=lambda: progress.advance("worlds", 1),
                 )
-        except KeyboardInterrupt:
+        except (KeyboardInterrupt, Exception) as error:
+            if not was_interrupted() and not isinstance(error, KeyboardInterrupt):
+                raise
             kept = "Finished verdicts are kept. Run the same command again to resume."
             say(captured.err, f"\nInterrupted. {kept}", WARNING)
             return None

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from osteo_ray.data.masks import cover_area
+from osteo_ray.data.pixels import Superpixels, select_images
 
 
 @dataclass(frozen=True)
@@ -15,13 +16,13 @@ class FreshMasks:
     beside it.
 
     Attributes:
-        superpixels: uint16, (n, height, width); the superpixel of each pixel, numbered from 0.
+        superpixels: Those of each image; in memory, or read when they are needed.
         areas_px: int, (n,); how many pixels of each image are kept.
         numbers: int, (n,); the number of each image.
         seed: Determines all draws.
     """
 
-    superpixels: np.ndarray
+    superpixels: Superpixels
     areas_px: np.ndarray
     numbers: np.ndarray
     seed: int
@@ -33,17 +34,18 @@ class FreshMasks:
             rows: int, (k,); rows of `superpixels`.
             epoch: Number of the epoch, from 0.
         """
-        keep_masks = np.empty((len(rows), *self.superpixels.shape[1:]), bool)
+        superpixels = self.superpixels[rows]
+        keep_masks = np.empty(superpixels.shape, bool)
         for place, row in enumerate(rows):
             rng = np.random.default_rng([self.seed, epoch, int(self.numbers[row])])
-            keep_masks[place] = cover_area(self.superpixels[row], int(self.areas_px[row]), rng)
+            keep_masks[place] = cover_area(superpixels[place], int(self.areas_px[row]), rng)
         return keep_masks
 
     def select(self, rows: np.ndarray) -> "FreshMasks":
         """Return the masks of some rows; each image keeps its number, and so its draws."""
         return replace(
             self,
-            superpixels=self.superpixels[rows],
+            superpixels=select_images(self.superpixels, rows),
             areas_px=self.areas_px[rows],
             numbers=self.numbers[rows],
         )

@@ -3,8 +3,6 @@
 A *keep-mask* is True (1) where the image is kept and False (0) where it is blacked out.
 """
 
-import hashlib
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import cv2
@@ -39,13 +37,22 @@ def unpack_mask(packed: bytes, size_px: int) -> np.ndarray:
     Raises:
         ValueError: The bytes hold no mask of that size.
     """
+    check_packed(packed, size_px)
+    bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=size_px * size_px)
+    return bits.reshape(size_px, size_px).astype(bool)
+
+
+def check_packed(packed: bytes, size_px: int) -> None:
+    """Refuse bytes that hold no square mask of a size.
+
+    Raises:
+        ValueError: They hold another number of pixels.
+    """
     expected = -(-size_px * size_px // 8)
     if len(packed) != expected:
         raise ValueError(
             f"Expected {expected} bytes for a mask of {size_px}×{size_px}, but got {len(packed)}."
         )
-    bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=size_px * size_px)
-    return bits.reshape(size_px, size_px).astype(bool)
 
 
 def measure_overlap(one: bytes, other: bytes) -> float:
@@ -131,128 +138,6 @@ def make_background(image: np.ndarray, background: str, keep_mask: np.ndarray) -
     if background == "imputed":
         return impute(image, keep_mask)
     return np.full_like(image, round(float(image.mean())) if background == "mean" else 0)
-
-
-def change_masks(
-    keep_masks: np.ndarray, change: str, split: np.ndarray, rng: np.random.Generator
-) -> np.ndarray:
-    """Make the masks of a control from the masks of the images themselves.
-
-    Args:
-        keep_masks: bool, (n, height, width), True = kept.
-        change: `none`; `complement` keeps what the mask removes; `other_image` takes the mask of
-            another image in the same part of the split; `mean` keeps, in all images, the pixels
-            that the masks of training images keep most often; `centre` keeps, in all images, a
-            square in the middle, where the area of the last two is the mean area of the masks of
-            training images; `box` keeps the bounding box of the mask; `dilated` keeps the mask and
-            what lies within 5 % of the side of the image around it.
-        split: str, (n,); the part of the split that each image is in, or empty for images that are
-            set aside, whose masks do not change.
-        rng: Pairs the images for `other_image`.
-
-    Returns:
-        bool, (n, height, width), True = kept.
-
-    Raises:
-        ValueError: There is no such change.
-    """
-    if change == "none":
-        return keep_masks
-    used = split != ""
-    changed = keep_masks.copy()
-    if change == "complement":
-        changed[used] = ~keep_masks[used]
-    elif change == "other_image":
-        for part in np.unique(split[used]):
-            rows = rng.permutation(np.flatnonzero(split == part))
-            changed[rows] = keep_masks[np.roll(rows, 1)]  # so that no image keeps its own
-    elif change == "box":
-        changed[used] = [_box(mask) for mask in keep_masks[used]]
-    elif change == "dilated":
-        changed[used] = [_dilate(mask) for mask in keep_masks[used]]
-    elif change in ("mean", "centre"):
-        share = keep_masks[split == "train"].mean(0)
-        area_px = round(float(share.sum()))
-        square = change == "centre"
-        changed[used] = keep_centre(share.shape, area_px) if square else keep_most(share, area_px)
-    else:
-        raise ValueError(f"Expected a known change of masks, but got `{change}`.")
-    return changed
-
-
-_DILATION = 0.05  # radius, as a share of the longer side
-
-
-def _box(keep_mask: np.ndarray) -> np.ndarray:
-    rows, columns = np.flatnonzero(keep_mask.any(1)), np.flatnonzero(keep_mask.any(0))
-    box = np.zeros_like(keep_mask)
-    if len(rows):
-        box[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1] = True
-    return box
-
-
-def _dilate(keep_mask: np.ndarray) -> np.ndarray:
-    radius_px = max(1, round(_DILATION * max(keep_mask.shape)))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius_px + 1, 2 * radius_px + 1))
-    return cv2.dilate(keep_mask.astype(np.uint8), disc).astype(bool)
-
-
-def borrow_masks(
-    keep_masks: np.ndarray,
-    failed: np.ndarray,
-    split: np.ndarray,
-    image_ids: Sequence[str],
-    seed: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Give each image without a usable mask the mask of another image.
-
-    Whether an image can be explained may depend on its class. If such an image were shown whole, or
-    all black, a classifier could read the class from that alone. Here its mask is one of the usual
-    masks, and neither its shape nor its area says anything about the image.
-
-    A mask is usable if the image was explained and the mask keeps some pixels, but not all. An
-    image without a usable mask gets that of another image, from the same part of the split. The
-    draw depends on the seed and on the id of the image, and never on the class. If no image of the
-    part has a usable mask, these images all get the same square in the middle, of the mean area of
-    all usable masks. If there are no usable masks at all, they are all kept whole.
-
-    Args:
-        keep_masks: bool, (n, height, width), True = kept.
-        failed: bool, (n,); images that could not be explained, whose masks are ignored.
-        split: str, (n,); the part of the split that each image is in, or empty for images that are
-            set aside, whose masks do not change.
-        image_ids: The ids of the images.
-        seed: Decides, with the id of an image, whose mask it gets.
-
-    Returns:
-        The masks, bool, (n, height, width), True = kept; and for each image the row of the image
-        whose mask it now has, int, (n,): its own row if nothing was changed, and -1 for a square
-        in the middle or an image that is kept whole for want of any mask.
-    """
-    areas_px = keep_masks.sum((1, 2))
-    used = split != ""
-    usable = used & ~failed & (areas_px > 0) & (areas_px < keep_masks[0].size)
-    masks, donors = keep_masks.copy(), np.arange(len(split))
-    for part in np.unique(split[used]):
-        rows = np.flatnonzero(split == part)
-        wanting = rows[~usable[rows]]
-        if usable[rows].any():
-            for row in wanting:
-                # All are put in order, so that two kinds of mask agree on the image they take.
-                drawn = _seed_by_id(image_ids[row], seed).permutation(rows)
-                donors[row] = drawn[usable[drawn]][0]
-            masks[wanting] = keep_masks[donors[wanting]]
-        else:
-            donors[wanting] = -1
-            whole = keep_masks[0].size
-            area_px = round(float(areas_px[usable].mean())) if usable.any() else whole
-            masks[wanting] = keep_centre(keep_masks.shape[1:], area_px)
-    return masks, donors
-
-
-def _seed_by_id(image_id: str, seed: int) -> np.random.Generator:
-    digest = hashlib.sha256(image_id.encode()).digest()
-    return np.random.default_rng([seed, int.from_bytes(digest[:8])])
 
 
 def keep_centre(shape: tuple[int, ...], area_px: int) -> np.ndarray:

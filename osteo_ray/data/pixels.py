@@ -1,26 +1,28 @@
-"""Pixels of many images, in memory or elsewhere."""
+"""Arrays of many images, such as their pixels, in memory or elsewhere."""
 
 from typing import Protocol
 
 import numpy as np
 
 
-class PixelsElsewhere(Protocol):
-    """Pixels that are not in memory, but can be indexed as an array of them."""
+class ImagesElsewhere(Protocol):
+    """One array per image, none of them in memory, that can be indexed as an array of them."""
 
     def __getitem__(self, rows: np.ndarray, /) -> np.ndarray:
-        """Read the pixels of some rows: uint8, (k, height, width), in the order of the rows."""
+        """Read the arrays of some rows: (k, height, width), in the order of the rows."""
         ...
 
-    def select(self, rows: np.ndarray) -> "PixelsElsewhere":
-        """Return the pixels of some rows without reading them."""
+    def select(self, rows: np.ndarray) -> "ImagesElsewhere":
+        """Return the arrays of some rows without reading them."""
         ...
 
 
-Pixels = np.ndarray | PixelsElsewhere
+Pixels = np.ndarray | ImagesElsewhere
 """uint8, (n, height, width), in memory or elsewhere."""
+Superpixels = np.ndarray | ImagesElsewhere
+"""uint16, (n, height, width), in memory or elsewhere; numbered from 0 in each image."""
 
 
-def select_pixels(pixels: Pixels, rows: np.ndarray) -> Pixels:
-    """Return the pixels of some rows; those that are elsewhere stay there."""
-    return pixels[rows] if isinstance(pixels, np.ndarray) else pixels.select(rows)
+def select_images(images: np.ndarray | ImagesElsewhere, rows: np.ndarray) -> Pixels:
+    """Return the arrays of some rows; those that are elsewhere stay there."""
+    return images[rows] if isinstance(images, np.ndarray) else images.select(rows)

@@ -14,6 +14,7 @@ from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.grid_results import describe_grid
 from osteo_ray.experiment.judging import Judged, correct_over_models, judge_predictions
 from osteo_ray.experiment.roles import Roles
+from osteo_ray.experiment.site_results import describe_sites, say_sites
 from osteo_ray.experiment.verdict import Verdict
 from osteo_ray.statistics.contrasts import ContrastPlan, compare_arms
 from osteo_ray.statistics.descriptive import summarize_arms
@@ -37,7 +38,7 @@ def analyse(
 
     Args:
         predictions: model, seed, arm, split, image_id, label, and `p_<class>` per class.
-        images: image_id and group.
+        images: image_id, group and, where sites are known, site.
         analysis: What was planned.
         missing: model, seed, arm and reason of each planned training that did not finish.
         looks: What was decided before all seeds had run, as `looks.describe_looks` returns it.
@@ -59,6 +60,9 @@ def analyse(
         judged = judge_predictions(coded, images, analysis)
     with timed("contrasts, shares and descriptions per seed"):
         comparison = _describe(results, coded, analysis, judged, missing)
+    with timed("the gain at each site"):
+        sites = describe_sites(coded, images, analysis, judged)
+    comparison = _add_sites(comparison, _to_plain(sites), analysis)
     if grid is not None:
         with timed("classifiers on other views"):
             found = describe_grid(grid, predictions, images, analysis, judged)
@@ -66,17 +70,29 @@ def analyse(
     return results, {**comparison, "looks": _to_plain(looks)}
 
 
+def _add_sites(
+    comparison: dict[str, Any], sites: list[dict[str, Any]], analysis: Analysis
+) -> dict[str, Any]:
+    """Add what is known of single sites, and how they differ as a remark on each verdict."""
+    upward = METRICS[analysis.metric].higher_is_better
+    said = {model: say_sites(sites, model, higher_is_better=upward) for model in analysis.models}
+    return {**_add_remarks(comparison, said), "sites": sites}
+
+
 def _add_grid(comparison: dict[str, Any], grid: dict[str, Any]) -> dict[str, Any]:
     """Add the grid, and what it says of masks at test time as a remark on each verdict."""
     said = {row["model"]: row["words"] for row in grid["deployable"]}
+    return {**_add_remarks(comparison, said), "grid": grid}
+
+
+def _add_remarks(comparison: dict[str, Any], said: Mapping[str, str]) -> dict[str, Any]:
+    """Add a remark, by model, to the verdicts on models; empty ones are left out."""
     verdicts = [
-        {
-            **one,
-            "remarks": [*one["remarks"], *([said[one["model"]]] if one["model"] in said else [])],
-        }
+        {**one, "remarks": [*one["remarks"], *([said[name]] if said.get(name) else [])]}
         for one in comparison["verdicts"]
+        for name in [str(one["model"])]
     ]
-    return {**comparison, "verdicts": verdicts, "grid": grid}
+    return {**comparison, "verdicts": verdicts}
 
 
 def _describe(

@@ -16,11 +16,9 @@ import pyarrow.compute as pc
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.arms.registry import label_kind
 from osteo_ray.base.formatting import format_percent
-from osteo_ray.base.tables import MASKS, read_parts
-from osteo_ray.data.masks import unpack_mask
+from osteo_ray.base.tables import MASKS, iterate_parts
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.region_table import load_packed_regions
-from osteo_ray.experiment.superpixel_files import has_superpixels, read_superpixels
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
 from osteo_ray.statistics.bootstrap import draw_weights
 from osteo_ray.statistics.inference import TestDesign, estimate_mean
@@ -30,11 +28,11 @@ Values = npt.NDArray[np.float64]
 MEASURES = ("iou", "recall", "precision", "pointing")
 """What is measured of each mask: intersection over union with the region, the share of the region
 that the mask keeps, the share of the mask that lies in the region, and the pointing game (Zhang et
-al. 2018): the chance that a pixel of the most important superpixel lies in the region. Of random
-masks, the last is the chance that any pixel does."""
+al. 2018): the chance that a pixel of those that matter most (of LIME's heaviest superpixel, or the
+maximum of a heat map) lies in the region. Of random masks, the last is the chance that any pixel
+does."""
 RANDOM = "random"
 """The kind of mask that the others are compared with."""
-_LIME = "lime"
 
 
 @dataclass(frozen=True)
@@ -65,7 +63,7 @@ class Covered:
     Attributes:
         groups: int, (k,); the number of the group of each test image, from 0.
         values: By kind of mask, float64, (k, 4): `MEASURES` of each test image; NaN where there is
-            no mask, or what the measure needs is not stored.
+            no mask, or no peak is stored.
     """
 
     groups: np.ndarray
@@ -105,12 +103,10 @@ def describe_coverage(experiment: Experiment, analysis: Analysis) -> dict[str, A
     if not experiment.regions:
         return None
     regions = load_packed_regions(experiment)
-    superpixels = read_superpixels(experiment) if has_superpixels(experiment) else None
     rows = []
     for model in analysis.models:
         found = [
-            _measure_seed(experiment, model, seed, regions, superpixels)
-            for seed in analysis.list_seeds(model)
+            _measure_seed(experiment, model, seed, regions) for seed in analysis.list_seeds(model)
         ]
         rows += summarize_coverage(model, [one for one in found if one.values], analysis)
     n_px = experiment.settings.image_size**2
@@ -143,36 +139,34 @@ def _count(packed: bytes) -> int:
 
 
 def _measure_seed(
-    experiment: Experiment,
-    model: str,
-    seed: int,
-    regions: Sequence[bytes],
-    superpixels: np.ndarray | None,
+    experiment: Experiment, model: str, seed: int, regions: Sequence[bytes]
 ) -> Covered:
     """Measure all masks of the test images of a seed that its first model gave rise to."""
     rows = np.flatnonzero(experiment.splits[seed] == "test")
     place = {image_id: at for at, image_id in enumerate(experiment.image_ids[rows].tolist())}
     job = MaskJob(experiment.first_of(Trial(model, seed, ORIGINAL)))
-    columns = ["image_id", "kind", "keep_mask", "weights", "error"]
-    table = read_parts(experiment.masks_of(job), MASKS, columns)
-    of_test = pc.is_in(table["image_id"], pa.array(list(place), pa.string()))
-    size_px = experiment.settings.image_size
+    columns = ["image_id", "kind", "keep_mask", "peak", "error"]
+    tested = pa.array(list(place), pa.string())
+    tables = iterate_parts(experiment.masks_of(job), MASKS, columns)
+    records = (
+        record
+        for table in tables
+        for record in table.filter(pc.is_in(table["image_id"], tested)).to_pylist()
+    )
+    n_px = experiment.settings.image_size**2
     values: dict[str, Values] = {}
-    for record in table.filter(of_test).to_pylist():
+    for record in records:
         kind, at = record["kind"], place[record["image_id"]]
         measured = values.setdefault(kind, np.full((len(rows), len(MEASURES)), np.nan))
         if record["error"] is not None:
             continue
         region = regions[rows[at]]
         measured[at, :3] = measure_cover(record["keep_mask"], region)
-        if superpixels is None:
-            continue
         if kind == RANDOM:
-            measured[at, 3] = _count(region) / size_px**2
-        elif kind == _LIME and record["weights"]:
-            segments = superpixels[rows[at]]
-            inside = unpack_mask(region, size_px)
-            measured[at, 3] = inside[segments == np.argmax(record["weights"])].mean()
+            measured[at, 3] = _count(region) / n_px
+        elif record["peak"] is not None:
+            # The share of the peak that lies in the region is the mask's precision.
+            measured[at, 3] = measure_cover(record["peak"], region)[2]
     numbers = np.unique(experiment.groups, return_inverse=True)[1]
     return Covered(numbers[rows], values)
 

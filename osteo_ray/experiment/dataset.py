@@ -5,17 +5,13 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from osteo_ray.base.errors import InputError
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import PIXELS, iterate_parts, read_json, read_table
+from osteo_ray.base.tables import read_json, read_table
 from osteo_ray.base.trust import refuse_paths
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.parts import ON_CPU, Devices
-from osteo_ray.data.pixels import Pixels
-from osteo_ray.experiment.stored_pixels import locate_pixels
-
-_FILES = 16  # whose pixels are read at a time
+from osteo_ray.experiment.stored_images import locate_pixels
 
 
 @dataclass(frozen=True)
@@ -84,34 +80,7 @@ def _fingerprint_regions(run: Run) -> str:
 def read_pixels(run: Run, image_ids: list[str], image_size: int) -> np.ndarray:
     """Read the pixels of a run: uint8, (n, image_size, image_size), in the order of the ids.
 
-    Beside the result, the pixels of a few files are in memory. They are never joined to one column:
-    one of Arrow's holds 2 GiB.
-
     Raises:
         InputError: The run lacks the pixels of an image.
     """
-    place_of = {image_id: place for place, image_id in enumerate(image_ids)}
-    found = np.zeros((len(image_ids), image_size, image_size), np.uint8)
-    for table in iterate_parts(run.pixels, PIXELS, ["image_id", "pixels"], _FILES):
-        for image_id, pixels in zip(table["image_id"], table["pixels"], strict=True):
-            place = place_of.pop(image_id.as_py(), None)
-            if place is not None:
-                found[place] = np.frombuffer(pixels.as_buffer(), np.uint8).reshape(found.shape[1:])
-    if place_of:
-        raise InputError(
-            f"Expected the pixels of {len(image_ids)} images in {run.pixels}, but those of "
-            f"{len(place_of)} are missing, such as {next(iter(place_of))}. Start again in another "
-            "--out."
-        )
-    return found
-
-
-def share_pixels(run: Run, image_ids: list[str], image_size: int, most_bytes: int) -> Pixels:
-    """Read the pixels of a run if they take no more than some bytes, or else find them on disk.
-
-    Raises:
-        InputError: The run lacks the pixels of an image.
-    """
-    if len(image_ids) * image_size**2 <= most_bytes:
-        return read_pixels(run, image_ids, image_size)
-    return locate_pixels(run, image_ids, image_size)
+    return locate_pixels(run, image_ids, image_size)[np.arange(len(image_ids))]

@@ -203,5 +203,5 @@ def read_shown_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
     own = read_keep_masks(experiment.trained, trial)
     assert own is not None  # the arm has masks
     used = np.flatnonzero(experiment.trained.splits[trial.seed] != "")
-    same = own.masks[used[0]]
-    return KeepMasks(np.broadcast_to(same, (len(experiment.image_ids), *same.shape)), ())
+    everyone = np.full(len(experiment.image_ids), used[0])
+    return KeepMasks(own.masks.select(everyone), ())

@@ -52,7 +52,7 @@ class JudgeRequest:
     alpha: float | None = None
     positive_class: str | None = None
     n_train: float | None = None
-    looks: int = 0
+    looks: int | None = None
 
 
 class Judgement(NamedTuple):
@@ -86,13 +86,15 @@ def judge_tables(paths: Sequence[str], request: JudgeRequest = JudgeRequest()) -
     """
     _check_numbers(request)
     tables = read_judged_tables(paths, shuffled=tuple(find_roles(ARMS, SanityCheck)))
-    alpha = float(_choose("alpha", request.alpha, tables.records, _DEFAULTS.alpha))
-    analysis, positive = _plan(tables, request, alpha)
+    planned = [_recall_alpha(record) for record in tables.records]
+    alpha = float(_choose("alpha", request.alpha, planned, _DEFAULTS.alpha))
+    looks = _count_looks(request, tables.records)
+    analysis, positive = _plan(tables, request, alpha * share_alpha(looks + 1))
     results, comparison = analyse(tables.predictions, tables.images, analysis)
     judgement = {
         "tables": list(paths),
         "alpha": alpha,
-        "looks": request.looks,
+        "looks": looks,
         "positive_class_basis": positive.basis,
         "n_images": int(pc.count_distinct(tables.predictions["image_id"]).as_py()),
     }
@@ -121,7 +123,7 @@ def _plan(
         arms=arms,
         seeds=seeds,
         metric=metric,
-        alpha=alpha * share_alpha(request.looks + 1) if request.looks else alpha,
+        alpha=alpha,
         margin=_choose("stated_margin", request.margin, records, None),
         sizes=_find_sizes(tables, request),
         classes=tables.classes,
@@ -146,11 +148,26 @@ def _check_numbers(request: JudgeRequest) -> None:
         if value is not None and not low < value < high:
             bound = "above 0" if high == math.inf else f"between 0 and {high:g}"
             raise InputError(f"Expected {flag} {bound}, but got {value:g}. Give another.")
-    if request.looks < 0:
+    if request.looks is not None and request.looks < 0:
         raise InputError(
             f"Expected --looks to count conclusions that were drawn before, so 0 or more, but got "
             f"{request.looks}."
         )
+
+
+def _recall_alpha(record: Record) -> Record:
+    """Return what is known of a run, at the error rate before its conclusions spent of it."""
+    conclusion, judgement = record.get("conclusion") or {}, record.get("judgement") or {}
+    spent = {"alpha": conclusion["planned_alpha"]} if conclusion else {}
+    return {**record, **judgement, **spent}
+
+
+def _count_looks(request: JudgeRequest, records: Sequence[Record]) -> int:
+    """Return how many conclusions came before: those stated, or else those of the runs."""
+    if request.looks is not None:
+        return request.looks
+    numbers = [int((record.get("conclusion") or {}).get("number", 1)) for record in records]
+    return max(numbers, default=1) - 1
 
 
 def _find_endpoint(request: JudgeRequest, records: Sequence[Record]) -> str:

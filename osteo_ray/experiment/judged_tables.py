@@ -1,9 +1,9 @@
 """Predictions that anybody made with anything, read so that they can be judged.
 
 A table has a row per prediction: model, seed, arm, split, image_id, label, and a column `p_CLASS`
-per class; optionally `group` (images that belong together: copies, a patient). A run directory
-stands for its predictions.parquet, with the groups in images.parquet, the training sets in
-splits.parquet and what was planned in comparison.json.
+per class; optionally `group` (images that belong together: copies, a patient) and `site` (where an
+image comes from). A run directory stands for its predictions.parquet, with the groups and sites in
+images.parquet, the training sets in splits.parquet and what was planned in comparison.json.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -16,14 +16,17 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.remote import first_line
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import reach
 from osteo_ray.base.tables import read_json, read_table
 from osteo_ray.experiment.prediction_files import (
     KEYS,
+    OPTIONAL,
     read_numbers,
     read_prediction_file,
 )
+from osteo_ray.experiment.soundness import refuse_damage
 
 _ROUNDING = 5e-4  # of a probability: figures with three decimals
 _EXCESS = 1e-6  # of a probability above 1 or below 0, as 32 bits leave it
@@ -35,7 +38,8 @@ class JudgedTables:
 
     Attributes:
         predictions: The columns `KEYS` and `p_CLASS` per class; splits test and validation.
-        images: image_id and group, a row per image.
+        images: A row per image: image_id, group and, where any is known, site (empty where it is
+            not).
         classes: Sorted.
         n_train: Training images per seed, on average, by rows of split `train` or by the splits of
             a run; None where nothing tells.
@@ -58,6 +62,7 @@ class _Part:
     text: str
     table: pa.Table
     groups: pd.DataFrame | None = None
+    sites: pd.DataFrame | None = None
     n_train: float | None = None
     copies_leak: bool = False
     record: Mapping[str, Any] | None = None
@@ -100,7 +105,7 @@ def read_judged_tables(paths: Sequence[str], *, shuffled: Collection[str] = ()) 
         images = images[images["image_id"].isin(pc.unique(kept["image_id"]).to_pylist())]
     return JudgedTables(
         kept.select([*KEYS, *scores]),
-        images,
+        _add_sites(images, joined, [part.sites for part in parts if part.sites is not None]),
         classes,
         _count_training(joined) or (float(np.mean(told)) if told else None),
         leaks,
@@ -116,6 +121,7 @@ def _read_part(text: str) -> _Part:
                 f"Expected a table of predictions or a run directory, but {text} does not exist. "
                 "Check the path."
             )
+        refuse_damage(Run(place.parent), [place.name])
         return _Part(text, read_prediction_file(place, text))
     run = Run(place)
     if not run.predictions.is_file():
@@ -123,13 +129,15 @@ def _read_part(text: str) -> _Part:
             f"Expected a table of predictions or a finished run, but {text} is a folder "
             "without predictions.parquet. Name the table itself, or finish the run first."
         )
+    read = (run.predictions, run.comparison, run.images, run.splits)
+    refuse_damage(run, [place.name for place in read])
     table = read_prediction_file(run.predictions, str(run.predictions))
     try:
         return _add_run(_Part(text, table), run)
     except (pa.ArrowException, OSError, ValueError, KeyError, TypeError) as error:
         raise InputError(
             f"Expected {text} to be a run directory, but a table beside predictions.parquet cannot "
-            f"be read: {(str(error).splitlines() or [type(error).__name__])[0][:200]}. Name "
+            f"be read: {first_line(error)[:200]}. Name "
             "predictions.parquet itself to do without them."
         ) from None
 
@@ -139,7 +147,10 @@ def _add_run(part: _Part, run: Run) -> _Part:
     if run.comparison.is_file():
         part = replace(part, record=dict(read_json(run.comparison)))
     if run.images.is_file():
-        part = replace(part, groups=read_table(run.images, ["image_id", "group"]).to_pandas())
+        images = read_table(run.images).to_pandas()
+        part = replace(part, groups=images[["image_id", "group"]])
+        if "site" in images:
+            part = replace(part, sites=images[["image_id", "site"]])
     if not run.splits.is_file():
         return part
     splits = read_table(run.splits, ["seed", "image_id", "split"]).to_pandas()
@@ -219,7 +230,7 @@ def _check_values(part: _Part, classes: tuple[str, ...]) -> pa.Table:
             f"for each, but found `{unknown[0]}`.{suggest(unknown[0], classes)} Name labels and "
             "columns alike, or add the column."
         )
-    kept = [*KEYS, *(["group"] if "group" in table.column_names else [])]
+    kept = [*KEYS, *(name for name in OPTIONAL if name in table.column_names)]
     clipped = np.clip(values, 0, 1)
     return pa.table(
         {name: table[name] for name in kept}
@@ -274,6 +285,32 @@ def _join_groups(table: pa.Table, of_runs: Sequence[pd.DataFrame]) -> pd.DataFra
     alone = joined["group"].isna()
     keys = list(zip(alone, joined["group"].where(~alone, joined["image_id"]), strict=True))
     return found.assign(group=pd.factorize(pd.Series(keys, dtype=object))[0])
+
+
+def _add_sites(
+    images: pd.DataFrame, table: pa.Table, of_runs: Sequence[pd.DataFrame]
+) -> pd.DataFrame:
+    """Add the site of each image, empty where it is not known; no column if none is."""
+    told = list(of_runs)
+    if "site" in table.column_names:
+        told.append(table.group_by(["image_id", "site"]).aggregate([]).to_pandas())
+    if not told:
+        return images
+    known = pd.concat(told).drop_duplicates()
+    known = known[known["site"].notna() & (known["site"] != "")]
+    torn = known[known["image_id"].duplicated(keep=False)]
+    if len(torn):
+        image = min(torn["image_id"])
+        sites = sorted(torn[torn["image_id"] == image]["site"])
+        raise InputError(
+            f"Expected one site per image, but image {image} is from {' and '.join(sites)}. Give "
+            "it one site in all rows."
+        )
+    if known.empty:
+        return images
+    return images.assign(
+        site=images["image_id"].map(known.set_index("image_id")["site"]).fillna("")
+    )
 
 
 def _count_training(table: pa.Table) -> float | None:

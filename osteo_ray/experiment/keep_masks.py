@@ -1,7 +1,7 @@
 """The keep-masks of a trial, from its teachers or given regions. Free of Ray and of PyTorch."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -12,9 +12,10 @@ from osteo_ray.arms.arm import MaskSource
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.storage import Place
-from osteo_ray.base.tables import MASKS, read_json, read_parts
+from osteo_ray.base.tables import MASKS, iterate_parts, read_json
 from osteo_ray.data.fresh_masks import FreshMasks, pass_areas_on
-from osteo_ray.data.masks import borrow_masks, change_masks, unpack_mask
+from osteo_ray.data.masks import check_packed
+from osteo_ray.data.packed_masks import PackedMasks, borrow_masks, change_masks
 from osteo_ray.experiment.region_table import load_regions
 from osteo_ray.experiment.superpixel_files import read_superpixels
 from osteo_ray.experiment.trials import Experiment, Trial, list_arms
@@ -23,6 +24,7 @@ UNEXPLAINED = "unexplained.json"
 """The file of a trial that lists its images without an explanation; missing if there are none."""
 # Added to a seed: streams of their own, beside those of the augmentation and of the split.
 _FRESH, _REDRAWN = 2 * 10**6, 3 * 10**6
+_DRAWN = 256  # masks that are drawn at a time
 NO_PIXEL = "Its mask keeps nothing, since no part of the image speaks for the class."
 ALL_PIXELS = "Its mask keeps the whole image."
 
@@ -52,8 +54,7 @@ class KeepMasks:
     """The masks of all images of a trial.
 
     Attributes:
-        masks: bool, (n, height, width), True = kept, in the order of `Experiment.image_ids`. An
-            image that is set aside is kept whole.
+        masks: In the order of `Experiment.image_ids`. An image that is set aside is kept whole.
         unexplained: The images that have no explanation of their own. Their masks come from
             `borrow_masks`, or, if the setting `unexplained` is `whole`, keep the whole image
             (before the mask is changed, if the arm is a control).
@@ -62,7 +63,7 @@ class KeepMasks:
             is then the draw of the first epoch.
     """
 
-    masks: np.ndarray
+    masks: PackedMasks
     unexplained: tuple[Unexplained, ...]
     fresh: FreshMasks | None = None
 
@@ -87,7 +88,7 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
     seed, split = experiment.seeds[trial.seed].split, experiment.splits[trial.seed]
     unexplained: tuple[Unexplained, ...] = ()
     if arm.shows_regions:
-        masks = load_regions(experiment) | (split == "")[:, None, None]
+        masks = _keep_whole(load_regions(experiment), split == "")
     else:
         masks, unexplained = _read_explained(experiment, trial, source)
     if source.change in ("redrawn", "scattered"):
@@ -97,19 +98,31 @@ def read_keep_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:
     fresh = None
     seen = np.flatnonzero(np.isin(split, ("train", "validation")))
     if arm.training_masks != "own" and len(seen):  # an external cohort has no such images
-        areas_px, numbers = changed.sum((1, 2)), np.arange(len(changed))
+        areas_px, numbers = changed.areas_px, np.arange(len(changed))
         stream = experiment.seeds[trial.seed].augmentation + _FRESH
         fresh = FreshMasks(read_superpixels(experiment), areas_px, numbers, stream)
-        changed = changed.copy()
-        changed[seen] = fresh.draw(seen, epoch=0)
+        changed = changed.put(seen, _draw_first(fresh, seen))
     if arm.tested_whole:
-        changed = np.where(np.isin(split, ("validation", "test"))[:, None, None], True, changed)
+        changed = _keep_whole(changed, np.isin(split, ("validation", "test")))
     return KeepMasks(changed, unexplained, fresh)
+
+
+def _keep_whole(masks: PackedMasks, chosen: np.ndarray) -> PackedMasks:
+    """Return masks of which some, bool (n,), keep everything."""
+    rows = np.flatnonzero(chosen)
+    whole = np.ones(masks.shape[1:], bool)
+    return masks.put(rows, (whole for _ in rows))
+
+
+def _draw_first(fresh: FreshMasks, rows: np.ndarray) -> Iterator[np.ndarray]:
+    """Draw the masks of the first epoch, some at a time."""
+    for start in range(0, len(rows), _DRAWN):
+        yield from fresh.draw(rows[start : start + _DRAWN], epoch=0)
 
 
 def _read_explained(
     experiment: Experiment, trial: Trial, source: MaskSource
-) -> tuple[np.ndarray, tuple[Unexplained, ...]]:
+) -> tuple[PackedMasks, tuple[Unexplained, ...]]:
     """Read the masks of the teachers of a trial; images without one get what the rule says."""
     masks, errors = _read_masks(experiment, trial, source.kind)
     split = experiment.splits[trial.seed]
@@ -121,58 +134,57 @@ def _read_explained(
         seed = experiment.seeds[trial.seed].split
         masks, donors = borrow_masks(masks, failed, split, image_ids, seed)
     else:
-        masks[np.isin(experiment.image_ids, list(errors))] = True
+        masks = _keep_whole(masks, np.isin(experiment.image_ids, list(errors)))
     return masks, _list_unexplained(experiment, split, errors, donors)
 
 
 def _redraw(
-    experiment: Experiment, masks: np.ndarray, split: np.ndarray, seed: int, *, others: bool
-) -> np.ndarray:
+    experiment: Experiment, masks: PackedMasks, split: np.ndarray, seed: int, *, others: bool
+) -> PackedMasks:
     """Draw random masks once, each with the area of its image's mask or of another image's."""
-    areas_px = masks.sum((1, 2))
+    areas_px = masks.areas_px
     if others:
         areas_px = pass_areas_on(areas_px, split, np.random.default_rng(seed))
     numbers, stream = np.arange(len(masks)), seed + _REDRAWN
     drawn = FreshMasks(read_superpixels(experiment), areas_px, numbers, stream)
     used = np.flatnonzero(split != "")
-    changed = masks.copy()
-    changed[used] = drawn.draw(used, epoch=0)
-    return changed
+    return masks.put(used, _draw_first(drawn, used))
 
 
 def _read_masks(
     experiment: Experiment, trial: Trial, kind: str
-) -> tuple[np.ndarray, dict[str, str]]:
+) -> tuple[PackedMasks, dict[str, str]]:
     """Read what the explainers left: masks, whole where there is none; and errors by image."""
     rows = {image_id: row for row, image_id in enumerate(experiment.image_ids.tolist())}
-    size_px = experiment.settings.image_size
-    masks = np.ones((len(rows), size_px, size_px), bool)
+    masks = PackedMasks.whole(len(rows), experiment.settings.image_size)
     errors = {}
     n_missing = 0
     for job, images in experiment.list_jobs(trial).items():
         wanted = images.copy()
         columns = ["image_id", "kind", "keep_mask", "error"]
-        table = read_parts(experiment.masks_of(job), MASKS, columns)
-        table = table.filter(pc.equal(table["kind"], kind))
-        for record in table.select(["image_id", "keep_mask", "error"]).to_pylist():
-            row = rows[record["image_id"]]
-            if not wanted[row]:
-                continue
-            wanted[row] = False
-            if record["error"] is None:
-                masks[row] = unpack_mask(record["keep_mask"], size_px)
-            else:
-                errors[record["image_id"]] = record["error"]
+        for table in iterate_parts(experiment.masks_of(job), MASKS, columns):
+            for record in table.filter(pc.equal(table["kind"], kind)).to_pylist():
+                row = rows[record["image_id"]]
+                if not wanted[row]:
+                    continue
+                wanted[row] = False
+                if record["error"] is None:
+                    check_packed(record["keep_mask"], experiment.settings.image_size)
+                    masks.bits[row] = np.frombuffer(record["keep_mask"], np.uint8)
+                else:
+                    errors[record["image_id"]] = record["error"]
         n_missing += int(wanted.sum())
     if n_missing:
         raise RuntimeError(f"Expected a mask for every image, but {n_missing} have none.")
     return masks, errors
 
 
-def _describe_useless(masks: np.ndarray, image_ids: list[str], split: np.ndarray) -> dict[str, str]:
+def _describe_useless(
+    masks: PackedMasks, image_ids: list[str], split: np.ndarray
+) -> dict[str, str]:
     """Return, by image, why a mask says nothing although the image was explained."""
-    used = split != ""
-    nothing, all_of_it = used & ~masks.any((1, 2)), used & masks.all((1, 2))
+    used, areas_px = split != "", masks.areas_px
+    nothing, all_of_it = used & (areas_px == 0), used & (areas_px == masks[0].size)
     found = {image_ids[row]: NO_PIXEL for row in np.flatnonzero(nothing)}
     return found | {image_ids[row]: ALL_PIXELS for row in np.flatnonzero(all_of_it)}
 

@@ -6,7 +6,7 @@ from typing import Any
 import pyarrow.dataset as ds
 
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import MASKS, read_parts
+from osteo_ray.base.tables import MASKS, iterate_parts
 from osteo_ray.data.notes import count_notes
 
 MAIN_MASKS = ds.field("teacher").isin(["original", "resplit"]) & (ds.field("target") == "predicted")
@@ -23,17 +23,22 @@ def count_mask_notes(run: Run) -> list[dict[str, Any]]:
         that masks could not be made counts these among all masks.
     """
     columns = ["model", "teacher", "target", "kind", "note", "unstable", "error"]
-    table = read_parts(run.masks, MASKS, columns).filter(MAIN_MASKS)
-    made: dict[tuple[str, str], list[dict[str, Any]]] = defaultdict(list)
-    for row in table.to_pylist():
-        made[row["model"], row["kind"]].append(row)
+    made: Counter[tuple[str, str]] = Counter()
+    counts: dict[tuple[str, str], Counter[str]] = defaultdict(Counter)
+    for table in iterate_parts(run.masks, MASKS, columns):
+        for row in table.filter(MAIN_MASKS).to_pylist():
+            kind = row["model"], row["kind"]
+            made[kind] += 1
+            if row["error"] is not None:
+                counts[kind][FAILED] += 1
+                continue
+            counts[kind] += count_notes([row["note"]])
+            counts[kind][UNSTABLE] += bool(row["unstable"])
     found = []
-    for (model, kind), rows in sorted(made.items()):
-        whole = [row for row in rows if row["error"] is None]
-        counts = Counter({UNSTABLE: sum(bool(row["unstable"]) for row in whole)})
-        counts += Counter({FAILED: len(rows) - len(whole)})
-        counts += count_notes(row["note"] for row in whole)
-        for note, n in sorted(counts.items()):
-            n_masks = len(rows if note == FAILED else whole)
-            found.append({"model": model, "kind": kind, "note": note, "n": n, "n_masks": n_masks})
+    for (model, kind_name), n_made in sorted(made.items()):
+        of_kind = counts[model, kind_name]
+        for note, n in sorted(of_kind.items()):
+            n_masks = n_made if note == FAILED else n_made - of_kind[FAILED]
+            row = {"model": model, "kind": kind_name, "note": note, "n": n, "n_masks": n_masks}
+            found += [row] if n else []
     return found

@@ -11,11 +11,14 @@ import pyarrow.compute as pc
 import pyarrow.csv
 
 from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.remote import first_line
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import read_table
 
 KEYS = ("model", "seed", "arm", "split", "image_id", "label")
 """Columns that every table has, beside one `p_CLASS` per class."""
+OPTIONAL = ("group", "site")
+"""Columns that a table may have: what images belong to, and where they come from."""
 SPLITS = ("train", "validation", "test")
 _PARQUET, _GZIP, _UTF_16 = b"PAR1", b"\x1f\x8b", (b"\xff\xfe", b"\xfe\xff")
 
@@ -36,7 +39,7 @@ def read_prediction_file(place: Place, text: str) -> pa.Table:
     try:
         table = read_table(place) if _is_parquet(place) else _read_text(place.read_bytes())
     except (pa.ArrowException, OSError, EOFError, ValueError, zlib.error, csv.Error) as error:
-        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        reason = first_line(error)
         raise InputError(
             f"Expected {text} to be a Parquet or CSV table of predictions, but it cannot be read: "
             f"{reason[:200]}. Write it again as Parquet, or as CSV in UTF-8."
@@ -86,7 +89,7 @@ def check_columns(table: pa.Table, text: str) -> pa.Table:
 
     Returns:
         `KEYS` as text without gaps (`seed` as int64), `p_CLASS` per class as it was read, and
-        `group` as text if there is one.
+        `OPTIONAL` as text where they are there.
 
     Raises:
         InputError: A column or a value is missing, or the name of a split is unknown.
@@ -107,8 +110,7 @@ def check_columns(table: pa.Table, text: str) -> pa.Table:
             "Rename it."
         )
     columns |= {name: table[name] for name in names if name.startswith("p_")}
-    if "group" in names:
-        columns["group"] = _to_text(table["group"])
+    columns |= {name: _to_text(table[name]) for name in OPTIONAL if name in names}
     return pa.table(columns)
 
 

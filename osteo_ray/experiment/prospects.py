@@ -10,7 +10,7 @@ better than chance. Images are taken to have two classes and no copies, and all 
 import math
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -22,12 +22,14 @@ from osteo_ray.arms.roles import Candidate, Control, Oracle, Reference, Role
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.conclusions import share_alpha
 from osteo_ray.experiment.judging import judge_predictions
+from osteo_ray.experiment.looks import share_alpha_of_look
 from osteo_ray.experiment.simulated import CLASSES, Population, SimulatedArm
 from osteo_ray.experiment.simulated_run import Scheme, draw_run
-from osteo_ray.experiment.verdict import VERDICTS
+from osteo_ray.experiment.verdict import SETTLED, VERDICTS
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.predictions import Group
 from osteo_ray.statistics.sample import Sample
+from osteo_ray.statistics.settings import Spending, StatisticsSettings
 from osteo_ray.statistics.sizes import Sizes
 
 N_TABLES = 100
@@ -51,6 +53,9 @@ class Question:
         margin: As the user states it; None for the endpoint's default.
         alpha: Error rate of the run; its first conclusion spends only a share of it.
         goes_on: Whether the masked arms start from the weights of the first model.
+        looks: Numbers of seeds after which the run may end early; those that a design does not
+            reach are left out.
+        spending: How looks spend the error rate.
     """
 
     arms: tuple[str, ...]
@@ -59,6 +64,8 @@ class Question:
     margin: float | None
     alpha: float
     goes_on: bool = False
+    looks: tuple[int, ...] = ()
+    spending: Spending = "obrien_fleming"
 
 
 @dataclass(frozen=True)
@@ -83,10 +90,12 @@ class Chances:
     Attributes:
         counts: By verdict; those that never came out are left out.
         n_tables: Simulated runs.
+        mean_seeds: After how many seeds runs ended on average; None if there were no looks.
     """
 
     counts: Mapping[str, int]
     n_tables: int
+    mean_seeds: float | None = None
 
     def of(self, verdict: str) -> float:
         """Return the share of runs that end with a verdict."""
@@ -133,11 +142,16 @@ def simulate_chances(
         return None
     arms = _assume_arms(question, assumed, target)
     n_tables = scheme.count_tables(len(arms) * question.n_models, n_tables)
-    counts = Counter(
+    ends = [
         _judge_one(scheme, question, arms, assumed.population, (seed, number))
         for number in range(n_tables)
+    ]
+    counts = Counter(verdict for verdict, _ in ends)
+    return Chances(
+        {name: counts[name] for name in VERDICTS if counts[name]},
+        n_tables,
+        float(np.mean([n_seeds for _, n_seeds in ends])) if question.looks else None,
     )
-    return Chances({name: counts[name] for name in VERDICTS if counts[name]}, n_tables)
 
 
 def find_target(question: Question, assumed: Assumed, effect: float) -> float | None:
@@ -224,11 +238,11 @@ def _judge_one(
     arms: Mapping[str, SimulatedArm],
     population: Population,
     stream: tuple[int, int],
-) -> str:
-    """Draw the predictions of one run, and return the name of the verdict on it."""
+) -> tuple[str, int]:
+    """Draw the predictions of one run; return its verdict, and after how many seeds it ended."""
     predictions = draw_run(scheme, arms, question.n_models, population, stream)
     models = tuple(dict.fromkeys(key.model for key in predictions.groups))
-    analysis = Analysis(
+    whole = Analysis(
         models=models,
         arms=question.arms,
         seeds=tuple(range(scheme.n_seeds)),
@@ -242,4 +256,18 @@ def _judge_one(
     )
     ids = list(predictions.image_ids)
     images = pd.DataFrame({"image_id": ids, "group": np.arange(len(ids))})
-    return judge_predictions(predictions, images, analysis, n_draws=_N_DRAWS).overall.verdict
+    looks = tuple(look for look in question.looks if look < scheme.n_seeds)
+    statistics = StatisticsSettings(looks=looks, spending=question.spending)
+    for number, n_seeds in enumerate((*looks, scheme.n_seeds), start=1):
+        alpha = whole.alpha
+        if looks:
+            alpha *= share_alpha_of_look(whole, statistics, n_planned=scheme.n_seeds, number=number)
+        judged = judge_predictions(
+            predictions.select(lambda key, n=n_seeds: key.seed < n),  # type: ignore[misc]
+            images,
+            replace(whole, seeds=whole.seeds[:n_seeds], alpha=alpha),
+            n_draws=_N_DRAWS,
+        )
+        if {one.verdict for one in judged.verdicts} <= SETTLED:
+            break
+    return judged.overall.verdict, n_seeds

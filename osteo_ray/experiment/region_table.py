@@ -6,7 +6,7 @@ import pyarrow.compute as pc
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.tables import read_table
-from osteo_ray.data.masks import unpack_mask
+from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.experiment.trials import Experiment
 
 
@@ -32,14 +32,13 @@ def load_packed_regions(experiment: Experiment) -> list[bytes]:
     return found
 
 
-def load_regions(experiment: Experiment) -> np.ndarray:
-    """Read the region of each image as a keep-mask.
-
-    Returns:
-        bool, (n, height, width), in the order of `Experiment.image_ids`; True = inside.
+def load_regions(experiment: Experiment) -> PackedMasks:
+    """Read the region of each image as a keep-mask, in the order of `Experiment.image_ids`.
 
     Raises:
         InputError: See `load_packed_regions`.
     """
     size_px = experiment.settings.image_size
-    return np.stack([unpack_mask(one, size_px) for one in load_packed_regions(experiment)])
+    packed = load_packed_regions(experiment)
+    bits = np.frombuffer(b"".join(packed), np.uint8).reshape(len(packed), -1)
+    return PackedMasks(bits, size_px, size_px)

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.networks import name_folder
 from osteo_ray.base.runs import Run
@@ -89,7 +90,7 @@ def place_search(run: Run, model: str, arm: str) -> Place:
 
 def write_search(run: Run, search: Search) -> None:
     """Write what a search has found."""
-    write_json(place_search(run, search.model, search.arm), asdict(search))
+    write_json(place_search(run, search.model, search.arm), asdict(search), write_record)
 
 
 def read_searches(run: Run, models: Sequence[str], arms: Sequence[str]) -> list[Search]:

@@ -4,15 +4,17 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.storage import Place, locate
-from osteo_ray.base.tables import SUPERPIXELS, list_parts, read_parts
+from osteo_ray.base.tables import list_parts
+from osteo_ray.data.pixels import Superpixels
+from osteo_ray.experiment.stored_images import locate_images
 from osteo_ray.experiment.trials import Experiment, Trial
+
+_MOST_BYTES = 2**30  # of superpixels that a training keeps in memory
 
 
 @dataclass(frozen=True)
@@ -34,36 +36,28 @@ def list_divisions(experiment: Experiment, trials: Iterable[Trial]) -> list[Divi
     return [Division(path, folder / name) for path, name in files.items() if name not in done]
 
 
-def has_superpixels(experiment: Experiment) -> bool:
-    """Tell whether the superpixels of all images are stored, since some arm needs them."""
-    stored = {locate(path).name for path in list_parts(_place_superpixels(experiment))}
-    files = {locate(path).name for path in list_parts(experiment.run.pixels)}
-    return bool(files) and files <= stored
-
-
-def read_superpixels(experiment: Experiment) -> np.ndarray:
+def read_superpixels(experiment: Experiment) -> Superpixels:
     """Read the superpixels of all images, in the order of `Experiment.image_ids`.
 
-    Returns:
-        uint16, (n, height, width); the superpixel of each pixel, numbered from 0.
+    Those of many images stay on disk, and are read when they are needed.
 
     Raises:
         InputError: Some images have none.
     """
-    size_px = experiment.settings.image_size
     folder = _place_superpixels(experiment)
-    table = read_parts(folder, SUPERPIXELS)
-    ids = pa.array(experiment.image_ids.tolist())
-    order = pc.index_in(ids, table["image_id"].combine_chunks())
-    if order.null_count:
+    found, missing = locate_images(
+        folder,
+        experiment.image_ids.tolist(),
+        experiment.settings.image_size,
+        "superpixels",
+        np.uint16,
+    )
+    if missing:
         raise InputError(
-            f"Expected the superpixels of every image in {folder}, but {order.null_count} images "
+            f"Expected the superpixels of every image in {folder}, but {len(missing)} images "
             "have none. Run `osteo-ray compare` with the same settings to find them."
         )
-    found = np.empty((len(ids), size_px, size_px), np.uint16)
-    for row, stored in enumerate(table["superpixels"].take(order)):
-        found[row] = np.frombuffer(stored.as_py(), np.uint16).reshape(size_px, size_px)
-    return found
+    return found[np.arange(len(found))] if found.nbytes <= _MOST_BYTES else found
 
 
 def _place_superpixels(experiment: Experiment) -> Place:

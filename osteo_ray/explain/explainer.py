@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from osteo_ray.models.forward import Predict
 
 
-UNRECTIFIED = "no place speaks for the class: ranked by the map before it is cut off at 0"
-"""The `note` of a mask that was made from such a map."""
 NOT_FINITE = "Expected finite logits, but the classifier gave NaN or an infinite number."
 """The `error` of an image for which a classifier does so."""
 
@@ -138,7 +136,8 @@ class Explanation:
 
     Attributes:
         keep_mask: bool, (height, width); True where the image is kept.
-        importance: (height, width); larger = more important for the explained class.
+        importance: (height, width); larger = more important for the explained class. A bool array
+            ranks nothing: where it is True, all pixels are alike.
         explained_class: The number of the class that was explained.
         figures: Further columns of the image's row in the masks table, such as `n_samples`.
     """
@@ -147,6 +146,23 @@ class Explanation:
     importance: np.ndarray
     explained_class: int
     figures: Mapping[str, Any] = field(default_factory=dict)
+
+    def find_peak(self) -> np.ndarray | None:
+        """Return where the importance is largest: bool, (height, width), True there.
+
+        That is one superpixel for LIME, and mostly one pixel for a heat map. None if the importance
+        ranks nothing.
+
+        Example:
+            >>> ranks = np.array([[0.1, 0.7], [0.7, 0.2]])
+            >>> Explanation(ranks > 0.5, ranks, 1).find_peak().tolist()
+            [[False, True], [True, False]]
+            >>> Explanation(ranks > 0.5, ranks > 0.5, 1).find_peak()
+        """
+        if self.importance.dtype == bool:
+            return None
+        peak: np.ndarray = self.importance == self.importance.max()
+        return peak
 
 
 class Explainer(ABC):
@@ -255,82 +271,6 @@ class Explainer(ABC):
                 f"of shape {shape}, but got {keep_mask.dtype} {keep_mask.shape} and "
                 f"{importance.shape}."
             )
-
-
-class HeatmapExplainer(Explainer):
-    """An explainer that draws a heat map; its mask keeps the hottest pixels."""
-
-    def _explain_one(self, classifier: LoadedClassifier, request: Request) -> Explanation:
-        from osteo_ray.data.masks import keep_most
-
-        explained_class = request.choose_class(classifier)
-        heatmap = self._draw_heatmap(
-            classifier, request.picture.image, explained_class, request.rng
-        )
-        figures = {}
-        if not _has_peak(heatmap):
-            heatmap = self._draw_unrectified(
-                classifier, request.picture.image, explained_class, heatmap
-            )
-            figures["note"] = UNRECTIFIED
-        if not _has_peak(heatmap):
-            raise ValueError(
-                "Expected a heat map with a peak, but no place speaks more than another for the "
-                "explained class."
-            )
-        keep_mask = keep_most(heatmap, request.area_px)
-        return Explanation(keep_mask, heatmap, explained_class, figures)
-
-    def _draw_unrectified(
-        self,
-        classifier: LoadedClassifier,
-        image: np.ndarray,
-        explained_class: int,
-        heatmap: np.ndarray,
-    ) -> np.ndarray:
-        """Draw a heat map for an image whose first one has no peak; by default, give up.
-
-        A method that cuts its map off at 0 leaves nothing where no place speaks for the class. The
-        map before that cut still ranks the places. Failing instead would fail more often for one
-        class than for another.
-
-        Args:
-            classifier: The classifier to explain.
-            image: uint8, (height, width).
-            explained_class: The number of the class.
-            heatmap: What `_draw_heatmap` returned.
-
-        Returns:
-            As `_draw_heatmap`; the given heat map if there is no other.
-        """
-        return heatmap
-
-    @abstractmethod
-    def _draw_heatmap(
-        self,
-        classifier: LoadedClassifier,
-        image: np.ndarray,
-        explained_class: int,
-        rng: np.random.Generator,
-    ) -> np.ndarray:
-        """Show where an image speaks for a class.
-
-        Args:
-            classifier: The classifier to explain.
-            image: uint8, (height, width).
-            explained_class: The number of the class.
-            rng: The source of all randomness.
-
-        Returns:
-            float, (height, width); larger = speaks more for the class. Only the order counts.
-
-        Raises:
-            ValueError: There is no heat map of this image.
-        """
-
-
-def _has_peak(heatmap: np.ndarray) -> bool:
-    return not heatmap.max() <= heatmap.min()  # NaN is left to `keep_most`, which refuses it
 
 
 def _check_request(request: Request) -> None:

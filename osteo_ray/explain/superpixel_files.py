@@ -3,8 +3,9 @@
 import numpy as np
 import pyarrow as pa
 
+from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.storage import Place, locate
-from osteo_ray.base.tables import SUPERPIXELS, read_table, write_table
+from osteo_ray.base.tables import IMAGE_ROWS, SUPERPIXELS, read_table, write_table
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.explain.superpixels import find_superpixels
 
@@ -28,4 +29,5 @@ def write_superpixels(pixels: str, target: Place, settings: LimeSettings, size_p
         labels = np.zeros_like(image) if flat else find_superpixels(image, settings)
         found.append(labels.astype(np.uint16).tobytes())
     columns = {"image_id": table["image_id"], "superpixels": found}
-    write_table(target, pa.table(columns, schema=SUPERPIXELS))
+    stored = pa.table(columns, schema=SUPERPIXELS)
+    write_table(target, stored, IMAGE_ROWS, how=write_sealed)

@@ -1,6 +1,6 @@
 """The images, labels and masks of one set, and the batches that are made from them."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -9,7 +9,8 @@ import torch
 
 from osteo_ray.data.fresh_masks import FreshMasks
 from osteo_ray.data.masks import apply_view, make_background
-from osteo_ray.data.pixels import Pixels, select_pixels
+from osteo_ray.data.packed_masks import PackedMasks
+from osteo_ray.data.pixels import Pixels, select_images
 from osteo_ray.data.settings import Background, View
 
 
@@ -20,15 +21,15 @@ class ImageSet:
     Attributes:
         pixels: uint8, (n, height, width); in memory, or read when they are needed.
         labels: int64, (n,); class numbers.
-        keep_masks: bool, (n, height, width), True = kept; or masks that are drawn anew for each
-            epoch; None if the view needs no masks.
+        keep_masks: Those of the images, packed; or masks that are drawn anew for each epoch; None
+            if the view needs no masks.
         view: What a batch shows.
         background: What replaces the pixels that a mask does not keep.
     """
 
     pixels: Pixels
     labels: np.ndarray
-    keep_masks: np.ndarray | FreshMasks | None = None
+    keep_masks: PackedMasks | FreshMasks | None = None
     view: View = "image"
     background: Background = "black"
 
@@ -95,11 +96,12 @@ class ImageSet:
     def _behind(self) -> np.ndarray:
         """What shows where a mask keeps nothing: uint8, the shape of `pixels`; made once."""
         pixels, masks = np.asarray(self.pixels), self.keep_masks
-        if isinstance(masks, np.ndarray):
+        if isinstance(masks, PackedMasks):
             return self._make_behind(pixels, masks)
-        return self._make_behind(pixels, np.ones(pixels.shape, bool))
+        whole = np.ones(pixels.shape[1:], bool)
+        return self._make_behind(pixels, (whole for _ in pixels))
 
-    def _make_behind(self, pixels: np.ndarray, keep_masks: np.ndarray) -> np.ndarray:
+    def _make_behind(self, pixels: np.ndarray, keep_masks: Iterable[np.ndarray]) -> np.ndarray:
         return np.stack(
             [
                 make_background(image, self.background, keep_mask)
@@ -111,8 +113,8 @@ class ImageSet:
         """Return the set of some rows."""
         masks = self.keep_masks
         if masks is not None:
-            masks = masks.select(rows) if isinstance(masks, FreshMasks) else masks[rows]
-        pixels = select_pixels(self.pixels, rows)
+            masks = masks.select(rows)
+        pixels = select_images(self.pixels, rows)
         return replace(self, pixels=pixels, labels=self.labels[rows], keep_masks=masks)
 
 

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from torch.utils.flop_counter import FlopCounterMode
 
+from osteo_ray.base.digests import seal_folder, write_sealed
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.machine import describe_machine
 from osteo_ray.base.storage import Place, local_copy, write_whole
@@ -146,7 +147,7 @@ def _find_frozen(classifier: Classifier, image_size: int, frozen: Place) -> Iter
                 shutil.unpack_archive(archive, folder)
         else:
             freeze_classifier(classifier, image_size, folder)
-            with write_whole(packed) as unfinished:
+            with write_sealed(packed) as unfinished:
                 shutil.make_archive(str(unfinished.with_suffix("")), "zip", folder)
         yield folder
 
@@ -164,33 +165,38 @@ def freeze_classifier(classifier: Classifier, image_size: int, path: Path) -> No
     """
     if path.exists():
         return
+    with write_whole(path) as unfinished:
+        unfinished.mkdir()
+        _freeze(classifier, image_size, unfinished)
+        seal_folder(unfinished)
+
+
+def _freeze(classifier: Classifier, image_size: int, folder: Path) -> None:
     # Imported only here: it takes a second, and small networks do not need it.
     import openvino
     from openvino.frontend import FrontEndManager, OpConversionFailure
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
     example = torch.zeros(1, 1, image_size, image_size)
-    with write_whole(path) as unfinished:
-        unfinished.mkdir()
-        try:
-            with torch.no_grad():
-                exported = torch.export.export(classifier, (example,))
-        except Exception as error:  # of many kinds, by what a user's network does
-            (unfinished / "unsupported.txt").write_text(str(error), encoding="utf-8")
-            return
-        # `openvino.convert_model` does the same, but reports its use to its makers.
-        frontend = FrontEndManager().load_by_framework("pytorch")
-        logging.disable(logging.WARNING)  # it warns about an operation that PyTorch lacks
-        try:
-            decoder = TorchFXPythonDecoder.from_exported_program(exported, dynamic_shapes=False)
-        finally:
-            logging.disable(logging.NOTSET)
-        try:
-            graph = frontend.convert(frontend.load(decoder))
-        except OpConversionFailure as error:
-            (unfinished / "unsupported.txt").write_text(str(error), encoding="utf-8")
-        else:
-            openvino.save_model(graph, unfinished / _GRAPH, compress_to_fp16=False)
+    try:
+        with torch.no_grad():
+            exported = torch.export.export(classifier, (example,))
+    except Exception as error:  # of many kinds, by what a user's network does
+        (folder / "unsupported.txt").write_text(str(error), encoding="utf-8")
+        return
+    # `openvino.convert_model` does the same, but reports its use to its makers.
+    frontend = FrontEndManager().load_by_framework("pytorch")
+    logging.disable(logging.WARNING)  # it warns about an operation that PyTorch lacks
+    try:
+        decoder = TorchFXPythonDecoder.from_exported_program(exported, dynamic_shapes=False)
+    finally:
+        logging.disable(logging.NOTSET)
+    try:
+        graph = frontend.convert(frontend.load(decoder))
+    except OpConversionFailure as error:
+        (folder / "unsupported.txt").write_text(str(error), encoding="utf-8")
+    else:
+        openvino.save_model(graph, folder / _GRAPH, compress_to_fp16=False)
 
 
 class FrozenClassifier:

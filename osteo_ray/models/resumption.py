@@ -1,6 +1,7 @@
 """The file from which a training that was interrupted goes on."""
 
 import time
+import zipfile
 from dataclasses import asdict
 from typing import Any
 
@@ -21,10 +22,23 @@ def copy_state(classifier: Classifier) -> State:
 
 def count_epochs(path: Place) -> int:
     """Return how many epochs a training that was interrupted has left behind."""
-    if not path.exists():
-        return 0
+    state = _read(path, torch.device("cpu"))
+    return 0 if state is None else len(state["epochs"])
+
+
+def _read(path: Place, device: torch.device) -> dict[str, Any] | None:
+    """Read the file; one that is damaged, or of another training, counts as missing."""
+    if not path.is_file():
+        return None
     with local_copy(path) as file:
-        return len(torch.load(file, map_location="cpu", weights_only=True)["epochs"])
+        try:
+            with zipfile.ZipFile(file) as archive:
+                if archive.testzip() is not None:  # PyTorch compares no checksums
+                    return None
+        except (zipfile.BadZipFile, EOFError, NotImplementedError):
+            return None
+        state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
+    return state if state.get("training") == path.parent.name else None
 
 
 class Resumption:
@@ -43,10 +57,9 @@ class Resumption:
         self, classifier: Classifier, optimization: Optimization, device: torch.device
     ) -> tuple[list[Epoch], State]:
         """Return the epochs that are done, and the state of the one to keep; none at the start."""
-        if self.path is None or not self.path.exists():
+        state = None if self.path is None else _read(self.path, device)
+        if state is None:
             return [], copy_state(optimization.shown)
-        with local_copy(self.path) as file:
-            state = torch.load(file, map_location=device, weights_only=True)
         classifier.load_state_dict(state["classifier"])
         optimization.load_state_dict(state["optimization"])
         return [Epoch(**epoch) for epoch in state["epochs"]], state["best"]
@@ -58,6 +71,7 @@ class Resumption:
         if self.path is None or time.monotonic() - self._saved_at < self.interval_s:
             return
         state: dict[str, Any] = {
+            "training": self.path.parent.name,  # a folder with the key of the training
             "classifier": classifier.state_dict(),
             "optimization": optimization.state_dict(),
             "epochs": [asdict(epoch) for epoch in epochs],

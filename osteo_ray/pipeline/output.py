@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pyarrow as pa
 
+from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.runs import Run
@@ -21,6 +22,7 @@ from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.experiment.dataset import read_devices
+from osteo_ray.experiment.records import restore_config
 from osteo_ray.pipeline.ingest.intake import check_unchanged
 
 
@@ -53,6 +55,7 @@ def locate_output(
     *,
     what: str,
     list_differences: Callable[[Run], list[str] | None],
+    say: Callable[[str], None] = lambda text: None,
 ) -> Run:
     """Return the output directory of a job, whether or not it exists yet.
 
@@ -62,6 +65,7 @@ def locate_output(
         what: What such a directory holds, with its article.
         list_differences: Given a directory with a config.yaml, returns how it differs from what the
             job would write; None if the job did not write it.
+        say: Told if its config.yaml had to be restored.
 
     Raises:
         InputError: The directory cannot be written to, holds something else, or holds the results
@@ -72,6 +76,7 @@ def locate_output(
         _check_writable(run.root)
     if is_free(run.root, run.config.name):
         return run
+    restore_config(run, say)
     reason = "it holds something else"
     differences = None
     if run.config.is_file():
@@ -148,11 +153,11 @@ def fill_output(
     with fill_directory(run.root):
         yield
         confirm()
-        write_yaml(run.config, config.model_dump(mode="json"))
+        write_yaml(run.config, config.model_dump(mode="json"), write_record)
 
 
 def write_images(run: Run, images: pd.DataFrame, schema: pa.Schema, rejects: pd.DataFrame) -> None:
     """Write the tables of the images that were accepted, and of those that were rejected."""
     for path, table, columns in ((run.images, images, schema), (run.rejects, rejects, REJECTS)):
         part = pa.Table.from_pandas(table[columns.names], columns, preserve_index=False)
-        write_table(path, part)
+        write_table(path, part, how=write_record)

@@ -3,6 +3,7 @@
 from typing import Any
 
 from osteo_ray.arms.registry import label_arm
+from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.storage import Place, write_whole
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report.forest import label_contrast
@@ -18,7 +19,9 @@ def write_judgement_page(shown: Shown) -> Place:
     """Write report.html beside the tables; return its path."""
     run = shown.run
     page = open_template("judgement.html").render(_collect(shown))
-    with write_whole(run.report) as unfinished:
+    # The files of a run have digests; a judgement is written anew whenever it is needed.
+    write = write_sealed if shown.judgement is None else write_whole
+    with write(run.report) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
     return run.report
 

@@ -12,15 +12,17 @@ import numpy as np
 
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.arms.registry import ARMS, label_arm, label_kind
+from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.mappings import list_differences
 from osteo_ray.base.runs import Run
-from osteo_ray.base.storage import Place, write_whole
+from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import FAITHFULNESS, read_json, read_parts, scan_table
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.settings import BACKGROUNDS
 from osteo_ray.experiment.coverage import say_recall
 from osteo_ray.experiment.doubts import list_doubts
 from osteo_ray.experiment.mask_notes import MAIN_MASKS
+from osteo_ray.experiment.run_files import KINDS
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report.confusion import count_confusions
 from osteo_ray.report.decomposition_figure import decompose_run
@@ -47,6 +49,8 @@ _AUDIT = (
     *("n_images", "n_rejects", "classes", "n_groups", "copies", "conflicts", "set_aside"),
     *("findings", "reading"),
 )
+READ = frozenset(KINDS) - {"report.html", "trials", "grid", "phantom", "cohort"}
+"""Names of the files and folders of a run that its page is made from."""
 
 
 def write_report(run: Run) -> Place:
@@ -59,7 +63,7 @@ def write_report(run: Run) -> Place:
     if shown.config is None:
         return write_judgement_page(shown)
     page = open_template("template.html").render(_collect(shown, shown.config))
-    with write_whole(run.report) as unfinished:
+    with write_sealed(run.report) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
     return run.report
 

@@ -9,6 +9,7 @@ from osteo_ray.report.style import encode_svg
 from osteo_ray.report.templates import open_template
 
 _MOST_DRIFTED = 40  # things that the page names, of the latest reproduction
+_LATEST = 60  # reproductions of a run that the page shows: more than a year of weekly ones
 
 Row = Mapping[str, Any]
 
@@ -18,8 +19,8 @@ def write_reproductions_page(ledger: Place, history: Sequence[Row]) -> Place:
 
     Args:
         ledger: The Parquet file.
-        history: Its rows, oldest first, each with `changed_since_last`: what changed in the
-            environment since the previous reproduction of the same run, in words.
+        history: Its rows, oldest first, each with `changed_since_last`, what changed since the
+            previous reproduction of the same run, in words, and `onset`, where its drift began.
     """
     by_run: dict[str, list[Row]] = {}
     for row in history:
@@ -39,8 +40,10 @@ def _describe_run(rows: Sequence[Row]) -> dict[str, Any]:
     return {
         "name": latest["run"],
         "latest": latest,
-        "points": rows[::-1],
+        "points": rows[-_LATEST:][::-1],
+        "n_points": len(rows),
+        "onset": latest["onset"],
         "drifted": latest["drifted"][:_MOST_DRIFTED],
         "n_more": max(0, len(latest["drifted"]) - _MOST_DRIFTED),
-        "figure": encode_svg(draw_drift(rows)),
+        "figure": encode_svg(draw_drift(rows[-_LATEST:])),
     }

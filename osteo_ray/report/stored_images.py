@@ -75,7 +75,7 @@ class StoredImages:
 
     def read_superpixels(self, image_ids: Collection[str]) -> dict[str, np.ndarray]:
         """Return the superpixel of each pixel, uint16 (size, size), by image."""
-        rows = scan_table(self.run.shown_superpixels, _is_one_of(image_ids)).to_pylist()
+        rows = scan_table(self.run.place_shown_superpixels(), _is_one_of(image_ids)).to_pylist()
         shape = (self.size_px, self.size_px)
         return {
             row["image_id"]: np.frombuffer(row["superpixels"], np.uint16).reshape(shape)

@@ -9,6 +9,7 @@ import jinja2
 
 from osteo_ray.arms.registry import label_words
 from osteo_ray.base.formatting import (
+    format_difference,
     format_duration,
     format_level,
     format_p,
@@ -52,6 +53,7 @@ def open_template(name: str) -> jinja2.Template:
     environment.filters |= {
         "score": format_score,
         "points": format_points,
+        "difference": format_difference,
         "p": format_p,
         "percent": format_percent,
         "level": format_level,

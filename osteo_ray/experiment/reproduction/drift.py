@@ -8,6 +8,7 @@ Degree = Literal["identical", "within tolerance", "drifted", "missing"]
 """How far a rerun is off. `identical` means that all bits are equal, `drifted` that something lies
 beyond the tolerances, or differs where equal bits are expected, and `missing` that something could
 not be compared, while nothing has drifted."""
+REPRODUCED: frozenset[str] = frozenset({"identical", "within tolerance"})
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,10 @@ from typing import Any
 import pyarrow as pa
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.remote import first_line
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import read_table, write_table
+from osteo_ray.experiment.reproduction.drift import REPRODUCED
 from osteo_ray.experiment.reproduction.environment import compare_environments
 
 LEDGER_VERSION = b"1"
@@ -69,26 +71,76 @@ class Entry:
 
 
 def list_changes(before: Entry, entry: Entry) -> list[str]:
-    """List what results depend on that has changed between two reproductions."""
+    """List what results depend on that has changed between two reproductions of a run.
+
+    That is its environment (versions and hardware), the configuration of the run, its data, the run
+    itself, and which trainings were rerun.
+    """
     old, new = ({part: one[part] for part in ("versions", "hardware")} for one in (before, entry))
     changes = compare_environments(old, new)
-    return [str(change) for change in changes if change.matters and change.is_known]
+    said = [str(change) for change in changes if change.matters and change.is_known]
+    for column, label in (("config_hash", "configuration"), ("run_created", "run made")):
+        if before[column] != entry[column]:
+            said.append(f"{label} {before[column]} → {entry[column]}")
+    data = [_find_outcome(one, "images") for one in (before, entry)]
+    if data[1] == "drifted" and data[0] != "drifted":
+        said.append("data: the images of the source are no longer those of the run")
+    samples = [_name_sample(one) for one in (before, entry)]
+    if samples[0] != samples[1]:
+        said.append(f"rerun {samples[0]} → {samples[1]}")
+    return said
+
+
+def _find_outcome(entry: Entry, kind: str) -> str | None:
+    return next((one["outcome"] for one in entry["kinds"] if one["kind"] == kind), None)
+
+
+def _name_sample(entry: Entry) -> str:
+    if entry["whole"]:
+        return "the whole run"
+    return f"{entry['n_trials']} trainings (seed {entry['sample_seed']})"
+
+
+def find_onset(entries: Sequence[Entry]) -> dict[str, Any] | None:
+    """Find where the drift began that lasts to the latest reproduction of a run.
+
+    Args:
+        entries: Reproductions of one run, oldest first.
+
+    Returns:
+        `first`, the date of the first reproduction that drifted; `last_good`, the date of the last
+        one before it that reproduced, None if there is none; and `changed` between the two, in
+        words. None if the latest reproduction did not drift.
+    """
+    if not entries or entries[-1]["outcome"] != "drifted":
+        return None
+    good = [n for n, entry in enumerate(entries) if entry["outcome"] in REPRODUCED]
+    start = good[-1] + 1 if good else 0
+    first = next(entry for entry in entries[start:] if entry["outcome"] == "drifted")
+    last_good = entries[good[-1]] if good else None
+    return {
+        "first": first["date"],
+        "last_good": None if last_good is None else last_good["date"],
+        "changed": [] if last_good is None else list_changes(last_good, first),
+    }
 
 
 def tabulate_history(entries: Sequence[Entry]) -> list[dict[str, Any]]:
-    """Return the rows of a ledger with one more column, `changed_since_last`.
+    """Return the rows of a ledger with two more columns, each on reproductions of the same run.
 
-    It lists what numbers depend on and changed since the previous reproduction of the same run.
+    `changed_since_last` lists what numbers depend on and changed since the previous one; `onset` is
+    where the drift began that has lasted to this one, as `find_onset` returns it.
 
     Args:
         entries: Oldest first.
     """
-    rows, latest = [], dict[str, Entry]()
+    rows, earlier = [], dict[str, list[Entry]]()
     for entry in entries:
-        before = latest.get(entry["path"])
-        changes = [] if before is None else list_changes(before, entry)
-        rows.append({**entry.values, "changed_since_last": changes})
-        latest[entry["path"]] = entry
+        same_run = earlier.setdefault(entry["path"], [])
+        changes = list_changes(same_run[-1], entry) if same_run else []
+        same_run.append(entry)
+        onset = find_onset(same_run)
+        rows.append({**entry.values, "changed_since_last": changes, "onset": onset})
     return rows
 
 
@@ -105,7 +157,7 @@ def read_ledger(path: Place) -> list[Entry]:
     except (pa.ArrowException, OSError) as error:
         raise InputError(
             f"Expected a ledger of reproductions, but {path} cannot be read as Parquet "
-            f"({str(error).splitlines()[0]}). Give another --ledger."
+            f"({first_line(error)}). Give another --ledger."
         ) from None
     found = (table.schema.metadata or {}).get(_KEY)
     if found is None:

@@ -4,7 +4,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from osteo_ray.explain.explainer import HeatmapExplainer, LoadedClassifier
+from osteo_ray.explain.explainer import LoadedClassifier
+from osteo_ray.explain.heatmap_explainer import HeatmapExplainer
 
 if TYPE_CHECKING:
     from osteo_ray.models.classifier import Classifier

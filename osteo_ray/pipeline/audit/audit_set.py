@@ -20,12 +20,14 @@ from osteo_ray.base.storage import LOCK, Place, locate, reach, remove_tree
 from osteo_ray.base.tables import IMAGES, REJECTS, write_json, write_table
 from osteo_ray.cluster.connection import confirm, connect, plan_resources
 from osteo_ray.cluster.observer import Observer
+from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.audit import AuditConfig
 from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.resizing import resize_whole
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.sources.kinds import open_second_source, open_source
 from osteo_ray.data.sources.listing import Source
+from osteo_ray.experiment.healing import heal_run
 from osteo_ray.pipeline.audit.leak import SPLITS, describe_leak, measure_leak
 from osteo_ray.pipeline.before_reading import check_setup, check_weights_hubs
 from osteo_ray.pipeline.compare.model_check import check_models, waits_for_check
@@ -140,6 +142,7 @@ def _audit(
     progress.say("start Ray")
     key = secrets.token_bytes(16)  # for both sets, so that their patients can be compared
     with connect(), _make_room(out) as room:
+        plan_resources(_find_needed(config), progress.say)
         check = None
         if config.measure_leak:
             network = config.training.network
@@ -199,9 +202,17 @@ def _make_room(out: Place) -> Iterator[Run]:
         remove_tree(room)
 
 
+def _find_needed(config: AuditConfig) -> ResourceSettings:
+    """Return what an audit needs; to read images, one CPU will do."""
+    if config.measure_leak:
+        return config.resources
+    return ResourceSettings(gpus_per_worker=0, wait_for_nodes=config.resources.wait_for_nodes)
+
+
 def _measure(
     config: AuditConfig, found: Audit, room: Run, run: Run, progress: JobProgress
 ) -> tuple[dict[str, Any], list[Failure]]:
+    heal_run(run, progress.say)
     layout = plan_resources(config.resources, progress.say)
     site = Site(layout, config.resources, progress, Clock(), Observer(run.logs))
     total = len(SPLITS) * len(config.models) * config.seeds

@@ -17,8 +17,9 @@ from osteo_ray.config.audit import AuditConfig
 from osteo_ray.data.pixels import Pixels
 from osteo_ray.data.splits.assignment import SPLIT_NAMES, assign_splits
 from osteo_ray.data.splits.checks import check_class_sizes
-from osteo_ray.experiment.dataset import Dataset, fingerprint_images, share_pixels
+from osteo_ray.experiment.dataset import Dataset, fingerprint_images
 from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment, list_arms
+from osteo_ray.pipeline.compare.shared_pixels import share_pixels
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
 from osteo_ray.pipeline.compare.training_check import check_trainings
 from osteo_ray.pipeline.site import Site, StageListener
@@ -135,7 +136,7 @@ def measure_leak(
         for seed in config.seed_numbers
     }
     ids = used["image_id"].tolist()
-    pixels = ray.put(share_pixels(read, ids, config.image_size, site.layout.pixels_bytes))
+    pixels = share_pixels(read, ids, config.image_size, site.layout.pixels_bytes)
     experiments: dict[str, Experiment] = {}
     failures: list[Failure] = []
     for kind in SPLITS:

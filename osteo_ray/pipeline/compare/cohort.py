@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import fill_directory
@@ -118,8 +119,9 @@ def open_cohort(
         _check_classes(found, source)
         write_images(place, found.images, IMAGES, found.rejects)
         dropped = pa.Table.from_pandas(found.dropped, REJECTS, preserve_index=False)
-        write_table(place.dropped, dropped)
-        write_json(place.record, {"source": source.uri, "fingerprint": source.fingerprint})
+        write_table(place.dropped, dropped, how=write_record)
+        record = {"source": source.uri, "fingerprint": source.fingerprint}
+        write_json(place.record, record, write_record)
     return read_cohort(place)
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import pandas as pd
 import pyarrow as pa
 
+from osteo_ray.base.digests import write_record, write_sealed
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.progress import Clock
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import read_json, read_tables, write_json, write_table
+from osteo_ray.base.tables import read_json, read_table, read_tables, write_json, write_table
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.comparison import analyse
 from osteo_ray.experiment.conclusions import identify_conclusion, number_conclusion, share_alpha
@@ -76,7 +77,7 @@ def gather_predictions(experiment: Experiment, failures: list[Failure]) -> pa.Ta
             for field in predictions.schema
         ]
     )
-    write_table(experiment.run.predictions, predictions.cast(plain))
+    write_table(experiment.run.predictions, predictions.cast(plain), how=write_sealed)
     return predictions
 
 
@@ -105,13 +106,19 @@ def gather_curves(experiment: Experiment) -> pa.Table:
     trials = list(dict.fromkeys([*first, *second]))
     done = experiment.list_done(trials)
     curves = read_curves(experiment, [trial for trial in trials if trial in done])
-    write_table(experiment.run.curves, curves)
+    write_table(experiment.run.curves, curves, how=write_sealed)
     return curves
 
 
 def list_groups(experiment: Experiment) -> pd.DataFrame:
-    """Return image_id and group of every image."""
-    return pd.DataFrame({"image_id": experiment.image_ids, "group": experiment.groups})
+    """Return image_id and group of every image and, if the run knows them, its site."""
+    images = pd.DataFrame({"image_id": experiment.image_ids, "group": experiment.groups})
+    if not experiment.run.images.is_file():
+        return images
+    stored = read_table(experiment.run.images).to_pandas()
+    if "site" not in stored:
+        return images
+    return images.merge(stored[["image_id", "site"]], on="image_id", how="left")
 
 
 @dataclass(frozen=True)
@@ -187,7 +194,8 @@ def describe_failures(failures: list[Failure]) -> list[dict[str, Any]]:
 def keep_durations(finished: Finished) -> None:
     """Write how long each stage took into the record of the run."""
     path = finished.experiment.run.environment
-    write_json(path, {**read_json(path), "durations_s": finished.clock.durations_s})
+    content = {**read_json(path), "durations_s": finished.clock.durations_s}
+    write_json(path, content, write_record)
 
 
 def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
@@ -231,8 +239,9 @@ def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
         comparison["external"] = judge_external(
             finished.external, predictions, analysis, comparison
         )
-    write_table(experiment.run.results, pa.Table.from_pandas(results, preserve_index=False))
-    write_json(experiment.run.comparison, comparison)
+    table = pa.Table.from_pandas(results, preserve_index=False)
+    write_table(experiment.run.results, table, how=write_sealed)
+    write_json(experiment.run.comparison, comparison, write_sealed)
     if conclusion.key is not None and conclusion.number > len(conclusion.earlier):
         record = {
             "key": conclusion.key,
@@ -243,7 +252,7 @@ def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
             "alpha": analysis.alpha,
             "verdict": comparison["verdict"]["verdict"],
         }
-        write_json(experiment.run.conclusions, [*conclusion.earlier, record])
+        write_json(experiment.run.conclusions, [*conclusion.earlier, record], write_record)
     finished.clock.lap("statistics")
     keep_durations(finished)
     return results, comparison

@@ -1,14 +1,12 @@
 """Have the trained classifiers of a run predict an external cohort, on the cluster."""
 
-import ray
-
 from osteo_ray.base.progress import Stage
 from osteo_ray.experiment.costs import DIVISION_COST
-from osteo_ray.experiment.dataset import share_pixels
 from osteo_ray.experiment.external import ExternalExperiment
 from osteo_ray.pipeline.compare.external_work import ExternalWork, plan_external
 from osteo_ray.pipeline.compare.grid_job import predict_grid
 from osteo_ray.pipeline.compare.running import explain_all
+from osteo_ray.pipeline.compare.shared_pixels import share_pixels
 from osteo_ray.pipeline.compare.superpixel_job import divide_images
 from osteo_ray.pipeline.site import Site
 
@@ -50,7 +48,7 @@ def predict_external(external: ExternalExperiment, site: Site) -> None:
                 )
         ids = external.image_ids.tolist()
         most_bytes = site.layout.pixels_bytes
-        pixels = ray.put(share_pixels(external.run, ids, settings.image_size, most_bytes))
+        pixels = share_pixels(external.run, ids, settings.image_size, most_bytes)
         with site.stage(_PREDICT) as listener:
             predict_grid(
                 work.rows,

@@ -5,6 +5,7 @@ import hashlib
 import pyarrow as pa
 
 from osteo_ray.arms.registry import ARMS
+from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.runs import Run
@@ -84,7 +85,7 @@ def store_regions(run: Run, config: CompareConfig, given: GivenRegions | None) -
         _check_same(run, given, digests)
         return
     columns = [list(packed), list(digests.values()), list(packed.values())]
-    write_table(run.regions, pa.table(columns, schema=REGIONS))
+    write_table(run.regions, pa.table(columns, schema=REGIONS), how=write_record)
 
 
 def _check_same(run: Run, given: GivenRegions, digests: dict[str, str]) -> None:

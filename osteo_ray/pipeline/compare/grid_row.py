@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
+from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.tables import write_table
 from osteo_ray.data.pixels import Pixels
 from osteo_ray.experiment.external import read_shown_masks
@@ -41,7 +42,7 @@ def predict_views(
             tables.append(
                 _predict_view(classifier, row, view, experiment, pixels, masks[view], worker)
             )
-        write_table(row.target, pa.concat_tables(tables))
+        write_table(row.target, pa.concat_tables(tables), how=write_sealed)
 
 
 def _predict_view(

@@ -1,6 +1,7 @@
 """The explanations that trials need, and the images they need them for. Free of Ray and PyTorch."""
 
 from collections.abc import Iterable
+from sys import intern
 
 import numpy as np
 import pyarrow.compute as pc
@@ -49,10 +50,11 @@ def _describe_job(
     path = experiment.path_of(job.teacher)
     # The classifier whose masks are the paper's; all others only serve a control.
     is_main = job == MaskJob(experiment.first_of(Trial(model, seed, ORIGINAL)))
+    ids = [intern(image_id) for image_id in experiment.image_ids.tolist()]
     targets = None
     if job.target == "true":
         numbers = np.searchsorted(experiment.classes, experiment.labels)
-        targets = dict(zip(experiment.image_ids.tolist(), numbers.tolist(), strict=True))
+        targets = dict(zip(ids, numbers.tolist(), strict=True))
     masks = experiment.masks_of(job)
     return Explainable(
         model=model,
@@ -62,7 +64,7 @@ def _describe_job(
         checkpoint=path / WEIGHTS,
         frozen=path / "frozen",
         masks=masks,
-        wanted=frozenset(experiment.image_ids[images].tolist()),
+        wanted=frozenset(ids[row] for row in np.flatnonzero(images)),
         faithfulness=run.faithfulness / name_repeat(model, seed),
         faithfulness_ids=experiment.list_ids(seed, "test") if is_main else frozenset(),
         heatmaps=run.heatmaps / name_repeat(model, seed),
@@ -71,7 +73,7 @@ def _describe_job(
         teacher=job.teacher.arm,
         targets=targets,
         code=experiment.weights[model].code,
-        superpixels=run.shown_superpixels,
+        superpixels=run.place_shown_superpixels(),
         # LIME's masks come first: they set the area and the class of all others.
         kinds=tuple(dict.fromkeys([*(list_kinds("lime") if is_main else ("lime",)), *kinds])),
     )

@@ -3,10 +3,11 @@
 import ast
 from collections.abc import Mapping
 
+from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.networks import FileReference, read_reference
 from osteo_ray.base.runs import Run
-from osteo_ray.base.storage import locate, write_whole
+from osteo_ray.base.storage import locate
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.network_files import name_file
 from osteo_ray.config.setup import SetupConfig
@@ -80,7 +81,7 @@ def store_networks(run: Run, codes: Mapping[str, str]) -> None:
         assert reference is not None
         place = run.networks / reference.file
         if not place.is_file() or place.read_text(encoding="utf-8") != code:
-            with write_whole(place) as unfinished:
+            with write_record(place) as unfinished:
                 unfinished.write_text(code, encoding="utf-8")
 
 

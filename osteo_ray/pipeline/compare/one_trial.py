@@ -8,10 +8,12 @@ import numpy as np
 import pyarrow as pa
 
 from osteo_ray.arms.registry import ARMS
+from osteo_ray.base.digests import seal_folder
 from osteo_ray.base.storage import Place, remove_tree, write_whole
 from osteo_ray.base.tables import write_table
 from osteo_ray.data.fresh_masks import FreshMasks
-from osteo_ray.data.pixels import Pixels, select_pixels
+from osteo_ray.data.packed_masks import PackedMasks
+from osteo_ray.data.pixels import Pixels, select_images
 from osteo_ray.data.splits.assignment import SPLIT_NAMES
 from osteo_ray.experiment.keep_masks import (
     UNEXPLAINED,
@@ -113,6 +115,7 @@ def run_trial(
             (unfinished / UNEXPLAINED).write_text(text + "\n")
         history = json.dumps([asdict(epoch) for epoch in epochs], indent=1)
         (unfinished / LAST).write_text(history + "\n")
+        seal_folder(unfinished)
     with suppress(OSError):  # no longer of use, but harmless
         remove_tree(locate_checkpoint(trial, experiment).parent)
 
@@ -205,13 +208,13 @@ def make_set(
     view = ARMS[trial.arm].view if trial.arm in ARMS else "image"
     rows = np.flatnonzero(experiment.split_of(trial) == split)
     numbers = np.searchsorted(experiment.classes, experiment.labels_of(trial)[rows])
-    masks: np.ndarray | FreshMasks | None = None
+    masks: PackedMasks | FreshMasks | None = None
     if keep_masks is not None:
-        masks = keep_masks.masks[rows]
+        masks = keep_masks.masks.select(rows)
         if split == "train" and keep_masks.fresh is not None:
             masks = keep_masks.fresh.select(rows)
     background = experiment.settings.background
-    return rows, ImageSet(select_pixels(pixels, rows), numbers, masks, view, background)
+    return rows, ImageSet(select_images(pixels, rows), numbers, masks, view, background)
 
 
 def tabulate_predictions(

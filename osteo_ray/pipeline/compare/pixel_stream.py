@@ -7,7 +7,7 @@ import numpy as np
 import ray.data
 from ray.data import Dataset, ExecutionOptions, ExecutionResources, TaskPoolStrategy
 
-from osteo_ray.experiment.stored_pixels import StoredPixels
+from osteo_ray.experiment.stored_images import StoredImages
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.models.steps import StepPlan, draw_order, plan_steps
 
@@ -30,7 +30,7 @@ class PixelReading:
         rank: The number of the worker.
     """
 
-    pixels: StoredPixels
+    pixels: StoredImages
     steps: StepPlan
     seed: int
     epochs: range
@@ -65,7 +65,7 @@ class PixelReading:
 
 
 def plan_reading(
-    trial: Trial, experiment: Experiment, pixels: StoredPixels, *, n_workers: int, rank: int
+    trial: Trial, experiment: Experiment, pixels: StoredImages, *, n_workers: int, rank: int
 ) -> PixelReading:
     """Plan what a worker of a training reads, which may have been interrupted.
 

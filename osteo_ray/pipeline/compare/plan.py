@@ -1,7 +1,6 @@
 """The plan of a comparison, from its settings, its data and possibly an earlier run."""
 
-import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -10,6 +9,7 @@ from osteo_ray.arms.registry import ARMS, find_roles
 from osteo_ray.arms.roles import Candidate
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.formatting import format_percent
+from osteo_ray.base.remote import first_line
 from osteo_ray.base.runs import Run, open_run
 from osteo_ray.base.tables import read_json
 from osteo_ray.cluster.connection import connect, plan_resources
@@ -30,6 +30,7 @@ from osteo_ray.experiment.planning import (
 from osteo_ray.experiment.positive_class import find_positive_class
 from osteo_ray.experiment.prospects import NONE, TWICE, Question, simulate_chances
 from osteo_ray.experiment.simulated_run import Scheme
+from osteo_ray.experiment.soundness import refuse_damage
 from osteo_ray.pipeline.before_reading import check_setup
 from osteo_ray.pipeline.compare.calibration import calibrate
 from osteo_ray.pipeline.compare.cohort import describe_reading
@@ -154,6 +155,8 @@ def plan_comparison(
         margin=statistics.margin,
         alpha=statistics.alpha,
         goes_on=config.second_start == "first",
+        looks=statistics.looks,
+        spending=statistics.spending,
     )
     detectable = assess(design)
     return Plan(
@@ -223,14 +226,19 @@ def _name_primary(arms: Sequence[str]) -> tuple[str, str]:
     return primary[0]
 
 
-def measure_speed(config: PlanConfig) -> Speed:
+def measure_speed(config: PlanConfig, say: Callable[[str], None] = lambda text: None) -> Speed:
     """Connect to the cluster and measure how fast its workers are.
+
+    Args:
+        config: What is planned.
+        say: Receives a message about what is being waited for.
 
     Raises:
         InputError: The cluster is too small, or a model cannot be built.
+        IncompleteError: Nodes of the cluster did not come in time.
     """
     with connect():
-        layout = plan_resources(config.resources)
+        layout = plan_resources(config.resources, say)
         return calibrate(config, layout)
 
 
@@ -265,14 +273,15 @@ def _find_assumptions(
 
 def _read_comparison(run: Run) -> dict[str, Any]:
     path = run.comparison
+    refuse_damage(run, [path.name])
     try:
         comparison = read_json(path)
     except OSError as error:
         raise InputError(
             f"Expected --pilot to be a finished run, but {path}: {error.strerror}."
         ) from None
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
-        raise InputError(f"Expected JSON in {path}, but found: {error}.") from None
+    except ValueError as error:
+        raise InputError(f"Expected JSON in {path}, but found: {first_line(error)}.") from None
     if not isinstance(comparison, dict):
         raise InputError(f"Expected {path} to hold a comparison, but it holds something else.")
     return comparison

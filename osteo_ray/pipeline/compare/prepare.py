@@ -9,6 +9,7 @@ import pandas as pd
 import pyarrow as pa
 
 from osteo_ray.arms.pairs import list_primary
+from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.mappings import hash_settings, list_differences
 from osteo_ray.base.paths import name_source
@@ -51,8 +52,12 @@ from osteo_ray.pipeline.output import fill_output, list_source, locate_output, w
 from osteo_ray.statistics.metrics.registry import METRICS
 
 
-def locate_run(config: CompareConfig) -> Run:
+def locate_run(config: CompareConfig, say: Callable[[str], None] = lambda text: None) -> Run:
     """Return the run directory of a configuration, whether or not it exists yet.
+
+    Args:
+        config: The configuration.
+        say: Told if the run's own record of it had to be restored.
 
     Raises:
         InputError: `--out` cannot be written to, holds something else than a run, or a run of
@@ -69,7 +74,7 @@ def locate_run(config: CompareConfig) -> Run:
     identity = config.identity()
     identity.pop("unexplained", None)  # so that a run of before is found by its name
     default = f"runs/{name_source(config.data)}-{hash_settings(identity)}"
-    return locate_output(config.out, default, what="a run", list_differences=compare_with)
+    return locate_output(config.out, default, what="a run", list_differences=compare_with, say=say)
 
 
 def settle_rule(run: Run, config: CompareConfig) -> CompareConfig:
@@ -146,27 +151,29 @@ def create_run(
         _write_splits(run, _divide(images, config, config.seed_numbers))
         write_images(run, images, IMAGES, ingest.rejects)
         store_regions(run, config, given)
-        write_json(run.plan, [describe_plan(config)])
-        write_json(run.audit, describe_audit(audit))
+        write_json(run.plan, [describe_plan(config)], write_record)
+        write_json(run.audit, describe_audit(audit), write_record)
         environment = {
             **describe_environment(layout),
             "source_fingerprint": fingerprint,
             "data_fingerprint": fingerprint_images(images, config.image_size),
         }
-        write_json(run.environment, environment)
+        write_json(run.environment, environment, write_record)
 
 
 def _write_splits(run: Run, splits: pd.DataFrame) -> None:
-    write_table(run.splits, pa.Table.from_pandas(splits, SPLITS, preserve_index=False))
+    table = pa.Table.from_pandas(splits, SPLITS, preserve_index=False)
+    write_table(run.splits, table, how=write_record)
 
 
 def describe_plan(config: CompareConfig) -> dict[str, Any]:
-    """Return what is planned, a hash of it, and the time."""
+    """Return what is planned, what the run is, a hash of both, and the time."""
     settings = config.model_dump(mode="json", include=set(PLANNED) - {"weights"})
     return {
         "hash": config.plan_hash(),
         "stated": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         **settings,
+        "identity": CompareConfig.identity(config),
         "primary": list_primary(config.arms)[:1],
     }
 
@@ -188,14 +195,14 @@ def extend_run(run: Run, config: CompareConfig, given: GivenRegions | None = Non
     plan = describe_plan(config)
     if not plans or plan["hash"] != plans[-1]["hash"]:
         plan["results_seen"] = run.comparison.exists()
-        write_json(run.plan, [*plans, plan])
+        write_json(run.plan, [*plans, plan], write_record)
     splits = read_table(run.splits).to_pandas()
     missing = [seed for seed in config.seed_numbers if seed not in set(splits["seed"])]
     if missing:
         images = read_table(run.images).to_pandas()
         more = _divide(images, config, missing)
         _write_splits(run, pd.concat([splits, more], ignore_index=True))
-    write_yaml(run.config, config.model_dump(mode="json"))
+    write_yaml(run.config, config.model_dump(mode="json"), write_record)
 
 
 def _divide(images: pd.DataFrame, config: CompareConfig, numbers: Sequence[int]) -> pd.DataFrame:
@@ -223,7 +230,7 @@ def record_choices(run: Run, config: CompareConfig) -> None:
         {"model": one.model, "arm": one.arm, "training": one.training.model_dump(mode="json")}
         for one in read_choices(run, config)
     ]
-    write_json(run.plan, [*earlier, {**plan, "chosen_training": chosen}])
+    write_json(run.plan, [*earlier, {**plan, "chosen_training": chosen}], write_record)
 
 
 def split_images(images: pd.DataFrame, settings: SplitSettings) -> pd.DataFrame:

@@ -11,7 +11,6 @@ from osteo_ray.base.progress import Stage
 from osteo_ray.base.tables import list_parts
 from osteo_ray.data.pixels import Pixels
 from osteo_ray.experiment.costs import DIVISION_COST, TRAINING_COST
-from osteo_ray.experiment.dataset import share_pixels
 from osteo_ray.experiment.grid import GridRow, list_grid, list_pending
 from osteo_ray.experiment.looks import take_look, take_seeds
 from osteo_ray.experiment.superpixel_files import list_divisions
@@ -25,8 +24,10 @@ from osteo_ray.pipeline.compare.conclusion import (
 )
 from osteo_ray.pipeline.compare.grid_job import GRID, predict_grid
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
+from osteo_ray.pipeline.compare.shared_pixels import share_pixels
 from osteo_ray.pipeline.compare.superpixel_job import DIVIDE, divide_images
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
+from osteo_ray.pipeline.explain.joining import join_masks
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
 from osteo_ray.pipeline.site import Site
 
@@ -110,7 +111,7 @@ def _run_stages(
     @cache
     def pixels() -> "ray.ObjectRef[Pixels]":
         ids, size_px = experiment.image_ids.tolist(), experiment.settings.image_size
-        return ray.put(share_pixels(experiment.run, ids, size_px, site.layout.pixels_bytes))
+        return share_pixels(experiment.run, ids, size_px, site.layout.pixels_bytes)
 
     def sweep(name: str, trials: list[Trial]) -> list[Failure]:
         done = experiment.list_done(trials)
@@ -224,3 +225,4 @@ def explain_all(
                 pool=Pool.on(site.layout, site.resources.stall_timeout),
                 on_explained=listener.explained,
             )
+        join_masks(explanations.values())

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from osteo_ray.data.splits.assignment import SPLIT_NAMES
 from osteo_ray.experiment.costs import Parts
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.external import ExternalExperiment
+from osteo_ray.experiment.healing import heal_run, settle_digests
 from osteo_ray.experiment.trials import Experiment, describe_experiment
 from osteo_ray.pipeline.before_reading import check_disk
 from osteo_ray.pipeline.compare.cohort import describe_cohort, describe_reading, open_cohort
@@ -47,6 +49,8 @@ from osteo_ray.pipeline.compare.tracking import track_comparison
 from osteo_ray.pipeline.compare.training_check import check_trainings
 from osteo_ray.pipeline.compare.tuning import tune_arms
 from osteo_ray.pipeline.explain.precision import check_processor
+from osteo_ray.pipeline.ingest.intake import draw_phantoms
+from osteo_ray.pipeline.ingest.rereading import read_again
 from osteo_ray.pipeline.output import check_devices
 from osteo_ray.pipeline.site import READ, Site, follow_reading
 
@@ -88,12 +92,13 @@ def compare(
         IncompleteError: Too little finished to conclude anything, or another process has taken the
             run over.
     """
-    with hold(locate_run(config).root, progress.say):
+    with hold(locate_run(config, progress.say).root, progress.say):
         finished = run_trials(config, progress)
         results, comparison = conclude(finished)
         experiment = finished.experiment
         if write_report is not None:
             write_report(experiment.run)
+        settle_digests(experiment.run)
         untracked = None
         if config.tensorboard:
             write_events(experiment)
@@ -107,9 +112,12 @@ def compare(
 def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
     """Run the trials of a comparison, or resume them; conclude nothing.
 
+    What is damaged of a run is set aside first, so that it is made again.
+
     Raises:
         InputError: The input cannot be used; nothing was written.
     """
+    lost = heal_run(locate_run(config), progress.say)
     listed = list_comparison(config)
     run, config, source, codes = listed.run, listed.config, listed.source, listed.codes
     given = read_given(config, source)  # last, as it takes decoding
@@ -147,6 +155,14 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
             with follow_reading(progress, config.resources.stall_timeout):
                 create_run(run, config, source, layout, given=given, confirm=look_over)
             clock.lap(READ)
+        elif lost.digests:
+            progress.say("read the images again")
+            with follow_reading(progress, config.resources.stall_timeout):
+                create = partial(create_run, config=config, source=source, layout=layout)
+                read_again(run, lost, partial(create, given=given))
+            clock.lap(READ)
+        if lost.phantom:
+            draw_phantoms(run, config.phantom)
         confirm(check)
         cohort = None
         if listed.cohort is not None:  # read before anything else, as it may turn out to be unfit

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from osteo_ray.base.digests import seal_folder
 from osteo_ray.base.storage import write_whole
 from osteo_ray.base.tables import read_table
 from osteo_ray.experiment.trials import Experiment, Trial
@@ -33,6 +34,7 @@ def write_events(experiment: Experiment) -> None:
                 _write_training(str(unfinished), epochs)
                 (written,) = unfinished.iterdir()
                 written.rename(unfinished / FILE)
+                seal_folder(unfinished)
 
 
 def _write_training(folder: str, epochs: pd.DataFrame) -> None:

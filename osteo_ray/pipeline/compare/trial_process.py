@@ -18,7 +18,7 @@ from osteo_ray.base.runs import place_logs
 from osteo_ray.cluster.placement import Layout
 from osteo_ray.cluster.watchdog import Beat
 from osteo_ray.data.pixels import Pixels
-from osteo_ray.experiment.stored_pixels import StoredPixels
+from osteo_ray.experiment.stored_images import StoredImages
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.models.epochs import Epoch, TrainingListener
 from osteo_ray.pipeline.compare.pixel_stream import limit_reading, plan_reading, stream_pixels
@@ -69,7 +69,7 @@ def run_here(
     worker = Worker(torch.device(slot.device), slot.cpus)
     listener = _TrialListener(means.beat, experiment.training_of(trial).epochs)
     stream = None
-    if isinstance(shared, StoredPixels):
+    if isinstance(shared, StoredImages):
         stream = _open_stream(trial, experiment, pixels, 1, 0).iterator()
     return _train(trial, experiment, shared, worker, listener, stream)
 
@@ -82,7 +82,7 @@ def _open_stream(
     rank: int,
 ) -> ray.data.Dataset:
     """Describe what a worker of a training reads, from the epoch on with which it begins."""
-    stored = cast(StoredPixels, ray.get(pixels[0]))
+    stored = cast(StoredImages, ray.get(pixels[0]))
     reading = plan_reading(trial, experiment, stored, n_workers=n_workers, rank=rank)
     return stream_pixels(reading)
 

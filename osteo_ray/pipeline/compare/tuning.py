@@ -5,7 +5,6 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-import ray
 
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.base.errors import IncompleteError
@@ -13,7 +12,6 @@ from osteo_ray.base.progress import Stage
 from osteo_ray.config.compare import CompareConfig, Seeds
 from osteo_ray.config.tuning import TUNING_SEED, draw_candidates
 from osteo_ray.experiment.costs import TRAINING_COST
-from osteo_ray.experiment.dataset import share_pixels
 from osteo_ray.experiment.searches import (
     Search,
     conclude_search,
@@ -24,6 +22,7 @@ from osteo_ray.experiment.searches import (
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.pipeline.compare.running import prepare_trials
 from osteo_ray.pipeline.compare.search_job import search_settings
+from osteo_ray.pipeline.compare.shared_pixels import share_pixels
 from osteo_ray.pipeline.site import Site
 
 SEARCH = "search settings"
@@ -93,7 +92,7 @@ def _search(
 ) -> None:
     """Search for one training after the other; within a search, candidates run side by side."""
     ids, size_px = experiment.image_ids.tolist(), experiment.settings.image_size
-    pixels = ray.put(share_pixels(experiment.run, ids, size_px, site.layout.pixels_bytes))
+    pixels = share_pixels(experiment.run, ids, size_px, site.layout.pixels_bytes)
     n_train = int(np.sum(experiment.splits[TUNING_SEED] == "train"))
     epochs = max(int(one["epochs"]) for one in candidates)
     total = len(pending) * len(candidates)

@@ -2,12 +2,14 @@
 
 from typing import Any
 
+from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.lock import hold
 from osteo_ray.base.progress import JobProgress
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import write_json
 from osteo_ray.config.variants import VarianceConfig
 from osteo_ray.experiment.analysis import Analysis
+from osteo_ray.experiment.healing import settle_digests
 from osteo_ray.pipeline.compare.conclusion import (
     Finished,
     describe_failures,
@@ -48,6 +50,8 @@ def _measure(
     write_json(
         run.root / "variance.json",
         {"metric": config.statistics.metric, "budget": budget, "missing": missing},
+        write_sealed,
     )
     keep_durations(finished)
+    settle_digests(run)
     return run, budget, finished.failures

@@ -9,8 +9,10 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import torch
 
+from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.events import Explained
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.storage import Place
@@ -19,7 +21,7 @@ from osteo_ray.base.tables import (
     HEATMAPS,
     MASKS,
     SUPERPIXELS,
-    read_parts,
+    iterate_parts,
     read_rows,
     read_table,
     write_table,
@@ -156,13 +158,14 @@ class ExplainingActor:
         figures = self._measure(explainable, pictures, found)
         if figures:
             table = pa.Table.from_pylist(figures, schema=FAITHFULNESS)
-            write_table(explainable.faithfulness / part, table)
+            write_table(explainable.faithfulness / part, table, how=write_sealed)
         records = [
             _describe(explainable, picture.image_id, kind, one)
             for kind, explanations in found.items()
             for picture, one in zip(pictures, explanations, strict=True)
         ]
-        write_table(explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS))
+        table = pa.Table.from_pylist(records, schema=MASKS)
+        write_table(explainable.masks / part, table, how=write_sealed)
         first = [record for record in records if record["kind"] == kinds[0]]
         return sum(record.get("n_samples") or 0 for record in first)
 
@@ -221,9 +224,10 @@ class ExplainingActor:
         key = (explainable.masks, leading)
         if key not in self.recalled:
             columns = ["image_id", "kind", "keep_mask", "explained_class", "error"]
-            rows = read_parts(explainable.masks, MASKS, columns).to_pylist()
             self.recalled[key] = {
-                row["image_id"]: _recall_focus(row) for row in rows if row["kind"] == leading
+                row["image_id"]: _recall_focus(row)
+                for table in iterate_parts(explainable.masks, MASKS, columns)
+                for row in table.filter(pc.equal(table["kind"], leading)).to_pylist()
             }
         return self.recalled[key]
 
@@ -300,7 +304,7 @@ class ExplainingActor:
             content = np.round(heatmap * 255).astype(np.uint8).tobytes()
             values = (explainable.model, explainable.seed, picture.image_id, content)
             record = dict(zip(HEATMAPS.names, values, strict=True))
-            write_table(path, pa.Table.from_pylist([record], schema=HEATMAPS))
+            write_table(path, pa.Table.from_pylist([record], schema=HEATMAPS), how=write_sealed)
 
     def _keep_superpixels(self, explainable: Explainable, pictures: Sequence[Picture]) -> None:
         """Write the superpixels of images that the report shows; it does without where none are."""
@@ -315,7 +319,8 @@ class ExplainingActor:
             except ValueError:
                 continue
             record = {"image_id": picture.image_id, "superpixels": pieces.tobytes()}
-            write_table(path, pa.Table.from_pylist([record], schema=SUPERPIXELS))
+            table = pa.Table.from_pylist([record], schema=SUPERPIXELS)
+            write_table(path, table, how=write_sealed)
 
 
 def _begin(explainable: Explainable, picture: Picture) -> _Focus:
@@ -339,6 +344,9 @@ def _describe(
     if isinstance(found, ValueError):
         return make_record(explainable, image_id, kind, error=str(found))
     figures = dict(found.figures)
+    peak = found.find_peak()
+    if peak is not None:
+        figures["peak"] = pack_mask(peak)
     if kind == explainable.kinds[0]:
         figures["explained_class"] = found.explained_class
     return make_record(explainable, image_id, kind, pack_mask(found.keep_mask), **figures)

@@ -1,5 +1,8 @@
 """The job of explaining a set of images with one trained classifier, without a comparison."""
 
+from functools import partial
+
+from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.lock import hold
 from osteo_ray.base.progress import Clock, JobProgress, Stage
@@ -16,6 +19,7 @@ from osteo_ray.cluster.connection import (
 from osteo_ray.cluster.observer import Observer
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.explain import ExplainConfig
+from osteo_ray.experiment.healing import heal_run, settle_digests
 from osteo_ray.explain.jobs import (
     Explainable,
     find_done,
@@ -26,10 +30,13 @@ from osteo_ray.explain.jobs import (
 from osteo_ray.explain.registry import find_explainer
 from osteo_ray.pipeline.explain.carrying import carry_code
 from osteo_ray.pipeline.explain.checkpoint_check import check_checkpoint
+from osteo_ray.pipeline.explain.joining import join_masks
 from osteo_ray.pipeline.explain.pool import Pool, explain_images
 from osteo_ray.pipeline.explain.precision import check_processor
 from osteo_ray.pipeline.explain.prepare_set import Subject, create_set, find_subject, locate_set
 from osteo_ray.pipeline.explain.summary import ExplanationSummary, summarize_explanations
+from osteo_ray.pipeline.ingest.intake import draw_phantoms
+from osteo_ray.pipeline.ingest.rereading import read_again
 from osteo_ray.pipeline.output import check_devices, list_source
 from osteo_ray.pipeline.site import READ, Site, follow_reading
 
@@ -62,10 +69,14 @@ def _explain_set(
     config: ExplainConfig, subject: Subject, progress: JobProgress
 ) -> tuple[Run, ExplanationSummary]:
     run = locate_set(config, subject)
+    lost = heal_run(run, progress.say)
     source = list_source(
         config.data, config.phantom, run, config.source_options, labels_needed=False
     )
-    if run.config.exists() and not _list_missing(run, config):
+    if lost.phantom:
+        draw_phantoms(run, config.phantom)
+    if run.config.exists() and not lost.digests and not _list_missing(run, config):
+        settle_digests(run)
         return run, summarize_explanations(run, config.method)
     resources = ResourceSettings(**config.resources.model_dump())
     if not is_cluster_given():
@@ -86,10 +97,18 @@ def _explain_set(
             with follow_reading(progress, resources.stall_timeout):
                 create_set(run, config, subject, source, layout)
             clock.lap(READ)
+        if lost.digests:
+            progress.say("read the images again")
+            with follow_reading(progress, resources.stall_timeout):
+                create = partial(
+                    create_set, config=config, subject=subject, source=source, layout=layout
+                )
+                read_again(run, lost, create)
         n_new = len(_list_missing(run, config))
         _explain(run, config, subject, Site(layout, resources, progress, clock, Observer(run.logs)))
     environment = {**read_json(run.environment), "durations_s": clock.durations_s}
-    write_json(run.environment, environment)
+    write_json(run.environment, environment, write_record)
+    settle_digests(run)
     missing = _list_missing(run, config)
     if missing:
         raise IncompleteError(
@@ -147,3 +166,4 @@ def _explain(run: Run, config: ExplainConfig, subject: Subject, site: Site) -> N
             pool=Pool.on(site.layout, site.resources.stall_timeout),
             on_explained=listener.explained,
         )
+        join_masks([explainable])

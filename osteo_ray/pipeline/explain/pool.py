@@ -12,6 +12,7 @@ import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
+from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.events import Explained
 from osteo_ray.base.mappings import hash_settings
@@ -239,7 +240,9 @@ def _quarantine(explainable: Explainable, image_ids: frozenset[str]) -> int:
     if records:
         rows = [f"{record['kind']} {record['image_id']}" for record in records]
         part = f"part-{hash_settings(['quarantine', *rows])}.parquet"
-        write_table(explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS))
+        write_table(
+            explainable.masks / part, pa.Table.from_pylist(records, schema=MASKS), how=write_sealed
+        )
     return len(lost)
 
 

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import ray
 
+from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import list_parts, read_json, read_table, write_json
@@ -73,7 +74,7 @@ def check_overlaps(pixels: Place, job: ExplainJob, slot: Slot) -> None:
     for one, found in zip(missing, measured, strict=True):
         if isinstance(found, str):
             raise InputError(found)
-        write_json(one.masks / _RECORD, found)
+        write_json(one.masks / _RECORD, found, write_sealed)
     for one in pending:
         found = read_json(one.masks / _RECORD)
         if not found["overlap"] >= LEAST_OVERLAP:

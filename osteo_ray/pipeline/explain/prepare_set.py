@@ -1,10 +1,10 @@
 """Open a set of explanations: read the images of a new one, or resume an old one."""
 
-import json
 from collections.abc import Set
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from osteo_ray.base.digests import is_damaged, write_record
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.mappings import hash_settings, list_differences
 from osteo_ray.base.paths import name_source
@@ -52,6 +52,11 @@ def find_subject(file: str | None) -> Subject:
             "compare` writes one per training: RUN/trials/MODEL/seed-N/ARM-KEY/model.safetensors."
         )
     path = reach(file, "--checkpoint")
+    if is_damaged(path):
+        raise InputError(
+            f"Expected a checkpoint as it was written, but {path} does not match its digest. Run "
+            "the comparison that trained it again, which makes it anew, or restore it from a copy."
+        )
     return Subject(path, describe_checkpoint(path), digest_file(path))
 
 
@@ -97,7 +102,7 @@ def _read_digest(run: Run) -> str | None:
         return None
     try:
         stored: Any = read_json(run.environment)
-    except (json.JSONDecodeError, UnicodeDecodeError):
+    except ValueError:
         return None
     known = isinstance(stored, dict) and "checkpoint" in stored
     return stored["checkpoint"]["digest"] if known else None
@@ -137,4 +142,4 @@ def create_set(
             "checkpoint": {**asdict(subject.checkpoint), "digest": subject.digest},
             "plan_hash": hash_settings(config.identity()),
         }
-        write_json(run.environment, environment)
+        write_json(run.environment, environment, write_record)

@@ -54,7 +54,7 @@ def collect_content(
         )
         row = dict(zip(COLUMNS, values, strict=True))
         rows.append({**row, "error": errors.get(record["image_id"])})
-    masks = None if keep_masks is None else keep_masks.masks[order]
+    masks = None if keep_masks is None else keep_masks.masks.select(order)
     # These are the batches of training, so what is exported is what training saw. Bytes / 255 in
     # float32 and back by rounding give the same bytes.
     numbers = np.zeros(len(order), np.int64)

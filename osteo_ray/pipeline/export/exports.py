@@ -18,6 +18,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import UNFINISHED, Place, locate, write_whole
 from osteo_ray.base.tables import read_json, write_json
 from osteo_ray.experiment.dataset import read_pixels
+from osteo_ray.experiment.soundness import refuse_damage
 from osteo_ray.experiment.trials import Trial
 from osteo_ray.pipeline.export.checks import (
     check_known,
@@ -67,6 +68,8 @@ def export_run(
     Raises:
         InputError: The run lacks what is asked for, or `out` cannot be used.
     """
+    read = (run.config, run.images, run.splits, run.pixels, run.masks, run.regions)
+    refuse_damage(run, [place.name for place in (*read, run.superpixels, run.comparison)])
     config = read_finished(run)
     check_known("--arm", [arm], config.arms)
     check_known("--models", models, config.models)

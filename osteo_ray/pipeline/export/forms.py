@@ -19,6 +19,7 @@ from PIL import Image
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.tables import read_table
+from osteo_ray.data.packed_masks import PackedMasks
 
 Form = Literal["folder", "npz", "parquet"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -40,13 +41,13 @@ class Content:
     Attributes:
         rows: For each image the values of `COLUMNS`, and `error`: why it is kept whole, or None.
         images: uint8, (n, s, s).
-        keep_masks: bool, (n, s, s), True = kept; None if the arm has no masks.
+        keep_masks: Those of the images; None if the arm has no masks.
         classes: Sorted.
     """
 
     rows: list[dict[str, Any]]
     images: np.ndarray
-    keep_masks: np.ndarray | None
+    keep_masks: PackedMasks | None
     classes: tuple[str, ...]
 
     def column(self, name: str) -> list[Any]:
@@ -158,7 +159,7 @@ def _write_npz(path: Path, content: Content) -> None:
     splits = np.array(content.column("split"))
     masks = content.keep_masks
     if masks is None:
-        masks = np.ones(content.images.shape, bool)
+        masks = PackedMasks.whole(*content.images.shape[:2])
     numbers = np.searchsorted(content.classes, content.column("label")).astype(np.int64)
     arrays = {"classes": np.array(content.classes, str)}
     for split, name in _SHORT.items():

@@ -21,6 +21,7 @@ from osteo_ray.base.tables import write_json
 from osteo_ray.base.trust import require_consent
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.experiment.soundness import refuse_damage
 from osteo_ray.experiment.trials import WEIGHTS, Experiment, Trial
 from osteo_ray.pipeline.export.checks import check_known, check_out
 from osteo_ray.pipeline.stored_run import describe_stored
@@ -66,6 +67,8 @@ def export_networks(
     """
     if not run.config.is_file() or not run.images.is_file():
         raise InputError(f"Expected a finished run, but {run.root} holds none.")
+    read = (run.config, run.images, run.splits, run.trials)
+    refuse_damage(run, [place.name for place in read])
     config = build_config(read_yaml(run.config))
     check_known("--arm", [arm], config.arms)
     check_known("--models", models, config.models)

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from osteo_ray.base.digests import seal_folder
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.runs import Run
@@ -31,6 +32,13 @@ def check_unchanged(source: Source, run: Run) -> None:
             f"Expected the files of {source.uri} to be those that the run {run.root} began with, "
             "but names, labels or sizes have changed. Choose another --out."
         )
+
+
+def draw_phantoms(run: Run, settings: PhantomSettings) -> None:
+    """Draw the phantoms of a run, and keep them in it."""
+    with write_whole(run.phantom, last="truth.csv") as unfinished:
+        write_phantoms(unfinished, settings)
+        seal_folder(unfinished)
 
 
 @contextmanager
@@ -62,8 +70,7 @@ def take_in(
     """
     fingerprint = PHANTOM
     if isinstance(source, PhantomSettings):
-        with write_whole(draft.phantom, last="truth.csv") as unfinished:
-            write_phantoms(unfinished, source)
+        draw_phantoms(draft, source)
         source = open_source(str(draft.phantom / "images"), labels_needed=labels_needed)
     else:
         fingerprint = source.fingerprint

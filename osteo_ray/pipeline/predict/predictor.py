@@ -32,6 +32,7 @@ from osteo_ray.experiment.ensemble import (
 )
 from osteo_ray.experiment.external import Cohort, CohortRun, ExternalExperiment, read_shown_masks
 from osteo_ray.experiment.grid import VIEW
+from osteo_ray.experiment.soundness import refuse_damage
 from osteo_ray.experiment.trials import WEIGHTS, Experiment, Trial
 from osteo_ray.pipeline.predict.new_images import NewImage, read_new_images
 from osteo_ray.pipeline.stored_run import describe_stored
@@ -105,6 +106,8 @@ def predict_images(
     """
     if not places:
         raise InputError("Expected images to predict, but got none. Name files or folders.")
+    read = (run.config, run.comparison, run.predictions, run.images, run.splits, run.trials)
+    refuse_damage(run, [place.name for place in read])
     config, comparison = _read_finished(run)
     predictions = read_table(run.predictions).to_pandas()
     recommendation = choose_ensemble(comparison, predictions, model)
@@ -187,7 +190,7 @@ def _compute(
         predict_in_process(asked, pixels, n_threads=n_threads)
         if masked or with_masks:
             kept = [read_shown_masks(external, trial) for trial in trials]
-            mean = np.mean([one.masks for one in kept if one is not None], axis=0)
+            mean = np.mean([one.masks[:] for one in kept if one is not None], axis=0)
             shares = dict(zip(external.image_ids.tolist(), mean, strict=True))
         table = _read_rows(place, chosen, experiment.classes)
         return table, shares

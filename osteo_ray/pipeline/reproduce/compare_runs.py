@@ -5,6 +5,7 @@ from dataclasses import replace
 
 import pyarrow.compute as pc
 
+from osteo_ray.base.damage import DamagedError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_table
 from osteo_ray.config.reproduce import ToleranceSettings
@@ -35,6 +36,7 @@ from osteo_ray.pipeline.reproduce.stored import (
 
 IMAGES, PREDICTIONS, MASKS, METRICS = "images", "predictions", "masks", "metrics"
 EFFECTS, VERDICTS = "effects", "verdicts"
+_DAMAGED = "what the run holds of it is damaged or missing"
 KINDS = (IMAGES, PREDICTIONS, MASKS, METRICS, EFFECTS, VERDICTS)
 """What is compared, in the order in which each follows from the one before."""
 
@@ -101,7 +103,10 @@ def _compare_trials(
     experiment = finished.experiment
     old = replace(experiment, run=stored.run)
     reasons = {failure.trial: failure.reason for failure in finished.failures}
-    gathered = read_gathered(stored.run, planned)
+    try:
+        gathered = read_gathered(stored.run, planned)
+    except DamagedError:
+        gathered = {}
     compared = []
     for trial in dict.fromkeys([*trials, *planned]):
         name, path = str(trial), find_trial(old, trial)
@@ -116,7 +121,11 @@ def _compare_trials(
             )
         else:
             rerun = read_trial(experiment.path_of(trial))
-            was = read_trial(path)
+            try:
+                was = read_trial(path)
+            except (DamagedError, FileNotFoundError):
+                compared.append(Compared(name, False, missing=_DAMAGED))
+                continue
             one = compare_predictions(name, was, rerun, experiment.classes, tolerances)
             compared.append(one)
             if trial in planned:
@@ -147,7 +156,11 @@ def _compare_explanations(
                 teacher, False, missing="the run does not hold its masks, or holds them twice"
             )
             continue
-        was = read_masks(path)
+        try:
+            was = read_masks(path)
+        except DamagedError:
+            yield Compared(teacher, False, missing=_DAMAGED)
+            continue
         least = tolerances.overlap
         if least is None:
             least = expect_overlap(was.filter(pc.equal(was["kind"], explainable.kinds[0])))
@@ -164,5 +177,8 @@ def _compare_explanations(
 
 def _compare_results(stored: StoredRun, finished: Finished, most: float) -> list[Compared]:
     analysis = Analysis.of(finished.experiment)
-    before = read_table(stored.run.results).to_pandas()
+    try:
+        before = read_table(stored.run.results).to_pandas()
+    except (DamagedError, FileNotFoundError):
+        return [Compared(stored.run.results.name, False, missing=_DAMAGED)]
     return compare_metrics(before, measure_results(finished, analysis), analysis.metric, most=most)

@@ -24,6 +24,7 @@ def describe_reproduction(
     present: dict[str, Any],
     changes: Sequence[Change],
     duration_s: float,
+    damaged: Sequence[str] = (),
 ) -> Entry:
     """Return the row of the ledger.
 
@@ -35,6 +36,7 @@ def describe_reproduction(
         present: The environment, as `describe_environment` returns it.
         changes: What is not known to be the same as in the environment of the run.
         duration_s: How many seconds it took, without what an earlier, interrupted try took.
+        damaged: What is known of files of the run that are not as they were written.
     """
     stored, failures = task.stored, finished.failures
     needed = {one for part in plan_trials(finished.experiment, task.only) for one in part}
@@ -58,8 +60,11 @@ def describe_reproduction(
             "kinds": [_describe_kind(drift) for drift in drifts],
             "figures": {name: value for drift in drifts for name, value in drift.figures.items()},
             "drifted": [line for drift in drifts for line in _tell_drifted(drift)],
-            "failures": [f"{one.trial}: {one.reason}" for one in failures],
-            "changes": [str(change) for change in changes if change.is_known],
+            "failures": [*(f"{one.trial}: {one.reason}" for one in failures), *damaged],
+            "changes": [
+                *(f"configuration of the run: {edit}" for edit in stored.edits),
+                *(str(change) for change in changes if change.is_known),
+            ],
             "unknown": [change.name for change in changes if not change.is_known],
             "versions": _write_texts(present["versions"]),
             "hardware": _write_texts(present["hardware"]),

@@ -15,27 +15,28 @@ from osteo_ray.config.reproduce import ReproduceConfig
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.dataset import read_dataset
-from osteo_ray.experiment.reproduction.drift import Compared, Drift, summarize_drift
+from osteo_ray.experiment.reproduction.drift import REPRODUCED, Compared, Drift, summarize_drift
 from osteo_ray.experiment.reproduction.environment import (
     Change,
     compare_environments,
     expects_equal_bits,
 )
 from osteo_ray.experiment.reproduction.ledger import Entry, append_entry
+from osteo_ray.experiment.soundness import refuse_damage
 from osteo_ray.experiment.trials import Experiment, describe_experiment
 from osteo_ray.pipeline.before_reading import check_setup, check_weights_hubs
 from osteo_ray.pipeline.compare.model_check import check_models, list_guidances
 from osteo_ray.pipeline.compare.prepare import create_run
 from osteo_ray.pipeline.compare.running import run_experiment
 from osteo_ray.pipeline.reproduce.compare_runs import IMAGES, compare_runs, compare_sources
+from osteo_ray.pipeline.reproduce.failed import Attempt, list_damaged, recording_failure
 from osteo_ray.pipeline.reproduce.record import describe_reproduction
 from osteo_ray.pipeline.reproduce.stored import Rerun
 from osteo_ray.pipeline.reproduce.task import Task, plan_task
 from osteo_ray.pipeline.reproduce.workspace import Workspace, open_workspace
 from osteo_ray.pipeline.site import READ, Site, follow_reading
 
-REPRODUCED = frozenset({"identical", "within tolerance"})
-"""Outcomes of a reproduction in which nothing has drifted."""
+_TOLD = 5  # damaged files that are named on the terminal
 
 
 @dataclass(frozen=True)
@@ -46,6 +47,7 @@ class Reproduction:
         entry: Its row of the ledger.
         drifts: How far each kind of result has drifted.
         changes: What of the environment is not known to be the same.
+        edits: What in the configuration of the run is not as it was recorded, in words.
         notes: What else the user should know.
         ledger: Path of the ledger.
         history: All reproductions in the ledger, oldest first.
@@ -55,6 +57,7 @@ class Reproduction:
     entry: Entry
     drifts: tuple[Drift, ...]
     changes: tuple[Change, ...]
+    edits: tuple[str, ...]
     notes: tuple[str, ...]
     ledger: Place
     history: tuple[Entry, ...]
@@ -72,14 +75,19 @@ def reproduce(config: ReproduceConfig, progress: JobProgress) -> Reproduction:
         InputError: The run, the sample, the ledger, the source or the first weights cannot be used,
             or another process is reproducing the run.
     """
-    task = plan_task(config)
-    check_setup(task.config)
-    check_weights_hubs(task.config)
-    with hold(task.work, progress.say):
-        return _reproduce(task, progress)
+    with recording_failure(config) as attempt:
+        task = attempt.task = plan_task(config)
+        run = task.stored.run
+        used = (run.images, run.splits, run.pixels, run.regions, run.tuning, run.networks)
+        refuse_damage(run, [place.name for place in used])
+        check_setup(task.config)
+        check_weights_hubs(task.config)
+        with hold(task.work, progress.say):
+            return _reproduce(task, attempt, progress)
 
 
-def _reproduce(task: Task, progress: JobProgress) -> Reproduction:
+def _reproduce(task: Task, attempt: Attempt, progress: JobProgress) -> Reproduction:
+    damaged = list_damaged(task.stored.run)
     started, clock = time.monotonic(), Clock()
     progress.say("start Ray")
     with connect():
@@ -98,7 +106,7 @@ def _reproduce(task: Task, progress: JobProgress) -> Reproduction:
         present = describe_environment(layout)
         changes = compare_environments(task.stored.environment, present)
         confirm(check)
-        workspace = open_workspace(task.work, task.make_key(present))
+        workspace = attempt.workspace = open_workspace(task.work, task.make_key(present))
         if not workspace.is_new:
             progress.say(f"resume what was begun in {workspace.root}")
         run = Rerun(workspace.root / "run", task.stored.run)
@@ -123,6 +131,7 @@ def _reproduce(task: Task, progress: JobProgress) -> Reproduction:
         present=present,
         changes=changes,
         duration_s=time.monotonic() - started,
+        damaged=damaged,
     )
     history = append_entry(task.ledger, entry)
     keep = task.settings.keep or entry["outcome"] not in REPRODUCED
@@ -132,7 +141,8 @@ def _reproduce(task: Task, progress: JobProgress) -> Reproduction:
         entry=entry,
         drifts=tuple(drifts),
         changes=changes,
-        notes=(task.images.note,) if task.images.note else (),
+        edits=task.stored.edits,
+        notes=(*([task.images.note] if task.images.note else []), *damaged[:_TOLD]),
         ledger=task.ledger,
         history=tuple(history),
         kept=workspace.root if keep else None,

@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.mappings import list_differences
 from osteo_ray.base.networks import name_repeat
 from osteo_ray.base.runs import Run, open_run
 from osteo_ray.base.storage import Place, locate
@@ -24,8 +25,9 @@ from osteo_ray.base.tables import (
     scan_table,
 )
 from osteo_ray.config.build import build_config, read_yaml
-from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.compare import PLANNED, CompareConfig
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
+from osteo_ray.pipeline.compare.prepare import describe_plan
 
 _TOLD = 5  # missing trainings that a message names
 
@@ -74,12 +76,14 @@ class StoredRun:
         config: The configuration of the comparison.
         environment: What environment.json holds.
         comparison: What comparison.json holds.
+        edits: What in its configuration is not as the run recorded it, in words.
     """
 
     run: Run
     config: CompareConfig
     environment: dict[str, Any]
     comparison: dict[str, Any]
+    edits: tuple[str, ...] = ()
 
     @property
     def trials(self) -> list[Trial]:
@@ -127,7 +131,23 @@ def open_stored(path: str) -> StoredRun:
             f"Expected a finished run, but {run.root} is not{told}. Run the same "
             "osteo-ray compare again to finish it."
         )
-    return StoredRun(run, config, read_json(run.environment), comparison)
+    edits = tuple(_list_edits(run, config))
+    return StoredRun(run, config, read_json(run.environment), comparison, edits)
+
+
+def _list_edits(run: Run, config: CompareConfig) -> list[str]:
+    """List what in the configuration of a run is not as its plan, plan.json, recorded it."""
+    plans = read_json(run.plan) if run.plan.exists() else []
+    now = describe_plan(config)
+    if not plans or plans[-1].get("hash") == now["hash"]:
+        return []
+    before, after = (
+        {name: one.get(name) for name in (*PLANNED, "identity") if name in now}
+        for one in (plans[-1], now)
+    )
+    said = list_differences(before, after, words=("recorded", "stored"))
+    hashes = f"its hash (recorded {plans[-1].get('hash')}, stored {now['hash']})"
+    return [one.removeprefix("identity.") for one in said] or [hashes]
 
 
 def _list_missing(run: Run, config: CompareConfig, seeds: Sequence[int]) -> list[Trial]:

@@ -7,6 +7,7 @@ from typing import Any
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.paths import PHANTOM
+from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, reach
 from osteo_ray.base.trust import require_consent
 from osteo_ray.config.compare import CompareConfig
@@ -97,8 +98,7 @@ def plan_task(settings: ReproduceConfig) -> Task:
     if settings.run is None:
         raise InputError("Expected the directory of a run: `osteo-ray reproduce RUN`.")
     stored = open_stored(settings.run)
-    beside = stored.run.root.parent / "reproductions.parquet"
-    ledger = reach(settings.ledger, "--ledger") if settings.ledger else beside
+    ledger = place_ledger(stored.run, settings)
     read_ledger(ledger)
     return Task(
         stored=stored,
@@ -109,6 +109,12 @@ def plan_task(settings: ReproduceConfig) -> Task:
         ledger=ledger,
         codes=_read_codes(stored, settings),
     )
+
+
+def place_ledger(run: Run, settings: ReproduceConfig) -> Place:
+    """Return the ledger that a reproduction of a run adds its row to."""
+    beside = run.root.parent / "reproductions.parquet"
+    return reach(settings.ledger, "--ledger") if settings.ledger else beside
 
 
 def _read_codes(stored: StoredRun, settings: ReproduceConfig) -> dict[str, str]:

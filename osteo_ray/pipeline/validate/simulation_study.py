@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 import ray
 
-from osteo_ray.cluster.connection import connect
+from osteo_ray.cluster.connection import connect, plan_resources
+from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.pipeline.validate.rates import Rate
 from osteo_ray.pipeline.validate.rule_settings import RULE_SETTINGS, RuleSetting
 from osteo_ray.pipeline.validate.rule_study import rate_rule, run_rule_experiments
@@ -116,6 +117,7 @@ def validate_tables(
     chunks = [range(at, min(at + _CHUNK, n_experiments)) for at in range(0, n_experiments, _CHUNK)]
     findings = []
     with connect():
+        plan_resources(ResourceSettings(gpus_per_worker=0))
         pending = [[task.remote(setting, chunk, seed) for chunk in chunks] for setting in settings]
         for setting, parts in zip(settings, pending, strict=True):
             finding = summarize_setting(setting, pd.concat(ray.get(parts), ignore_index=True))

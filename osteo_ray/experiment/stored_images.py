@@ -1,4 +1,4 @@
-"""The pixels of a run, left on disk and read by whoever needs them. Free of Ray."""
+"""Arrays of images, such as their pixels, left on disk and read when needed. Free of Ray."""
 
 from collections import defaultdict
 from dataclasses import dataclass, replace
@@ -6,21 +6,21 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, locate, open_place
-from osteo_ray.base.tables import PIXELS, check_version, list_parts
+from osteo_ray.base.tables import check_version, list_parts
 
 _OPEN_FILES = 64
-_COLUMN = "pixels"
 
 
 @dataclass(frozen=True)
-class StoredPixels:
-    """The pixels of some images of a run, in files.
+class StoredImages:
+    """An array for each of some images of a run, such as its pixels, in files.
 
     It is indexed as the array in memory would be, and holds nothing of what it has read: beside
     the place of each image, memory holds what was asked for, and one row group of one file.
@@ -30,12 +30,16 @@ class StoredPixels:
         file_of: int32, (n,); the file of each image.
         row_of: int32, (n,); its row in that file.
         size_px: Side of the images, in pixels.
+        column: The column of the table.
+        dtype: Of the numbers in it, one per pixel.
     """
 
     files: tuple[str, ...]
     file_of: np.ndarray
     row_of: np.ndarray
     size_px: int
+    column: str
+    dtype: npt.DTypeLike
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -45,51 +49,54 @@ class StoredPixels:
     @property
     def nbytes(self) -> int:
         """How many bytes the array in memory would take."""
-        return int(np.prod(self.shape))
+        return int(np.prod(self.shape)) * np.dtype(self.dtype).itemsize
 
     def __len__(self) -> int:
         return len(self.file_of)
 
-    def select(self, rows: np.ndarray) -> "StoredPixels":
+    def select(self, rows: np.ndarray) -> "StoredImages":
         """Return the images of some rows, which stay on disk."""
         return replace(self, file_of=self.file_of[rows], row_of=self.row_of[rows])
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Read the pixels of some rows: uint8, (k, size_px, size_px), in the order of the rows."""
-        found = np.empty((len(rows), *self.shape[1:]), np.uint8)
+        """Read the arrays of some rows: (k, size_px, size_px), in the order of the rows."""
+        found = np.empty((len(rows), *self.shape[1:]), self.dtype)
         places: dict[int, list[int]] = defaultdict(list)
         for place, row in enumerate(rows):
             places[int(self.file_of[row])].append(place)
         for number, wanted in places.items():
             of_file = np.asarray(wanted)
-            _read_rows(self.files[number], self.row_of[rows[of_file]], found, of_file)
+            part = self.files[number]
+            _read_rows(part, self.column, self.row_of[rows[of_file]], found, of_file)
         return found
 
 
-def _read_rows(part: str, rows: np.ndarray, found: np.ndarray, places: np.ndarray) -> None:
+def _read_rows(
+    part: str, column: str, rows: np.ndarray, found: np.ndarray, places: np.ndarray
+) -> None:
     """Read some rows of a file into some places of an array, one row group at a time."""
     file = _open(part)
     ends = np.cumsum([file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)])
     group_of = np.searchsorted(ends, rows, side="right")
     for group in np.unique(group_of):
         here = group_of == group
-        pixels = file.read_row_group(int(group), columns=[_COLUMN])[_COLUMN].combine_chunks()
-        first = ends[group] - len(pixels)
-        found[places[here]] = _as_array(pixels, found.shape[1:], part)[rows[here] - first]
+        stored = file.read_row_group(int(group), columns=[column])[column].combine_chunks()
+        first = ends[group] - len(stored)
+        found[places[here]] = _as_array(stored, found, part)[rows[here] - first]
 
 
-def _as_array(pixels: pa.Array, shape: tuple[int, ...], part: str) -> np.ndarray:
-    """View a column of pixels as uint8, (n, height, width), without copying it."""
-    n_bytes = int(np.prod(shape))
-    _, ends, data = pixels.buffers()
-    stops = np.frombuffer(ends, np.int32)[pixels.offset : pixels.offset + len(pixels) + 1]
+def _as_array(stored: pa.Array, like: np.ndarray, part: str) -> np.ndarray:
+    """View a column of bytes as (n, height, width), of the type of another array, in place."""
+    n_bytes = like[0].nbytes
+    _, ends, data = stored.buffers()
+    stops = np.frombuffer(ends, np.int32)[stored.offset : stored.offset + len(stored) + 1]
     if (np.diff(stops) != n_bytes).any():
         raise InputError(
             f"Expected {n_bytes} bytes for each image in {part}, but some have another number. "
             "Start again in another --out."
         )
     values = np.frombuffer(data, np.uint8)[stops[0] : stops[-1]]
-    return values.reshape(len(pixels), *shape)
+    return values.view(like.dtype).reshape(len(stored), *like.shape[1:])
 
 
 @lru_cache(_OPEN_FILES)
@@ -98,13 +105,22 @@ def _open(part: str) -> Any:
     return pq.ParquetFile(name, filesystem=filesystem)
 
 
-def locate_pixels(run: Run, image_ids: list[str], image_size: int) -> StoredPixels:
-    """Find where the pixels of images lie, in the order of their ids, without reading them.
+def locate_images(
+    directory: Place, image_ids: list[str], size_px: int, column: str, dtype: npt.DTypeLike
+) -> tuple[StoredImages, list[str]]:
+    """Find where the arrays of images lie, in the order of their ids, without reading them.
 
-    Raises:
-        InputError: The run lacks the pixels of an image.
+    Args:
+        directory: The table, in files.
+        image_ids: The images.
+        size_px: Side of the images, in pixels.
+        column: The column of the table.
+        dtype: Of the numbers in it.
+
+    Returns:
+        Where they lie; and the ids of the images that the table lacks, which must not be read.
     """
-    files = tuple(list_parts(run.pixels))
+    files = tuple(list_parts(directory))
     place_of = {image_id: place for place, image_id in enumerate(image_ids)}
     file_of = np.full(len(image_ids), -1, np.int32)
     row_of = np.zeros(len(image_ids), np.int32)
@@ -113,19 +129,28 @@ def locate_pixels(run: Run, image_ids: list[str], image_size: int) -> StoredPixe
             place = place_of.get(image_id)
             if place is not None:
                 file_of[place], row_of[place] = number, row
-    missing = np.flatnonzero(file_of < 0)
-    if len(missing):
+    missing = [image_ids[place] for place in np.flatnonzero(file_of < 0)]
+    return StoredImages(files, file_of, row_of, size_px, column, dtype), missing
+
+
+def locate_pixels(run: Run, image_ids: list[str], size_px: int) -> StoredImages:
+    """Find where the pixels of images lie, in the order of their ids, without reading them.
+
+    Raises:
+        InputError: The run lacks the pixels of an image.
+    """
+    found, missing = locate_images(run.pixels, image_ids, size_px, "pixels", np.uint8)
+    if missing:
         raise InputError(
             f"Expected the pixels of {len(image_ids)} images in {run.pixels}, but those of "
-            f"{len(missing)} are missing, such as {image_ids[missing[0]]}. Start again in another "
-            "--out."
+            f"{len(missing)} are missing, such as {missing[0]}. Start again in another --out."
         )
-    return StoredPixels(files, file_of, row_of, image_size)
+    return found
 
 
 def _list_ids(part: Place) -> list[str]:
     check_version(part)
     filesystem, name = open_place(part)
-    column = pq.read_table(name, columns=[PIXELS.names[0]], filesystem=filesystem).column(0)
+    column = pq.read_table(name, columns=["image_id"], filesystem=filesystem).column(0)
     ids: list[str] = column.to_pylist()
     return ids

@@ -1,0 +1,101 @@
+"""Join the many small files of a table into few, without losing a row if it is interrupted."""
+
+import hashlib
+import json
+from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from osteo_ray.base.digests import forget_files, write_sealed
+from osteo_ray.base.storage import Place, locate, open_place
+from osteo_ray.base.tables import count_rows, list_parts, read_table, write_table
+
+_MOST_SMALL = 16  # files that are left as they are
+_ROWS = 16_384  # per joined file; with a mask in each, 100 MiB at 224 px
+_ROWS_PER_GROUP = 4096
+_JOINED = b"joined"  # names the files that a file was made of, in its metadata
+_PREFIX = "joined-"
+
+
+def needs_joining(directory: Place, beside: Place | None = None) -> bool:
+    """Tell whether `join_parts` has anything to do."""
+    small = _list_small(directory)
+    if len(small) > _MOST_SMALL:
+        return True
+    left = {part.name for part in (*small, *_list_small(beside))}
+    return bool(left) and any(left & set(names) for names in _read_joined(directory).values())
+
+
+def join_parts(directory: Place, beside: Place | None = None) -> None:
+    """Join the small files of a table, if there are many.
+
+    The small files go when the joined one is there. If that is interrupted, rows are there twice
+    until this is called again: a joined file names those that it was made of.
+
+    Args:
+        directory: The table. Nothing may write to it meanwhile.
+        beside: Another table, whose files tell more of the same images under the same names; it is
+            divided alike, so that this stays so.
+    """
+    groups = _read_joined(directory)
+    small = _list_small(directory)
+    taken = {name for names in groups.values() for name in names}
+    fresh = [part for part in small if part.name not in taken]
+    if len(fresh) > _MOST_SMALL:
+        groups |= {_name_joined(names): names for names in _group(fresh)}
+    for target, names in groups.items():
+        for table in (directory, *([] if beside is None else [beside])):
+            _join(table, target, names)
+
+
+def _join(directory: Place, target: str, names: Sequence[str]) -> None:
+    """Join those of some files that are there, unless they are joined already; remove them."""
+    parts = [part for part in _list_small(directory) if part.name in set(names)]
+    if parts and not (directory / target).exists():
+        tables = [read_table(part) for part in parts]
+        table = pa.concat_tables(tables, promote_options="default")  # columns may be new
+        metadata = {**(table.schema.metadata or {}), _JOINED: json.dumps(list(names)).encode()}
+        joined = table.replace_schema_metadata(metadata)
+        write_table(directory / target, joined, _ROWS_PER_GROUP, how=write_sealed)
+    # First, as a file that is noted and has gone would count as lost.
+    forget_files(directory, {part.name for part in parts})
+    for part in parts:
+        part.unlink(missing_ok=True)
+
+
+def _name_joined(names: Sequence[str]) -> str:
+    digest = hashlib.sha256("\n".join(names).encode()).hexdigest()
+    return f"{_PREFIX}{digest[:12]}.parquet"
+
+
+def _list_small(directory: Place | None) -> list[Place]:
+    if directory is None or not directory.is_dir():
+        return []
+    parts = [locate(part) for part in list_parts(directory)]
+    return [part for part in parts if not part.name.startswith(_PREFIX)]
+
+
+def _read_joined(directory: Place) -> dict[str, list[str]]:
+    """Return, by the name of each joined file, the names of those that it was made of."""
+    found = {}
+    for part in map(locate, list_parts(directory)):
+        if part.name.startswith(_PREFIX):
+            filesystem, path = open_place(part)
+            metadata = pq.read_schema(path, filesystem=filesystem).metadata
+            found[part.name] = list(json.loads(metadata[_JOINED]))
+    return found
+
+
+def _group(parts: Sequence[Place]) -> Iterator[list[str]]:
+    """Put files together until they have enough rows; return their names."""
+    group: list[str] = []
+    n_rows = 0
+    for part in parts:
+        group.append(part.name)
+        n_rows += count_rows(part)
+        if n_rows >= _ROWS:
+            yield group
+            group, n_rows = [], 0
+    if group:
+        yield group

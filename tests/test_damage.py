@@ -1,0 +1,154 @@
+"""Every kind of file that a run holds, damaged in five ways: all of it is mended.
+
+The kinds are those of a run that has everything (`whole`), so that a new kind is damaged as well.
+"""
+
+import re
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from whole_runs import assert_mended, link_run, list_files, resume
+
+from osteo_ray.base.runs import Run
+from osteo_ray.experiment.healing import heal_run
+from osteo_ray.experiment.run_files import is_spare
+from osteo_ray.experiment.soundness import inspect_run
+from osteo_ray.pipeline.ingest.rereading import read_again
+
+WAYS = ("missing", "empty", "truncated", "one bit", "another run's")
+
+
+def name_kind(name: str) -> str:
+    """Return what a file is, without numbers, keys, and names that its content gives it."""
+    name = re.sub(r"[0-9a-f]{12,64}", "KEY", name)
+    name = re.sub(r"seed-\d+", "seed-N", name)
+    name = re.sub(r"(lime|original|random_each_epoch|given_region|fold-\d)-KEY", "ARM-KEY", name)
+    name = re.sub(r"(knee-|events-)[-\w]+", r"\1N", name)
+    return re.sub(r"(tuning/[^/]+/(?:spare/)?)\w+\.json", r"\1ARM.json", name)
+
+
+def choose_victims(root: Path) -> dict[str, str]:
+    """Return a file of each kind that a run holds, except for logs."""
+    found: dict[str, str] = {}
+    for name in list_files(root):
+        if not name.startswith("logs/"):
+            found.setdefault(name_kind(name), name)
+    return found
+
+
+def damage(path: Path, way: str, others: Mapping[str, bytes]) -> None:
+    """Damage a file.
+
+    Args:
+        path: The file.
+        way: One of `WAYS`.
+        others: Files by name, one of which with the same suffix takes its place.
+    """
+    content = path.read_bytes()
+    path.unlink()  # it may be a link to that of the run that all tests share
+    if way == "missing":
+        return
+    if way == "empty":
+        content = b""
+    elif way == "truncated":
+        content = content[: 2 * len(content) // 3]
+    elif way == "one bit":
+        middle = len(content) // 2
+        content = content[:middle] + bytes([content[middle] ^ 4]) + content[middle + 1 :]
+    else:
+        alike = [other for name, other in others.items() if name.endswith(path.suffix)]
+        content = next(other for other in [*alike, *others.values()] if other != content)
+    path.write_bytes(content)
+
+
+def test_a_run_with_everything_has_every_kind_of_file(whole: Path) -> None:
+    tops = {name.partition("/")[0] for name in choose_victims(whole / "run")}
+    folders = {
+        getattr(Run(Path()), name).name
+        for name, value in vars(Run).items()
+        if isinstance(value, property)
+    }
+    assert folders - tops == {"logs"}
+    found = inspect_run(Run(whole / "run"))
+    assert {one.state for one in found.checked} == {"sound"}
+    assert not list((whole / "run").rglob(".*.digest"))
+
+
+@pytest.fixture
+def broken(whole: Path, tmp_path: Path) -> Path:
+    """A copy of the run that a test may damage."""
+    return link_run(whole, tmp_path)
+
+
+@pytest.mark.faults
+@pytest.mark.parametrize("way", WAYS)
+def test_damage_is_found_and_nothing_else_is_lost(whole: Path, tmp_path: Path, way: str) -> None:
+    before = list_files(whole / "run")
+    for kind, name in choose_victims(whole / "run").items():
+        root = link_run(whole, tmp_path)
+        damage(root / name, way, {other: before[other] for other in reversed(before)})
+        bad = {one.name for one in inspect_run(Run(root)).list_bad()}
+        lists = name.endswith("digests.json")
+        if not lists:
+            assert bad == {name}, (kind, bad)
+        told: list[str] = []
+        lost = heal_run(Run(root), told.append)
+        if not lists and not name.startswith("spare/"):
+            assert any(name in line or name.partition("/")[0] in line for line in told), kind
+        if lost.digests:
+            read_again(Run(root), lost, lambda draft: copy_source(whole / "run", draft))
+        if lost.phantom:
+            shutil.copytree(whole / "run" / "phantom", root / "phantom")
+        after = list_files(root)
+        kept = {
+            other: content for other, content in after.items() if not other.startswith("set-aside/")
+        }
+        for other, content in kept.items():
+            if not other.endswith(("digests.json", ".digest")):
+                assert content == before[other], (kind, other)
+        again: list[str] = []
+        assert not heal_run(Run(root), again.append).digests
+        assert again == [], kind
+        shutil.rmtree(root)
+
+
+def copy_source(origin: Path, draft: Run) -> None:
+    """Give what reading the source gives."""
+    names = ("images.parquet", "rejects.parquet", "audit.json", "splits.parquet", "regions.parquet")
+    shutil.copytree(origin / "phantom", str(draft.phantom))
+    shutil.copytree(origin / "pixels", str(draft.pixels))
+    (Path(str(draft.pixels)) / "digests.json").unlink(missing_ok=True)
+    for name in names:
+        shutil.copy(origin / name, str(draft.root))
+
+
+@pytest.mark.parametrize(
+    "way", [pytest.param(way, marks=pytest.mark.faults) for way in WAYS] + ["each in its way"]
+)
+def test_a_run_of_which_every_kind_is_damaged_ends_as_it_was(
+    whole: Path, broken: Path, way: str
+) -> None:
+    before = list_files(broken)
+    for number, name in enumerate(choose_victims(broken).values()):
+        if not is_spare(name) and not name.endswith("digests.json"):  # they mend the others
+            chosen = WAYS[number % len(WAYS)] if way == "each in its way" else way
+            damage(broken / name, chosen, {n: before[n] for n in reversed(before)})
+    told: list[str] = []
+    resume(whole, broken, told)
+    assert_mended(whole, broken)
+    assert sum(len(line) for line in told) < 10_000
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+@pytest.mark.parametrize("way", WAYS)
+def test_a_run_with_one_damaged_file_ends_as_it_was(whole: Path, tmp_path: Path, way: str) -> None:
+    before = list_files(whole / "run")
+    for name in choose_victims(whole / "run").values():
+        root = link_run(whole, tmp_path)
+        damage(root / name, way, {n: before[n] for n in reversed(before)})
+        resume(whole, root, [])
+        assert_mended(whole, root)
+        shutil.rmtree(root)

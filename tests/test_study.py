@@ -1,0 +1,63 @@
+"""The numbers of docs/study.md come from the tables that are kept beside it, and nothing else."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from sklearn.metrics import roc_auc_score
+from tiny_runs import Outcome
+
+from benchmarks.study import keep_run, list_chunks, tell_study
+from osteo_ray.base.errors import InputError
+
+DOCS = Path(__file__).parents[1] / "docs"
+STUDY = DOCS / "study"
+CHUNKS = [path for protocol in ("paper", "clean") for path in list_chunks(STUDY, protocol)]
+
+
+def test_page_holds_what_the_tables_say() -> None:
+    assert tell_study(STUDY) in (DOCS / "study.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("chunk", CHUNKS, ids=lambda path: path.name)
+def test_chunk_was_run_as_planned_and_names_no_file(chunk: Path) -> None:
+    (plan,) = json.loads((chunk / "plan.json").read_text())
+    (line,) = [
+        line
+        for line in (DOCS / "study.md").read_text(encoding="utf-8").splitlines()
+        if line.startswith(f"| {chunk.name} |")
+    ]
+    assert line.endswith(f"| {plan['hash']} |")
+    images = pq.read_table(chunk / "images.parquet")
+    assert not {"path", "digest"} & set(images.column_names)
+    for file in chunk.iterdir():
+        content = file.read_bytes()
+        assert b"/work" not in content, file
+        assert b".jpg" not in content.lower(), file
+        assert b".png" not in content.lower(), file
+
+
+@pytest.mark.parametrize("chunk", CHUNKS, ids=lambda path: path.name)
+def test_auc_of_the_page_by_scikit_learn(chunk: Path) -> None:
+    frame = pq.read_table(chunk / "predictions.parquet").to_pandas()
+    test = frame[(frame["split"] == "test") & frame["arm"].isin(["original", "lime"])]
+    stored = pq.read_table(chunk / "results.parquet").to_pandas()
+    stored = stored[stored["split"] == "test"].set_index(["arm", "seed"])["auc"]
+    for (arm, seed), rows in test.groupby(["arm", "seed"]):
+        auc = roc_auc_score(rows["label"] == "osteoporosis", rows["p_osteoporosis"])
+        assert np.isclose(stored[arm, seed], auc), (arm, seed)
+
+
+def test_a_run_is_kept_once_and_when_it_is_finished(finished: Outcome, tmp_path: Path) -> None:
+    out = tmp_path / "clean-0"
+    keep_run(str(finished.run.root), out)
+    names = {path.name for path in out.iterdir()}
+    assert {"predictions.parquet", "images.parquet", "config.yaml"} <= names
+    assert not {"pixels", "masks", "trials"} & names
+    with pytest.raises(InputError, match="to be new, but it is there"):
+        keep_run(str(finished.run.root), out)
+    assert tell_study(tmp_path).startswith("### Clean (`clean-0`)")
+    with pytest.raises(InputError, match="Expected kept runs"):
+        tell_study(tmp_path / "none")
