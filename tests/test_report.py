@@ -43,7 +43,7 @@ from osteo_ray.data.masks import pack_mask
 from osteo_ray.data.settings import BACKGROUNDS, Background
 from osteo_ray.experiment.mask_notes import FAILED, UNSTABLE, count_mask_notes
 from osteo_ray.report.forest import draw_forest
-from osteo_ray.report.gallery import MOST_CASES, Answer, ShownCase, choose_cases
+from osteo_ray.report.gallery import MOST_CASES, ArmAnswer, ShownCase, choose_cases
 from osteo_ray.report.page import write_report
 from osteo_ray.report.pictures import PANEL_LABELS, compose_panels, draw_panels
 from osteo_ray.report.reliability import draw_reliability, tabulate_reliability
@@ -483,7 +483,7 @@ def test_gallery_takes_outcomes_in_turn_and_is_bounded() -> None:
     shown = Shown(Run(Path("none")), make_comparison() | {"baseline": "original"})
 
     def make(number: int, *, right: bool, unstable: bool) -> ShownCase:
-        answers = tuple(Answer(arm, "a", 0.9, right) for arm in ("original", "lime"))
+        answers = tuple(ArmAnswer(arm, "a", 0.9, right) for arm in ("original", "lime"))
         model, label = MODELS[number % 2], CLASSES[number // 2 % 2]
         return ShownCase(model, str(number), label, str(number), answers, unstable, "")
 

@@ -12,13 +12,13 @@ from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.base.tables import scan_table
 from osteo_ray.report.pictures import PANEL_ARMS, PANEL_LABELS, draw_panels
 from osteo_ray.report.results import TEST, Shown
-from osteo_ray.report.stored_images import StoredImages
+from osteo_ray.report.shown_images import ShownImages
 
 MOST_CASES = 48  # some 100 KB each at 224 px, so that the page of any run stays below 10 MB
 
 
 @dataclass(frozen=True)
-class Answer:
+class ArmAnswer:
     """What the classifier of an arm says of an image.
 
     Attributes:
@@ -53,7 +53,7 @@ class ShownCase:
     image_id: str
     label: str
     path: str
-    answers: tuple[Answer, ...]
+    answers: tuple[ArmAnswer, ...]
     is_unstable: bool
     error: str
     panels: tuple[tuple[str, str | None], ...] = ()
@@ -78,7 +78,7 @@ def draw_gallery(shown: Shown) -> dict[str, Any]:
     """
     if shown.config is None or not shown.comparison["seeds"]:
         return {"cases": [], "case_arms": [], "absent_panels": []}
-    stored = StoredImages(shown.run, shown.config.image_size, shown.comparison["seeds"][0])
+    stored = ShownImages(shown.run, shown.config.image_size, shown.comparison["seeds"][0])
     heatmaps = stored.read_heatmaps()
     chosen = choose_cases(list(_list_cases(shown, stored)), shown, set(heatmaps))
     labels = [name for name in PANEL_LABELS if PANEL_ARMS.get(name, ORIGINAL) in shown.arms]
@@ -92,7 +92,7 @@ def draw_gallery(shown: Shown) -> dict[str, Any]:
     }
 
 
-def _list_cases(shown: Shown, stored: StoredImages) -> Iterator[ShownCase]:
+def _list_cases(shown: Shown, stored: ShownImages) -> Iterator[ShownCase]:
     """List all test images of the first seed, for each model."""
     rows = {row["image_id"]: row for row in scan_table(shown.run.images).to_pylist()}
     tested = sorted(
@@ -112,7 +112,7 @@ def _list_cases(shown: Shown, stored: StoredImages) -> Iterator[ShownCase]:
             )
 
 
-def _read_answers(shown: Shown, seed: int) -> dict[tuple[str, str], list[Answer]]:
+def _read_answers(shown: Shown, seed: int) -> dict[tuple[str, str], list[ArmAnswer]]:
     """Read what each arm says of the test images of a seed, by model and image."""
     classes = shown.comparison["classes"]
     table = scan_table(shown.run.predictions, TEST & (ds.field("seed") == seed))
@@ -120,11 +120,11 @@ def _read_answers(shown: Shown, seed: int) -> dict[tuple[str, str], list[Answer]
         return {}
     scores = np.stack([table[f"p_{name}"].to_numpy() for name in classes], axis=1)
     order = {arm: number for number, arm in enumerate(shown.arms)}
-    found: dict[tuple[str, str], list[Answer]] = {}
+    found: dict[tuple[str, str], list[ArmAnswer]] = {}
     columns = (table[name].to_pylist() for name in ("model", "image_id", "arm", "label"))
     for model, image_id, arm, label, row in zip(*columns, scores, strict=True):
         best = int(row.argmax())
-        answer = Answer(arm, classes[best], float(row[best]), classes[best] == label)
+        answer = ArmAnswer(arm, classes[best], float(row[best]), classes[best] == label)
         found.setdefault((model, image_id), []).append(answer)
     for answers in found.values():
         answers.sort(key=lambda one: order.get(one.arm, len(order)))
@@ -177,7 +177,7 @@ def _take_turns(lists: Sequence[Sequence[ShownCase]]) -> list[ShownCase]:
 
 def _draw_cases(
     cases: Sequence[ShownCase],
-    stored: StoredImages,
+    stored: ShownImages,
     heatmaps: Mapping[tuple[str, str], np.ndarray],
     labels: Sequence[str],
 ) -> Iterator[ShownCase]:

@@ -13,7 +13,7 @@ from osteo_ray.base.tables import scan_table
 from osteo_ray.report.pictures import PANEL_ARMS, PANEL_LABELS, compose_panels
 from osteo_ray.report.plots import Absent, Plot
 from osteo_ray.report.results import Shown
-from osteo_ray.report.stored_images import StoredImages
+from osteo_ray.report.shown_images import ShownImages
 from osteo_ray.report.style import FONT_PT, INK, shorten, start_figure
 
 _ACROSS, _PANEL_IN = 6, 1.62
@@ -44,7 +44,7 @@ def plot_pictures(shown: Shown) -> list[Plot | Absent]:
         return [Absent(name, reason, of_paper) for name, of_paper in _OF_PAPER.items()]
     images = scan_table(shown.run.images).to_pylist()
     rows = sorted((row for row in images if row.get("used", True)), key=lambda row: row["path"])
-    stored = StoredImages(shown.run, shown.config.image_size, shown.comparison["seeds"][0])
+    stored = ShownImages(shown.run, shown.config.image_size, shown.comparison["seeds"][0])
     if not stored.has_pixels:
         return [Absent(name, _NO_IMAGES, of_paper) for name, of_paper in _OF_PAPER.items()]
     return [
@@ -55,7 +55,7 @@ def plot_pictures(shown: Shown) -> list[Plot | Absent]:
     ]
 
 
-def _plot_samples(rows: Sequence[Any], shown: Shown, stored: StoredImages) -> Plot | Absent:
+def _plot_samples(rows: Sequence[Any], shown: Shown, stored: ShownImages) -> Plot | Absent:
     panels = []
     for label in shown.comparison["classes"]:
         chosen = [row for row in rows if row["label"] == label][:_PER_CLASS]
@@ -74,7 +74,7 @@ def _plot_samples(rows: Sequence[Any], shown: Shown, stored: StoredImages) -> Pl
 
 
 def _plot_explanations(
-    rows: Sequence[Any], shown: Shown, stored: StoredImages
+    rows: Sequence[Any], shown: Shown, stored: ShownImages
 ) -> list[Plot | Absent]:
     """Draw one test image with the LIME region, and with the heat map, of each model."""
     heatmaps = stored.read_heatmaps()
@@ -106,7 +106,7 @@ def _plot_explanations(
 
 
 def _choose(
-    rows: Sequence[Any], shown: Shown, stored: StoredImages, found: set[tuple[str, str]]
+    rows: Sequence[Any], shown: Shown, stored: ShownImages, found: set[tuple[str, str]]
 ) -> Any:
     """Return the first test image of the positive class that most models have explained."""
     tested = stored.list_split("test")
@@ -122,7 +122,7 @@ def _choose(
     return candidates[0] if candidates else None
 
 
-def _plot_masked(rows: Sequence[Any], shown: Shown, stored: StoredImages) -> Plot | Absent:
+def _plot_masked(rows: Sequence[Any], shown: Shown, stored: ShownImages) -> Plot | Absent:
     """Draw masked images of the first model from each part of the split, as the paper does."""
     model = shown.models[0]
     masked, panels = stored.masked.get(model, frozenset()), []
@@ -154,7 +154,7 @@ def _plot_masked(rows: Sequence[Any], shown: Shown, stored: StoredImages) -> Plo
     return _make("masked", caption, panels)
 
 
-def _plot_arms(rows: Sequence[Any], shown: Shown, stored: StoredImages) -> Plot | Absent:
+def _plot_arms(rows: Sequence[Any], shown: Shown, stored: ShownImages) -> Plot | Absent:
     """Draw one test image per class as each arm and explanation shows it."""
     assert shown.config is not None  # as `plot_pictures` has made sure
     model, heatmaps = shown.models[0], stored.read_heatmaps()

@@ -20,7 +20,6 @@ from osteo_ray.base.tables import (
     FAITHFULNESS,
     HEATMAPS,
     MASKS,
-    SUPERPIXELS,
     iterate_parts,
     read_rows,
     read_table,
@@ -35,6 +34,7 @@ from osteo_ray.models.classifier import load_classifier
 from osteo_ray.models.forward import open_classifier
 from osteo_ray.models.training import make_deterministic
 from osteo_ray.pipeline.explain.kept_classifiers import KeptClassifiers
+from osteo_ray.pipeline.explain.shown_superpixels import keep_superpixels
 
 _STEPS = 8  # in which pixels are added and removed to measure faithfulness
 
@@ -127,7 +127,7 @@ class ExplainingActor:
 
     def _explain(self, explainable: Explainable, pictures: Sequence[Picture]) -> Explained:
         self._draw_heatmaps(explainable, pictures)
-        self._keep_superpixels(explainable, pictures)
+        keep_superpixels(explainable, pictures, self.job.settings)
         groups: dict[tuple[str, ...], list[Picture]] = {}
         for picture in pictures:
             kinds = explainable.list_missing(picture.image_id)
@@ -305,22 +305,6 @@ class ExplainingActor:
             values = (explainable.model, explainable.seed, picture.image_id, content)
             record = dict(zip(HEATMAPS.names, values, strict=True))
             write_table(path, pa.Table.from_pylist([record], schema=HEATMAPS), how=write_sealed)
-
-    def _keep_superpixels(self, explainable: Explainable, pictures: Sequence[Picture]) -> None:
-        """Write the superpixels of images that the report shows; it does without where none are."""
-        for picture in pictures:
-            if explainable.superpixels is None or picture.image_id not in explainable.heatmap_ids:
-                continue
-            path = explainable.superpixels / f"{picture.image_id}.parquet"
-            if path.exists():
-                continue
-            try:
-                pieces = picture.find_superpixels(self.job.settings).astype(np.uint16)
-            except ValueError:
-                continue
-            record = {"image_id": picture.image_id, "superpixels": pieces.tobytes()}
-            table = pa.Table.from_pylist([record], schema=SUPERPIXELS)
-            write_table(path, table, how=write_sealed)
 
 
 def _begin(explainable: Explainable, picture: Picture) -> _Focus:

@@ -16,7 +16,7 @@ from osteo_ray.experiment.mask_notes import MAIN_MASKS
 
 
 @dataclass(frozen=True)
-class StoredImages:
+class ShownImages:
     """What a run keeps of its images for one seed; what is missing is left out.
 
     Attributes:
