@@ -29,6 +29,9 @@ def make_ingest(labels: list[str] = LABELS, **columns: Any) -> Ingest:
     pixels = [rng.integers(0, 255, (32, 32), dtype=np.uint8) for _ in range(n)]
     images = pd.DataFrame(
         {
+            **dict.fromkeys(("maker", "device", "view", "age", "sex"), ""),
+            "item": [f"{label}/{row:03d}.png" for row, label in enumerate(labels)],
+            "film": "",
             "image_id": [f"id{row}" for row in range(n)],
             "path": [f"{label}/{row:03d}.png" for row, label in enumerate(labels)],
             "label": labels,

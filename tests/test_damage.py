@@ -90,7 +90,7 @@ def test_damage_is_found_and_nothing_else_is_lost(whole: Path, tmp_path: Path, w
         root = link_run(whole, tmp_path)
         damage(root / name, way, {other: before[other] for other in reversed(before)})
         bad = {one.name for one in inspect_run(Run(root)).list_bad()}
-        lists = name.endswith("digests.json")
+        lists = name.endswith(".digests.json")
         if not lists:
             assert bad == {name}, (kind, bad)
         told: list[str] = []
@@ -106,7 +106,7 @@ def test_damage_is_found_and_nothing_else_is_lost(whole: Path, tmp_path: Path, w
             other: content for other, content in after.items() if not other.startswith("set-aside/")
         }
         for other, content in kept.items():
-            if not other.endswith(("digests.json", ".digest")):
+            if not other.endswith((".digests.json", ".digest")):
                 assert content == before[other], (kind, other)
         again: list[str] = []
         assert not heal_run(Run(root), again.append).digests
@@ -119,7 +119,7 @@ def copy_source(origin: Path, draft: Run) -> None:
     names = ("images.parquet", "rejects.parquet", "audit.json", "splits.parquet", "regions.parquet")
     shutil.copytree(origin / "phantom", str(draft.phantom))
     shutil.copytree(origin / "pixels", str(draft.pixels))
-    (Path(str(draft.pixels)) / "digests.json").unlink(missing_ok=True)
+    (Path(str(draft.pixels)) / ".digests.json").unlink(missing_ok=True)
     for name in names:
         shutil.copy(origin / name, str(draft.root))
 
@@ -132,7 +132,7 @@ def test_a_run_of_which_every_kind_is_damaged_ends_as_it_was(
 ) -> None:
     before = list_files(broken)
     for number, name in enumerate(choose_victims(broken).values()):
-        if not is_spare(name) and not name.endswith("digests.json"):  # they mend the others
+        if not is_spare(name) and not name.endswith(".digests.json"):  # they mend the others
             chosen = WAYS[number % len(WAYS)] if way == "each in its way" else way
             damage(broken / name, chosen, {n: before[n] for n in reversed(before)})
     told: list[str] = []

@@ -59,7 +59,7 @@ def test_interval_ends_where_the_metric_ends() -> None:
     values = np.array([0.1, 0.9])
     found = summarize_seeds(values, np.arange(2), **SIZES)
     assert (found.low, found.high) == (0, 1)
-    assert summarize_seeds(values - 1, np.arange(2), **SIZES, lowest=-1.0).low == -1
+    assert summarize_seeds(values - 1, np.arange(2), **SIZES, bounds=(-1.0, 1.0)).low == -1
 
 
 @pytest.mark.parametrize(

@@ -520,7 +520,10 @@ def test_names_are_neither_read_nor_returned() -> None:
     found = dataclasses.asdict(decode_dicom(content))
     del found["pixels"]
     assert "Muster" not in str(found)
-    assert found.keys() == {"format", "mode", "patient_id", "side", "institution", "remarks"}
+    assert found.keys() == {
+        *("format", "mode", "patient_id", "side", "left_edge", "institution"),
+        *("attributes", "remarks"),
+    }
 
 
 @pytest.mark.parametrize(

@@ -48,7 +48,11 @@ SPLIT = [*["train"] * 7, *["validation"] * 2, *["test"] * 2, *["train"] * 7, *["
 ERROR = 'one superpixel, "flat", so there is nothing to explain'
 WEIGHTS = b"not really weights"
 IDS = [hashlib.sha256(bytes([number])).hexdigest()[:16] for number in range(N_IMAGES)]  # unsorted
-FILES = {"folder": "manifest.csv", "npz": "data.npz", "parquet": "data.parquet"}
+FILES = {
+    "folder": "manifest.csv",
+    "npz": "data.npz",
+    "parquet": "data/train-00000-of-00001.parquet",
+}
 LIME = Trial(MODELS[0], 0, "lime")
 
 
@@ -271,12 +275,17 @@ def test_npz_holds_no_pickles(exported: dict[str, Path]) -> None:
         ]
 
 
+def read_parquet(path: Path) -> list[dict[str, Any]]:
+    return [row for file in sorted(path.glob("data/*")) for row in pq.read_table(file).to_pylist()]
+
+
 def test_parquet(exported: dict[str, Path]) -> None:
-    table = pq.read_table(exported["parquet"] / "data.parquet")
+    table = pq.read_table(exported["parquet"] / FILES["parquet"])
     picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-    names = ["label", "split", "patient_id", "image_id", "source_path", "source_digest"]
-    assert table.schema.names == ["image", *names, "mask", "error"]
+    names = ["split", "patient_id", "image_id", "source_path", "source_digest"]
+    assert table.schema.names == ["image", "label", *names, "mask", "error"]
     assert table.schema.field("image").type == table.schema.field("mask").type == picture
+    assert table.schema.field("label").type == pa.int64()
     assert {table.schema.field(name).type for name in (*names, "error")} == {pa.string()}
     features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
     assert list(features) == table.schema.names
@@ -284,7 +293,9 @@ def test_parquet(exported: dict[str, Path]) -> None:
         "image",
         "mask",
     ]
+    assert features["label"] == {"names": list(CLASSES), "_type": "ClassLabel"}
     row = table.to_pylist()[0]
+    assert CLASSES[row["label"]] == CLASSES[IDS.index(row["image_id"]) % 2]
     assert row["image"]["bytes"].startswith(b"\x89PNG")
     assert row["image"]["path"] == f"{row['image_id']}.png"
 
@@ -294,8 +305,8 @@ def test_images_of_one_group_have_one_patient(exported: dict[str, Path]) -> None
     patients = {image_id: row["patient_id"] for image_id, row in rows.items()}
     assert patients[IDS[0]] == patients[IDS[2]] == "group-0"
     assert len(set(patients.values())) == len(patients) - 1
-    table = pq.read_table(exported["parquet"] / "data.parquet").to_pylist()
-    assert {row["image_id"]: row["patient_id"] for row in table} == patients
+    rows = read_parquet(exported["parquet"])
+    assert {row["image_id"]: row["patient_id"] for row in rows} == patients
 
 
 def test_image_without_explanation_has_the_mask_of_another_and_is_listed(
@@ -315,8 +326,8 @@ def test_image_without_explanation_has_the_mask_of_another_and_is_listed(
         assert f"- `{IDS[FAILED]}`: {ERROR}" in (path / "DATASHEET.md").read_text()
     rows = read_manifest(exported["folder"])
     assert {i: row["error"] for i, row in rows.items() if row["error"]} == {IDS[FAILED]: ERROR}
-    table = pq.read_table(exported["parquet"] / "data.parquet").to_pylist()
-    assert {r["image_id"]: r["error"] for r in table if r["error"]} == {IDS[FAILED]: ERROR}
+    pictures = read_parquet(exported["parquet"])
+    assert {r["image_id"]: r["error"] for r in pictures if r["error"]} == {IDS[FAILED]: ERROR}
 
 
 def test_original_has_no_masks(run: Run, tmp_path: Path) -> None:
@@ -324,8 +335,9 @@ def test_original_has_no_masks(run: Run, tmp_path: Path) -> None:
     assert {row["mask"] for row in read_manifest(path).values()} == {""}
     assert not (path / "masks").exists()
     path = export_one(run, "parquet", tmp_path / "parquet", "original")
-    table = pq.read_table(path / "data.parquet")
-    assert table["mask"].null_count == table["error"].null_count == N_IMAGES - 1
+    rows = read_parquet(path)
+    assert {row["mask"] for row in rows} == {row["error"] for row in rows} == {None}
+    assert len(rows) == N_IMAGES - 1
     assert read_json(path / "provenance.json")["mask_models_sha256"] == {}
 
 
@@ -451,7 +463,7 @@ def test_all_models_and_seeds_go_into_the_run_by_default(own_run: Run) -> None:
     assert [data_set.path for data_set in written] == [root / place for place in places]
     for path in root.glob("*/*"):
         names = sorted(file.name for file in path.iterdir())
-        assert names == ["DATASHEET.md", "data.npz", "provenance.json"]
+        assert names == ["DATASHEET.md", "README.md", "data.npz", "provenance.json"]
 
 
 @pytest.mark.parametrize("form", FORMS)

@@ -72,6 +72,8 @@ EXAMPLES: dict[str, Any] = {
     "folds": 5,
     "conflicts": "majority",
     "unexplained": "whole",
+    "laterality": "split",
+    "statistics.ordinal": ["a", "b", "c"],
     "lime.fill": 128,
 }
 

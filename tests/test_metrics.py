@@ -12,12 +12,13 @@ from sklearn.calibration import calibration_curve
 
 from osteo_ray.check_table.matrices import recompute
 from osteo_ray.check_table.published import PUBLISHED
-from osteo_ray.statistics.metrics.registry import METRICS
+from osteo_ray.statistics.metrics.registry import METRICS, list_metrics
 from osteo_ray.statistics.predictions import encode_predictions
 from osteo_ray.statistics.results_table import compute_metrics, compute_results
 from osteo_ray.statistics.sample import count_confusion
 from osteo_ray.statistics.thresholds import OPERATING_NAMES, choose_threshold, measure_operation
 
+USUAL = list_metrics(ordinal=False)
 BINARY = ["normal", "worn"]
 THREE = ["a", "b", "c"]
 PAPER = [  # tp, fp, fn, tn; accuracy, precision, recall, F1
@@ -57,7 +58,7 @@ def test_agrees_with_plain_formulas(row) -> None:
 
 def test_names_and_types() -> None:
     metrics = compute_metrics(*_realise(3, 1, 2, 4), BINARY, "worn")
-    assert list(metrics) == list(METRICS)
+    assert list(metrics) == USUAL
     assert all(type(value) is float for value in metrics.values())
 
 
@@ -173,14 +174,14 @@ def _results(predictions: pd.DataFrame, prevalence: float | None = None) -> pd.D
 def test_results_per_trained_model() -> None:
     predictions = _predictions()
     results = _results(predictions)
-    columns = ["model", "seed", "arm", "split", "n_images", *METRICS, *OPERATING_NAMES]
+    columns = ["model", "seed", "arm", "split", "n_images", *USUAL, *OPERATING_NAMES]
     assert list(results) == columns
     assert len(results) == 16
     keys = list(zip(*(results[name] for name in ("model", "seed", "arm", "split")), strict=True))
     assert keys == sorted(keys)
     assert (results["n_images"] == 4).all()
     assert results.dtypes["seed"] == results.dtypes["n_images"] == np.int64
-    assert all(results.dtypes[name] == np.float64 for name in METRICS)
+    assert all(results.dtypes[name] == np.float64 for name in USUAL)
     first = predictions[
         (predictions["model"] == "m1")
         & (predictions["seed"] == 2)
@@ -190,7 +191,7 @@ def test_results_per_trained_model() -> None:
     expected = compute_metrics(
         first["label"].to_numpy(), first[["p_normal", "p_worn"]].to_numpy(), BINARY, "worn"
     )
-    assert results.loc[0, list(METRICS)].to_dict() == expected
+    assert results.loc[0, USUAL].to_dict() == expected
 
 
 def test_results_do_not_depend_on_row_order() -> None:
@@ -201,7 +202,7 @@ def test_results_do_not_depend_on_row_order() -> None:
 
 def test_results_of_no_predictions_keep_their_columns() -> None:
     results = _results(_predictions().iloc[:0])
-    assert list(results)[4:] == ["n_images", *METRICS, *OPERATING_NAMES]
+    assert list(results)[4:] == ["n_images", *USUAL, *OPERATING_NAMES]
     assert results.empty
 
 
@@ -327,7 +328,7 @@ def test_calibration_error_by_hand() -> None:
 def test_certain_and_right_is_best_in_every_metric() -> None:
     labels = np.array(["normal", "worn", "worn"])
     found = compute_metrics(labels, _certain(labels.tolist(), BINARY), BINARY, "worn")
-    assert found == {name: float(metric.higher_is_better) for name, metric in METRICS.items()}
+    assert found == {name: float(METRICS[name].higher_is_better) for name in USUAL}
     assert not METRICS["brier"].higher_is_better
     assert not METRICS["calibration_error"].higher_is_better
 

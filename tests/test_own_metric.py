@@ -139,7 +139,7 @@ def test_settings_write_the_name_of_the_metric_and_refuse_others() -> None:
 
 
 def test_a_metric_may_be_kept_from_being_an_endpoint(monkeypatch: pytest.MonkeyPatch) -> None:
-    refused = {"precision", "recall", "specificity", "f1", "calibration_error"}
+    refused = {"precision", "recall", "specificity", "f1", "calibration_error", "grade_error"}
     assert set(METRICS) - set(list_endpoints()) == refused
     because = "it rewards nobody; take auc"
     monkeypatch.setitem(METRICS, "kappa", replace(KAPPA, refused_because=because))

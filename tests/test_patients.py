@@ -62,8 +62,8 @@ class TestColumns:
         assert "Patients named by the source: 3, on 4 of 4 images; 2 share theirs" in tell(source)
 
     def test_other_columns_are_named(self, tmp_path: Path) -> None:
-        source = open_table(tmp_path, {"age": [1, 2, 3, 4], "Knee Pain": list("wxyz")})
-        assert "Columns not read: `age`, `Knee Pain`." in source.notes
+        source = open_table(tmp_path, {"bmi": [1, 2, 3, 4], "Knee Pain": list("wxyz")})
+        assert "Columns not read: `bmi`, `Knee Pain`." in source.notes
         assert "Patients are not known" in tell(source)
         assert not group(source)
 
@@ -278,6 +278,7 @@ class TestHeaders:
             batch["suggested"] = empty
         columns = {name: np.asarray(cells, object) for name, cells in batch.items()}
         named = {"reader": source.reader, "key": b"k", "pixels": None, "image_size": None}
+        named["laterality"] = "whole"
         table = decode_block(columns, **named).to_pandas()  # type: ignore[arg-type]
         assert set(table["failure"].fillna("")) == {""}
         found = dict(zip(table["path"], table["patient"], strict=True))

@@ -27,18 +27,19 @@ def _draw(n_classes: int, n_groups: int = 3, n_images: int = 90, n_draws: int = 
     return [Group(np.arange(n_images), labels, scores) for scores in probabilities], weights
 
 
-@pytest.mark.parametrize("metric", list(METRICS))
+@pytest.mark.parametrize("metric", METRICS)
 @pytest.mark.parametrize("n_classes", [2, 3])
 def test_a_weight_repeats_a_row(metric: str, n_classes: int) -> None:
     groups, weights = _draw(n_classes)
     classes = CLASSES[n_classes]
-    values = measure_resampled(metric, groups, weights, positive=1)
+    ranks, order = range(n_classes), classes  # which only metrics of grades look at
+    values = measure_resampled(metric, groups, weights, positive=1, ranks=ranks)
     assert values.shape == (7, 3)
     for draw, times in enumerate(weights.T):
         for run, group in enumerate(groups):
             labels, scores = np.array(classes)[group.labels], group.probabilities
             repeated = np.repeat(labels, times), np.repeat(scores, times, axis=0)
-            plain = compute_metrics(*repeated, classes, classes[1])[metric]
+            plain = compute_metrics(*repeated, classes, classes[1], order)[metric]
             assert values[draw, run] == pytest.approx(plain, abs=1e-12, nan_ok=True)
 
 

@@ -188,13 +188,13 @@ def test_too_few_groups_give_no_answer(labels: np.ndarray, groups: np.ndarray) -
 def test_large_sets_are_sampled_by_whole_groups(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(shortcuts, "_MOST_IMAGES", 61)
     groups = np.repeat(np.arange(30), 4)
-    rows = shortcuts._sample(groups)
+    rows = shortcuts.draw_groups(groups)
     assert len(rows) == 60
     assert set(np.bincount(groups[rows], minlength=30)) == {0, 4}
     # A group that is larger than the sample does not keep the others out.
     large = np.array([*[0] * 90, *range(1, 31)])
     for shift in range(31):
-        assert len(shortcuts._sample((large + shift) % 31)) == 30
+        assert len(shortcuts.draw_groups((large + shift) % 31)) == 30
 
 
 def test_tables_have_what_they_say() -> None:

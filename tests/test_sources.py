@@ -711,10 +711,11 @@ class TestPlaces:
         refuse("memory://nowhere", "does not exist")
 
     def test_unknown_kinds(self, tmp_path: Path) -> None:
-        put(tmp_path, "knees.xlsx", "knees")
-        endings = "ending in .csv, .tsv, .tab, .jsonl, .ndjson, .parquet, .npz, .json, .zip, .tar"
+        put(tmp_path, "knees.ods", "knees")
+        endings = "ending in .csv, .tsv, .tab, .jsonl, .ndjson, .parquet, .xlsx, .xlsm, .npz, "
+        endings += ".json, .zip, .tar"
         refuse(tmp_path / "knees", endings, advice="Give the")
-        refuse(tmp_path / "knees.xlsx", endings, "is a spreadsheet", advice="as CSV")
+        refuse(tmp_path / "knees.ods", endings, "is a spreadsheet", advice="as CSV")
         os.mkfifo(tmp_path / "pipe.csv")  # reading it would wait for ever
         refuse(tmp_path / "pipe.csv", "is a pipe or device")
 

@@ -26,7 +26,7 @@ from osteo_ray.experiment.soundness import inspect_run
 from osteo_ray.models import forward
 from osteo_ray.pipeline.compare import stages, tuning
 
-VOLATILE = ("environment.json", "report.html", "digests.json", "spare/environment.json")
+VOLATILE = ("environment.json", "report.html", ".digests.json", "spare/environment.json")
 """Files at the root that say how long a job took."""
 
 
@@ -121,5 +121,5 @@ def assert_mended(whole: Path, root: Path) -> None:
     timed = {*VOLATILE, "config.yaml", "spare/config.yaml"}  # its --out is another
     timed |= {name for name in before if name.startswith("tensorboard/")}
     assert [name for name in before.keys() - timed if after[name] != before[name]] == []
-    assert json.loads(after["digests.json"]).keys() == json.loads(before["digests.json"]).keys()
+    assert json.loads(after[".digests.json"]).keys() == json.loads(before[".digests.json"]).keys()
     assert {one.state for one in inspect_run(Run(root)).checked} == {"sound"}

@@ -1,7 +1,7 @@
 """Digests of files, kept in the folder of each file, and spare copies of what nothing can rebuild.
 
 A file that is written alone has a note beside it, `.NAME.digest`. A folder that is written whole
-has `digests.json`, which lists all its files; `gather_digests` turns the notes of a folder that
+has `.digests.json`, which lists all its files; `gather_digests` turns the notes of a folder that
 many processes have filled into such a list. A note is written before its file appears, and says of
 a file that is being replaced that both its old and its new content are sound. So whatever moment a
 process dies at, no sound file looks damaged.
@@ -27,7 +27,8 @@ from osteo_ray.base.storage import (
     write_whole,
 )
 
-DIGESTS = "digests.json"
+DIGESTS = ".digests.json"
+"""Hidden, since a reader of tables may take all other files of a folder for parts of one."""
 SPARE = "spare"
 """Folder beside records, which holds a second copy of each."""
 _NOTE_START, _NOTE_END = ".", ".digest"
@@ -78,7 +79,7 @@ def _copy(source: Place, target: Place) -> None:
 
 
 def seal_folder(folder: Path) -> None:
-    """Write `digests.json` for all files of a folder that is about to appear as a whole."""
+    """Write `.digests.json` for all files of a folder that is about to appear as a whole."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     content = {path.relative_to(folder).as_posix(): digest_file(path) for path in files}
     (folder / DIGESTS).write_text(_write_list(content), encoding="utf-8")

@@ -6,6 +6,7 @@ from rich.console import Console
 
 from osteo_ray.base.formatting import format_difference, format_interval, format_score
 from osteo_ray.commands.terminal import GOOD, WARNING, print_table, say
+from osteo_ray.data.attributes import ATTRIBUTES
 from osteo_ray.data.copies.kinds import KINDS_FOUND, KINDS_MISSED
 
 
@@ -22,6 +23,8 @@ def show_audit(console: Console, found: dict[str, Any]) -> None:
         "  groups with conflicting classes": len(found["conflicts"]),
         patients: found["n_patients"],
         "groups that a split keeps whole": found["n_groups"],
+        "films of both knees": len(found["films_of_both_knees"]),
+        "films that were cut in two": found["films_cut"],
         "blank images": len(found["blank"]),
     }
     print_table(console, ("", ""), counts.items())
@@ -40,6 +43,23 @@ def show_audit(console: Console, found: dict[str, Any]) -> None:
                 for shortcut in found["shortcuts"]
             ],
             title="How well the class can be predicted without the anatomy",
+        )
+    if found["attributes"]:
+        print_table(
+            console,
+            ("attribute", "known", "Cramér's V", "class from it", "it from image", "risk"),
+            [
+                (
+                    ATTRIBUTES[one["name"]],
+                    one["n_known"],
+                    format_score(one["association"], 2),
+                    _show_measured(one["of_class"]),
+                    _show_measured(one["of_attribute"]),
+                    "–" if one["risk"] is None else format_score(one["risk"], 2),
+                )
+                for one in found["attributes"]
+            ],
+            title="What else may tell the class (balanced accuracy, 95 % interval / chance)",
         )
     if "against" in found:
         _show_overlap(console, found["against"])
@@ -76,6 +96,14 @@ def _show_overlap(console: Console, other: dict[str, Any]) -> None:
         rows = [(row["here"], row["there"], row["radiographs"]) for row in other["labels"]]
         columns = ("label here", "label there", "radiographs")
         print_table(console, columns, rows, title="How radiographs in both sets are labelled")
+
+
+def _show_measured(found: dict[str, Any] | None) -> str:
+    if found is None:
+        return "–"
+    interval = format_interval(found["low"], found["high"], _show_accuracy)
+    chance = format_score(found["chance"], 2)
+    return f"{format_score(found['accuracy'], 2)} ({interval}) / {chance}"
 
 
 def _show_accuracy(value: float | None) -> str:

@@ -35,13 +35,13 @@ def card_command(arguments: list[str]) -> int:
         """
         from osteo_ray.base.runs import open_run
         from osteo_ray.experiment.soundness import refuse_damage
-        from osteo_ray.report.card import write_card
+        from osteo_ray.report.card import write_documents
         from osteo_ray.report.page import READ
 
         opened = open_run(run)
         refuse_damage(opened, READ)
         folder = opened.root / "card" if out is None else reach(out)
-        found = write_card(opened, folder)
+        found = write_documents(opened, folder)
         if as_json:
             print_json(Console(), {"folder": folder, "card": found})
             return

@@ -21,6 +21,7 @@ _COLUMNS = {
     "sensitivity_at_threshold": "sens.",
     "specificity_at_threshold": "spec.",
     **{name: METRICS[name].heading for name in ("auc", "brier", "calibration_error")},
+    **{name: metric.heading for name, metric in METRICS.items() if metric.is_ordinal},
 }
 _LEAST_FOR_CALIBRATION = 500
 """Test images below which the calibration error is mostly noise: a perfect model has .12 of 74."""
@@ -161,6 +162,7 @@ def _show_arms(console: Console, comparison: dict[str, Any]) -> None:
         name: heading
         for name, heading in _COLUMNS.items()
         if name != metric
+        and (comparison.get("ordinal") or name not in METRICS or not METRICS[name].is_ordinal)
         and (binary or not name.endswith("_at_threshold"))
         and (name != "calibration_error" or (comparison["n_test"] or 0) >= _LEAST_FOR_CALIBRATION)
     }
@@ -188,5 +190,7 @@ def _show_arms(console: Console, comparison: dict[str, Any]) -> None:
         )
     else:
         notes.append(f"{len(comparison['classes'])} classes: auc is a macro average over them")
+    if comparison.get("ordinal"):
+        notes.append(f"grades: {' < '.join(comparison['ordinal'])}")
     if notes:
         say(console, "; ".join(notes))

@@ -1,5 +1,6 @@
 """`osteo-ray judge`."""
 
+from dataclasses import dataclass
 from typing import Annotated
 
 import tyro
@@ -22,6 +23,21 @@ code 0 whatever the verdict.
 """
 
 
+@dataclass(frozen=True)
+class _Numbers:
+    """What the verdict is reckoned with."""
+
+    margin: float | None = None
+    """Differences inside ± margin do not matter; by default that of the endpoint."""
+    alpha: float | None = None
+    """Error rate; by default that of the run, else 0.05."""
+    n_train: float | None = None
+    """Training images per seed; by default by the rows of split train, or the run."""
+    looks: int | None = None
+    """How many conclusions were drawn on these seeds before; each leaves less of alpha. By default
+    those of the run, else 0."""
+
+
 def judge_command(arguments: list[str]) -> int:
     """Run `osteo-ray judge` with these words; return the exit code."""
     as_json = JSON in arguments
@@ -33,11 +49,9 @@ def judge_command(arguments: list[str]) -> int:
         judged: str | None = None,
         controls: tuple[str, ...] | None = None,
         metric: str | None = None,
-        margin: float | None = None,
-        alpha: float | None = None,
         positive_class: str | None = None,
-        n_train: float | None = None,
-        looks: int | None = None,
+        ordinal: tuple[str, ...] = (),
+        numbers: Annotated[_Numbers, tyro.conf.arg(name="")] = _Numbers(),
     ) -> None:
         """Judge tables of predictions.
 
@@ -48,12 +62,9 @@ def judge_command(arguments: list[str]) -> int:
             judged: The arm whose gain is judged; by default told by the names of the arms.
             controls: Arms that must not account for the gain; by default told by their names.
             metric: The endpoint; by default that of the run, else auc.
-            margin: Differences inside ± margin do not matter; by default that of the endpoint.
-            alpha: Error rate; by default that of the run, else 0.05.
             positive_class: By default recognised by the names of the classes.
-            n_train: Training images per seed; by default by the rows of split train, or the run.
-            looks: How many conclusions were drawn on these seeds before; each leaves less of alpha.
-                By default those of the run, else 0.
+            ordinal: The classes as grades, from least to most, as single words or in one as in
+                'normal<mild<severe'; by default that of the run, if it has one.
         """
         from osteo_ray.commands.compare_tables import show_comparison
         from osteo_ray.commands.doubts import show_doubts
@@ -66,7 +77,8 @@ def judge_command(arguments: list[str]) -> int:
             raise InputError("Expected one or more tables of predictions, but got none.")
         run = locate_judgement(out)
         request = JudgeRequest(
-            *(baseline, judged, controls, metric, margin, alpha, positive_class, n_train, looks)
+            *(baseline, judged, controls, metric, numbers.margin, numbers.alpha),
+            *(positive_class, ordinal, numbers.n_train, numbers.looks),
         )
         judged_tables = judge_tables(tables, request)
         comparison = judged_tables.comparison

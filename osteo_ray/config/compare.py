@@ -300,6 +300,8 @@ class CompareConfig(SetupConfig):
         for name in ("columns", "root", "patient_pattern"):
             if not settings[name]:  # as it was before there was a choice
                 del settings[name]
+        if self.laterality == "whole":  # the same
+            del settings["laterality"]
         if self.site_level is None:  # as it was before sites were left out
             del settings["site_level"]
         if self.guidance_weight == 1.0:  # as it was before there was guidance
@@ -311,4 +313,6 @@ class CompareConfig(SetupConfig):
     def plan_hash(self) -> str:
         """Return a hash of everything declared before a run: its identity and its plan."""
         planned = self.model_dump(mode="json", include=set(PLANNED))
+        if not self.statistics.ordinal:  # as it was before there were grades
+            del planned["statistics"]["ordinal"]
         return hash_settings({**CompareConfig.identity(self), **planned})

@@ -12,14 +12,15 @@ from osteo_ray.base.settings import Settings
 from osteo_ray.base.trust import refuse_secrets
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.network_files import name_file, separate_files
+from osteo_ray.data.laterality import Laterality
 from osteo_ray.data.settings import ConflictPolicy, PhantomSettings
 from osteo_ray.data.sources.columns import ROLES, read_choices_of_columns
 from osteo_ray.data.sources.options import NO_PATTERN, SourceOptions, check_pattern
 from osteo_ray.models.settings import TrainingSettings
 
 DATA_HELP = (
-    "Folder with one subfolder per class, manifest (.csv, .tsv, .jsonl, .parquet), archive (.npz, "
-    ".zip, .tar) or data list (.json), as a path or URI; or `phantom` for synthetic images."
+    "Folder with one subfolder per class, manifest (.csv, .tsv, .jsonl, .parquet, .xlsx), archive "
+    "(.npz, .zip, .tar) or data list (.json), as a path or URI; or `phantom` for synthetic images."
 )
 
 
@@ -67,7 +68,7 @@ class SourceConfig(Settings):
     @property
     def source_options(self) -> SourceOptions:
         """Return what the user says about how the images are to be read."""
-        return SourceOptions.of(self.columns, self.root, None)
+        return SourceOptions.of(self.columns, self.root)
 
 
 class SetupConfig(SourceConfig):
@@ -78,6 +79,11 @@ class SetupConfig(SourceConfig):
         description="Regular expression that finds the patient in the path of an image within "
         f"--data: what its groups match, or all that it matches; `{NO_PATTERN}` if paths name no "
         "patients. By default, the usual forms are tried, and what they find is said.",
+    )
+    laterality: Laterality = Field(
+        "whole",
+        description="What to do with films of both knees: take each as one image, or cut it at the "
+        "gap into two images of one patient, each with its side.",
     )
     conflicts: ConflictPolicy | None = Field(
         None,
@@ -175,7 +181,7 @@ class SetupConfig(SourceConfig):
     @property
     def source_options(self) -> SourceOptions:
         """Return what the user says about how the images are to be read."""
-        return SourceOptions.of(self.columns, self.root, self.patient_pattern)
+        return SourceOptions.of(self.columns, self.root, self.patient_pattern, self.laterality)
 
     @property
     def seed_numbers(self) -> tuple[int, ...]:

@@ -26,7 +26,7 @@ N_FOLDS = 5
 _MOST_IMAGES = 5000  # more would take long and change little
 _RESAMPLES = 1000
 _COMPONENTS = 30
-_SEED = 0
+FOLDS_SEED = 0
 
 Floats = npt.NDArray[np.float64]
 
@@ -103,41 +103,51 @@ def find_shortcuts(images: pd.DataFrame, labels: np.ndarray, groups: np.ndarray)
         metadata (the frame and the histogram of gray), and one for a preview of 16 × 16 pixels.
         None at all if a class has fewer groups than there are folds.
     """
-    rows = _sample(groups)
+    rows = draw_groups(groups)
     images, labels, groups = images.iloc[rows], labels[rows], number_groups(groups[rows])
-    of_class = [len(np.unique(groups[labels == label])) for label in np.unique(labels)]
-    if len(of_class) < 2 or min(of_class) < N_FOLDS:
+    if not has_groups(labels, groups):
         return []
-    folds = assign_folds(labels, groups, N_FOLDS, seed=_SEED)
+    folds = assign_folds(labels, groups, N_FOLDS, seed=FOLDS_SEED)
     frames = describe_frames(images)
     trees = ExtraTreesClassifier(
-        200, min_samples_leaf=3, class_weight="balanced", random_state=_SEED
+        200, min_samples_leaf=3, class_weight="balanced", random_state=FOLDS_SEED
     )
     previews = read_previews(images)
-    linear = make_pipeline(
-        StandardScaler(),
-        PCA(min(_COMPONENTS, len(rows) // 2), random_state=_SEED),
-        LogisticRegression(class_weight="balanced", max_iter=1000),
-    )
+    linear = make_linear_model(len(rows))
     seen = (
         ("frame", frames, trees),
         ("metadata", np.hstack([frames, describe_exposure(images)]), trees),
         ("preview", previews, linear),
     )
-    return [_measure(name, model, x, labels, groups, folds) for name, x, model in seen]
+    return [measure_shortcut(name, model, x, labels, groups, folds) for name, x, model in seen]
 
 
-def _sample(groups: np.ndarray) -> npt.NDArray[np.int64]:
+def has_groups(labels: np.ndarray, groups: np.ndarray) -> bool:
+    """Tell whether there are several classes, each with a group for every fold."""
+    of_class = [len(np.unique(groups[labels == label])) for label in np.unique(labels)]
+    return len(of_class) >= 2 and min(of_class) >= N_FOLDS
+
+
+def make_linear_model(n_images: int) -> Any:
+    """Return a classifier of small pictures, of which there are so many."""
+    return make_pipeline(
+        StandardScaler(),
+        PCA(min(_COMPONENTS, n_images // 2), random_state=FOLDS_SEED),
+        LogisticRegression(class_weight="balanced", max_iter=1000),
+    )
+
+
+def draw_groups(groups: np.ndarray) -> npt.NDArray[np.int64]:
     """Draw whole groups with at most `_MOST_IMAGES` images in all; larger groups are left out."""
     numbers = number_groups(groups)
-    order = np.random.default_rng(_SEED).permutation(int(numbers.max()) + 1)
+    order = np.random.default_rng(FOLDS_SEED).permutation(int(numbers.max()) + 1)
     sizes = np.bincount(numbers)
     order = order[sizes[order] <= _MOST_IMAGES]
     chosen = order[np.cumsum(sizes[order]) <= _MOST_IMAGES]
     return np.flatnonzero(np.isin(numbers, chosen))
 
 
-def _measure(
+def measure_shortcut(
     name: str,
     model: Any,
     x: Floats,
@@ -145,6 +155,16 @@ def _measure(
     groups: np.ndarray,
     folds: np.ndarray,
 ) -> Shortcut:
+    """Measure by cross-validation how well a classifier predicts a label.
+
+    Args:
+        name: What it sees.
+        model: Classifier of scikit-learn.
+        x: What it sees of each image, (n, columns).
+        labels: str (n,).
+        groups: int (n,), from 0 on.
+        folds: int (n,), from 0 on; whole groups.
+    """
     predicted = np.empty_like(labels)
     for fold in range(N_FOLDS):
         held = folds == fold
@@ -156,7 +176,7 @@ def _measure(
     cells = groups * len(classes) + truth
     hits = np.bincount(cells, right, n_groups * len(classes)).reshape(n_groups, -1)
     sizes = np.bincount(cells, minlength=n_groups * len(classes)).reshape(n_groups, -1)
-    rng = np.random.default_rng(_SEED)
+    rng = np.random.default_rng(FOLDS_SEED)
     drawn = rng.multinomial(n_groups, np.full(n_groups, 1 / n_groups), _RESAMPLES)
     recalls = (drawn @ hits) / np.maximum(drawn @ sizes, 1)
     low, high = np.quantile(recalls.mean(axis=1), [0.025, 0.975])

@@ -22,6 +22,7 @@ class Analysis:
         alpha: Error rate over all primary contrasts.
         margin: Differences inside ± margin do not matter, as the user states it; None for the
             endpoint's default.
+        ordinal: All classes in their order, if they have one.
         prevalence: Prevalence of the positive class, used for predictive values; None to use that
             of the test images.
         sizes: Mean numbers of images per seed; an infinite `n_train` where it is unknown.
@@ -44,6 +45,7 @@ class Analysis:
     sizes: Sizes
     classes: tuple[str, ...]
     positive_class: str
+    ordinal: tuple[str, ...] = ()
     prevalence: float | None = None
     split: str = "grouped"
     protocol: str = "clean"
@@ -74,6 +76,7 @@ class Analysis:
             sizes=Sizes(n_test=counts["test"], n_train=counts["train"]),
             classes=experiment.classes,
             positive_class=experiment.positive_class,
+            ordinal=plan.ordinal,
             prevalence=plan.prevalence,
             split=settings.split,
             protocol=settings.protocol,

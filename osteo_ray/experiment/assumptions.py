@@ -170,7 +170,7 @@ def measure_luck(assumed: Assumed, metric: str, n_test: int) -> float:
 
 def _measure(metric: str, positive: np.ndarray, p: np.ndarray) -> float:
     group = Group(np.arange(len(p)), positive.astype(np.int64), np.stack([1 - p, p], axis=1))
-    return float(METRICS[metric].measure(Sample.of(group, 1)))
+    return float(METRICS[metric].measure(Sample.of(group, 1, (0, 1))))
 
 
 def _populate(shared: float, positive_share: float) -> Population:

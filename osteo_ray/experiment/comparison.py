@@ -53,7 +53,9 @@ def analyse(
         InputError: The tables of two runs are mixed.
     """
     with timed("predictions as numbers"):
-        coded = encode_predictions(predictions, analysis.classes, analysis.positive_class)
+        coded = encode_predictions(
+            predictions, analysis.classes, analysis.positive_class, analysis.ordinal
+        )
     with timed("all metrics of every training"):
         results = compute_results(coded, analysis.prevalence)
     with timed(f"{analysis.metric} on resampled test images"):

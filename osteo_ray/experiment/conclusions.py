@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from osteo_ray.base.mappings import hash_settings
+from osteo_ray.statistics.metrics.registry import METRICS
 
 FIRST_SHARE = 0.8
 """Of alpha, for the first conclusion; the rest is kept for those after it."""
@@ -41,6 +42,7 @@ def identify_conclusion(
     positive_class: str,
     judged: str,
     tested: Mapping[str, Sequence[int]],
+    ordinal: Sequence[str] = (),
 ) -> str:
     """Return a hash of what a conclusion on the gain rests on.
 
@@ -53,9 +55,11 @@ def identify_conclusion(
         positive_class: Its name.
         judged: The arm whose gain is judged.
         tested: Per model, the seeds that have the judged arm and the baseline.
+        ordinal: The order of the classes; it counts if the endpoint depends on it.
     """
     seeds = {model: sorted(map(int, numbers)) for model, numbers in tested.items()}
-    return hash_settings([metric, margin, alpha, positive_class, judged, seeds])
+    order = [list(ordinal)] if METRICS[metric].is_ordinal else []
+    return hash_settings([metric, margin, alpha, positive_class, judged, seeds, *order])
 
 
 def number_conclusion(earlier: Sequence[Mapping[str, Any]], key: str) -> int:

@@ -92,7 +92,7 @@ def _measure(predictions: Predictions, resampled: Resampled) -> dict[str, Measur
     for key, group in predictions.groups.items():
         if key.split != "test":
             continue
-        value = float(metric.measure(Sample.of(group, predictions.positive)))
+        value = float(metric.measure(Sample.of(group, predictions.positive, predictions.ranks)))
         if np.isfinite(value):
             values[key.model][key.arm][key.seed] = value
         draws[key.model][key.arm][key.seed] = resampled.draws[key.model, key.arm, key.seed]

@@ -97,7 +97,10 @@ def describe_grid(
         `cells` and `deployable`, lists of the fields of `GridCell` and `DeployableGain`.
     """
     coded = encode_predictions(
-        _name_cells(grid, predictions), analysis.classes, analysis.positive_class
+        _name_cells(grid, predictions),
+        analysis.classes,
+        analysis.positive_class,
+        analysis.ordinal,
     )
     seeds = {model: analysis.list_seeds(model) for model in analysis.models}
     design = design_tests(coded, analysis)

@@ -18,10 +18,14 @@ from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.comparison import analyse
 from osteo_ray.experiment.conclusions import share_alpha
 from osteo_ray.experiment.judged_tables import JudgedTables, read_judged_tables
-from osteo_ray.experiment.positive_class import PositiveClass, find_positive_class
+from osteo_ray.experiment.positive_class import (
+    PositiveClass,
+    check_order,
+    find_positive_class,
+)
 from osteo_ray.experiment.roles import Roles, assign_roles, name_roles
 from osteo_ray.statistics.metrics.registry import METRICS, check_endpoint
-from osteo_ray.statistics.settings import StatisticsSettings
+from osteo_ray.statistics.settings import StatisticsSettings, read_order
 from osteo_ray.statistics.sizes import Sizes
 
 Record = Mapping[str, Any]
@@ -40,6 +44,7 @@ class JudgeRequest:
         margin: The smallest difference that matters, in (0, 1).
         alpha: Error rate, in (0, 0.5).
         positive_class: Its name.
+        ordinal: The classes in their order, as names or as one text with `<` between them.
         n_train: Training images per seed, above 0.
         looks: Conclusions that were drawn on these seeds before, at least 0.
     """
@@ -51,6 +56,7 @@ class JudgeRequest:
     margin: float | None = None
     alpha: float | None = None
     positive_class: str | None = None
+    ordinal: tuple[str, ...] | str = ()
     n_train: float | None = None
     looks: int | None = None
 
@@ -108,6 +114,7 @@ def _plan(
     # Before the margin that counts was kept beside the stated one, the latter was `margin`.
     records = [{"stated_margin": one.get("margin"), **one} for one in tables.records]
     metric = _find_endpoint(request, records)
+    ordinal = _find_order(request, records, tables.classes, metric)
     found = tables.predictions.group_by(["model", "arm", "seed"]).aggregate([]).to_pandas()
     _check_trained(found, request.baseline or ORIGINAL)
     roles, arms = _find_roles(sorted(set(found["arm"])), request, records)
@@ -128,6 +135,7 @@ def _plan(
         sizes=_find_sizes(tables, request),
         classes=tables.classes,
         positive_class=positive.name,
+        ordinal=ordinal,
         prevalence=_recall("prevalence", records),
         split=str(_recall("split", records) or "unknown"),
         protocol=str(_recall("protocol", records) or "unknown"),
@@ -176,6 +184,22 @@ def _find_endpoint(request: JudgeRequest, records: Sequence[Record]) -> str:
         return check_endpoint(metric)
     except ValueError as error:
         raise InputError(f"{error} Name another by --metric.") from None
+
+
+def _find_order(
+    request: JudgeRequest, records: Sequence[Record], classes: Sequence[str], metric: str
+) -> tuple[str, ...]:
+    planned = [{**one, "ordinal": tuple(one["ordinal"])} for one in records if one.get("ordinal")]
+    stated = tuple(read_order(request.ordinal)) if request.ordinal else None
+    ordinal = tuple(_choose("ordinal", stated, planned, ()))
+    if ordinal:
+        check_order(ordinal, classes)
+    elif METRICS[metric].is_ordinal:
+        raise InputError(
+            f"Expected the order of the classes {', '.join(classes)} with --metric {metric}, but "
+            f"got none. Say it by --ordinal, such as '{'<'.join(classes)}'."
+        )
+    return ordinal
 
 
 def _choose(name: str, stated: Any, records: Sequence[Record], default: Any) -> Any:

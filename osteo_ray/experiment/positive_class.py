@@ -106,6 +106,29 @@ def find_positive_class(
     return PositiveClass(known[-1], "assumed")
 
 
+def check_order(ordinal: Sequence[str], classes: Sequence[str]) -> None:
+    """Refuse an order that does not name every class once.
+
+    Args:
+        ordinal: The classes in their order, as the user states it.
+        classes: All classes.
+
+    Raises:
+        InputError: It names others, or not all.
+    """
+    unknown = [name for name in ordinal if name not in classes]
+    missing = [name for name in classes if name not in ordinal]
+    if unknown or missing or len(set(ordinal)) < len(ordinal):
+        found = f"`{missing[0]}` is not among them" if missing else "one of them is there twice"
+        found = f"`{unknown[0]}` is no class" if unknown else found
+        raise InputError(
+            f"Expected --ordinal to put the classes {', '.join(sorted(classes))} in their order, "
+            f"but got {'<'.join(ordinal)}, and {found}."
+            + (suggest(unknown[0], classes) if unknown else "")
+            + " Name each class once, from the least grade to the most."
+        )
+
+
 def is_healthy(name: str, other: str = "") -> bool:
     """Tell whether a class is named as the absence of disease.
 

@@ -209,7 +209,7 @@ def measure_expected(metric: str, auc: float, positive_share: float) -> float:
     p = special.ndtr(z)
     labels = np.repeat([0, 1], [n_negative, n_positive])
     group = Group(np.arange(len(p), dtype=np.int32), labels, np.stack([1 - p, p], axis=1))
-    return float(METRICS[metric].measure(Sample.of(group, 1)))
+    return float(METRICS[metric].measure(Sample.of(group, 1, (0, 1))))
 
 
 def _assume_arms(question: Question, assumed: Assumed, target: float) -> dict[str, SimulatedArm]:

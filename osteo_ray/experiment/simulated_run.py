@@ -93,7 +93,9 @@ def draw_run(
                             labels[chosen],
                             np.stack([1 - scores, scores], axis=1),
                         )
-    return Predictions(CLASSES, 1, groups, tuple(f"{number:07}" for number in range(n_images)))
+    return Predictions(
+        CLASSES, 1, groups, tuple(f"{number:07}" for number in range(n_images)), ranks=(0, 1)
+    )
 
 
 def _share_luck(arm: SimulatedArm, scheme: Scheme, rng: np.random.Generator) -> SimulatedArm:

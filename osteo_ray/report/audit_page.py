@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from osteo_ray.base.storage import Place, write_whole
+from osteo_ray.data.attributes import ATTRIBUTES
 from osteo_ray.data.copies.kinds import KINDS_FOUND, KINDS_MISSED
 from osteo_ray.data.copies.likeness import COPY_LIKENESS
 from osteo_ray.report.pictures import encode_picture
@@ -42,6 +43,7 @@ def write_audit_page(
         pairs=pairs,
         pictures={name: encode_picture(pixels) for name, pixels in pictures.items()},
         labels=labels,
+        attribute_labels=ATTRIBUTES,
         shortcut_labels=SHORTCUT_LABELS,
         copy_likeness=COPY_LIKENESS,
         kinds_found=KINDS_FOUND,

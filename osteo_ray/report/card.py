@@ -40,7 +40,7 @@ class Card:
     n_items: Mapping[str, int]
 
 
-def write_card(run: Run, out: Place) -> Card:
+def write_documents(run: Run, out: Place) -> Card:
     """Write the documents of a run or a judgement into a folder; files of the same names go.
 
     Raises:

@@ -10,7 +10,7 @@ from osteo_ray.report.forest import label_contrast
 from osteo_ray.report.plots import draw_plots
 from osteo_ray.report.results import Shown
 from osteo_ray.report.templates import open_template
-from osteo_ray.statistics.metrics.registry import METRICS
+from osteo_ray.statistics.metrics.registry import METRICS, list_metrics
 
 _ALWAYS_SHOWN = ("auc", "balanced_accuracy", "accuracy", "mcc", "brier")
 
@@ -28,8 +28,10 @@ def write_judgement_page(shown: Shown) -> Place:
 
 def _collect(shown: Shown) -> dict[str, Any]:
     """Return the variables of the template."""
-    metric = shown.comparison["metric"]
-    names = dict.fromkeys((metric, *_ALWAYS_SHOWN))
+    comparison, metric = shown.comparison, shown.comparison["metric"]
+    known = list_metrics(ordinal=bool(comparison.get("ordinal")))
+    grades = [name for name in known if METRICS[name].is_ordinal]
+    names = dict.fromkeys((metric, *_ALWAYS_SHOWN, *grades))
     return {
         "name": shown.name,
         "comparison": shown.comparison,

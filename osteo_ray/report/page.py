@@ -18,6 +18,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import FAITHFULNESS, read_json, read_parts, scan_table
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.attributes import ATTRIBUTES
 from osteo_ray.data.settings import BACKGROUNDS
 from osteo_ray.experiment.coverage import say_recall
 from osteo_ray.experiment.doubts import list_doubts
@@ -35,7 +36,7 @@ from osteo_ray.report.per_class import state_majority
 from osteo_ray.report.plots import draw_plots, list_searches
 from osteo_ray.report.results import Shown, read_shown
 from osteo_ray.report.templates import open_template, read_script
-from osteo_ray.statistics.metrics.registry import METRICS
+from osteo_ray.statistics.metrics.registry import METRICS, list_metrics
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
 Rows = list[dict[str, Any]]
@@ -47,7 +48,7 @@ _OPERATING_LABELS = {
 _ENVIRONMENT = ("created", "versions", "hardware", "data_fingerprint", "durations_s")
 _AUDIT = (
     *("n_images", "n_rejects", "classes", "n_groups", "copies", "conflicts", "set_aside"),
-    *("findings", "reading"),
+    *("findings", "reading", "attributes"),
 )
 READ = frozenset(KINDS) - {"report.html", "trials", "grid", "phantom", "cohort"}
 """Names of the files and folders of a run that its page is made from."""
@@ -72,8 +73,10 @@ def _collect(shown: Shown, config: CompareConfig) -> dict[str, Any]:
     """Return the variables of the template."""
     run, comparison = shown.run, shown.comparison
     classes, contrasts = comparison["classes"], shown.contrasts
-    labels = {name: one.label for name, one in METRICS.items()} | _OPERATING_LABELS
+    known = list_metrics(ordinal=bool(comparison.get("ordinal")))
+    labels = {name: METRICS[name].label for name in known} | _OPERATING_LABELS
     label = labels[comparison["metric"]]
+    grades = [name for name in known if METRICS[name].is_ordinal]
     images = scan_table(run.images).to_pylist()
     confusions, plots = count_confusions(shown), draw_plots(shown)
     plots["decomposition"] = decompose_run(shown)
@@ -87,7 +90,8 @@ def _collect(shown: Shown, config: CompareConfig) -> dict[str, Any]:
         "arm_notes": _list_notes(comparison["arms"]),
         "metric": label,
         "metric_in_words": label if label[1:2].isupper() or label == "F1" else label.lower(),
-        "metric_labels": {name: labels[name] for name in SHOWN_METRICS},
+        "metric_labels": {name: labels[name] for name in (*SHOWN_METRICS, *grades)},
+        "grades": comparison.get("ordinal") or [],
         "all_labels": labels,
         "operating_names": OPERATING_NAMES,
         "lower_is_better": {n for n, metric in METRICS.items() if not metric.higher_is_better},
@@ -104,6 +108,7 @@ def _collect(shown: Shown, config: CompareConfig) -> dict[str, Any]:
         "arms": {name: ARMS[name] for name in config.arms},
         "summaries": arms,
         "environment": _read_known(run.environment, _ENVIRONMENT),
+        "attribute_labels": ATTRIBUTES,
         "audit": _read_known(run.audit, _AUDIT),
         "rejects": scan_table(run.rejects).to_pylist(),
         "leaks": _count_leaks(run, images),

@@ -25,7 +25,7 @@ class Summary:
         mean: Over the seeds that have it.
         sd: Their standard deviation.
         low: Lower end of the corrected interval of the mean, cut off at the metric's lowest value.
-        high: Upper end, at most 1.
+        high: Upper end, cut off at its highest value.
         n_seeds: Seeds that have it.
         note: What is missing, and why.
     """
@@ -54,9 +54,10 @@ def summarize_arms(results: pd.DataFrame, sizes: Sizes, *, alpha: float) -> list
     names = [name for name in (*METRICS, *OPERATING_NAMES) if name in results]
 
     def summarize(group: pd.DataFrame, name: str) -> dict[str, Any]:
-        lowest = METRICS[name].lowest if name in METRICS else 0.0
+        metric = METRICS.get(name)
+        bounds = (metric.lowest, metric.highest) if metric else (0.0, 1.0)
         values, seeds = group[name].to_numpy(np.float64), group["seed"].to_numpy()
-        return asdict(summarize_seeds(values, seeds, sizes, alpha=alpha, lowest=lowest))
+        return asdict(summarize_seeds(values, seeds, sizes, alpha=alpha, bounds=bounds))
 
     return [
         {
@@ -75,7 +76,7 @@ def summarize_seeds(
     sizes: Sizes,
     *,
     alpha: float,
-    lowest: float = 0.0,
+    bounds: tuple[float, float] = (0.0, 1.0),
 ) -> Summary:
     """Summarise a metric over seeds, with the interval of Nadeau and Bengio's corrected t.
 
@@ -84,7 +85,7 @@ def summarize_seeds(
         seeds: int, (n_seeds,); their numbers, for the note.
         sizes: Images per seed.
         alpha: The interval has the level 1 - alpha.
-        lowest: The lowest value that the metric can take; the highest is 1.
+        bounds: The lowest and the highest value that the metric can take.
 
     Example:
         >>> values = np.array([0.7, 0.8, np.nan])
@@ -108,7 +109,7 @@ def summarize_seeds(
     if test.standard_error == 0:
         note = f"{note} All seeds have the same value, so there is no interval.".strip()
         return Summary(test.mean, 0.0, None, None, len(kept), note)
-    low, high = max(test.low, lowest), min(test.high, 1.0)
+    low, high = max(test.low, bounds[0]), min(test.high, bounds[1])
     return Summary(test.mean, test.sd, low, high, len(kept), note or None)
 
 

@@ -64,12 +64,14 @@ class Predictions:
         positive: Index of the positive class.
         groups: Per trained model and split, sorted by key.
         image_ids: By the number that an image has in the groups; some may be in none.
+        ranks: The place of each class in their order from 0 on, if they have one.
     """
 
     classes: tuple[str, ...]
     positive: int
     groups: Mapping[Key, Group]
     image_ids: tuple[str, ...]
+    ranks: tuple[int, ...] | None = None
 
     def select(self, keep: Callable[[Key], bool]) -> "Predictions":
         """Keep only the groups whose key `keep` accepts; images keep their numbers."""
@@ -77,7 +79,9 @@ class Predictions:
         return replace(self, groups=kept)
 
 
-def encode_predictions(table: pa.Table, classes: Sequence[str], positive_class: str) -> Predictions:
+def encode_predictions(
+    table: pa.Table, classes: Sequence[str], positive_class: str, ordinal: Sequence[str] = ()
+) -> Predictions:
     """Encode the table of predictions, in any order of rows.
 
     Args:
@@ -85,6 +89,7 @@ def encode_predictions(table: pa.Table, classes: Sequence[str], positive_class: 
             plain or dictionary-encoded.
         classes: All classes, sorted.
         positive_class: One of them.
+        ordinal: All of them in their order, if they have one.
 
     Raises:
         ValueError: A column or value is missing, a label is unknown, or a probability is not in
@@ -95,8 +100,9 @@ def encode_predictions(table: pa.Table, classes: Sequence[str], positive_class: 
     scores = [f"p_{name}" for name in classes]
     _check_columns(table, [*Key._fields, "image_id", "label", *scores])
     positive = classes.index(positive_class)
+    ranks = rank_classes(classes, ordinal)
     if len(table) == 0:
-        return Predictions(tuple(classes), positive, {}, ())
+        return Predictions(tuple(classes), positive, {}, (), ranks)
     trained, keys = _number_keys(table)
     images, image_ids = _encode(table["image_id"])
     labels = _encode_labels(table["label"], classes)
@@ -116,7 +122,17 @@ def encode_predictions(table: pa.Table, classes: Sequence[str], positive_class: 
                 "the tables of two runs."
             )
         groups[keys[number]] = group
-    return Predictions(tuple(classes), positive, groups, tuple(map(str, image_ids)))
+    return Predictions(tuple(classes), positive, groups, tuple(map(str, image_ids)), ranks)
+
+
+def rank_classes(classes: Sequence[str], ordinal: Sequence[str]) -> tuple[int, ...] | None:
+    """Return the place of each class in an order of all of them; None without an order.
+
+    Example:
+        >>> rank_classes(["healthy", "mild", "early"], ["healthy", "early", "mild"])
+        (0, 2, 1)
+    """
+    return tuple(ordinal.index(name) for name in classes) if ordinal else None
 
 
 def choose_classes(probabilities: np.ndarray) -> np.ndarray:

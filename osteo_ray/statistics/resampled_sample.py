@@ -107,7 +107,7 @@ class ResampledSample(Sample):
 
 
 def resample_groups(
-    groups: Sequence[Group], weights: Weights, positive: int
+    groups: Sequence[Group], weights: Weights, positive: int, ranks: Sequence[int] | None = None
 ) -> list[ResampledSample]:
     """Resample the predictions of trained models on the same images.
 
@@ -116,13 +116,14 @@ def resample_groups(
         weights: uint8, (n_images, n_draws), C-contiguous: to put them in the order of a score is
             then to copy rows, where to pick from columns takes far longer.
         positive: Index of the positive class.
+        ranks: The place of each class in their order, if they have one.
     """
     predicted = np.stack([group.predicted for group in groups])
     n_classes = groups[0].probabilities.shape[1]
     draws = _Draws(groups[0].labels, predicted, n_classes, weights)
     return [
         ResampledSample(
-            group.labels, predicted[number], group.probabilities, positive, draws, number
+            group.labels, predicted[number], group.probabilities, positive, ranks, draws, number
         )
         for number, group in enumerate(groups)
     ]

@@ -96,7 +96,11 @@ def resample_metric(
         _check_known(first, in_seed, predictions.image_ids)
         tested[number] = np.unique(in_seed)
         values = measure_resampled(
-            metric, list(groups.values()), of_groups[in_seed], predictions.positive
+            metric,
+            list(groups.values()),
+            of_groups[in_seed],
+            predictions.positive,
+            predictions.ranks,
         )
         for key, column in zip(groups, values.T, strict=True):
             draws[key.model, key.arm, number] = column
@@ -104,7 +108,11 @@ def resample_metric(
 
 
 def measure_resampled(
-    metric: str, groups: Sequence[Group], weights: Weights, positive: int
+    metric: str,
+    groups: Sequence[Group],
+    weights: Weights,
+    positive: int,
+    ranks: Sequence[int] | None = None,
 ) -> Values:
     """Measure trained models on many bootstrap samples of the same images.
 
@@ -113,12 +121,14 @@ def measure_resampled(
         groups: Of each trained model, at least one; all of the same images with the same labels.
         weights: uint8, (n_images, n_draws), C-contiguous; an image of weight 2 counts twice.
         positive: Index of the positive class.
+        ranks: The place of each class in their order, if they have one.
 
     Returns:
         float64, (n_draws, n_groups), NaN where the metric is undefined.
     """
     measure = METRICS[metric].measure
-    return np.stack([measure(one) for one in resample_groups(groups, weights, positive)], axis=1)
+    samples = resample_groups(groups, weights, positive, ranks)
+    return np.stack([measure(one) for one in samples], axis=1)
 
 
 def _list_seeds(predictions: Predictions) -> dict[int, dict[Key, Group]]:

@@ -10,7 +10,7 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 import pandas as pd
 
-from osteo_ray.statistics.metrics.registry import METRICS
+from osteo_ray.statistics.metrics.registry import METRICS, list_metrics
 from osteo_ray.statistics.predictions import (
     Group,
     Key,
@@ -18,6 +18,7 @@ from osteo_ray.statistics.predictions import (
     check_classes,
     check_labels,
     check_probabilities,
+    rank_classes,
 )
 from osteo_ray.statistics.sample import Sample
 from osteo_ray.statistics.thresholds import OPERATING_NAMES, choose_threshold, measure_operation
@@ -26,7 +27,11 @@ KEYS = list(Key._fields)
 
 
 def compute_metrics(
-    labels: np.ndarray, probabilities: np.ndarray, classes: Sequence[str], positive_class: str
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    classes: Sequence[str],
+    positive_class: str,
+    ordinal: Sequence[str] = (),
 ) -> dict[str, float]:
     """Measure the predictions of one classifier on one set of images.
 
@@ -40,12 +45,13 @@ def compute_metrics(
             The most probable class is predicted, the first of them on a tie.
         classes: All classes, sorted.
         positive_class: One of them.
+        ordinal: All of them in their order, if they have one.
 
     Returns:
-        A value per name in `METRICS`. Where a denominator is 0 because a class, or all but
-        one, is never predicted, precision, F1 and MCC are 0, as in scikit-learn. Recall,
-        specificity, balanced accuracy, MCC and both areas are NaN where the images lack a class
-        that they are about.
+        A value per name in `METRICS`, but for metrics of grades if there is no order. Where a
+        denominator is 0 because a class, or all but one, is never predicted, precision, F1, MCC and
+        quadratic kappa are 0, as in scikit-learn. Recall, specificity, balanced accuracy, MCC,
+        quadratic kappa and both areas are NaN where the images lack a class that they are about.
 
     Raises:
         ValueError: Lengths differ, a probability is not in [0, 1], or a class is unknown.
@@ -68,7 +74,7 @@ def compute_metrics(
     check_labels(list(set(labels.tolist()) - set(classes)), classes)
     codes = np.array([classes.index(label) for label in labels.tolist()])
     group = Group(np.arange(len(codes)), codes, probabilities)
-    return _measure(group, classes.index(positive_class))
+    return _measure(group, classes.index(positive_class), rank_classes(classes, ordinal))
 
 
 def compute_results(predictions: Predictions, prevalence: float | None = None) -> pd.DataFrame:
@@ -80,7 +86,8 @@ def compute_results(predictions: Predictions, prevalence: float | None = None) -
             of the images measured.
 
     Returns:
-        model, seed, arm, split, n_images, a column per metric, and a column per name in
+        model, seed, arm, split, n_images, a column per metric (of grades only if there is an order
+        of the classes), and a column per name in
         `OPERATING_NAMES`: what `thresholds.measure_operation` finds at the threshold that was
         chosen on the validation images of the same trained model. These are NaN with more than two
         classes, and where the validation images lack a class. On the validation images themselves
@@ -88,8 +95,10 @@ def compute_results(predictions: Predictions, prevalence: float | None = None) -
     """
     positive, thresholds = predictions.positive, choose_thresholds(predictions)
     rows = []
+    names = list_metrics(ordinal=predictions.ranks is not None)
     for key, group in predictions.groups.items():
-        row = {**key._asdict(), "n_images": len(group.labels), **_measure(group, positive)}
+        measured = _measure(group, positive, predictions.ranks)
+        row = {**key._asdict(), "n_images": len(group.labels), **measured}
         if key[:3] in thresholds:
             found = measure_operation(
                 group.probabilities[:, positive],
@@ -102,9 +111,9 @@ def compute_results(predictions: Predictions, prevalence: float | None = None) -
     types: dict[Hashable, str] = {
         "seed": "int64",
         "n_images": "int64",
-        **dict.fromkeys((*METRICS, *OPERATING_NAMES), "float64"),
+        **dict.fromkeys((*names, *OPERATING_NAMES), "float64"),
     }
-    columns = [*KEYS, "n_images", *METRICS, *OPERATING_NAMES]
+    columns = [*KEYS, "n_images", *names, *OPERATING_NAMES]
     return pd.DataFrame(rows, columns=columns).astype(types)
 
 
@@ -124,6 +133,7 @@ def choose_thresholds(predictions: Predictions) -> dict[tuple[str, int, str], fl
     }
 
 
-def _measure(group: Group, positive: int) -> dict[str, float]:
-    sample = Sample.of(group, positive)
-    return {name: float(metric.measure(sample)) for name, metric in METRICS.items()}
+def _measure(group: Group, positive: int, ranks: Sequence[int] | None) -> dict[str, float]:
+    sample = Sample.of(group, positive, ranks)
+    names = list_metrics(ordinal=ranks is not None)
+    return {name: float(METRICS[name].measure(sample)) for name in names}

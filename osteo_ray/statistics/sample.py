@@ -1,6 +1,6 @@
 """The predictions of one trained model, counted, summed and ranked for the formulas of metrics."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -31,16 +31,18 @@ class Sample:
         predicted: int64, (n,); indices of the most probable classes.
         probabilities: float64, (n, n_classes), in [0, 1].
         positive: Index of the positive class.
+        ranks: The place of each class in their order from 0 on, if they have one.
     """
 
     labels: np.ndarray
     predicted: np.ndarray
     probabilities: np.ndarray
     positive: int
+    ranks: Sequence[int] | None
 
     @classmethod
-    def of(cls, group: "Group", positive: int) -> "Sample":
-        return cls(group.labels, group.predicted, group.probabilities, positive)
+    def of(cls, group: "Group", positive: int, ranks: Sequence[int] | None = None) -> "Sample":
+        return cls(group.labels, group.predicted, group.probabilities, positive, ranks)
 
     @property
     def n_classes(self) -> int:

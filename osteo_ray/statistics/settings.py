@@ -1,11 +1,11 @@
 """Settings of the analysis."""
 
 import itertools
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, field_validator, model_validator
 
-from osteo_ray.base.settings import Settings
+from osteo_ray.base.settings import OnCommandLine, Settings
 from osteo_ray.statistics.metrics.registry import METRICS, check_endpoint, list_endpoints
 
 Endpoint = Annotated[str, AfterValidator(check_endpoint)]
@@ -13,10 +13,32 @@ Endpoint = Annotated[str, AfterValidator(check_endpoint)]
 Spending = Literal["obrien_fleming", "pocock"]
 
 
+def read_order(names: Any) -> Any:
+    """Return the classes in an order that is written with `<`, or as they are.
+
+    Example:
+        >>> read_order("normal < osteopenia<osteoporosis"), read_order(["a<b<c"]), read_order(["a"])
+        (('normal', 'osteopenia', 'osteoporosis'), ('a', 'b', 'c'), ['a'])
+    """
+    text = names[0] if isinstance(names, list | tuple) and len(names) == 1 else names
+    if isinstance(text, str) and ("<" in text or text is names):
+        return tuple(name.strip() for name in text.split("<"))
+    return names
+
+
+Order = Annotated[tuple[str, ...], BeforeValidator(read_order)]
+"""All classes, from the least grade to the most."""
+
+
 class StatisticsSettings(Settings):
     """The plan of the analysis, fixed before the run."""
 
     metric: Endpoint = Field("auc", description=f"Primary endpoint: {', '.join(list_endpoints())}.")
+    ordinal: Annotated[Order, OnCommandLine("--ordinal")] = Field(
+        (),
+        description="The classes as grades, from least to most, as in 'normal<osteopenia<"
+        "osteoporosis' or as single words: reports quadratic kappa and the mean error in grades.",
+    )
     alpha: float = Field(0.05, gt=0, lt=0.5, description="Error rate after Holm's correction.")
     margin: float | None = Field(
         None,
@@ -57,6 +79,25 @@ class StatisticsSettings(Settings):
     def effect(self) -> float:
         """The smallest difference of interest: the margin that is stated, or the endpoint's own."""
         return METRICS[self.metric].margin if self.margin is None else self.margin
+
+    @field_validator("ordinal")
+    @classmethod
+    def _check_ordinal(cls, ordinal: tuple[str, ...]) -> tuple[str, ...]:
+        if ordinal and (len(ordinal) < 3 or len(set(ordinal)) < len(ordinal) or "" in ordinal):
+            raise ValueError(
+                "Expected three or more different classes in their order, such as "
+                f"normal<osteopenia<osteoporosis, but got {'<'.join(ordinal)}."
+            )
+        return ordinal
+
+    @model_validator(mode="after")
+    def _check_metric(self) -> Self:
+        if METRICS[self.metric].is_ordinal and not self.ordinal:
+            raise ValueError(
+                f"Expected the order of the classes with the endpoint {self.metric}, but got none. "
+                "Say it by --ordinal, such as 'normal<osteopenia<osteoporosis'."
+            )
+        return self
 
     @field_validator("looks")
     @classmethod

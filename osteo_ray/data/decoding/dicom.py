@@ -37,6 +37,13 @@ _PALETTES = tuple(
     for colour in ("Red", "Green", "Blue")
     for prefix, part in (("", "Descriptor"), ("", "Data"), ("Segmented", "Data"))
 )
+_ATTRIBUTES = {
+    "maker": "Manufacturer",
+    "device": "ManufacturerModelName",
+    "view": "ViewPosition",
+    "age": "PatientAge",
+    "sex": "PatientSex",
+}
 _ELEMENTS = (
     *PIXEL_ELEMENTS,
     *_PALETTES,
@@ -48,6 +55,8 @@ _ELEMENTS = (
     *("VOILUTSequence", "WindowCenter", "WindowWidth", "VOILUTFunction"),
     *("PresentationLUTShape", "PresentationLUTSequence", "BurnedInAnnotation"),
     *("PatientID", "ImageLaterality", "Laterality", "InstitutionName"),
+    "PatientOrientation",
+    *_ATTRIBUTES.values(),
 )
 _OVERLAY_ROWS = tuple(0x6000_0010 + 0x2_0000 * number for number in range(16))
 """The only header elements that are read; names, dates and all others never enter memory."""
@@ -95,7 +104,9 @@ def decode_dicom(content: bytes) -> Decoded:
             f"{photometric}/{depth}",
             patient_id=_read_text(header, "PatientID"),
             side=_read_side(header),
+            left_edge=_read_left_edge(header),
             institution=_read_text(header, "InstitutionName"),
+            attributes=_read_attributes(header),
             remarks=remarks,
         )
 
@@ -183,6 +194,17 @@ def _read_text(header: Dataset, name: str) -> str | None:
     return str(header.get(name) or "").strip(" \0\t\r\n") or None
 
 
+def _read_attributes(header: Dataset) -> dict[str, str]:
+    found = {name: _read_text(header, element) for name, element in _ATTRIBUTES.items()}
+    return {name: text for name, text in found.items() if text}
+
+
 def _read_side(header: Dataset) -> str | None:
     side = _read_text(header, "ImageLaterality") or _read_text(header, "Laterality") or ""
     return side.upper() if side.upper() in ("L", "R") else None
+
+
+def _read_left_edge(header: Dataset) -> str | None:
+    towards = header.get("PatientOrientation")  # of rows and columns: where they lead
+    rows = "" if not towards or isinstance(towards, str) else str(towards[0]).upper()
+    return {"L": "R", "R": "L"}.get(rows[:1])

@@ -1,6 +1,7 @@
 """What decoding ends in: an image, or the reason why there is none."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -22,8 +23,12 @@ class Decoded:
         patient_id: Patient's identifier from a DICOM header. It stays in memory, where it keeps
             the images of a patient together; never store it.
         side: Side of the body from a DICOM header: "L" or "R".
+        left_edge: Side of the body towards which the left edge of the image lies, from a DICOM
+            header: "L" or "R".
         institution: Name of the institution from a DICOM header. It stays in memory; tables number
             institutions.
+        attributes: What a DICOM header says of device, view and person, by name: maker, device,
+            view, age, sex, as far as it does. It stays in memory, and tables count it.
         remarks: What is to be known of the file though it can be read, as an audit counts it: a
             sentence each without its end, and without anything that the file says of a person.
     """
@@ -33,5 +38,7 @@ class Decoded:
     mode: str
     patient_id: str | None = None
     side: str | None = None
+    left_edge: str | None = None
     institution: str | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()

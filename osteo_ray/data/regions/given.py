@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import PurePosixPath
 
@@ -12,6 +12,7 @@ import pyarrow.fs
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import open_filesystem, split_uri
 from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.laterality import HALVES, Half, name_half, read_half
 from osteo_ray.data.regions.coco import parse_coco
 from osteo_ray.data.regions.png import decode_mask
 from osteo_ray.data.regions.region import Region, shrink_region
@@ -30,10 +31,34 @@ class GivenRegions:
     Attributes:
         uri: Where they come from.
         regions: By path of the image in its source.
+        size_px: Side of the square that the images are resized to.
+        drawn: By the same paths, what reads the mask at its own size.
     """
 
     uri: str
     regions: Mapping[str, Region]
+    size_px: int
+    drawn: Mapping[str, Callable[[], np.ndarray]]
+
+    def cut_halves(self, sizes: Mapping[str, tuple[int, int]]) -> "GivenRegions":
+        """Return the regions of images some of which are halves of films of both knees.
+
+        A mask of the whole film is cut where the film was.
+
+        Args:
+            sizes: Width and height of each image, in pixels, by its path.
+
+        Raises:
+            InputError: A mask has another size than its film, or holds nothing of a half.
+        """
+        drawn = {}
+        for path in sizes:
+            film, half = read_half(path)
+            draw = self.drawn.get(path) or self.drawn.get(film)
+            if half is not None and draw is not None:
+                drawn[path] = partial(_draw_half, draw, film, half, sizes)
+        found = _read_all(self.uri, drawn, self.size_px)
+        return replace(self, regions={**self.regions, **found.regions})
 
     def check_sizes(self, sizes: Mapping[str, tuple[int, int]]) -> None:
         """Refuse regions of another size than their image.
@@ -199,7 +224,22 @@ def _read_all(
             f"cannot be used: {_tell(wrong, '; ')}. Correct them, or leave these images out of "
             "--data; a larger --image-size helps those that are too small."
         )
-    return GivenRegions(uri, regions)
+    return GivenRegions(uri, regions, size_px, drawn)
+
+
+def _draw_half(
+    draw: Callable[[], np.ndarray], film: str, half: Half, sizes: Mapping[str, tuple[int, int]]
+) -> np.ndarray:
+    """Draw the mask of a half; it may be given for the half or for the whole film."""
+    mask = draw()
+    width, height = sizes[name_half(film, half)]
+    if mask.shape[1] == width:
+        return mask
+    widths = [sizes[name][0] for name in (name_half(film, one) for one in HALVES) if name in sizes]
+    fits = mask.shape[1] == sum(widths) or (len(widths) == 1 and mask.shape[1] > width)
+    if mask.shape[0] != height or not fits:
+        raise ValueError(f"is {mask.shape[1]} × {mask.shape[0]} px, unlike its film")
+    return mask[:, :width] if half == "left" else mask[:, -width:]
 
 
 def _say(error: Exception) -> str:

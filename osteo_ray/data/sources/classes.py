@@ -9,6 +9,9 @@ from osteo_ray.data.sources.words import read_split, says_no_class, tidy
 
 _TRUTHS = {"true": "1", "yes": "1", "y": "1", "t": "1", "false": "0", "no": "0", "n": "0", "f": "0"}
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]0*)?")
+_JOINED = re.compile(r"[|;+]")
+_MOST_TOLD = 3
+_MOST_GRADES = 20  # that people number
 _LEAST_LETTERS = 6  # of names that may be misspelled
 
 
@@ -119,7 +122,34 @@ def doubt_classes(labels: Iterable[str]) -> list[str]:
                     f"{told} are taken as two classes, though one may be a misspelling of the "
                     "other; if so, correct it in the source."
                 )
-    return notes
+    return notes + _doubt_findings(classes) + _doubt_numbers(classes)
+
+
+def _doubt_findings(classes: Mapping[str, int]) -> list[str]:
+    """Say which classes join others, as where an image has several findings."""
+    notes = []
+    for name, n in classes.items():
+        parts = [part.strip() for part in _JOINED.split(name)]
+        known = [part for part in parts if part in classes]
+        if len(parts) > 1 and known:
+            told = " and ".join(f"`{part}`" for part in parts)
+            notes.append(
+                f"`{name}` joins the classes {told}, on {n} images, and is taken as a class of its "
+                "own; if these are several findings, give a column that holds one."
+            )
+    return notes[:_MOST_TOLD]
+
+
+def _doubt_numbers(classes: Mapping[str, int]) -> list[str]:
+    """Say if classes look like patients: many numbers, with few images each."""
+    numbers = [name for name in classes if name.isdigit()]
+    if len(numbers) < _MOST_GRADES or 2 * len(numbers) < len(classes):
+        return []
+    return [
+        f"The {len(classes)} classes are mostly numbers, such as `{min(numbers)}`, with "
+        f"{sum(classes.values()) / len(classes):.1f} images each; if these are patients, give the "
+        "classes by a table with the columns path, label and patient."
+    ]
 
 
 def _differ_by_a_slip(one: str, other: str) -> bool:

@@ -8,7 +8,10 @@ from typing import Any
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.data.sources.words import read_split, tidy
 
-ROLES = ("path", "label", "patient", "study", "side", "site", "split", "region")
+ROLES = (
+    *("path", "label", "patient", "study", "side", "site", "split", "region"),
+    *("maker", "device", "view", "age", "sex"),
+)
 """What a column may hold; `--columns ROLE=COLUMN` says which one does."""
 _USUAL = {  # in the order in which they are preferred, without case, spaces and signs
     "path": "path filename imagepath filepath imagefilename imagefile file relativepath relpath "
@@ -28,6 +31,12 @@ _USUAL = {  # in the order in which they are preferred, without case, spaces and
     "site": "site",
     "split": "split",
     "region": "region",
+    "maker": "manufacturer maker vendor scannervendor devicevendor devicemanufacturer "
+    "scannermanufacturer",
+    "device": "manufacturermodelname devicemodel scannermodel scanner device machine modelname",
+    "view": "viewposition view projection viewpoint imageview",
+    "age": "age patientage ageyears ageinyears ageatexam ageatvisit agey patientagey",
+    "sex": "sex gender patientsex patientgender biologicalsex",
 }
 _BY_NAME = {name: (role, n) for role in ROLES for n, name in enumerate(_USUAL[role].split())}
 _OF_SPLITS = frozenset(
@@ -99,11 +108,11 @@ def choose_columns(found: Sequence[Any], given: Mapping[str, str], uri: str) -> 
         InputError: There is no such column.
 
     Example:
-        >>> columns = choose_columns(["Patient ID", "File_Name", "dx", "age"], {"label": "dx"}, "x")
+        >>> columns = choose_columns(["Patient ID", "File_Name", "dx", "BMI"], {"label": "dx"}, "x")
         >>> columns.names
         {'label': 'dx', 'patient': 'Patient ID', 'path': 'File_Name'}
         >>> columns.unread
-        ['age']
+        ['BMI']
     """
     texts = list(dict.fromkeys(map(str, found)))
     names: dict[str, str] = {}
@@ -137,7 +146,7 @@ def may_be_read(name: str, given: Mapping[str, str]) -> bool:
         given: By role, the column that the user names.
 
     Example:
-        >>> may_be_read("PatientID", {}), may_be_read("age", {}), may_be_read("dx", {"label": "dx"})
+        >>> may_be_read("PatientID", {}), may_be_read("BMI", {}), may_be_read("dx", {"label": "dx"})
         (True, False, True)
     """
     plain = _plain(name)

@@ -125,6 +125,7 @@ def _join_tables(
 ) -> Source:
     items: list[pd.DataFrame] = []
     hints: dict[str, dict[str, str]] = {}
+    attributes: dict[str, dict[str, str]] = {}
     regions: dict[str, str] = {}
     for path, (table, said) in tables.items():
         folder = path.rpartition("/")[0]
@@ -136,8 +137,9 @@ def _join_tables(
         refused += part.refused.itertuples(index=False, name=None)
         notes += [f"{path}: {note}" for note in (*said, *part.notes)]
         regions |= part.regions
-        for name, values in part.hints.items():
-            hints.setdefault(name, {}).update(values)
+        for joint, own in ((hints, part.hints), (attributes, part.attributes)):
+            for name, values in own.items():
+                joint.setdefault(name, {}).update(values)
     joined = pd.concat(items, ignore_index=True)
     twice = joined["path"].duplicated()
     refused += [(path, "listed in two tables") for path in joined["path"][twice]]
@@ -162,6 +164,7 @@ def _join_tables(
         regions,
         notes=told,
         hints=hints,
+        attributes=attributes,
         has_table=True,
     )
 

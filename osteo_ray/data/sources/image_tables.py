@@ -15,7 +15,12 @@ from osteo_ray.data.sources.columns import may_be_read
 from osteo_ray.data.sources.listing import Source, list_refused, name_class, tabulate_items
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import TableReader
-from osteo_ray.data.sources.rows import check_label_values, list_hints, read_roles
+from osteo_ray.data.sources.rows import (
+    check_label_values,
+    list_attributes,
+    list_hints,
+    read_roles,
+)
 
 
 def find_image_column(schema: pa.Schema) -> str | None:
@@ -89,6 +94,7 @@ def open_image_table(uri: str, file: pq.ParquetFile, images: str, options: Sourc
         TableReader(uri, images, starts),
         notes=(*columns.describe(), *said),
         hints=list_hints(cells, columns, of_row),
+        attributes=list_attributes(cells, of_row),
     )
 
 

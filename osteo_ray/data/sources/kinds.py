@@ -4,11 +4,12 @@
 |---|---|
 | class folders, possibly with parts of a split above or below | a folder |
 | tables beside the images | a folder with `metadata.csv` (`.jsonl` …) in it or in its parts |
-| manifest | `.csv`, `.tsv`, `.jsonl`, `.parquet`, or a folder that holds `manifest.csv` … |
+| manifest | `.csv`, `.tsv`, `.jsonl`, `.parquet`, `.xlsx`, or a folder with `manifest.csv` … |
 | Hugging Face table | `.parquet` with the images inside, or a folder of such files |
 | archive like MedMNIST's | `.npz` |
 | packed folder, WebDataset | `.zip`, `.tar` and compressed tar files, or a folder of `.tar` files |
 | MONAI data list | `.json` |
+| DICOM media | a file `DICOMDIR`; it lists images without classes |
 
 Any of them may hold DICOM files, and lie on this machine or at a URI.
 """
@@ -27,6 +28,7 @@ from osteo_ray.data.sources.data_lists import open_data_list
 from osteo_ray.data.sources.folders import open_folder
 from osteo_ray.data.sources.listing import Source, list_refused
 from osteo_ray.data.sources.manifests import TABLE_SUFFIXES, open_manifest
+from osteo_ray.data.sources.media import DICOMDIR, open_media
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.packed import PACKED_SUFFIXES, open_packed
 from osteo_ray.data.sources.patients import settle_patients
@@ -44,7 +46,11 @@ _OPENERS: dict[str, Callable[[str, SourceOptions], Source]] = {
 }
 _VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
 _VOLUME_REASON = "a volume, not an image; export the slices to use as PNG or DICOM files"
-_SHEETS = (".xlsx", ".xls", ".xlsm", ".ods")
+_CUT = (
+    "Films of both knees are cut at the gap. Both halves have the label of their film, unless a "
+    "table has a row for each side."
+)
+_SHEETS = (".xls", ".xlsb", ".ods")
 
 
 def open_source(
@@ -67,8 +73,12 @@ def open_source(
         return open_source(manifest, options, labels_needed=labels_needed)
     if kind == pyarrow.fs.FileType.Directory:
         source = open_folder(uri, options, labels_needed=labels_needed)
+    elif _names_media(uri, kind):
+        source = open_media(uri, options, labels_needed=labels_needed)
     else:
         source = _find_opener(uri, kind)(uri, options)
+    if options.laterality == "split":
+        source = replace(source, laterality="split", notes=(*source.notes, _CUT))
     _check_options(source, options)
     if not labels_needed:
         if source.items.empty:
@@ -112,6 +122,11 @@ def _show(sentences: Iterable[str]) -> tuple[str, ...]:
     )
 
 
+def _names_media(uri: str, kind: pyarrow.fs.FileType) -> bool:
+    name = split_uri(uri)[0].rpartition("/")[2].lower()
+    return kind == pyarrow.fs.FileType.File and name == DICOMDIR
+
+
 def _find_opener(uri: str, kind: pyarrow.fs.FileType) -> Callable[[str, SourceOptions], Source]:
     name = split_uri(uri)[0].lower()
     is_file = kind == pyarrow.fs.FileType.File
@@ -121,7 +136,8 @@ def _find_opener(uri: str, kind: pyarrow.fs.FileType) -> Callable[[str, SourceOp
     if is_file and name.endswith(_SHEETS):
         raise InputError(
             f"Expected --data to be a folder or a file ending in {', '.join(_OPENERS)}, but {uri} "
-            "is a spreadsheet. Save the sheet that lists the images as CSV, and give that."
+            "is a spreadsheet of another kind. Save it as .xlsx, or the sheet that lists the "
+            "images as CSV, and give that."
         )
     what = "file of another kind" if is_file else "pipe or device"
     raise InputError(

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from osteo_ray.base.mappings import hash_settings
+from osteo_ray.data.laterality import Laterality
 from osteo_ray.data.sources.readers import Reader
 
 OPTIONAL_COLUMNS = ("patient_id", "side", "site", "split")
@@ -37,8 +38,11 @@ class Source:
         notes: How the source was read, in sentences for the user.
         doubts: What was assumed and only the user can decide, in sentences that say how.
         hints: Columns that may name patients, by name: the value of each path.
+        attributes: By name of an attribute that a table holds (see `attributes.TOLD`), the value of
+            each path.
         guessed: Whether patient_id is what paths or such columns suggest, and nobody has confirmed.
         has_table: Whether a table names the images, even if they lie in folders.
+        laterality: Whether films of both knees are to be cut in two.
         n_levels: Number of folders above the images that stand for parts of a split and classes.
     """
 
@@ -51,9 +55,11 @@ class Source:
     notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     hints: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    attributes: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
     guessed: bool = False
     n_levels: int = 0
     has_table: bool = False
+    laterality: Laterality = "whole"
 
     @property
     def fingerprint(self) -> str:

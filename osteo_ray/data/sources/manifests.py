@@ -16,10 +16,11 @@ from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import open_input
 from osteo_ray.data.sources.rows import use_rows
+from osteo_ray.data.sources.sheets import SHEET_SUFFIXES, read_sheets
 from osteo_ray.data.sources.text_tables import read_text_table
 from osteo_ray.data.sources.unreadable import expecting
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet")
+TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".parquet", *SHEET_SUFFIXES)
 
 
 def open_manifest(uri: str, options: SourceOptions) -> Source:
@@ -43,14 +44,14 @@ def open_manifest(uri: str, options: SourceOptions) -> Source:
     else:
         with expecting("a table", uri, "Give another --data."), open_input(uri) as opened:
             content = opened.read()
-        table, notes = read_text_table(content, uri, options.columns)
+        table, notes = parse_table(content, split_uri(uri)[0], options.columns)
     return use_rows(uri, "manifest", table, options, notes=notes)
 
 
 def parse_table(
     content: bytes, path: str, columns: Mapping[str, str]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Read a table from the content of a file; see `read_text_table`.
+    """Read a table from the content of a file; see `read_text_table` and `read_sheets`.
 
     Args:
         content: The file.
@@ -60,6 +61,8 @@ def parse_table(
     Raises:
         InputError: It is no such table.
     """
+    if path.lower().endswith(SHEET_SUFFIXES):
+        return read_sheets(content, path, columns)
     if not path.lower().endswith(".parquet"):
         return read_text_table(content, path, columns)
     with _expecting_parquet(path):

@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
+from osteo_ray.data.laterality import Laterality
 from osteo_ray.data.sources.columns import read_choices_of_columns
 
 NO_PATTERN = "none"
@@ -20,24 +21,30 @@ class SourceOptions:
             None for the folder that it lies in.
         patient_pattern: Regular expression that finds the patient in the path of an image, `none`
             if paths name no patients, or None if the usual forms are to be tried.
+        laterality: Whether films of both knees are cut in two.
         lenient: Whether columns that the source lacks are passed over, as for a second source.
     """
 
     columns: Mapping[str, str] = field(default_factory=dict)
     root: str | None = None
     patient_pattern: str | None = None
+    laterality: Laterality = "whole"
     lenient: bool = False
 
     @classmethod
     def of(
-        cls, columns: Iterable[str], root: str | None, patient_pattern: str | None
+        cls,
+        columns: Iterable[str],
+        root: str | None,
+        patient_pattern: str | None = None,
+        laterality: Laterality = "whole",
     ) -> "SourceOptions":
         """Return the options that flags stand for.
 
         Raises:
             ValueError: An entry of `columns` is not ROLE=COLUMN.
         """
-        return cls(read_choices_of_columns(columns), root, patient_pattern)
+        return cls(read_choices_of_columns(columns), root, patient_pattern, laterality)
 
 
 def check_pattern(pattern: str) -> str:

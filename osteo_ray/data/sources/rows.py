@@ -15,6 +15,8 @@ import pandas as pd
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import is_local, split_uri
+from osteo_ray.data.attributes import TOLD
+from osteo_ray.data.laterality import SIDES, name_half, read_side
 from osteo_ray.data.sources.classes import join_spellings
 from osteo_ray.data.sources.columns import (
     Columns,
@@ -23,6 +25,7 @@ from osteo_ray.data.sources.columns import (
     may_name_splits,
 )
 from osteo_ray.data.sources.listing import Source, list_refused, tabulate_items, write_cell
+from osteo_ray.data.sources.named_files import find_files
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import FileReader, Reader
 from osteo_ray.data.sources.words import is_evaluation, read_split
@@ -178,11 +181,18 @@ def use_rows(
         here = f"{root}/{folder}".rstrip("/")
     start = root if options.root else here
     found = [_locate(path, start, here, root) for path in cells["path"]]
+    doubtful: dict[int, str] = {}
+    if isinstance(reader, FileReader) and is_local(root):
+        found, doubtful, told = find_files(found, root)
+        said = [*told, *said]
+    if options.laterality == "split" and "side" in cells:
+        found = _name_halves(found, cells["side"])
     outside = (
         f"lies outside {'--root' if options.root else 'the folder of the manifest'}; give the "
         "folder that holds all images by --root"
     )
     reasons = _refuse_rows(found, cells["path"], cells["label"], outside)
+    reasons = [doubtful.get(row, why) for row, why in enumerate(reasons)]
     shown = [path or given for path, given in zip(found, cells["path"], strict=True)]
     refused = [(path, why) for path, why in zip(shown, reasons, strict=True) if why]
     kept = [
@@ -205,7 +215,21 @@ def use_rows(
         _name_regions(cells.get("region", []), of_row, here, root),
         notes=(*notes, *columns.describe(), *said),
         hints=list_hints(cells, columns, of_row),
+        attributes=list_attributes(cells, of_row),
     )
+
+
+def _name_halves(paths: Sequence[str], sides: Sequence[str]) -> list[str]:
+    """Return the paths of halves where a film has a row for each side, else those of the images."""
+    told = [(path, read_side(side)) for path, side in zip(paths, sides, strict=True)]
+    of_film: dict[str, set[str]] = {}
+    for path, side in told:
+        of_film.setdefault(path, set()).add(side)
+    half_of = {side: half for half, side in SIDES.items()}
+    return [
+        name_half(path, half_of[side]) if path and of_film[path] == half_of.keys() else path
+        for path, side in told
+    ]
 
 
 def _name_regions(
@@ -233,6 +257,14 @@ def list_hints(
     if "study" in cells:
         hints[columns.names["study"]] = "study"
     return {name: {path: cells[role][row] for row, path in rows} for name, role in hints.items()}
+
+
+def list_attributes(
+    cells: Mapping[str, Sequence[str]], of_row: Iterable[tuple[int, str]]
+) -> dict[str, dict[str, str]]:
+    """Return the attributes that columns hold, by name: the value of each path."""
+    rows = list(of_row)
+    return {name: {path: cells[name][row] for row, path in rows} for name in TOLD if name in cells}
 
 
 def _locate(path: str, start: str, here: str, root: str) -> str:

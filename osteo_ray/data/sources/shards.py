@@ -68,6 +68,7 @@ def open_shards(uri: str, shards: Sequence[str], options: SourceOptions) -> Sour
     items, refused, readers = [], [], {}
     notes: dict[str, None] = {}
     hints: dict[str, dict[str, str]] = {}
+    attributes: dict[str, dict[str, str]] = {}
     parts: dict[str, str] = {}
     for path in shards:
         where = f"{place.rstrip('/')}/{path}{query}"
@@ -84,8 +85,9 @@ def open_shards(uri: str, shards: Sequence[str], options: SourceOptions) -> Sour
         items.append(part.items.assign(path=path + "/" + part.items["path"], split=split))
         refused += [(f"{path}/{name}", why) for name, why in part.refused.to_numpy().tolist()]
         notes |= dict.fromkeys(part.notes)
-        for name, values in part.hints.items():
-            hints.setdefault(name, {}).update({f"{path}/{k}": v for k, v in values.items()})
+        for joint, own in ((hints, part.hints), (attributes, part.attributes)):
+            for name, values in own.items():
+                joint.setdefault(name, {}).update({f"{path}/{k}": v for k, v in values.items()})
     joined = pd.concat(items, ignore_index=True)
     told = ", ".join(sorted(set(parts.values()) - {""})) or "none"
     first = f"The images are those of {len(shards)} files; parts of a split by their names: {told}."
@@ -97,4 +99,5 @@ def open_shards(uri: str, shards: Sequence[str], options: SourceOptions) -> Sour
         ShardsReader(readers),
         notes=(first, *notes),
         hints=hints,
+        attributes=attributes,
     )

@@ -22,9 +22,9 @@ from osteo_ray.cluster.connection import confirm, connect, plan_resources
 from osteo_ray.cluster.observer import Observer
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.audit import AuditConfig
-from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.resizing import resize_whole
 from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.laterality import read_half
 from osteo_ray.data.sources.kinds import open_second_source, open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.healing import heal_run
@@ -34,6 +34,7 @@ from osteo_ray.pipeline.compare.model_check import check_models, waits_for_check
 from osteo_ray.pipeline.compare.network_code import read_networks, store_networks
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.ingest.auditing import Audit, audit_images
+from osteo_ray.pipeline.ingest.films import read_views
 from osteo_ray.pipeline.ingest.findings import describe_audit
 from osteo_ray.pipeline.ingest.intake import take_in
 from osteo_ray.pipeline.ingest.overlap import describe_overlap
@@ -276,12 +277,15 @@ def _read_others(source: Source, other: Source, overlap: dict[str, Any]) -> dict
 
 
 def _show(source: Source, paths: set[str]) -> dict[str, np.ndarray]:
-    rows = source.items[source.items["path"].isin(paths)]
+    films = {read_half(path)[0] for path in paths} if source.laterality == "split" else set()
+    rows = source.items[source.items["path"].isin(paths | films)]
     pictures = {}
-    for path, position in zip(rows["path"], rows["position"], strict=True):
+    for row in rows.itertuples():
         try:
-            pixels = decode(source.reader.read(path, position)).pixels
+            views = read_views(source.reader, row.path, row.position, row.side, source.laterality)
         except UnreadableImageError:  # it has gone since; the page does without it
             continue
-        pictures[path] = resize_whole(pixels, _PICTURE_PX)
+        for view in views:
+            if view.path in paths:
+                pictures[view.path] = resize_whole(view.decoded.pixels, _PICTURE_PX)
     return pictures

@@ -88,7 +88,9 @@ def encode_results(finished: Finished, analysis: Analysis) -> Predictions:
         IncompleteError: No training finished.
     """
     predictions = gather_predictions(finished.experiment, finished.failures)
-    return encode_predictions(predictions, analysis.classes, analysis.positive_class)
+    return encode_predictions(
+        predictions, analysis.classes, analysis.positive_class, analysis.ordinal
+    )
 
 
 def measure_results(finished: Finished, analysis: Analysis) -> pd.DataFrame:
@@ -160,6 +162,7 @@ def plan_conclusion(experiment: Experiment) -> Conclusion:
             positive_class=analysis.positive_class,
             judged=roles.judged,
             tested=tested,
+            ordinal=analysis.ordinal,
         )
     number = len(earlier) + 1 if key is None else number_conclusion(earlier, key)
     spent = replace(analysis, alpha=analysis.alpha * share_alpha(number))

@@ -11,6 +11,7 @@ from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import REGIONS, read_table, write_table
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.laterality import read_half
 from osteo_ray.data.regions.given import GivenRegions, read_named_regions, read_regions
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
@@ -49,6 +50,8 @@ def read_given(config: CompareConfig, source: Source | PhantomSettings) -> Given
         return None
     paths = source.items["path"].tolist()
     if config.regions:
+        if source.laterality == "split":
+            paths = list(dict.fromkeys(read_half(path)[0] for path in paths))
         return read_regions(config.regions, paths, config.image_size)
     if source.regions:
         return read_named_regions(
@@ -78,7 +81,10 @@ def store_regions(run: Run, config: CompareConfig, given: GivenRegions | None) -
         if not drawn.is_dir():
             return
         given = read_regions(str(drawn), table["path"].to_pylist(), config.image_size)
-    given.check_sizes({row["path"]: (row["width"], row["height"]) for row in images})
+    sizes = {row["path"]: (row["width"], row["height"]) for row in images}
+    if config.laterality == "split":
+        given = given.cut_halves(sizes)
+    given.check_sizes(sizes)
     packed = {row["image_id"]: given.regions[row["path"]].packed for row in images}
     digests = {name: hashlib.sha256(content).hexdigest() for name, content in packed.items()}
     if known:

@@ -41,7 +41,7 @@ from osteo_ray.data.splits.assignment import (
 )
 from osteo_ray.data.splits.checks import check_class_sizes, check_groups_whole
 from osteo_ray.experiment.dataset import fingerprint_images
-from osteo_ray.experiment.positive_class import find_positive_class
+from osteo_ray.experiment.positive_class import check_order, find_positive_class
 from osteo_ray.experiment.searches import read_choices
 from osteo_ray.pipeline.compare.given_regions import check_region_arms, store_regions
 from osteo_ray.pipeline.compare.sites import check_listed_sites, check_read_sites, place_images
@@ -101,7 +101,8 @@ def list_images(config: CompareConfig, run: Run) -> Source | PhantomSettings:
 
     Raises:
         InputError: The source cannot be used, has changed since the run began, or lacks the
-            positive class; an arm needs regions where there are none; or sites cannot be left out.
+            positive class or one of the grades; an arm needs regions where there are none; or
+            sites cannot be left out.
     """
     source = list_source(config.data, config.phantom, run, config.source_options)
     check_region_arms(config, run, source)
@@ -110,6 +111,8 @@ def list_images(config: CompareConfig, run: Run) -> Source | PhantomSettings:
         known = sorted(PHANTOM_CLASSES)
     else:
         known = sorted(source.items["label"].unique())
+    if config.statistics.ordinal:
+        check_order(config.statistics.ordinal, known)
     metric = METRICS[config.statistics.metric]
     needed_by = metric.name if metric.is_one_sided else None
     find_positive_class(known, config.positive_class, needed_by=needed_by)

@@ -20,6 +20,7 @@ from osteo_ray.base.tables import read_json, write_json
 from osteo_ray.experiment.dataset import read_pixels
 from osteo_ray.experiment.soundness import refuse_damage
 from osteo_ray.experiment.trials import Trial
+from osteo_ray.pipeline.export.card import write_card
 from osteo_ray.pipeline.export.checks import (
     check_known,
     check_masks,
@@ -150,6 +151,7 @@ def _write(
             write_content(unfinished, content, form)
             write_json(unfinished / _PROVENANCE, provenance)
             (unfinished / "DATASHEET.md").write_text(datasheet, encoding="utf-8")
+            (unfinished / "README.md").write_text(write_card(content, form), encoding="utf-8")
     except OSError as error:
         raise refuse_writing(place, error) from None
 

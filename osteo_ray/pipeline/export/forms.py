@@ -1,6 +1,14 @@
 """The forms of an exported data set: a folder of PNG files, NPZ, Parquet.
 
-All forms hold the same data, and `read_export` reads each of them back.
+All forms hold the same data, and `read_export` reads each of them back. Each is laid out as the
+libraries that read such data expect:
+
+| form | laid out as | read by |
+|---|---|---|
+| folder | a folder per part, and in it one per class | torchvision's `ImageFolder`, `datasets` |
+| | `dataset.json`, as of the Medical Segmentation Decathlon | MONAI |
+| npz | MedMNIST | `medmnist`, and code for it |
+| parquet | a data set of the Hub: a file per part, with types in its metadata | `datasets` |
 """
 
 import csv
@@ -14,11 +22,12 @@ from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.base.tables import read_table
+from osteo_ray.base.tables import read_table, write_json
 from osteo_ray.data.packed_masks import PackedMasks
 
 Form = Literal["folder", "npz", "parquet"]
@@ -27,7 +36,7 @@ FORMS: tuple[Form, ...] = get_args(Form)
 CONTENT: dict[Form, str] = {
     "folder": "manifest.csv",
     "npz": "data.npz",
-    "parquet": "data.parquet",
+    "parquet": "data/train-00000-of-00001.parquet",
 }
 _SHORT = {"train": "train", "validation": "val", "test": "test"}  # as MedMNIST names them
 COLUMNS = ("label", "split", "patient_id", "image_id", "source_path", "source_digest")
@@ -52,6 +61,14 @@ class Content:
 
     def column(self, name: str) -> list[Any]:
         return [row[name] for row in self.rows]
+
+    def number_labels(self) -> np.ndarray:
+        """Return the number of each image's class, int64, (n,)."""
+        return np.searchsorted(self.classes, self.column("label")).astype(np.int64)
+
+    def list_splits(self) -> list[str]:
+        """Return the parts of the split that hold images: train, validation, test."""
+        return [split for split in _SHORT if split in set(self.column("split"))]
 
 
 @dataclass(frozen=True)
@@ -114,19 +131,40 @@ def read_export(path: Path) -> Export:
 
 def _write_folder(path: Path, content: Content) -> None:
     masks = content.keep_masks
+    # Every part has a folder of every class: readers number classes by the folders that they find.
+    for split in content.list_splits():
+        for label in content.classes:
+            (path / split / _name_folder(label)).mkdir(parents=True)
+    rows = []
+    for number, row in enumerate(content.rows):
+        image = Path(row["split"], _name_folder(row["label"]), f"{row['image_id']}.png")
+        (path / image).write_bytes(_encode_png(content.images[number]))
+        mask = "" if masks is None else f"masks/{row['image_id']}.png"
+        if masks is not None:
+            (path / "masks").mkdir(exist_ok=True)
+            (path / mask).write_bytes(_encode_mask(masks[number]))
+        rows.append({**row, "path": image.as_posix(), "mask": mask})
     with (path / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
         names = ("path", *COLUMNS, "mask", "error")
         manifest = csv.DictWriter(file, names, lineterminator="\n")
         manifest.writeheader()
-        for number, row in enumerate(content.rows):
-            image = Path(row["split"], _name_folder(row["label"]), f"{row['image_id']}.png")
-            (path / image).parent.mkdir(parents=True, exist_ok=True)
-            (path / image).write_bytes(_encode_png(content.images[number]))
-            mask = "" if masks is None else f"masks/{row['image_id']}.png"
-            if masks is not None:
-                (path / "masks").mkdir(exist_ok=True)
-                (path / mask).write_bytes(_encode_mask(masks[number]))
-            manifest.writerow({**row, "path": image.as_posix(), "mask": mask})
+        manifest.writerows(rows)
+    write_json(path / "dataset.json", _list_items(rows, content))
+
+
+def _list_items(rows: Sequence[Mapping[str, Any]], content: Content) -> dict[str, Any]:
+    """Return a data list as the Medical Segmentation Decathlon has it, with classes as labels."""
+    parts: dict[str, list[dict[str, Any]]] = {"training": [], "validation": [], "test": []}
+    for row, label in zip(rows, content.number_labels().tolist(), strict=True):
+        mask = {"mask": row["mask"]} if row["mask"] else {}
+        item = {"image": row["path"], "label": label, **mask, "patient_id": row["patient_id"]}
+        parts["training" if row["split"] == "train" else row["split"]].append(item)
+    return {
+        "labels": {str(number): name for number, name in enumerate(content.classes)},
+        "numTraining": len(parts["training"]),
+        "numTest": len(parts["test"]),
+        **parts,
+    }
 
 
 def _name_folder(label: str) -> str:
@@ -160,7 +198,7 @@ def _write_npz(path: Path, content: Content) -> None:
     masks = content.keep_masks
     if masks is None:
         masks = PackedMasks.whole(*content.images.shape[:2])
-    numbers = np.searchsorted(content.classes, content.column("label")).astype(np.int64)
+    numbers = content.number_labels()
     arrays = {"classes": np.array(content.classes, str)}
     for split, name in _SHORT.items():
         rows = np.flatnonzero(splits == split)
@@ -199,28 +237,39 @@ def _write_parquet(path: Path, content: Content) -> None:
     masks = content.keep_masks
     columns = {
         "image": encode([_encode_png(image) for image in content.images]),
-        **{name: pa.array(content.column(name), pa.string()) for name in COLUMNS},
+        "label": pa.array(content.number_labels()),
+        **{name: pa.array(content.column(name), pa.string()) for name in COLUMNS[1:]},
         "mask": pa.nulls(len(content.rows), picture)
         if masks is None
         else encode([_encode_mask(mask) for mask in masks]),
         "error": pa.array(content.column("error"), pa.string()),
     }
-    # The `datasets` library decodes the structs by these types.
-    features = {
-        name: {"_type": "Image"}
-        if values.type == picture
-        else {"dtype": "string", "_type": "Value"}
-        for name, values in columns.items()
+    # The `datasets` library decodes the columns by these types.
+    text = {"dtype": "string", "_type": "Value"}
+    kinds: dict[str, dict[str, Any]] = {
+        "image": {"_type": "Image"},
+        "mask": {"_type": "Image"},
+        "label": {"names": list(content.classes), "_type": "ClassLabel"},
     }
+    features = {name: kinds.get(name, text) for name in columns}
     table = pa.table(columns).replace_schema_metadata(
         {"huggingface": json.dumps({"info": {"features": features}})}
     )
-    pq.write_table(table, path / "data.parquet", compression="zstd", row_group_size=_ROWS_PER_GROUP)
+    (path / "data").mkdir()
+    for split in content.list_splits():
+        part = table.filter(pc.equal(table["split"], split))
+        file = path / CONTENT["parquet"].replace("train", split)
+        pq.write_table(part, file, compression="zstd", row_group_size=_ROWS_PER_GROUP)
 
 
 def _read_parquet(path: Path) -> Export:
     columns = ["image", "label", "split", "image_id", "mask"]
-    rows = read_table(path / "data.parquet", columns).to_pylist()
+    rows = []
+    for file in sorted((path / "data").glob("*.parquet")):
+        table = read_table(file, columns)
+        features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
+        names = features["label"]["names"]
+        rows += [{**row, "label": names[row["label"]]} for row in table.to_pylist()]
     images = np.stack([_decode_png(row["image"]["bytes"]) for row in rows])
     masks = np.ones(images.shape, bool)
     for number, row in enumerate(rows):

@@ -48,7 +48,7 @@ def describe_origin(
         for split in SPLIT_NAMES
     }
     return {
-        "schema_version": 2,
+        "schema_version": 3,
         "osteo_ray": importlib.metadata.version("osteo-ray"),
         "created": time.strftime("%Y-%m-%dT%H:%M:%S%z"),
         "form": form,

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import pandas as pd
 
+from osteo_ray.data.attribute_shortcuts import AttributeShortcut, find_attribute_shortcuts
 from osteo_ray.data.copies.conflicts import find_conflicts, resolve_conflicts
 from osteo_ray.data.copies.groups import join_groups, join_pairs
 from osteo_ray.data.settings import ConflictPolicy
@@ -23,6 +24,7 @@ class Audit:
         pairs: Pairs of copies, as `find_copies` returns them; positions in `images`.
         rejects: See `Ingest.rejects`.
         shortcuts: How well the label is predicted without the anatomy.
+        attributes: What site, device, view, side, age and sex tell of the class.
         notes: How the source was read; see `Ingest.notes`.
         doubts: What only the user can decide; see `Source.doubts`.
         guessed: Whether patients are what paths suggest; see `Source.guessed`.
@@ -32,6 +34,7 @@ class Audit:
     pairs: pd.DataFrame
     rejects: pd.DataFrame
     shortcuts: list[Shortcut]
+    attributes: list[AttributeShortcut]
     notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     guessed: bool = False
@@ -58,10 +61,11 @@ def audit_images(ingest: Ingest, policy: ConflictPolicy) -> Audit:
         used=used,
     )
     kept = images[images["used"]]
-    shortcuts = (
-        find_shortcuts(kept, kept["label"].to_numpy(str), kept["group"].to_numpy())
-        if len(kept)
-        else []
-    )
+    shortcuts: list[Shortcut] = []
+    attributes: list[AttributeShortcut] = []
+    if len(kept):
+        labels, numbers = kept["label"].to_numpy(str), kept["group"].to_numpy()
+        shortcuts = find_shortcuts(kept, labels, numbers)
+        attributes = find_attribute_shortcuts(kept, labels, numbers)
     told = (ingest.notes, ingest.doubts, ingest.guessed)
-    return Audit(images, pairs, ingest.rejects, shortcuts, *told)
+    return Audit(images, pairs, ingest.rejects, shortcuts, attributes, *told)

@@ -10,17 +10,21 @@ from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import PIXELS, write_pixels
 from osteo_ray.data.appearance import describe_look, measure_contrast, shrink_to_preview
+from osteo_ray.data.attributes import TOLD
 from osteo_ray.data.copies.thumbnails import SQUARE_PX, make_thumbnail
-from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.identity import digest_pixels, identify_image
 from osteo_ray.data.decoding.resizing import resize_image
-from osteo_ray.data.decoding.result import Decoded, UnreadableImageError
+from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.laterality import Laterality
 from osteo_ray.data.notes import write_notes
 from osteo_ray.data.sources.patients import know_patient
 from osteo_ray.data.sources.readers import Reader
+from osteo_ray.pipeline.ingest.films import View, read_views
 
 FOUND = pa.schema(
     [
+        ("item", pa.string()),  # path of the row of the source that it comes from
+        ("film", pa.string()),  # path of the film of both knees that it is, or is half of
         ("image_id", pa.string()),
         ("path", pa.string()),
         ("label", pa.string()),
@@ -29,6 +33,7 @@ FOUND = pa.schema(
         ("site", pa.string()),
         ("institution", pa.string()),
         ("split", pa.string()),
+        *((name, pa.string()) for name in TOLD),
         ("width", pa.int32()),
         ("height", pa.int32()),
         ("digest", pa.string()),
@@ -59,7 +64,7 @@ def decode_block(batch: dict[str, np.ndarray], **named: Any) -> pa.Table:
     try:
         return _decode_batch(batch, **named)
     except Exception as error:
-        told = {"path": "", "reason": "", "failure": f"{type(error).__name__}: {error}"}
+        told = {"item": "", "path": "", "reason": "", "failure": f"{type(error).__name__}: {error}"}
         return pa.Table.from_pylist([told], schema=FOUND)
 
 
@@ -69,6 +74,7 @@ def _decode_batch(
     key: bytes,
     pixels: Place | None,
     image_size: int | None,
+    laterality: Laterality,
 ) -> pa.Table:
     """Decode images, write the pixels of those accepted, and return everything else.
 
@@ -79,6 +85,7 @@ def _decode_batch(
         key: Veils patients and institutions.
         pixels: Folder for the pixels, or None to keep none.
         image_size: Side of the square that pixels are resized to.
+        laterality: Whether films of both knees are cut in two.
     """
     found: list[dict[str, Any]] = []
     kept: list[bytes] = []
@@ -86,18 +93,20 @@ def _decode_batch(
     names = list(batch)
     for values in zip(*(batch[name].tolist() for name in names), strict=True):
         item = dict(zip(names, values, strict=True))
+        row = item["path"]
         try:
-            decoded = decode(reader.read(item["path"], item["position"]))
+            views = read_views(reader, row, item["position"], item["side"], laterality)
         except UnreadableImageError as error:
-            found.append({"path": item["path"], "label": item["label"], "reason": str(error)})
+            refused = {"item": row, "path": row, "label": item["label"], "reason": str(error)}
+            found.append(refused)
             continue
-        square = resize_image(decoded.pixels, SQUARE_PX)
-        found.append(_describe(item, decoded, square, key))
-        if pixels is not None and image_size is not None:
-            same = image_size == SQUARE_PX
-            resized = square if same else resize_image(decoded.pixels, image_size)
-            kept.append(resized.tobytes())
-            accepted.append(found[-1])
+        for view in views:
+            found.append({"item": row, "film": view.film, **_describe(item, view, key)})
+            if pixels is not None and image_size is not None:
+                same = image_size == SQUARE_PX
+                resized = view.square if same else resize_image(view.decoded.pixels, image_size)
+                kept.append(resized.tobytes())
+                accepted.append(found[-1])
     if kept and pixels is not None:
         ids, digests = ([row[name] for row in accepted] for name in ("image_id", "digest"))
         part = pixels / f"part-{hash_settings(ids)}.parquet"
@@ -105,23 +114,24 @@ def _decode_batch(
     return pa.Table.from_pylist(found, schema=FOUND)
 
 
-def _describe(
-    item: dict[str, Any], decoded: Decoded, square: np.ndarray, key: bytes
-) -> dict[str, Any]:
+def _describe(item: dict[str, Any], view: View, key: bytes) -> dict[str, Any]:
     """Describe an image, mostly by what it shows once resized to a square."""
+    decoded, square = view.decoded, view.square
     image = decoded.pixels
     digest = digest_pixels(image)
     return {
-        "image_id": identify_image(item["path"], digest),
-        "path": item["path"],
+        "image_id": identify_image(view.path, digest),
+        "path": view.path,
         "label": item["label"],
         "patient": item["patient"]
         or veil(know_patient(decoded.patient_id or ""), key)
-        or item["suggested"],
+        or item["suggested"]
+        or veil(view.person, key),
         "side": item["side"] or decoded.side or "",
         "site": item["site"],
         "institution": veil(decoded.institution or "", key),
         "split": item["split"],
+        **{name: decoded.attributes.get(name, "") for name in TOLD},
         "width": image.shape[1],
         "height": image.shape[0],
         "digest": digest,

@@ -6,6 +6,8 @@ from typing import Any
 
 import pandas as pd
 
+from osteo_ray.data.attribute_shortcuts import AttributeShortcut
+from osteo_ray.data.attributes import ATTRIBUTES
 from osteo_ray.data.decoding.remarks import looks_personal_path
 from osteo_ray.data.notes import count_notes
 from osteo_ray.pipeline.ingest.auditing import Audit
@@ -42,12 +44,15 @@ def describe_audit(audit: Audit) -> dict[str, Any]:
         "exact_copies": _list_groups(images, images["digest"]),
         "conflicts": _list_groups(images[images["conflict"]], images["copies"]),
         "pairs": _list_pairs(audit),
+        "films_of_both_knees": images.loc[images["film"] == images["path"], "path"].tolist(),
+        "films_cut": int(images.loc[_find_halves(images), "film"].nunique()),
         "blank": images.loc[images["contrast"] < BLANK_CONTRAST, "path"].tolist(),
         "remarks": dict(count_notes(images["remarks"]).most_common()),
         "set_aside": int((~images["used"]).sum()),
         "shortcuts": [
             {**asdict(shortcut), "is_found": shortcut.is_found} for shortcut in audit.shortcuts
         ],
+        "attributes": [_describe_attribute(one) for one in audit.attributes],
         "findings": list_audit_findings(audit),
     }
 
@@ -70,6 +75,7 @@ def list_audit_findings(audit: Audit) -> list[str]:
         found = _say_number(n_conflicts, "radiograph occurs", "radiographs occur")
         n_images = int(images["conflict"].sum())
         findings.append(f"{found} in several classes, as {n_images} images in all")
+    findings += _describe_films(images)
     n_blank = int((images["contrast"] < BLANK_CONTRAST).sum())
     if n_blank:
         findings.append(_say_number(n_blank, "image is blank", "images are blank"))
@@ -97,7 +103,62 @@ def list_audit_findings(audit: Audit) -> list[str]:
         for shortcut in audit.shortcuts
         if shortcut.is_found and shortcut.name in _SEEN
     ]
+    findings += [_say_attribute(one) for one in audit.attributes if one.of_class.is_found]
     return findings
+
+
+def _describe_attribute(one: AttributeShortcut) -> dict[str, Any]:
+    return {
+        **asdict(one),
+        "is_found": one.of_class.is_found,
+        "utility": one.utility,
+        "detectability": one.detectability,
+        "risk": one.risk,
+    }
+
+
+def _say_attribute(one: AttributeShortcut) -> str:
+    told = one.of_class
+    text = (
+        f"the {ATTRIBUTES[one.name]} alone predicts the class with a balanced accuracy of "
+        f"{told.accuracy:.2f} (95 % interval {told.low:.2f} to {told.high:.2f}; chance "
+        f"{told.chance:.2f})"
+    )
+    seen = one.of_attribute
+    if seen is not None and seen.is_found:
+        text += (
+            f", and a small preview of the image tells it with {seen.accuracy:.2f} (chance "
+            f"{seen.chance:.2f}), so that a classifier may learn it instead of the disease"
+        )
+    return text
+
+
+def _find_halves(images: pd.DataFrame) -> "pd.Series[bool]":
+    return (images["film"] != "") & (images["film"] != images["path"])
+
+
+def _describe_films(images: pd.DataFrame) -> list[str]:
+    """Say which images are films of both knees, or halves of films that share one label."""
+    n_whole = int((images["film"] == images["path"]).sum())
+    if n_whole:
+        films = images.loc[images["film"] == images["path"]]
+        n_wide = int((films["width"] > films["height"]).sum())
+        looks = _say_number(n_whole, "image looks", "images look")
+        return [
+            f"{looks} like a film of both knees: a gap parts two sides that are alike in gray and "
+            f"structure, and {n_wide} of {n_whole} are wider than high; `--laterality split` cuts "
+            "such films into two images of one patient"
+        ]
+    halves = images[_find_halves(images)]
+    unlabelled = halves.loc[halves["item"] == halves["film"], "film"]
+    if unlabelled.empty:
+        return []
+    films = _say_number(unlabelled.nunique(), "film of both knees was", "films of both knees were")
+    return [
+        f"{films} cut, and both halves have the label of their film, though one knee may be "
+        "healthy; if labels are per knee, give a table with a row for each side (columns path, "
+        "side, label)"
+    ]
 
 
 def doubt_patients(patients: "pd.Series[int]") -> list[str]:

@@ -20,6 +20,7 @@ from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.base.progress import tell_progress
 from osteo_ray.base.storage import Place
 from osteo_ray.cluster.connection import allow_lost_blocks
+from osteo_ray.data.attributes import TOLD
 from osteo_ray.data.copies.thumbnails import Thumbnails
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.pipeline.ingest.blocks import FOUND, decode_block, veil
@@ -34,11 +35,13 @@ class Ingest:
     """What was read from a source.
 
     Attributes:
-        images: A row per accepted image, sorted by path: image_id, path, label, patient (a number,
+        images: A row per accepted image, sorted by path: item (path of the row of the source that
+            it comes from), film (path of the film of both knees that it is, or is half of; else
+            empty), image_id, path, label, patient (a number,
             -1 if unknown), side, site (as the source says, else the number of a DICOM header's
-            institution), split, width, height (of the file, in pixels), digest,
-            format, mode, size (bytes), remarks (of decoding, as `write_notes` joins them),
-            contrast (standard deviation of gray), look and preview (see
+            institution), split, maker, device, view, age, sex (empty if unknown), width, height
+            (of the file, in pixels), digest, format, mode, size (bytes), remarks (of decoding, as
+            `write_notes` joins them), contrast (standard deviation of gray), look and preview (see
             `osteo_ray.data.appearance`).
         thumbnails: Thumbnails of the accepted images, in the order of `images`.
         rejects: A row per refused file, sorted by path: path, reason.
@@ -97,7 +100,12 @@ def ingest_images(
         row["patient"], row["suggested"] = ("", veiled) if source.guessed else (veiled, "")
     per_block = min(max(len(rows) // _BLOCKS, _LEAST_PER_BLOCK), _MOST_PER_BLOCK)
     decode = partial(
-        decode_block, reader=source.reader, key=key, pixels=pixels, image_size=image_size
+        decode_block,
+        reader=source.reader,
+        key=key,
+        pixels=pixels,
+        image_size=image_size,
+        laterality=source.laterality,
     )
     scratch.mkdir(parents=True, exist_ok=True)
     path = scratch / "thumbnails.u8"
@@ -114,6 +122,10 @@ def ingest_images(
     numbers = _number(images.pop("institution"))
     named = (images["site"] != "") | (numbers < 0)
     images["site"] = images["site"].where(named, [f"institution-{n + 1}" for n in numbers])
+    for name in TOLD:
+        listed = source.attributes.get(name, {})
+        pairs = zip(images["item"], images[name], strict=True)
+        images[name] = [listed.get(item) or told for item, told in pairs]
     stored = images.pop("row").to_numpy(np.int64)
     thumbnails = Thumbnails(path, stored, workers_see_scratch)
     told = (source.notes, source.doubts, source.guessed)
@@ -131,7 +143,7 @@ def _collect(batches: Iterator[pa.Table], thumbnails: Path, total: int) -> pa.Ta
             small = batch.drop_columns(["thumbnail", "failure"])
             # Copy the rows: a view would keep the whole block, thumbnails included, in Ray's store.
             parts.append(small.take(np.arange(len(small))))
-            done += len(batch)
+            done += pc.count_distinct(batch["item"]).as_py()
             tell_progress("read images", done, total)
     return pa.concat_tables(parts)
 
@@ -146,12 +158,15 @@ def _read(
     for size in (per_block, 1):
         found: set[str] = set()
         for batch in _read_blocks(rows, size, decode) if rows else ():
-            found.update(batch["path"].to_pylist())
+            found.update(batch["item"].to_pylist())
             yield batch
         rows = [row for row in rows if row["path"] not in found]
     reason = f"the process that read only this image died {_TRIES} times"
     if rows:
-        lost = [{"path": row["path"], "label": row["label"], "reason": reason} for row in rows]
+        lost = [
+            {"item": row["path"], "path": row["path"], "label": row["label"], "reason": reason}
+            for row in rows
+        ]
         yield pa.Table.from_pylist(lost, schema=FOUND)
 
 

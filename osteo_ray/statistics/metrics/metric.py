@@ -10,7 +10,7 @@ from osteo_ray.statistics.sample import Sample
 
 @dataclass(frozen=True)
 class Metric:
-    """A metric of a trained model on a set of images; its highest value is 1.
+    """A metric of a trained model on a set of images.
 
     Attributes:
         name: In settings, tables and files.
@@ -19,6 +19,7 @@ class Metric:
             per draw, float64, (n_draws,). NaN where the images leave it undefined.
         higher_is_better: False for a metric that is an error.
         lowest: The lowest value that it can take.
+        highest: The highest one.
         share_of: Which images it is the share of, if it is the share of images classified
             correctly; None for every other metric.
         refused_because: Why no comparison may rest on it, and what to take instead, as a clause;
@@ -28,6 +29,7 @@ class Metric:
             size depends on how hard the images are.
         has_threshold: It depends on a threshold, which can move while scores stay in order.
         is_one_sided: It looks at one class, so that it matters which one is positive.
+        is_ordinal: It needs an order of the classes, and is left out where none is given.
         short_label: A label for narrow tables; None for `label`.
     """
 
@@ -36,12 +38,14 @@ class Metric:
     measure: Callable[[Sample], Values]
     higher_is_better: bool = True
     lowest: float = 0.0
+    highest: float = 1.0
     share_of: Literal["all", "positive", "negative"] | None = None
     refused_because: str | None = None
     margin: float = 0.03
     margin_is_relative: bool = False
     has_threshold: bool = False
     is_one_sided: bool = False
+    is_ordinal: bool = False
     short_label: str | None = None
 
     @property

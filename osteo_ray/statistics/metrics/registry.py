@@ -9,6 +9,7 @@ from osteo_ray.statistics.metrics.calibration_error import CALIBRATION_ERROR
 from osteo_ray.statistics.metrics.f1 import F1
 from osteo_ray.statistics.metrics.mcc import MCC
 from osteo_ray.statistics.metrics.metric import Metric
+from osteo_ray.statistics.metrics.ordinal import GRADE_ERROR, QUADRATIC_KAPPA
 from osteo_ray.statistics.metrics.pr_auc import PR_AUC
 from osteo_ray.statistics.metrics.precision import PRECISION
 from osteo_ray.statistics.metrics.recall import RECALL
@@ -29,9 +30,15 @@ METRICS: dict[str, Metric] = {
         *(BALANCED_ACCURACY, MCC, PR_AUC, BRIER, CALIBRATION_ERROR),
         *(SENSITIVITY_AT_SPECIFICITY_90, SENSITIVITY_AT_SPECIFICITY_95),
         *(SPECIFICITY_AT_SENSITIVITY_90, SPECIFICITY_AT_SENSITIVITY_95),
+        *(QUADRATIC_KAPPA, GRADE_ERROR),
     )
 }
 """By name."""
+
+
+def list_metrics(*, ordinal: bool) -> list[str]:
+    """Return the names of all metrics, those of grades only if the classes have an order."""
+    return [name for name, metric in METRICS.items() if ordinal or not metric.is_ordinal]
 
 
 def list_endpoints() -> list[str]:
@@ -49,7 +56,8 @@ def check_endpoint(name: str) -> str:
     if name in METRICS and name not in known:
         raise ValueError(
             f"Expected an endpoint that no degenerate classifier wins, but got `{name}`: "
-            f"{METRICS[name].refused_because}. {METRICS[name].label} is reported in any case."
+            f"{METRICS[name].refused_because}. {METRICS[name].label} is reported "
+            + ("where --ordinal is given." if METRICS[name].is_ordinal else "in any case.")
         )
     if name not in known:
         raise ValueError(
