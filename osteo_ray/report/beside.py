@@ -8,7 +8,12 @@ from osteo_ray.arms.registry import label_arm
 from osteo_ray.base.formatting import MISSING
 from osteo_ray.base.storage import Place, write_whole
 from osteo_ray.base.tables import read_json
-from osteo_ray.report.forest import ForestRow, draw_groups, label_contrast, tabulate_contrasts
+from osteo_ray.report.forest import (
+    ForestRow,
+    draw_under_headings,
+    label_contrast,
+    tabulate_contrasts,
+)
 from osteo_ray.report.plots import Plot
 from osteo_ray.report.results import Shown, name_apart
 from osteo_ray.report.templates import open_template
@@ -137,7 +142,7 @@ def _draw_contrasts(names: Sequence[str], several: Sequence[Shown]) -> Plot | No
         + (" Shaded: differences within the margin." if margin else "")
     )
     rows = [contrast for of_group in shared.values() for _, contrast, _ in of_group]
-    figure = draw_groups(shared, margin=margin)
+    figure = draw_under_headings(shared, margin=margin)
     return Plot("contrasts", caption, caption, figure, tabulate_contrasts(rows))
 
 

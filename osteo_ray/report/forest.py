@@ -28,10 +28,10 @@ def draw_forest(contrasts: Sequence[Mapping[str, Any]], *, margin: float, alpha:
     for contrast in contrasts:
         row = (label_contrast(contrast), contrast, alpha)
         groups.setdefault(str(contrast["model"]), []).append(row)
-    return draw_groups(groups, margin=margin)
+    return draw_under_headings(groups, margin=margin)
 
 
-def draw_groups(groups: Mapping[str, Sequence[ForestRow]], *, margin: float) -> Figure:
+def draw_under_headings(groups: Mapping[str, Sequence[ForestRow]], *, margin: float) -> Figure:
     """Plot contrasts below headings, each with its interval and a dot per seed.
 
     Args:
