@@ -56,6 +56,8 @@ def test_command_ends_with_a_sentence_and_holds_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    # Other tests of this process may be connected to a cluster of theirs.
+    monkeypatch.setattr(joining.ray, "is_initialized", lambda: False)
     with listen(silent=True) as address:
         monkeypatch.setenv("RAY_ADDRESS", address)
         code = main(["compare", "--out", str(tmp_path / "run"), "--models", "test_byobnet"])
@@ -126,12 +128,15 @@ def test_what_ray_says_becomes_a_sentence(
     def fail(**settings: object) -> None:
         raise error
 
+    ended: list[bool] = []
     monkeypatch.setattr(joining.ray, "init", fail)
+    monkeypatch.setattr(joining.ray, "shutdown", lambda: ended.append(True))
     monkeypatch.setattr(joining, "_check_answer", lambda address: None)
     with pytest.raises(kind) as raised:
         joining.join(address, None)
     assert words in str(raised.value)
     assert "\n" not in str(raised.value)
+    assert ended == [True]  # whatever had been started
 
 
 def test_head_that_answers_and_then_hangs_is_left(monkeypatch: pytest.MonkeyPatch) -> None:
