@@ -1,12 +1,15 @@
 """The page of a run in a real browser, where there is one."""
 
+import json
 import re
 import shutil
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from osteo_ray.commands.main import main
 from osteo_ray.pipeline.compare.stages import Outcome
 
 BROWSER = shutil.which("chromium")
@@ -26,12 +29,15 @@ document.body.innerHTML = `<pre id="found">${excess};${names};${ink.color} on `
 })</script></body>"""
 
 
-def measure(page: str, tmp_path: Path, *flags: str) -> list[str]:
-    """Open a page; return how much wider it is than the window, which parts scroll, and colours."""
+def measure(page: str, tmp_path: Path, *flags: str, script: str = _MEASURE) -> list[str]:
+    """Open a page; return how much wider it is than the window, which parts scroll, and colours.
+
+    Another script returns what it finds.
+    """
     assert BROWSER is not None
     without = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
     file = tmp_path / "page.html"
-    file.write_text(without.replace("</body>", _MEASURE))
+    file.write_text(without.replace("</body>", script))
     words = [BROWSER, *FLAGS, *flags, "--dump-dom", file.as_uri()]
     printed = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout
     found = re.search(r'<pre id="found">(.*?)</pre>', printed, re.DOTALL)
@@ -81,3 +87,80 @@ def test_nothing_is_cut_off_and_all_numbers_can_be_read(
     assert min(contrast(*pair.split(" on ")) for pair in pairs) >= 4.5
     text, ground = ink.split(" on ")
     assert (sum(read_colour(ground)) < sum(read_colour(text))) == (mode == "dark")
+
+
+_TRY = """<script>addEventListener("load", () => {
+const form = document.querySelector(".filters");
+const cases = [...document.querySelectorAll(".gallery .sample")];
+const list = () => cases.map((one, n) => one.hidden ? "" : n).filter(n => n !== "").join(" ");
+const choose = (values) => {
+  for (const one of form.querySelectorAll("select")) one.value = values[one.name] || "";
+  form.dispatchEvent(new Event("change", { bubbles: true }));
+  return list();
+};
+const found = [form.hidden, list()];
+form.querySelector("button").click();
+found.push(list(), form.querySelector("output").value);
+for (const values of WANTED) found.push(choose(values));
+found.push(document.querySelector(".nothing").hidden);
+const range = document.querySelector(".strip input[type=range]");
+const over = range.parentElement.querySelector(".over");
+found.push(getComputedStyle(over).clipPath);
+range.value = 40;
+range.dispatchEvent(new Event("input"));
+found.push(getComputedStyle(over).clipPath, over.getBoundingClientRect().width > 20);
+document.body.innerHTML = `<pre id="found">${found.join(";")}</pre>`;
+})</script></body>"""
+
+
+def test_filters_and_slider_work(finished: Outcome, tmp_path: Path) -> None:
+    page = finished.run.report.read_text(encoding="utf-8")
+    cases = re.findall(r'<section class="sample"(.*?)>', page, re.DOTALL)
+    data = [dict(re.findall(r'data-(\w+)="([^"]*)"', one)) for one in cases]
+    assert len(data) > 1
+    label = data[0]["label"]
+    wanted = [
+        {"label": label},
+        {"outcome": "wrong", "arm": "lime"},
+        {"outcome": "right", "arm": "original"},
+        {"outcome": "unstable"},
+    ]
+    script = _TRY.replace("WANTED", json.dumps(wanted))
+    hidden, few, every, said, *rest = measure(page, tmp_path, script=script)
+    of_label, wrong, right, unstable, nothing, closed, opened, seen = rest
+
+    def number(fits: Callable[[dict[str, str]], bool]) -> str:
+        return " ".join(str(n) for n, one in enumerate(data) if fits(one))
+
+    assert hidden == "false"
+    assert few == " ".join(map(str, range(min(8, len(data)))))
+    assert every == " ".join(map(str, range(len(data))))
+    assert said == f"{len(data)} shown of {len(data)}"
+    assert of_label == number(lambda one: one["label"] == label)
+    assert wrong == number(lambda one: "lime" in one["wrong"].split())
+    assert right == number(lambda one: "original" in one["right"].split())
+    assert unstable == number(lambda one: one["unstable"] == "1")
+    assert (nothing == "true") == bool(unstable)
+    assert (closed, opened) == ("inset(0px 100% 0px 0px)", "inset(0px 60% 0px 0px)")
+    assert seen == "true"
+
+
+def test_script_runs_under_the_policy_of_the_page(finished: Outcome, tmp_path: Path) -> None:
+    assert BROWSER is not None
+    words = [BROWSER, *FLAGS, "--dump-dom", Path(str(finished.run.report)).as_uri()]
+    printed = subprocess.run(words, capture_output=True, text=True, check=True, timeout=120).stdout
+    assert '<div class="filters" role="group" aria-label' in printed  # no longer hidden
+    assert 'type="range"' in printed
+
+
+@pytest.mark.parametrize("width_px", [390, 1400])
+def test_page_about_several_runs_is_not_cut_off(
+    width_px: int, finished: Outcome, tmp_path: Path
+) -> None:
+    page, root = tmp_path / "several.html", str(finished.run.root)
+    assert main(["report", root, root, "--out", str(page)]) == 0
+    excess, wide, ink, _ = measure(page.read_text(), tmp_path, f"--window-size={width_px},900")
+    assert int(excess) <= 0
+    if width_px == 1400:
+        assert wide == ""
+    assert contrast(*ink.split(" on ")) >= 4.5

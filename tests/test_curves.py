@@ -12,7 +12,7 @@ import pandas as pd
 import pytest
 
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import write_table
+from osteo_ray.base.tables import scan_table, write_table
 from osteo_ray.config.build import build_config
 from osteo_ray.experiment.curves import CURVES, describe_trainings, is_falling, read_curves
 from osteo_ray.experiment.dataset import Dataset
@@ -20,6 +20,7 @@ from osteo_ray.experiment.trials import LAST, Experiment, Trial, describe_experi
 from osteo_ray.models.epochs import Epoch
 from osteo_ray.pipeline.compare.tensorboard import FILE, write_events
 from osteo_ray.report.curves_figure import draw_curves
+from osteo_ray.report.style import encode_svg
 
 MODEL = "test_byobnet"
 FALLING = [0.9, 0.8, 0.7, 0.6, 0.5]
@@ -146,21 +147,24 @@ def test_untrained_models_and_histories_of_earlier_versions_are_read(tmp_path: P
     assert curves["learning_rate"].to_pylist() == [None]
     assert [row["words"] for row in describe_trainings(curves, [], [])] == [""]
     write_table(experiment.run.curves, curves)
-    (drawn,) = draw_curves(experiment.run, [MODEL], ["original", "lime"])
-    assert drawn["loss"]
+    drawn = draw_curves(curves.to_pandas(), [MODEL], ["original", "lime"])[MODEL]
+    assert drawn["loss"] is not None
     assert drawn["auc"] is None
 
 
 def test_figure_has_a_panel_per_arm(experiment: Experiment) -> None:
-    (drawn,) = draw_curves(experiment.run, [MODEL], ["original", "lime", "silhouette"])
+    curves = scan_table(experiment.run.curves).to_pandas()
+    drawn = draw_curves(curves, [MODEL], ["original", "lime", "silhouette"])[MODEL]
     for name, label in (("loss", "Loss"), ("auc", "AUC"), ("rate", "Learning rate")):
-        svg = base64.b64decode(drawn[name].partition(",")[2]).decode()
+        uri = encode_svg(drawn[name])
+        assert uri is not None
+        svg = base64.b64decode(uri.partition(",")[2]).decode()
         assert label in svg
         assert "Original" in svg
         assert "LIME mask" in svg
         assert "Silhouette" not in svg  # nothing was trained
         assert svg.count(">Epoch<") == 2
-    assert draw_curves(Run(experiment.run.root / "none"), [MODEL], ["original"]) == []
+    assert draw_curves(curves[:0], [MODEL], ["original"]) == {}
 
 
 def read_events(path: Path) -> list[tuple[str, int, float]]:

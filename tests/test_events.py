@@ -8,6 +8,7 @@ import pytest
 
 import osteo_ray.base.events
 from osteo_ray.base.events import EventLog, read_events
+from osteo_ray.report.style import encode_svg
 from osteo_ray.report.timeline import Span, draw_timeline, make_timeline
 
 
@@ -86,7 +87,7 @@ def test_timeline_lays_jobs_one_after_the_other() -> None:
 
 
 def test_timeline_names_workers_and_stages() -> None:
-    uri = draw_timeline(make_timeline(JOBS))
+    uri = encode_svg(draw_timeline(make_timeline(JOBS)))
     assert uri is not None
     svg = base64.b64decode(uri.partition(",")[2]).decode()
     for text in ("a/1", "b/&lt;2&gt;", "train", "explain", "failed", "seconds of work"):
@@ -101,7 +102,7 @@ def test_timeline_stays_small_and_shows_the_busiest() -> None:
         for n in range(1, 6000)
     ]
     lines.append({**every, "elapsed_s": 400.0, "seconds": 300.0, "worker": "busy/1"})
-    uri = draw_timeline(make_timeline([lines]))
+    uri = encode_svg(draw_timeline(make_timeline([lines])))
     assert uri is not None
     assert len(uri) < 100_000
     svg = base64.b64decode(uri.partition(",")[2]).decode()

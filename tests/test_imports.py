@@ -136,7 +136,7 @@ def test_source_is_read_as_it_should_be() -> None:
     imports = list_imports()
     assert Import("osteo_ray.models.training", "torch", True) in imports
     assert Import("osteo_ray.data.masks", "torch", False) in imports
-    assert Import("osteo_ray.report.page", "osteo_ray.report.figures", True) in imports
+    assert Import("osteo_ray.report.page", "osteo_ray.report.plots", True) in imports
     assert Import("jobs.compare", "osteo_ray.commands.entrypoint", True) in imports
 
 

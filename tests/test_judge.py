@@ -159,6 +159,8 @@ def test_gain_is_found_written_and_printed(
         assert words in page
     assert sorted(path.name for path in out.iterdir()) == [
         "comparison.json",
+        "images.parquet",
+        "predictions.parquet",
         "report.html",
         "results.parquet",
     ]
@@ -167,7 +169,7 @@ def test_gain_is_found_written_and_printed(
 def test_results_are_those_of_scikit_learn(tmp_path: Path) -> None:
     from sklearn.metrics import accuracy_score, roc_auc_score
 
-    results, comparison = judge_tables([write(GAIN, tmp_path / "t.csv")])
+    results, comparison, *_ = judge_tables([write(GAIN, tmp_path / "t.csv")])
     auc: dict[str, list[float]] = {}
     for (seed, arm), part in GAIN.groupby(["seed", "arm"]):
         row = results[(results["seed"] == seed) & (results["arm"] == arm)].iloc[0]
@@ -222,7 +224,7 @@ def plain(comparison: dict[str, Any]) -> dict[str, Any]:
 @pytest.mark.parametrize("form", ["csv", "tsv", "semicolon", "gzip", "excel", "numbers"])
 def test_every_form_gives_the_same(tmp_path: Path, form: str) -> None:
     table = GAIN
-    _, expected = judge_tables([write(table, tmp_path / "t.parquet")])
+    _, expected, *_ = judge_tables([write(table, tmp_path / "t.parquet")])
     path = tmp_path / f"t.{form if form in ('csv', 'tsv') else 'any'}"
     if form in ("csv", "tsv"):
         write(table, path)
@@ -236,26 +238,26 @@ def test_every_form_gives_the_same(tmp_path: Path, form: str) -> None:
     else:  # seeds as tables with gaps write them, and spaces after commas
         lines = table.assign(seed=table["seed"].astype(float)).to_csv(index=False).splitlines()
         path.write_text("\n".join(line.replace(",", ", ") for line in lines))
-    _, found = judge_tables([str(path)])
+    _, found, *_ = judge_tables([str(path)])
     assert plain(found) == plain(expected)
 
 
 def test_chunks_of_seeds_and_the_order_of_rows_change_nothing(tmp_path: Path) -> None:
-    _, expected = judge_tables([write(GAIN, tmp_path / "t.parquet")])
+    _, expected, *_ = judge_tables([write(GAIN, tmp_path / "t.parquet")])
     mixed = GAIN.sample(frac=1, random_state=3)
     first, second = mixed[mixed["seed"] < 2], mixed[mixed["seed"] >= 2]
     chunks = [
         write(second[COLUMNS[::-1]], tmp_path / "b.csv"),
         write(first, tmp_path / "a.parquet"),
     ]
-    _, found = judge_tables(chunks)
+    _, found, *_ = judge_tables(chunks)
     assert found["verdict"] == expected["verdict"]
     assert found["contrasts"] == expected["contrasts"]
 
 
 def test_classes_named_by_numbers_and_na(tmp_path: Path) -> None:
     table = draw(classes=("0", "NA"))
-    _, found = judge_tables([write(table, tmp_path / "t.csv")])
+    _, found, *_ = judge_tables([write(table, tmp_path / "t.csv")])
     assert found["classes"] == ["0", "NA"]
     assert found["positive_class"] == "NA"  # 0 is the absence of disease
     assert found["verdict"]["verdict"] == "real gain"
@@ -265,7 +267,7 @@ def test_dictionary_columns_and_32_bits(tmp_path: Path) -> None:
     table = GAIN.astype(dict.fromkeys(["model", "arm", "label", "image_id"], "category"))
     table = table.astype({"p_normal": np.float32, "p_osteoporosis": np.float32})
     table.loc[0, ["p_normal", "p_osteoporosis"]] = [-1e-7, np.nextafter(np.float32(1), 2)]
-    _, found = judge_tables([write(table, tmp_path / "t.parquet")])
+    _, found, *_ = judge_tables([write(table, tmp_path / "t.parquet")])
     assert found["verdict"]["verdict"] == "real gain"
 
 
@@ -302,7 +304,7 @@ def test_object_storage(
         table.write_bytes(local.read_bytes())
         for _ in range(2):  # an earlier judgement is replaced there, too
             assert main(["judge", str(table), "--out", out]) == 0, capfd.readouterr()
-        _, expected = judge_tables([str(local)])
+        _, expected, *_ = judge_tables([str(local)])
         assert plain(read_json(locate(out) / "comparison.json")) == json.loads(
             json.dumps(plain(expected))
         )
@@ -473,7 +475,7 @@ def test_situations_whose_verdict_is_known(name: str, tmp_path: Path) -> None:
     situation = SIGNED[name]
     pq.write_table(draw_situation(situation, 0), tmp_path / "t.parquet")
     question = JudgeRequest(metric=situation.metric, n_train=situation.n_train)
-    _, found = judge_tables([str(tmp_path / "t.parquet")], question)
+    _, found, *_ = judge_tables([str(tmp_path / "t.parquet")], question)
     assert found["verdict"]["verdict"] in situation.right, found["verdict"]["reason"]
 
 
@@ -641,7 +643,7 @@ def test_tables_of_a_run_without_its_comparison(old_run: Path) -> None:
             "splits.parquet",
         ):
             path.unlink()
-    _, found = judge_tables([str(old_run)], JudgeRequest(metric="accuracy", margin=0.03))
+    _, found, *_ = judge_tables([str(old_run)], JudgeRequest(metric="accuracy", margin=0.03))
     for key in ("verdict", "verdicts", "shares", "n_train", "n_test", "copies_leak"):
         assert found[key] == expected[key], key
 
@@ -657,7 +659,7 @@ def test_margin_that_a_run_did_not_state_is_the_default_again(old_run: Path) -> 
     for stated, words in ((None, "the default margin"), (0.2, "your margin of 20 % of")):
         newer = {**record, "metric": "brier", "margin": 0.0247, "stated_margin": stated}
         (old_run / "comparison.json").write_text(json.dumps(newer))
-        _, found = judge_tables([str(old_run)])
+        _, found, *_ = judge_tables([str(old_run)])
         assert found["stated_margin"] == stated
         assert found["margin_in_words"].startswith(words)
 
@@ -665,7 +667,7 @@ def test_margin_that_a_run_did_not_state_is_the_default_again(old_run: Path) -> 
 def test_seed_that_a_run_planned_and_nothing_is_left_of(old_run: Path) -> None:
     record = read_json(old_run / "comparison.json")
     (old_run / "comparison.json").write_text(json.dumps({**record, "seeds": [0, 1, 2]}))
-    _, found = judge_tables([str(old_run)])
+    _, found, *_ = judge_tables([str(old_run)])
     assert found["verdict"]["verdict"] == "inconclusive"
     assert "lime_crossfit: seed 2; original: seed 2" in found["verdict"]["reason"]
 
@@ -691,7 +693,7 @@ def test_runs_that_were_planned_otherwise_must_be_told_what_counts(
     paths = [str(old_run), str(other)]
     with pytest.raises(InputError, match=r"their metric is accuracy and auc. Say by --metric"):
         judge_tables(paths)
-    _, found = judge_tables(paths, JudgeRequest(metric="auc"))
+    _, found, *_ = judge_tables(paths, JudgeRequest(metric="auc"))
     assert found["seeds"] == [0, 1, 10, 11]
 
 

@@ -66,6 +66,9 @@ def test_run_opens_with_its_tables(opened: Any, finished: Outcome) -> None:
     pd.testing.assert_frame_equal(opened.results, pd.read_parquet(str(finished.run.results)))
     assert set(opened.predictions["arm"]) == set(tiny_runs.ARMS)
     assert opened.report.is_file()
+    contrasts = finished.comparison["contrasts"]
+    (axes,) = opened.plot_forest().axes
+    assert len(axes.get_yticks()) == 1 + len(contrasts)  # a heading, and a row for each
 
 
 def test_masks_are_arrays_of_the_images_in_order(opened: Any, finished: Outcome) -> None:
@@ -107,7 +110,8 @@ def test_what_a_judgement_lacks_is_said(opened: Any, tmp_path: Path) -> None:
     judged = osteo_ray.judge(opened.root, tmp_path / "judged")
     assert judged.verdict.verdict == opened.verdict.verdict
     assert len(judged.results) == len(opened.results)
-    for ask in (judged.pixels, lambda: judged.masks("a", 0), lambda: judged.predictions):
+    assert len(judged.predictions) == len(opened.predictions)
+    for ask in (judged.pixels, lambda: judged.masks("a", 0), lambda: judged.image_size):
         with pytest.raises(InputError, match="does not exist"):
             ask()
     with pytest.raises(InputError, match=r"but got `judge`\. Did you mean `judged`"):

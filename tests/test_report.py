@@ -1,15 +1,18 @@
 """The report, made from a fake run of two classes, two models and two seeds."""
 
 import base64
+import hashlib
 import html
 import io
 import re
+from collections import Counter
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import Any, get_args
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -27,6 +30,7 @@ from osteo_ray.base.tables import (
     PIXELS,
     REJECTS,
     SPLITS,
+    SUPERPIXELS,
     read_json,
     read_parts,
     write_json,
@@ -38,9 +42,14 @@ from osteo_ray.config.build import build_config
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.data.settings import BACKGROUNDS, Background
 from osteo_ray.experiment.mask_notes import FAILED, UNSTABLE, count_mask_notes
-from osteo_ray.report.figures import PANEL_LABELS, draw_forest, draw_paired, draw_panels
+from osteo_ray.report.forest import draw_forest
+from osteo_ray.report.gallery import MOST_CASES, ArmAnswer, ShownCase, choose_cases
 from osteo_ray.report.page import write_report
-from osteo_ray.report.reliability import draw_reliability
+from osteo_ray.report.pictures import PANEL_LABELS, compose_panels, draw_panels
+from osteo_ray.report.reliability import draw_reliability, tabulate_reliability
+from osteo_ray.report.results import Shown
+from osteo_ray.report.seeds_figure import draw_paired
+from osteo_ray.report.style import encode_svg
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
@@ -270,7 +279,8 @@ def change_comparison(run: Run, change: Callable[[dict[str, Any]], object]) -> N
     write_json(run.comparison, comparison)
 
 
-def decode(uri: str) -> str:
+def decode(uri: str | None) -> str:
+    assert uri is not None
     return base64.b64decode(uri.partition(",")[2]).decode()
 
 
@@ -328,13 +338,15 @@ def test_page_of_a_run_without_descriptions_has_none(run: Run) -> None:
 
 
 def test_reliability_compares_original_and_lime(run: Run) -> None:
-    drawn = draw_reliability(run, make_comparison(), MODELS)
-    assert drawn is not None
-    svg = decode(drawn)
+    def draw() -> str | None:
+        shown = Shown(run, make_comparison() | {"baseline": "original"})
+        return encode_svg(draw_reliability(shown, tabulate_reliability(shown)))
+
+    svg = decode(draw())
     assert svg.count(">LIME mask<") == svg.count(">Original<") == len(MODELS)
     assert "Share of &lt;script&gt;" in svg
     run.predictions.unlink()
-    assert draw_reliability(run, make_comparison(), MODELS) is None
+    assert draw() is None
 
 
 def test_terminal_shows_arms_and_contrasts() -> None:
@@ -405,7 +417,7 @@ def test_confusion_is_summed_over_seeds(page: Reader) -> None:
 
 
 def test_hostile_names_are_escaped(page: Reader) -> None:
-    assert "script" not in page.tags
+    assert page.tags.count("script") == 1  # the page's own
     assert HOSTILE in page.text  # as text, it is shown as it is
 
 
@@ -428,11 +440,72 @@ def test_random_split_and_missing_trainings_are_announced(run: Run) -> None:
     assert f"died of {HOSTILE}" in text
 
 
-def test_samples_are_those_with_heatmaps(page: Reader) -> None:
+def test_gallery_shows_each_image_of_each_model_as_far_as_it_is_kept(page: Reader) -> None:
     names = [(picture["alt"] or "").partition(":")[0] for picture in page.pictures]
-    assert names.count("Original") == 4  # two images, two models
+    assert names.count("Original") == 8  # four test images, two models
     assert names.count("Grad-CAM") == 2  # heat maps of the first model only
-    assert names.count("LIME mask") == names.count("Silhouette") == 2  # image 0 has no mask
+    assert names.count("LIME mask") == names.count("Silhouette") == 6  # image 0 has no mask
+    assert "Not kept in this run: Superpixels, Weights." in page.text
+    assert page.text.count("no mask: no superpixels") == len(MODELS)
+    # Of the second class, only image 3 is said to be of it; so image 1 is a wrong one.
+    wrong = re.findall(r'data-wrong="([^"]*)"', page.page)
+    assert sorted(len(arms.split()) for arms in wrong) == [0] * 6 + [len(ARMS)] * len(MODELS)
+
+
+def test_superpixels_and_weights_are_shown_where_they_are_kept(run: Run) -> None:
+    pieces = np.arange(SIZE * SIZE, dtype=np.uint16).reshape(SIZE, SIZE) // (SIZE * SIZE // 4)
+    row = {"image_id": "1", "superpixels": pieces.tobytes()}
+    write_table(
+        run.place_shown_superpixels() / "1.parquet", pa.Table.from_pylist([row], SUPERPIXELS)
+    )
+    part = run.masks / "model" / "part.parquet"
+    rows = [{**one, "weights": [1.0, -1.0, 0.0, 0.5]} for one in pq.read_table(part).to_pylist()]
+    write_table(part, pa.Table.from_pylist(rows, MASKS))
+    names = [(picture["alt"] or "").partition(":")[0] for picture in read_page(run).pictures]
+    assert names.count("Superpixels") == names.count("Weights") == len(MODELS)
+
+
+def test_weights_are_blue_for_the_class_and_amber_against_it() -> None:
+    image = np.full((SIZE, SIZE), 128, np.uint8)
+    pieces = np.repeat([0, 1], SIZE * SIZE // 2).astype(np.uint16).reshape(SIZE, SIZE)
+    panels = compose_panels(image, None, None, None, superpixels=pieces, weights=[2.0, -1.0])
+    tinted = panels["Weights"]
+    assert tinted is not None
+    blue, amber = tinted[20, 20].astype(int), tinted[-20, 20].astype(int)
+    assert blue[2] > blue[0] + 40
+    assert amber[0] > amber[2] + 40
+    edges = panels["Superpixels"]
+    assert edges is not None
+    assert (edges[:, 5] == (255, 176, 0)).all(axis=1).sum() == 2  # either side of one edge
+
+
+def test_gallery_takes_outcomes_in_turn_and_is_bounded() -> None:
+    shown = Shown(Run(Path("none")), make_comparison() | {"baseline": "original"})
+
+    def make(number: int, *, right: bool, unstable: bool) -> ShownCase:
+        answers = tuple(ArmAnswer(arm, "a", 0.9, right) for arm in ("original", "lime"))
+        model, label = MODELS[number % 2], CLASSES[number // 2 % 2]
+        return ShownCase(model, str(number), label, str(number), answers, unstable, "")
+
+    cases = [make(n, right=n % 40 > 3, unstable=n % 40 in (4, 5, 6, 7)) for n in range(400)]
+    chosen = choose_cases(cases, shown, {(MODELS[0], "396")})
+    assert len(chosen) == MOST_CASES
+    groups = Counter((case.model, case.label) for case in chosen)
+    assert set(groups.values()) == {MOST_CASES // 4}
+    of_first = [case for case in chosen if (case.model, case.label) == (MODELS[0], CLASSES[0])]
+    assert sum(bool(case.wrong) for case in of_first) >= 4
+    assert sum(case.is_unstable for case in of_first) >= 3
+    assert len({(case.model, case.image_id) for case in chosen}) == MOST_CASES
+    assert any(case.image_id == "396" for case in chosen)  # it has a heat map
+
+
+def test_script_is_the_only_one_that_the_page_allows(page: Reader) -> None:
+    assert page.tags.count("script") == 1
+    source = re.search(r"<script>(.*)</script>", page.page, re.DOTALL)
+    assert source is not None
+    digest = base64.b64encode(hashlib.sha256(source[1].encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in page.page
+    assert "unsafe-inline" not in page.page.partition("script-src")[2].partition('"')[0]
 
 
 def test_run_with_the_least_is_reported(run: Run) -> None:
@@ -447,7 +520,7 @@ def test_run_with_the_least_is_reported(run: Run) -> None:
 
     change_comparison(run, empty)
     page = read_page(run)
-    assert "not available" in page.text
+    assert "Not kept in this run: Superpixels, Weights, LIME region, LIME mask" in page.text
     assert sum((picture["alt"] or "").startswith("Original") for picture in page.pictures) == 8
 
 
@@ -481,11 +554,12 @@ def test_run_without_comparison_is_refused(tmp_path: Path) -> None:
 
 def test_plots_keep_text_as_text() -> None:
     contrast = make_comparison()["contrasts"][0] | {"model": "$a_b$ <i>"}
-    forest = decode(draw_forest([contrast], margin=0.03, alpha=0.05))
+    forest = decode(encode_svg(draw_forest([contrast], margin=0.03, alpha=0.05)))
     assert "$a_b$ &lt;i&gt;" in forest
     assert "LIME mask − Original" in forest
     assert "−2.1  [−30.0, +25.8]" in forest
-    paired = decode(draw_paired({"$m$": {0: {"original": 0.5}, 1: {}}}, ARMS, "Accuracy"))
+    values = pd.DataFrame([{"model": "$m$", "seed": 0, "arm": "original", "value": 0.5}])
+    paired = decode(encode_svg(draw_paired(values, ARMS, "Accuracy")))
     assert "$m$" in paired
 
 

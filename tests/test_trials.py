@@ -21,7 +21,16 @@ from osteo_ray.base.errors import LeakError
 from osteo_ray.base.events import Explained
 from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import FAITHFULNESS, HEATMAPS, MASKS, PIXELS, read_parts, write_table
+from osteo_ray.base.tables import (
+    FAITHFULNESS,
+    HEATMAPS,
+    MASKS,
+    PIXELS,
+    SUPERPIXELS,
+    read_parts,
+    read_table,
+    write_table,
+)
 from osteo_ray.config.build import build_config
 from osteo_ray.config.compare import Seeds
 from osteo_ray.data.decoding.resizing import resize_image
@@ -915,13 +924,50 @@ def test_heat_maps_of_chosen_images_are_drawn_once(experiment: Experiment, tmp_p
         done=dict.fromkeys(list_kinds("lime"), frozenset(experiment.image_ids.tolist())),
     )
     explain(experiment, explainable)
-    files = {path.stem: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    files = {path.stem: path.stat().st_mtime_ns for path in tmp_path.glob("*.parquet")}
     assert files.keys() == chosen
     rows = read_parts(tmp_path, HEATMAPS).to_pylist()
     assert {(row["model"], row["seed"]) for row in rows} == {(MODEL, 0)}
     assert all(len(row["heatmap"]) == SIZE_PX**2 for row in rows)
     explain(experiment, explainable)
-    assert {path.stem: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == files
+    again = {path.stem: path.stat().st_mtime_ns for path in tmp_path.glob("*.parquet")}
+    assert again == files
+
+
+def test_superpixels_of_chosen_images_are_kept(experiment: Experiment, tmp_path: Path) -> None:
+    explainable = make_explainable(
+        experiment,
+        heatmaps=tmp_path / "heatmaps",
+        heatmap_ids=frozenset({"image-00", "image-11"}),
+        superpixels=tmp_path / "kept",
+        done=dict.fromkeys(list_kinds("lime"), frozenset(experiment.image_ids.tolist())),
+    )
+    explain(experiment, explainable)
+    kept = {
+        row["image_id"]: np.frombuffer(row["superpixels"], np.uint16).reshape(SIZE_PX, SIZE_PX)
+        for row in read_parts(tmp_path / "kept", SUPERPIXELS).to_pylist()
+    }
+    assert set(kept) == {"image-00", "image-11"}
+    settings = experiment.settings.lime.scale_to(SIZE_PX)
+    stored = read_parts(experiment.run.pixels, PIXELS).to_pylist()
+    for row in stored:
+        if row["image_id"] in kept:
+            image = np.frombuffer(row["pixels"], np.uint8).reshape(SIZE_PX, SIZE_PX)
+            assert np.array_equal(kept[row["image_id"]], find_superpixels(image, settings))
+
+
+def test_right_and_wrong_images_are_chosen_for_the_report(experiment: Experiment) -> None:
+    jobs = list_explanations(experiment, [Trial(MODEL, 0, "lime")])
+    (found,) = [one.heatmap_ids for one in jobs.values()]
+    table = read_table(experiment.path_of(FIRST) / "predictions.parquet").to_pandas()
+    test = table[table["split"] == "test"]
+    said = np.where(test["p_worn"] > test["p_normal"], "worn", "normal")
+    outcomes = test.assign(right=said == test["label"]).groupby(["label", "right"])["image_id"]
+    expected = {one for _, ids in outcomes for one in sorted(ids)[:6]}
+    assert found == expected
+    assert (experiment.run.place_shown_superpixels(), True) == next(
+        (one.superpixels, bool(one.heatmap_ids)) for one in jobs.values()
+    )
 
 
 def test_faithfulness_of_chosen_images_is_measured(experiment: Experiment, tmp_path: Path) -> None:

@@ -45,6 +45,7 @@ from osteo_ray.pipeline.compare.one_trial import run_trial, try_settings
 from osteo_ray.pipeline.compare.search_job import search_settings
 from osteo_ray.pipeline.compare.tuning import tune_arms
 from osteo_ray.report.search_figure import draw_searches
+from osteo_ray.report.style import encode_svg
 
 GIVEN = TrainingSettings(epochs=9, learning_rate=1e-3)
 
@@ -235,14 +236,14 @@ def test_a_search_that_takes_too_long_is_refused(monkeypatch: pytest.MonkeyPatch
 def test_figure_has_a_panel_per_arm() -> None:
     tried = try_losses((0.7, 0.6), (9.0,), ())
     found = [conclude_search("m", arm, tried) for arm in ("original", "lime")]
-    figure = draw_searches(found)
+    figure = encode_svg(draw_searches(found)) or ""
     kind, _, content = figure.partition(";base64,")
     assert kind == "data:image/svg+xml"
     drawn = base64.b64decode(content).decode()
     assert [drawn.count(f">{label}<") for label in ("Original", "LIME mask")] == [1, 1]
-    one = draw_searches(found[:1])
+    one = encode_svg(draw_searches(found[:1])) or ""
     assert "LIME mask" not in base64.b64decode(one.partition(";base64,")[2]).decode()
-    assert draw_searches([]) == ""
+    assert draw_searches([]) is None
 
 
 # On the cluster

@@ -76,6 +76,10 @@ class Run:
     def superpixels(self) -> Place:
         return self.root / "superpixels"
 
+    def place_shown_superpixels(self) -> Place:
+        """Return where the superpixels are of the images that the report shows."""
+        return self.superpixels / "shown"
+
     @property
     def regions(self) -> Place:
         return self.root / "regions.parquet"

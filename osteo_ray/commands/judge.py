@@ -57,8 +57,7 @@ def judge_command(arguments: list[str]) -> int:
 
         Args:
             tables: Tables of predictions, or run directories.
-            out: Folder for comparison.json, results.parquet and report.html: new, empty, or an
-                earlier judgement.
+            out: Folder for verdict, tables and page: new, empty, or an earlier judgement.
             baseline: The arm that the others are compared with; by default original.
             judged: The arm whose gain is judged; by default told by the names of the arms.
             controls: Arms that must not account for the gain; by default told by their names.
@@ -81,8 +80,9 @@ def judge_command(arguments: list[str]) -> int:
             *(baseline, judged, controls, metric, numbers.margin, numbers.alpha),
             *(positive_class, ordinal, numbers.n_train, numbers.looks),
         )
-        results, comparison = judge_tables(tables, request)
-        keep_judgement(run, results, comparison)
+        judged_tables = judge_tables(tables, request)
+        comparison = judged_tables.comparison
+        keep_judgement(run, judged_tables)
         report = write_report(run)
         if as_json:
             print_json(Console(), {"report": report, "comparison": comparison})

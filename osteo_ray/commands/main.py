@@ -10,18 +10,21 @@ from rich.console import Console
 
 from osteo_ray.base.errors import IncompleteError, InputError, StorageError, suggest
 from osteo_ray.commands.audit import audit_command
+from osteo_ray.commands.card import card_command
 from osteo_ray.commands.check_table import check_table_command
 from osteo_ray.commands.compare import compare_command
 from osteo_ray.commands.completion import completion_command
 from osteo_ray.commands.explain import explain_command
 from osteo_ray.commands.export import export_command
 from osteo_ray.commands.failures import describe_failure, find_cause
+from osteo_ray.commands.figures import figures_command
 from osteo_ray.commands.help_text import HELP_ALL
 from osteo_ray.commands.init import init_command
 from osteo_ray.commands.judge import judge_command
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
 from osteo_ray.commands.phantom import phantom_command
 from osteo_ray.commands.plan import plan_command
+from osteo_ray.commands.predict import predict_command
 from osteo_ray.commands.protocols import protocols_command
 from osteo_ray.commands.report import report_command
 from osteo_ray.commands.reproduce import reproduce_command
@@ -136,9 +139,12 @@ _COMMANDS: dict[str, dict[str, tuple[Callable[[list[str]], int], str]]] = {
         "validate": (validate_command, "Measure the error rates of osteo_ray's statistics."),
     },
     "What a run leaves": {
-        "report": (report_command, "Write the report of a run again from its tables."),
+        "predict": (predict_command, "Predict images with the classifiers of a run."),
+        "report": (report_command, "Write the report of a run again, or one about several."),
         "verify": (verify_command, "Check that the files of a run are as they were written."),
-        "export": (export_command, "Write the images as an arm saw them, for other tools."),
+        "figures": (figures_command, "Write figures and tables for a paper."),
+        "card": (card_command, "Write a model card, a datasheet and filled checklists."),
+        "export": (export_command, "Write images as an arm saw them, or classifiers."),
     },
     "Clusters and shells": {
         "submit": (submit_command, "Run a command as a job on a Ray cluster, and follow it."),

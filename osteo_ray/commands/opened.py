@@ -17,6 +17,7 @@ from osteo_ray.experiment.soundness import refuse_damage
 
 if TYPE_CHECKING:
     import pandas as pd
+    from matplotlib.figure import Figure
 
 
 class RunVerdict(NamedTuple):
@@ -160,6 +161,23 @@ class FinishedRun:
         self._require(self.run.masks, "its masks")
         names = {"model": model, "kind": kind, "teacher": teacher, "target": target}
         return unpack_masks(self.run, self.image_size, {**names, "seed": seed})
+
+    def plot_forest(self) -> "Figure":
+        """Draw the contrasts between arms, with intervals and a dot per seed.
+
+        Returns:
+            A figure of Matplotlib; in a notebook, it shows itself as the last line of a cell.
+
+        Raises:
+            InputError: No two arms have results that can be compared.
+        """
+        from osteo_ray.report.plots import Absent, plot_forest
+        from osteo_ray.report.results import read_shown
+
+        found = plot_forest(read_shown(self.run))
+        if isinstance(found, Absent):
+            raise InputError(f"Expected contrasts in {self.run.comparison}. {found.reason}")
+        return found.figure
 
     def _require(self, place: Place, what: str) -> None:
         if not place.exists():

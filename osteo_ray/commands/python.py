@@ -125,10 +125,10 @@ def judge(tables: Source | Sequence[Source], out: Source, **request: Any) -> Fin
             )
     several = [tables] if isinstance(tables, str | Path) else tables
     run = locate_judgement(str(out))
-    results, comparison = judge_tables.judge_tables(
+    judged = judge_tables.judge_tables(
         [str(one) for one in several], judge_tables.JudgeRequest(**request)
     )
-    keep_judgement(run, results, comparison)
+    keep_judgement(run, judged)
     write_report(run)
     return FinishedRun(run)
 

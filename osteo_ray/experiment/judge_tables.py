@@ -3,7 +3,7 @@
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -61,20 +61,31 @@ class JudgeRequest:
     looks: int | None = None
 
 
-def judge_tables(
-    paths: Sequence[str], request: JudgeRequest = JudgeRequest()
-) -> tuple[pd.DataFrame, dict[str, Any]]:
+class Judgement(NamedTuple):
+    """A judgement, and what it rests on.
+
+    Attributes:
+        results: The table of results, as `comparison.analyse` returns it.
+        comparison: The content of comparison.json, as `comparison.analyse` returns it, and a key
+            `judgement`: the tables, the stated alpha, the number of earlier conclusions, and how
+            the positive class came to be known.
+        predictions: Those that were judged, of all tables.
+        images: image_id and group.
+    """
+
+    results: pd.DataFrame
+    comparison: dict[str, Any]
+    predictions: pa.Table
+    images: pd.DataFrame
+
+
+def judge_tables(paths: Sequence[str], request: JudgeRequest = JudgeRequest()) -> Judgement:
     """Judge the predictions in one or more tables, taken together.
 
     Args:
         paths: Parquet files, delimited text, or run directories.
         request: What is asked of them. A run directory tells what was planned; what the request
             states overrides it.
-
-    Returns:
-        The table of results and the content of comparison.json, as `comparison.analyse` does, the
-        latter with a key `judgement`: the tables, the stated alpha, the number of earlier
-        conclusions, and how the positive class came to be known.
 
     Raises:
         InputError: A table or the request cannot be used.
@@ -93,7 +104,8 @@ def judge_tables(
         "positive_class_basis": positive.basis,
         "n_images": int(pc.count_distinct(tables.predictions["image_id"]).as_py()),
     }
-    return results, {**comparison, "judgement": judgement}
+    comparison = {**comparison, "judgement": judgement}
+    return Judgement(results, comparison, tables.predictions, tables.images)
 
 
 def _plan(

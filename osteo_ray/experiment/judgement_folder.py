@@ -2,15 +2,14 @@
 
 import os
 from pathlib import Path
-from typing import Any
 
-import pandas as pd
 import pyarrow as pa
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, reach
 from osteo_ray.base.tables import read_json, write_json, write_table
+from osteo_ray.experiment.judge_tables import Judgement
 
 
 def locate_judgement(out: str) -> Run:
@@ -43,14 +42,20 @@ def is_judgement(run: Run) -> bool:
     return isinstance(found, dict) and "judgement" in found
 
 
-def keep_judgement(run: Run, results: pd.DataFrame, comparison: dict[str, Any]) -> None:
-    """Write comparison.json and results.parquet, which replace those of an earlier judgement."""
-    write_json(run.comparison, comparison)  # first: it tells whose folder this is
-    write_table(run.results, pa.Table.from_pandas(results, preserve_index=False))
+def keep_judgement(run: Run, judged: Judgement) -> None:
+    """Write the tables of a judgement, which replace those of an earlier one.
+
+    The predictions are kept so that figures can be drawn wherever the folder goes.
+    """
+    write_json(run.comparison, judged.comparison)  # first: it tells whose folder this is
+    write_table(run.results, pa.Table.from_pandas(judged.results, preserve_index=False))
+    write_table(run.predictions, judged.predictions)
+    write_table(run.images, pa.Table.from_pandas(judged.images, preserve_index=False))
 
 
 def _is_free(run: Run) -> bool:
-    ours = {place.name for place in (run.comparison, run.results, run.report)}
+    tables = (run.results, run.predictions, run.images)
+    ours = {place.name for place in (run.comparison, run.report, *tables)}
     names = {place.name for place in run.root.iterdir()}
     return not names or (names <= ours and is_judgement(run))
 

@@ -45,13 +45,14 @@ class Explainable:
         wanted: The images to explain.
         kinds: The kinds of mask wanted of each image, the leading one first.
         faithfulness_ids: The images whose masks are to be measured for faithfulness.
-        heatmap_ids: The images of which a heat map is wanted.
+        heatmap_ids: The images of which a heat map is wanted, and the superpixels.
         done: By kind, the images whose masks are stored already.
         area: The share of an image that a leading mask keeps. Explainers that choose the area
             themselves, as LIME does, ignore it.
         teacher: The training that made the classifier, as the masks table names it.
         targets: Per image, the number of the class to explain; None for the predicted classes.
         code: The text of the Python file of the network, if a user wrote it.
+        superpixels: The directory to which the superpixels of those images are written.
     """
 
     model: str
@@ -72,6 +73,7 @@ class Explainable:
     teacher: str = "original"
     targets: Mapping[str, int] | None = None
     code: str | None = None
+    superpixels: Place | None = None
 
     @property
     def name(self) -> str:

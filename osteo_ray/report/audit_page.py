@@ -9,7 +9,7 @@ from osteo_ray.base.storage import Place, write_whole
 from osteo_ray.data.attributes import ATTRIBUTES
 from osteo_ray.data.copies.kinds import KINDS_FOUND, KINDS_MISSED
 from osteo_ray.data.copies.likeness import COPY_LIKENESS
-from osteo_ray.report.figures import encode_picture
+from osteo_ray.report.pictures import encode_picture
 from osteo_ray.report.templates import open_template
 
 SHORTCUT_LABELS = {

@@ -1,42 +1,44 @@
 """Curves of the trainings: small multiples, a panel per arm and a line per seed."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from osteo_ray.arms.registry import label_arm
-from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import read_table
-from osteo_ray.report.figures import ACCENT, INK, MUTED, RULE, draw_grid
+from osteo_ray.report.style import ACCENT, INK, MUTED, RULE, draw_grid
 
 _HEIGHT_IN = 2.0
 
 
-def draw_curves(run: Run, models: Sequence[str], arms: Sequence[str]) -> list[dict[str, Any]]:
+def draw_curves(
+    table: pd.DataFrame, models: Sequence[str], arms: Sequence[str]
+) -> dict[str, dict[str, Figure | None]]:
     """Draw loss, AUC and learning rate over the epochs.
 
+    Args:
+        table: The table of curves; may be empty.
+        models: Their names.
+        arms: The panels, in this order.
+
     Returns:
-        Per model: `model`; `loss`, `auc` and `rate`, SVGs as data URIs, or None where no training
-        tells it. Empty if the run keeps no curves.
+        Per model: `loss`, `auc` and `rate`; None where no training tells it. Empty if there
+        are no curves.
     """
-    if not run.curves.is_file():
-        return []
-    table = read_table(run.curves).to_pandas()
-    found = []
-    for model in models:
+    found = {}
+    for model in models if len(table) else ():
         of_model = table[table["model"] == model]
         panels = {label_arm(arm): of_model[of_model["arm"] == arm] for arm in arms}
         panels = {label: epochs for label, epochs in panels.items() if len(epochs)}
         if panels:
-            found.append({"model": model, **_draw_model(panels)})
+            found[model] = _draw_model(panels)
     return found
 
 
-def _draw_model(panels: Mapping[str, pd.DataFrame]) -> dict[str, str | None]:
+def _draw_model(panels: Mapping[str, pd.DataFrame]) -> dict[str, Figure | None]:
     def draw_loss(axes: Axes, epochs: pd.DataFrame) -> None:
         _draw_seeds(axes, epochs, "validation_loss")
         _draw_mean(axes, epochs, "training_loss", INK, "--")
@@ -52,7 +54,7 @@ def _draw_model(panels: Mapping[str, pd.DataFrame]) -> dict[str, str | None]:
         _draw_mean(axes, epochs, "learning_rate", ACCENT, "-")
         axes.set_ylim(bottom=0)
 
-    drawn: dict[str, str | None] = {}
+    drawn: dict[str, Figure | None] = {}
     for name, draw, column, label in (
         ("loss", draw_loss, "validation_loss", "Loss, nats"),
         ("auc", draw_auc, "validation_auc", "Validation AUC"),

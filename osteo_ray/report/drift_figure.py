@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter
 
-from osteo_ray.report.figures import ACCENT, INK, MUTED, RULE, encode_svg, start_figure, strip_axes
+from osteo_ray.report.style import ACCENT, BAD, INK, MUTED, RULE, start_figure, strip_axes
 
-BAD = "#a8321a"
 _FLOOR = 1e-9  # the row of points that are equal, below the smallest difference that is drawn
 _MOST_DATES = 7
 PANELS = {
@@ -21,7 +21,7 @@ PANELS = {
 }
 
 
-def draw_drift(points: Sequence[Mapping[str, Any]]) -> str:
+def draw_drift(points: Sequence[Mapping[str, Any]]) -> Figure | None:
     """Plot the deviation of each reproduction of a run, with a panel per figure.
 
     Args:
@@ -30,11 +30,11 @@ def draw_drift(points: Sequence[Mapping[str, Any]]) -> str:
             one, in words.
 
     Returns:
-        SVG as a data URI; empty if there is nothing to draw.
+        None if there is nothing to draw.
     """
     shown = [name for name in PANELS if any(name in point["figures"] for point in points)]
     if not shown:
-        return ""
+        return None
     figure = start_figure(1.25 * len(shown) + 0.7)
     panels = list(figure.subplots(len(shown), 1, sharex=True, squeeze=False)[:, 0])
     for axes, name in zip(panels, shown, strict=True):
@@ -43,7 +43,7 @@ def draw_drift(points: Sequence[Mapping[str, Any]]) -> str:
     chosen = np.unique(np.linspace(0, len(points) - 1, min(len(points), _MOST_DATES)).astype(int))
     panels[-1].set_xticks(chosen, [_write_date(points[number]["date"]) for number in chosen])
     panels[-1].set_xlim(-0.5, len(points) - 0.5)
-    return encode_svg(figure)
+    return figure
 
 
 def _write_date(date: datetime) -> str:

@@ -6,16 +6,17 @@ from typing import Any
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
 
 from osteo_ray.arms.registry import label_arm
 from osteo_ray.base.formatting import format_score
-from osteo_ray.report.figures import BAND, INK, encode_svg, start_figure, strip_axes
+from osteo_ray.report.style import BAND, INK, start_figure, strip_axes
 
-# Light enough for dark text on every shade.
-_SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#8cbcd6"])
+SHADES = LinearSegmentedColormap.from_list("shades", ["#ffffff", "#8cbcd6"])
+"""Light enough for dark text on every shade."""
 
 
-def draw_views(cells: Sequence[Mapping[str, Any]], *, higher_is_better: bool) -> str:
+def draw_views(cells: Sequence[Mapping[str, Any]], *, higher_is_better: bool) -> Figure | None:
     """Draw a matrix per model: a row per arm that is trained on, a column per view.
 
     Args:
@@ -23,10 +24,10 @@ def draw_views(cells: Sequence[Mapping[str, Any]], *, higher_is_better: bool) ->
         higher_is_better: Whether a higher value is drawn darker.
 
     Returns:
-        SVG as a data URI; empty if there is nothing to draw.
+        None if there is nothing to draw.
     """
     if not cells:
-        return ""
+        return None
     models = list(dict.fromkeys(cell["model"] for cell in cells))
     views = list(dict.fromkeys(cell["view"] for cell in cells))
     arms = list(dict.fromkeys(cell["arm"] for cell in cells))
@@ -41,13 +42,13 @@ def draw_views(cells: Sequence[Mapping[str, Any]], *, higher_is_better: bool) ->
         axes.set_title(model, loc="left", fontweight="bold", fontsize="medium", parse_math=False)
         axes.set_yticks(range(len(arms)), [label_arm(arm) for arm in arms])
         axes.set_xticks(range(len(views)), [label_arm(view) for view in views])
-    return encode_svg(figure)
+    return figure
 
 
 def _draw_matrix(axes: Axes, means: np.ndarray, sign: int) -> None:
     low, high = np.nanmin(sign * means), np.nanmax(sign * means)
     scaled = (sign * means - low) / max(high - low, 1e-9)
-    axes.imshow(scaled, cmap=_SHADES, vmin=0, vmax=1, aspect="auto")
+    axes.imshow(scaled, cmap=SHADES, vmin=0, vmax=1, aspect="auto")
     for (row, column), mean in np.ndenumerate(means):
         axes.text(column, row, format_score(float(mean)), ha="center", va="center", color=INK)
     axes.xaxis.tick_top()

@@ -9,41 +9,33 @@ from itertools import pairwise
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.dataset as ds
 
 from osteo_ray.arms.arm import ORIGINAL
-from osteo_ray.arms.registry import ARMS, label_arm, label_kind, list_presets
+from osteo_ray.arms.registry import ARMS, label_arm, label_kind
 from osteo_ray.base.digests import write_sealed
-from osteo_ray.base.errors import InputError
-from osteo_ray.base.events import read_events
 from osteo_ray.base.mappings import list_differences
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import FAITHFULNESS, read_json, read_parts, scan_table
-from osteo_ray.check_table.matrices import agrees, recompute
-from osteo_ray.check_table.published import PUBLISHED, PublishedRow
-from osteo_ray.config.build import build_config, read_yaml
+from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.attributes import ATTRIBUTES
 from osteo_ray.data.settings import BACKGROUNDS
 from osteo_ray.experiment.coverage import say_recall
 from osteo_ray.experiment.doubts import list_doubts
-from osteo_ray.experiment.judgement_folder import is_judgement
 from osteo_ray.experiment.mask_notes import MAIN_MASKS
 from osteo_ray.experiment.run_files import KINDS
-from osteo_ray.experiment.searches import read_searches
 from osteo_ray.experiment.verdict import VERDICTS
-from osteo_ray.report import figures
-from osteo_ray.report.curves_figure import draw_curves
-from osteo_ray.report.grid_figure import draw_views
+from osteo_ray.report.confusion import count_confusions
+from osteo_ray.report.decomposition_figure import decompose_run
+from osteo_ray.report.forest import label_contrast
+from osteo_ray.report.gallery import draw_gallery
 from osteo_ray.report.judgement_page import write_judgement_page
-from osteo_ray.report.per_class import describe_classes, state_majority
-from osteo_ray.report.reliability import draw_reliability
-from osteo_ray.report.samples import draw_samples
-from osteo_ray.report.search_figure import draw_searches
-from osteo_ray.report.templates import open_template
-from osteo_ray.report.timeline import draw_timeline, make_timeline
+from osteo_ray.report.paper_table import find_printed, list_paper
+from osteo_ray.report.paper_tables import SHOWN_METRICS
+from osteo_ray.report.per_class import state_majority
+from osteo_ray.report.plots import draw_plots, list_searches
+from osteo_ray.report.results import Shown, read_shown
+from osteo_ray.report.templates import open_template, read_script
 from osteo_ray.statistics.metrics.registry import METRICS, list_metrics
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
@@ -53,14 +45,12 @@ _OPERATING_LABELS = {
     **{name: name.replace("_", " ").capitalize() for name in OPERATING_NAMES},
     **{"ppv_at_threshold": "PPV at threshold", "npv_at_threshold": "NPV at threshold"},
 }
-_SHOWN = ("accuracy", "precision", "recall", "f1", "specificity", "auc")  # the paper's first
 _ENVIRONMENT = ("created", "versions", "hardware", "data_fingerprint", "durations_s")
 _AUDIT = (
     *("n_images", "n_rejects", "classes", "n_groups", "copies", "conflicts", "set_aside"),
     *("findings", "reading", "attributes"),
 )
-_TEST = ds.field("split") == "test"
-READ = frozenset(KINDS) - {"report.html", "trials", "grid", "superpixels", "phantom", "cohort"}
+READ = frozenset(KINDS) - {"report.html", "trials", "grid", "phantom", "cohort"}
 """Names of the files and folders of a run that its page is made from."""
 
 
@@ -68,56 +58,29 @@ def write_report(run: Run) -> Place:
     """Write report.html into a run directory, or into a judgement of tables; return its path.
 
     Raises:
-        InputError: The run has no comparison yet, or its configuration cannot be read.
+        InputError: The run has no comparison yet.
     """
-    if not run.comparison.is_file():
-        raise InputError(
-            f"Expected a run whose comparison is finished, but {run.comparison} is missing. "
-            "Run `osteo-ray compare` with this directory as --out first."
-        )
-    if is_judgement(run):
-        return write_judgement_page(run)
-    page = open_template("template.html").render(_collect(run))
+    shown = read_shown(run)
+    if shown.config is None:
+        return write_judgement_page(shown)
+    page = open_template("template.html").render(_collect(shown, shown.config))
     with write_sealed(run.report) as unfinished:
         unfinished.write_text(page, encoding="utf-8")
     return run.report
 
 
-def _complete(comparison: dict[str, Any]) -> dict[str, Any]:
-    """Add what a comparison by an earlier version does not hold."""
-    said = {"next": "", "remarks": []}
-    return {
-        "shuffled": {},
-        "conclusion": None,
-        "external": None,
-        **comparison,
-        "verdict": {**said, **comparison["verdict"]},
-        "verdicts": [{**said, **verdict} for verdict in comparison["verdicts"]],
-        "contrasts": [
-            {"decisive_low": row["low"], "decisive_high": row["high"], **row}
-            for row in comparison["contrasts"]
-        ],
-        "looks": [look for look in comparison["looks"] if "verdicts" in look],
-    }
-
-
-def _collect(run: Run) -> dict[str, Any]:
+def _collect(shown: Shown, config: CompareConfig) -> dict[str, Any]:
     """Return the variables of the template."""
-    config = build_config(read_yaml(run.config))
-    comparison = _complete(read_json(run.comparison))
-    classes, metric = comparison["classes"], comparison["metric"]
+    run, comparison = shown.run, shown.comparison
+    classes, contrasts = comparison["classes"], shown.contrasts
     known = list_metrics(ordinal=bool(comparison.get("ordinal")))
     labels = {name: METRICS[name].label for name in known} | _OPERATING_LABELS
-    label = labels[metric]
+    label = labels[comparison["metric"]]
     grades = [name for name in known if METRICS[name].is_ordinal]
-    contrasts = [row for row in comparison["contrasts"] if row["metric"] == metric]
-    margin, alpha = comparison["margin"], comparison["alpha"]
     images = scan_table(run.images).to_pylist()
-    confusions = _count_confusions(run, classes, config.models)
+    confusions, plots = count_confusions(shown), draw_plots(shown)
+    plots["decomposition"] = decompose_run(shown)
     arms = {(row["model"], row["arm"]): row for row in comparison["arms"]}
-    paired = _pair_results(run, metric)
-    tuned = config.tuning.trials > 0
-    searches = read_searches(run, config.models, config.arms) if tuned else []
     return {
         "run": run,
         "config": config,
@@ -127,55 +90,44 @@ def _collect(run: Run) -> dict[str, Any]:
         "arm_notes": _list_notes(comparison["arms"]),
         "metric": label,
         "metric_in_words": label if label[1:2].isupper() or label == "F1" else label.lower(),
-        "metric_labels": {name: labels[name] for name in (*_SHOWN, *grades)},
+        "metric_labels": {name: labels[name] for name in (*SHOWN_METRICS, *grades)},
         "grades": comparison.get("ordinal") or [],
         "all_labels": labels,
         "operating_names": OPERATING_NAMES,
         "lower_is_better": {n for n, metric in METRICS.items() if not metric.higher_is_better},
         "backgrounds": BACKGROUNDS,
-        "searches": searches,
-        "search_figure": draw_searches(searches),
+        "searches": list_searches(shown),
         "grid": (comparison.get("grid") or {}).get("deployable", []),
-        "grid_figure": draw_views(
-            (comparison.get("grid") or {}).get("cells", []),
-            higher_is_better=METRICS[metric].higher_is_better,
-        ),
         "coverage": comparison.get("coverage"),  # only of runs with regions
-        "external_figure": draw_views(
-            (comparison["external"] or {}).get("cells", []),
-            higher_is_better=METRICS[metric].higher_is_better,
-        ),
         "shares": [row for row in comparison["shares"] if row["share"] is not None or row["note"]],
         **_read_plan(run),
         "arm_labels": {name: arm.label for name, arm in ARMS.items()},
         "baseline": ORIGINAL,
         "verdicts": VERDICTS,
-        "label_contrast": figures.label_contrast,
+        "label_contrast": label_contrast,
         "arms": {name: ARMS[name] for name in config.arms},
         "summaries": arms,
-        "timeline": draw_timeline(make_timeline(read_events(run.logs))),
         "environment": _read_known(run.environment, _ENVIRONMENT),
         "attribute_labels": ATTRIBUTES,
         "audit": _read_known(run.audit, _AUDIT),
         "rejects": scan_table(run.rejects).to_pylist(),
         "leaks": _count_leaks(run, images),
-        "paper": _list_paper(),
-        "find_printed": _find_printed,
-        "forest": contrasts and figures.draw_forest(contrasts, margin=margin, alpha=alpha),
-        "paired": paired and figures.draw_paired(paired, config.arms, label),
-        "reliability": draw_reliability(run, comparison, config.models),
+        "paper": list_paper(),
+        "find_printed": find_printed,
+        "plots": plots,
+        "has_curves": "curves" not in plots,
         "operating_points": comparison.get("operating_points", []),  # none in older runs
         "per_seed": comparison.get("per_seed", []),
         "confusions": confusions,
         "majority": state_majority(confusions, classes),
-        **draw_samples(run, config, comparison, images),
+        **draw_gallery(shown),
+        "script": read_script(),
         "label_kind": label_kind,
         "say_recall": say_recall,
         "doubts": list_doubts(comparison),
         "masks": _summarise_masks(run),
         "mask_notes": comparison.get("mask_notes", []),
         "unexplained": _list_unexplained(comparison),
-        "curves": draw_curves(run, config.models, config.arms),
         "trainings": [row for row in comparison.get("trainings", []) if row["words"]],
     }
 
@@ -208,26 +160,6 @@ def _read_plan(run: Run) -> dict[str, Any]:
     return {"plan_hash": plans[-1]["hash"] if plans else None, "changed_plan": changed}
 
 
-def _list_paper() -> list[dict[str, Any]]:
-    """Pair each printed figure of the paper with the value that its own confusion matrix gives."""
-
-    def check(row: PublishedRow) -> list[tuple[str, str, float, bool]]:
-        values = recompute(row.confusion)
-        return [
-            (name, cell.text, values[name], agrees(cell, name, row.confusion))
-            for name, cell in row.cells.items()
-        ]
-
-    return [{"row": row, "figures": check(row)} for row in PUBLISHED]
-
-
-def _find_printed(model: str, arm: str) -> PublishedRow | None:
-    """Find the row of the paper's table that a model and an arm repeat, if any."""
-    data_set = dict(zip(list_presets()["paper"], ("original", "new"), strict=True)).get(arm)
-    name = model.partition(".")[0].removeprefix("tf_")  # timm's tags of weights and ports
-    return next((row for row in PUBLISHED if (row.data_set, row.model) == (data_set, name)), None)
-
-
 def _count_leaks(run: Run, images: Rows) -> tuple[int, int]:
     """Count the test images, over all seeds, with a copy in training; and all test images."""
     groups = {row["image_id"]: row["group"] for row in images}
@@ -237,35 +169,6 @@ def _count_leaks(run: Run, images: Rows) -> tuple[int, int]:
     tests = [(seed, found) for (seed, split), found in parts.items() if split == "test"]
     leaked = [np.isin(found, parts.get((seed, "train"), [])).sum() for seed, found in tests]
     return int(sum(leaked)), sum(len(found) for _, found in tests)
-
-
-def _pair_results(run: Run, metric: str) -> dict[str, dict[int, dict[str, float]]]:
-    paired: dict[str, dict[int, dict[str, float]]] = defaultdict(lambda: defaultdict(dict))
-    for row in scan_table(run.results, _TEST & ds.field(metric).is_valid()).to_pylist():
-        paired[row["model"]][row["seed"]][row["arm"]] = row[metric]
-    return paired
-
-
-def _count_confusions(run: Run, classes: Sequence[str], models: Sequence[str]) -> Rows:
-    """Sum confusion matrices over seeds; a row per true class, of (count, share of the row)."""
-    shown = list_presets()["paper"]
-    table = scan_table(run.predictions, _TEST & ds.field("arm").isin(shown))
-    if table.num_rows == 0:
-        return []
-    predicted = np.stack([table[f"p_{name}"].to_numpy() for name in classes]).argmax(axis=0)
-    truth = pc.index_in(table["label"], pa.array(classes)).to_numpy()
-    trained = np.array([table["model"].to_pylist(), table["arm"].to_pylist()])
-    matrices = []
-    for model in models:
-        for arm in shown:
-            rows = (trained == [[model], [arm]]).all(axis=0)
-            counts = np.zeros((len(classes), len(classes)), int)
-            np.add.at(counts, (truth[rows], predicted[rows]), 1)
-            shares = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-            cells = np.stack([counts, shares], axis=2).tolist()
-            described = describe_classes(cells, classes)
-            matrices.append({"model": model, "arm": arm, "rows": cells, "classes": described})
-    return [matrix for matrix in matrices if np.any(matrix["rows"])]
 
 
 _FAITHFULNESS = ("insertion_auc", "deletion_auc", "drop")

@@ -5,6 +5,7 @@ from typing import Any
 
 from osteo_ray.base.storage import Place, write_whole
 from osteo_ray.report.drift_figure import draw_drift
+from osteo_ray.report.style import encode_svg
 from osteo_ray.report.templates import open_template
 
 _MOST_DRIFTED = 40  # things that the page names, of the latest reproduction
@@ -44,5 +45,5 @@ def _describe_run(rows: Sequence[Row]) -> dict[str, Any]:
         "onset": latest["onset"],
         "drifted": latest["drifted"][:_MOST_DRIFTED],
         "n_more": max(0, len(latest["drifted"]) - _MOST_DRIFTED),
-        "figure": draw_drift(rows[-_LATEST:]),
+        "figure": encode_svg(draw_drift(rows[-_LATEST:])),
     }

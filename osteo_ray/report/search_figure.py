@@ -4,23 +4,24 @@ from collections.abc import Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from osteo_ray.arms.registry import label_arm
 from osteo_ray.experiment.searches import Search, Tried
-from osteo_ray.report.figures import ACCENT, MUTED, RULE, encode_svg, start_figure, strip_axes
+from osteo_ray.report.style import ACCENT, MUTED, RULE, start_figure, strip_axes
 
 _COLUMNS = 4
 _HEADROOM = 1.5  # times the median loss; worse candidates are drawn at the upper edge
 
 
-def draw_searches(searches: Sequence[Search]) -> str:
+def draw_searches(searches: Sequence[Search]) -> Figure | None:
     """Draw a panel per model and arm: the learning rate and validation loss of each candidate.
 
     Returns:
-        SVG as a data URI; empty if nothing was searched.
+        None if nothing was searched.
     """
     if not searches:
-        return ""
+        return None
     n_rows = -(-len(searches) // _COLUMNS)
     figure = start_figure(1.9 * n_rows + 0.3)
     panels = figure.subplots(n_rows, _COLUMNS, squeeze=False).ravel()
@@ -36,7 +37,7 @@ def draw_searches(searches: Sequence[Search]) -> str:
         axes.set_title(title, loc="left", fontsize="small", parse_math=False)
     for axes in panels[len(searches) :]:
         axes.set_visible(False)
-    return encode_svg(figure)
+    return figure
 
 
 def _draw_search(axes: Axes, search: Search, high: float) -> None:

@@ -1,5 +1,8 @@
 """Pages from the templates of this folder."""
 
+import base64
+import hashlib
+from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
@@ -14,6 +17,29 @@ from osteo_ray.base.formatting import (
     format_points,
     format_score,
 )
+from osteo_ray.base.networks import name_folder
+from osteo_ray.report.style import encode_svg
+
+
+@dataclass(frozen=True)
+class Script:
+    """A script of a page.
+
+    Attributes:
+        name: The file of this folder that holds it.
+        digest: Its SHA-256 in base64, by which the page's policy allows this script and no other.
+    """
+
+    name: str
+    digest: str
+
+
+def read_script() -> Script:
+    """Return the script of the gallery."""
+    name = "gallery.js"
+    # An included file comes without the end of its last line.
+    source = (Path(__file__).parent / name).read_bytes().removesuffix(b"\n")
+    return Script(name, base64.b64encode(hashlib.sha256(source).digest()).decode())
 
 
 def open_template(name: str) -> jinja2.Template:
@@ -33,5 +59,7 @@ def open_template(name: str) -> jinja2.Template:
         "level": format_level,
         "duration": format_duration,
         "arms": label_words,
+        "svg": encode_svg,
+        "folder": name_folder,
     }
     return environment.get_template(name)

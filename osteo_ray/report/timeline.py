@@ -6,17 +6,12 @@ from itertools import cycle
 from typing import Any
 
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
-from osteo_ray.report.figures import ACCENT, MUTED, encode_svg, start_figure, strip_axes
+from osteo_ray.report.style import MUTED, SERIES, start_figure, strip_axes
 
 _MAX_WORKERS = 24
-_COLOURS = (
-    ACCENT,
-    "#e0a030",
-    "#5a9e6f",
-    "#8a6fb0",
-)  # distinct with every kind of colour vision
 _FAILED, _RED = "failed", "#b3261e"
 
 
@@ -74,17 +69,13 @@ def make_timeline(jobs: Sequence[Sequence[dict[str, Any]]]) -> Timeline:
     return Timeline(tuple(spans), tuple(starts), offset)
 
 
-def draw_timeline(timeline: Timeline) -> str | None:
-    """Draw a row per worker, or for the busiest ones only; return None if nothing was done.
-
-    Returns:
-        SVG as a data URI.
-    """
+def draw_timeline(timeline: Timeline) -> Figure | None:
+    """Draw a row per worker, or for the busiest ones only; return None if nothing was done."""
     if not timeline.spans:
         return None
     ordered = sorted(timeline.spans, key=lambda span: span.start_s)
     whats = dict.fromkeys(span.what for span in ordered)
-    colours = dict(zip(whats, cycle(_COLOURS), strict=False))
+    colours = dict(zip(whats, cycle(SERIES), strict=False))
     if _FAILED in colours:
         colours[_FAILED] = _RED
     scale, unit = (60.0, "minutes") if timeline.end_s > 300 else (1.0, "seconds")
@@ -104,7 +95,7 @@ def draw_timeline(timeline: Timeline) -> str | None:
     handles = [Patch(color=colour, label=what) for what, colour in colours.items()]
     axes.legend(handles=handles, loc="lower left", bbox_to_anchor=(0, 1), ncols=4, frameon=False)
     strip_axes(axes, keep=("bottom",))
-    return encode_svg(figure)
+    return figure
 
 
 def _choose_workers(spans: Sequence[Span]) -> list[str]:

@@ -142,6 +142,20 @@ def estimate_mean(
     return Estimate(float(values.mean()), n_seeds, tuple(errors))
 
 
+def subtract_estimates(one: Estimate, other: Estimate) -> Estimate:
+    """Estimate the difference of two means that are taken as independent.
+
+    The variances of their decisive errors add up; degrees of freedom after Welch and
+    Satterthwaite. Two runs on the same images share some of their luck, which the difference of
+    both then lacks: the error is too large rather than too small.
+    """
+    errors = (one.decisive, other.decisive)
+    variance = sum(error.value**2 for error in errors)
+    spread = sum(error.value**4 / error.freedom for error in errors)
+    error = StandardError(errors[0].method, math.sqrt(variance), variance**2 / spread)
+    return Estimate(one.mean - other.mean, min(one.n_seeds, other.n_seeds), (error,))
+
+
 def _estimate_two_way(
     values: Values, draws: Values | None, n_shared: int, least: float
 ) -> StandardError | None:

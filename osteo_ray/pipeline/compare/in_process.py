@@ -42,7 +42,7 @@ def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int
     first, second = plan_trials(experiment)
     train(first)
     explanations = list_explanations(experiment, second)
-    _explain(experiment, explanations.values(), n_threads)
+    explain_in_process(experiment, explanations.values(), n_threads)
     for division in list_divisions(experiment, second):
         settings = experiment.settings
         write_superpixels(division.pixels, division.target, settings.lime, settings.image_size)
@@ -61,7 +61,7 @@ def predict_in_process(
         n_threads: CPU threads.
     """
     work = plan_external(external)
-    _explain(external, work.explanations.values(), n_threads)
+    explain_in_process(external, work.explanations.values(), n_threads)
     for division in work.divisions:
         settings = external.settings
         write_superpixels(division.pixels, division.target, settings.lime, settings.image_size)
@@ -69,7 +69,10 @@ def predict_in_process(
         predict_views([row], external, pixels, Worker(torch.device(_DEVICE), n_threads))
 
 
-def _explain(experiment: Experiment, explanations: Iterable[Explainable], n_threads: int) -> None:
+def explain_in_process(
+    experiment: Experiment, explanations: Iterable[Explainable], n_threads: int
+) -> None:
+    """Make explanations of an experiment, as far as they are pending."""
     pending = [one for one in explanations if one.pending]
     if pending:
         job = plan_job(

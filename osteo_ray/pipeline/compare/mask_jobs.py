@@ -4,14 +4,16 @@ from collections.abc import Iterable
 from sys import intern
 
 import numpy as np
+import pyarrow.compute as pc
 
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.base.networks import name_repeat
+from osteo_ray.base.tables import read_table
 from osteo_ray.experiment.trials import WEIGHTS, Experiment, MaskJob, Trial
 from osteo_ray.explain.jobs import Explainable, list_kinds, read_done
 from osteo_ray.explain.registry import find_explainer
 
-_SAMPLES_PER_CLASS = 2  # test images whose heat maps are drawn for the report
+_SAMPLES = 6  # test images per class and outcome that the report shows with heat maps
 
 
 def list_explanations(
@@ -28,9 +30,10 @@ def list_explanations(
         for job, images in experiment.list_jobs(trial).items():
             wanted[job] = wanted.get(job, np.zeros_like(images)) | images
             kinds.setdefault(job, []).append(find_explainer(experiment.kind_of(trial)).name)
-    samples = _choose_samples(experiment)
+    models = dict.fromkeys(job.teacher.model for job in wanted)
+    samples = {model: _choose_samples(experiment, model) for model in models}
     return {
-        job: _describe_job(experiment, job, kinds[job], images, samples)
+        job: _describe_job(experiment, job, kinds[job], images, samples[job.teacher.model])
         for job, images in wanted.items()
     }
 
@@ -70,16 +73,36 @@ def _describe_job(
         teacher=job.teacher.arm,
         targets=targets,
         code=experiment.weights[model].code,
+        superpixels=run.place_shown_superpixels(),
         # LIME's masks come first: they set the area and the class of all others.
         kinds=tuple(dict.fromkeys([*(list_kinds("lime") if is_main else ("lime",)), *kinds])),
     )
 
 
-def _choose_samples(experiment: Experiment) -> frozenset[str]:
-    """Choose a few test images of the first seed for the report, the same in every rerun."""
+def _choose_samples(experiment: Experiment, model: str) -> frozenset[str]:
+    """Choose test images of the first seed for the report, right and wrong ones of each class.
+
+    The trained baseline tells which are wrong, so they are the same in every rerun.
+    """
     in_test = experiment.splits[experiment.first_seed] == "test"
+    wrong = _list_wrong(experiment, model)
     chosen: list[str] = []
     for label in experiment.classes:
-        ids = experiment.image_ids[in_test & (experiment.labels == label)]
-        chosen += sorted(ids.tolist())[:_SAMPLES_PER_CLASS]
+        ids = sorted(experiment.image_ids[in_test & (experiment.labels == label)].tolist())
+        for outcome in (True, False):
+            chosen += [one for one in ids if (one in wrong) == outcome][:_SAMPLES]
     return frozenset(chosen)
+
+
+def _list_wrong(experiment: Experiment, model: str) -> frozenset[str]:
+    """Return the test images of the first seed that the baseline predicts to be something else."""
+    trial = Trial(model, experiment.first_seed, ORIGINAL)
+    place = experiment.path_of(trial) / "predictions.parquet"
+    if not place.is_file():
+        return frozenset()
+    table = read_table(place)
+    test = table.filter(pc.equal(table["split"], "test"))
+    scores = np.stack([test[f"p_{name}"].to_numpy() for name in experiment.classes], axis=1)
+    said = np.array(experiment.classes)[scores.argmax(axis=1)]
+    ids, labels = (np.array(test[name].to_pylist()) for name in ("image_id", "label"))
+    return frozenset(ids[said != labels].tolist())

@@ -34,6 +34,7 @@ from osteo_ray.models.classifier import load_classifier
 from osteo_ray.models.forward import open_classifier
 from osteo_ray.models.training import make_deterministic
 from osteo_ray.pipeline.explain.kept_classifiers import KeptClassifiers
+from osteo_ray.pipeline.explain.shown_superpixels import keep_superpixels
 
 _STEPS = 8  # in which pixels are added and removed to measure faithfulness
 
@@ -126,6 +127,7 @@ class ExplainingActor:
 
     def _explain(self, explainable: Explainable, pictures: Sequence[Picture]) -> Explained:
         self._draw_heatmaps(explainable, pictures)
+        keep_superpixels(explainable, pictures, self.job.settings)
         groups: dict[tuple[str, ...], list[Picture]] = {}
         for picture in pictures:
             kinds = explainable.list_missing(picture.image_id)

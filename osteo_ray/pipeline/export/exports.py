@@ -17,9 +17,9 @@ from osteo_ray.base.networks import name_repeat
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import UNFINISHED, Place, locate, write_whole
 from osteo_ray.base.tables import read_json, write_json
-from osteo_ray.experiment.dataset import read_dataset, read_pixels
+from osteo_ray.experiment.dataset import read_pixels
 from osteo_ray.experiment.soundness import refuse_damage
-from osteo_ray.experiment.trials import Trial, describe_experiment
+from osteo_ray.experiment.trials import Trial
 from osteo_ray.pipeline.export.card import write_card
 from osteo_ray.pipeline.export.checks import (
     check_known,
@@ -31,6 +31,7 @@ from osteo_ray.pipeline.export.checks import (
 from osteo_ray.pipeline.export.content import collect_content
 from osteo_ray.pipeline.export.forms import CONTENT, Content, Form, write_content
 from osteo_ray.pipeline.export.provenance import describe_origin, write_datasheet
+from osteo_ray.pipeline.stored_run import describe_stored
 
 _PASSING = ("created", "osteo_ray", "not_explained")  # may differ between equal exports
 _PROVENANCE = "provenance.json"
@@ -76,14 +77,7 @@ def export_run(
     check_known("--seeds", seeds, config.seed_numbers)
     out = locate(str(out)) if out else run.root / "exports" / f"{arm}-{form}"
     check_out(out, config)
-    dataset = read_dataset(run, config)
-    try:
-        experiment = describe_experiment(run, config, dataset)
-    except OSError as error:
-        raise InputError(
-            f"Expected the first weights that {run.config} names, because they determine which "
-            f"masks belong to the run, but {error.filename}: {error.strerror}. Put the file back."
-        ) from None
+    dataset, experiment = describe_stored(run, config)
     trials = [
         Trial(model, seed, arm)
         for model in dict.fromkeys(models or config.models)

@@ -1,0 +1,78 @@
+"""Read the images that a trained run is to predict: files, and folders of files."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.data.decoding.content import decode
+from osteo_ray.data.decoding.identity import digest_pixels, identify_image
+from osteo_ray.data.decoding.resizing import resize_image
+from osteo_ray.data.decoding.result import UnreadableImageError
+
+
+@dataclass(frozen=True)
+class NewImage:
+    """An image that is to be predicted.
+
+    Attributes:
+        path: As the user named it, or below the folder that they named.
+        image_id: Its id.
+        digest: Of its pixels at full size.
+        pixels: uint8, (size, size); None if it could not be read.
+        error: Why it could not be read; empty if it could.
+    """
+
+    path: str
+    image_id: str
+    digest: str
+    pixels: np.ndarray | None
+    error: str = ""
+
+
+def read_new_images(places: Sequence[str], size_px: int) -> list[NewImage]:
+    """Read images as those of a run are read.
+
+    Args:
+        places: Files and folders; all files below a folder are read, but hidden ones.
+        size_px: Side of the square to which they are resized.
+
+    Returns:
+        The images, each once; those that cannot be read say why.
+
+    Raises:
+        InputError: A place does not exist, or a folder holds no file.
+    """
+    paths = dict.fromkeys(path for place in places for path in _list_files(place))
+    return [_read(path, size_px) for path in paths]
+
+
+def _list_files(place: str) -> Iterator[Path]:
+    path = Path(place)
+    if path.is_file():
+        yield path
+        return
+    if not path.is_dir():
+        raise InputError(f"Expected an image or a folder, but {place} does not exist.")
+    below = sorted(
+        one
+        for one in path.rglob("*")
+        if one.is_file() and not any(part.startswith(".") for part in one.relative_to(path).parts)
+    )
+    if not below:
+        raise InputError(f"Expected images in {place}, but the folder holds no file.")
+    yield from below
+
+
+def _read(path: Path, size_px: int) -> NewImage:
+    try:
+        pixels = decode(path.read_bytes()).pixels
+    except (UnreadableImageError, OSError) as error:
+        reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
+        return NewImage(str(path), "", "", None, reason)
+    digest = digest_pixels(pixels)
+    return NewImage(
+        str(path), identify_image(str(path), digest), digest, resize_image(pixels, size_px)
+    )

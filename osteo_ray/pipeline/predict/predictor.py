@@ -1,0 +1,273 @@
+"""Predict new images with the classifiers of a finished run, in this process.
+
+They are an external cohort without labels: what explains, masks and predicts them is what does so
+for a cohort, on a scratch folder instead of one of the run.
+"""
+
+import os
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+
+from osteo_ray.arms.registry import ARMS
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.runs import Run
+from osteo_ray.base.storage import locate
+from osteo_ray.base.tables import PIXELS, list_parts, read_json, read_table, write_pixels
+from osteo_ray.base.trust import require_consent
+from osteo_ray.config.build import build_config, read_yaml
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.experiment.ensemble import (
+    Ensemble,
+    Member,
+    calibrate_members,
+    choose_ensemble,
+    soften,
+)
+from osteo_ray.experiment.external import Cohort, CohortRun, ExternalExperiment, read_shown_masks
+from osteo_ray.experiment.grid import VIEW
+from osteo_ray.experiment.soundness import refuse_damage
+from osteo_ray.experiment.trials import WEIGHTS, Experiment, Trial
+from osteo_ray.pipeline.predict.new_images import NewImage, read_new_images
+from osteo_ray.pipeline.stored_run import describe_stored
+
+NOTICE = "For research. Not for clinical use: no probability here may guide the care of a patient."
+OF_THE_RUN = "is in the run"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """What an ensemble says of an image.
+
+    Attributes:
+        path: Of the image.
+        predicted: The class with the highest probability; empty if there is none.
+        probabilities: By class: the mean over the members, each calibrated.
+        lowest: By class, the lowest of the members.
+        highest: By class, the highest of them.
+        note: What must be known of the image beside it; empty if nothing.
+        error: Why there is no prediction; empty if there is one.
+        keep_shares: float, (size, size); the share of members whose mask keeps a pixel. None if
+            masks were neither needed nor asked for.
+    """
+
+    path: str
+    predicted: str
+    probabilities: dict[str, float]
+    lowest: dict[str, float]
+    highest: dict[str, float]
+    note: str = ""
+    error: str = ""
+    keep_shares: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """The predictions of an ensemble, and what it is.
+
+    Attributes:
+        recommendation: Its classifiers.
+        members: How each is calibrated.
+        classes: In order.
+        images: What it says of each image.
+    """
+
+    recommendation: Ensemble
+    members: tuple[Member, ...]
+    classes: tuple[str, ...]
+    images: tuple[Predicted, ...]
+
+
+def predict_images(
+    run: Run,
+    places: Sequence[str],
+    *,
+    model: str | None = None,
+    with_masks: bool = False,
+    run_code: bool = False,
+) -> Prediction:
+    """Predict images with the classifiers that the verdict of a run recommends.
+
+    Args:
+        run: A finished run whose weights are still there.
+        places: Files, and folders of files.
+        model: The network; by default the one with the lowest log loss on validation images.
+        with_masks: Explain the images even if the classifiers are shown them whole.
+        run_code: Run the code that the run brings along, if its network is one of the user's.
+
+    Raises:
+        InputError: The run or the images cannot be used.
+    """
+    if not places:
+        raise InputError("Expected images to predict, but got none. Name files or folders.")
+    read = (run.config, run.comparison, run.predictions, run.images, run.splits, run.trials)
+    refuse_damage(run, [place.name for place in read])
+    config, comparison = _read_finished(run)
+    predictions = read_table(run.predictions).to_pandas()
+    recommendation = choose_ensemble(comparison, predictions, model)
+    images = read_new_images(places, config.image_size)
+    _, whole = describe_stored(run, config)
+    experiment = replace(whole, models=(recommendation.model,), grid=False)
+    _check_weights(experiment, recommendation)
+    if any(one.code is not None for one in experiment.weights.values()):
+        require_consent(run_code, f"of `{recommendation.model}` in {run.networks}")
+    members = calibrate_members(predictions, experiment.classes, recommendation)
+    readable = [one for one in images if one.pixels is not None]
+    distinct = {one.image_id: one for one in readable}
+    said, shares = (
+        _compute(experiment, recommendation, list(distinct.values()), with_masks=with_masks)
+        if distinct
+        else ({}, {})
+    )
+    known = set(read_table(run.images, ["digest"])["digest"].to_pylist())
+    found = [_join(one, said, shares, members, experiment.classes, known=known) for one in images]
+    return Prediction(recommendation, tuple(members), experiment.classes, tuple(found))
+
+
+def _read_finished(run: Run) -> tuple[CompareConfig, dict[str, Any]]:
+    needed = (run.comparison, run.config, run.images, run.splits, run.predictions)
+    missing = [path.name for path in needed if not path.is_file()]
+    if missing:
+        what = f"lacks {', '.join(missing)}" if run.root.exists() else "does not exist"
+        raise InputError(
+            f"Expected a finished run, but {run.root} {what}. Give the directory that "
+            "`osteo-ray compare` named, or finish it with the same command."
+        )
+    return build_config(read_yaml(run.config)), read_json(run.comparison)
+
+
+def _check_weights(experiment: Experiment, chosen: Ensemble) -> None:
+    arms = [chosen.arm, *({"original"} if ARMS[chosen.arm].masks else ())]
+    files = [
+        experiment.path_of(Trial(chosen.model, seed, arm)) / WEIGHTS
+        for seed in chosen.seeds
+        for arm in arms
+    ]
+    missing = [file for file in files if not file.is_file()]
+    if missing:
+        raise InputError(
+            f"Expected the weights of all {len(files)} classifiers, but {len(missing)} are "
+            f"missing; the first is {missing[0]}. They were removed, or belong to other settings. "
+            "Run `osteo-ray compare` with the settings of the run to train them again."
+        )
+
+
+def _compute(
+    experiment: Experiment,
+    chosen: Ensemble,
+    images: Sequence[NewImage],
+    *,
+    with_masks: bool,
+) -> tuple[dict[str, dict[int, np.ndarray]], dict[str, np.ndarray]]:
+    """Return the probabilities by image and seed, and the share of masks that keep each pixel."""
+    # Imported here: PyTorch takes seconds to import, and bad input needs none of it.
+    from osteo_ray.pipeline.compare.in_process import explain_in_process, predict_in_process
+    from osteo_ray.pipeline.compare.mask_jobs import list_explanations
+
+    masked = ARMS[chosen.arm].masks is not None
+    explaining = chosen.arm if masked else "lime"
+    with tempfile.TemporaryDirectory(prefix="osteo-ray-") as scratch:
+        place = CohortRun(Path(scratch), experiment.run)
+        pixels = np.stack([one.pixels for one in images if one.pixels is not None])
+        external = _pose_as_cohort(experiment, place, images, pixels)
+        asked = replace(external, arms=(chosen.arm,))
+        n_threads = os.cpu_count() or 1
+        shares: dict[str, np.ndarray] = {}
+        trials = [Trial(chosen.model, seed, explaining) for seed in chosen.seeds]
+        if masked or with_masks:
+            jobs = list_explanations(external, trials)
+            wanted = [
+                replace(one, faithfulness_ids=frozenset(), heatmap_ids=frozenset())
+                for one in jobs.values()
+            ]
+            explain_in_process(external, wanted, n_threads)
+        predict_in_process(asked, pixels, n_threads=n_threads)
+        if masked or with_masks:
+            kept = [read_shown_masks(external, trial) for trial in trials]
+            mean = np.mean([one.masks[:] for one in kept if one is not None], axis=0)
+            shares = dict(zip(external.image_ids.tolist(), mean, strict=True))
+        table = _read_rows(place, chosen, experiment.classes)
+        return table, shares
+
+
+def _pose_as_cohort(
+    experiment: Experiment, place: CohortRun, images: Sequence[NewImage], pixels: np.ndarray
+) -> ExternalExperiment:
+    ids = [one.image_id for one in images]
+    rows = [
+        {"image_id": one.image_id, "digest": one.digest, "pixels": square.tobytes()}
+        for one, square in zip(images, pixels, strict=True)
+    ]
+    write_pixels(place.pixels / "part.parquet", pa.Table.from_pylist(rows, schema=PIXELS))
+    table = pd.DataFrame(
+        {
+            "image_id": ids,
+            "digest": [one.digest for one in images],
+            "label": experiment.classes[0],  # nobody knows; nothing that is returned rests on it
+            "group": np.arange(len(ids)),
+            "path": [one.path for one in images],
+        }
+    )
+    cohort = Cohort(place, "", table, pd.DataFrame({"path": [], "reason": []}), 0)
+    return ExternalExperiment.of(experiment, cohort)
+
+
+def _read_rows(
+    place: CohortRun, chosen: Ensemble, classes: Sequence[str]
+) -> dict[str, dict[int, np.ndarray]]:
+    tables = [read_table(path).to_pandas() for path in map(locate, list_parts(place.grid))]
+    found: dict[str, dict[int, np.ndarray]] = {}
+    for table in tables:
+        own = table[(table["arm"] == chosen.arm) & (table[VIEW] == chosen.arm)]
+        scores = own[[f"p_{name}" for name in classes]].to_numpy(float)
+        for image_id, seed, row in zip(own["image_id"], own["seed"], scores, strict=True):
+            found.setdefault(image_id, {})[int(seed)] = row
+    return found
+
+
+def _join(
+    image: NewImage,
+    said: dict[str, dict[int, np.ndarray]],
+    shares: dict[str, np.ndarray],
+    members: Sequence[Member],
+    classes: Sequence[str],
+    *,
+    known: set[str],
+) -> Predicted:
+    if image.pixels is None:
+        return Predicted(image.path, "", {}, {}, {}, error=image.error)
+    of_image = said[image.image_id]
+    each = np.stack([soften(of_image[one.seed], one.temperature) for one in members])
+    mean, low, high = each.mean(axis=0), each.min(axis=0), each.max(axis=0)
+
+    def by_class(values: np.ndarray) -> dict[str, float]:
+        return dict(zip(classes, values.tolist(), strict=True))
+
+    return Predicted(
+        image.path,
+        classes[int(mean.argmax())],
+        by_class(mean),
+        by_class(low),
+        by_class(high),
+        OF_THE_RUN if image.digest in known else "",
+        keep_shares=shares.get(image.image_id),
+    )
+
+
+def list_columns(prediction: Prediction) -> pd.DataFrame:
+    """Return a row per image, for CSV and JSON; masks are left out."""
+    rows = [
+        {"path": one.path, "predicted": one.predicted}
+        | {f"p_{name}": one.probabilities.get(name) for name in prediction.classes}
+        | {f"lowest_{name}": one.lowest.get(name) for name in prediction.classes}
+        | {f"highest_{name}": one.highest.get(name) for name in prediction.classes}
+        | {"note": one.note, "error": one.error}
+        for one in prediction.images
+    ]
+    return pd.DataFrame(rows)

@@ -1,0 +1,202 @@
+"""`osteo-ray card`: documents about a run, calibration lines, decision curves, subgroups."""
+
+import json
+import re
+import shutil
+import tarfile
+import warnings
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pyarrow as pa
+import pytest
+import statsmodels.api as sm
+from scipy.special import expit
+
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import read_json, read_table, write_table
+from osteo_ray.commands.main import main
+from osteo_ray.report.card_facts import list_facts
+from osteo_ray.report.checklists import CLAIM_2024, NOT_REPORTED, TRIPOD_AI, fill
+from osteo_ray.report.results import read_shown
+from osteo_ray.report.use_figures import (
+    read_probabilities,
+    tabulate_calibration,
+    tabulate_decisions,
+    tabulate_subgroups,
+)
+from osteo_ray.statistics.clinical_use import fit_calibration_line, measure_net_benefit
+
+ARCHIVE = Path(__file__).with_name("old_run.tar.xz")
+
+
+@pytest.fixture
+def run(tmp_path: Path) -> Run:
+    """A finished run of an earlier version."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    return Run(tmp_path / "run")
+
+
+# Numbers
+
+
+def test_calibration_line_is_that_of_statsmodels() -> None:
+    rng = np.random.default_rng(0)
+    log_odds = rng.normal(size=800)
+    occurred = rng.random(800) < expit(0.5 * log_odds - 0.3)
+    found = fit_calibration_line(expit(log_odds), occurred)
+    assert found is not None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        line = sm.GLM(occurred, sm.add_constant(log_odds), family=sm.families.Binomial()).fit()
+        shift = sm.GLM(occurred, np.ones(800), family=sm.families.Binomial(), offset=log_odds).fit()
+    assert (found.intercept, found.slope) == pytest.approx(tuple(line.params), abs=1e-6)
+    assert found.in_the_large == pytest.approx(shift.params[0], abs=1e-6)
+    assert found.slope == pytest.approx(0.5, abs=0.15)
+
+
+def test_calibrated_probabilities_have_a_slope_of_one() -> None:
+    rng = np.random.default_rng(1)
+    probabilities = rng.uniform(0.02, 0.98, 50_000)
+    found = fit_calibration_line(probabilities, rng.random(50_000) < probabilities)
+    assert found is not None
+    assert (found.slope, found.in_the_large) == pytest.approx((1, 0), abs=0.03)
+
+
+@pytest.mark.parametrize(
+    ("probabilities", "occurred"),
+    [
+        ([0.1, 0.2, 0.8, 0.9], [False, False, True, True]),  # separated
+        ([0.1, 0.2, 0.8, 0.9], [True, True, True, True]),
+        ([0.5, 0.5, 0.5, 0.5], [True, False, True, False]),
+        ([0.0, 1.0, 0.0, 1.0], [False, True, False, True]),
+    ],
+)
+def test_line_that_has_no_finite_answer_is_left_out(
+    probabilities: list[float], occurred: list[bool]
+) -> None:
+    assert fit_calibration_line(np.array(probabilities), np.array(occurred)) is None
+
+
+def test_net_benefit_by_hand() -> None:
+    probabilities = np.array([0.9, 0.6, 0.4, 0.1])
+    occurred = np.array([True, False, True, False])
+    found = measure_net_benefit(probabilities, occurred, np.array([0.05, 0.5, 0.95]))
+    # All four: 2/4 - 2/4 · 1/19; two of them, one right: 1/4 - 1/4 · 1; none.
+    assert found == pytest.approx([0.5 - 0.5 / 19, 0.0, 0.0])
+
+
+# What a run gives
+
+
+def test_documents_are_written_and_say_what_is_not_known(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "card"
+    assert main(["card", str(run.root), "--out", str(out), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["card"]
+    assert {path.name for path in out.iterdir()} == set(found["files"])
+    card = (out / "model-card.md").read_text()
+    comparison = read_json(run.comparison)
+    assert "Not a medical device, and not for clinical use" in card
+    assert comparison["verdict"]["verdict"].capitalize() in card
+    assert "LIME mask, out of fold" in card
+    for name, items in (("tripod-ai", TRIPOD_AI), ("claim-2024", CLAIM_2024)):
+        rows = re.findall(r"^\| (\d+\w?) \| .* \| (.*) \|$", (out / f"{name}.md").read_text(), re.M)
+        assert [number for number, _ in rows] == [item.number for item in items]
+        told = dict(rows)
+        assert told["17" if name == "tripod-ai" else "34"] == NOT_REPORTED
+        n_known = sum(text != NOT_REPORTED for text in told.values())
+        assert n_known == found["n_known"][name] > 20
+    assert "grouped" in (out / "tripod-ai.md").read_text()
+    assert "only who made the set can tell" in (out / "datasheet.md").read_text()
+    assert (out / "decision-curve.pdf").read_bytes().startswith(b"%PDF")
+    assert "No subgroups" in " ".join(found["absent"])
+
+
+def test_every_fact_that_a_checklist_asks_for_can_be_known(run: Run) -> None:
+    shown = read_shown(run)
+    sites = pd.DataFrame({"property": ["site"]})
+    facts = list_facts(shown, calibrated=True, subgroups=sites, decisions=True)
+    asked = {item.fact for item in (*TRIPOD_AI, *CLAIM_2024)} - {""}
+    # An old run without a cohort or sites, whose verdict has neither remarks nor advice.
+    assert asked - set(facts) <= {"external", "sites", "limits", "next"}
+    assert set(dict.fromkeys(number for number, *_ in fill(TRIPOD_AI, {}))) == {
+        item.number for item in TRIPOD_AI
+    }
+    assert (len(TRIPOD_AI), len(CLAIM_2024)) == (52, 44)
+
+
+def test_numbers_are_of_the_test_images_of_both_arms(run: Run) -> None:
+    shown = read_shown(run)
+    table = read_probabilities(shown)
+    stored = read_table(run.predictions).to_pandas()
+    tested = stored[(stored["split"] == "test") & stored["arm"].isin(shown.pair)]
+    assert len(table) == len(tested)
+    joined = table.merge(tested, on=["model", "seed", "arm", "image_id"])
+    positive = shown.comparison["positive_class"]
+    assert np.array_equal(joined["probability"], joined[f"p_{positive}"])
+    assert np.array_equal(joined["occurred"], joined["label"] == positive)
+    decisions = tabulate_decisions(table)
+    everyone = decisions[decisions["arm"] == "act on all"]
+    share = table["occurred"].mean()
+    first = everyone[everyone["threshold"] == 0.01]["net_benefit"].iloc[0]
+    assert first == pytest.approx(share - (1 - share) / 99, abs=1e-9)
+    lines = tabulate_calibration(table)
+    assert len(lines) == 2 * 2 * 2  # arms, seeds, as it is and recalibrated
+
+
+def test_recalibrated_probabilities_keep_their_order(run: Run) -> None:
+    table = pd.read_parquet(str(run.predictions))
+    more = [table.assign(image_id=table["image_id"] + str(n)) for n in range(3)]
+    pd.concat(more).to_parquet(str(run.predictions), index=False)  # enough validation images
+    found = read_probabilities(read_shown(run))
+    assert not found["recalibrated"].isna().any()
+    for _, part in found.groupby(["seed", "arm"]):
+        order = part.sort_values("probability")["recalibrated"].to_numpy()
+        assert (np.diff(order) >= -1e-12).all()
+
+
+def test_subgroups_are_measured_where_they_are_known(run: Run) -> None:
+    shown = read_shown(run)
+    table = read_probabilities(shown)
+    assert tabulate_subgroups(shown, table).empty
+    images = read_table(run.images)
+    sites = ["east" if n % 2 else "west" for n in range(len(images))]
+    at = images.schema.get_field_index("site")
+    column = read_table(run.images)["site"].type
+    write_table(run.images, images.set_column(at, "site", pa.array(sites, column)))
+    found = tabulate_subgroups(read_shown(run), table)
+    assert set(found["value"]) == {"east", "west"}
+    assert found.groupby("arm")["n_images"].sum().eq(len(table) // 2).all()
+
+
+@pytest.mark.parametrize(
+    "missing", ["predictions.parquet", "config.yaml", "audit.json", "environment.json"]
+)
+def test_what_is_missing_costs_only_what_needs_it(
+    run: Run, missing: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (Path(str(run.root)) / missing).unlink()
+    out = tmp_path / "card"
+    assert main(["card", str(run.root), "--out", str(out)]) == 0
+    names = {path.name for path in out.iterdir()}
+    assert {"model-card.md", "datasheet.md", "tripod-ai.md", "claim-2024.md"} <= names
+    assert ("decision-curve.csv" in names) == (missing != "predictions.parquet")
+    if missing == "predictions.parquet":
+        assert "No decision-curve: There is no table" in capsys.readouterr().out
+
+
+def test_judgement_has_a_card_and_no_run_has_none(
+    run: Run, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    judged = tmp_path / "judged"
+    assert main(["judge", str(run.root), "--out", str(judged)]) == 0
+    assert main(["card", str(judged), "--out", str(tmp_path / "card")]) == 0
+    assert "Not a medical device" in (tmp_path / "card" / "model-card.md").read_text()
+    shutil.rmtree(str(run.root))
+    capfd.readouterr()
+    assert main(["card", str(run.root)]) == 2
+    assert "Expected a run whose comparison is finished" in capfd.readouterr().err
