@@ -71,7 +71,7 @@ def tell_study(root: Path) -> str:
     for protocol, title in ((PAPER, "The paper's way"), (CLEAN, "Clean")):
         chunks = list_chunks(root, protocol)
         if chunks:
-            results, comparison = judge_tables([str(chunk) for chunk in chunks])
+            results, comparison, *_ = judge_tables([str(chunk) for chunk in chunks])
             names = ", ".join(f"`{chunk.name}`" for chunk in chunks)
             parts += [f"### {title} ({names})", *_tell_judged(results, comparison)]
     if not parts:

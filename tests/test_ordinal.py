@@ -302,5 +302,5 @@ def test_compare_refuses_an_order_of_other_classes_before_it_reads(
 
 
 def test_python_takes_one_text(table: str) -> None:
-    _, found = judge_tables([table], JudgeRequest(ordinal=WORDS))
+    _, found, *_ = judge_tables([table], JudgeRequest(ordinal=WORDS))
     assert found["ordinal"] == list(ORDER)
