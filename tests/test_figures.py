@@ -298,6 +298,17 @@ def test_several_get_folders_and_what_lies_between(
     assert reasons["Images and masks need the settings of a run, and there are none here."]
 
 
+def test_tables_alone_are_drawn_without_names_of_files(own: Run) -> None:
+    images = pd.read_parquet(str(own.images)).drop(columns=["path", "used"])
+    images.to_parquet(str(own.images), index=False)
+    shutil.rmtree(str(own.pixels))
+    assert main(["report", str(own.root)]) == 0
+    from osteo_ray.report.picture_plots import plot_pictures
+
+    reasons = {one.reason for one in plot_pictures(read_shown(own)) if not isinstance(one, Plot)}
+    assert reasons == {"The images are not kept here, only tables."}
+
+
 def test_runs_of_one_name_are_told_apart(judged: tuple[Run, Run]) -> None:
     shown = read_shown(judged[0])
     assert name_apart([shown, shown, shown]) == ["judged-1", "judged-1-2", "judged-1-3"]

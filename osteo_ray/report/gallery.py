@@ -97,7 +97,7 @@ def _list_cases(shown: Shown, stored: ShownImages) -> Iterator[ShownCase]:
     rows = {row["image_id"]: row for row in scan_table(shown.run.images).to_pylist()}
     tested = sorted(
         (rows[image_id] for image_id in stored.list_split("test") if image_id in rows),
-        key=lambda row: (row["label"], row["path"]),
+        key=lambda row: (row["label"], row.get("path", row["image_id"])),
     )
     answers, facts = _read_answers(shown, stored.seed), stored.describe_masks()
     for model in shown.models:
@@ -105,7 +105,7 @@ def _list_cases(shown: Shown, stored: ShownImages) -> Iterator[ShownCase]:
             key = (model, row["image_id"])
             fact = facts.get(key, {})
             yield ShownCase(
-                *(model, row["image_id"], row["label"], row["path"]),
+                *(model, row["image_id"], row["label"], row.get("path", row["image_id"])),
                 tuple(answers.get(key, ())),
                 bool(fact.get("unstable")),
                 fact.get("error") or "",

@@ -43,7 +43,10 @@ def plot_pictures(shown: Shown) -> list[Plot | Absent]:
         reason = "Images and masks need the settings of a run, and there are none here."
         return [Absent(name, reason, of_paper) for name, of_paper in _OF_PAPER.items()]
     images = scan_table(shown.run.images).to_pylist()
-    rows = sorted((row for row in images if row.get("used", True)), key=lambda row: row["path"])
+    rows = sorted(
+        (row for row in images if row.get("used", True)),
+        key=lambda row: row.get("path", row["image_id"]),
+    )
     stored = ShownImages(shown.run, shown.config.image_size, shown.comparison["seeds"][0])
     if not stored.has_pixels:
         return [Absent(name, _NO_IMAGES, of_paper) for name, of_paper in _OF_PAPER.items()]
