@@ -24,6 +24,7 @@ from osteo_ray.report import figure_files
 from osteo_ray.report.confusion import count_confusions, tabulate_confusions
 from osteo_ray.report.figure_files import group_absent, write_figures
 from osteo_ray.report.paper_tables import PaperTable, list_tables
+from osteo_ray.report.picture_plots import plot_pictures
 from osteo_ray.report.plots import Plot, draw_plots
 from osteo_ray.report.results import name_apart, read_shown
 from osteo_ray.report.roc import PRECISION_RECALL, ROC, tabulate_curves, trace_curve
@@ -303,7 +304,6 @@ def test_tables_alone_are_drawn_without_names_of_files(own: Run) -> None:
     images.to_parquet(str(own.images), index=False)
     shutil.rmtree(str(own.pixels))
     assert main(["report", str(own.root)]) == 0
-    from osteo_ray.report.picture_plots import plot_pictures
 
     reasons = {one.reason for one in plot_pictures(read_shown(own)) if not isinstance(one, Plot)}
     assert reasons == {"The images are not kept here, only tables."}
@@ -330,7 +330,6 @@ def test_runs_of_one_name_are_told_apart(judged: tuple[Run, Run]) -> None:
 def test_what_is_missing_costs_the_figures_that_need_it(
     own: Run, missing: str, absent: set[str]
 ) -> None:
-    from osteo_ray.report.picture_plots import plot_pictures
 
     path = Path(str(own.root)) / missing
     shutil.rmtree(path) if path.is_dir() else path.unlink()
