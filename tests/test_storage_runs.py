@@ -145,7 +145,10 @@ def test_a_rerun_makes_what_was_removed_and_nothing_else(there: Outcome, client)
     trial = removed.key.removeprefix("knees/")
     assert {name for name in changed if name.startswith(lasting)} <= {
         f"{trial}/{name}"
-        for name in ("model.safetensors", "predictions.parquet", UNEXPLAINED, "history.json")
+        for name in (
+            *("model.safetensors", "predictions.parquet", UNEXPLAINED, "history.json"),
+            ".digests.json",
+        )
     }
     assert f"{trial}/history.json" in changed
 

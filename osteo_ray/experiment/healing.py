@@ -21,6 +21,7 @@ from osteo_ray.base.digests import (
     read_tree,
     seal_again,
 )
+from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import UNFINISHED, digest_file, move_tree
 from osteo_ray.base.tables import read_table
@@ -33,6 +34,7 @@ from osteo_ray.experiment.run_files import (
     split_cohort,
 )
 from osteo_ray.experiment.soundness import Checked, Inspection, inspect_run, tell_names
+from osteo_ray.experiment.trials import LAST
 
 _PHANTOM, _PIXELS = "phantom", "pixels"
 _WHOLE = {"trials": 4, "tensorboard": 4, _PHANTOM: 1}
@@ -118,6 +120,10 @@ def _list_units(tree: Tree, bad: list[Checked], records: set[str]) -> Iterator[s
         elif cohort and parts[0] == _PIXELS:
             yield cohort
         elif parts[0] in _WHOLE and not cohort:
+            whole = "/".join(parts[: _WHOLE[parts[0]]])
+            cut_off = parts[0] == "trials" and f"{whole}/{LAST}" not in tree.files
+            if cut_off and isinstance(tree.root, RemotePath):
+                continue  # its upload was cut off, and the next one takes its place
             inner = parts[_WHOLE[parts[0]] :]
             frozen = 1 if len(inner) > 1 and parts[0] == "trials" else 0  # made later, and alone
             yield "/".join(parts[: _WHOLE[parts[0]] + frozen])
