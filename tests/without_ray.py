@@ -73,11 +73,11 @@ def _keep(value: object) -> object:
 
 
 def _read(
-    rows: list[dict[str, Any]], size: int, decode: Callable[[dict[str, np.ndarray]], pa.Table]
+    rows: pa.Table, size: int, decode: Callable[[dict[str, np.ndarray]], pa.Table]
 ) -> Iterator[pa.Table]:
     for start in range(0, len(rows), size):
-        part = rows[start : start + size]
-        yield decode({name: np.array([row[name] for row in part]) for name in part[0]})
+        part = rows.slice(start, size)
+        yield decode({name: part[name].to_numpy() for name in part.column_names})
 
 
 class _Checked:
