@@ -142,6 +142,11 @@ def _list_partners(tree: Tree, cohort: str, parts: list[str]) -> Iterator[str]:
     masks = [name for name in tree.files if name.startswith(f"{start}masks/{folder}".rstrip("/"))]
     if parts[0] == "faithfulness":
         yield from (name for name in masks if name.endswith(f"/{last}"))
+    if parts[:2] == ["superpixels", "shown"]:  # kept for the images that have heat maps
+        for name in {*tree.files, *tree.digests}:
+            own = name.removeprefix(start).split("/")
+            if name.startswith(f"{start}heatmaps/") and own[-1] == last:
+                yield from _list_partners(tree, cohort, own)
     if parts[0] == "heatmaps":
         image_id = last.removesuffix(".parquet")
         for name in masks:

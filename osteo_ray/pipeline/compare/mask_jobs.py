@@ -9,6 +9,7 @@ import pyarrow.compute as pc
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.base.networks import name_repeat
 from osteo_ray.base.tables import read_table
+from osteo_ray.config.tuning import TUNING_SEED
 from osteo_ray.experiment.trials import WEIGHTS, Experiment, MaskJob, Trial
 from osteo_ray.explain.jobs import Explainable, list_kinds, read_done
 from osteo_ray.explain.registry import find_explainer
@@ -50,6 +51,8 @@ def _describe_job(
     path = experiment.path_of(job.teacher)
     # The classifier whose masks are the paper's; all others only serve a control.
     is_main = job == MaskJob(experiment.first_of(Trial(model, seed, ORIGINAL)))
+    # The report shows images of the first seed, but none of the seed that settings were tuned on.
+    is_shown = is_main and seed == experiment.first_seed != TUNING_SEED
     ids = [intern(image_id) for image_id in experiment.image_ids.tolist()]
     targets = None
     if job.target == "true":
@@ -68,7 +71,7 @@ def _describe_job(
         faithfulness=run.faithfulness / name_repeat(model, seed),
         faithfulness_ids=experiment.list_ids(seed, "test") if is_main else frozenset(),
         heatmaps=run.heatmaps / name_repeat(model, seed),
-        heatmap_ids=samples if is_main and seed == experiment.first_seed else frozenset(),
+        heatmap_ids=samples if is_shown else frozenset(),
         done=read_done(masks),
         teacher=job.teacher.arm,
         targets=targets,
