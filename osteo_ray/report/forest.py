@@ -43,16 +43,16 @@ def draw_under_headings(groups: Mapping[str, Sequence[ForestRow]], *, margin: fl
     axes = figure.subplots()
     axes.axvspan(-100 * margin, 100 * margin, color=BAND, lw=0, zorder=0)
     axes.axvline(0, color=INK, lw=0.9, zorder=1)
-    labels, headings = list[str](), list[int]()
+    labels = list[str]()
     for heading, rows in groups.items():
-        headings.append(len(labels))
-        labels.append(shorten(heading, 44))
+        # Over the plot, whose row is empty here: beside it, a long name would be cut off.
+        over = axes.text(0, len(labels), shorten(heading, 60), weight="bold", color=INK)
+        over.set(transform=axes.get_yaxis_transform(), va="center", parse_math=False)
+        labels.append("")
         for label, contrast, alpha in rows:
             _draw_contrast(axes, len(labels), contrast, alpha)
             labels.append(label)
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
-    for number in headings:
-        axes.get_yticklabels()[number].set_fontweight("bold")
     axes.set_ylim(len(labels) - 0.3, -0.5)
     low, high = axes.get_xlim()  # with two seeds, an interval may exceed all possible differences
     axes.set_xlim(max(low, -104), min(high, 104))
