@@ -16,8 +16,9 @@ from sklearn.model_selection import PredefinedSplit, cross_val_predict
 from osteo_ray.commands.audit_tables import show_audit
 from osteo_ray.data.appearance import describe_look, shrink_to_preview
 from osteo_ray.data.attribute_shortcuts import AttributeShortcut, find_attribute_shortcuts
-from osteo_ray.data.attributes import ATTRIBUTES, TOLD, read_attribute
+from osteo_ray.data.attributes import ATTRIBUTES, read_attribute
 from osteo_ray.data.decoding.content import decode
+from osteo_ray.data.sources.columns import TOLD
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.splits.assignment import assign_folds

@@ -210,6 +210,7 @@ def test_statistics_are_timed_part_by_part() -> None:
         "all metrics of every training",
         "auc on resampled test images",
         "contrasts, shares and descriptions per seed",
+        "the gain at each site",
     ]
     assert all(part.seconds > 0 for part in parts)
 

@@ -182,7 +182,7 @@ def read_events(path: Path) -> list[tuple[str, int, float]]:
 
 def test_tensorboard_reads_the_same_curves(experiment: Experiment) -> None:
     write_events(experiment)
-    files = sorted(experiment.run.tensorboard.rglob("*.*"))
+    files = sorted(experiment.run.tensorboard.rglob("[!.]*.*"))
     assert [file.name for file in files] == [FILE] * 5
     times = [file.stat().st_mtime_ns for file in files]
     (lime,) = (file for file in files if "seed-0/lime-" in str(file))

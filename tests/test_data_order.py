@@ -5,12 +5,17 @@ from test_imports import Import, list_imports
 import osteo_ray.data
 
 ABOVE = {
+    "attribute_shortcuts": {"attributes", "shortcuts", "splits", "copies"},
+    "attributes": {"sources", "laterality"},
     "shortcuts": {"splits", "copies", "decoding", "appearance"},
     "splits": {"copies"},
     "copies": {"decoding"},
-    "sources": {"decoding"},
-    "fresh_masks": {"masks"},
-    "regions": {"sources", "decoding", "masks"},
+    "sources": {"decoding", "laterality"},
+    "fresh_masks": {"masks", "pixels"},
+    "packed_masks": {"masks"},
+    "regions": {"sources", "decoding", "masks", "laterality"},
+    "laterality": set(),
+    "pixels": set(),
     "masks": {"imputation"},
     "imputation": set(),
     "appearance": set(),

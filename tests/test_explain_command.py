@@ -14,6 +14,7 @@ import safetensors.torch
 import torch
 from PIL import Image
 
+from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import MASKS, READ_IMAGES, list_parts, read_json, read_parts, write_table
@@ -173,7 +174,7 @@ class TestLime:
         left = {path.name for path in explained.root.iterdir()}
         assert left == {
             *("config.yaml", "environment.json", "images.parquet", "rejects.parquet"),
-            *("pixels", "masks", "faithfulness", "logs"),
+            *("pixels", "masks", "faithfulness", "logs", "spare", ".digests.json"),
         }
 
     def test_an_image_that_cannot_be_explained_is_counted(
@@ -258,7 +259,8 @@ class TestLime:
     ) -> None:
         part = Path(list_parts(copied.masks)[0])
         table = pq.read_table(part)
-        write_table(part, table.replace_schema_metadata({b"osteo_ray": b"1"}))
+        earlier = table.replace_schema_metadata({b"osteo_ray": b"1"})
+        write_table(part, earlier, how=write_sealed)
         printed = fail(*arguments, "--out", str(copied.root))
         assert f"found version 1 in {part}" in printed
 

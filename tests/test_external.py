@@ -428,8 +428,8 @@ class _Ref:
 def without_ray(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read images and look for copies in this process."""
 
-    def read(rows: list[dict[str, Any]], per_block: int, decode: Any) -> Iterator[pa.Table]:
-        yield decode({name: np.array([row[name] for row in rows]) for name in rows[0]})
+    def read(rows: pa.Table, per_block: int, decode: Any) -> Iterator[pa.Table]:
+        yield decode({name: np.array(rows[name].to_pylist()) for name in rows.column_names})
 
     monkeypatch.setattr(reading, "_read", read)
     store = SimpleNamespace(put=_Ref, get=lambda reference: reference.value)

@@ -187,7 +187,7 @@ class TestTables:
         text = pa.array(["x"])
         picture = _nested([Bomb(trace)])
         _write(
-            tmp_path / "data.parquet",
+            tmp_path / "data" / "train-00000-of-00001.parquet",
             **{"image": picture, "label": text, "split": text, "image_id": text, "mask": picture},
         )
         with pytest.raises(InputError, match="Expected plain columns"):
@@ -231,7 +231,8 @@ def test_audit_page_shows_names_as_text(tmp_path: Path) -> None:
         "n_radiographs": 1, "n_patients": 0, "reject_reasons": {HOSTILE: 1},
         "copies": [[HOSTILE, "b.png"]], "conflicts": [[HOSTILE, "b.png"]], "set_aside": 0,
         "findings": [HOSTILE], "reading": [HOSTILE], "patients_guessed": True,
-        "blank": [HOSTILE], "shortcuts": [], "remarks": {HOSTILE: 1},
+        "blank": [HOSTILE], "shortcuts": [], "remarks": {HOSTILE: 1}, "attributes": [],
+        "films_of_both_knees": [HOSTILE], "films_cut": 0,
         "pairs": [{"first": HOSTILE, "second": "b.png", "likeness": 0.97, "mirrored": False,
                    "change": HOSTILE, "exact": False}],
     }  # fmt: skip

@@ -7,8 +7,10 @@ Its folders use each other in one direction only, from left to right:
 `sources` lists images and fetches their bytes, `decoding` turns bytes into grayscale images,
 `copies` recognizes images that show one radiograph, `splits` divides images into sets, `phantoms`
 draws synthetic ones, and `regions` reads the regions that were given with images. Beside them,
-`masks` defines what a keep-mask is, `imputation` fills what one removes, `fresh_masks` draws random
-ones anew in each epoch, `appearance` describes an image apart from its anatomy, `shortcuts` (above
-all folders) measures how well that alone predicts the label, and `settings` (below all) holds words
-and settings.
+`laterality` finds films of both knees and cuts them, `masks` defines what a keep-mask is,
+`imputation` fills what one removes, `packed_masks` holds those of many images, `pixels` are arrays
+of many images, in memory or elsewhere, `fresh_masks` draws random masks anew in each epoch,
+`appearance` describes an image apart from its anatomy, `attributes` reads what tables and headers
+say of it, `shortcuts` and `attribute_shortcuts` (above all folders) measure how well these alone
+predict the label, and `settings` (below all) holds words and settings.
 """

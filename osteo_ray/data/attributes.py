@@ -16,8 +16,6 @@ ATTRIBUTES: dict[str, str] = {
     "sex": "sex",
 }
 """The attributes, in words. None but site and side is ever stored with an image."""
-TOLD = ("maker", "device", "view", "age", "sex")
-"""The attributes that nothing else needs to know."""
 
 _AGE = re.compile(r"(\d+(?:[.,]\d+)?)\s*(?:-\s*(\d+))?\s*([a-z]*)\b.*")
 _PER_YEAR = {"d": 365.25, "w": 365.25 / 7, "m": 12.0}

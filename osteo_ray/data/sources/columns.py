@@ -8,9 +8,11 @@ from typing import Any
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.data.sources.words import read_split, tidy
 
+TOLD = ("maker", "device", "view", "age", "sex")
+"""Attributes of an image that nothing else needs to know; see `attributes.ATTRIBUTES`."""
 ROLES = (
     *("path", "label", "patient", "study", "side", "site", "split", "region"),
-    *("maker", "device", "view", "age", "sex"),
+    *TOLD,
 )
 """What a column may hold; `--columns ROLE=COLUMN` says which one does."""
 _USUAL = {  # in the order in which they are preferred, without case, spaces and signs

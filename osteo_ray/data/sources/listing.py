@@ -38,7 +38,7 @@ class Source:
         notes: How the source was read, in sentences for the user.
         doubts: What was assumed and only the user can decide, in sentences that say how.
         hints: Columns that may name patients, by name: the value of each path.
-        attributes: By name of an attribute that a table holds (see `attributes.TOLD`), the value of
+        attributes: By name of an attribute that a table holds (see `columns.TOLD`), the value of
             each path.
         guessed: Whether patient_id is what paths or such columns suggest, and nobody has confirmed.
         has_table: Whether a table names the images, even if they lie in folders.

@@ -15,10 +15,10 @@ import pandas as pd
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import is_local, split_uri
-from osteo_ray.data.attributes import TOLD
 from osteo_ray.data.laterality import SIDES, name_half, read_side
 from osteo_ray.data.sources.classes import join_spellings
 from osteo_ray.data.sources.columns import (
+    TOLD,
     Columns,
     choose_columns,
     is_bare_identifier,

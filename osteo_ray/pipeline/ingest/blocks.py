@@ -10,13 +10,13 @@ from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import PIXELS, write_pixels
 from osteo_ray.data.appearance import describe_look, measure_contrast, shrink_to_preview
-from osteo_ray.data.attributes import TOLD
 from osteo_ray.data.copies.thumbnails import SQUARE_PX, make_thumbnail
 from osteo_ray.data.decoding.identity import digest_pixels, identify_image
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.laterality import Laterality
 from osteo_ray.data.notes import write_notes
+from osteo_ray.data.sources.columns import TOLD
 from osteo_ray.data.sources.patients import know_patient
 from osteo_ray.data.sources.readers import Reader
 from osteo_ray.pipeline.ingest.films import View, read_views

@@ -20,8 +20,8 @@ from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.base.progress import tell_progress
 from osteo_ray.base.storage import Place
 from osteo_ray.cluster.connection import allow_lost_blocks
-from osteo_ray.data.attributes import TOLD
 from osteo_ray.data.copies.thumbnails import Thumbnails
+from osteo_ray.data.sources.columns import TOLD
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.pipeline.ingest.blocks import FOUND, decode_block, veil
 
