@@ -69,6 +69,26 @@ def test_a_block_that_has_ended_is_not_disturbed() -> None:
 
 
 @alone
+def test_a_signal_on_its_way_as_the_block_ends_kills_nobody(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    send, begun = signal.pthread_kill, threading.Event()
+
+    def send_late(thread: int, number: int) -> None:
+        begun.set()
+        time.sleep(0.3)
+        send(thread, number)
+
+    monkeypatch.setattr(signal, "pthread_kill", send_late)
+    with end_on(signal.SIGUSR2, EndedError) as end:  # whose default is to end the process
+        thread = threading.Thread(target=end)
+        thread.start()
+        begun.wait()
+    thread.join()
+    assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
+
+
+@alone
 def test_elsewhere_than_in_the_main_thread_nothing_is_ended() -> None:
     outcome: list[str] = []
 

@@ -39,6 +39,7 @@ def end_on(
     main = thread.ident
     assert main is not None
     told, ended = threading.Event(), threading.Event()
+    sending = threading.Lock()
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         if not told.is_set() and not ended.is_set():
@@ -49,7 +50,9 @@ def end_on(
         # Python's handlers run between two instructions. A signal that arrives after the last of
         # them and before a blocking system call is noticed only when that call returns.
         while not told.is_set() and not ended.is_set():
-            signal.pthread_kill(main, number)
+            with sending:
+                if not ended.is_set():
+                    signal.pthread_kill(main, number)
             told.wait(_REPEAT)
 
     before = signal.signal(number, interrupt)
@@ -62,7 +65,8 @@ def end_on(
         raise make_error() from None
     finally:
         ended.set()
-        signal.signal(number, before)
+        with sending:  # a signal that is on its way may kill the process once it has no handler
+            signal.signal(number, before)
 
 
 @contextlib.contextmanager
