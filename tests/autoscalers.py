@@ -22,7 +22,7 @@ from ray.autoscaler._private.fake_multi_node.node_provider import (
 )
 from ray.autoscaler.tags import TAG_RAY_USER_NODE_TYPE
 from ray.util import get_node_ip_address
-from ray_heads import BIN, ROOT, find_free_ports, stop_process
+from ray_heads import BIN, ROOT, copy_environment_without, find_free_ports, stop_process
 
 _HEAD = "ray.head.default"  # the name that Ray's fake provider gives it
 SPOT = "spot"
@@ -62,8 +62,8 @@ def start_autoscaler(
     names = ("port", "dashboard-port", "dashboard-agent-listen-port", "ray-client-server-port")
     ports = dict(zip(names, find_free_ports(len(names)), strict=True))
     address = f"{get_node_ip_address()}:{ports['port']}"  # which Ray takes 127.0.0.1 for
-    foreign = ("RAY_A", "RAY_e", "PYTEST_")  # another cluster's address and token, a version
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+    # Another cluster's address and token, and a version.
+    environment = copy_environment_without("RAY_A", "RAY_e", "PYTEST_")
     environment |= {
         "AUTOSCALER_UPDATE_INTERVAL_S": "1",
         "PATH": f"{BIN}{os.pathsep}{environment['PATH']}",

@@ -71,14 +71,24 @@ class Head:
         )
 
 
+def copy_environment_without(*prefixes: str) -> dict[str, str]:
+    """Return the environment without variables that begin so, for a cluster of its own.
+
+    Under `uv run pytest`, Ray would start each worker by way of uv, which first makes a virtual
+    environment for it; the variable that prevents this stays.
+    """
+    stays = {"RAY_ENABLE_UV_RUN_RUNTIME_ENV": "0"}
+    return {k: v for k, v in os.environ.items() if not k.startswith(prefixes)} | stays
+
+
 @contextlib.contextmanager
 def start_head() -> Iterator[Head]:
     """Start a head of two CPUs that wants a token; stop it at the end."""
     folder = Path(tempfile.mkdtemp(prefix="rayjob", dir="/tmp"))  # short: Ray puts sockets in it
     token = secrets.token_hex(32)
     (folder / "token").write_text(token)
-    foreign = ("RAY_", "PYTEST_", "PYTHONPATH")  # the last would hide what a job was sent
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+    # The last would hide what a job was sent.
+    environment = copy_environment_without("RAY_", "PYTEST_", "PYTHONPATH")
     environment |= {
         "AWS_SECRET_ACCESS_KEY": secrets.token_urlsafe(30),
         "PATH": f"{BIN}{os.pathsep}{environment['PATH']}",

@@ -4,14 +4,13 @@ The autoscalers are Ray's own; only the machines are processes of this one.
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 from autoscalers import SPOT, DroughtProvider, start_autoscaler
-from ray_heads import ROOT
+from ray_heads import ROOT, copy_environment_without
 
 from osteo_ray.pipeline.submit.outcome import JobOutcome
 
@@ -24,8 +23,7 @@ SMALLEST = [
 
 def run_on(address: str, *words: str, timeout_s: float = 280) -> "subprocess.CompletedProcess[str]":
     """Run Python with these words as a driver of a cluster."""
-    foreign = ("RAY_A", "RAY_e")
-    environment = {k: v for k, v in os.environ.items() if not k.startswith(foreign)}
+    environment = copy_environment_without("RAY_A", "RAY_e")
     environment |= {
         "PYTHONPATH": str(ROOT),
         "RAY_ADDRESS": address,

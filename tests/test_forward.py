@@ -1,5 +1,7 @@
 """Frozen classifiers: the same logits as PyTorch's, whatever the batch."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -134,3 +136,26 @@ def test_small_networks_and_devices_stay_with_pytorch() -> None:
     assert choose("test_byobnet", 64) == "eager"
     assert choose("mobilenetv3_large_100", 224) == "openvino"
     assert choose("mobilenetv3_large_100", 224, torch.device("cuda")) == "eager"
+
+
+SEVERAL = """
+import os, signal, sys
+from pathlib import Path
+from osteo_ray.models.forward import FrozenClassifier
+
+noticed = []
+signal.signal(signal.SIGUSR2, lambda number, frame: noticed.append(number))
+first, second = (FrozenClassifier(Path(sys.argv[1]), 1) for _ in range(2))
+del first
+del second
+os.kill(os.getpid(), signal.SIGUSR2)
+print(noticed == [signal.SIGUSR2])
+"""
+
+
+def test_a_signal_after_several_classifiers_have_gone_is_survived(
+    pair: tuple[Classifier, Path],
+) -> None:
+    words = [sys.executable, "-X", "faulthandler", "-c", SEVERAL, str(pair[1])]
+    ended = subprocess.run(words, capture_output=True, text=True, timeout=120)
+    assert (ended.returncode, ended.stdout) == (0, "True\n"), ended.stderr

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from ray_heads import copy_environment_without
 
 from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.base.progress import listening, tell_progress
@@ -313,7 +314,7 @@ ROOT = Path(__file__).parents[1]
 def run_python(code: str, *words: str, timeout_s: float = 240) -> str:
     """Run code in a process with a cluster of its own; return what it printed."""
     path = f"{ROOT}{os.pathsep}{ROOT / 'tests'}"
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    environment = copy_environment_without("RAY_")
     ended = subprocess.run(
         [sys.executable, "-c", code, *words],
         env=environment | {"PYTHONPATH": path},
@@ -374,7 +375,7 @@ def compare(
     out: Path, n_cpus: int, workers: int, timeout_s: float
 ) -> "subprocess.CompletedProcess[str]":
     """Run a comparison on this machine as if it had so many CPUs."""
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("RAY_")}
+    environment = copy_environment_without("RAY_")
     environment["RAY_OVERRIDE_RESOURCES"] = json.dumps({"CPU": n_cpus})
     command = [
         sys.executable,

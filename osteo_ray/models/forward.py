@@ -23,6 +23,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.machine import describe_machine
 from osteo_ray.base.storage import Place, local_copy, write_whole
 from osteo_ray.models.classifier import Classifier
+from osteo_ray.models.graphs import compile_graph
 from osteo_ray.models.settings import Precision
 
 Backend = Literal["eager", "openvino"]
@@ -211,16 +212,13 @@ class FrozenClassifier:
     """
 
     def __init__(self, path: Path, n_threads: int) -> None:
-        import openvino
-
-        settings = {
-            "INFERENCE_NUM_THREADS": n_threads,
-            "INFERENCE_PRECISION_HINT": "f32",
-            "NUM_STREAMS": 1,
+        compiled = compile_graph(
+            path / _GRAPH,
+            INFERENCE_NUM_THREADS=n_threads,
+            NUM_STREAMS=1,
             # With pinning, all actors of a machine would compute on its first core.
-            "ENABLE_CPU_PINNING": False,
-        }
-        compiled = openvino.Core().compile_model(path / _GRAPH, "CPU", settings)
+            ENABLE_CPU_PINNING=False,
+        )
         self._request: Any = compiled.create_infer_request()
 
     def __call__(self, images: torch.Tensor) -> torch.Tensor:

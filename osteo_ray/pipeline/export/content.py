@@ -1,22 +1,51 @@
 """The images of an exported data set, as an arm showed them to its classifiers."""
 
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.pixels import Pixels, select_images
 from osteo_ray.experiment.dataset import Dataset
 from osteo_ray.experiment.keep_masks import KeepMasks, read_keep_masks
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.pipeline.export.forms import COLUMNS, Content
 
-_BATCH = 64
+if TYPE_CHECKING:
+    from osteo_ray.models.batches import ImageSet
+
+
+@dataclass(frozen=True)
+class _ShownImages:
+    """What an arm shows of images, made when it is asked for, so that memory holds little of it.
+
+    These are the batches of training, so what is exported is what training saw. Bytes / 255 in
+    float32 and back by rounding give the same bytes.
+    """
+
+    seen: "ImageSet"
+
+    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+        """Return what is shown of some images: uint8, (k, size, size)."""
+        import torch
+
+        chosen = self.seen.select(rows)
+        batch = chosen.make_batch(np.arange(len(rows)), torch.device("cpu"))[:, 0]
+        shown: np.ndarray = torch.round(batch * 255).to(torch.uint8).numpy()
+        return shown
+
+    def select(self, rows: np.ndarray) -> "_ShownImages":
+        """Return some of the images, which are made when they are asked for, too."""
+        return _ShownImages(self.seen.select(rows))
 
 
 def collect_content(
     trial: Trial,
     experiment: Experiment,
     dataset: Dataset,
-    pixels: np.ndarray,
+    pixels: Pixels,
 ) -> Content:
     """Gather what the arm of a trial showed, of all images that have a split.
 
@@ -24,14 +53,12 @@ def collect_content(
         trial: Names the model, the seed and the arm.
         experiment: The run.
         dataset: Its images.
-        pixels: uint8, (n, size, size), in the order of `experiment.image_ids`.
+        pixels: uint8, (n, size, size), in the order of `experiment.image_ids`; in memory or not.
 
     Raises:
         InputError: The masks cannot be used.
     """
     # Imported here: PyTorch takes seconds to import, and reading an export does without it.
-    import torch
-
     from osteo_ray.models.batches import ImageSet
 
     keep_masks = _read_masks(experiment, trial)
@@ -55,17 +82,10 @@ def collect_content(
         row = dict(zip(COLUMNS, values, strict=True))
         rows.append({**row, "error": errors.get(record["image_id"])})
     masks = None if keep_masks is None else keep_masks.masks.select(order)
-    # These are the batches of training, so what is exported is what training saw. Bytes / 255 in
-    # float32 and back by rounding give the same bytes.
     numbers = np.zeros(len(order), np.int64)
-    background = experiment.settings.background
-    seen = ImageSet(pixels[order], numbers, masks, ARMS[trial.arm].view, background)
-    images = np.empty_like(seen.pixels)
-    for start in range(0, len(order), _BATCH):
-        part = np.arange(start, min(start + _BATCH, len(order)))
-        batch = seen.make_batch(part, torch.device("cpu"))[:, 0]
-        images[part] = torch.round(batch * 255).to(torch.uint8).numpy()
-    return Content(rows, images, masks, experiment.classes)
+    background, view = experiment.settings.background, ARMS[trial.arm].view
+    seen = ImageSet(select_images(pixels, order), numbers, masks, view, background)
+    return Content(rows, _ShownImages(seen), masks, experiment.classes)
 
 
 def _read_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:

@@ -17,8 +17,8 @@ from osteo_ray.base.networks import name_repeat
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import UNFINISHED, Place, locate, write_whole
 from osteo_ray.base.tables import read_json, write_json
-from osteo_ray.experiment.dataset import read_pixels
 from osteo_ray.experiment.soundness import refuse_damage
+from osteo_ray.experiment.stored_images import locate_pixels
 from osteo_ray.experiment.trials import Trial
 from osteo_ray.pipeline.export.card import write_card
 from osteo_ray.pipeline.export.checks import (
@@ -91,7 +91,7 @@ def export_run(
         if not _is_there(_place(out, trial), origin)
     }
     if wanted:
-        pixels = read_pixels(run, experiment.image_ids.tolist(), config.image_size)
+        pixels = locate_pixels(run, experiment.image_ids.tolist(), config.image_size)
     for trial, origin in wanted.items():
         content = collect_content(trial, experiment, dataset, pixels)
         errors = {row["image_id"]: row["error"] for row in content.rows if row["error"]}

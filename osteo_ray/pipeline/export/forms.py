@@ -15,20 +15,24 @@ import csv
 import io
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+import zipfile
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.lib import format as npy
 from PIL import Image
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.tables import read_table, write_json
 from osteo_ray.data.packed_masks import PackedMasks
+from osteo_ray.data.pixels import Pixels
 
 Form = Literal["folder", "npz", "parquet"]
 FORMS: tuple[Form, ...] = get_args(Form)
@@ -40,7 +44,7 @@ CONTENT: dict[Form, str] = {
 }
 _SHORT = {"train": "train", "validation": "val", "test": "test"}  # as MedMNIST names them
 COLUMNS = ("label", "split", "patient_id", "image_id", "source_path", "source_digest")
-_ROWS_PER_GROUP = 100  # of Parquet: readers fetch whole row groups, and images are large
+_BATCH = 100  # images in memory at a time, and in a row group of Parquet, which is read as a whole
 
 
 @dataclass(frozen=True)
@@ -49,15 +53,31 @@ class Content:
 
     Attributes:
         rows: For each image the values of `COLUMNS`, and `error`: why it is kept whole, or None.
-        images: uint8, (n, s, s).
+        images: uint8, (n, s, s), in memory or made when asked for.
         keep_masks: Those of the images; None if the arm has no masks.
         classes: Sorted.
     """
 
     rows: list[dict[str, Any]]
-    images: np.ndarray
+    images: Pixels
     keep_masks: PackedMasks | None
     classes: tuple[str, ...]
+
+    @cached_property
+    def size(self) -> tuple[int, ...]:
+        """The height and width of each image."""
+        return self.images[np.arange(1)].shape[1:]
+
+    def read_masks(self, rows: np.ndarray) -> np.ndarray:
+        """Return the masks of some rows, bool, (k, s, s); whole ones if the arm has none."""
+        if self.keep_masks is None:
+            return np.ones((len(rows), *self.size), bool)
+        found: np.ndarray = self.keep_masks[rows]
+        return found
+
+    def rows_of(self, split: str) -> np.ndarray:
+        """Return the numbers of the rows of a part of the split."""
+        return np.flatnonzero(np.array(self.column("split")) == split)
 
     def column(self, name: str) -> list[Any]:
         return [row[name] for row in self.rows]
@@ -129,21 +149,29 @@ def read_export(path: Path) -> Export:
     )
 
 
+def _take_turns(rows: np.ndarray) -> list[np.ndarray]:
+    return [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+
+
 def _write_folder(path: Path, content: Content) -> None:
-    masks = content.keep_masks
     # Every part has a folder of every class: readers number classes by the folders that they find.
     for split in content.list_splits():
         for label in content.classes:
             (path / split / _name_folder(label)).mkdir(parents=True)
+    if content.keep_masks is not None:
+        (path / "masks").mkdir()
     rows = []
-    for number, row in enumerate(content.rows):
-        image = Path(row["split"], _name_folder(row["label"]), f"{row['image_id']}.png")
-        (path / image).write_bytes(_encode_png(content.images[number]))
-        mask = "" if masks is None else f"masks/{row['image_id']}.png"
-        if masks is not None:
-            (path / "masks").mkdir(exist_ok=True)
-            (path / mask).write_bytes(_encode_mask(masks[number]))
-        rows.append({**row, "path": image.as_posix(), "mask": mask})
+    for part in _take_turns(np.arange(len(content.rows))):
+        shown = zip(part.tolist(), content.images[part], content.read_masks(part), strict=True)
+        for number, image, mask in shown:
+            row = content.rows[number]
+            image_id, folder = row["image_id"], Path(row["split"], _name_folder(row["label"]))
+            places = {"path": f"{folder.as_posix()}/{image_id}.png", "mask": ""}
+            (path / places["path"]).write_bytes(_encode_png(image))
+            if content.keep_masks is not None:
+                places["mask"] = f"masks/{image_id}.png"
+                (path / places["mask"]).write_bytes(_encode_mask(mask))
+            rows.append({**row, **places})
     with (path / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
         names = ("path", *COLUMNS, "mask", "error")
         manifest = csv.DictWriter(file, names, lineterminator="\n")
@@ -194,20 +222,34 @@ def _open_within(folder: Path, name: str) -> bytes:
 
 
 def _write_npz(path: Path, content: Content) -> None:
-    splits = np.array(content.column("split"))
-    masks = content.keep_masks
-    if masks is None:
-        masks = PackedMasks.whole(*content.images.shape[:2])
     numbers = content.number_labels()
-    arrays = {"classes": np.array(content.classes, str)}
-    for split, name in _SHORT.items():
-        rows = np.flatnonzero(splits == split)
-        arrays[f"{name}_images"] = content.images[rows]
-        arrays[f"{name}_labels"] = numbers[rows, None]
-        arrays[f"{name}_masks"] = masks[rows]
-        arrays[f"{name}_ids"] = np.array(content.column("image_id"), str)[rows]
-        arrays[f"{name}_patients"] = np.array(content.column("patient_id"), str)[rows]
-    np.savez_compressed(path / "data.npz", allow_pickle=False, **arrays)
+    ids, patients = (np.array(content.column(name), str) for name in ("image_id", "patient_id"))
+    with zipfile.ZipFile(path / "data.npz", "w", zipfile.ZIP_DEFLATED) as file:
+
+        def write(name: str, array: np.ndarray) -> None:
+            with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                npy.write_array(entry, array, allow_pickle=False)
+
+        def write_parts(
+            name: str, shape: tuple[int, ...], dtype: npt.DTypeLike, parts: Iterable[np.ndarray]
+        ) -> None:
+            descr = npy.dtype_to_descr(np.dtype(dtype))
+            with file.open(f"{name}.npy", "w", force_zip64=True) as entry:
+                header = {"descr": descr, "fortran_order": False, "shape": shape}
+                npy.write_array_header_1_0(entry, header)
+                for part in parts:
+                    entry.write(part.tobytes())
+
+        write("classes", np.array(content.classes, str))
+        for split, name in _SHORT.items():
+            rows = content.rows_of(split)
+            write(f"{name}_labels", numbers[rows, None])
+            write(f"{name}_ids", ids[rows])
+            write(f"{name}_patients", patients[rows])
+            shape = (len(rows), *content.size)
+            parts = _take_turns(rows)
+            write_parts(f"{name}_images", shape, np.uint8, (content.images[part] for part in parts))
+            write_parts(f"{name}_masks", shape, bool, map(content.read_masks, parts))
 
 
 def _read_npz(path: Path) -> Export:
@@ -228,21 +270,12 @@ def _read_npz(path: Path) -> Export:
 
 def _write_parquet(path: Path, content: Content) -> None:
     picture = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
-
-    def encode(pngs: list[bytes]) -> pa.Array:
-        names = [f"{image_id}.png" for image_id in content.column("image_id")]
-        values = [{"bytes": png, "path": name} for png, name in zip(pngs, names, strict=True)]
-        return pa.array(values, picture)
-
-    masks = content.keep_masks
-    columns = {
-        "image": encode([_encode_png(image) for image in content.images]),
-        "label": pa.array(content.number_labels()),
-        **{name: pa.array(content.column(name), pa.string()) for name in COLUMNS[1:]},
-        "mask": pa.nulls(len(content.rows), picture)
-        if masks is None
-        else encode([_encode_mask(mask) for mask in masks]),
-        "error": pa.array(content.column("error"), pa.string()),
+    fields = {
+        "image": picture,
+        "label": pa.int64(),
+        **dict.fromkeys(COLUMNS[1:], pa.string()),
+        "mask": picture,
+        "error": pa.string(),
     }
     # The `datasets` library decodes the columns by these types.
     text = {"dtype": "string", "_type": "Value"}
@@ -251,15 +284,25 @@ def _write_parquet(path: Path, content: Content) -> None:
         "mask": {"_type": "Image"},
         "label": {"names": list(content.classes), "_type": "ClassLabel"},
     }
-    features = {name: kinds.get(name, text) for name in columns}
-    table = pa.table(columns).replace_schema_metadata(
-        {"huggingface": json.dumps({"info": {"features": features}})}
-    )
+    features = {name: kinds.get(name, text) for name in fields}
+    schema = pa.schema(fields, {"huggingface": json.dumps({"info": {"features": features}})})
+    labels = content.number_labels().tolist()
     (path / "data").mkdir()
     for split in content.list_splits():
-        part = table.filter(pc.equal(table["split"], split))
         file = path / CONTENT["parquet"].replace("train", split)
-        pq.write_table(part, file, compression="zstd", row_group_size=_ROWS_PER_GROUP)
+        with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+            for part in _take_turns(content.rows_of(split)):
+                shown = [_encode_png(image) for image in content.images[part]]
+                masks: Iterable[bytes | None] = [None] * len(part)
+                if content.keep_masks is not None:
+                    masks = map(_encode_mask, content.keep_masks[part])
+                rows = []
+                for number, png, mask in zip(part.tolist(), shown, masks, strict=True):
+                    row, name = content.rows[number], f"{content.rows[number]['image_id']}.png"
+                    found = {"image": {"bytes": png, "path": name}, "label": labels[number]}
+                    found["mask"] = mask and {"bytes": mask, "path": name}
+                    rows.append({**row, **found})
+                writer.write_table(pa.Table.from_pylist(rows, schema))
 
 
 def _read_parquet(path: Path) -> Export:
