@@ -1,14 +1,8 @@
-"""A block of code that a signal ends, whenever the signal arrives.
-
-These tests send signals to their own process, so they run in one that has no Ray and no other test:
-the last test starts it.
-"""
+"""A block of code that a signal ends, whenever the signal arrives."""
 
 import contextlib
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable
@@ -19,11 +13,6 @@ from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.interruption import end_on, noticing_interrupts
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
 from osteo_ray.commands.terminal import run_captured
-
-ALONE = "OSTEO_RAY_TESTS_ALONE"
-alone = pytest.mark.skipif(ALONE not in os.environ, reason="run by the last test of this module")
-if ALONE in os.environ:
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # a script's `command &` ignores it
 
 
 class EndedError(Exception):
@@ -37,13 +26,11 @@ def end_from_another_thread(number: signal.Signals) -> None:
         time.sleep(30)
 
 
-@alone
 def test_another_thread_ends_the_block() -> None:
     with pytest.raises(EndedError):
         end_from_another_thread(signal.SIGURG)
 
 
-@alone
 def test_a_signal_that_was_not_noticed_is_sent_again(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[int] = []
     send: Callable[[int, int], None] = signal.pthread_kill
@@ -59,7 +46,6 @@ def test_a_signal_that_was_not_noticed_is_sent_again(monkeypatch: pytest.MonkeyP
     assert sent == [signal.SIGURG] * 2
 
 
-@alone
 def test_a_block_that_has_ended_is_not_disturbed() -> None:
     before = signal.getsignal(signal.SIGURG)
     with end_on(signal.SIGURG, EndedError) as end:
@@ -68,7 +54,6 @@ def test_a_block_that_has_ended_is_not_disturbed() -> None:
     assert signal.getsignal(signal.SIGURG) is before
 
 
-@alone
 def test_a_signal_on_its_way_as_the_block_ends_kills_nobody(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -88,7 +73,6 @@ def test_a_signal_on_its_way_as_the_block_ends_kills_nobody(
     assert signal.getsignal(signal.SIGUSR2) is signal.SIG_DFL
 
 
-@alone
 def test_elsewhere_than_in_the_main_thread_nothing_is_ended() -> None:
     outcome: list[str] = []
 
@@ -140,7 +124,6 @@ def press_and_be_done() -> int:
     return DONE
 
 
-@alone
 @pytest.mark.parametrize(
     ("run", "code"),
     [
@@ -162,7 +145,6 @@ def test_ctrl_c_ends_a_command_with_2_whatever_becomes_of_it(
     assert signal.getsignal(signal.SIGINT) is before
 
 
-@alone
 def test_error_without_ctrl_c_stays_what_it_is() -> None:
     def fail(config: None, captured: object) -> int:
         raise IncompleteError("Reading stopped.")
@@ -171,7 +153,6 @@ def test_error_without_ctrl_c_stays_what_it_is() -> None:
         run_captured(fail, None)
 
 
-@alone
 def test_third_ctrl_c_does_not_cut_the_words_off() -> None:
     with noticing_interrupts() as was_interrupted:
         with pytest.raises(KeyboardInterrupt):
@@ -181,7 +162,6 @@ def test_third_ctrl_c_does_not_cut_the_words_off() -> None:
         time.sleep(0.1)
 
 
-@alone
 def test_command_in_the_background_goes_on_ignoring_ctrl_c() -> None:
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
@@ -191,16 +171,3 @@ def test_command_in_the_background_goes_on_ignoring_ctrl_c() -> None:
         assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def test_all_of_it_in_a_process_of_its_own() -> None:
-    if ALONE in os.environ:
-        return
-    around = {k: v for k, v in os.environ.items() if not k.startswith("PYTEST_")}
-    words = [sys.executable, "-m", "pytest", "-n", "0", "-q", "-p", "no:cacheprovider", __file__]
-    found = subprocess.run(
-        words, env={**around, ALONE: "1"}, capture_output=True, text=True, timeout=250
-    )
-    assert found.returncode == 0, found.stdout
-    assert " passed" in found.stdout
-    assert "skipped" not in found.stdout
