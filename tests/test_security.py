@@ -37,6 +37,7 @@ from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import read_dataset, read_pixels
 from osteo_ray.pipeline.export.forms import Content, read_export, write_content
 from osteo_ray.report.audit_page import write_audit_page
+from osteo_ray.report.templates import open_template
 
 PACKAGE = Path(osteo_ray.__file__).parent
 
@@ -427,3 +428,17 @@ def test_pixels_of_a_foreign_run_run_no_code(tmp_path: Path, trace: Path) -> Non
     with pytest.raises(InputError, match=r"Expected plain columns in .*`pixels`"):
         read_pixels(run, ["a"], 4)
     assert not trace.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "page"),
+    [
+        ("the `maker` tells <all>", "The <code>maker</code> tells &lt;all&gt;"),
+        ("read from `<b>`", "Read from <code>&lt;b&gt;</code>"),
+        ("a ` alone", "A ` alone"),
+        ("", ""),
+    ],
+)
+def test_words_of_pages_are_marked_up_and_what_they_quote_is_not(words: str, page: str) -> None:
+    template = open_template("audit.html").environment.from_string("{{ words | sentence }}")
+    assert template.render(words=words) == page

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import jinja2
+from markupsafe import Markup, escape
 
 from osteo_ray.arms.registry import label_words
 from osteo_ray.base.formatting import (
@@ -42,6 +43,15 @@ def read_script() -> Script:
     return Script(name, base64.b64encode(hashlib.sha256(source).digest()).decode())
 
 
+def _mark_up(words: str) -> Markup:
+    """Return words as a sentence of a page: with a capital, and with what stands in `…` as code."""
+    parts = [str(escape(part)) for part in (words[:1].upper() + words[1:]).split("`")]
+    if len(parts) % 2 == 0:  # a mark without its other half
+        return Markup("`".join(parts))
+    marked = [f"<code>{part}</code>" if k % 2 else part for k, part in enumerate(parts)]
+    return Markup("".join(marked))
+
+
 def open_template(name: str) -> jinja2.Template:
     """Open a template of this folder; its filters write numbers as everything else does."""
     environment = jinja2.Environment(
@@ -58,6 +68,7 @@ def open_template(name: str) -> jinja2.Template:
         "percent": format_percent,
         "level": format_level,
         "duration": format_duration,
+        "sentence": _mark_up,
         "arms": label_words,
         "svg": encode_svg,
         "folder": name_folder,
