@@ -170,9 +170,10 @@ def test_our_own_reader_finds_labels_parts_and_patients(
 
 
 def test_torchvision(content: Content, written: dict[Form, Path]) -> None:
-    folders = pytest.importorskip("torchvision.datasets").ImageFolder
+    from torchvision.datasets import ImageFolder
+
     for split in ("train", "test"):
-        found = folders(str(written["folder"] / split))
+        found = ImageFolder(str(written["folder"] / split))
         assert tuple(found.classes) == FOLDERS
         rows = {content.rows[k]["image_id"]: k for k in rows_of(content, split)}
         assert len(found) == len(rows)
@@ -182,8 +183,8 @@ def test_torchvision(content: Content, written: dict[Form, Path]) -> None:
             np.testing.assert_array_equal(np.asarray(image)[..., 0], content.images[row])
     # Numbers of classes that silently shift would be worse than this.
     with pytest.raises(FileNotFoundError, match="worn"):
-        folders(str(written["folder"] / "validation"))
-    assert len(folders(str(written["folder"] / "validation"), allow_empty=True)) == 4
+        ImageFolder(str(written["folder"] / "validation"))
+    assert len(ImageFolder(str(written["folder"] / "validation"), allow_empty=True)) == 4
 
 
 @pytest.mark.parametrize("form", ["folder", "parquet"])
@@ -191,7 +192,8 @@ def test_torchvision(content: Content, written: dict[Form, Path]) -> None:
 def test_datasets(
     form: Form, masked: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    datasets = pytest.importorskip("datasets")
+    import datasets
+
     monkeypatch.setattr(datasets.config, "HF_HUB_OFFLINE", True)
     content = make_content(masked)
     path = tmp_path / "test" / "train"
@@ -217,7 +219,8 @@ def test_datasets(
 
 
 def test_monai(content: Content, written: dict[Form, Path]) -> None:
-    load = pytest.importorskip("monai.data").load_decathlon_datalist
+    from monai.data import load_decathlon_datalist as load
+
     parts = {"training": "train", "validation": "validation", "test": "test"}
     for key, split in parts.items():
         found = load(written["folder"] / "dataset.json", is_segmentation=False, data_list_key=key)
@@ -235,7 +238,8 @@ def test_monai(content: Content, written: dict[Form, Path]) -> None:
 def test_medmnist(
     content: Content, written: dict[Form, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    medmnist = pytest.importorskip("medmnist")
+    import medmnist
+
     counts = {"train": 12, "val": 4, "test": 5}
     known = {"n_samples": counts, "n_channels": 1, "task": "multi-class"}
     monkeypatch.setitem(medmnist.INFO, "data", {**known, "label": dict(enumerate(CLASSES))})

@@ -69,7 +69,6 @@ def test_timm_loads_what_was_exported_and_gives_its_logits(run: Run, tmp_path: P
 
 
 def test_onnx_gives_the_logits_of_the_classifier(run: Run, tmp_path: Path) -> None:
-    pytest.importorskip("onnx")
     out = tmp_path / "out"
     words = ["export", str(run.root), "--arm", "original", "--as", "onnx", "--seeds", "1"]
     assert main([*words, "--out", str(out)]) == 0
@@ -83,7 +82,6 @@ def test_onnx_gives_the_logits_of_the_classifier(run: Run, tmp_path: Path) -> No
 def test_onnx_that_computes_something_else_is_refused(
     run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("onnx")
 
     def write_another(classifier: torch.nn.Module, file: Path, size: int) -> None:
         write(load_other(run), file, size)

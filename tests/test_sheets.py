@@ -36,7 +36,8 @@ ROWS = [HEAD, ["1.png", 0, 17, 61.5], ["2.png", 1, None, None], ["3.png", "NA", 
 
 
 def write_book(path: Path, sheets: Sheets) -> Path:
-    openpyxl = pytest.importorskip("openpyxl")
+    import openpyxl
+
     book = openpyxl.Workbook()
     book.remove(book.active)
     for name, rows in sheets.items():
@@ -83,7 +84,6 @@ def test_a_workbook_in_a_folder_lists_its_images(tmp_path: Path) -> None:
 def test_damaged_workbooks_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.xlsx").write_bytes(b"no workbook")
     refuse(tmp_path / "a.xlsx", "a workbook", "protected by a password", "save the sheet")
-    pytest.importorskip("openpyxl")
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("a.txt", "b")
