@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error
@@ -17,6 +18,7 @@ from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config
 from osteo_ray.experiment.assumptions import measure_luck
 from osteo_ray.experiment.conclusions import identify_conclusion
+from osteo_ray.experiment.decomposition import gather_decomposed
 from osteo_ray.experiment.judge_tables import JudgeRequest, judge_tables
 from osteo_ray.experiment.positive_class import check_order
 from osteo_ray.experiment.prospects import measure_expected
@@ -260,6 +262,21 @@ def test_a_judgement_may_rest_on_kappa(judge: Callable[..., Any], tmp_path: Path
     assert contrast["difference"] > 0.1
     assert contrast["decisive_low"] > 0
     assert comparison["verdict"]["verdict"] in ("real gain", "inconclusive")
+
+
+def test_figures_of_a_comparison_that_rests_on_kappa(
+    judge: Callable[..., Any], table: str, tmp_path: Path
+) -> None:
+    assert judge("--ordinal", WORDS, "--metric", "quadratic_kappa").code == 0
+    comparison = read_json(tmp_path / "out" / "comparison.json")
+    predictions = pq.read_table(table)
+    images = pd.DataFrame({"image_id": np.arange(150).astype(str), "group": np.arange(150)})
+    found = gather_decomposed("run", comparison, predictions, images, n_draws=50)
+    kappas = found.evidence["net"].metrics["quadratic_kappa"].values
+    results = pd.read_parquet(tmp_path / "out" / "results.parquet")
+    for row in results.to_dict("records"):
+        assert kappas[row["arm"]][row["seed"]] == pytest.approx(row["quadratic_kappa"], abs=1e-12)
+    assert main(["figures", str(tmp_path / "out"), "--out", str(tmp_path / "figures")]) == 0
 
 
 def test_without_an_order_a_judgement_is_as_before(

@@ -354,7 +354,7 @@ def test_terminal_shows_arms_and_contrasts() -> None:
     comparison = make_comparison()
     show_comparison(Console(file=text, width=100), comparison | {"alpha": 0.0123, "n_test": 500})
     lines = [" ".join(line.split()) for line in text.getvalue().splitlines()]
-    assert "arm accuracy ± sd sens. spec. AUC Brier calib." in lines
+    assert "arm Accuracy ± sd sens. spec. AUC Brier calib." in lines
     assert lines.count("random_mask 0.812 ± 0.032 0.812 0.812 – 0.812 0.812") == len(MODELS)
     assert any(line.startswith("lime − original −0.021 −0.300 … +0.258 0.025") for line in lines)
     assert "contrast mean 98.8 % interval p" in lines

@@ -158,7 +158,7 @@ def _show_coverage(console: Console, comparison: dict[str, Any]) -> None:
 def _show_arms(console: Console, comparison: dict[str, Any]) -> None:
     """Show the means over seeds on test images, in a table per model."""
     metric, binary = comparison["metric"], len(comparison["classes"]) == 2
-    headings = {metric: f"{metric} ± sd"} | {
+    headings = {metric: f"{METRICS[metric].label} ± sd"} | {
         name: heading
         for name, heading in _COLUMNS.items()
         if name != metric

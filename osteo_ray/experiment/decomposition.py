@@ -17,11 +17,10 @@ from osteo_ray.arms.registry import label_arm
 from osteo_ray.arms.roles import Explanation
 from osteo_ray.base.errors import InputError
 from osteo_ray.experiment.evidence import Evidence
-from osteo_ray.experiment.gathering import gather_evidence, is_fixed
+from osteo_ray.experiment.gathering import encode_judged, gather_evidence, is_fixed
 from osteo_ray.experiment.roles import Roles, assign_roles, name_roles
 from osteo_ray.statistics.inference import Estimate, TestDesign, subtract_estimates
 from osteo_ray.statistics.metrics.registry import METRICS
-from osteo_ray.statistics.predictions import encode_predictions
 from osteo_ray.statistics.resampling import N_DRAWS
 
 Record = Mapping[str, Any]
@@ -126,7 +125,7 @@ def gather_decomposed(
         images: image_id and group.
         n_draws: Bootstrap samples of the test images.
     """
-    coded = encode_predictions(predictions, comparison["classes"], comparison["positive_class"])
+    coded = encode_judged(predictions, comparison)
     coded = coded.select(lambda key: key.arm not in comparison.get("shuffled", {}))
     design = TestDesign(
         n_test=comparison["n_test"], n_train=comparison["n_train"], fixed=is_fixed(coded)

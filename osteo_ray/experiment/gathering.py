@@ -3,15 +3,17 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import pyarrow as pa
 
 from osteo_ray.experiment.evidence import AUC, Evidence, Measured
 from osteo_ray.statistics.inference import TestDesign
 from osteo_ray.statistics.metrics.registry import METRICS
-from osteo_ray.statistics.predictions import Group, Key, Predictions
+from osteo_ray.statistics.predictions import Group, Key, Predictions, encode_predictions
 from osteo_ray.statistics.resampling import N_DRAWS, Resampled, resample_metric
 from osteo_ray.statistics.results_table import choose_thresholds
 from osteo_ray.statistics.sample import Sample
@@ -73,6 +75,17 @@ def gather_evidence(
         if model in measured[endpoint]
     }
     return evidence, resampled[endpoint]
+
+
+def encode_judged(predictions: pa.Table, comparison: Mapping[str, Any]) -> Predictions:
+    """Encode predictions with the classes, and their order, that a comparison was judged with.
+
+    Args:
+        predictions: Rows of the table of predictions.
+        comparison: What comparison.json holds.
+    """
+    classes, ordinal = comparison["classes"], comparison.get("ordinal") or ()
+    return encode_predictions(predictions, classes, comparison["positive_class"], ordinal)
 
 
 def is_fixed(predictions: Predictions) -> bool:

@@ -14,9 +14,10 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, scan_table
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.experiment.gathering import encode_judged
 from osteo_ray.experiment.positive_class import PositiveClass
 from osteo_ray.statistics.metrics.registry import METRICS
-from osteo_ray.statistics.predictions import Predictions, encode_predictions
+from osteo_ray.statistics.predictions import Predictions
 
 TEST = ds.field("split") == "test"
 
@@ -101,8 +102,7 @@ class Shown:
         table = scan_table(self.run.predictions, TEST & ds.field("arm").isin(list(self.pair)))
         if table.num_rows == 0:
             return None
-        classes, positive = self.comparison["classes"], self.comparison["positive_class"]
-        return encode_predictions(table, classes, positive)
+        return encode_judged(table, self.comparison)
 
 
 def read_shown(run: Run) -> Shown:

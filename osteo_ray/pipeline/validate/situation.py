@@ -135,7 +135,7 @@ def judge_table(table: pa.Table, analysis: Analysis, *, n_draws: int = N_DRAWS) 
     """Judge a table by the rule of the product; each image is a group of its own."""
     image_ids = pc.unique(table["image_id"]).to_pylist()
     images = pd.DataFrame({"image_id": image_ids, "group": image_ids})
-    coded = encode_predictions(table, analysis.classes, analysis.positive_class)
+    coded = encode_predictions(table, analysis.classes, analysis.positive_class, analysis.ordinal)
     return judge_predictions(coded, images, analysis, n_draws=n_draws)
 
 
