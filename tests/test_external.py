@@ -141,6 +141,24 @@ def test_every_classifier_predicts_every_view(predicted: World) -> None:
     assert (work.rows, work.left_out, work.divisions, work.explanations) == ([], (), [], {})
 
 
+def test_masks_that_are_lost_are_made_again_though_no_prediction_needs_them(
+    predicted: World,
+) -> None:
+    external, pixels = predicted
+    before = read_lime(external, external.first_seed)
+    (folder,) = (external.run.masks / MODEL / f"seed-{external.first_seed}").glob("original-*")
+    shutil.rmtree(folder)
+    work = plan_external(external)
+    assert [str(job.teacher) for job in work.explanations] == [
+        str(Trial(MODEL, external.first_seed, "original"))
+    ]
+    assert work.rows == []
+    predict_in_process(external, pixels)
+    after = read_lime(external, external.first_seed)
+    assert before.keys() == after.keys()
+    assert all(np.array_equal(before[image], after[image]) for image in before)
+
+
 def read_lime(external: ExternalExperiment, seed: int) -> dict[str, np.ndarray]:
     """The LIME masks of the cohort, as they lie in its folder."""
     (folder,) = (external.run.masks / MODEL / f"seed-{seed}").glob("original-*")

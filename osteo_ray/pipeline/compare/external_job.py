@@ -30,7 +30,7 @@ def predict_external(external: ExternalExperiment, site: Site) -> None:
             f"{len(work.left_out)} classifiers do not predict the cohort, as weights were removed;"
             f" the first: {work.left_out[0]}"
         )
-    if not work.rows:
+    if not (work.rows or work.explanations or work.divisions):
         return
     settings, timeout_s = external.settings, site.resources.stall_timeout
     job = site.observer.job(cohort=external.cohort.source, layout=site.layout.describe())
@@ -46,6 +46,8 @@ def predict_external(external: ExternalExperiment, site: Site) -> None:
                     stall_timeout_s=timeout_s,
                     on_divided=lambda: listener.advanced(1),
                 )
+        if not work.rows:
+            return
         ids = external.image_ids.tolist()
         most_bytes = site.layout.pixels_bytes
         pixels = share_pixels(external.run, ids, settings.image_size, most_bytes)
@@ -70,6 +72,7 @@ def _plan_stages(external: ExternalExperiment, work: ExternalWork) -> list[Stage
     if work.divisions:
         per_file = n_images / len(work.divisions)
         stages.append(Stage(_DIVIDE, "files", len(work.divisions), per_file * DIVISION_COST))
-    n_views = sum(len(row.views) for row in work.rows) / len(work.rows)
-    stages.append(Stage(_PREDICT, "classifiers", len(work.rows), n_images * n_views))
+    if work.rows:
+        n_views = sum(len(row.views) for row in work.rows) / len(work.rows)
+        stages.append(Stage(_PREDICT, "classifiers", len(work.rows), n_images * n_views))
     return stages

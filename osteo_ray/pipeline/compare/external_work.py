@@ -16,7 +16,7 @@ class ExternalWork:
     """What remains to be done for an external cohort.
 
     Attributes:
-        explanations: All that the views need, of which some may be done.
+        explanations: Those that are missing and can be made, and all that `rows` need.
         divisions: Files of pixels whose superpixels are missing.
         rows: The predictions that are missing and can be made.
         left_out: Trainings whose classifier, or whose masks, can no longer be had.
@@ -39,7 +39,8 @@ def plan_external(external: ExternalExperiment) -> ExternalWork:
     done = external.list_done(arms)
     listed = list_external(external, [trial for trial in arms if trial in done])
     pending = list_pending(external, listed)
-    shown = {row.target: _list_shown(row) for row in pending}
+    # Rows that are there had masks, too, which may have been lost since.
+    shown = {row.target: _list_shown(row) for row in listed}
     needed = list(dict.fromkeys(one for trials in shown.values() for one in trials))
     explanations = {
         job: replace(one, faithfulness_ids=frozenset(), heatmap_ids=frozenset())
@@ -53,9 +54,14 @@ def plan_external(external: ExternalExperiment) -> ExternalWork:
         for row in pending
         if not any(lost & set(external.list_jobs(trial)) for trial in shown[row.target])
     ]
+    used = {job for row in rows for one in shown[row.target] for job in external.list_jobs(one)}
     there = {str(row.target) for row in rows} | set(list_parts(external.run.grid))
     return ExternalWork(
-        {job: one for job, one in explanations.items() if job not in lost},
+        {
+            job: one
+            for job, one in explanations.items()
+            if job not in lost and (one.pending or job in used)
+        },
         list_divisions(external, list_divided(needed)),
         rows,
         tuple(row.trial for row in listed if str(row.target) not in there),
