@@ -19,7 +19,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.settings import Settings
 from osteo_ray.commands.audit import parse_audit
 from osteo_ray.commands.compare import parse_compare
-from osteo_ray.commands.completion import _KINDS
+from osteo_ray.commands.completion import CONFIGURED
 from osteo_ray.commands.explain import parse_explain
 from osteo_ray.commands.help_text import _SHORT
 from osteo_ray.commands.main import main
@@ -31,7 +31,7 @@ from osteo_ray.config.demos import DEFAULT_DEMO, DEMOS
 from osteo_ray.config.flags import Flag, list_flags
 from osteo_ray.config.starter import write_starter
 
-KINDS = sorted(_KINDS.items())
+KINDS = sorted(CONFIGURED.items())
 
 
 def run(capsys: pytest.CaptureFixture[str], *words: str) -> str:
@@ -200,7 +200,7 @@ def test_help_fits_a_screen_and_full_help_has_everything(
 
 
 def test_names_of_the_short_help_exist() -> None:
-    known = {flag.name for kind in _KINDS.values() for flag in list_flags(kind)}
+    known = {flag.name for kind in CONFIGURED.values() for flag in list_flags(kind)}
     assert {name for group in _SHORT.values() for name in group} <= known
 
 

@@ -1,6 +1,6 @@
 """The arms as a table for the documentation.
 
-`python -m osteo_ray.arms.documentation` prints what README.md holds.
+`python -m osteo_ray.arms.documentation` prints what docs/arms.md holds.
 """
 
 from osteo_ray.arms.cam_package import CAM_ARMS

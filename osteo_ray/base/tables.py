@@ -1,6 +1,6 @@
 """Tables and records: their columns, and how they are read and written.
 
-Every write is atomic: a file appears complete, or not at all. README.md explains the columns.
+Every write is atomic: a file appears complete, or not at all. docs/run-files.md has the columns.
 """
 
 import itertools

@@ -15,7 +15,7 @@ from osteo_ray.config.flags import list_flags
 from osteo_ray.config.reproduce import ReproduceConfig
 from osteo_ray.config.variants import PlanConfig, ProtocolsConfig, VarianceConfig
 
-_KINDS: dict[str, type[Settings]] = {
+CONFIGURED: dict[str, type[Settings]] = {
     "compare": CompareConfig,
     "plan": PlanConfig,
     "protocols": ProtocolsConfig,
@@ -24,6 +24,7 @@ _KINDS: dict[str, type[Settings]] = {
     "explain": ExplainConfig,
     "reproduce": ReproduceConfig,
 }
+"""The commands that have a configuration, and which."""
 _BASH = """\
 _osteo_ray() {{
   local word=${{COMP_WORDS[COMP_CWORD]}} words=""
@@ -52,7 +53,7 @@ def completion_command(arguments: list[str], commands: Mapping[str, str]) -> int
     """
 
     def completion(shell: Annotated[Literal["bash", "zsh", "fish"], tyro.conf.Positional]) -> None:
-        """Print a script that completes commands and flags; README.md says where to put it.
+        """Print a script that completes commands and flags; docs/command-line.md tells where to.
 
         Args:
             shell: The shell that shall run it.
@@ -62,7 +63,8 @@ def completion_command(arguments: list[str], commands: Mapping[str, str]) -> int
             return
         print("autoload -U bashcompinit && bashcompinit\n" * (shell == "zsh"), end="")
         cases = "\n".join(
-            f"    {name}) words={' '.join(_list_words(kind))!r} ;;" for name, kind in _KINDS.items()
+            f"    {name}) words={' '.join(_list_words(kind))!r} ;;"
+            for name, kind in CONFIGURED.items()
         )
         print(_BASH.format(commands=" ".join(commands), cases=cases), end="")
 
@@ -83,7 +85,7 @@ def _write_fish(commands: Mapping[str, str]) -> Sequence[str]:
         f"{start} -n __fish_use_subcommand -f -a {name} -d {meaning!r}"
         for name, meaning in commands.items()
     ]
-    for name, kind in _KINDS.items():
+    for name, kind in CONFIGURED.items():
         lines += [
             f"{start} -n '__fish_seen_subcommand_from {name}' -l {word.removeprefix('--')}"
             for word in _list_words(kind)

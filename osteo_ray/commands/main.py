@@ -91,7 +91,7 @@ def _dispatch(arguments: list[str]) -> int:
     if arguments[0] in ("-V", "--version"):
         print(f"osteo-ray {importlib.metadata.version('osteo-ray')}")
         return DONE
-    commands = {name: run for group in _COMMANDS.values() for name, (run, _) in group.items()}
+    commands = {name: run for group in COMMANDS.values() for name, (run, _) in group.items()}
     if arguments[0] not in commands:
         raise InputError(
             f"Expected a command among {', '.join(commands)}, but got `{arguments[0]}`."
@@ -102,7 +102,7 @@ def _dispatch(arguments: list[str]) -> int:
 
 def _show_commands() -> None:
     lines = ["usage: osteo-ray COMMAND [DATA] [OPTIONS]"]
-    for title, group in _COMMANDS.items():
+    for title, group in COMMANDS.items():
         lines += ["", f"{title}:", *(f"  {name:<12} {says}" for name, (_, says) in group.items())]
     lines += [
         "",
@@ -113,11 +113,11 @@ def _show_commands() -> None:
 
 
 def _complete(arguments: list[str]) -> int:
-    meanings = {name: says for group in _COMMANDS.values() for name, (_, says) in group.items()}
+    meanings = {name: says for group in COMMANDS.values() for name, (_, says) in group.items()}
     return completion_command(arguments, meanings)
 
 
-_COMMANDS: dict[str, dict[str, tuple[Callable[[list[str]], int], str]]] = {
+COMMANDS: dict[str, dict[str, tuple[Callable[[list[str]], int], str]]] = {
     "What are my images": {
         "init": (init_command, "Write a commented file of settings for what is in a folder."),
         "audit": (audit_command, "Find copies, conflicts and shortcuts in a set of images."),

@@ -82,7 +82,7 @@ class FinishedRun:
 
     @cached_property
     def comparison(self) -> dict[str, Any]:
-        """What comparison.json holds; README.md describes it."""
+        """What comparison.json holds; docs/run-files.md describes it."""
         refuse_damage(self.run, [self.run.comparison.name])
         found: dict[str, Any] = read_json(self.run.comparison)
         return found
@@ -114,7 +114,7 @@ class FinishedRun:
 
     @cached_property
     def images(self) -> "pd.DataFrame":
-        """A row per image; README.md lists the columns."""
+        """A row per image; docs/run-files.md lists the columns."""
         self._require(self.run.images, "its images")
         return read_table(self.run.images).to_pandas()
 
