@@ -10,10 +10,12 @@ import contextlib
 import io
 import json
 import sys
+import textwrap
 from pathlib import Path
 from typing import Any
 
 _DPI = 110
+_WIDTH = 96  # characters that a page has room for
 _PICTURES = "notebooks"
 
 Cell = dict[str, Any]
@@ -97,10 +99,12 @@ def render_notebook(notebook: Path) -> tuple[str, dict[str, bytes]]:
                 pictures[name] = base64.b64decode(data["image/png"])
                 parts.append(f"![What this cell draws]({name})")
             elif "text/html" in data:
-                parts.append("".join(data["text/html"]))
+                table = "".join(data["text/html"])
+                parts.append(table.replace(' class="dataframe"', ""))  # as other tables look
             else:
                 text = "".join(output.get("text", data.get("text/plain", ())))
-                parts.append(f"```text\n{text.rstrip()}\n```")
+                lines = [textwrap.fill(line, _WIDTH) for line in text.rstrip().splitlines()]
+                parts.append("\n".join(["```text", *lines, "```"]))
     return "\n\n".join(parts) + "\n", pictures
 
 
