@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 _DPI = 110
-_WIDTH = 96  # characters that a page has room for
+_WIDTH = 92  # characters that a page has room for
 _PICTURES = "notebooks"
 
 Cell = dict[str, Any]

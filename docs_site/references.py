@@ -2,6 +2,7 @@
 
 import io
 import os
+import textwrap
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
@@ -11,7 +12,6 @@ from unittest.mock import patch
 
 from osteo_ray.base.settings import Settings
 from osteo_ray.commands.completion import CONFIGURED
-from osteo_ray.commands.help_text import HELP_ALL
 from osteo_ray.commands.main import COMMANDS, main
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.demos import DEFAULT_DEMO, find_demo
@@ -19,7 +19,7 @@ from osteo_ray.config.flags import Flag, list_flags
 
 _TYPES = {"N": "integer", "X": "number", "NAME": "text"}
 _BOUNDS = {"gt": "> ", "ge": "≥ ", "lt": "< ", "le": "≤ ", "min_length": "at least "}
-_WIDTH = 100
+_WIDTH = 92  # characters that a page has room for
 
 
 def write_settings() -> str:
@@ -51,28 +51,40 @@ def write_settings() -> str:
 
 
 def write_commands() -> str:
-    """Return the page with the full help of every command."""
-    lines = ["# Commands", "", "Made from the code: what each command prints by `--help-all`.", ""]
+    """Return the page with the help of every command."""
+    lines = ["# Commands", "", "Made from the code: what each command prints by `--help`.", ""]
     for question, group in COMMANDS.items():
         lines += [f"## {question}", ""]
         for name, (_, says) in group.items():
-            option = HELP_ALL if name in CONFIGURED else "--help"
             lines += [f"### `osteo-ray {name}`", "", says, ""]
-            lines += ["```text", _capture_help(name, option).rstrip(), "```", ""]
+            lines += ["```text", *_wrap(_capture_help(name)), "```", ""]
+            if name in CONFIGURED:
+                lines += [f"[All settings](settings.md#osteo-ray-{name}) of `{name}`", ""]
     return "\n".join(lines)
 
 
-def _capture_help(name: str, option: str) -> str:
+def _capture_help(name: str) -> str:
     said = io.StringIO()
     with (
         redirect_stdout(said),
         redirect_stderr(said),
         patch.dict(os.environ, {"COLUMNS": str(_WIDTH), "NO_COLOR": "1"}),
     ):
-        code = main([name, option])
+        code = main([name, "--help"])
     if code != 0:
         raise RuntimeError(f"Expected the help of {name}, but got code {code}: {said.getvalue()}")
     return said.getvalue()
+
+
+def _wrap(text: str) -> Iterator[str]:
+    """Wrap paragraphs that are too wide, as a terminal does; what is indented is left as it is."""
+    for is_prose, lines in groupby(
+        text.rstrip().splitlines(), key=lambda one: one[:1].strip() != ""
+    ):
+        block = list(lines)
+        if is_prose and max(map(len, block)) > _WIDTH:
+            block = textwrap.wrap(" ".join(block), _WIDTH)
+        yield from block
 
 
 def _introduce(kind: type[Settings]) -> str:

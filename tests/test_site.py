@@ -102,7 +102,39 @@ def test_help_of_every_command_is_on_the_page() -> None:
             assert says in part
             assert f"usage: osteo-ray {name}" in part
     assert "\x1b" not in page
-    assert "--training.optimizer.weight-decay" in page
+    width = max(len(line) for block in page.split("```")[1::2] for line in block.splitlines())
+    assert width <= 92
+    assert page.count("](settings.md#osteo-ray-") == len(CONFIGURED)
+
+
+def list_commands() -> list[list[str]]:
+    """The words of every `osteo-ray` line in a block of shell on the front page and in docs/."""
+    found = []
+    for page in [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]:
+        for block in re.findall(
+            r"^```bash\n(.*?)^```", page.read_text(encoding="utf-8"), re.M | re.S
+        ):
+            for line in block.replace("\\\n", " ").splitlines():
+                words = line.partition(" #")[0].split()
+                if "osteo-ray" in words and "build" not in words:
+                    found.append(words[words.index("osteo-ray") + 1 :])
+    return found
+
+
+def test_commands_in_the_documentation_have_the_flags_that_they_are_given() -> None:
+    page, known = write_commands(), {}
+    for name in (name for group in COMMANDS.values() for name in group):
+        part = page.partition(f"### `osteo-ray {name}`\n")[2].partition("\n### ")[0]
+        known[name] = set(re.findall(r"--[a-z][a-z0-9-]*", part)) | {"--help-all"}
+        for flag in list_flags(CONFIGURED[name]) if name in CONFIGURED else ():
+            known[name] |= {*flag.names} | ({flag.negative} if flag.values == 0 else set())
+    commands = [words for words in list_commands() if words and not words[0].startswith("-")]
+    assert len(commands) > 60
+    for name, *words in commands:
+        flags = {word.partition("=")[0] for word in words if word.startswith("--")}
+        if name == "submit":
+            known["submit"] |= {flag for kind in CONFIGURED for flag in known[kind]}
+        assert flags <= known[name], (name, words)
 
 
 # The tables of a run
