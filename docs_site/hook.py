@@ -38,7 +38,8 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
         for name, content in pictures.items():
             add(name, content)
     for name, uri in list_sources(ROOT).items():
-        add(uri, write_source(ROOT / name, name))
+        if (ROOT / name).exists():  # else MkDocs says which page links to nothing
+            add(uri, write_source(ROOT / name, name))
     return files
 
 
@@ -54,4 +55,7 @@ def on_page_markdown(markdown: str, page: Page, config: MkDocsConfig, files: Fil
 def on_post_build(config: MkDocsConfig) -> None:
     """Refuse a site from which a browser would load anything from elsewhere."""
     if found := find_loads(Path(config.site_dir)):
-        raise PluginError("Expected a site that loads nothing, but: " + "; ".join(found))
+        raise PluginError(
+            f"Expected a site that loads nothing from elsewhere, but {len(found)} elements do: "
+            f"{'; '.join(found[:5])}{' …' if len(found) > 5 else ''}"
+        )
