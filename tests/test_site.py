@@ -255,6 +255,14 @@ def test_every_page_is_in_the_navigation() -> None:
 # What is written by hand
 
 
+def test_lists_and_tables_begin_after_an_empty_line() -> None:
+    """Python-Markdown sees none else, though hosts of repositories do."""
+    begin = re.compile(r"^(?!\s*[-|#>]|\s*\d+\.|$)(?!  )(.+)\n((?:- |1\. |\|).*)$", re.M)
+    for page in [*DOCS.glob("*.md"), *ROOT.glob("*.md")]:
+        text = re.sub(r"^```.*?^```$", "", page.read_text(encoding="utf-8"), flags=re.M | re.S)
+        assert begin.findall(text) == [], page.name
+
+
 def test_controls_of_the_concepts_have_the_verdicts_of_their_arms() -> None:
     text = (DOCS / "concepts.md").read_text(encoding="utf-8")
     rows = re.findall(r"^\| [^|]+ \| ([^|]*`[^|]*) \| \*([^|]*)\* \|$", text, re.M)
