@@ -159,6 +159,32 @@ class TestMasks:
         alone = [("with_mask/1.png", 1), ("without_mask/2.png", 1), ("segmented/3.png", 1)]
         assert leave_out_masks(alone) == (alone, [])
 
+    @pytest.mark.parametrize("above", ["", "knees/", "a/b/"])
+    def test_a_folder_that_repeats_the_images(self, above: str) -> None:
+        names = ("normal/1.png", "worn/2.png", "worn/3.jpg")
+        images = [(f"{above}images/{name}", 1) for name in names]
+        regions = [(f"{above}regions/normal/1.png", 1), (f"{above}regions/worn/3.png", 1)]
+        kept, notes = leave_out_masks([*images, *regions])
+        assert kept == images
+        assert f"`{above}regions`" in notes[0]
+
+    @pytest.mark.parametrize(
+        "paths",
+        [
+            # Of which there is none in `images`.
+            ("images/normal/1.png", "images/worn/2.png", "regions/normal/9.png"),
+            # A part of the split, whose numbers begin anew.
+            ("images/normal/1.png", "images/worn/2.png", "test/normal/1.png", "test/worn/2.png"),
+            # Classes, whose numbers do so.
+            ("images/1.png", "images/2.png", "normal/1.png", "worn/2.png"),
+            # Nothing is called images.
+            ("left/normal/1.png", "left/worn/2.png", "right/normal/1.png", "right/worn/2.png"),
+        ],
+    )
+    def test_other_folders_stay(self, paths: tuple[str, ...]) -> None:
+        files = [(path, 1) for path in paths]
+        assert leave_out_masks(files) == (files, [])
+
     def test_masks_by_their_names(self) -> None:
         files = (
             "a/x (1).png",

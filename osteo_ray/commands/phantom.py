@@ -16,7 +16,7 @@ def phantom_command(arguments: list[str]) -> int:
     """Run `osteo-ray phantom` with these words; return the exit code."""
 
     def phantom(
-        out: Annotated[str, tyro.conf.Positional],
+        out: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DIR")],
         settings: Annotated[PhantomSettings, tyro.conf.arg(name="")] = PhantomSettings(),
     ) -> None:
         """Write a set of synthetic knees, with regions of disease and a list of planted copies.

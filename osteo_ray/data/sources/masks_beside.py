@@ -1,11 +1,18 @@
 """Leave out masks that lie beside images, and files that systems leave behind."""
 
+import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Set
 
 from osteo_ray.data.sources.layouts import Files
-from osteo_ray.data.sources.words import list_words, names_masks, separate_mask
+from osteo_ray.data.sources.words import (
+    list_words,
+    names_data,
+    names_masks,
+    read_split,
+    separate_mask,
+)
 
 _OF_SYSTEMS = frozenset(
     {"thumbs.db", "ehthumbs.db", "desktop.ini", "folder.jpg", "icon\r", "dicomdir"}
@@ -16,7 +23,8 @@ _MASK_NAME = re.compile(r"(?i)(.+?)[ _.-]+(?:mask|masks|seg|segmentation|roi|gt)
 def leave_out_masks(files: Files) -> tuple[Files, list[str]]:
     """Leave out files of the system, such as DICOMDIR, and masks that lie beside images.
 
-    Masks lie in folders that are named so, or are named like an image beside them.
+    Masks lie in folders that are named so, or are named like an image beside them, or lie in class
+    folders that repeat those of a folder `images` file by file.
 
     Returns:
         The other files, and what to tell the user.
@@ -34,6 +42,7 @@ def leave_out_masks(files: Files) -> tuple[Files, list[str]]:
     stems = {path.rpartition(".")[0] or path for path, _ in files}
     kept, folders, named = [], Counter[str](), 0
     beside = _find_folders_beside(path for path, _ in files)
+    beside |= _find_mirrors(path for path, _ in files)
     for path, size in files:
         folder = _find_mask_folder(path, beside)
         stem = _MASK_NAME.fullmatch(path.rpartition(".")[0])
@@ -89,3 +98,28 @@ def _find_folders_beside(paths: Iterable[str]) -> set[str]:
         if whose and (above, whose) in known:
             found.add(folder)
     return found
+
+
+def _find_mirrors(paths: Iterable[str]) -> set[str]:
+    """Return folders such as `regions` that hold the class folders of `images` once more.
+
+    They lie beside `images`, at the top or where the first folders part, and every file in them
+    has the place and the name, but for its ending, of an image.
+    """
+    listed = list(paths)
+    above = posixpath.commonpath([posixpath.dirname(path) for path in listed] or [""])
+    held: dict[str, set[str]] = {}
+    for path in listed:
+        name, _, below = path.removeprefix(above).strip("/").partition("/")
+        held.setdefault(name, set()).add(posixpath.splitext(below)[0])
+    shown = [name for name in held if names_data(name)]
+    if len(shown) != 1:
+        return set()
+    return {
+        posixpath.join(above, name)
+        for name, stems in held.items()
+        if name not in shown
+        and not read_split(name)
+        and all("/" in stem for stem in stems)
+        and stems <= held[shown[0]]
+    }
