@@ -13,7 +13,7 @@ def export_command(arguments: list[str]) -> int:
     """Run `osteo-ray export` with these words; return the exit code."""
 
     def export(
-        run: Annotated[str, tyro.conf.Positional],
+        run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
         arm: str = "lime",
         form: Annotated[
             Literal["folder", "npz", "parquet", "onnx", "safetensors"], tyro.conf.arg(name="as")

@@ -24,7 +24,7 @@ def verify_command(arguments: list[str]) -> int:
     """Run `osteo-ray verify` with these words; return the exit code."""
 
     def verify(
-        run: Annotated[str, tyro.conf.Positional],
+        run: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN")],
         json: tyro.conf.FlagCreatePairsOff[bool] = False,
     ) -> tuple[str, bool]:
         """Check the files of a run.
