@@ -37,6 +37,7 @@ def run_benchmark(arguments: list[str]) -> int:
             "stream": _stream,
             "train": _train,
             "masks": _masks,
+            "drivers": _drivers,
             "overhead": _overhead,
             "arms": _arms,
             "keep": _keep,
@@ -250,6 +251,21 @@ def _stream(
         show_streams(
             captured.out, bench_stream(sizes, method=method, workers=workers, device=device)
         )
+
+
+def _drivers(images: int = 20_000, image_size: int = 224, only: tuple[str, ...] = ()) -> None:
+    """Run commands on a finished comparison of many images, whose tables are drawn: memory.
+
+    Args:
+        images: Images of the comparison.
+        image_size: Side of the images, in pixels.
+        only: Words of the commands to run; all by default.
+    """
+    from benchmarks.drivers import bench_drivers
+    from benchmarks.tables import show_drivers
+
+    _expect_positive(images=[images], image_size=[image_size])
+    show_drivers(Console(), bench_drivers(images, size_px=image_size, words=only))
 
 
 def _train(

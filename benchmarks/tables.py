@@ -7,6 +7,7 @@ from rich.console import Console
 from benchmarks.actors import Speed
 from benchmarks.copies import FoundCopies
 from benchmarks.copy_kinds import FoundKind
+from benchmarks.drivers import DriverPeak
 from benchmarks.exactness import Exactness
 from benchmarks.fidelity import Fidelity, weigh
 from benchmarks.ingest import ReadTiming
@@ -57,6 +58,15 @@ def show_mask_readings(console: Console, readings: Iterable[MaskReading]) -> Non
             f"{one.array_gib:.2f} GiB)",
             highlight=False,
             soft_wrap=True,
+        )
+
+
+def show_drivers(console: Console, peaks: Iterable[DriverPeak]) -> None:
+    """Show how much memory commands took, each as soon as it has ended."""
+    for one in peaks:
+        say(
+            console,
+            f"{one.command}: {one.n_images} images, {one.peak_gib:.2f} GiB, {one.seconds:.0f} s",
         )
 
 

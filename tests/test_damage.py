@@ -15,6 +15,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.experiment.healing import heal_run
 from osteo_ray.experiment.run_files import is_spare
 from osteo_ray.experiment.soundness import inspect_run
+from osteo_ray.pipeline.explain.actor import ExplainingActor
 from osteo_ray.pipeline.ingest.rereading import read_again
 
 WAYS = ("missing", "empty", "truncated", "one bit", "another run's")
@@ -139,6 +140,26 @@ def test_a_run_of_which_every_kind_is_damaged_ends_as_it_was(
     resume(whole, broken, told)
     assert_mended(whole, broken)
     assert sum(len(line) for line in told) < 10_000
+
+
+def test_lost_pictures_of_the_report_cost_no_explanation(
+    whole: Path, broken: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = list_files(broken)
+    heatmap = next(name for name in before if re.match(r"heatmaps/.*\.parquet", name))
+    shown = Run(Path()).place_shown_superpixels()
+    superpixels = next(name for name in before if re.match(rf"{shown}/.*\.parquet", name))
+    damage(broken / heatmap, "one bit", before)
+    damage(broken / superpixels, "missing", before)
+    monkeypatch.setattr(ExplainingActor, "_find_masks", refuse)
+    told: list[str] = []
+    resume(whole, broken, told)
+    assert [line for line in told if "masks" in line or "faithfulness" in line] == []
+    assert_mended(whole, broken)
+
+
+def refuse(*_: object) -> None:
+    raise AssertionError("Expected no image to be explained.")
 
 
 @pytest.mark.faults

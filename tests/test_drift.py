@@ -1,5 +1,6 @@
 """Drift by hand: what is compared, what is tolerated, which environments are the same; samples."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -10,17 +11,17 @@ import pytest
 from osteo_ray.base.machine import describe_machine, hash_code, name_cpu
 from osteo_ray.config.reproduce import ReproduceConfig, ToleranceSettings
 from osteo_ray.data.masks import measure_overlap, pack_mask
+from osteo_ray.experiment.reproduction import mask_differences
 from osteo_ray.experiment.reproduction.differences import (
     compare_effects,
     compare_images,
-    compare_masks,
     compare_metrics,
     compare_predictions,
     compare_verdicts,
-    expect_overlap,
 )
 from osteo_ray.experiment.reproduction.drift import Compared, judge, summarize_drift
 from osteo_ray.experiment.reproduction.environment import compare_environments, expects_equal_bits
+from osteo_ray.experiment.reproduction.mask_differences import compare_masks, expect_overlap
 from osteo_ray.experiment.reproduction.trial_sample import draw_sample
 
 TOLERANCES = ToleranceSettings(probability=0.05, decisions=0.25)
@@ -132,7 +133,11 @@ def test_masks_of_other_sizes_do_not_overlap() -> None:
 
 
 def hold_masks(stored: pa.Table, rerun: pa.Table, most_failures: float = 0.0) -> Compared:
-    return compare_masks("one", stored, rerun, least_overlap=0.6, most_failures=most_failures)
+    return compare_masks(
+        *("one", lambda: [stored], lambda: [rerun]),
+        least_overlap=0.6,
+        most_failures=most_failures,
+    )
 
 
 def test_masks_equal_with_the_same_errors() -> None:
@@ -157,6 +162,40 @@ def test_few_such_images_are_tolerated() -> None:
     masks = make_masks("11110000", None), make_masks("11110000", "1" * 8)
     assert hold_masks(*masks, most_failures=0.5).beyond == ()
     assert not hold_masks(*masks, most_failures=0.5).equal
+
+
+def test_many_masks_in_other_files_are_compared_some_at_a_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(mask_differences, "_AT_A_TIME", 3)
+    rng = np.random.default_rng(0)
+    drawn = ["".join(row) for row in rng.choice(["0", "1"], (40, 8))]
+    redrawn = [
+        one if place % 3 else "".join(rng.permutation(list(one))) for place, one in enumerate(drawn)
+    ]
+    stored, rerun = make_masks(*drawn), make_masks(*redrawn)
+    mixed = stored.take(rng.permutation(40))
+    read: list[int] = []
+
+    def read_stored() -> Iterator[pa.Table]:
+        read.append(1)
+        for start in range(0, 40, 7):
+            yield mixed.slice(start, 7)
+
+    found = compare_masks(
+        *("one", read_stored, lambda: [rerun.slice(0, 25), rerun.slice(25)]),
+        least_overlap=0.0,
+        most_failures=0.0,
+    )
+    pairs = [
+        (pack_mask(np.array(list(one)) == "1"), pack_mask(np.array(list(other)) == "1"))
+        for one, other in zip(drawn, redrawn, strict=True)
+    ]
+    n_unlike = sum(one != other for one, other in pairs)
+    assert 3 < n_unlike < 40
+    assert found.figures["mean mask overlap"] == np.mean([measure_overlap(*one) for one in pairs])
+    assert not found.equal
+    assert len(read) == 1 + -(-n_unlike // 3)  # hashes, and then only what differs
 
 
 def test_run_without_the_mask_of_an_image() -> None:

@@ -37,7 +37,8 @@ from osteo_ray.explain.superpixel_files import write_superpixels
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.one_trial import make_set
 from osteo_ray.pipeline.export.exports import export_run
-from osteo_ray.pipeline.export.forms import FORMS, Form, read_export
+from osteo_ray.pipeline.export.forms import FORMS, Form
+from osteo_ray.pipeline.export.read_back import read_export
 
 SIZE = 32
 N_IMAGES = 20

@@ -21,9 +21,9 @@ from osteo_ray.pipeline.export.forms import (
     FORMS,
     Content,
     Form,
-    read_export,
     write_content,
 )
+from osteo_ray.pipeline.export.read_back import read_export
 
 SIZE = 16
 # Called like a part of a split; and two that no folder can be called as they are.
@@ -55,7 +55,7 @@ def make_content(masked: bool = True) -> Content:
     rows.sort(key=lambda row: row["image_id"])
     images = rng.integers(0, 256, (len(rows), SIZE, SIZE), np.uint8)
     masks = PackedMasks.pack(rng.random(images.shape) < 0.4) if masked else None
-    return Content(rows, images, masks, CLASSES)
+    return Content(rows, images, masks, np.arange(len(rows)), CLASSES)
 
 
 @pytest.fixture(scope="module")
@@ -147,7 +147,7 @@ def test_parquet_names_classes_and_has_a_file_for_each_part(
 def test_a_part_without_images_has_no_files(tmp_path: Path, content: Content) -> None:
     kept = [number for number, row in enumerate(content.rows) if row["split"] != "validation"]
     rows = [content.rows[number] for number in kept]
-    fewer = Content(rows, content.images[kept], None, CLASSES)
+    fewer = Content(rows, content.images[kept], None, np.array(kept), CLASSES)
     for form in ("folder", "parquet"):
         (tmp_path / form).mkdir()
         write_content(tmp_path / form, fewer, form)

@@ -218,7 +218,6 @@ def test_packed_masks_are_an_array_of_bools() -> None:
     np.testing.assert_array_equal(packed.select(rows), masks[rows])
     np.testing.assert_array_equal(packed.areas_px, masks.sum((1, 2)))
     np.testing.assert_array_equal(packed.sum_pixels(rows), masks[rows].sum(0))
-    assert packed.mean_share == masks.mean()
     changed = packed.put(np.array([1, 4]), masks[[0, 0]])
     np.testing.assert_array_equal(changed, masks[[0, 0, 2, 3, 0, 5]])
     np.testing.assert_array_equal(packed, masks)

@@ -144,6 +144,18 @@ def test_parts_are_read_in_order_of_their_names(tmp_path: Path) -> None:
     assert read_parts(tmp_path, SPLITS)["image_id"].to_pylist() == ["a", "c", "b", "d"]
 
 
+def test_a_large_part_is_read_by_its_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ids = [f"a{number}" for number in range(10)]
+    write_table(tmp_path / "0.parquet", _tabulate(*ids), 3)
+    write_table(tmp_path / "1.parquet", _tabulate("b"))
+    monkeypatch.setattr("osteo_ray.base.tables._ROWS", 3)
+    tables = list(iterate_parts(tmp_path, SPLITS))
+    assert [len(table) for table in tables] == [3, 3, 3, 2]
+    assert read_parts(tmp_path, SPLITS)["image_id"].to_pylist() == [*ids, "b"]
+
+
 def test_parts_are_read_some_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for number in range(7):
         write_table(tmp_path / f"{number}.parquet", _tabulate(f"a{number}", f"b{number}"))

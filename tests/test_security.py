@@ -35,7 +35,8 @@ from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import read_dataset, read_pixels
-from osteo_ray.pipeline.export.forms import Content, read_export, write_content
+from osteo_ray.pipeline.export.forms import Content, write_content
+from osteo_ray.pipeline.export.read_back import read_export
 from osteo_ray.report.audit_page import write_audit_page
 from osteo_ray.report.templates import open_template
 
@@ -296,7 +297,8 @@ class TestPaths:
         }  # fmt: skip
         out = tmp_path / "out"
         out.mkdir()
-        write_content(out, Content([row], np.zeros((1, 4, 4), np.uint8), None, ("x",)), "folder")
+        images = np.zeros((1, 4, 4), np.uint8)
+        write_content(out, Content([row], images, None, np.arange(1), ("x",)), "folder")
         assert (tmp_path / "escaped.png").exists()  # hence `read_dataset` refuses such ids
 
     def test_foreign_export_names_no_file_outside(self, tmp_path: Path) -> None:

@@ -38,7 +38,7 @@ from osteo_ray.experiment.keep_masks import UNEXPLAINED
 from osteo_ray.experiment.trials import Trial, describe_experiment
 from osteo_ray.pipeline.compare.stages import Outcome
 from osteo_ray.pipeline.export.exports import export_run
-from osteo_ray.pipeline.export.forms import read_export
+from osteo_ray.pipeline.export.read_back import read_export
 
 pytestmark = pytest.mark.ray
 

@@ -54,10 +54,8 @@ def borrow(masks: np.ndarray, failed: list[int], split: list[str], seed: int = 0
     flags = np.isin(np.arange(len(masks)), failed)
     ids = [f"image-{number}" for number in range(len(masks))]
     packed = PackedMasks.pack(masks)
-    before = packed.bits.copy()
-    found, donors = borrow_masks(packed, flags, np.array(split), ids, seed)
-    np.testing.assert_array_equal(packed.bits, before)
-    return found[:], donors
+    donors = borrow_masks(packed, flags, np.array(split), ids, seed)
+    return packed[:], donors
 
 
 def test_images_that_have_a_mask_keep_it_and_the_others_borrow_within_their_part() -> None:

@@ -333,11 +333,14 @@ def _read_some(
             _check_schema(found, str(file))
     together: list[pyarrow.dataset.Fragment] = []
     n_rows = 0
-    for number, fragment in enumerate(fragments, start=1):
-        together.append(fragment)
-        with naming_damage(files[number - 1][0]):
-            n_rows += fragment.metadata.num_rows
-        if n_rows >= _ROWS or number == len(fragments):
+    pieces: list[pyarrow.dataset.ParquetFileFragment] = []
+    for (file, _), fragment in zip(files, fragments, strict=True):
+        with naming_damage(file):
+            pieces += fragment.split_by_row_group()
+    for number, piece in enumerate(pieces, start=1):
+        together.append(piece)
+        n_rows += sum(group.num_rows for group in piece.row_groups)
+        if n_rows >= _ROWS or number == len(pieces):
             dataset = pyarrow.dataset.FileSystemDataset(together, schema, form, filesystem)
             with naming_damage(files[0][0].parent):
                 found_rows = dataset.to_table(columns=columns)

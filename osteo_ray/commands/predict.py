@@ -1,6 +1,7 @@
 """`osteo-ray predict`."""
 
-from collections.abc import Sequence
+from functools import partial
+from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated
 
 import tyro
@@ -14,7 +15,9 @@ from osteo_ray.commands.parsing import DONE, FAILED
 from osteo_ray.commands.terminal import WARNING, say
 
 if TYPE_CHECKING:
-    from osteo_ray.pipeline.predict.predictor import Predicted, Prediction
+    import numpy as np
+
+    from osteo_ray.pipeline.predict.predictor import Prediction
 
 _PREDICT_HELP = """\
 Predict images with the classifiers of a finished run. For research; not for clinical use.
@@ -58,13 +61,14 @@ def predict_command(arguments: list[str]) -> int:
 
         table = None if out is None else _locate_table(out)
         folder = None if masks is None else reach(masks, "--masks")
+        files: list[Place] = []
+        show = None if folder is None else partial(write_mask, folder, files)
         found = predict_images(
-            open_run(run), images, model=model, with_masks=folder is not None, run_code=run_code
+            open_run(run), images, model=model, show_mask=show, run_code=run_code
         )
         code = FAILED if any(one.error for one in found.images) else DONE
         if table is not None:
             _write(table, list_columns(found).to_csv(index=False, lineterminator="\n").encode())
-        files = [] if folder is None else write_masks(folder, found.images)
         if as_json:
             rows = list_columns(found).to_dict(orient="records")
             result = {"notice": NOTICE, "ensemble": found.recommendation, "members": found.members}
@@ -90,28 +94,27 @@ def _write(place: Place, content: bytes) -> None:
         unfinished.write_bytes(content)
 
 
-def write_masks(folder: Place, images: "Sequence[Predicted]") -> list[Place]:
-    """Write a PNG per image that has masks, numbered in the order of the images.
+def write_mask(
+    folder: Place, written: list[Place], place: int, path: str, keep_shares: "np.ndarray"
+) -> None:
+    """Write a PNG: a pixel is 255 where the masks of all members keep it, 0 where none does.
 
-    A pixel is 255 where the masks of all members keep it, 0 where none does.
+    Args:
+        folder: Where.
+        written: The file is added to it.
+        place: Of the image among those that are predicted, from 0; its file counts from 1.
+        path: Of the image.
+        keep_shares: float, (size, size); the share of members that keep each pixel.
     """
     import io
-    from pathlib import PurePath
 
     import numpy as np
     from PIL import Image
 
-    written = []
-    for number, one in enumerate(images, start=1):
-        if one.keep_shares is None:
-            continue
-        buffer = io.BytesIO()
-        pixels = np.round(255 * one.keep_shares).astype(np.uint8)
-        Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
-        place = folder / f"{number:05d}-{PurePath(one.path).stem}.png"
-        _write(place, buffer.getvalue())
-        written.append(place)
-    return written
+    buffer = io.BytesIO()
+    Image.fromarray(np.round(255 * keep_shares).astype(np.uint8)).save(buffer, "PNG", optimize=True)
+    written.append(folder / f"{place + 1:05d}-{PurePath(path).stem}.png")
+    _write(written[-1], buffer.getvalue())
 
 
 def _show(console: Console, found: "Prediction") -> None:

@@ -63,11 +63,6 @@ class PackedMasks:
             areas[part] = np.bitwise_count(self.bits[part]).sum(1, dtype=np.int64)
         return areas
 
-    @property
-    def mean_share(self) -> float:
-        """The share of all pixels that the masks keep; NaN without masks."""
-        return float(self.areas_px.sum() / np.prod(self.shape)) if len(self) else float("nan")
-
     def __len__(self) -> int:
         return len(self.bits)
 
@@ -181,8 +176,8 @@ def borrow_masks(
     split: np.ndarray,
     image_ids: Sequence[str],
     seed: int,
-) -> tuple[PackedMasks, np.ndarray]:
-    """Give each image without a usable mask the mask of another image.
+) -> np.ndarray:
+    """Give each image without a usable mask the mask of another image, in place.
 
     Whether an image can be explained may depend on its class. If such an image were shown whole, or
     all black, a classifier could read the class from that alone. Here its mask is one of the usual
@@ -195,7 +190,7 @@ def borrow_masks(
     all usable masks. If there are no usable masks at all, they are all kept whole.
 
     Args:
-        keep_masks: Those of n images.
+        keep_masks: Those of n images; they are changed, as a copy of many takes much memory.
         failed: bool, (n,); images that could not be explained, whose masks are ignored.
         split: str, (n,); the part of the split that each image is in, or empty for images that are
             set aside, whose masks do not change.
@@ -203,9 +198,9 @@ def borrow_masks(
         seed: Decides, with the id of an image, whose mask it gets.
 
     Returns:
-        The masks; and for each image the row of the image whose mask it now has, int, (n,): its own
-        row if nothing was changed, and -1 for a square in the middle or an image that is kept whole
-        for want of any mask.
+        For each image the row of the image whose mask it now has, int, (n,): its own row if nothing
+        was changed, and -1 for a square in the middle or an image that is kept whole for want of
+        any mask.
     """
     areas_px = keep_masks.areas_px
     used = split != ""
@@ -223,11 +218,11 @@ def borrow_masks(
             # All are put in order, so that two kinds of mask agree on the image they take.
             drawn = _seed_by_id(image_ids[row], seed).permutation(rows)
             donors[row] = drawn[usable[drawn]][0]
-    if (donors == np.arange(len(split))).all():
-        return keep_masks, donors
-    lent = keep_masks.select(donors)
-    lent.bits[donors < 0] = np.packbits(keep_centre((keep_masks.height, keep_masks.width), area_px))
-    return lent, donors
+    lent = np.flatnonzero((donors != np.arange(len(split))) & (donors >= 0))
+    keep_masks.bits[lent] = keep_masks.bits[donors[lent]]
+    square = keep_centre((keep_masks.height, keep_masks.width), area_px)
+    keep_masks.bits[donors < 0] = np.packbits(square)
+    return donors
 
 
 def _seed_by_id(image_id: str, seed: int) -> np.random.Generator:

@@ -24,7 +24,6 @@ from osteo_ray.base.digests import (
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import UNFINISHED, digest_file, move_tree
-from osteo_ray.base.tables import read_table
 from osteo_ray.experiment.records import Say, find_room, restore_records
 from osteo_ray.experiment.run_files import (
     SET_ASIDE,
@@ -142,24 +141,6 @@ def _list_partners(tree: Tree, cohort: str, parts: list[str]) -> Iterator[str]:
     masks = [name for name in tree.files if name.startswith(f"{start}masks/{folder}".rstrip("/"))]
     if parts[0] == "faithfulness":
         yield from (name for name in masks if name.endswith(f"/{last}"))
-    if parts[:2] == ["superpixels", "shown"]:  # kept for the images that have heat maps
-        for name in {*tree.files, *tree.digests}:
-            own = name.removeprefix(start).split("/")
-            if name.startswith(f"{start}heatmaps/") and own[-1] == last:
-                yield from _list_partners(tree, cohort, own)
-    if parts[0] == "heatmaps":
-        image_id = last.removesuffix(".parquet")
-        for name in masks:
-            if _holds(tree, name, image_id):
-                yield name
-                yield from _list_partners(tree, cohort, name.removeprefix(start).split("/"))
-
-
-def _holds(tree: Tree, name: str, image_id: str) -> bool:
-    """Tell whether a table of masks is about an image; one that is damaged goes anyway."""
-    if not tree.is_sound(name):
-        return False
-    return image_id in read_table(tree.place(name), ["image_id"])["image_id"].to_pylist()
 
 
 def _tell(inspection: Inspection, bad: list[Checked], units: set[str], say: Say) -> None:

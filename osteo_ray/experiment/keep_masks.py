@@ -132,7 +132,7 @@ def _read_explained(
     errors = _describe_useless(masks, image_ids, split) | errors
     if experiment.settings.unexplained == "borrowed":
         seed = experiment.seeds[trial.seed].split
-        masks, donors = borrow_masks(masks, failed, split, image_ids, seed)
+        donors = borrow_masks(masks, failed, split, image_ids, seed)
     else:
         masks = _keep_whole(masks, np.isin(experiment.image_ids, list(errors)))
     return masks, _list_unexplained(experiment, split, errors, donors)

@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 from sys import intern
 from typing import Any
 
-from osteo_ray.base.storage import Place
-from osteo_ray.base.tables import MASKS, read_parts
+from osteo_ray.base.storage import Place, locate
+from osteo_ray.base.tables import MASKS, list_parts, read_parts
 from osteo_ray.explain.explainer import Explainer
 from osteo_ray.explain.registry import find_explainer
 from osteo_ray.explain.settings import LimeSettings
@@ -47,6 +47,7 @@ class Explainable:
         faithfulness_ids: The images whose masks are to be measured for faithfulness.
         heatmap_ids: The images of which a heat map is wanted, and the superpixels.
         done: By kind, the images whose masks are stored already.
+        drawn: The images whose heat maps and superpixels are stored already.
         area: The share of an image that a leading mask keeps. Explainers that choose the area
             themselves, as LIME does, ignore it.
         teacher: The training that made the classifier, as the masks table names it.
@@ -69,6 +70,7 @@ class Explainable:
     faithfulness_ids: frozenset[str] = frozenset()
     heatmap_ids: frozenset[str] = frozenset()
     done: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    drawn: frozenset[str] = frozenset()
     area: float = 1.0
     teacher: str = "original"
     targets: Mapping[str, int] | None = None
@@ -84,6 +86,16 @@ class Explainable:
     def pending(self) -> frozenset[str]:
         """Return the wanted images that lack a mask of some kind."""
         return self.wanted - find_done(self.done, self.kinds)
+
+    @property
+    def undrawn(self) -> frozenset[str]:
+        """Return the images of which a heat map is wanted that lack it, or their superpixels."""
+        return (self.heatmap_ids & self.wanted) - self.drawn
+
+    @property
+    def lacking(self) -> frozenset[str]:
+        """Return the images of which anything is missing."""
+        return self.pending | self.undrawn
 
     def list_missing(self, image_id: str) -> tuple[str, ...]:
         """List the kinds of mask that an image still lacks; none if it is not wanted."""
@@ -180,6 +192,11 @@ def read_done(masks: Place) -> dict[str, frozenset[str]]:
     for kind, image_id in zip(kinds, image_ids, strict=True):
         found[kind].add(intern(image_id))
     return {kind: frozenset(ids) for kind, ids in found.items()}
+
+
+def list_drawn(directory: Place) -> frozenset[str]:
+    """Return the images of which a directory holds a file of their own, named by their ids."""
+    return frozenset(locate(part).name.removesuffix(".parquet") for part in list_parts(directory))
 
 
 def find_done(done: Mapping[str, frozenset[str]], kinds: Iterable[str]) -> frozenset[str]:

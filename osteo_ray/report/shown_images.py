@@ -13,6 +13,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import list_parts, scan_table
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.experiment.mask_notes import MAIN_MASKS
+from osteo_ray.experiment.stored_images import locate_images
 
 
 @dataclass(frozen=True)
@@ -36,9 +37,12 @@ class ShownImages:
 
     def read_pixels(self, image_ids: Collection[str]) -> dict[str, np.ndarray]:
         """Return images, uint8 (size, size), by id."""
-        wanted = _is_one_of(image_ids)
-        rows = scan_table(self.run.pixels, wanted, ["image_id", "pixels"]).to_pylist()
-        return {row["image_id"]: self._square(row["pixels"]) for row in rows}
+        # A scan of the table would read all of it, several files at a time.
+        ids = list(image_ids)
+        stored, missing = locate_images(self.run.pixels, ids, self.size_px, "pixels", np.uint8)
+        lost = set(missing)
+        rows = np.array([row for row, image_id in enumerate(ids) if image_id not in lost], int)
+        return dict(zip((ids[row] for row in rows), stored[rows], strict=True))
 
     @cached_property
     def masked(self) -> dict[str, frozenset[str]]:
@@ -80,6 +84,7 @@ class ShownImages:
         return {
             row["image_id"]: np.frombuffer(row["superpixels"], np.uint16).reshape(shape)
             for row in rows
+            if row["superpixels"]
         }
 
     def read_heatmaps(self) -> dict[tuple[str, str], np.ndarray]:

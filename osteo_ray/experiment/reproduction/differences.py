@@ -5,11 +5,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
-import pyarrow as pa
-import pyarrow.compute as pc
 
 from osteo_ray.config.reproduce import ToleranceSettings
-from osteo_ray.data.masks import measure_overlap
 from osteo_ray.experiment.reproduction.drift import Compared
 from osteo_ray.statistics.predictions import choose_classes
 from osteo_ray.statistics.significance import inflate_error
@@ -57,58 +54,6 @@ def compare_predictions(
         "changed decisions": changed,
     }
     return Compared(name, bool(np.array_equal(ours, theirs)), tuple(beyond), figures)
-
-
-def compare_masks(
-    name: str, stored: pa.Table, rerun: pa.Table, *, least_overlap: float, most_failures: float
-) -> Compared:
-    """Compare the masks of one kind that come from one teacher.
-
-    Args:
-        name: Teacher and kind.
-        stored: image_id, keep_mask (packed bits), error; of all images in `rerun`, or more.
-        rerun: The same columns, one row for each image.
-        least_overlap: Smallest mean overlap (IoU) that is tolerated.
-        most_failures: Largest tolerated share of images that are explained in only one of the two.
-    """
-    wanted = pa.array(rerun["image_id"].to_pylist(), pa.string())
-    before = {row["image_id"]: row for row in stored.to_pylist()}
-    lost = [one for one in wanted.to_pylist() if one not in before]
-    if lost:
-        return Compared(name, False, missing=f"the run has no mask of {len(lost)} images")
-    equal, overlaps, failures = True, [], 0
-    for row in rerun.to_pylist():
-        was = before[row["image_id"]]
-        equal &= was["keep_mask"] == row["keep_mask"] and was["error"] == row["error"]
-        if (was["error"] is None) != (row["error"] is None):
-            failures += 1
-        elif row["error"] is None:
-            overlaps.append(measure_overlap(was["keep_mask"], row["keep_mask"]))
-    beyond = []
-    if failures > most_failures * len(rerun):
-        beyond.append(f"{failures} of {len(rerun)} images are explained in only one of the two")
-    figures = {}
-    if overlaps:
-        figures["mean mask overlap"] = float(np.mean(overlaps))
-        if figures["mean mask overlap"] < least_overlap:
-            beyond.append(
-                f"masks overlap by {figures['mean mask overlap']:.3f} on average, but at least "
-                f"{least_overlap:.3f} is expected"
-            )
-    return Compared(name, equal, tuple(beyond), figures)
-
-
-def expect_overlap(masks: pa.Table) -> float:
-    """Return how much LIME masks are expected to overlap with those of a rerun.
-
-    Args:
-        masks: stability, error; one row for each image.
-
-    Returns:
-        The mean stability. Nothing is expected of a mask whose stability is unknown.
-    """
-    made = masks.filter(pc.is_null(masks["error"]))
-    return float(pc.mean(pc.fill_null(made["stability"], 0.0)).as_py() or 0.0)
 
 
 def compare_metrics(

@@ -11,6 +11,7 @@ import torch
 
 from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import count_rows, list_parts
+from osteo_ray.data.pixels import Pixels
 from osteo_ray.experiment.external import ExternalExperiment
 from osteo_ray.experiment.superpixel_files import list_divisions
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
@@ -49,15 +50,13 @@ def run_in_process(experiment: Experiment, pixels: np.ndarray, *, n_threads: int
     train(second)
 
 
-def predict_in_process(
-    external: ExternalExperiment, pixels: np.ndarray, *, n_threads: int = 1
-) -> None:
+def predict_in_process(external: ExternalExperiment, pixels: Pixels, *, n_threads: int = 1) -> None:
     """Explain the images of an external cohort, and predict them with all trained classifiers.
 
     Args:
         external: The trained experiment with the images of the cohort; their pixels lie in the
             cohort's folder, too.
-        pixels: uint8, (n, height, width), in the order of `external.image_ids`.
+        pixels: uint8, (n, height, width), in the order of `external.image_ids`; in memory or not.
         n_threads: CPU threads.
     """
     work = plan_external(external)
@@ -72,8 +71,8 @@ def predict_in_process(
 def explain_in_process(
     experiment: Experiment, explanations: Iterable[Explainable], n_threads: int
 ) -> None:
-    """Make explanations of an experiment, as far as they are pending."""
-    pending = [one for one in explanations if one.pending]
+    """Make explanations of an experiment, as far as they are missing."""
+    pending = [one for one in explanations if one.lacking]
     if pending:
         job = plan_job(
             pending,

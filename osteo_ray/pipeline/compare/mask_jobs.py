@@ -11,7 +11,7 @@ from osteo_ray.base.networks import name_repeat
 from osteo_ray.base.tables import read_table
 from osteo_ray.config.tuning import TUNING_SEED
 from osteo_ray.experiment.trials import WEIGHTS, Experiment, MaskJob, Trial
-from osteo_ray.explain.jobs import Explainable, list_kinds, read_done
+from osteo_ray.explain.jobs import Explainable, list_drawn, list_kinds, read_done
 from osteo_ray.explain.registry import find_explainer
 
 _SAMPLES = 6  # test images per class and outcome that the report shows with heat maps
@@ -58,7 +58,9 @@ def _describe_job(
     if job.target == "true":
         numbers = np.searchsorted(experiment.classes, experiment.labels)
         targets = dict(zip(ids, numbers.tolist(), strict=True))
-    masks = experiment.masks_of(job)
+    masks, heatmaps = experiment.masks_of(job), run.heatmaps / name_repeat(model, seed)
+    superpixels = run.place_shown_superpixels()
+    drawn = list_drawn(heatmaps) & list_drawn(superpixels) if is_shown else frozenset()
     return Explainable(
         model=model,
         seed=seed,
@@ -70,13 +72,14 @@ def _describe_job(
         wanted=frozenset(ids[row] for row in np.flatnonzero(images)),
         faithfulness=run.faithfulness / name_repeat(model, seed),
         faithfulness_ids=experiment.list_ids(seed, "test") if is_main else frozenset(),
-        heatmaps=run.heatmaps / name_repeat(model, seed),
+        heatmaps=heatmaps,
         heatmap_ids=samples if is_shown else frozenset(),
         done=read_done(masks),
+        drawn=drawn,
         teacher=job.teacher.arm,
         targets=targets,
         code=experiment.weights[model].code,
-        superpixels=run.place_shown_superpixels(),
+        superpixels=superpixels,
         # LIME's masks come first: they set the area and the class of all others.
         kinds=tuple(dict.fromkeys([*(list_kinds("lime") if is_main else ("lime",)), *kinds])),
     )

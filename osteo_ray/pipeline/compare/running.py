@@ -211,7 +211,7 @@ def explain_all(
         lost: Trainings that failed.
         name: Of the stage.
     """
-    pending = [one for job, one in explanations.items() if job.teacher not in lost and one.pending]
+    pending = [one for job, one in explanations.items() if job.teacher not in lost and one.lacking]
     with site.stage(name) as listener:
         if pending:
             explain_images(

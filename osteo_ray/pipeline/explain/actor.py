@@ -3,7 +3,7 @@
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -295,13 +295,12 @@ class ExplainingActor:
             if picture.image_id not in explainable.heatmap_ids or path.exists():
                 continue
             loaded = self.classifiers.get(explainable)
-            try:
+            content: bytes | None = None  # if there is no heat map, the report does without
+            with suppress(ValueError):
                 explained = np.array([loaded.predict_class(picture.image)])
                 batch = loaded.to_batch(picture.image)
                 (heatmap,) = gradcam.compute_heatmaps(loaded.module, batch, explained)
-            except ValueError:  # there is no heat map; the report does without
-                continue
-            content = np.round(heatmap * 255).astype(np.uint8).tobytes()
+                content = np.round(heatmap * 255).astype(np.uint8).tobytes()
             values = (explainable.model, explainable.seed, picture.image_id, content)
             record = dict(zip(HEATMAPS.names, values, strict=True))
             write_table(path, pa.Table.from_pylist([record], schema=HEATMAPS), how=write_sealed)

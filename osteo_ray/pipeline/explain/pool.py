@@ -1,7 +1,8 @@
 """Explain a whole data set on a pool of actors, with Ray Data."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
@@ -21,6 +22,7 @@ from osteo_ray.base.tables import MASKS, count_rows, list_parts, read_table, wri
 from osteo_ray.cluster.connection import allow_lost_blocks, name_worker
 from osteo_ray.cluster.placement import Layout, Slot
 from osteo_ray.cluster.watchdog import Beat, watch
+from osteo_ray.experiment.stored_images import locate_images
 from osteo_ray.explain.jobs import Explainable, ExplainJob, Slice, make_record, read_done
 from osteo_ray.pipeline.explain.carrying import carry_code
 from osteo_ray.pipeline.explain.precision import check_overlaps
@@ -122,6 +124,8 @@ def explain_images(
     with watch("explaining", pool.stall_timeout_s) as beat:
         runner = _Runner(pool, beat, on_explained)
         slices = _cut(pixels, size)
+        if any(one.done for one in job.explainables):
+            slices = _choose_slices(slices, pixels, job)
         n_explained = runner.run(slices, job, alone=False)
         if n_explained >= sum(len(one.pending) for one in job.explainables):
             return
@@ -150,6 +154,19 @@ def _cut(pixels: Place, size: int) -> list[Slice]:
         starts = range(0, n_rows, size)
         slices += [Slice(file, start, min(start + size, n_rows)) for start in starts]
     return slices
+
+
+def _choose_slices(slices: Sequence[Slice], pixels: Place, job: ExplainJob) -> list[Slice]:
+    """Return the slices that hold an image of which anything is missing."""
+    lacking = sorted(frozenset().union(*(one.lacking for one in job.explainables)))
+    there, _ = locate_images(pixels, lacking, job.image_size, "pixels", np.uint8)
+    rows: dict[str, list[int]] = defaultdict(list)
+    for file, row in zip(there.file_of.tolist(), there.row_of.tolist(), strict=True):
+        if file >= 0:
+            rows[there.files[file]].append(row)
+    return [
+        one for one in slices if any(one.start <= row < one.stop for row in rows.get(one.file, ()))
+    ]
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,7 @@
 """Keep the superpixels of the images that a report shows."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +18,7 @@ def keep_superpixels(
 ) -> None:
     """Write the superpixels of those pictures that the report shows, once each.
 
-    Where an image cannot be divided, the report does without them.
+    Where an image cannot be divided, their row holds none, and the report does without them.
     """
     for picture in pictures:
         if explainable.superpixels is None or picture.image_id not in explainable.heatmap_ids:
@@ -25,9 +26,8 @@ def keep_superpixels(
         path = explainable.superpixels / f"{picture.image_id}.parquet"
         if path.exists():
             continue
-        try:
-            pieces = picture.find_superpixels(settings).astype(np.uint16)
-        except ValueError:
-            continue
-        record = {"image_id": picture.image_id, "superpixels": pieces.tobytes()}
+        pieces: bytes | None = None
+        with suppress(ValueError):
+            pieces = picture.find_superpixels(settings).astype(np.uint16).tobytes()
+        record = {"image_id": picture.image_id, "superpixels": pieces}
         write_table(path, pa.Table.from_pylist([record], schema=SUPERPIXELS), how=write_sealed)

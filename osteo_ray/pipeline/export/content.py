@@ -1,13 +1,13 @@
 """The images of an exported data set, as an arm showed them to its classifiers."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
-from osteo_ray.data.pixels import Pixels, select_images
+from osteo_ray.data.pixels import Pixels
 from osteo_ray.experiment.dataset import Dataset
 from osteo_ray.experiment.keep_masks import KeepMasks, read_keep_masks
 from osteo_ray.experiment.trials import Experiment, Trial
@@ -23,22 +23,27 @@ class _ShownImages:
 
     These are the batches of training, so what is exported is what training saw. Bytes / 255 in
     float32 and back by rounding give the same bytes.
+
+    Attributes:
+        seen: The images of the run, with their masks.
+        order: int, (n,); which of them there are.
     """
 
     seen: "ImageSet"
+    order: np.ndarray
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
         """Return what is shown of some images: uint8, (k, size, size)."""
         import torch
 
-        chosen = self.seen.select(rows)
+        chosen = self.seen.select(self.order[rows])
         batch = chosen.make_batch(np.arange(len(rows)), torch.device("cpu"))[:, 0]
         shown: np.ndarray = torch.round(batch * 255).to(torch.uint8).numpy()
         return shown
 
     def select(self, rows: np.ndarray) -> "_ShownImages":
         """Return some of the images, which are made when they are asked for, too."""
-        return _ShownImages(self.seen.select(rows))
+        return replace(self, order=self.order[rows])
 
 
 def collect_content(
@@ -81,11 +86,11 @@ def collect_content(
         )
         row = dict(zip(COLUMNS, values, strict=True))
         rows.append({**row, "error": errors.get(record["image_id"])})
-    masks = None if keep_masks is None else keep_masks.masks.select(order)
-    numbers = np.zeros(len(order), np.int64)
+    masks = None if keep_masks is None else keep_masks.masks
+    numbers = np.zeros(len(splits), np.int64)
     background, view = experiment.settings.background, ARMS[trial.arm].view
-    seen = ImageSet(select_images(pixels, order), numbers, masks, view, background)
-    return Content(rows, _ShownImages(seen), masks, experiment.classes)
+    seen = ImageSet(pixels, numbers, masks, view, background)
+    return Content(rows, _ShownImages(seen, order), masks, order, experiment.classes)
 
 
 def _read_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:

@@ -1,7 +1,6 @@
 """The forms of an exported data set: a folder of PNG files, NPZ, Parquet.
 
-All forms hold the same data, and `read_export` reads each of them back. Each is laid out as the
-libraries that read such data expect:
+All forms hold the same data. Each is laid out as the libraries that read such data expect:
 
 | form | laid out as | read by |
 |---|---|---|
@@ -16,7 +15,7 @@ import io
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -29,8 +28,7 @@ import pyarrow.parquet as pq
 from numpy.lib import format as npy
 from PIL import Image
 
-from osteo_ray.base.errors import InputError
-from osteo_ray.base.tables import read_table, write_json
+from osteo_ray.base.tables import write_json
 from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.data.pixels import Pixels
 
@@ -42,9 +40,10 @@ CONTENT: dict[Form, str] = {
     "npz": "data.npz",
     "parquet": "data/train-00000-of-00001.parquet",
 }
-_SHORT = {"train": "train", "validation": "val", "test": "test"}  # as MedMNIST names them
+SHORT_NAMES = {"train": "train", "validation": "val", "test": "test"}  # as MedMNIST names them
 COLUMNS = ("label", "split", "patient_id", "image_id", "source_path", "source_digest")
-_BATCH = 100  # images in memory at a time, and in a row group of Parquet, which is read as a whole
+_BATCH = 16  # images that are made at a time: of larger arrays, the C library gives little back
+_ROWS_PER_GROUP = 96  # of Parquet, which is read as a whole
 
 
 @dataclass(frozen=True)
@@ -54,13 +53,15 @@ class Content:
     Attributes:
         rows: For each image the values of `COLUMNS`, and `error`: why it is kept whole, or None.
         images: uint8, (n, s, s), in memory or made when asked for.
-        keep_masks: Those of the images; None if the arm has no masks.
+        keep_masks: Those of all images of the run; None if the arm has no masks.
+        order: int, (n,); the row of each image in `keep_masks`.
         classes: Sorted.
     """
 
     rows: list[dict[str, Any]]
     images: Pixels
     keep_masks: PackedMasks | None
+    order: np.ndarray
     classes: tuple[str, ...]
 
     @cached_property
@@ -72,8 +73,15 @@ class Content:
         """Return the masks of some rows, bool, (k, s, s); whole ones if the arm has none."""
         if self.keep_masks is None:
             return np.ones((len(rows), *self.size), bool)
-        found: np.ndarray = self.keep_masks[rows]
+        found: np.ndarray = self.keep_masks[self.order[rows]]
         return found
+
+    @property
+    def kept_share(self) -> float | None:
+        """The share of all pixels that the masks keep; None if the arm has no masks."""
+        if self.keep_masks is None:
+            return None
+        return float(self.keep_masks.areas_px[self.order].mean() / np.prod(self.size))
 
     def rows_of(self, split: str) -> np.ndarray:
         """Return the numbers of the rows of a part of the split."""
@@ -88,26 +96,7 @@ class Content:
 
     def list_splits(self) -> list[str]:
         """Return the parts of the split that hold images: train, validation, test."""
-        return [split for split in _SHORT if split in set(self.column("split"))]
-
-
-@dataclass(frozen=True)
-class Export:
-    """An exported data set, read back, in order of `image_ids`.
-
-    Attributes:
-        images: uint8, (n, s, s); as the arm showed them.
-        keep_masks: bool, (n, s, s), True = kept; all True if the arm has no masks.
-        labels: str, (n,).
-        splits: str, (n,); train, validation or test.
-        image_ids: str, (n,).
-    """
-
-    images: np.ndarray
-    keep_masks: np.ndarray
-    labels: np.ndarray
-    splits: np.ndarray
-    image_ids: np.ndarray
+        return [split for split in SHORT_NAMES if split in set(self.column("split"))]
 
 
 def write_content(path: Path, content: Content, form: Form) -> None:
@@ -124,33 +113,17 @@ def write_content(path: Path, content: Content, form: Form) -> None:
     writers[form](path, content)
 
 
-def read_export(path: Path) -> Export:
-    """Read an exported data set of any form.
-
-    Args:
-        path: The folder of one data set: OUT/MODEL/seed-N.
-
-    Raises:
-        InputError: The folder holds no data set.
-    """
-    readers: dict[Form, Callable[[Path], Export]] = {
-        "folder": _read_folder,
-        "npz": _read_npz,
-        "parquet": _read_parquet,
-    }
-    for form, name in CONTENT.items():
-        if (path / name).is_file():
-            found = readers[form](path)
-            order = np.argsort(found.image_ids)
-            return Export(**{name: values[order] for name, values in vars(found).items()})
-    raise InputError(
-        f"Expected an exported data set, with {' or '.join(CONTENT.values())}, but {path} holds "
-        "none. Give the folder of one model and seed: OUT/MODEL/seed-N."
-    )
+def _take_turns(rows: np.ndarray, size: int = _BATCH) -> list[np.ndarray]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
 
 
-def _take_turns(rows: np.ndarray) -> list[np.ndarray]:
-    return [rows[start : start + _BATCH] for start in range(0, len(rows), _BATCH)]
+def _encode_images(content: Content, rows: np.ndarray) -> Iterator[tuple[int, bytes, bytes | None]]:
+    """Encode the images of some rows and their masks as PNG; give the number of the row first."""
+    for part in _take_turns(rows):
+        shown = zip(part.tolist(), content.images[part], content.read_masks(part), strict=True)
+        for number, image, mask in shown:
+            masked = content.keep_masks is not None
+            yield number, _encode_png(image), _encode_mask(mask) if masked else None
 
 
 def _write_folder(path: Path, content: Content) -> None:
@@ -161,17 +134,15 @@ def _write_folder(path: Path, content: Content) -> None:
     if content.keep_masks is not None:
         (path / "masks").mkdir()
     rows = []
-    for part in _take_turns(np.arange(len(content.rows))):
-        shown = zip(part.tolist(), content.images[part], content.read_masks(part), strict=True)
-        for number, image, mask in shown:
-            row = content.rows[number]
-            image_id, folder = row["image_id"], Path(row["split"], _name_folder(row["label"]))
-            places = {"path": f"{folder.as_posix()}/{image_id}.png", "mask": ""}
-            (path / places["path"]).write_bytes(_encode_png(image))
-            if content.keep_masks is not None:
-                places["mask"] = f"masks/{image_id}.png"
-                (path / places["mask"]).write_bytes(_encode_mask(mask))
-            rows.append({**row, **places})
+    for number, png, mask in _encode_images(content, np.arange(len(content.rows))):
+        row = content.rows[number]
+        image_id, folder = row["image_id"], Path(row["split"], _name_folder(row["label"]))
+        places = {"path": f"{folder.as_posix()}/{image_id}.png", "mask": ""}
+        (path / places["path"]).write_bytes(png)
+        if mask is not None:
+            places["mask"] = f"masks/{image_id}.png"
+            (path / places["mask"]).write_bytes(mask)
+        rows.append({**row, **places})
     with (path / "manifest.csv").open("w", encoding="utf-8", newline="") as file:
         names = ("path", *COLUMNS, "mask", "error")
         manifest = csv.DictWriter(file, names, lineterminator="\n")
@@ -200,27 +171,6 @@ def _name_folder(label: str) -> str:
     return re.sub(r'[\x00-\x1f%/\\:*?"<>|]|^\.', lambda found: f"%{ord(found[0]):02X}", label)
 
 
-def _read_folder(path: Path) -> Export:
-    with (path / "manifest.csv").open(encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file))
-    images = np.stack([_decode_png(_open_within(path, row["path"])) for row in rows])
-    masks = np.ones(images.shape, bool)
-    for number, row in enumerate(rows):
-        if row["mask"]:
-            masks[number] = _decode_png(_open_within(path, row["mask"])) > 0
-    return _gather(images, masks, rows)
-
-
-def _open_within(folder: Path, name: str) -> bytes:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise InputError(
-            f"Expected paths within {folder} in its manifest.csv, but got {name[:80]!r}, which "
-            "leads out of it. The export was modified after it was written."
-        )
-    return path.read_bytes()
-
-
 def _write_npz(path: Path, content: Content) -> None:
     numbers = content.number_labels()
     ids, patients = (np.array(content.column(name), str) for name in ("image_id", "patient_id"))
@@ -241,7 +191,7 @@ def _write_npz(path: Path, content: Content) -> None:
                     entry.write(part.tobytes())
 
         write("classes", np.array(content.classes, str))
-        for split, name in _SHORT.items():
+        for split, name in SHORT_NAMES.items():
             rows = content.rows_of(split)
             write(f"{name}_labels", numbers[rows, None])
             write(f"{name}_ids", ids[rows])
@@ -250,22 +200,6 @@ def _write_npz(path: Path, content: Content) -> None:
             parts = _take_turns(rows)
             write_parts(f"{name}_images", shape, np.uint8, (content.images[part] for part in parts))
             write_parts(f"{name}_masks", shape, bool, map(content.read_masks, parts))
-
-
-def _read_npz(path: Path) -> Export:
-    with np.load(path / "data.npz", allow_pickle=False) as file:
-
-        def join(what: str) -> np.ndarray:
-            return np.concatenate([file[f"{name}_{what}"] for name in _SHORT.values()])
-
-        counts = [len(file[f"{name}_ids"]) for name in _SHORT.values()]
-        return Export(
-            images=join("images"),
-            keep_masks=join("masks"),
-            labels=file["classes"][join("labels")[:, 0]],
-            splits=np.repeat(list(_SHORT), counts),
-            image_ids=join("ids"),
-        )
 
 
 def _write_parquet(path: Path, content: Content) -> None:
@@ -291,43 +225,14 @@ def _write_parquet(path: Path, content: Content) -> None:
     for split in content.list_splits():
         file = path / CONTENT["parquet"].replace("train", split)
         with pq.ParquetWriter(file, schema, compression="zstd") as writer:
-            for part in _take_turns(content.rows_of(split)):
-                shown = [_encode_png(image) for image in content.images[part]]
-                masks: Iterable[bytes | None] = [None] * len(part)
-                if content.keep_masks is not None:
-                    masks = map(_encode_mask, content.keep_masks[part])
+            for group in _take_turns(content.rows_of(split), _ROWS_PER_GROUP):
                 rows = []
-                for number, png, mask in zip(part.tolist(), shown, masks, strict=True):
+                for number, png, mask in _encode_images(content, group):
                     row, name = content.rows[number], f"{content.rows[number]['image_id']}.png"
                     found = {"image": {"bytes": png, "path": name}, "label": labels[number]}
                     found["mask"] = mask and {"bytes": mask, "path": name}
                     rows.append({**row, **found})
                 writer.write_table(pa.Table.from_pylist(rows, schema))
-
-
-def _read_parquet(path: Path) -> Export:
-    columns = ["image", "label", "split", "image_id", "mask"]
-    rows = []
-    for file in sorted((path / "data").glob("*.parquet")):
-        table = read_table(file, columns)
-        features = json.loads(table.schema.metadata[b"huggingface"])["info"]["features"]
-        names = features["label"]["names"]
-        rows += [{**row, "label": names[row["label"]]} for row in table.to_pylist()]
-    images = np.stack([_decode_png(row["image"]["bytes"]) for row in rows])
-    masks = np.ones(images.shape, bool)
-    for number, row in enumerate(rows):
-        if row["mask"] is not None:
-            masks[number] = _decode_png(row["mask"]["bytes"]) > 0
-    return _gather(images, masks, rows)
-
-
-def _gather(
-    images: np.ndarray, keep_masks: np.ndarray, rows: Sequence[Mapping[str, Any]]
-) -> Export:
-    labels, splits, image_ids = (
-        np.array([row[name] for row in rows], str) for name in ("label", "split", "image_id")
-    )
-    return Export(images, keep_masks, labels, splits, image_ids)
 
 
 def _encode_png(image: np.ndarray) -> bytes:
@@ -338,8 +243,3 @@ def _encode_png(image: np.ndarray) -> bytes:
 
 def _encode_mask(keep_mask: np.ndarray) -> bytes:
     return _encode_png(keep_mask.astype(np.uint8) * 255)
-
-
-def _decode_png(content: bytes) -> np.ndarray:
-    with Image.open(io.BytesIO(content)) as image:
-        return np.asarray(image.convert("L"))

@@ -104,7 +104,7 @@ def write_datasheet(
         n_groups=len(parts),
         n_straddling=sum(len(splits) > 1 for splits in parts.values()),
         n_rejects=count_rows(run.rejects) if run.rejects.is_file() else 0,
-        kept=None if content.keep_masks is None else content.keep_masks.mean_share,
+        kept=content.kept_share,
         comparison=comparison,
         arms=config.arms,
         remake=shlex.join(

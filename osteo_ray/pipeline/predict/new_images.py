@@ -32,21 +32,16 @@ class NewImage:
     error: str = ""
 
 
-def read_new_images(places: Sequence[str], size_px: int) -> list[NewImage]:
-    """Read images as those of a run are read.
+def list_new_images(places: Sequence[str]) -> list[Path]:
+    """List the images to read, each once.
 
     Args:
-        places: Files and folders; all files below a folder are read, but hidden ones.
-        size_px: Side of the square to which they are resized.
-
-    Returns:
-        The images, each once; those that cannot be read say why.
+        places: Files and folders; all files below a folder are listed, but hidden ones.
 
     Raises:
         InputError: A place does not exist, or a folder holds no file.
     """
-    paths = dict.fromkeys(path for place in places for path in _list_files(place))
-    return [_read(path, size_px) for path in paths]
+    return list(dict.fromkeys(path for place in places for path in _list_files(place)))
 
 
 def _list_files(place: str) -> Iterator[Path]:
@@ -66,7 +61,13 @@ def _list_files(place: str) -> Iterator[Path]:
     yield from below
 
 
-def _read(path: Path, size_px: int) -> NewImage:
+def read_new_image(path: Path, size_px: int) -> NewImage:
+    """Read an image as those of a run are read; one that cannot be read says why.
+
+    Args:
+        path: The file.
+        size_px: Side of the square to which it is resized.
+    """
     try:
         pixels = decode(path.read_bytes()).pixels
     except (UnreadableImageError, OSError) as error:

@@ -6,7 +6,7 @@ for a cohort, on a scratch folder instead of one of the run.
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -23,6 +23,7 @@ from osteo_ray.base.tables import PIXELS, list_parts, read_json, read_table, wri
 from osteo_ray.base.trust import require_consent
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.experiment.ensemble import (
     Ensemble,
     Member,
@@ -33,12 +34,17 @@ from osteo_ray.experiment.ensemble import (
 from osteo_ray.experiment.external import Cohort, CohortRun, ExternalExperiment, read_shown_masks
 from osteo_ray.experiment.grid import VIEW
 from osteo_ray.experiment.soundness import refuse_damage
+from osteo_ray.experiment.stored_images import locate_pixels
 from osteo_ray.experiment.trials import WEIGHTS, Experiment, Trial
-from osteo_ray.pipeline.predict.new_images import NewImage, read_new_images
+from osteo_ray.pipeline.predict.new_images import NewImage, list_new_images, read_new_image
 from osteo_ray.pipeline.stored_run import describe_stored
 
 NOTICE = "For research. Not for clinical use: no probability here may guide the care of a patient."
 OF_THE_RUN = "is in the run"
+ShowMask = Callable[[int, str, np.ndarray], None]
+"""Takes the place of an image among those that are predicted, from 0, its path, and the share of
+members whose mask keeps each pixel: float64, (size, size)."""
+_AT_A_TIME = 256  # images in memory
 
 
 @dataclass(frozen=True)
@@ -53,8 +59,6 @@ class Predicted:
         highest: By class, the highest of them.
         note: What must be known of the image beside it; empty if nothing.
         error: Why there is no prediction; empty if there is one.
-        keep_shares: float, (size, size); the share of members whose mask keeps a pixel. None if
-            masks were neither needed nor asked for.
     """
 
     path: str
@@ -64,7 +68,6 @@ class Predicted:
     highest: dict[str, float]
     note: str = ""
     error: str = ""
-    keep_shares: np.ndarray | None = None
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def predict_images(
     places: Sequence[str],
     *,
     model: str | None = None,
-    with_masks: bool = False,
+    show_mask: ShowMask | None = None,
     run_code: bool = False,
 ) -> Prediction:
     """Predict images with the classifiers that the verdict of a run recommends.
@@ -98,7 +101,8 @@ def predict_images(
         run: A finished run whose weights are still there.
         places: Files, and folders of files.
         model: The network; by default the one with the lowest log loss on validation images.
-        with_masks: Explain the images even if the classifiers are shown them whole.
+        show_mask: Told of the masks of each image that can be read; the images are then explained
+            even if the classifiers are shown them whole.
         run_code: Run the code that the run brings along, if its network is one of the user's.
 
     Raises:
@@ -111,22 +115,23 @@ def predict_images(
     config, comparison = _read_finished(run)
     predictions = read_table(run.predictions).to_pandas()
     recommendation = choose_ensemble(comparison, predictions, model)
-    images = read_new_images(places, config.image_size)
+    paths = list_new_images(places)
     _, whole = describe_stored(run, config)
     experiment = replace(whole, models=(recommendation.model,), grid=False)
     _check_weights(experiment, recommendation)
     if any(one.code is not None for one in experiment.weights.values()):
         require_consent(run_code, f"of `{recommendation.model}` in {run.networks}")
     members = calibrate_members(predictions, experiment.classes, recommendation)
-    readable = [one for one in images if one.pixels is not None]
-    distinct = {one.image_id: one for one in readable}
-    said, shares = (
-        _compute(experiment, recommendation, list(distinct.values()), with_masks=with_masks)
-        if distinct
-        else ({}, {})
-    )
+    with tempfile.TemporaryDirectory(prefix="osteo-ray-") as scratch:
+        place = CohortRun(Path(scratch), run)
+        images = _read_images(paths, place, config.image_size)
+        distinct = {one.image_id: one for one in images if not one.error}
+        said: dict[str, dict[int, np.ndarray]] = {}
+        if distinct:
+            external = _pose_as_cohort(experiment, place, list(distinct.values()))
+            said = _compute(external, recommendation, images, show_mask)
     known = set(read_table(run.images, ["digest"])["digest"].to_pylist())
-    found = [_join(one, said, shares, members, experiment.classes, known=known) for one in images]
+    found = [_join(one, said, members, experiment.classes, known=known) for one in images]
     return Prediction(recommendation, tuple(members), experiment.classes, tuple(found))
 
 
@@ -158,53 +163,87 @@ def _check_weights(experiment: Experiment, chosen: Ensemble) -> None:
         )
 
 
+def _read_images(paths: Sequence[Path], place: CohortRun, size_px: int) -> list[NewImage]:
+    """Read images some at a time, put their pixels into a folder, and return the rest of them."""
+    found: list[NewImage] = []
+    stored: set[str] = set()
+    for start in range(0, len(paths), _AT_A_TIME):
+        read = [read_new_image(path, size_px) for path in paths[start : start + _AT_A_TIME]]
+        fresh = {one.image_id: one for one in read if one.image_id not in stored}
+        rows = [
+            {"image_id": name, "digest": one.digest, "pixels": one.pixels.tobytes()}
+            for name, one in fresh.items()
+            if one.pixels is not None
+        ]
+        if rows:
+            part = place.pixels / f"part-{start:09}.parquet"
+            write_pixels(part, pa.Table.from_pylist(rows, schema=PIXELS))
+        stored |= fresh.keys()
+        found += [replace(one, pixels=None) for one in read]
+    return found
+
+
 def _compute(
-    experiment: Experiment,
+    external: ExternalExperiment,
     chosen: Ensemble,
     images: Sequence[NewImage],
-    *,
-    with_masks: bool,
-) -> tuple[dict[str, dict[int, np.ndarray]], dict[str, np.ndarray]]:
-    """Return the probabilities by image and seed, and the share of masks that keep each pixel."""
+    show_mask: ShowMask | None,
+) -> dict[str, dict[int, np.ndarray]]:
+    """Return the probabilities by image and seed; tell of the masks if they are wanted."""
     # Imported here: PyTorch takes seconds to import, and bad input needs none of it.
     from osteo_ray.pipeline.compare.in_process import explain_in_process, predict_in_process
     from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 
     masked = ARMS[chosen.arm].masks is not None
     explaining = chosen.arm if masked else "lime"
-    with tempfile.TemporaryDirectory(prefix="osteo-ray-") as scratch:
-        place = CohortRun(Path(scratch), experiment.run)
-        pixels = np.stack([one.pixels for one in images if one.pixels is not None])
-        external = _pose_as_cohort(experiment, place, images, pixels)
-        asked = replace(external, arms=(chosen.arm,))
-        n_threads = os.cpu_count() or 1
-        shares: dict[str, np.ndarray] = {}
-        trials = [Trial(chosen.model, seed, explaining) for seed in chosen.seeds]
-        if masked or with_masks:
-            jobs = list_explanations(external, trials)
-            wanted = [
-                replace(one, faithfulness_ids=frozenset(), heatmap_ids=frozenset())
-                for one in jobs.values()
-            ]
-            explain_in_process(external, wanted, n_threads)
-        predict_in_process(asked, pixels, n_threads=n_threads)
-        if masked or with_masks:
-            kept = [read_shown_masks(external, trial) for trial in trials]
-            mean = np.mean([one.masks[:] for one in kept if one is not None], axis=0)
-            shares = dict(zip(external.image_ids.tolist(), mean, strict=True))
-        table = _read_rows(place, chosen, experiment.classes)
-        return table, shares
+    asked = replace(external, arms=(chosen.arm,))
+    pixels = locate_pixels(external.run, external.image_ids.tolist(), external.settings.image_size)
+    n_threads = os.cpu_count() or 1
+    trials = [Trial(chosen.model, seed, explaining) for seed in chosen.seeds]
+    if masked or show_mask is not None:
+        jobs = list_explanations(external, trials)
+        wanted = [
+            replace(one, faithfulness_ids=frozenset(), heatmap_ids=frozenset())
+            for one in jobs.values()
+        ]
+        explain_in_process(external, wanted, n_threads)
+    predict_in_process(asked, pixels, n_threads=n_threads)
+    if show_mask is not None:
+        _show_masks(external, trials, images, show_mask)
+    return _read_rows(external.cohort.run, chosen, external.classes)
+
+
+def _show_masks(
+    external: ExternalExperiment,
+    trials: Sequence[Trial],
+    images: Sequence[NewImage],
+    show_mask: ShowMask,
+) -> None:
+    """Tell, for each image, what share of the masks of several trials keeps each pixel.
+
+    The masks of all trials together may not fit into memory, so they go through files.
+    """
+    size_px = external.settings.image_size
+    row_of = {name: row for row, name in enumerate(external.image_ids.tolist())}
+    files = []
+    for trial in trials:
+        kept = read_shown_masks(external, trial)
+        if kept is not None:
+            files.append(Path(str(external.run.root)) / f"masks-{trial.seed}.u8")
+            kept.masks.bits.tofile(files[-1])
+    n_bytes = -(-(size_px**2) // 8)
+    for number, image in enumerate(images):
+        if image.error or not files:
+            continue
+        start = row_of[image.image_id] * n_bytes
+        bits = np.stack([np.fromfile(file, np.uint8, n_bytes, offset=start) for file in files])
+        show_mask(number, image.path, PackedMasks(bits, size_px, size_px)[:].mean(axis=0))
 
 
 def _pose_as_cohort(
-    experiment: Experiment, place: CohortRun, images: Sequence[NewImage], pixels: np.ndarray
+    experiment: Experiment, place: CohortRun, images: Sequence[NewImage]
 ) -> ExternalExperiment:
     ids = [one.image_id for one in images]
-    rows = [
-        {"image_id": one.image_id, "digest": one.digest, "pixels": square.tobytes()}
-        for one, square in zip(images, pixels, strict=True)
-    ]
-    write_pixels(place.pixels / "part.parquet", pa.Table.from_pylist(rows, schema=PIXELS))
     table = pd.DataFrame(
         {
             "image_id": ids,
@@ -234,13 +273,12 @@ def _read_rows(
 def _join(
     image: NewImage,
     said: dict[str, dict[int, np.ndarray]],
-    shares: dict[str, np.ndarray],
     members: Sequence[Member],
     classes: Sequence[str],
     *,
     known: set[str],
 ) -> Predicted:
-    if image.pixels is None:
+    if image.error:
         return Predicted(image.path, "", {}, {}, {}, error=image.error)
     of_image = said[image.image_id]
     each = np.stack([soften(of_image[one.seed], one.temperature) for one in members])
@@ -256,7 +294,6 @@ def _join(
         by_class(low),
         by_class(high),
         OF_THE_RUN if image.digest in known else "",
-        keep_shares=shares.get(image.image_id),
     )
 
 

@@ -2,24 +2,24 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 
 import pyarrow.compute as pc
 
 from osteo_ray.base.damage import DamagedError
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import read_table
+from osteo_ray.base.tables import list_parts, read_table
 from osteo_ray.config.reproduce import ToleranceSettings
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.reproduction.differences import (
     compare_effects,
     compare_images,
-    compare_masks,
     compare_metrics,
     compare_predictions,
     compare_verdicts,
-    expect_overlap,
 )
 from osteo_ray.experiment.reproduction.drift import Compared, Drift, summarize_drift
+from osteo_ray.experiment.reproduction.mask_differences import compare_masks, expect_overlap
 from osteo_ray.experiment.trials import Experiment, Trial, plan_trials
 from osteo_ray.pipeline.compare.conclusion import Finished, conclude, measure_results
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
@@ -28,9 +28,10 @@ from osteo_ray.pipeline.reproduce.stored import (
     find_masks,
     find_trial,
     hash_pixels,
+    iterate_masks,
     read_gathered,
     read_image_tables,
-    read_masks,
+    read_mask_facts,
     read_trial,
 )
 
@@ -147,8 +148,8 @@ def _compare_explanations(
     for job, explainable in list_explanations(experiment, trials).items():
         teacher = f"{job.teacher}{', true class' if job.target == 'true' else ''}"
         path = find_masks(old, job)
-        rerun = read_masks(experiment.masks_of(job))
-        if len(rerun) == 0:
+        made = experiment.masks_of(job)
+        if not list_parts(made):
             yield Compared(teacher, False, missing="its classifier was not trained")
             continue
         if path is None:
@@ -157,22 +158,25 @@ def _compare_explanations(
             )
             continue
         try:
-            was = read_masks(path)
+            leading = explainable.kinds[0]
+            least = tolerances.overlap
+            if least is None:
+                facts = read_mask_facts(path)
+                least = expect_overlap(facts.filter(pc.equal(facts["kind"], leading)))
+            compared = [
+                compare_masks(
+                    f"{teacher}, {kind}",
+                    partial(iterate_masks, path, kind),
+                    partial(iterate_masks, made, kind),
+                    least_overlap=least,
+                    most_failures=tolerances.failures,
+                )
+                for kind in explainable.kinds
+            ]
         except DamagedError:
             yield Compared(teacher, False, missing=_DAMAGED)
             continue
-        least = tolerances.overlap
-        if least is None:
-            least = expect_overlap(was.filter(pc.equal(was["kind"], explainable.kinds[0])))
-        for kind in explainable.kinds:
-            before, after = (table.filter(pc.equal(table["kind"], kind)) for table in (was, rerun))
-            yield compare_masks(
-                f"{teacher}, {kind}",
-                before,
-                after,
-                least_overlap=least,
-                most_failures=tolerances.failures,
-            )
+        yield from compared
 
 
 def _compare_results(stored: StoredRun, finished: Finished, most: float) -> list[Compared]:

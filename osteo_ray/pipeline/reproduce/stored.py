@@ -2,7 +2,7 @@
 
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,6 +18,7 @@ from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import (
     MASKS,
     check_version,
+    iterate_parts,
     list_parts,
     read_json,
     read_parts,
@@ -228,6 +229,13 @@ def read_gathered(run: Run, trials: Sequence[Trial]) -> dict[Trial, pd.DataFrame
     return {trial: found[trial] for trial in trials if trial in found}
 
 
-def read_masks(path: Place) -> pa.Table:
-    """Read the masks of a teacher."""
-    return read_parts(path, MASKS, ["kind", "image_id", "keep_mask", "stability", "error"])
+def read_mask_facts(path: Place) -> pa.Table:
+    """Read what the masks table says of the masks of a teacher: kind, stability, error."""
+    return read_parts(path, MASKS, ["kind", "stability", "error"])
+
+
+def iterate_masks(path: Place, kind: str) -> Iterator[pa.Table]:
+    """Read the masks of a teacher of one kind, some thousand at a time."""
+    columns = ["kind", "image_id", "keep_mask", "error"]
+    for table in iterate_parts(path, MASKS, columns):
+        yield table.filter(pc.equal(table["kind"], kind))
