@@ -44,7 +44,7 @@ from osteo_ray.data.settings import BACKGROUNDS, Background
 from osteo_ray.experiment.mask_notes import FAILED, UNSTABLE, count_mask_notes
 from osteo_ray.report.forest import draw_forest
 from osteo_ray.report.gallery import MOST_CASES, ArmAnswer, ShownCase, choose_cases
-from osteo_ray.report.page import write_report
+from osteo_ray.report.page import _count_leaks, write_report
 from osteo_ray.report.pictures import PANEL_LABELS, compose_panels, draw_panels
 from osteo_ray.report.reliability import draw_reliability, tabulate_reliability
 from osteo_ray.report.results import Shown
@@ -438,6 +438,21 @@ def test_random_split_and_missing_trainings_are_announced(run: Run) -> None:
     ) in text
     assert "1 planned training is missing." in text
     assert f"died of {HOSTILE}" in text
+
+
+def test_leaks_by_hand(tmp_path: Path) -> None:
+    parts = {0: "a train, b test, c test", 1: "a train, b validation, c test, d test"}
+    rows = [
+        dict(zip(("seed", "image_id", "split"), (seed, *word.split()), strict=True))
+        for seed, words in parts.items()
+        for word in words.split(", ")
+    ]
+    run = Run(tmp_path)
+    groups = {"a": 5, "b": 5, "c": 1, "d": 2}
+    images = [{"image_id": name, "group": group} for name, group in groups.items()]
+    assert _count_leaks(run, images) == (0, 0)
+    write_table(run.splits, pa.Table.from_pylist(rows, SPLITS))
+    assert _count_leaks(run, images) == (1, 4)
 
 
 def test_gallery_shows_each_image_of_each_model_as_far_as_it_is_kept(page: Reader) -> None:

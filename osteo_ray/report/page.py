@@ -162,13 +162,17 @@ def _read_plan(run: Run) -> dict[str, Any]:
 
 def _count_leaks(run: Run, images: Rows) -> tuple[int, int]:
     """Count the test images, over all seeds, with a copy in training; and all test images."""
-    groups = {row["image_id"]: row["group"] for row in images}
-    parts: dict[tuple[int, str], list[int]] = defaultdict(list)
-    for row in scan_table(run.splits).to_pylist():
-        parts[row["seed"], row["split"]].append(groups[row["image_id"]])
-    tests = [(seed, found) for (seed, split), found in parts.items() if split == "test"]
-    leaked = [np.isin(found, parts.get((seed, "train"), [])).sum() for seed, found in tests]
-    return int(sum(leaked)), sum(len(found) for _, found in tests)
+    splits = scan_table(run.splits)
+    if splits.num_rows == 0:
+        return 0, 0
+    table = splits.to_pandas()  # not a dictionary for each row, of which there are n × seeds
+    group = table["image_id"].map({row["image_id"]: row["group"] for row in images})
+    n_leaked = n_tested = 0
+    for rows in table.groupby("seed").indices.values():
+        found, split = group.to_numpy()[rows], table["split"].to_numpy()[rows]
+        n_leaked += int(np.isin(found[split == "test"], found[split == "train"]).sum())
+        n_tested += int((split == "test").sum())
+    return n_leaked, n_tested
 
 
 _FAITHFULNESS = ("insertion_auc", "deletion_auc", "drop")
