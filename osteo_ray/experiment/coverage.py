@@ -17,8 +17,9 @@ from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.arms.registry import label_kind
 from osteo_ray.base.formatting import format_percent
 from osteo_ray.base.tables import MASKS, iterate_parts
+from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.experiment.analysis import Analysis
-from osteo_ray.experiment.region_table import load_packed_regions
+from osteo_ray.experiment.region_table import load_regions
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
 from osteo_ray.statistics.bootstrap import draw_weights
 from osteo_ray.statistics.inference import TestDesign, estimate_mean
@@ -102,7 +103,7 @@ def describe_coverage(experiment: Experiment, analysis: Analysis) -> dict[str, A
     """
     if not experiment.regions:
         return None
-    regions = load_packed_regions(experiment)
+    regions = load_regions(experiment)
     rows = []
     for model in analysis.models:
         found = [
@@ -110,7 +111,7 @@ def describe_coverage(experiment: Experiment, analysis: Analysis) -> dict[str, A
         ]
         rows += summarize_coverage(model, [one for one in found if one.values], analysis)
     n_px = experiment.settings.image_size**2
-    area = float(np.mean([_count(region) / n_px for region in regions]))
+    area = float(np.mean(regions.areas_px / n_px))
     return {"area": area, "masks": rows} if rows else None
 
 
@@ -138,9 +139,7 @@ def _count(packed: bytes) -> int:
     return int(np.bitwise_count(np.frombuffer(packed, np.uint8)).sum())
 
 
-def _measure_seed(
-    experiment: Experiment, model: str, seed: int, regions: Sequence[bytes]
-) -> Covered:
+def _measure_seed(experiment: Experiment, model: str, seed: int, regions: PackedMasks) -> Covered:
     """Measure all masks of the test images of a seed that its first model gave rise to."""
     rows = np.flatnonzero(experiment.splits[seed] == "test")
     place = {image_id: at for at, image_id in enumerate(experiment.image_ids[rows].tolist())}
@@ -160,7 +159,7 @@ def _measure_seed(
         measured = values.setdefault(kind, np.full((len(rows), len(MEASURES)), np.nan))
         if record["error"] is not None:
             continue
-        region = regions[rows[at]]
+        region = regions.bits[rows[at]].tobytes()
         measured[at, :3] = measure_cover(record["keep_mask"], region)
         if kind == RANDOM:
             measured[at, 3] = _count(region) / n_px

@@ -1,44 +1,49 @@
 """The regions that a run keeps, in the order of its images. Free of Ray."""
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
+from collections.abc import Iterator
 
+import numpy as np
+import pyarrow.parquet as pq
+
+from osteo_ray.base.damage import naming_damage
 from osteo_ray.base.errors import InputError
-from osteo_ray.base.tables import read_table
+from osteo_ray.base.storage import Place, open_place
+from osteo_ray.base.trust import refuse_objects
+from osteo_ray.data.masks import check_packed
 from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.experiment.trials import Experiment
 
+_AT_A_TIME = 1024  # regions that are read at a time
 
-def load_packed_regions(experiment: Experiment) -> list[bytes]:
-    """Read the region of each image, packed as `pack_mask` does; True = inside.
 
-    Returns:
-        In the order of `Experiment.image_ids`.
+def load_regions(experiment: Experiment) -> PackedMasks:
+    """Read the region of each image, True = inside, in the order of `Experiment.image_ids`.
 
     Raises:
         InputError: The run has no regions, or lacks that of an image.
+        DamagedError: They cannot be read, or have another size than the images.
     """
-    path = experiment.run.regions
-    ids = pa.array(experiment.image_ids.tolist(), pa.string())
-    table = read_table(path, ["image_id", "region"]) if path.is_file() else None
-    order = None if table is None else pc.index_in(ids, table["image_id"].combine_chunks())
-    if table is None or order is None or order.null_count:
+    path, size_px = experiment.run.regions, experiment.settings.image_size
+    row_of = {image_id: row for row, image_id in enumerate(experiment.image_ids.tolist())}
+    bits = np.empty((len(row_of), -(-(size_px**2) // 8)), np.uint8)
+    there = np.zeros(len(row_of), bool)
+    for image_id, region in _read_regions(path) if path.is_file() else ():
+        row = row_of.get(image_id)
+        if row is not None:
+            with naming_damage(path):
+                check_packed(region, size_px)
+            bits[row], there[row] = np.frombuffer(region, np.uint8), True
+    if not there.all():
         raise InputError(
             f"Expected the region of every image in {path}, but not all are there. Run "
             "`osteo-ray compare` with the same settings and --regions to take them in."
         )
-    found: list[bytes] = table["region"].take(order).to_pylist()
-    return found
-
-
-def load_regions(experiment: Experiment) -> PackedMasks:
-    """Read the region of each image as a keep-mask, in the order of `Experiment.image_ids`.
-
-    Raises:
-        InputError: See `load_packed_regions`.
-    """
-    size_px = experiment.settings.image_size
-    packed = load_packed_regions(experiment)
-    bits = np.frombuffer(b"".join(packed), np.uint8).reshape(len(packed), -1)
     return PackedMasks(bits, size_px, size_px)
+
+
+def _read_regions(path: Place) -> Iterator[tuple[str, bytes]]:
+    filesystem, name = open_place(path)
+    with naming_damage(path), pq.ParquetFile(name, filesystem=filesystem) as file:
+        refuse_objects(file.schema_arrow, path)
+        for batch in file.iter_batches(_AT_A_TIME, columns=["image_id", "region"]):
+            yield from zip(batch[0].to_pylist(), batch[1].to_pylist(), strict=True)

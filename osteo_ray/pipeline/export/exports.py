@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from osteo_ray.base.errors import InputError
+from osteo_ray.base.errors import InputError, StorageError
 from osteo_ray.base.networks import name_repeat
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import UNFINISHED, Place, locate, write_whole
@@ -152,6 +152,8 @@ def _write(
             write_json(unfinished / _PROVENANCE, provenance)
             (unfinished / "DATASHEET.md").write_text(datasheet, encoding="utf-8")
             (unfinished / "README.md").write_text(write_card(content, form), encoding="utf-8")
+    except StorageError:  # which may pass; another folder would not help
+        raise
     except OSError as error:
         raise refuse_writing(place, error) from None
 
