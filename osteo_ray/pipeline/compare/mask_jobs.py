@@ -60,7 +60,9 @@ def _describe_job(
         targets = dict(zip(ids, numbers.tolist(), strict=True))
     masks, heatmaps = experiment.masks_of(job), run.heatmaps / name_repeat(model, seed)
     superpixels = run.place_shown_superpixels()
-    drawn = list_drawn(heatmaps) & list_drawn(superpixels) if is_shown else frozenset()
+    drawn = samples  # without weights, nothing can be drawn; they may have been removed
+    if is_shown and (path / WEIGHTS).is_file():
+        drawn = list_drawn(heatmaps) & list_drawn(superpixels)
     return Explainable(
         model=model,
         seed=seed,
