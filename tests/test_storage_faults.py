@@ -1,0 +1,89 @@
+"""Whatever object storage does, a command ends with a sentence, and the same command mends it."""
+
+import tarfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import boto3
+import pytest
+from storage_faults import LASTING, PASSING, fail_requests, start_proxy
+from test_old_run import ARCHIVE
+from whole_runs import list_files
+
+from osteo_ray.base import remote
+from osteo_ray.commands.main import main
+
+BUCKET = "faulty"
+
+
+@pytest.fixture(scope="module")
+def client(s3_server: str, s3_keys: None) -> Any:
+    found = boto3.client("s3", endpoint_url=s3_server, region_name="us-east-1")
+    found.create_bucket(Bucket=BUCKET)
+    return found
+
+
+@pytest.fixture
+def proxy(s3_server: str, client: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
+    monkeypatch.setattr(remote, "_ATTEMPTS", 3)  # so that what lasts is given up within a second
+    remote.open_filesystem.cache_clear()
+    with start_proxy(s3_server) as (address, started):
+        started.end = f"?endpoint_override={quote(address, safe='')}&scheme=http"
+        yield started
+    remote.open_filesystem.cache_clear()
+
+
+def upload(client: Any, folder: Path, prefix: str) -> None:
+    for name, content in list_files(folder).items():
+        client.put_object(Bucket=BUCKET, Key=f"{prefix}/{name}", Body=content)
+
+
+def remove(client: Any, prefix: str) -> None:
+    for one in client.list_objects_v2(Bucket=BUCKET, Prefix=prefix).get("Contents", []):
+        client.delete_object(Bucket=BUCKET, Key=one["Key"])
+
+
+@pytest.mark.timeout(1800)
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["verify"],
+        pytest.param(["export", "--arm", "original"], marks=pytest.mark.faults),
+        pytest.param(["report"], marks=pytest.mark.faults),
+    ],
+)
+def test_commands_tell_each_error_of_the_storage(
+    words: list[str],
+    tmp_path: Path,
+    client: Any,
+    proxy: Any,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    prefix = f"run-{words[0]}"
+    upload(client, tmp_path / "run", prefix)
+    command = [words[0], f"s3://{BUCKET}/{prefix}{proxy.end}", *words[1:]]
+    fail_requests(proxy)
+    assert main(command) == 0
+    sites = list(proxy.faults.seen)
+    assert sites
+    for number, site in enumerate(sites):
+        for kind in (LASTING[number % 2], *PASSING[number % 4 : number % 4 + 1]):
+            remove(client, f"{prefix}/exports/")
+            capsys.readouterr()
+            fail_requests(proxy, site, kind)
+            code = main(command)
+            printed = capsys.readouterr().err
+            told = (site, kind, code, printed)
+            assert "Traceback" not in printed, told
+            assert proxy.faults.struck or code == 0, told
+            if kind in PASSING:
+                assert code == 0, told
+            elif code:
+                assert code in (1, 2), told
+                assert BUCKET in printed, told
+    fail_requests(proxy)
+    assert main(command) == 0
