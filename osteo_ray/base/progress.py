@@ -73,6 +73,10 @@ class Clock:
         self._last = now
 
 
+def no_pace() -> None:
+    """Say that nobody knows how fast work should be."""
+
+
 class JobProgress:
     """Shows the progress of a job in stages, and the time that is left for all of it.
 
@@ -85,7 +89,7 @@ class JobProgress:
         self.stages: list[Stage] = []
         self.past: list[Stage] = []
         self.ahead: Sequence[Stage] = ()
-        self.find_pace: Callable[[], float | None] = lambda: None
+        self.find_pace: Callable[[], float | None] = no_pace
         self.starting_s = STARTING_S
         self.followed = ("", 0.0)
         self.shown_at = 0.0

@@ -150,13 +150,15 @@ def begin_measuring(
         check, config.models, slot, codes, config.image_size, config.training.per_worker_batch_size
     )
 
+    found: list[float | None] = []
+
     def find() -> float | None:
-        if not ray.wait([task], timeout=0)[0]:
-            return None
-        try:
-            return ray.get(task)
-        except RayError:  # then it stays unknown; what is wrong shows where it matters
-            return None
+        if not found and ray.wait([task], timeout=0)[0]:
+            try:
+                found.append(ray.get(task))
+            except RayError:  # then it stays unknown; what is wrong shows where it matters
+                found.append(None)
+        return found[0] if found else None
 
     return find
 

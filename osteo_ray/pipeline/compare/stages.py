@@ -9,7 +9,7 @@ import numpy as np
 import ray
 
 from osteo_ray.base.lock import hold
-from osteo_ray.base.progress import Clock, JobProgress
+from osteo_ray.base.progress import Clock, JobProgress, no_pace
 from osteo_ray.base.runs import Run
 from osteo_ray.base.time_left import Stage, guess_starting_s
 from osteo_ray.cluster.connection import confirm, connect, plan_resources
@@ -150,9 +150,9 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
 
         if config.tuning.trials and not run.config.exists():
             check_search_hours(config, source, layout)
-        if not listed.is_known:
-            find_pace = begin_measuring(check, config, codes, layout.slot)
-            progress.expect(find_pace, guess_starting_s(clock.durations_s["start Ray"]))
+        known = listed.is_known
+        find_pace = no_pace if known else begin_measuring(check, config, codes, layout.slot)
+        progress.expect(find_pace, guess_starting_s(clock.durations_s["start Ray"]))
         progress.look_ahead(foresee_stages(config, source, layout, listed.cohort))
         config = refer_to_run(config, run)
         if not run.config.exists():
