@@ -21,7 +21,8 @@ from ray.cluster_utils import Cluster
 from rich.console import Console
 from test_trials import make_experiment, make_pixels, read_masks, write_pixels
 
-from osteo_ray.base.progress import Clock, JobProgress, Stage
+from osteo_ray.base.progress import Clock, JobProgress
+from osteo_ray.base.time_left import Stage
 from osteo_ray.cluster.connection import plan_resources
 from osteo_ray.cluster.observer import Observer
 from osteo_ray.cluster.settings import ResourceSettings

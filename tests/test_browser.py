@@ -164,3 +164,53 @@ def test_page_about_several_runs_is_not_cut_off(
     if width_px == 1400:
         assert wide == ""
     assert contrast(*ink.split(" on ")) >= 4.5
+
+
+_PAGE_PX = (718, 1047)
+"""The part of A4 that is printed, at 96 pixels per inch and with margins of 1 cm."""
+_PRINT = """<script>addEventListener("load", () => {
+const all = (what) => [...document.querySelectorAll(what)];
+const height = (e) => e.getBoundingClientRect().height;
+const cut = all("table, figure, .sample, pre").filter(e => e.scrollWidth > innerWidth);
+const whole = all("figure.plot, .sample, .columns > div, tr").map(height);
+const closed = all("details > :not(summary)").filter(e => !height(e) && e.tagName != "SCRIPT");
+const rows = all(".sample .strip").map(e => new Set([...e.children].map(f => f.offsetTop)).size);
+const gone = all("nav, .filters, .strip input").filter(e => getComputedStyle(e).display != "none");
+const found = [all("details").length, document.documentElement.scrollWidth - innerWidth,
+  cut.length, Math.max(...whole), closed.length, Math.max(...rows), gone.length];
+document.body.innerHTML = `<pre id="found">${found.join(";")}</pre>`;
+})</script></body>"""
+
+
+def test_print_shows_all_and_cuts_nothing(finished: Outcome, tmp_path: Path) -> None:
+    """By the styles of print, in a window as wide as the printed part of a page."""
+    page = finished.run.report.read_text(encoding="utf-8")
+    assert page.count("@media print") == 1
+    size = f"--window-size={_PAGE_PX[0]},{_PAGE_PX[1]}"
+    printed = page.replace("@media print", "@media all")
+    n_details, excess, cut, tallest, closed, rows, gone = map(
+        float, measure(printed, tmp_path, size, script=_PRINT)
+    )
+    assert n_details >= 4
+    assert excess <= 0
+    assert (cut, closed, gone) == (0, 0, 0)
+    assert tallest < _PAGE_PX[1] / 2  # else a page may stay half empty before it
+    assert rows == 1  # the pictures of a case
+
+
+def test_printed_pages_are_few_and_none_is_nearly_empty(finished: Outcome, tmp_path: Path) -> None:
+    assert BROWSER is not None
+    if shutil.which("pdftotext") is None:
+        pytest.skip("needs pdftotext")
+    file = tmp_path / "page.pdf"
+    print_to = (f"--print-to-pdf={file}", "--no-pdf-header-footer")
+    words = [BROWSER, *FLAGS, *print_to, Path(str(finished.run.report)).as_uri()]
+    subprocess.run(words, capture_output=True, check=True, timeout=120)
+    told = subprocess.run(["pdftotext", file, "-"], capture_output=True, text=True, check=True)
+    pages = told.stdout.split("\f")[:-1]
+    assert len(pages) < 20
+    text = " ".join(told.stdout.split())
+    # What is inside `details`, which are closed on the screen.
+    for heading in ("All metrics, with intervals", "Each pair of arms on the test images"):
+        assert heading in text
+    assert "PPV at threshold" in text

@@ -282,10 +282,10 @@ def test_plan_is_of_what_compare_would_do() -> None:
             ("--seeds", "10", "--folds", "5", "--statistics.looks", "4"),
             "looks after multiples of 5 seeds",
         ),
-        (("--statistics.power", "0.3"), "greater than 0.5"),
-        (("--baseline-auc", "0.5"), "greater than 0.5"),
+        (("--statistics.power", "0.3"), "above 0.5"),
+        (("--baseline-auc", "0.5"), "above 0.5"),
         (("--hours", "3"), "Expected --hours without --no-measure"),
-        (("--statistics.disagreement", "0"), "greater than 0"),
+        (("--statistics.disagreement", "0"), "above 0, but got 0"),
     ],
 )
 def test_bad_input(run: Run, flags: tuple[str, ...], expected: str) -> None:

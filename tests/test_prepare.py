@@ -194,7 +194,7 @@ def test_plan_may_change_and_the_change_is_kept(tmp_path: Path) -> None:
         ({"folds": 2, "first_seed": 1}, "multiples of folds"),
         ({"folds": 2, "split": "given"}, "either --folds or --split given"),
         ({"folds": 2, "split": "site"}, "either --folds or --split site"),
-        ({"folds": 1}, "greater than or equal to 2"),
+        ({"folds": 1}, "folds to be at least 2, but got 1"),
     ],
 )
 def test_impossible_plans(settings: dict[str, Any], expected: str) -> None:

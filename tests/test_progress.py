@@ -8,7 +8,8 @@ import pytest
 from rich.console import Console
 
 from osteo_ray.base import progress
-from osteo_ray.base.progress import JobProgress, Stage, listening, tell_progress
+from osteo_ray.base.progress import JobProgress, listening, tell_progress
+from osteo_ray.base.time_left import Stage
 
 
 class Clock:
@@ -59,10 +60,8 @@ def test_stages_are_lines_where_there_is_no_terminal(
             job.advance("Explain", 100)
     lines = text.getvalue().splitlines()
     assert lines[0] == "[12:00:00] Train: 0/4 trials"
-    # After the first one, 20 s for each of 2 left; then 100 images of cost 2 at the pace of 20 s
-    # for a cost of 10, and 20 s to start.
-    assert lines[1] == "[12:00:00] Train: 1/4 trials"
-    assert lines[2] == "[12:00:00] Train: 2/4 trials, about 7 min 40 s left in all"
+    # 14 s for a cost of 10, as 6 s are for the start; so 3 * 14 + 6 + 100 * 2 * 1.4 s.
+    assert lines[1] == "[12:00:00] Train: 1/4 trials, about 5 min 28 s left in all"
     assert "[12:00:00] Train: 4/4 trials done in 1 min 20 s" in lines
     assert lines[-1] == "[12:00:00] Explain: 100/100 images done in 5 s"
     assert "\x1b" not in text.getvalue()
@@ -80,74 +79,45 @@ def test_lines_come_no_more_often_than_every_quarter_of_a_minute(
     assert "Explain: 16/100 images" in between[0]
 
 
-def test_nothing_is_estimated_before_anything_is_done(job: JobProgress, clock: Clock) -> None:
+def test_time_left_is_that_of_all_stages_by_the_clock(
+    job: JobProgress, clock: Clock, text: io.StringIO
+) -> None:
     with job.showing(_make_stages()), job.stage("Train"):
         assert job.left_s() is None
-        clock.now_s += 5
-        assert job.left_s() is None
-
-
-def test_time_left_by_hand(job: JobProgress, clock: Clock) -> None:
-    with job.showing(_make_stages()), job.stage("Train"):
-        clock.now_s += 30
+        clock.now_s += 12
         job.advance("Train", 1)
-        assert job.left_s() is None  # what came first tells how long it takes to start
-        clock.now_s += 10
-        job.advance("Train", 0.5)
-        # 20 s for each of 2.5; then 100 of cost 2 at 10 s for a cost of 5, and 30 s to start.
-        assert job.left_s() == pytest.approx(2.5 * 20 + 100 * 2 * 2 + 30)
-        clock.now_s += 10
-        job.advance("Train", 1.5)
-        # 20 s for 2, so 10 s for each of 1; a cost of 20 took 20 s.
-        assert job.left_s() == pytest.approx(1 * 10 + 100 * 2 * 1 + 30)
+        # 12 - 6 s for a cost of 10; so 3 * 6 s, and 6 s to start and 100 * 2 * 0.6 s.
+        assert job.left_s() == pytest.approx(18 + 126)
+        clock.now_s += 2
+        assert job.left_s() == pytest.approx(16 + 126)
 
 
-def test_stage_goes_on_as_it_went_whatever_the_others_took(job: JobProgress, clock: Clock) -> None:
-    with job.showing(_make_stages()):
+def test_what_comes_after_the_shown_stages_counts_as_well(job: JobProgress, clock: Clock) -> None:
+    job.look_ahead([Stage("Explain", "images", 100, 2.0)])
+    assert job.left_s() is None
+    job.expect(lambda: 0.1, starting_s=5.0)
+    assert job.left_s() == pytest.approx(5 + 100 * 2 * 0.1)
+    with job.showing([Stage("Train", "trials", 4, 10.0)]):
+        assert job.left_s() == pytest.approx(5 + 4 * 10 * 0.1 + 25)
         with job.stage("Train"):
             for _ in range(4):
-                clock.now_s += 100
+                clock.now_s += 20
                 job.advance("Train", 1)
-        with job.stage("Explain"):
-            for _ in range(11):
-                clock.now_s += 1
-                job.advance("Explain", 1)
-            assert job.left_s() == pytest.approx(89 * 1)
-
-
-def test_slow_start_is_no_sign_of_a_slow_job(job: JobProgress, clock: Clock) -> None:
-    """From the first tenth on, the estimate is within a factor of 1.5 of what comes."""
-    whole_s = 120 + 40 * 7
-    with job.showing([Stage("Train", "trials", 40, 10.0)]), job.stage("Train"):
-        begun = clock.now_s
-        clock.now_s += 120
-        for number in range(1, 40):
-            clock.now_s += 7
-            job.advance("Train", 1)
-            if number >= 4:
-                right = begun + whole_s - clock.now_s
-                assert right / 1.5 < (job.left_s() or 0) < right * 1.5
+    clock.now_s += 1000  # between the stages, which is nobody's work
+    # 15 s of the first count half, and half a trial for what was expected of it: 60 + 7.5 + 0.5 s
+    # for a cost of 30 + 5 + 5. At that pace it took no time to start; 2.5 s are the least.
+    assert job.left_s() == pytest.approx(2.5 + 200 * 68 / 40)
 
 
 def test_what_an_earlier_run_did_is_neither_left_nor_timed(job: JobProgress, clock: Clock) -> None:
     with job.showing(_make_stages(done=3.0)), job.stage("Train"):
-        for seconds in (30, 5):
+        for seconds in (16, 5):
             clock.now_s += seconds
             job.advance("Train", 0.25)
-        assert job.left_s() == pytest.approx(0.5 * 20 + 100 * 2 * 2 + 30)
-
-
-def test_time_between_stages_is_not_counted_as_work(job: JobProgress, clock: Clock) -> None:
-    with job.showing(_make_stages()):
-        with job.stage("Train"):
-            for _ in range(4):
-                clock.now_s += 10
-                job.advance("Train", 1)
-        clock.now_s += 1000
-        with job.stage("Explain"):
-            clock.now_s += 10
-            job.advance("Explain", 5)
-            assert job.left_s() == pytest.approx(95 * 2 * 1)
+        # Of a cost of 2.5 each: 10 s, which count half, and 5 s; half a trial is left.
+        pace = (5 + 5) / (2.5 + 1.25)
+        late_s = max(16 - pace * 2.5, 3.0)
+        assert job.left_s() == pytest.approx(0.5 * 10 * pace + late_s + 100 * 2 * pace)
 
 
 def test_fractions_count_when_they_are_whole_and_never_exceed_the_total(
@@ -200,8 +170,23 @@ def test_what_is_told_is_shown_at_its_end_and_now_and_then(
         report("look for copies", 7, 7)
     tell_progress("afterwards", 1, 1)
     lines = [line.removeprefix("[12:00:00] ") for line in text.getvalue().splitlines()]
-    assert lines[-2:] == ["read images: 40/40", "look for copies: 7/7"]
+    assert lines[-2:] == ["read images: 40/40", "look for copies: 7/7"]  # no time: no pace
     assert len(lines) == 5  # at once, after 16 s and 32 s, and at the two ends
+
+
+def test_reading_tells_the_time_left_for_it_and_for_what_follows(
+    job: JobProgress, clock: Clock, text: io.StringIO
+) -> None:
+    job.look_ahead([Stage("Train", "trials", 4, 10.0)])
+    job.expect(lambda: 1.0, starting_s=5.0)
+    with job.following() as report:
+        report("read images", 0, 40)
+        clock.now_s += 20
+        report("read images", 10, 40)
+    assert text.getvalue().splitlines() == [
+        "[12:00:00] read images: 0/40, about 45 s left in all",
+        "[12:00:00] read images: 10/40, about 1 min 45 s left in all",
+    ]
 
 
 def test_terminal_shows_what_is_told_as_a_bar(text: io.StringIO) -> None:

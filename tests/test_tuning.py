@@ -15,8 +15,8 @@ from test_running import make_site, record_stages
 from test_trials import MODEL, make_experiment, make_pixels
 
 from osteo_ray.base.errors import IncompleteError, InputError
-from osteo_ray.base.progress import Stage
 from osteo_ray.base.runs import Run
+from osteo_ray.base.time_left import Stage
 from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.build import build_config
 from osteo_ray.config.tuning import (

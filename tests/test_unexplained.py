@@ -309,7 +309,7 @@ def test_name_of_a_run_does_not_depend_on_the_rule(
 
 
 def test_unknown_rule_is_refused() -> None:
-    with pytest.raises(InputError, match="unexplained: Input should be 'borrowed' or 'whole'"):
+    with pytest.raises(InputError, match="unexplained to be one of `borrowed` or `whole`"):
         build_config({"unexplained": "none"})
 
 

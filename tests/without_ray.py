@@ -49,6 +49,7 @@ def compare_here(patch: pytest.MonkeyPatch) -> None:
         "plan_resources": plan,
         "check_models": _Checked,
         "confirm": lambda check: None,
+        "begin_measuring": lambda *_: lambda: None,
         "follow_reading": lambda *_: nullcontext(),
         "state_plan": lambda *_: "",  # which simulates for seconds
     }.items():

@@ -1,10 +1,9 @@
 """Show how far a long job has come: live bars on a terminal, plain lines elsewhere."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
 
 from rich.console import Console
 from rich.progress import (
@@ -15,6 +14,8 @@ from rich.progress import (
     TextColumn,
     TimeElapsedColumn,
 )
+
+from osteo_ray.base.time_left import STARTING_S, Stage, estimate_left_s
 
 _PLAIN_INTERVAL_S = 15.0
 
@@ -72,36 +73,8 @@ class Clock:
         self._last = now
 
 
-@dataclass
-class Stage:
-    """A part of the job.
-
-    Attributes:
-        name: Shown to the user.
-        unit: What is counted.
-        total: How many there are.
-        cost_each: Work that one of them takes, in forward passes of one image; it weighs the
-            stages against each other.
-        done: How many are done; fractional while one is under way.
-        starting_s: How long it took until the first report: starting processes, mostly, and so no
-            sign of how fast the rest will be. None before.
-        timed: How many were done after the first report.
-        timed_s: How long these took.
-    """
-
-    name: str
-    unit: str
-    total: int
-    cost_each: float
-    done: float = 0.0
-    starting_s: float | None = None
-    timed: float = 0.0
-    timed_s: float = 0.0
-
-    @property
-    def speed(self) -> float | None:
-        """Seconds per unit; None before there is anything to tell it by."""
-        return self.timed_s / self.timed if self.timed and self.timed_s else None
+def no_pace() -> None:
+    """Say that nobody knows how fast work should be."""
 
 
 class JobProgress:
@@ -114,15 +87,41 @@ class JobProgress:
     def __init__(self, console: Console) -> None:
         self.console = console
         self.stages: list[Stage] = []
-        self.counted_at = 0.0
+        self.past: list[Stage] = []
+        self.ahead: Sequence[Stage] = ()
+        self.find_pace: Callable[[], float | None] = no_pace
+        self.starting_s = STARTING_S
+        self.followed = ("", 0.0)
         self.shown_at = 0.0
         self.live: Progress | None = None
         self.bars: dict[str, TaskID] = {}
+
+    def look_ahead(self, stages: Sequence[Stage]) -> None:
+        """Tell what comes after the stages that are shown, so that it counts as time left."""
+        self.ahead = stages
+
+    def expect(self, find_pace: Callable[[], float | None], starting_s: float) -> None:
+        """Tell how fast work should be before any is measured.
+
+        Args:
+            find_pace: Returns the seconds per cost of a stage, or None if nobody knows yet.
+            starting_s: How long stages should take to start.
+        """
+        self.find_pace, self.starting_s = find_pace, starting_s
 
     @contextmanager
     def showing(self, stages: list[Stage]) -> Iterator[None]:
         """Show the stages until the block ends."""
         self.stages = stages
+        with self._showing(stages):
+            yield
+        for stage in stages:
+            stage.ended = True
+        self.stages = []
+        self.past += stages
+
+    @contextmanager
+    def _showing(self, stages: list[Stage]) -> Iterator[None]:
         if not self.console.is_terminal:
             yield
             return
@@ -164,6 +163,7 @@ class JobProgress:
             BarColumn(bar_width=30),
             MofNCompleteColumn(),
             TimeElapsedColumn(),
+            TextColumn("{task.fields[left]}"),
             console=self.console,
             redirect_stdout=False,
             redirect_stderr=False,
@@ -172,17 +172,27 @@ class JobProgress:
 
             def follow(what: str, done: int, total: int) -> None:
                 if what not in bars:
-                    bars[what] = live.add_task(what, total=total)
-                live.update(bars[what], completed=done, total=total)
+                    bars[what] = live.add_task(what, total=total, left="")
+                left = self._describe_following(what, done, total)
+                live.update(bars[what], completed=done, total=total, left=left)
 
             with listening(follow):
                 yield follow
 
     def _follow_plainly(self, what: str, done: int, total: int) -> None:
         now = time.monotonic()
+        left = self._describe_following(what, done, total)
         if done == total or now - self.shown_at > _PLAIN_INTERVAL_S:
             self.shown_at = now
-            self.say(f"{what}: {done}/{total}")
+            self.say(f"{what}: {done}/{total}" + (f", {left}" if left else ""))
+
+    def _describe_following(self, what: str, done: int, total: int) -> str:
+        """Say how much time is left: for this at the speed so far, and for all that comes."""
+        now = time.monotonic()
+        if self.followed[0] != what:
+            self.followed = (what, now)
+        own = (now - self.followed[1]) * (total - done) / done if done else 0.0
+        return _describe_left(self.left_s(), own)
 
     def say(self, text: str) -> None:
         """Print a line, for work in which nothing can be counted."""
@@ -192,12 +202,14 @@ class JobProgress:
     def stage(self, name: str) -> Iterator[None]:
         """Mark a stage as under way for as long as the block runs."""
         stage = self._find(name)
+        started = time.monotonic()
+        stage.begin(started)
         if self.live:
             self.live.start_task(self.bars[name])
         elif stage.done < stage.total:
             self._print(stage)
-        started = self.counted_at = time.monotonic()
         yield
+        stage.ended = True
         if self.live:
             self.live.stop_task(self.bars[name])
             self.live.update(self.bars[name], counts=_count(stage), left="")
@@ -209,60 +221,43 @@ class JobProgress:
     def advance(self, name: str, amount: float) -> None:
         """Count units of a stage, or a fraction of one, as done."""
         stage = self._find(name)
-        stage.done = min(stage.total, stage.done + amount)
-        now = time.monotonic()
-        if stage.starting_s is None:
-            stage.starting_s = now - self.counted_at
-        else:
-            stage.timed += amount
-            stage.timed_s += now - self.counted_at
-        self.counted_at = now
+        stage.advance(amount, time.monotonic())
         self._show(stage)
 
     def left_s(self) -> float | None:
         """Return the estimated time left in seconds, or None before there is anything to go by.
 
-        A stage that is under way goes on as it went, its first report aside. For one that is to
-        come, the work so far tells the speed, and the other stages how long it takes to start.
+        For all stages that are shown, and for those that come after them.
         """
-        timed = [stage for stage in self.stages if stage.speed is not None]
-        if not timed:
-            return None
-        pace = sum(one.timed_s for one in timed) / sum(one.timed * one.cost_each for one in timed)
-        starts = [one.starting_s for one in self.stages if one.starting_s is not None]
-        left = 0.0
-        for stage in self.stages:
-            n_left = stage.total - stage.done
-            speed = stage.speed or stage.cost_each * pace
-            left += n_left * speed
-            if n_left and stage.starting_s is None:
-                left += sum(starts) / len(starts)
-        return left
+        stages = [*self.past, *self.stages, *self.ahead]
+        return estimate_left_s(stages, time.monotonic(), self.find_pace(), self.starting_s)
 
     def _find(self, name: str) -> Stage:
         return next(stage for stage in self.stages if stage.name == name)
 
     def _show(self, stage: Stage) -> None:
         if self.live:
-            left = self.left_s()
             self.live.update(
                 self.bars[stage.name],
                 completed=stage.done,
                 counts=_count(stage),
-                left=f"about {_duration(left)} left" if left else "",
+                left=_describe_left(self.left_s()),
             )
         elif time.monotonic() - self.shown_at > _PLAIN_INTERVAL_S:
             self._print(stage)
 
     def _print(self, stage: Stage) -> None:
         self.shown_at = time.monotonic()
-        left = self.left_s()
-        ending = f", about {_duration(left)} left in all" if left else ""
-        self.say(f"{stage.name}: {_count(stage)}{ending}")
+        left = _describe_left(self.left_s())
+        self.say(f"{stage.name}: {_count(stage)}" + (f", {left}" if left else ""))
 
 
 def _count(stage: Stage) -> str:
     return f"{int(stage.done + 1e-6)}/{stage.total} {stage.unit}"
+
+
+def _describe_left(left_s: float | None, more_s: float = 0.0) -> str:
+    return "" if not left_s else f"about {_duration(left_s + more_s)} left in all"
 
 
 def _duration(seconds: float) -> str:

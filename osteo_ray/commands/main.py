@@ -33,7 +33,7 @@ from osteo_ray.commands.terminal import ERROR, RESUMABLE, WARNING, say
 from osteo_ray.commands.validate import validate_command
 from osteo_ray.commands.variance import variance_command
 from osteo_ray.commands.verify import verify_command
-from osteo_ray.config.build import describe_validation_error
+from osteo_ray.config.problems import describe_problems
 
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic helps no user
 
@@ -58,7 +58,7 @@ def run_safely(command: Callable[[list[str]], int], arguments: list[str]) -> int
     except InputError as error:
         return _end(errors, f"Error: {find_cause(error)}", BAD_INPUT)
     except ValidationError as error:  # of settings that a command derives from those it was given
-        return _end(errors, f"Error: {describe_validation_error(error)}", BAD_INPUT)
+        return _end(errors, f"Error: {describe_problems(error)}", BAD_INPUT)
     except BrokenPipeError:  # `osteo-ray … | head` has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return DONE

@@ -69,7 +69,17 @@ def parse_config(
     recipe = given.get("training", {}).get("recipe")
     if recipe is not None and isinstance(settings.get("training", {}), Mapping):
         settings["training"] = change_recipe(settings.get("training", {}), recipe)
-    return build(kind, merge_settings(settings, given))
+    by_flag = {flag.name: flag.names[-1] for flag in flags if _is_given(flag, given)}
+    return build(kind, merge_settings(settings, given), by_flag)
+
+
+def _is_given(flag: Flag, given: Mapping[str, Any]) -> bool:
+    found: Any = given
+    for part in flag.path:
+        if part not in found:
+            return False
+        found = found[part]
+    return True
 
 
 def _spell(word: str) -> str:

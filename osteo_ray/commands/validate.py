@@ -133,7 +133,8 @@ def _worlds(
         out: Folder in which each verdict is kept.
         only: Names of the worlds to run; by default all.
     """
-    from osteo_ray.base.progress import JobProgress, Stage
+    from osteo_ray.base.progress import JobProgress
+    from osteo_ray.base.time_left import Stage
     from osteo_ray.commands.validate_tables import list_missed_worlds, show_worlds
     from osteo_ray.pipeline.validate.planted_worlds import WORLDS
     from osteo_ray.pipeline.validate.world_study import (

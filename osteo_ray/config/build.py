@@ -1,17 +1,18 @@
 """Build configurations from presets, YAML and flags, and describe what is wrong with them."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
 
-from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.errors import InputError
 from osteo_ray.base.mappings import drop_equal, merge_settings
 from osteo_ray.base.settings import Settings
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.demos import find_demo
+from osteo_ray.config.problems import describe_problems
 from osteo_ray.models.settings import RECIPES, TrainingSettings
 
 if TYPE_CHECKING:
@@ -77,12 +78,15 @@ def build_config(settings: Mapping[str, Any]) -> CompareConfig:
 _ARMS = CompareConfig.model_fields["arms"]
 
 
-def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
+def build(
+    kind: type[Config], settings: Mapping[str, Any], flags: Mapping[str, str] | None = None
+) -> Config:
     """Validate settings on top of the defaults, or of those of a demo if the data are phantoms.
 
     Args:
         kind: The settings of a command.
         settings: What the user gave; `demo` names a demo.
+        flags: By the name of a setting, groups and dots included, the flag by which it was given.
 
     Raises:
         InputError: A key is unknown (the nearest is suggested) or a value is out of its range.
@@ -96,38 +100,4 @@ def build(kind: type[Config], settings: Mapping[str, Any]) -> Config:
     try:
         return kind.model_validate(settings)
     except ValidationError as error:
-        raise InputError(describe_validation_error(error, kind)) from None
-
-
-def describe_validation_error(error: ValidationError, kind: type[Settings] = CompareConfig) -> str:
-    """Return a line per problem: where it is, what was expected and found, the nearest name."""
-    lines = []
-    for problem in error.errors(include_url=False):
-        place = ".".join(str(part) for part in _drop_branches(kind, problem["loc"]))
-        if problem["type"] == "extra_forbidden":
-            known = _known_keys(kind, problem["loc"][:-1])
-            name = str(problem["loc"][-1])
-            lines.append(f"Unknown configuration key `{place}`.{suggest(name, known)}")
-        else:
-            message = problem["msg"].removeprefix("Value error, ")
-            found = "" if "got" in message else f", but got {problem['input']!r}"
-            lines.append(f"{place}: {message}{found}" if place else f"{message}{found}")
-    return "\n".join(lines)
-
-
-def _drop_branches(kind: type[Settings], loc: tuple[int | str, ...]) -> Iterator[int | str]:
-    """Yield the names of settings, without what pydantic calls the members of a union."""
-    model: Any = kind
-    for part in loc:
-        fields = getattr(model, "model_fields", None)
-        if fields is None and isinstance(part, str):
-            return
-        yield part
-        model = fields[part].annotation if fields and part in fields else None
-
-
-def _known_keys(kind: type[Settings], loc: tuple[int | str, ...]) -> list[str]:
-    model: Any = kind
-    for part in loc:
-        model = model.model_fields[str(part)].annotation
-    return list(model.model_fields)
+        raise InputError(describe_problems(error, kind, flags or {})) from None

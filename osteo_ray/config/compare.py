@@ -1,6 +1,6 @@
 """Settings of comparisons."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Literal, NamedTuple, get_args
 
 from pydantic import Field, field_validator, model_validator
@@ -140,6 +140,8 @@ class CompareConfig(SetupConfig):
         if not isinstance(settings, Mapping):
             return settings
         arms = settings.get("arms", cls.model_fields["arms"].default)
+        if not isinstance(arms, str | Sequence):
+            return settings
         paper = settings.get("protocol") == "paper"
         presets: Mapping[Any, tuple[str, ...]] = list_presets()
         opened: list[Any] = []

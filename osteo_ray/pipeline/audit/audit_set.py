@@ -14,10 +14,11 @@ import pyarrow as pa
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.lock import hold
 from osteo_ray.base.paths import PHANTOM, name_source
-from osteo_ray.base.progress import Clock, JobProgress, Stage
+from osteo_ray.base.progress import Clock, JobProgress
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import LOCK, Place, locate, reach, remove_tree
 from osteo_ray.base.tables import IMAGES, REJECTS, write_json, write_table
+from osteo_ray.base.time_left import Stage
 from osteo_ray.cluster.connection import confirm, connect, plan_resources
 from osteo_ray.cluster.observer import Observer
 from osteo_ray.cluster.settings import ResourceSettings

@@ -1,12 +1,14 @@
 """Have the trained classifiers of a run predict an external cohort, on the cluster."""
 
-from osteo_ray.base.progress import Stage
-from osteo_ray.experiment.costs import DIVISION_COST
+from dataclasses import replace
+
+from osteo_ray.base.time_left import Stage
 from osteo_ray.experiment.external import ExternalExperiment
 from osteo_ray.pipeline.compare.external_work import ExternalWork, plan_external
 from osteo_ray.pipeline.compare.grid_job import predict_grid
 from osteo_ray.pipeline.compare.running import explain_all
 from osteo_ray.pipeline.compare.shared_pixels import share_pixels
+from osteo_ray.pipeline.compare.stage_sizes import StageSizes, foresee_end
 from osteo_ray.pipeline.compare.superpixel_job import divide_images
 from osteo_ray.pipeline.site import Site
 
@@ -33,8 +35,9 @@ def predict_external(external: ExternalExperiment, site: Site) -> None:
     if not (work.rows or work.explanations or work.divisions):
         return
     settings, timeout_s = external.settings, site.resources.stall_timeout
+    site.progress.look_ahead([foresee_end()])
     job = site.observer.job(cohort=external.cohort.source, layout=site.layout.describe())
-    with job, site.progress.showing(_plan_stages(external, work)):
+    with job, site.progress.showing(_plan_stages(external, work, site)):
         if work.explanations:
             explain_all(external, site, work.explanations, set(), _EXPLAIN)
         if work.divisions:
@@ -62,17 +65,14 @@ def predict_external(external: ExternalExperiment, site: Site) -> None:
             )
 
 
-def _plan_stages(external: ExternalExperiment, work: ExternalWork) -> list[Stage]:
-    n_images = len(external.image_ids)
+def _plan_stages(external: ExternalExperiment, work: ExternalWork, site: Site) -> list[Stage]:
+    sizes = replace(StageSizes.of(external, site.layout), n_images=len(external.image_ids))
     stages = []
     if work.explanations:
-        total = sum(len(one.wanted) for one in work.explanations.values())
-        done = sum(len(one.wanted - one.pending) for one in work.explanations.values())
-        stages.append(Stage(_EXPLAIN, "explanations", total, external.settings.lime.samples, done))
+        stages.append(sizes.plan_explanations(_EXPLAIN, work.explanations.values()))
     if work.divisions:
-        per_file = n_images / len(work.divisions)
-        stages.append(Stage(_DIVIDE, "files", len(work.divisions), per_file * DIVISION_COST))
+        n_files = len(work.divisions)
+        stages.append(sizes.plan_divisions(_DIVIDE, n_files, n_files))
     if work.rows:
-        n_views = sum(len(row.views) for row in work.rows) / len(work.rows)
-        stages.append(Stage(_PREDICT, "classifiers", len(work.rows), n_images * n_views))
+        stages.append(sizes.plan_grid(_PREDICT, work.rows, sizes.n_images))
     return stages

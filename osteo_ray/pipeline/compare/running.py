@@ -4,13 +4,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cache
 
-import numpy as np
 import ray
 
-from osteo_ray.base.progress import Stage
 from osteo_ray.base.tables import list_parts
+from osteo_ray.base.time_left import Stage
 from osteo_ray.data.pixels import Pixels
-from osteo_ray.experiment.costs import DIVISION_COST, TRAINING_COST
 from osteo_ray.experiment.grid import GridRow, list_grid, list_pending
 from osteo_ray.experiment.looks import take_look, take_seeds
 from osteo_ray.experiment.superpixel_files import list_divisions
@@ -25,6 +23,7 @@ from osteo_ray.pipeline.compare.conclusion import (
 from osteo_ray.pipeline.compare.grid_job import GRID, predict_grid
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.shared_pixels import share_pixels
+from osteo_ray.pipeline.compare.stage_sizes import StageSizes
 from osteo_ray.pipeline.compare.superpixel_job import DIVIDE, divide_images
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
 from osteo_ray.pipeline.explain.joining import join_masks
@@ -35,7 +34,10 @@ FIRST, EXPLAIN, SECOND = "train on originals", "explain", "train the other arms"
 
 
 def run_experiment(
-    experiment: Experiment, site: Site, only: Sequence[Trial] | None = None
+    experiment: Experiment,
+    site: Site,
+    only: Sequence[Trial] | None = None,
+    ahead: Sequence[Stage] = (),
 ) -> Finished:
     """Run those trials of an experiment that are not done.
 
@@ -43,6 +45,7 @@ def run_experiment(
         experiment: What to run.
         site: Where to run it.
         only: Trials to run, with everything they need and without looks; by default all.
+        ahead: What follows afterwards, for the time that is left.
     """
     for seed in experiment.splits:
         experiment.check_split(seed)
@@ -50,17 +53,19 @@ def run_experiment(
     site.progress.say(f"{len(experiment.image_ids)} images; {layout}")
     with site.observer.job(plan_hash=experiment.plan_hash, layout=layout):
         if only is None and experiment.statistics.looks:
-            return _run_looks(experiment, site)
-        return Finished(experiment, _run_stages(experiment, site, only), site.clock)
+            return _run_looks(experiment, site, ahead)
+        failures = _run_stages(experiment, site, only, ahead=ahead)
+        return Finished(experiment, failures, site.clock)
 
 
-def _run_looks(whole: Experiment, site: Site) -> Finished:
+def _run_looks(whole: Experiment, site: Site, ahead: Sequence[Stage]) -> Finished:
     """Run the seeds up to each planned look, then the rest, unless a look says to stop."""
     counts = [*whole.statistics.looks, len(whole.seeds)]
     finished = Finished(whole, [], site.clock)
     for number, n_seeds in enumerate(counts, start=1):
         experiment = take_seeds(whole, n_seeds)
-        failures = _run_stages(experiment, site)
+        later = (counts[-1] - n_seeds) / (n_seeds - ([0, *counts][number - 1]))
+        failures = _run_stages(experiment, site, ahead=ahead, later=later)
         finished = replace(finished, experiment=experiment, failures=failures)
         analysis = plan_conclusion(experiment).analysis
         look = take_look(
@@ -96,17 +101,38 @@ def _run_stages(
     only: Sequence[Trial] | None = None,
     *,
     prepare_only: bool = False,
+    ahead: Sequence[Stage] | None = None,
+    later: float = 0.0,
 ) -> list[Failure]:
-    """Do what is missing; return the trials that failed, or that could not begin."""
+    """Do what is missing; return the trials that failed, or that could not begin.
+
+    Args:
+        experiment: What to run.
+        site: Where to run it.
+        only: Trials to run; by default all.
+        prepare_only: Leave the trials out, but make what they need.
+        ahead: What follows afterwards; None if that is known already.
+        later: How many times as many seeds follow before that.
+    """
     first, second = plan_trials(experiment, only)
     divisions = list_divisions(experiment, second)
     explanations = list_explanations(experiment, second)
     grid = list_grid(experiment, list_arms(experiment)) if second and only is None else []
-    stages = _plan_stages(experiment, first, [] if prepare_only else second, explanations, grid)
+    sizes = StageSizes.of(experiment, site.layout)
+    stages = [_plan_trainings(FIRST, experiment, first, sizes)] if first else []
+    if explanations:
+        stages.append(sizes.plan_explanations(EXPLAIN, explanations.values()))
     if divisions:
-        per_file = len(experiment.image_ids) / len(list_parts(experiment.run.pixels))
-        place = len(stages) if prepare_only else 2
-        stages.insert(place, Stage(DIVIDE, "files", len(divisions), per_file * DIVISION_COST))
+        n_files = len(list_parts(experiment.run.pixels))
+        stages.append(sizes.plan_divisions(DIVIDE, len(divisions), n_files))
+    if second and not prepare_only:
+        stages.append(_plan_trainings(SECOND, experiment, second, sizes))
+    if grid:
+        n_done = len(grid) - len(list_pending(experiment, grid))
+        stages.append(sizes.plan_grid(GRID, grid, sizes.parts.test, n_done))
+    if ahead is not None:
+        more = [replace(one, total=round(later * one.total), done=0.0) for one in stages if later]
+        site.progress.look_ahead([*more, *ahead])
 
     @cache
     def pixels() -> "ray.ObjectRef[Pixels]":
@@ -168,31 +194,10 @@ def _predict_grid(
         )
 
 
-def _plan_stages(
-    experiment: Experiment,
-    first: list[Trial],
-    second: list[Trial],
-    explanations: dict[MaskJob, Explainable],
-    grid: list[GridRow],
-) -> list[Stage]:
-    n_trained = float(np.mean([np.sum(split == "train") for split in experiment.splits.values()]))
-    per_training = n_trained * experiment.settings.training.epochs * TRAINING_COST
-    stages = [
-        Stage(name, "trainings", len(trials), per_training, len(experiment.list_done(trials)))
-        for name, trials in ((FIRST, first), (SECOND, second))
-        if trials
-    ]
-    if explanations:
-        total = sum(len(one.wanted) for one in explanations.values())
-        done = sum(len(one.wanted - one.pending) for one in explanations.values())
-        cost = experiment.settings.lime.samples
-        stages.insert(1, Stage(EXPLAIN, "explanations", total, cost, done))
-    if grid:
-        n_done = len(grid) - len(list_pending(experiment, grid))
-        n_tested = float(np.mean([np.sum(split == "test") for split in experiment.splits.values()]))
-        per_row = n_tested * float(np.mean([len(row.views) for row in grid]))
-        stages.append(Stage(GRID, "classifiers", len(grid), per_row, n_done))
-    return stages
+def _plan_trainings(
+    name: str, experiment: Experiment, trials: list[Trial], sizes: StageSizes
+) -> Stage:
+    return sizes.plan_trainings(name, len(trials), len(experiment.list_done(trials)))
 
 
 def explain_all(

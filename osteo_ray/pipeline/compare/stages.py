@@ -9,10 +9,12 @@ import numpy as np
 import ray
 
 from osteo_ray.base.lock import hold
-from osteo_ray.base.progress import Clock, JobProgress
+from osteo_ray.base.progress import Clock, JobProgress, no_pace
 from osteo_ray.base.runs import Run
+from osteo_ray.base.time_left import Stage, guess_starting_s
 from osteo_ray.cluster.connection import confirm, connect, plan_resources
 from osteo_ray.cluster.observer import Observer
+from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.splits.assignment import SPLIT_NAMES
 from osteo_ray.experiment.costs import Parts
@@ -21,12 +23,13 @@ from osteo_ray.experiment.external import ExternalExperiment
 from osteo_ray.experiment.healing import heal_run, settle_digests
 from osteo_ray.experiment.trials import Experiment, describe_experiment
 from osteo_ray.pipeline.before_reading import check_disk
+from osteo_ray.pipeline.compare.calibration import begin_measuring
 from osteo_ray.pipeline.compare.cohort import describe_cohort, describe_reading, open_cohort
 from osteo_ray.pipeline.compare.conclusion import Finished, conclude
 from osteo_ray.pipeline.compare.costing import check_search_hours
 from osteo_ray.pipeline.compare.external_job import READ_COHORT, predict_external
 from osteo_ray.pipeline.compare.given_regions import read_given
-from osteo_ray.pipeline.compare.listed import list_comparison
+from osteo_ray.pipeline.compare.listed import ListedComparison, list_comparison
 from osteo_ray.pipeline.compare.model_check import (
     check_models,
     list_guidances,
@@ -43,6 +46,7 @@ from osteo_ray.pipeline.compare.prepare import (
 )
 from osteo_ray.pipeline.compare.running import run_experiment
 from osteo_ray.pipeline.compare.sites import state_sites
+from osteo_ray.pipeline.compare.stage_sizes import foresee_stages
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.compare.tensorboard import write_events
 from osteo_ray.pipeline.compare.tracking import track_comparison
@@ -146,6 +150,10 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
 
         if config.tuning.trials and not run.config.exists():
             check_search_hours(config, source, layout)
+        known = listed.is_known
+        find_pace = no_pace if known else begin_measuring(check, config, codes, layout.slot)
+        progress.expect(find_pace, guess_starting_s(clock.durations_s["start Ray"]))
+        progress.look_ahead(foresee_stages(config, source, layout, listed.cohort))
         config = refer_to_run(config, run)
         if not run.config.exists():
             if waits_for_check(config):
@@ -183,12 +191,18 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
             experiment = tune_arms(experiment, config, divide_for_search(run, config), site)
             record_choices(run, config)
         progress.say(_state_plan(config, experiment))
-        finished = run_experiment(experiment, site)
+        finished = run_experiment(experiment, site, ahead=_foresee_rest(listed, layout))
         if cohort is not None:
             external = ExternalExperiment.of(finished.experiment, cohort)
             predict_external(external, site)
             finished = replace(finished, external=external)
         return finished
+
+
+def _foresee_rest(listed: ListedComparison, layout: Layout) -> list[Stage]:
+    """Describe what follows the trials: the cohort, if there is one, and the conclusion."""
+    alone = foresee_stages(listed.config, listed.source, layout)
+    return foresee_stages(listed.config, listed.source, layout, listed.cohort)[len(alone) - 1 :]
 
 
 def _state_plan(config: CompareConfig, experiment: Experiment) -> str:

@@ -8,10 +8,8 @@ import numpy as np
 
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.base.errors import IncompleteError
-from osteo_ray.base.progress import Stage
 from osteo_ray.config.compare import CompareConfig, Seeds
 from osteo_ray.config.tuning import TUNING_SEED, draw_candidates
-from osteo_ray.experiment.costs import TRAINING_COST
 from osteo_ray.experiment.searches import (
     Search,
     conclude_search,
@@ -23,6 +21,7 @@ from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.pipeline.compare.running import prepare_trials
 from osteo_ray.pipeline.compare.search_job import search_settings
 from osteo_ray.pipeline.compare.shared_pixels import share_pixels
+from osteo_ray.pipeline.compare.stage_sizes import StageSizes
 from osteo_ray.pipeline.site import Site
 
 SEARCH = "search settings"
@@ -93,10 +92,10 @@ def _search(
     """Search for one training after the other; within a search, candidates run side by side."""
     ids, size_px = experiment.image_ids.tolist(), experiment.settings.image_size
     pixels = share_pixels(experiment.run, ids, size_px, site.layout.pixels_bytes)
-    n_train = int(np.sum(experiment.splits[TUNING_SEED] == "train"))
     epochs = max(int(one["epochs"]) for one in candidates)
     total = len(pending) * len(candidates)
-    stage = Stage(SEARCH, "candidates", total, n_train * epochs * TRAINING_COST, 0)
+    stage = StageSizes.of(experiment, site.layout).plan_trainings(SEARCH, total, 0, epochs)
+    stage.unit = "candidates"  # which are stopped early, so no measure of whole trainings
     with site.progress.showing([stage]), site.stage(SEARCH) as listener:
         for trial in pending:
             tried = search_settings(trial, candidates, experiment, pixels, site, listener)

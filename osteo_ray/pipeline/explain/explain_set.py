@@ -5,9 +5,10 @@ from functools import partial
 from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.lock import hold
-from osteo_ray.base.progress import Clock, JobProgress, Stage
+from osteo_ray.base.progress import Clock, JobProgress
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, read_table, write_json
+from osteo_ray.base.time_left import Stage
 from osteo_ray.base.trust import require_consent
 from osteo_ray.cluster.connection import (
     check_machine,

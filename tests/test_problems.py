@@ -1,0 +1,141 @@
+"""What is said of settings that cannot be used, by flag and by file."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.base.mappings import merge_settings
+from osteo_ray.base.settings import Settings
+from osteo_ray.commands.main import main
+from osteo_ray.config.audit import AuditConfig
+from osteo_ray.config.build import build
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.explain import ExplainConfig
+from osteo_ray.config.flags import Flag, list_flags
+from osteo_ray.config.problems import describe_problems
+from osteo_ray.config.reproduce import ReproduceConfig
+from osteo_ray.config.variants import PlanConfig, ProtocolsConfig, VarianceConfig
+from osteo_ray.data.settings import PhantomSettings
+
+KINDS = (
+    *(CompareConfig, PlanConfig, VarianceConfig, ProtocolsConfig),
+    *(AuditConfig, ExplainConfig, ReproduceConfig, PhantomSettings),
+)
+BAD: tuple[Any, ...] = (
+    *("zzz", "", -1, 0, 10**30, -0.5, 1.5, math.nan, math.inf, True, None),
+    *([], [1], ["zzz"] * 9, [None], [-5, -5, -5], {"zzz": 1}, {}),
+)
+PYDANTIC = ("Input should", "type=", "input_value", "validation error", "valid integer", "valid nu")
+
+
+def nest(flag: Flag, value: object) -> dict[str, Any]:
+    for part in reversed(flag.path):
+        value = {part: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def list_messages(kind: type[Settings], flags: dict[str, str]) -> Iterator[str]:
+    for flag in list_flags(kind):
+        for value in BAD:
+            # What is required must not hide what is wrong.
+            start = {"run": "r", "data": "d", "checkpoint": "c", "out": "o"}
+            known = {name: word for name, word in start.items() if name in kind.model_fields}
+            try:
+                kind.model_validate(merge_settings(known, nest(flag, value)))
+            except ValidationError as error:
+                yield describe_problems(error, kind, flags)
+
+
+@pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+def test_no_setting_is_refused_in_the_words_of_pydantic(kind: type[Settings]) -> None:
+    messages = list(list_messages(kind, {}))
+    assert len(messages) > 3 * len(list(list_flags(kind)))
+    lines = [line for message in messages for line in message.splitlines() if line]
+    assert [line for line in lines if any(words in line for words in PYDANTIC)] == []
+    odd = [line for line in lines if "Expected " not in line and "Unknown " not in line]
+    assert odd == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "flags", "said"),
+    [
+        ({"training": {"epochs": 0}}, {}, "Expected training.epochs to be at least 1, but got 0."),
+        (
+            {"training": {"epochs": 0}},
+            {"training.epochs": "--epochs"},
+            "Expected --epochs to be at least 1, but got 0.",
+        ),
+        ({"seeds": "five"}, {}, "Expected seeds to be a whole number, but got `five`."),
+        ({"seeds": 1.5}, {}, "Expected seeds to be a whole number, but got 1.5."),
+        (
+            {"phantom": {"difficulty": 2}},
+            {},
+            "Expected phantom.difficulty to be at most 1, but got 2.",
+        ),
+        (
+            {"split_ratio": [7, 2]},
+            {"split_ratio": "--split-ratio"},
+            "Expected value 3 of --split-ratio to be given, but it is not.",
+        ),
+        (
+            {"split_ratio": [7, 2, "x"]},
+            {"split_ratio": "--split-ratio"},
+            "Expected value 3 of --split-ratio to be a whole number, but got `x`.",
+        ),
+        ({"arms": 3}, {}, "Expected arms to be a list of values, but got 3."),
+        ({"models": 3}, {}, "Expected models to be a list of values, but got 3."),
+        (
+            {"split": "groped"},
+            {},
+            "Expected split to be one of `grouped`, `random`, `given` or `site`, but got `groped`. "
+            "Did you mean `grouped`?",
+        ),
+        ({"grid": "maybe"}, {}, "Expected grid to be true or false, but got `maybe`."),
+        ({"seeds": True}, {}, None),
+        ({"lime": 3}, {}, "Expected lime to be a group of settings, but got 3."),
+        (
+            {"lime": {"fill": "men"}},
+            {},
+            "Expected lime.fill to be one of `mean`, `blur` or `black` or a whole number, but got "
+            "`men`. Did you mean `mean`?",
+        ),
+        ({"seeds": [5]}, {}, "Expected seeds to be a whole number, but got [5]."),
+        (
+            {"image_size": ["a", 2, None, True, 5]},
+            {"image_size": "--image-size"},
+            "Expected --image-size to be a whole number, but got [`a`, 2, None, true, …].",
+        ),
+        ({"models": []}, {}, "Expected models to have at least 1 value, but got []."),
+        ({"seeed": 3}, {}, "Unknown configuration key `seeed`. Did you mean `seeds`?"),
+    ],
+)
+def test_message_says_where_what_was_expected_and_what_was_found(
+    settings: dict[str, Any], flags: dict[str, str], said: str | None
+) -> None:
+    if said is None:
+        build(CompareConfig, settings, flags)
+        return
+    with pytest.raises(InputError) as caught:
+        build(CompareConfig, settings, flags)
+    assert str(caught.value) == said
+
+
+def test_flag_and_file_are_refused_in_the_same_words(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    file = tmp_path / "settings.yaml"
+    file.write_text("training: {epochs: 0}\nlime: {samples: one}\n")
+    assert main(["compare", "--config", str(file), "--dry-run"]) == 2
+    by_file = " ".join(capsys.readouterr().err.split())
+    assert "Expected training.epochs to be at least 1, but got 0." in by_file
+    assert "Expected lime.samples to be a whole number, but got `one`." in by_file
+    assert main(["compare", "--epochs", "0", "--lime.samples", "one", "--dry-run"]) == 2
+    by_flag = " ".join(capsys.readouterr().err.split())
+    named = by_file.replace("training.epochs", "--epochs").replace("lime.samples", "--lime-samples")
+    assert by_flag == named
