@@ -110,6 +110,26 @@ def test_what_came_stays(tmp_path: Path) -> None:
     assert [path.name for path in root.iterdir()] == ["config.yaml"]
 
 
+def test_a_lock_that_stayed_behind_is_taken_over_by_its_own_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+    with monkeypatch.context() as patch:
+        with hold(tmp_path, timing=QUICK):
+            with pytest.raises(HeldError), hold(tmp_path, timing=QUICK):
+                pass
+            patch.setattr(Path, "unlink", refuse)
+        assert (tmp_path / LOCK).exists()
+    with hold(tmp_path, told.append, timing=QUICK):
+        assert len(told) == 1
+        assert "which has ended" in told[0]
+    assert not (tmp_path / LOCK).exists()
+
+
+def refuse(path: Path, missing_ok: bool = False) -> None:
+    raise PermissionError(13, "Permission denied", str(path))
+
+
 def test_a_second_process_is_refused(place: Place, start: Start) -> None:
     process = start(place)
     pid = read_holder(place).pid

@@ -111,6 +111,10 @@ class Holder:
         return f"process {self.pid} on {self.host} since {self.since}{job}"
 
 
+_HELD: set[str] = set()
+"""The tokens of the locks that this process holds, or is about to take."""
+
+
 @contextmanager
 def hold(
     root: Place, say: Callable[[str], None] = lambda text: None, timing: Timing = Timing()
@@ -129,7 +133,18 @@ def hold(
         InputError: The lock cannot be written.
         LockLostError: Another process has taken the lock over.
     """
-    path, mine = root / LOCK, Holder.describe_self()
+    mine = Holder.describe_self()
+    _HELD.add(mine.token)
+    try:
+        with _hold(root, mine, say, timing):
+            yield
+    finally:
+        _HELD.discard(mine.token)
+
+
+@contextmanager
+def _hold(root: Place, mine: Holder, say: Callable[[str], None], timing: Timing) -> Iterator[None]:
+    path = root / LOCK
     try:
         made = _make_missing(root)
         _acquire(path, mine, say, timing)
@@ -291,10 +306,15 @@ class _Heart(threading.Thread):
 
 
 def _is_gone(holder: Holder) -> bool | None:
-    """Return whether the holder's process has ended; None if this machine cannot tell."""
+    """Return whether the holder's process has ended; None if this machine cannot tell.
+
+    This very process counts as gone if it holds the lock no longer: its file could not be removed.
+    """
     if not holder.machine or holder.machine != _identify_machine():
         return None
-    return _find_start(holder.pid) != holder.started
+    if _find_start(holder.pid) != holder.started:
+        return True
+    return holder.pid == os.getpid() and holder.token not in _HELD
 
 
 def _identify_machine() -> str:
