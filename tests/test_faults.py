@@ -185,8 +185,11 @@ def test_image_that_kills_the_process_that_reads_it_is_refused(
     }
     assert sorted([*found.images["path"], poison]) == sorted(source.items["path"])
     assert len(read_parts(tmp_path / "pixels", PIXELS)) == len(found.images)
-    # Three tries of its block, then each image alone, and two more tries of this one.
-    assert log.count("read", "start") == {"32 images": 3, "1 images": 40 + 2}
+    # Three tries of its block, then each image alone, and two more tries of this one. The other
+    # block, of eight images, may have been read before the first gave up.
+    counted = log.count("read", "start")
+    assert counted["32 images"] == 3
+    assert counted["1 images"] == 40 + 2 - 8 * counted["8 images"]
 
 
 def test_loss_that_is_no_number_fails_its_trial_only(
