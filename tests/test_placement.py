@@ -114,7 +114,7 @@ def test_workers_that_share_a_gpu_lie_on_one() -> None:
         ({"gpus_per_worker": 1.5}, r"since a worker computes on one, but got 1\.5\..*--workers"),
         ({"gpus_per_worker": 2}, r"one GPU or a part of one.*but got 2\."),
         ({"workers": 2, "gpus_per_worker": 2}, r"one GPU or a part of one.*but got 2\."),
-        ({"gpus_per_explainer": 1.5}, "less than or equal to 1"),
+        ({"gpus_per_explainer": 1.5}, r"gpus_per_explainer to be at most 1, but got 1\.5"),
         (
             {"workers": 2, "gpus_per_worker": 0.5},
             r"whole GPU for each of 2 workers.*NCCL refuses two.*got 0\.5.*"
