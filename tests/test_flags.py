@@ -254,6 +254,26 @@ def test_dry_run_says_what_would_be_done_and_leaves_nothing(tmp_path: Path, capf
     assert not (tmp_path / "run").exists()
 
 
+def test_dry_run_refuses_regions_that_lack_an_image(tmp_path: Path, capfd) -> None:
+    for label, seed in (("normal", 0), ("worn", 1)):
+        draw_images(tmp_path / "set" / label, 10, seed=seed)
+    words = ["compare", str(tmp_path / "set"), "--weights", "none", "--models", "resnet18"]
+    words += ["--out", str(tmp_path / "run"), "--dry-run", "--regions", str(tmp_path / "masks")]
+    (tmp_path / "masks").mkdir()
+    assert main(words) == 2
+    assert "holds no PNG file" in capfd.readouterr().err
+    names = [path.relative_to(tmp_path / "set") for path in (tmp_path / "set").glob("*/*.png")]
+    assert len(names) == 20
+    for name in names[1:]:  # no content: nothing is decoded
+        (tmp_path / "masks" / name).parent.mkdir(exist_ok=True)
+        (tmp_path / "masks" / name).touch()
+    assert main(words) == 2
+    assert f"1 of 20 images have none: {names[0].as_posix()}" in capfd.readouterr().err
+    (tmp_path / "masks" / names[0]).parent.mkdir(exist_ok=True)
+    (tmp_path / "masks" / names[0]).touch()
+    assert main(words) == 0
+
+
 def draw_guessed_patients(folder: Path) -> Path:
     """Draw 60 images of 30 patients, whom nothing but the names of files tells."""
     for label, first in (("normal", 0), ("worn", 15)):

@@ -97,14 +97,27 @@ def read_regions(uri: str, paths: Sequence[str], size_px: int) -> GivenRegions:
         InputError: There is no such place, an image has no region, or a region is unreadable or
             empty.
     """
+    return _read_all(uri, find_regions(uri, paths), size_px)
+
+
+def find_regions(uri: str, paths: Sequence[str]) -> dict[str, Callable[[], np.ndarray]]:
+    """Find the region of each image by its name, and return what draws it; decode none.
+
+    Args:
+        uri: The folder or the file, as a path or URI.
+        paths: The paths of the images in their source.
+
+    Raises:
+        InputError: There is no such place, or an image has no region.
+    """
     advice = "Check its spelling, and that this machine may read it."
     with expecting(f"--regions to be {_FORMS}", uri, advice, (OSError, ValueError, ImportError)):
         filesystem, path = open_filesystem(uri)
         kind = filesystem.get_file_info(path).type
     if kind == pyarrow.fs.FileType.Directory:
-        return _read_folder(uri, paths, size_px)
+        return _find_masks(uri, paths)
     if kind == pyarrow.fs.FileType.File and split_uri(uri)[0].lower().endswith(".json"):
-        return _read_coco(uri, paths, size_px)
+        return _find_marks(uri, paths)
     found = "does not exist" if kind == pyarrow.fs.FileType.NotFound else "is neither"
     raise InputError(f"Expected --regions to be {_FORMS}, but {uri} {found}. Check its spelling.")
 
@@ -161,7 +174,7 @@ def _list_forms(name: str) -> list[str]:
     return list(dict.fromkeys([name, folder + slash + (last.rpartition(".")[0] or last)]))
 
 
-def _read_folder(uri: str, paths: Sequence[str], size_px: int) -> GivenRegions:
+def _find_masks(uri: str, paths: Sequence[str]) -> dict[str, Callable[[], np.ndarray]]:
     listed = open_folder(uri, labels_needed=False, flag="--regions").items["path"].tolist()
     names = [name for name in listed if name.lower().endswith(".png")]
     if not names:
@@ -173,11 +186,10 @@ def _read_folder(uri: str, paths: Sequence[str], size_px: int) -> GivenRegions:
     advice = "Name each mask as its image, with its folder where file names repeat"
     _check_complete(uri, paths, found, advice)
     reader = FileReader(uri)
-    drawn = {path: partial(_fetch, reader, found[path]) for path in paths}
-    return _read_all(uri, drawn, size_px)
+    return {path: partial(_fetch, reader, found[path]) for path in paths}
 
 
-def _read_coco(uri: str, paths: Sequence[str], size_px: int) -> GivenRegions:
+def _find_marks(uri: str, paths: Sequence[str]) -> dict[str, Callable[[], np.ndarray]]:
     place, options = split_uri(uri)
     folder, _, name = place.rpartition("/")
     with expecting(
@@ -188,7 +200,7 @@ def _read_coco(uri: str, paths: Sequence[str], size_px: int) -> GivenRegions:
     found = match_names(paths, marked)
     advice = "Mark the region of each image, with the image's name as its `file_name`"
     _check_complete(uri, paths, found, advice)
-    return _read_all(uri, {path: marked[found[path]].draw for path in paths}, size_px)
+    return {path: marked[found[path]].draw for path in paths}
 
 
 def _check_complete(

@@ -12,7 +12,12 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import REGIONS, read_table, write_table
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.laterality import read_half
-from osteo_ray.data.regions.given import GivenRegions, read_named_regions, read_regions
+from osteo_ray.data.regions.given import (
+    GivenRegions,
+    find_regions,
+    read_named_regions,
+    read_regions,
+)
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 
@@ -48,16 +53,32 @@ def read_given(config: CompareConfig, source: Source | PhantomSettings) -> Given
     """
     if isinstance(source, PhantomSettings):
         return None
-    paths = source.items["path"].tolist()
     if config.regions:
-        if source.laterality == "split":
-            paths = list(dict.fromkeys(read_half(path)[0] for path in paths))
-        return read_regions(config.regions, paths, config.image_size)
+        return read_regions(config.regions, _list_films(source), config.image_size)
     if source.regions:
+        paths = source.items["path"].tolist()
         return read_named_regions(
             source.uri, source.reader, source.regions, paths, config.image_size
         )
     return None
+
+
+def check_given(config: CompareConfig, source: Source | PhantomSettings) -> None:
+    """Check that `--regions` has a region for each image, as far as names tell; decode none.
+
+    Raises:
+        InputError: There is no such place, or an image has no region.
+    """
+    if config.regions and not isinstance(source, PhantomSettings):
+        find_regions(config.regions, _list_films(source))
+
+
+def _list_films(source: Source) -> list[str]:
+    """Return the paths that regions are named after; films that are cut have one for both sides."""
+    paths: list[str] = source.items["path"].tolist()
+    if source.laterality == "split":
+        return list(dict.fromkeys(read_half(path)[0] for path in paths))
+    return paths
 
 
 def store_regions(run: Run, config: CompareConfig, given: GivenRegions | None) -> None:

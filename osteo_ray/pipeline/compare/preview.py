@@ -11,6 +11,7 @@ from osteo_ray.experiment.simulated_run import Scheme
 from osteo_ray.pipeline.before_reading import estimate_bytes, measure_room
 from osteo_ray.pipeline.compare.cohort import describe_reading
 from osteo_ray.pipeline.compare.costing import count_planned
+from osteo_ray.pipeline.compare.given_regions import check_given
 from osteo_ray.pipeline.compare.listed import list_comparison
 
 
@@ -57,6 +58,7 @@ def preview(config: CompareConfig) -> Preview:
     """
     listed = list_comparison(config)
     run, config, source = listed.run, listed.config, listed.source
+    check_given(config, source)
     if isinstance(source, PhantomSettings):
         n_positive = round(source.positive_share * source.n_images)
         healthy, ill = sorted(CLASSES)
