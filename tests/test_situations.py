@@ -300,3 +300,5 @@ def test_command_refuses_nonsense(capfd: pytest.CaptureFixture[str]) -> None:
     assert "at least one table and a seed of at least 0" in " ".join(capfd.readouterr().err.split())
     assert main(["validate", "verdicts", "--only", "nose"]) == 2
     assert "Did you mean `noise`?" in " ".join(capfd.readouterr().err.split())
+    assert main(["validate", "tables", "--only", "rule: three clases"]) == 2
+    assert "Did you mean `rule: three classes`?" in " ".join(capfd.readouterr().err.split())

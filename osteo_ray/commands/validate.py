@@ -52,7 +52,7 @@ def validate_command(arguments: list[str]) -> int:
     return FAILED if found.missed else DONE
 
 
-def _tables(experiments: int = 2000, seed: int = 0) -> _Rates:
+def _tables(experiments: int = 2000, seed: int = 0, only: tuple[str, ...] = ()) -> _Rates:
     """Simulate experiments whose truth is known; count how often tests and intervals are right.
 
     Single tests and intervals are measured, and the whole rule of the verdict. Nothing is trained;
@@ -61,21 +61,26 @@ def _tables(experiments: int = 2000, seed: int = 0) -> _Rates:
     Args:
         experiments: Number of experiments in each setting.
         seed: Seed of all random numbers.
+        only: Names of the settings to draw; by default all.
     """
     from osteo_ray.commands.validate_tables import list_missed, show_rates
-    from osteo_ray.pipeline.validate.rule_settings import RULE_SETTINGS
-    from osteo_ray.pipeline.validate.simulation_study import SETTINGS, validate_tables
+    from osteo_ray.pipeline.validate.simulation_study import ALL_SETTINGS, validate_tables
 
     if experiments < 1 or seed < 0:
         raise InputError(
             "Expected at least one experiment and a seed of at least 0, but got "
             f"{experiments} experiments and seed {seed}."
         )
+    known = {setting.name: setting for setting in ALL_SETTINGS}
+    _check_names(only, known)
+    chosen = [known[name] for name in only or known]
     with capture_noise() as captured:
-        n_settings = len(SETTINGS) + len(RULE_SETTINGS)
-        say(captured.err, f"{n_settings} settings of {experiments} experiments each")
+        say(captured.err, f"{len(chosen)} settings of {experiments} experiments each")
         findings = validate_tables(
-            experiments, seed, on_finding=lambda one: say(captured.err, f"done: {one.setting.name}")
+            experiments,
+            seed,
+            settings=chosen,
+            on_finding=lambda one: say(captured.err, f"done: {one.setting.name}"),
         )
     return _Rates(findings, list_missed(findings), show_rates)
 

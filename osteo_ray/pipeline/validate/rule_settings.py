@@ -63,6 +63,8 @@ class RuleSetting:
     def true_gain(self) -> float:
         """Expected endpoint of the judged arm minus that of the baseline."""
         judged, baseline = (self.situation.arms[name] for name in ("lime", "original"))
+        if judged == baseline:
+            return 0.0  # in any metric, of any number of classes
         measure = expect_auc if self.situation.metric == "auc" else expect_accuracy
         return measure(judged) - measure(baseline)
 
@@ -98,6 +100,7 @@ def _name_models(arms: Mapping[str, SimulatedArm], count: int = 6) -> dict[str, 
 
 _FIXED: dict[str, Any] = {"n_images": 200, "n_test": 200, "n_train": 10_000.0}
 _SMALL: dict[str, Any] = {"n_images": 744, "n_test": 74, "n_train": 520.0}
+_THREE = ("mild", "normal", "severe")
 _EXTENSIONS = (5, 7, 9, 11, 13, 15)
 
 RULE_SETTINGS: tuple[RuleSetting, ...] = (
@@ -118,6 +121,11 @@ RULE_SETTINGS: tuple[RuleSetting, ...] = (
     _set("rule: one test set of 74, 520 training", n_images=74, n_test=74, n_train=520.0),
     _set("rule: classes 95 to 5", n_images=4000, n_test=400, n_train=2800.0,
          population=Population(positive_share=0.05)),
+    _set("rule: three classes", classes=_THREE),
+    _set("rule: three classes, one test set of 200", classes=_THREE, **_FIXED),
+    _set("rule: three classes, by balanced accuracy", classes=_THREE, metric="balanced_accuracy"),
+    _set("rule: three classes, nothing learned", classes=_THREE, told=("nothing learned",),
+         arms=dict.fromkeys(_NULL, _A(0.5))),
     _set("rule: nothing learned", arms=dict.fromkeys(_NULL, _A(0.5)),
          told=("nothing learned",)),
     _set("rule: 6 models", **_name_models(_NULL)),

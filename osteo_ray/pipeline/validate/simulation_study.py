@@ -98,11 +98,15 @@ BARS: dict[str, tuple[float, float] | None] = {
 """The rates that are measured, with the range in which each must lie."""
 
 
+ALL_SETTINGS: tuple[Setting | RuleSetting, ...] = (*SETTINGS, *RULE_SETTINGS)
+"""Of single tests and intervals, then of the whole rule."""
+
+
 def validate_tables(
     n_experiments: int,
     seed: int,
     *,
-    settings: Sequence[Setting | RuleSetting] = (*SETTINGS, *RULE_SETTINGS),
+    settings: Sequence[Setting | RuleSetting] = ALL_SETTINGS,
     on_finding: Callable[[SettingFinding], None] = lambda finding: None,
 ) -> list[SettingFinding]:
     """Simulate experiments on a cluster and count, setting by setting.
