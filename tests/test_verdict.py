@@ -68,6 +68,20 @@ def test_missing_seeds_are_asked_for_first() -> None:
     assert judge(make_evidence({**REAL, "lime": 0.80}, seeds=two)).verdict == "equivalent"
 
 
+def test_trainings_that_were_counted_twice_are_no_evidence() -> None:
+    repeated = {"lime": (3,), "original": tuple(range(1, 10))}
+    found = judge(replace(make_evidence(REAL), repeated=repeated))
+    assert found.verdict == "inconclusive"
+    assert "seed 3 of lime repeats the predictions of an earlier one; seeds 1, 2" in found.reason
+    # of a control, only where there is a gain to explain
+    evidence = replace(make_evidence(REAL), repeated={"random_mask": (1, 2)})
+    found = judge(evidence)
+    assert found.verdict == "inconclusive"
+    assert "seeds 1, 2 of random_mask repeat the predictions of an earlier one" in found.reason
+    evidence = replace(make_evidence({**REAL, "lime": 0.80}), repeated={"random_mask": (1, 2)})
+    assert judge(evidence).verdict == "equivalent"
+
+
 @pytest.mark.parametrize("control", ["silhouette", "random_mask"])
 def test_gain_without_a_needed_control_is_not_called_real(control: str) -> None:
     means = {name: mean for name, mean in REAL.items() if name != control}
@@ -199,12 +213,14 @@ def test_fixed_test_set_is_judged_by_the_two_way_error() -> None:
 
 def test_remarks_overturn_nothing() -> None:
     means = {**REAL, "complement": 0.80, "lime_true_label": 0.905}
-    found = judge(make_evidence(means, collapsed={"original": 0.6, "lime": 0.2}))
+    evidence = make_evidence(means, collapsed={"original": 0.1, "lime": 0.0})
+    found = judge(replace(evidence, equal=(("gradcam", "lime"),)))
     assert found.verdict == "real gain"
     said = " ".join(found.remarks)
-    assert "original predicts one class for all test images on 60 %" in said
+    assert "original predicts one class for all test images on 10 %" in said
     assert "lime predicts one class" not in said
     assert "lime_true_label" in said
+    assert "gradcam and lime predict the same for every test image of every seed" in said
 
 
 def test_every_verdict_has_a_meaning() -> None:

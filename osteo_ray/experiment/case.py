@@ -1,6 +1,6 @@
 """The evidence on one model beside what else is known: what is shown, and how it is said."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from osteo_ray.base.formatting import format_level, format_p, format_percent
 from osteo_ray.experiment.evidence import AUC, Evidence
@@ -14,8 +14,6 @@ CHANCE = 0.5
 HALF = 0.5
 """Share of the gain from which on a control is said to account for it."""
 GUARD_MARGIN = 0.03  # of AUC and balanced accuracy, whatever the endpoint
-COLLAPSED = 0.5
-"""Share of an arm's seeds with one class predicted throughout, from which on it counts as such."""
 
 
 class Case:
@@ -86,12 +84,17 @@ class Case:
         remarks = [
             f"{arm} predicts one class for all test images on {format_percent(share)} of its seeds."
             for arm, share in self.evidence.collapsed.items()
-            if share >= COLLAPSED and arm in (self.roles.judged, self.roles.baseline)
+            if share > 0 and arm in (self.roles.judged, self.roles.baseline)
         ]
         remarks += [
             f"{_capitalise(control.if_as_good_as_baseline)}."
             for control in self.roles.controls
             if control.if_as_good_as_baseline and self.is_no_worse(control.name)
+        ]
+        remarks += [
+            f"{one} and {other} predict the same for every test image of every seed: was one file "
+            "taken for both, or do their masks show the same?"
+            for one, other in self.evidence.equal
         ]
         for oracle in self.roles.oracles:
             found = self.evidence.estimate({self.roles.judged: 1, oracle: -1})
@@ -131,6 +134,11 @@ class Case:
             f"{level} interval {low:+.3f} to {high:+.3f}, p {format_p(p)}."
         )
 
+    def describe_repeated(self, arm: str) -> str:
+        seeds = self.evidence.repeated[arm]
+        repeat = "repeat" if len(seeds) > 1 else "repeats"
+        return f"{name_seeds(seeds)} of {arm} {repeat} the predictions of an earlier one"
+
     def describe_auc(self, arm: str) -> str:
         found = self.evidence.estimate({arm: 1}, AUC)
         if found is None:
@@ -154,3 +162,10 @@ class Case:
 
 def _capitalise(text: str) -> str:
     return text[:1].upper() + text[1:]
+
+
+def name_seeds(seeds: Sequence[int]) -> str:
+    """Say which seeds: `seeds 0, 1, 2`; of many, the first ten."""
+    plural = "s" if len(seeds) > 1 else ""
+    shown = ", ".join(map(str, seeds[:10])) + (" …" if len(seeds) > 10 else "")
+    return f"seed{plural} {shown}"

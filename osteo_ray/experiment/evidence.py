@@ -54,6 +54,8 @@ class Evidence:
         seeds: Those planned.
         groups: Per seed, the numbers of the groups of test images, distinct.
         collapsed: Per arm, the share of its seeds on which it predicts one class throughout.
+        repeated: Per arm that has any, the seeds whose predictions are those of an earlier seed.
+        equal: Pairs of arms that predict the same on every seed.
     """
 
     model: str
@@ -63,6 +65,8 @@ class Evidence:
     seeds: tuple[int, ...]
     groups: Mapping[int, npt.NDArray[np.int64]]
     collapsed: Mapping[str, float] = field(default_factory=dict)
+    repeated: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    equal: tuple[tuple[str, str], ...] = ()
 
     def list_missing(self, arm: str, metric: str | None = None) -> list[int]:
         """Return the planned seeds on which an arm has no value of a metric (the endpoint)."""

@@ -14,6 +14,7 @@ from osteo_ray.experiment.evidence import AUC, Evidence, Measured
 from osteo_ray.statistics.inference import TestDesign
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.predictions import Group, Key, Predictions, encode_predictions
+from osteo_ray.statistics.repeated import find_equal_arms, find_repeated_seeds
 from osteo_ray.statistics.resampling import N_DRAWS, Resampled, resample_metric
 from osteo_ray.statistics.results_table import choose_thresholds
 from osteo_ray.statistics.sample import Sample
@@ -60,7 +61,8 @@ def gather_evidence(
         for metric, part in of_metric.items()
     }
     measured = {metric: _measure(part, resampled[metric]) for metric, part in of_metric.items()}
-    collapsed = _find_collapsed(predictions)
+    collapsed, repeated = _find_collapsed(predictions), find_repeated_seeds(predictions)
+    equal = find_equal_arms(predictions)
     evidence = {
         model: Evidence(
             model=model,
@@ -70,6 +72,8 @@ def gather_evidence(
             seeds=tuple(of_model),
             groups=resampled[endpoint].tested,
             collapsed=collapsed.get(model, {}),
+            repeated=repeated.get(model, {}),
+            equal=equal.get(model, ()),
         )
         for model, of_model in seeds.items()
         if model in measured[endpoint]

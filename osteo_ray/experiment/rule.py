@@ -6,7 +6,8 @@ seed tests the same images, the two-way error; else the more cautious of it and 
 p of the gain is corrected by Holm's method over models. Questions are asked in this order, and the
 first that has an answer ends it:
 
-1. Does a planned seed of the judged arm or of the baseline lack a result? **inconclusive**
+1. Does a planned seed of the judged arm or of the baseline lack a result, or repeat the
+   predictions of an earlier seed? **inconclusive**
 2. Is AUC with shuffled labels shown to be above chance? **leakage**
 3. Is neither the judged arm nor the baseline shown to be above chance in AUC? **nothing learned**
 4. Is no gain shown, but masks by models that saw the labels are shown to gain, and to gain more?
@@ -21,7 +22,8 @@ first that has an answer ends it:
 9. Were copies of test images in training? **leakage**
 10. Is a control shown to account for at least half of the gain? **what the control stands for**
     (of `random_trained`, in which an honest gain survives: is at least half of it shown to vanish?)
-11. Was a needed control not planned, or does a planned one lack seeds? **inconclusive**
+11. Was a needed control not planned, or does a planned one lack or repeat seeds?
+    **inconclusive**
 12. Is the judged arm not shown to beat a control, or does one seem to account for half of the gain?
     **inconclusive**
 13. Otherwise: **real gain**
@@ -32,11 +34,11 @@ the gain, is named with its share. What else is known (the rest of the image tel
 arm predicts one class throughout) is a remark, and overturns nothing.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 
 from osteo_ray.base.formatting import format_p
-from osteo_ray.experiment.case import GUARD_MARGIN, Case
+from osteo_ray.experiment.case import GUARD_MARGIN, Case, name_seeds
 from osteo_ray.experiment.evidence import AUC, Evidence
 from osteo_ray.experiment.roles import Roles
 from osteo_ray.experiment.verdict import Circumstances, Verdict
@@ -79,7 +81,7 @@ class _Rule(Case):
 
     def _ask_whether_whole(self) -> Verdict | None:
         missing = [
-            f"{arm}: {_list_numbers('seed', self.evidence.list_missing(arm))}"
+            f"{arm}: {name_seeds(self.evidence.list_missing(arm))}"
             for arm in (self.roles.judged, self.roles.baseline)
             if self.evidence.list_missing(arm)
         ]
@@ -88,6 +90,18 @@ class _Rule(Case):
                 "inconclusive",
                 f"The evidence is not whole: planned results are missing ({'; '.join(missing)}).",
                 "Run the same command again to make what is missing.",
+            )
+        repeated = [
+            self.describe_repeated(arm)
+            for arm in (self.roles.judged, self.roles.baseline)
+            if arm in self.evidence.repeated
+        ]
+        if repeated:
+            return self.say(
+                "inconclusive",
+                f"The evidence is not whole: {'; '.join(repeated)}, and a training that is counted "
+                "twice says nothing of how trainings differ.",
+                "Train each seed anew, with random numbers of its own.",
             )
         if self.gain is None:
             return self.say(
@@ -243,7 +257,9 @@ class _Rule(Case):
         for name in (control.name for control in self.roles.controls):
             seeds = self.evidence.list_missing(name)
             if seeds:
-                missing.append(f"{name} lacks {_list_numbers('seed', seeds)}")
+                missing.append(f"{name} lacks {name_seeds(seeds)}")
+            if name in self.evidence.repeated:
+                missing.append(self.describe_repeated(name))
         if not missing:
             return None
         return self.say(
@@ -274,9 +290,3 @@ class _Rule(Case):
             f"{self.describe_gain()} {shares}",
             "Add seeds, folds or test images.",
         )
-
-
-def _list_numbers(noun: str, numbers: Sequence[int]) -> str:
-    plural = "s" if len(numbers) > 1 else ""
-    shown = ", ".join(map(str, numbers[:10])) + (" …" if len(numbers) > 10 else "")
-    return f"{noun}{plural} {shown}"
