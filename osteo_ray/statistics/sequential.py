@@ -27,6 +27,7 @@ will show a difference, not whether it will show equivalence; a level of 0 switc
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import pairwise
 from typing import Literal
 
@@ -160,7 +161,7 @@ def plan_looks(
         )
     fractions = [information_fraction(count, n_seeds, sizes) for count in counts]
     spent = [spend(fraction, alpha, spending) for fraction in fractions]
-    t = _find_t_bounds(counts, spent, sizes.ratio)
+    t = _find_t_bounds(tuple(counts), tuple(spent), sizes.ratio)
     nominal = [2 * float(stats.t.sf(bound, n - 1)) for bound, n in zip(t, counts, strict=True)]
     planned = map(Look, counts, fractions, spent, t, nominal)
     return LookPlan(tuple(planned), sizes, alpha, spending, futile)
@@ -253,13 +254,16 @@ def _to_z(statistic: float, look: Look) -> float:
     return math.copysign(z, statistic)
 
 
-def _find_t_bounds(counts: Sequence[int], spent: Sequence[float], ratio: float) -> list[float]:
+@lru_cache(maxsize=64)  # simulations ask for the same plan many times, and it takes half a second
+def _find_t_bounds(
+    counts: tuple[int, ...], spent: tuple[float, ...], ratio: float
+) -> tuple[float, ...]:
     """Return the boundary of the corrected t at each look, so that errors are as spent."""
     bounds: list[float] = []
     inside = np.ones(2**_LOG2_PATHS, bool)
     due = np.diff([0.0, *spent]).tolist()
     if len(counts) == 1:
-        return [float(stats.t.isf(due[0] / 2, counts[0] - 1))]
+        return (float(stats.t.isf(due[0] / 2, counts[0] - 1)),)
     paths = _draw_statistics(counts, ratio, 0.0)
     for count, share, statistic in zip(counts, due, paths, strict=True):
         wanted = round(share * len(inside))
@@ -269,7 +273,7 @@ def _find_t_bounds(counts: Sequence[int], spent: Sequence[float], ratio: float) 
             bound = float(np.sort(np.abs(statistic[inside]))[-wanted])
         bounds.append(bound)
         inside &= np.abs(statistic) < bound
-    return bounds
+    return tuple(bounds)
 
 
 def _draw_statistics(counts: Sequence[int], ratio: float, effect: float) -> list[np.ndarray]:
