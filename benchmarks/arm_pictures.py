@@ -29,8 +29,7 @@ def draw_arms(run: Run, out: Path) -> None:
 
     config = build_config(read_yaml(run.config))
     experiment = describe_experiment(run, config, read_dataset(run, config))
-    size_px = experiment.settings.image_size
-    pixels = read_pixels(run, experiment.image_ids.tolist(), size_px)
+    pixels = read_pixels(run, experiment.image_ids.tolist(), experiment.settings.image_size)
     model, seed = experiment.models[0], experiment.first_seed
     pictures = []
     for arm in experiment.arms:

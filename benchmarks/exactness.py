@@ -12,6 +12,7 @@ from scipy.special import softmax
 
 from benchmarks.devices import Device, share_gpus
 from benchmarks.lime import Package, open_predict, read_images, start_worker
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.settings import PACKAGE_SIZE_PX, LimeSettings
 from osteo_ray.models.checkpoint import describe_checkpoint
 
@@ -50,7 +51,9 @@ def compare_with_package(
         device: Where both compute.
     """
     cpus = int(ray.cluster_resources()["CPU"])
-    settings = LimeSettings(mode="exact", samples=n_samples).scale_to(PACKAGE_SIZE_PX)
+    settings = LimeSettings(mode="exact", samples=n_samples).scale_to(
+        ImageSize.square(PACKAGE_SIZE_PX)
+    )
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
         images = read_images(data, scratch, describe_checkpoint(checkpoint).image_size, n_images)

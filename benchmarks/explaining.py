@@ -10,6 +10,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.noise import capture_noise
 from osteo_ray.base.paths import locate_data
 from osteo_ray.config.build import build
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.settings import LimeSettings
 
 _LIME = LimeSettings()
@@ -119,7 +120,7 @@ def run_stability(
     data: Annotated[str, tyro.conf.Positional],
     checkpoint: str,
     images: int = 100,
-    image_size: int | None = None,
+    image_size: str | None = None,
     sharpness: float = 1.0,
     lime: LimeSettings = _LIME,
 ) -> None:
@@ -129,7 +130,7 @@ def run_stability(
         data: Path or URI of the images.
         checkpoint: The classifier: a file model.safetensors that a training wrote.
         images: Number of images to explain.
-        image_size: Side of the images, in pixels; by default that of the classifier.
+        image_size: Their size, as `osteo-ray compare` takes it; by default that of the classifier.
         sharpness: What the logits are multiplied by: 20 makes most classifiers all too certain.
         lime: How LIME explains.
     """
@@ -139,16 +140,18 @@ def run_stability(
 
     if images < 2:
         raise InputError(f"Expected at least 2 --images, but got {images}.")
-    if image_size is not None and image_size < 32:
-        raise InputError(f"Expected an --image-size of at least 32, but got {image_size}.")
     if not sharpness > 0:
         raise InputError(f"Expected a --sharpness above 0, but got {sharpness}.")
+    try:
+        size = None if image_size is None else ImageSize.read(image_size)
+    except ValueError as error:
+        raise InputError(f"--image-size: {error}") from None
     with capture_noise() as captured, connect():
         found = bench_stability(
             locate_data(data),
             Path(checkpoint).expanduser().resolve(),
             n_images=images,
-            size_px=image_size,
+            image_size=size,
             sharpness=sharpness,
             settings=lime,
         )

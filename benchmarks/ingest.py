@@ -15,6 +15,7 @@ import ray.data
 
 from benchmarks.memory import PeakMemory
 from osteo_ray.base.tables import list_parts
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.pipeline.ingest.reading import ingest_images
 
@@ -112,7 +113,7 @@ def _read_ours(root: Path, image_size: int) -> Images:
         open_source(str(root / "images")),
         root / "scratch",
         pixels=root / "pixels",
-        image_size=image_size,
+        image_size=ImageSize.square(image_size),
     )
     paths = dict(zip(ingest.images["image_id"], ingest.images["path"], strict=True))
     for part in list_parts(root / "pixels"):

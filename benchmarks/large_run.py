@@ -104,7 +104,7 @@ def write_masks(experiment: Experiment, seed: int, order: np.ndarray) -> None:
     """Write masks of a few of 6×6 squares, three kinds of each image, in joined files."""
     (job,) = experiment.list_jobs(Trial(_MODEL, seed, "lime"))
     explainable = list_explanations(experiment, [Trial(_MODEL, seed, "lime")])[job]
-    packed, weights = _draw_masks(experiment.settings.image_size, seed)
+    packed, weights = _draw_masks(experiment.settings.image_size.height, seed)
     for start in range(0, len(order), _MASKS_PER_FILE):
         rows = [
             {"model": _MODEL, "seed": seed, "teacher": "original", "target": "predicted"}
@@ -143,7 +143,7 @@ def _write_pixels(run: Run, ids: list[str], size_px: int) -> None:
 
 
 def _write_trial(experiment: Experiment, trial: Trial, rng: np.random.Generator) -> None:
-    size_px = experiment.settings.image_size
+    image_size = experiment.settings.image_size
     tables = []
     for split in ("validation", "test"):
         rows = np.flatnonzero(experiment.splits[trial.seed] == split)
@@ -152,11 +152,11 @@ def _write_trial(experiment: Experiment, trial: Trial, rng: np.random.Generator)
         found = np.stack([1 - positive, positive], axis=1)
         tables.append(tabulate_predictions(trial, experiment, split, rows, found))
     classifier = build_classifier(
-        _MODEL, n_classes=2, image_size=size_px, weights="none", seed=trial.seed
+        _MODEL, n_classes=2, image_size=image_size, weights="none", seed=trial.seed
     )
     with write_whole(experiment.path_of(trial), last=LAST) as unfinished:
         unfinished.mkdir(parents=True)
-        checkpoint = Checkpoint(_MODEL, _CLASSES, size_px)
+        checkpoint = Checkpoint(_MODEL, _CLASSES, image_size)
         save_classifier(classifier, unfinished / WEIGHTS, checkpoint)
         write_table(unfinished / "predictions.parquet", pa.concat_tables(tables))
         epoch = Epoch(0, 0.5, 0.5, 1e-3, 0.7, 2)
@@ -169,7 +169,7 @@ def _write_heatmaps(experiment: Experiment) -> None:
     job = next(iter(experiment.list_jobs(trial)))
     assert job == MaskJob(experiment.first_of(trial))
     explainable = list_explanations(experiment, [trial])[job]
-    few = draw_few(experiment.settings.image_size)
+    few = draw_few(experiment.settings.image_size.height)
     for number, image_id in enumerate(sorted(explainable.heatmap_ids)):
         row = (_MODEL, trial.seed, image_id, few[number % _FEW].tobytes())
         table = pa.Table.from_pylist([dict(zip(HEATMAPS.names, row, strict=True))], HEATMAPS)

@@ -16,6 +16,7 @@ import ray
 from benchmarks.devices import Device, share_gpus
 from benchmarks.memory import PeakMemory
 from osteo_ray.base.tables import PIXELS, read_parts
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import measure_overlap, pack_mask
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.explain.settings import PACKAGE_SIZE_PX, LimeSettings
@@ -71,20 +72,22 @@ def bench_lime(
     """
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        size_px = describe_checkpoint(checkpoint).image_size
-        images = read_images(data, scratch, size_px, n_images)
-        settings = settings.scale_to(PACKAGE_SIZE_PX)  # whatever the size, as the package does
+        size = describe_checkpoint(checkpoint).image_size
+        images = read_images(data, scratch, size, n_images)
+        settings = settings.scale_to(
+            ImageSize.square(PACKAGE_SIZE_PX)
+        )  # whatever the size, as the package does
         yield from _time_ways(checkpoint, images, scratch / "frozen", settings, device)
 
 
-def read_images(data: str, scratch: Path, size_px: int, n_images: int) -> np.ndarray:
-    """Read images, taken evenly from a set: uint8, (n, size_px, size_px)."""
+def read_images(data: str, scratch: Path, size: ImageSize, n_images: int) -> np.ndarray:
+    """Read images, taken evenly from a set: uint8, (n, height, width)."""
     source = open_source(data, labels_needed=False)
-    ingest_images(source, scratch, pixels=scratch / "pixels", image_size=size_px)
+    ingest_images(source, scratch, pixels=scratch / "pixels", image_size=size)
     table = read_parts(scratch / "pixels", PIXELS).sort_by("image_id")
     rows = np.linspace(0, len(table) - 1, min(n_images, len(table))).astype(int)
     chosen = table["pixels"].take(rows).to_pylist()
-    return np.stack([np.frombuffer(cell, np.uint8).reshape(size_px, size_px) for cell in chosen])
+    return np.stack([np.frombuffer(cell, np.uint8).reshape(size.shape) for cell in chosen])
 
 
 def _time_ways(
@@ -284,16 +287,16 @@ def open_predict(
     n_threads: int,
     frozen: Path,
     device: Device = "cpu",
-    size_px: int | None = None,
+    size: ImageSize | None = None,
 ) -> Any:
     """Open a checkpoint on a device, in the form that is fastest there, for images of its size."""
     import torch
 
     from osteo_ray.models.forward import open_classifier
 
-    size_px = size_px or describe_checkpoint(checkpoint).image_size
+    size = size or describe_checkpoint(checkpoint).image_size
     where = torch.device(device)
-    return open_classifier(_load(checkpoint).to(where), size_px, frozen, where, n_threads)
+    return open_classifier(_load(checkpoint).to(where), size, frozen, where, n_threads)
 
 
 def _load(checkpoint: Path) -> Any:

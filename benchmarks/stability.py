@@ -10,6 +10,7 @@ import numpy as np
 import ray
 
 from benchmarks.lime import open_predict, read_images, start_worker
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import measure_overlap, pack_mask
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.checkpoint import describe_checkpoint
@@ -45,7 +46,7 @@ def bench_stability(
     checkpoint: Path,
     *,
     n_images: int,
-    size_px: int | None,
+    image_size: ImageSize | None,
     sharpness: float,
     settings: LimeSettings,
 ) -> Iterator[Calibration | str]:
@@ -55,7 +56,7 @@ def bench_stability(
         data: Path or URI of the images.
         checkpoint: File of the classifier.
         n_images: Number of images, taken at equal intervals from the set.
-        size_px: Side of the images; by default, that of the classifier.
+        image_size: Height and width of the images; by default, that of the classifier.
         sharpness: What the logits are multiplied by, to make the classifier more certain.
         settings: Settings of LIME.
 
@@ -63,11 +64,11 @@ def bench_stability(
         What was found for each image, or why it could not be explained.
     """
     cpus = int(ray.cluster_resources()["CPU"])
-    size_px = size_px or describe_checkpoint(checkpoint).image_size
+    image_size = image_size or describe_checkpoint(checkpoint).image_size
     with tempfile.TemporaryDirectory() as name:
         scratch = Path(name)
-        images = read_images(data, scratch, size_px, n_images)
-        options = (settings, sharpness, size_px, scratch / "frozen")
+        images = read_images(data, scratch, image_size, n_images)
+        options = (settings, sharpness, image_size, scratch / "frozen")
         workers = [start_worker(_Explainer, 1, checkpoint, *options) for _ in range(cpus)]
         pool = ray.util.ActorPool(workers)
         numbered = list(enumerate(images))
@@ -181,13 +182,13 @@ class _Explainer:
         n_threads: int,
         settings: LimeSettings,
         sharpness: float,
-        size_px: int,
+        image_size: ImageSize,
         frozen: Path,
     ) -> None:
         import torch
 
         torch.set_num_threads(n_threads)
-        predict = open_predict(checkpoint, n_threads, frozen, size_px=size_px)
+        predict = open_predict(checkpoint, n_threads, frozen, size=image_size)
         self._predict = lambda images: predict(images) * sharpness
         self._settings = settings
 

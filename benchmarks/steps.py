@@ -57,8 +57,8 @@ def bench_steps(
         device: Where to compute.
     """
     with tempfile.TemporaryDirectory() as name:
-        size_px = describe_checkpoint(checkpoint).image_size
-        images = read_images(data, Path(name), size_px, n_images + 1)
+        size = describe_checkpoint(checkpoint).image_size
+        images = read_images(data, Path(name), size, n_images + 1)
     for mode in ("exact", "adaptive"):
         options = (settings.model_copy(update={"mode": mode}), device)
         worker = start_worker(StepWorker, 1, checkpoint, *options, gpus=share_gpus(device, 1))

@@ -14,10 +14,11 @@ from osteo_ray.base.tables import read_json
 from osteo_ray.cluster.connection import connect
 from osteo_ray.cluster.settings import SlotSettings
 from osteo_ray.config.explain import ExplainConfig
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.pipeline.explain.explain_set import explain_set
 
-_SIZE_PX = 32
+_SIZE = ImageSize.square(32)
 _SAMPLES, _SUPERPIXELS = 16, 16
 _CLASSES = ("normal", "osteoporosis")
 
@@ -60,7 +61,7 @@ def bench_stream(
             _write_stub(root / "model.safetensors")
             with connect(cpus=workers):
                 check_device(device)
-                draw_files(root / "images", n_images, _SIZE_PX)
+                draw_files(root / "images", n_images, _SIZE.height)
             config = ExplainConfig(
                 data=str(root / "images"),
                 checkpoint=str(root / "model.safetensors"),
@@ -91,6 +92,6 @@ def _write_stub(path: Path) -> None:
     from osteo_ray.models.classifier import build_classifier, save_classifier
 
     classifier = build_classifier(
-        TINY, n_classes=len(_CLASSES), image_size=_SIZE_PX, weights="none", seed=0
+        TINY, n_classes=len(_CLASSES), image_size=_SIZE, weights="none", seed=0
     )
-    save_classifier(classifier, path, Checkpoint(TINY, _CLASSES, _SIZE_PX))
+    save_classifier(classifier, path, Checkpoint(TINY, _CLASSES, _SIZE))

@@ -15,6 +15,7 @@ from benchmarks.devices import Device
 from benchmarks.memory import PeakMemory
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import PIXELS, write_pixels
+from osteo_ray.data.image_size import ImageSize
 
 WAYS = ("synthetic batch", "bare loop", "memory", "disk", "Ray Data")
 """The same batch again and again; a loop by hand; and the three ways of the product."""
@@ -115,7 +116,7 @@ def _make_network(case: _Case) -> tuple[Any, Any]:
     make_deterministic(n_threads=1)
     device = torch.device(case.device)
     classifier = build_classifier(
-        case.model, n_classes=2, image_size=case.size_px, weights="none", seed=0
+        case.model, n_classes=2, image_size=ImageSize.square(case.size_px), weights="none", seed=0
     )
     return classifier.to(device), device
 
@@ -129,7 +130,9 @@ def _time_bare(case: _Case, way: str) -> float:
     classifier, device = _make_network(case)
     optimizer = torch.optim.Adam(classifier.parameters(), lr=1e-4)
     ids = [str(number) for number in range(case.n_images)]
-    pixels = torch.from_numpy(read_pixels(Run(Path(case.root)), ids, case.size_px))
+    pixels = torch.from_numpy(
+        read_pixels(Run(Path(case.root)), ids, ImageSize.square(case.size_px))
+    )
     order = torch.from_numpy(np.random.default_rng(0).permutation(case.n_images))
     classifier.train()
 
@@ -184,7 +187,7 @@ def _time_product(case: _Case, way: str) -> float:
         epochs=2, per_worker_batch_size=case.batch_size, augmentation=NO_AUGMENTATION
     )
     ids = [str(number) for number in range(case.n_images)]
-    stored = locate_pixels(Run(Path(case.root)), ids, case.size_px)
+    stored = locate_pixels(Run(Path(case.root)), ids, ImageSize.square(case.size_px))
     pixels = stored[np.arange(case.n_images)] if way == "memory" else stored
     labels = np.arange(case.n_images) % 2
     rows = np.arange(_VALIDATION)

@@ -24,6 +24,7 @@ from benchmarks.tables import show_masks, show_trained
 from benchmarks.train import Trained, _Case, _train, write_noise
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.phantoms.sets import write_phantoms
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.explain.settings import LimeSettings
@@ -38,14 +39,16 @@ PHANTOMS = PhantomSettings(n_images=4, size_px=64, duplicate_share=0.0)
 def test_masks_are_those_of_the_package(local_ray: None, tmp_path: Path) -> None:
     write_phantoms(tmp_path / "phantoms", PHANTOMS)
     classifier = build_classifier(
-        "test_byobnet", n_classes=2, image_size=64, weights="none", seed=3
+        "test_byobnet", n_classes=2, image_size=ImageSize.square(64), weights="none", seed=3
     )
     classifier.train()
     with torch.inference_mode():  # statistics of images: without, features fade to nothing
         for _ in range(30):
             classifier(torch.rand(8, 1, 64, 64))
     checkpoint = tmp_path / "model.safetensors"
-    save_classifier(classifier, checkpoint, Checkpoint("test_byobnet", ("a", "b"), 64))
+    save_classifier(
+        classifier, checkpoint, Checkpoint("test_byobnet", ("a", "b"), ImageSize.square(64))
+    )
     found = list(
         compare_with_package(
             str(tmp_path / "phantoms" / "images"), checkpoint, n_images=3, n_samples=40
@@ -115,9 +118,11 @@ class TestFidelity:
         write_phantoms(tmp_path / "phantoms", PHANTOMS)
         checkpoint = tmp_path / "model.safetensors"
         classifier = build_classifier(
-            "test_byobnet", n_classes=2, image_size=64, weights="none", seed=3
+            "test_byobnet", n_classes=2, image_size=ImageSize.square(64), weights="none", seed=3
         )
-        save_classifier(classifier, checkpoint, Checkpoint("test_byobnet", ("a", "b"), 64))
+        save_classifier(
+            classifier, checkpoint, Checkpoint("test_byobnet", ("a", "b"), ImageSize.square(64))
+        )
         data, settings = str(tmp_path / "phantoms" / "images"), LimeSettings(samples=60)
         found = list(bench_fidelity(data, checkpoint, (0.9,), n_images=3, settings=settings))
         predict = open_predict(checkpoint, 1, tmp_path / "frozen")

@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 
 from osteo_ray.commands.main import main
+from osteo_ray.data.image_size import ImageSize
 
 COMMON = ["--models", "test_byobnet", "--weights", "none", "--image-size", "32", "--seeds", "1"]
 
@@ -163,7 +164,9 @@ class TestOnRay:
 
         (two_classes / "normal" / "broken.png").write_bytes(b"\x89PNG\r\n\x1a\n and no more")
         source = open_source(str(two_classes))
-        ingest = ingest_images(source, tmp_path, pixels=tmp_path / "pixels", image_size=32)
+        ingest = ingest_images(
+            source, tmp_path, pixels=tmp_path / "pixels", image_size=ImageSize.square(32)
+        )
         assert ingest.rejects["path"].tolist() == ["normal/broken.png"]
         assert ingest.rejects["reason"][0] != ""
         assert len(ingest.images) == 24

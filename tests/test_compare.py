@@ -23,6 +23,7 @@ from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import LeakError
 from osteo_ray.base.events import read_events
 from osteo_ray.base.runs import Run
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import write_phantoms
 from osteo_ray.data.settings import PhantomSettings
@@ -155,9 +156,9 @@ def test_random_masks_have_the_area_of_lime_masks(finished) -> None:
     # At this size the last feature map is one pixel, so no Grad-CAM map has a peak.
     masks = masks[masks["kind"] != "gradcam"]
     assert masks["error"].isna().all()
-    area = masks.assign(area=[unpack_mask(m, 32).sum() for m in masks["keep_mask"]]).pivot(
-        index=["seed", "image_id"], columns="kind", values="area"
-    )
+    area = masks.assign(
+        area=[unpack_mask(m, ImageSize.square(32)).sum() for m in masks["keep_mask"]]
+    ).pivot(index=["seed", "image_id"], columns="kind", values="area")
     assert (area["lime"] == area["random"]).all()
 
 
@@ -208,7 +209,11 @@ def test_arms_added_later_are_all_that_is_computed_and_equal_plain_loops(
     shutil.copytree(run.pixels, plain.run.pixels)
     n_threads = torch.get_num_threads()
     try:
-        run_in_process(plain, read_pixels(run, plain.image_ids.tolist(), 32), n_threads=N_THREADS)
+        run_in_process(
+            plain,
+            read_pixels(run, plain.image_ids.tolist(), ImageSize.square(32)),
+            n_threads=N_THREADS,
+        )
     finally:
         torch.set_num_threads(n_threads)
     swept = describe_experiment(run, config, data)
@@ -245,7 +250,7 @@ def test_grid_of_a_finished_run_is_added_and_equals_plain_loops(
     experiment = describe_experiment(run, config, read_dataset(run, config))
     rows = list_grid(experiment, list_arms(experiment))
     assert {row.trial.arm for row in rows} == {"original", "lime", "random_mask"}
-    pixels = read_pixels(run, experiment.image_ids.tolist(), 32)
+    pixels = read_pixels(run, experiment.image_ids.tolist(), ImageSize.square(32))
     n_threads = torch.get_num_threads()
     for row in rows:
         alone = replace(row, target=tmp_path / row.target.name)
@@ -299,7 +304,7 @@ def test_an_external_cohort_is_added_to_a_finished_run(
     tested = ExternalExperiment.of(experiment, cohort)
     rows = list_external(tested, list_arms(experiment))
     assert {row.views for row in rows if row.trial.arm == "lime"} == {("lime", "original")}
-    pixels = read_pixels(cohort.run, tested.image_ids.tolist(), 32)
+    pixels = read_pixels(cohort.run, tested.image_ids.tolist(), ImageSize.square(32))
     n_threads = torch.get_num_threads()
     for row in rows:
         alone = replace(row, target=tmp_path / row.target.name)

@@ -15,6 +15,7 @@ from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.demos import DEFAULT_DEMO, DEMOS, PHANTOM_DEFAULTS
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.settings import TrainingSettings
 
 Refuse = Callable[..., str]
@@ -51,7 +52,7 @@ def test_phantoms_are_small() -> None:
     assert config.data == "phantom"
     assert config.models == DEMO["models"]
     assert config.weights == ("none",)
-    assert (config.seeds, config.image_size) == (DEMO["seeds"], DEMO["image_size"])
+    assert (config.seeds, config.image_size.written) == (DEMO["seeds"], DEMO["image_size"])
     assert config.training.epochs == DEMO["training"]["epochs"]
     assert config.lime.samples == DEMO["lime"]["samples"]
     assert config.lime.top_k == 5  # which the demo leaves alone
@@ -63,7 +64,7 @@ def test_no_words_are_the_demo_which_differs_in_a_few_settings() -> None:
     assert config.models == DEMOS[DEFAULT_DEMO]["models"]
     assert config.training.epochs == DEMOS[DEFAULT_DEMO]["training"]["epochs"]
     assert config.training.learning_rate == PHANTOM_DEFAULTS["training"]["learning_rate"]
-    assert config.image_size == PHANTOM_DEFAULTS["image_size"]
+    assert config.image_size.written == PHANTOM_DEFAULTS["image_size"]
 
 
 def test_other_data_get_the_papers_recipe(tmp_path: Path) -> None:
@@ -71,7 +72,11 @@ def test_other_data_get_the_papers_recipe(tmp_path: Path) -> None:
     assert config == CompareConfig(data=str(tmp_path))
     assert config.models == ("efficientnet_b0", "mobilenetv3_large_100")
     assert config.weights == ()
-    assert (config.seeds, config.image_size, config.split_ratio) == (10, 224, (7, 2, 1))
+    assert (config.seeds, config.image_size, config.split_ratio) == (
+        10,
+        ImageSize.square(224),
+        (7, 2, 1),
+    )
     assert config.arms == list_presets()["controls"]
     assert (config.protocol, config.split, config.second_start) == ("clean", "grouped", "backbone")
     training = config.training
@@ -116,7 +121,7 @@ def test_data_flag_wins_over_the_file_and_chooses_the_preset(write_yaml, tmp_pat
 def test_data_of_the_file_chooses_the_preset(write_yaml) -> None:
     config = parse_compare(["--config", write_yaml("data: /images\n")])
     assert config.data == "/images"
-    assert config.image_size == 224
+    assert config.image_size == ImageSize.square(224)
 
 
 def test_short_flags_reach_their_groups() -> None:

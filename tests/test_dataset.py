@@ -12,6 +12,7 @@ import ray
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import PIXELS, write_pixels
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.dataset import read_pixels
 from osteo_ray.experiment.stored_images import StoredImages, locate_pixels
 from osteo_ray.pipeline.compare.shared_pixels import share_pixels
@@ -31,7 +32,7 @@ def run(tmp_path: Path) -> Run:
 
 
 def test_pixels_come_in_the_order_of_the_ids(run: Run) -> None:
-    found = read_pixels(run, ["id-2", "id-5", "id-6", "id-0"], SIDE)
+    found = read_pixels(run, ["id-2", "id-5", "id-6", "id-0"], ImageSize.square(SIDE))
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, np.broadcast_to([[[2]], [[5]], [[6]], [[0]]], found.shape))
 
@@ -56,7 +57,7 @@ def drawn(tmp_path: Path) -> tuple[Run, np.ndarray]:
 
 def test_pixels_on_disk_are_indexed_as_an_array(drawn: tuple[Run, np.ndarray]) -> None:
     run, pixels = drawn
-    stored = locate_pixels(run, [f"id-{number}" for number in range(100)], SIDE)
+    stored = locate_pixels(run, [f"id-{number}" for number in range(100)], ImageSize.square(SIDE))
     assert (len(stored), stored.shape, stored.nbytes) == (100, pixels.shape, pixels.nbytes)
     for rows in ([3], [], [99, 0, 0, 57], np.random.default_rng(1).permutation(100)):
         found = stored[np.array(rows, int)]
@@ -69,7 +70,7 @@ def test_pixels_on_disk_are_indexed_as_an_array(drawn: tuple[Run, np.ndarray]) -
 
 
 def test_pixels_of_another_size_on_disk_are_refused(drawn: tuple[Run, np.ndarray]) -> None:
-    stored = locate_pixels(drawn[0], ["id-1", "id-2"], SIDE + 1)
+    stored = locate_pixels(drawn[0], ["id-1", "id-2"], ImageSize.square(SIDE + 1))
     with pytest.raises(InputError, match=r"25 bytes for each image in .*part-\d.parquet"):
         stored[np.array([1])]
 
@@ -80,10 +81,12 @@ def test_only_a_set_that_is_too_large_stays_on_disk(
 ) -> None:
     run, pixels = drawn
     ids = [f"id-{number}" for number in range(100)]
-    shared = ray.get(share_pixels(run, ids, SIDE, pixels.nbytes))
+    shared = ray.get(share_pixels(run, ids, ImageSize.square(SIDE), pixels.nbytes))
     assert isinstance(shared, np.ndarray)
     np.testing.assert_array_equal(shared, pixels)
-    assert isinstance(ray.get(share_pixels(run, ids, SIDE, pixels.nbytes - 1)), StoredImages)
+    assert isinstance(
+        ray.get(share_pixels(run, ids, ImageSize.square(SIDE), pixels.nbytes - 1)), StoredImages
+    )
 
 
 @pytest.mark.ray
@@ -92,6 +95,6 @@ def test_what_cannot_be_read_is_told_by_the_driver(
 ) -> None:
     run, pixels = drawn
     with pytest.raises(InputError, match="pixels of 2 images"):
-        share_pixels(run, ["id-8", "none"], SIDE, pixels.nbytes)
+        share_pixels(run, ["id-8", "none"], ImageSize.square(SIDE), pixels.nbytes)
     with pytest.raises(InputError, match=r"^Expected 25 bytes for each image in .*part-\d.parquet"):
-        share_pixels(run, ["id-1", "id-2"], SIDE + 1, pixels.nbytes)
+        share_pixels(run, ["id-1", "id-2"], ImageSize.square(SIDE + 1), pixels.nbytes)

@@ -11,6 +11,7 @@ from osteo_ray.base.tables import read_json
 from osteo_ray.commands.compare import parse_compare
 from osteo_ray.commands.main import main
 from osteo_ray.config.network_files import separate_files
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment import rule
 from osteo_ray.models.classifier import build_classifier
 from osteo_ray.models.own_code import choose_options
@@ -73,7 +74,7 @@ def test_networks_of_ones_own_are_built_and_trained(
     first, second = find_blocks("networks.md", "python")
     for code, name in ((first, "net.py:make"), (second, "net.py:make_gray")):
         classifier = build_classifier(
-            name, n_classes=3, image_size=64, weights="none", seed=0, code=code
+            name, n_classes=3, image_size=ImageSize.square(64), weights="none", seed=0, code=code
         )
         assert classifier.n_classes == classifier.head[-1].out_features == 3
         assert classifier.has_feature_map

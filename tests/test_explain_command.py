@@ -21,6 +21,7 @@ from osteo_ray.base.tables import MASKS, READ_IMAGES, list_parts, read_json, rea
 from osteo_ray.commands.entrypoint import run_entrypoint
 from osteo_ray.commands.explain import parse_explain
 from osteo_ray.commands.main import main
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import write_phantoms
 from osteo_ray.data.settings import PhantomSettings
@@ -55,9 +56,13 @@ def images(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def store(path: Path, model: str = MODEL, says: Checkpoint | None = None, seed: int = 3) -> Path:
     """Write a checkpoint that says of itself what is given."""
-    says = says or Checkpoint(model, CLASSES, SIZE_PX)
+    says = says or Checkpoint(model, CLASSES, ImageSize.square(SIZE_PX))
     classifier = build_classifier(
-        model, n_classes=len(CLASSES), image_size=SIZE_PX, weights="none", seed=seed
+        model,
+        n_classes=len(CLASSES),
+        image_size=ImageSize.square(SIZE_PX),
+        weights="none",
+        seed=seed,
     )
     # Statistics of some images, as training would leave: without, features fade to nothing.
     for module in classifier.modules():
@@ -137,7 +142,9 @@ def explain_in_process(
         **changes,
     )
     settings = LimeSettings(**BOUNDED)
-    actor = ExplainingActor(plan_job([explainable], settings, n_classes=2, image_size=SIZE_PX))
+    actor = ExplainingActor(
+        plan_job([explainable], settings, n_classes=2, image_size=ImageSize.square(SIZE_PX))
+    )
     for part in list_parts(run.pixels):
         n_rows = pq.read_metadata(part).num_rows
         batch = {"file": [part], "start": [0], "stop": [n_rows]}
@@ -158,7 +165,11 @@ class TestLime:
         assert found == read_masks(tmp_path)
         kinds = [row["kind"] for row in found]
         assert kinds == ["gradcam"] * 9 + ["lime"] * 9 + ["random"] * 9
-        areas = {unpack_mask(row["keep_mask"], SIZE_PX).sum() for row in found if not row["error"]}
+        areas = {
+            unpack_mask(row["keep_mask"], ImageSize.square(SIZE_PX)).sum()
+            for row in found
+            if not row["error"]
+        }
         assert len(areas) > 4
 
     def test_what_is_left(self, explained: Run, images: Path, checkpoint: Path) -> None:
@@ -240,7 +251,10 @@ class TestLime:
         there = arguments.index("--checkpoint") + 1
         again = [*arguments[:there], str(moved), *arguments[there + 1 :]]
         assert main([*again, "--out", str(explained.root)]) == 0
-        store(Path(moved), says=Checkpoint(MODEL, ("osteoporosis", "normal"), SIZE_PX))
+        store(
+            Path(moved),
+            says=Checkpoint(MODEL, ("osteoporosis", "normal"), ImageSize.square(SIZE_PX)),
+        )
         printed = fail(*again, "--out", str(explained.root))
         assert "differs in the content of the checkpoint (there SHA-256 " in printed
 
@@ -278,7 +292,9 @@ def test_gradcam_keeps_the_area_that_is_asked_for(
     good = [row for row in found if row["error"] is None]
     assert len(good) >= 6
     for row in good:
-        assert unpack_mask(row["keep_mask"], SIZE_PX).sum() == round(0.15 * SIZE_PX**2)
+        assert unpack_mask(row["keep_mask"], ImageSize.square(SIZE_PX)).sum() == round(
+            0.15 * SIZE_PX**2
+        )
         assert row["explained_class"] in (0, 1)
     for name in ("weights", "n_samples", "local_fit"):
         assert {row[name] for row in found} == {None}
@@ -307,7 +323,7 @@ class TestRefusals:
         assert "in safetensors format" in fail(*start)
         safetensors.torch.save_file({"a": torch.zeros(1)}, file)
         assert "Expected a checkpoint that osteo_ray wrote" in fail(*start)
-        store(file, says=Checkpoint(MODEL, ("normal",), SIZE_PX))
+        store(file, says=Checkpoint(MODEL, ("normal",), ImageSize.square(SIZE_PX)))
         assert "at least two classes" in fail(*start)
 
     def test_out_that_cannot_be_used(
@@ -342,7 +358,7 @@ class TestRefusals:
         self, fail: Fail, images: Path, tmp_path: Path, local_ray: None
     ) -> None:
         file = tmp_path / "model.safetensors"
-        store(file, says=Checkpoint("test_efficientnet", CLASSES, SIZE_PX))
+        store(file, says=Checkpoint("test_efficientnet", CLASSES, ImageSize.square(SIZE_PX)))
         printed = fail(
             "explain", str(images), "--out", str(tmp_path / "out"), "--checkpoint", str(file),
             "--max-reject-share", "0.2",

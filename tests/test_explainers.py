@@ -42,6 +42,7 @@ from osteo_ray.commands.explain import parse_explain
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import build, read_yaml
 from osteo_ray.config.explain import ExplainConfig
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import cover_area, keep_most, pack_mask, unpack_mask
 from osteo_ray.experiment.keep_masks import read_keep_masks
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
@@ -250,14 +251,14 @@ def test_cams_refuse_a_backbone_without_a_feature_map(name: str, images: torch.T
     classifier = _build("test_vit")
     explainer = EXPLAINERS[name](SETTINGS)
     with pytest.raises(ValueError, match=r"^Expected a feature map \(batch, .*needs a CNN\.$"):
-        explainer.check_classifier(classifier, SIZE_PX)
+        explainer.check_classifier(classifier, ImageSize.square(SIZE_PX))
     (found,) = explainer.explain(load(classifier), [make_request(0, images)])
     assert isinstance(found, ValueError)
     assert "needs a CNN" in str(found)
     assert not classifier.feature_map._forward_hooks
     assert not classifier.feature_map._forward_pre_hooks
     for other in (Lime, RandomSuperpixels):
-        other(SETTINGS).check_classifier(classifier, SIZE_PX)
+        other(SETTINGS).check_classifier(classifier, ImageSize.square(SIZE_PX))
 
 
 # What all of them share
@@ -469,7 +470,7 @@ def test_unknown_name_is_an_error_that_suggests_the_nearest() -> None:
         parse_explain(["/d", "--method", "layer-cam"])
     nobody = Explainable(*("m", 0, "f", 0), *(Path(),) * 5, frozenset(), ("lime", "gradcamm"))
     with pytest.raises(InputError, match=r"but got `gradcamm`. Did you mean `gradcam`\?"):
-        plan_job([nobody], SETTINGS, n_classes=2, image_size=SIZE_PX)
+        plan_job([nobody], SETTINGS, n_classes=2, image_size=ImageSize.square(SIZE_PX))
 
 
 def test_every_explainer_has_a_name_of_its_own() -> None:
@@ -657,16 +658,23 @@ def test_a_method_of_the_package_is_an_arm(name: str, tmp_path: Path) -> None:
     for number, image_id in enumerate(experiment.image_ids.tolist()):
         if image_id in cam and image_id not in shown.errors:
             assert pack_mask(shown.masks[number]) == cam[image_id]["keep_mask"]
-            assert shown.masks[number].sum() == unpack_mask(lime[image_id]["keep_mask"], 32).sum()
+            assert (
+                shown.masks[number].sum()
+                == unpack_mask(lime[image_id]["keep_mask"], ImageSize.square(32)).sum()
+            )
     for number, image_id in enumerate(experiment.image_ids.tolist()):
         weights, cam_peak = lime.get(image_id, {}).get("weights"), cam.get(image_id, {}).get("peak")
         if weights:
             picture = Picture(image_id, "", pixels[number])
-            superpixels = picture.find_superpixels(experiment.settings.lime.scale_to(32))
+            superpixels = picture.find_superpixels(
+                experiment.settings.lime.scale_to(ImageSize.square(32))
+            )
             heaviest = superpixels == np.argmax(weights)
-            np.testing.assert_array_equal(unpack_mask(lime[image_id]["peak"], 32), heaviest)
+            np.testing.assert_array_equal(
+                unpack_mask(lime[image_id]["peak"], ImageSize.square(32)), heaviest
+            )
         if cam_peak:
-            hottest = unpack_mask(cam_peak, 32)
+            hottest = unpack_mask(cam_peak, ImageSize.square(32))
             assert hottest.any()
             assert not (hottest & ~shown.masks[number]).any()
     assert {row["peak"] for row in rows if row["kind"] == "random"} == {None}
@@ -745,7 +753,7 @@ def test_an_arm_shows_masks_by_rise(rise_arm: Arm, tmp_path: Path) -> None:
         if image_id in shown.errors:  # its mask is that of another image
             continue
         n_drawn += 1
-        lime = unpack_mask(kinds["lime"][image_id]["keep_mask"], 32)
+        lime = unpack_mask(kinds["lime"][image_id]["keep_mask"], ImageSize.square(32))
         assert shown.masks[number].sum() == lime.sum()
         assert pack_mask(shown.masks[number]) == row["keep_mask"]
     assert n_drawn > 10
@@ -767,7 +775,7 @@ def test_kinds_that_an_old_run_lacks_are_made_as_the_earlier_version_did(tmp_pat
     (planned,) = list_explanations(experiment, [trial]).values()
     assert planned.pending == planned.wanted
     settings = experiment.settings.lime
-    plan = plan_job([planned], settings, n_classes=2, image_size=48)
+    plan = plan_job([planned], settings, n_classes=2, image_size=ImageSize.square(48))
     actor = ExplainingActor(plan)
     for part in list_parts(run.pixels):
         n_rows = pq.read_metadata(part).num_rows
@@ -825,7 +833,7 @@ def test_rise_explains_a_set_in_process_and_on_ray(
     ids = {row["image_id"] for row in found}
     assert [row["kind"] for row in found] == ["rise"] * len(ids)
     assert len(ids) == 6
-    areas = {unpack_mask(row["keep_mask"], SIZE_PX).sum() for row in found}
+    areas = {unpack_mask(row["keep_mask"], ImageSize.square(SIZE_PX)).sum() for row in found}
     assert areas == {round(0.25 * SIZE_PX**2)}
 
     config = parse_explain(flags)
@@ -843,7 +851,9 @@ def test_rise_explains_a_set_in_process_and_on_ray(
         kinds=("rise",),
         area=config.area,
     )
-    actor = ExplainingActor(plan_job([explainable], config.lime, n_classes=2, image_size=SIZE_PX))
+    actor = ExplainingActor(
+        plan_job([explainable], config.lime, n_classes=2, image_size=ImageSize.square(SIZE_PX))
+    )
     for part in list_parts(run.pixels):
         n_rows = pq.read_metadata(part).num_rows
         list(actor({"file": np.array([part]), "start": np.array([0]), "stop": np.array([n_rows])}))

@@ -26,6 +26,7 @@ from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config
 from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.fresh_masks import FreshMasks
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.splits.assignment import SPLIT_NAMES
@@ -128,7 +129,7 @@ def make_run(root: Path, grouped: dict[int, int] = GROUPED, **settings: Any) -> 
             table = pa.Table.from_pylist(part, MASKS)
             write_table(one.masks / f"{name}.parquet", table)
     for division in list_divisions(experiment, second):
-        write_superpixels(division.pixels, division.target, config.lime, SIZE)
+        write_superpixels(division.pixels, division.target, config.lime, ImageSize.square(SIZE))
     return run
 
 

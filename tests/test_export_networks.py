@@ -13,6 +13,7 @@ import torch
 
 from osteo_ray.base.runs import Run
 from osteo_ray.commands.main import main
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.classifier import load_classifier
 from osteo_ray.models.graphs import compile_graph
 from osteo_ray.pipeline.export import networks
@@ -31,7 +32,7 @@ def run(tmp_path: Path) -> Run:
 
 def classify(run: Run, seed: int) -> Callable[[torch.Tensor], torch.Tensor]:
     (file,) = (Path(str(run.trials)) / MODEL / f"seed-{seed}").glob("original-*/model.safetensors")
-    classifier = load_classifier(file, MODEL, n_classes=2, image_size=SIZE_PX)
+    classifier = load_classifier(file, MODEL, n_classes=2, image_size=ImageSize.square(SIZE_PX))
 
     def run_it(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
@@ -96,7 +97,7 @@ def test_onnx_that_computes_something_else_is_refused(
 
 def load_other(run: Run) -> torch.nn.Module:
     (file,) = (Path(str(run.trials)) / MODEL / "seed-0").glob("original-*/model.safetensors")
-    return load_classifier(file, MODEL, n_classes=2, image_size=SIZE_PX)
+    return load_classifier(file, MODEL, n_classes=2, image_size=ImageSize.square(SIZE_PX))
 
 
 def test_without_the_package_or_the_weights_it_says_so(

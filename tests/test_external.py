@@ -29,6 +29,7 @@ from osteo_ray.commands.main import main
 from osteo_ray.commands.submittable import SUBMITTABLE
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.decoding.resizing import resize_image
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import write_phantoms
 from osteo_ray.data.settings import PhantomSettings
@@ -76,7 +77,7 @@ def make_cohort(experiment: Experiment) -> World:
     drawing = replace(WORLDS["distraction"].drawing, n_images=N_COHORT, n_copies=2)
     drawn = draw_set(drawing, seed=99)
     ids = [f"other-{number:02}" for number in range(N_COHORT)]
-    run = CohortRun.of(experiment.run, ["/elsewhere/clinic", "0"], 32)
+    run = CohortRun.of(experiment.run, ["/elsewhere/clinic", "0"], ImageSize.square(32))
     table = {"image_id": ids, "digest": ids, "pixels": [one.tobytes() for one in drawn.images]}
     write_pixels(run.pixels / "part-0.parquet", pa.table(table, schema=PIXELS))
     images = pd.DataFrame(
@@ -164,7 +165,10 @@ def read_lime(external: ExternalExperiment, seed: int) -> dict[str, np.ndarray]:
     (folder,) = (external.run.masks / MODEL / f"seed-{seed}").glob("original-*")
     table = read_parts(folder, MASKS).to_pandas()
     kept = table[(table["kind"] == "lime") & table["error"].isna()]
-    return {row["image_id"]: unpack_mask(row["keep_mask"], 32) for row in kept.to_dict("records")}
+    return {
+        row["image_id"]: unpack_mask(row["keep_mask"], ImageSize.square(32))
+        for row in kept.to_dict("records")
+    }
 
 
 def test_predictions_are_those_of_the_classifier_on_that_view(predicted: World) -> None:
@@ -197,7 +201,9 @@ def test_predictions_are_those_of_the_classifier_on_that_view(predicted: World) 
         ("random_trained", "random_trained"),
     ):
         path = external.trained.path_of(Trial(MODEL, seed, arm)) / WEIGHTS
-        classifier = load_classifier(path, MODEL, n_classes=2, image_size=32).eval()
+        classifier = load_classifier(
+            path, MODEL, n_classes=2, image_size=ImageSize.square(32)
+        ).eval()
         images = torch.from_numpy(np.where(shown[view], pixels, 0))[:, None].float() / 255
         with torch.inference_mode():
             expected = torch.softmax(classifier(images).double(), 1).numpy()
@@ -520,9 +526,9 @@ def test_copies_and_patients_of_the_run_are_dropped_and_named(
     lines = describe_cohort(found)
     assert lines[0].endswith(f"{len(kept)} of {len(kept) + 8} images are used")
     assert f"dropped {ill[0]}: Its patient is also that of {theirs[7]} of the run." in lines
-    pixels = read_pixels(found.run, found.images["image_id"].tolist(), 32)
+    pixels = read_pixels(found.run, found.images["image_id"].tolist(), ImageSize.square(32))
     with Image.open(cohort / found.images["path"][0]) as image:
-        expected = resize_image(np.array(image.convert("L")), 32)
+        expected = resize_image(np.array(image.convert("L")), ImageSize.square(32))
     assert (pixels[0] == expected).all()
     names = sorted(one.name for one in Path(str(found.run.root)).iterdir())
     assert [name for name in names if not name.startswith(".")] == [
@@ -532,7 +538,7 @@ def test_copies_and_patients_of_the_run_are_dropped_and_named(
 
 def test_many_dropped_images_are_counted() -> None:
     dropped = pd.DataFrame({"path": [f"{n}.png" for n in range(12)], "reason": ["Why."] * 12})
-    run = CohortRun.of(Run(Path("/run")), ["clinic", "0"], 32)
+    run = CohortRun.of(Run(Path("/run")), ["clinic", "0"], ImageSize.square(32))
     lines = describe_cohort(Cohort(run, "clinic", pd.DataFrame(index=range(3)), dropped, 0))
     assert lines[0] == "external cohort clinic: 3 of 15 images are used"
     assert lines[1] == "dropped 0.png: Why."

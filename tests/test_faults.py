@@ -38,6 +38,7 @@ from test_trials import read_masks
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import PIXELS, read_parts
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.phantoms.sets import write_phantoms
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.kinds import open_source
@@ -177,7 +178,9 @@ def test_image_that_kills_the_process_that_reads_it_is_refused(
     source = open_source(str(tmp_path / "knees" / "images"))
     poison = sorted(source.items["path"])[7]
     with connected(cluster, log, FAULT_POISON=poison):
-        found = ingest_images(source, tmp_path, pixels=tmp_path / "pixels", image_size=32)
+        found = ingest_images(
+            source, tmp_path, pixels=tmp_path / "pixels", image_size=ImageSize.square(32)
+        )
     (refused,) = found.rejects.to_dict("records")
     assert refused == {
         "path": poison,

@@ -30,6 +30,7 @@ from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.demos import DEFAULT_DEMO, DEMOS
 from osteo_ray.config.flags import Flag, list_flags
 from osteo_ray.config.starter import write_starter
+from osteo_ray.data.image_size import ImageSize
 
 KINDS = sorted(CONFIGURED.items())
 
@@ -128,7 +129,12 @@ def test_flags_and_files_are_refused_in_the_same_words(
 
 def test_none_and_both_spellings_of_a_flag_are_understood() -> None:
     config = parse_compare(["--image_size=32", "--lime.top_k", "2", "--folds", "None", "--no-grid"])
-    assert (config.image_size, config.lime.top_k, config.folds, config.grid) == (32, 2, None, False)
+    assert (config.image_size, config.lime.top_k, config.folds, config.grid) == (
+        ImageSize.square(32),
+        2,
+        None,
+        False,
+    )
     flip = parse_compare(["--training.augmentation.no-flip"]).training.augmentation.flip
     assert not flip
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models import forward
 from osteo_ray.models.classifier import Classifier, build_classifier
 from osteo_ray.models.forward import (
@@ -23,7 +24,9 @@ CPU = torch.device("cpu")
 
 def build(name: str, seed: int = 0) -> Classifier:
     """Build a classifier whose batch statistics fit its images, so that these matter to it."""
-    classifier = build_classifier(name, n_classes=3, image_size=SIZE, weights="none", seed=seed)
+    classifier = build_classifier(
+        name, n_classes=3, image_size=ImageSize.square(SIZE), weights="none", seed=seed
+    )
     torch.manual_seed(0)
     classifier.train()
     with torch.inference_mode():
@@ -36,7 +39,7 @@ def build(name: str, seed: int = 0) -> Classifier:
 def pair(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory):
     classifier = build(request.param)
     path = tmp_path_factory.mktemp("frozen") / "graph"
-    freeze_classifier(classifier, SIZE, path)
+    freeze_classifier(classifier, ImageSize.square(SIZE), path)
     return classifier, path
 
 
@@ -64,7 +67,7 @@ def test_batches_and_neighbours_change_no_bit(pair: tuple[Classifier, Path]) -> 
 
 def test_frozen_file_is_left_as_it_is(pair: tuple[Classifier, Path]) -> None:
     before = {file: file.stat().st_mtime_ns for file in pair[1].glob("[!.]*")}
-    freeze_classifier(pair[0], SIZE, pair[1])
+    freeze_classifier(pair[0], ImageSize.square(SIZE), pair[1])
     assert {file: file.stat().st_mtime_ns for file in pair[1].glob("[!.]*")} == before
     assert sorted(file.suffix for file in before) == [".bin", ".xml"]
 
@@ -78,11 +81,13 @@ def test_frozen_form_of_another_classifier_is_refused(
     pair: tuple[Classifier, Path], everything_frozen: None
 ) -> None:
     classifier, path = pair
-    assert isinstance(open_classifier(classifier, SIZE, path, CPU, 1), FrozenClassifier)
+    assert isinstance(
+        open_classifier(classifier, ImageSize.square(SIZE), path, CPU, 1), FrozenClassifier
+    )
     with torch.no_grad():
         classifier.head[-1].bias += torch.tensor([0.0, 0.5, 0.0])
         with pytest.raises(RuntimeError, match="they differ by"):
-            open_classifier(classifier, SIZE, path, CPU, 1)
+            open_classifier(classifier, ImageSize.square(SIZE), path, CPU, 1)
         classifier.head[-1].bias -= torch.tensor([0.0, 0.5, 0.0])
 
 
@@ -93,12 +98,12 @@ def test_saturated_classifiers_are_told_apart(
     before = {name: value.clone() for name, value in last.state_dict().items()}
     with torch.no_grad():
         last.bias += torch.tensor([1000.0, 0.0, -1000.0])  # of every image, the same probabilities
-        fast = open_classifier(classifier, SIZE, tmp_path / "saturated", CPU, 1)
+        fast = open_classifier(classifier, ImageSize.square(SIZE), tmp_path / "saturated", CPU, 1)
         images = torch.rand(2, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(3))
         torch.testing.assert_close(fast(images), classifier(images))
         last.bias += torch.tensor([10.0, 0.0, 0.0])
         with pytest.raises(RuntimeError, match=r"by 1\.0e\+01, where the largest is 1\.0e\+03"):
-            open_classifier(classifier, SIZE, tmp_path / "saturated", CPU, 1)
+            open_classifier(classifier, ImageSize.square(SIZE), tmp_path / "saturated", CPU, 1)
         last.load_state_dict(before)
 
 
@@ -106,7 +111,7 @@ def test_what_cannot_be_frozen_runs_as_it_is(tmp_path: Path, everything_frozen: 
     classifier = build("test_vit")  # its positions are resampled by an operation without a rule
     images = torch.rand(3, 1, SIZE, SIZE)
     for _ in range(2):  # the second time, nothing is tried
-        predict = open_classifier(classifier, SIZE, tmp_path / "vit", CPU, 1)
+        predict = open_classifier(classifier, ImageSize.square(SIZE), tmp_path / "vit", CPU, 1)
         with torch.inference_mode():
             assert torch.equal(predict(images), classifier(images))
     assert [file.name for file in (tmp_path / "vit").glob("[!.]*")] == ["unsupported.txt"]
@@ -120,18 +125,18 @@ def test_what_cannot_be_exported_runs_as_it_is(tmp_path: Path, everything_frozen
     classifier = build("test_byobnet")
     classifier.feature_map = Wavering()  # type: ignore[assignment]
     images = torch.rand(3, 1, SIZE, SIZE)
-    predict = open_classifier(classifier, SIZE, tmp_path / "wavering", CPU, 1)
+    predict = open_classifier(classifier, ImageSize.square(SIZE), tmp_path / "wavering", CPU, 1)
     with torch.inference_mode():
         assert torch.equal(predict(images), classifier(images))
     assert [file.name for file in (tmp_path / "wavering").glob("[!.]*")] == ["unsupported.txt"]
 
 
 def test_small_networks_and_devices_stay_with_pytorch() -> None:
-    def choose(name: str, image_size: int, device: torch.device = CPU) -> str:
+    def choose(name: str, side_px: int, device: torch.device = CPU) -> str:
         classifier = build_classifier(
-            name, n_classes=2, image_size=image_size, weights="none", seed=0
+            name, n_classes=2, image_size=ImageSize.square(side_px), weights="none", seed=0
         )
-        return choose_backend(classifier.eval(), image_size, device)
+        return choose_backend(classifier.eval(), ImageSize.square(side_px), device)
 
     assert choose("test_byobnet", 64) == "eager"
     assert choose("mobilenetv3_large_100", 224) == "openvino"

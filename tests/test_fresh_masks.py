@@ -12,6 +12,7 @@ from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.tables import read_table
 from osteo_ray.data.fresh_masks import FreshMasks
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.imputation import impute
 from osteo_ray.data.masks import cover_area, keep_most
 from osteo_ray.data.packed_masks import PackedMasks
@@ -197,7 +198,7 @@ def test_each_epoch_of_a_training_shows_masks_of_its_own(monkeypatch: pytest.Mon
     training = ImageSet(pixels, labels, make_masks(), "masked")
     validation = ImageSet(pixels, labels, PackedMasks.pack(np.ones(pixels.shape, bool)), "masked")
     classifier = build_classifier(
-        "test_byobnet", n_classes=2, image_size=16, weights="none", seed=0
+        "test_byobnet", n_classes=2, image_size=ImageSize.square(16), weights="none", seed=0
     )
     settings = TrainingSettings(epochs=3, per_worker_batch_size=3)
     worker = Worker(torch.device("cpu"))

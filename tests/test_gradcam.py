@@ -9,6 +9,7 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch.nn import functional
 
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.gradcam import compute_heatmaps
 from osteo_ray.models.classifier import Classifier, build_classifier
 
@@ -51,7 +52,9 @@ def _draw_images(height: int, width: int) -> torch.Tensor:
 
 
 def _build(name: str) -> Classifier:
-    return build_classifier(name, n_classes=3, image_size=SIZE_PX, weights="none", seed=3).eval()
+    return build_classifier(
+        name, n_classes=3, image_size=ImageSize.square(SIZE_PX), weights="none", seed=3
+    ).eval()
 
 
 @pytest.fixture(scope="module")

@@ -13,6 +13,7 @@ from planted import open_small_world
 from sklearn.metrics import roc_auc_score
 
 from osteo_ray.arms.registry import ARMS
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.comparison import analyse
 from osteo_ray.experiment.grid import VIEW, list_grid, list_pending, read_grid
@@ -86,7 +87,9 @@ def test_predictions_are_those_of_the_classifier_on_that_view(
     background = np.zeros_like(pixels[test])
     for arm in ("original", "lime", "random_trained"):
         path = experiment.path_of(Trial("stripe_net", seed, arm)) / WEIGHTS
-        classifier = load_classifier(path, "stripe_net", n_classes=2, image_size=32).eval()
+        classifier = load_classifier(
+            path, "stripe_net", n_classes=2, image_size=ImageSize.square(32)
+        ).eval()
         for view in set(VIEWS) - {arm}:
             masks = read_keep_masks(experiment, Trial("stripe_net", seed, view))
             kept = np.ones_like(background, bool) if masks is None else masks.masks[test]

@@ -14,6 +14,7 @@ from torch.nn import functional
 from osteo_ray.arms.pairs import choose_judged, list_controls
 from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.data.settings import Guidance
 from osteo_ray.experiment.keep_masks import read_keep_masks
@@ -42,7 +43,11 @@ GUIDED = ("guided_gradients", "guided_activations")
 @pytest.fixture
 def classifier() -> Classifier:
     built = build_classifier(
-        "test_efficientnet", n_classes=3, image_size=SIZE_PX, weights="none", seed=4
+        "test_efficientnet",
+        n_classes=3,
+        image_size=ImageSize.square(SIZE_PX),
+        weights="none",
+        seed=4,
     )
     return built.eval().double()
 
@@ -80,7 +85,9 @@ def test_gradients_are_those_of_finite_differences(classifier: Classifier) -> No
 
 def test_hard_sigmoids_are_differentiated_twice() -> None:
     name = "mobilenetv3_small_050"  # has them in its gates, as the paper's MobileNetV3 does
-    classifier = build_classifier(name, n_classes=2, image_size=32, weights="none", seed=0).eval()
+    classifier = build_classifier(
+        name, n_classes=2, image_size=ImageSize.square(32), weights="none", seed=0
+    ).eval()
     images, regions = draw_batch()
     images = images.float()
     gates = [one for one in classifier.modules() if isinstance(one, nn.Hardsigmoid)]
@@ -91,14 +98,14 @@ def test_hard_sigmoids_are_differentiated_twice() -> None:
     expected = ((seen.grad * ~regions) ** 2).sum()
     assert float(penalty.detach()) == pytest.approx(float(expected), rel=1e-5)
     penalty.backward()
-    check_guidance(classifier, name, "gradients", 32)
+    check_guidance(classifier, name, "gradients", ImageSize.square(32))
 
 
 def test_networks_that_cannot_be_guided_are_refused() -> None:
     classifier = build_classifier(
-        "stripe_net", n_classes=2, image_size=32, weights="none", seed=0
+        "stripe_net", n_classes=2, image_size=ImageSize.square(32), weights="none", seed=0
     ).eval()
-    check_guidance(classifier, "stripe_net", "gradients", 32)
+    check_guidance(classifier, "stripe_net", "gradients", ImageSize.square(32))
 
     class Opaque(nn.Module):
         def forward(self, images: torch.Tensor) -> torch.Tensor:
@@ -107,7 +114,7 @@ def test_networks_that_cannot_be_guided_are_refused() -> None:
     classifier.feature_map = Opaque()  # type: ignore[assignment]
     for guidance in ("gradients", "activations"):
         with pytest.raises(InputError, match=rf"arms guided_{guidance}.*stripe_net PyTorch cannot"):
-            check_guidance(classifier, "stripe_net", guidance, 32)  # type: ignore[arg-type]
+            check_guidance(classifier, "stripe_net", guidance, ImageSize.square(32))  # type: ignore[arg-type]
 
 
 def test_guided_arms_are_tried_before_training(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -212,7 +219,9 @@ def measure_outside(classifier: Classifier, images: ImageSet) -> float:
 def train(images: ImageSet, penalty: Penalty | None) -> tuple[Classifier, list[float]]:
     import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # registers its network with timm
 
-    built = build_classifier("stripe_net", n_classes=2, image_size=SIZE_PX, weights="none", seed=1)
+    built = build_classifier(
+        "stripe_net", n_classes=2, image_size=ImageSize.square(SIZE_PX), weights="none", seed=1
+    )
     settings = TrainingSettings(
         epochs=6, per_worker_batch_size=16, learning_rate=0.01, augmentation=NO_AUGMENTATION
     )

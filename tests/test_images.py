@@ -13,6 +13,7 @@ from osteo_ray.data.decoding.identity import identify_image
 from osteo_ray.data.decoding.images import decode_image
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.image_size import ImageSize
 
 RAMP = np.arange(0, 240, 2, dtype=np.uint8).reshape(10, 12)  # 10 rows, 12 columns: not square
 
@@ -311,7 +312,7 @@ def test_arrays_that_are_no_images(array: np.ndarray, reason: str) -> None:
 
 @pytest.mark.parametrize("shape", [(6, 8), (100, 30), (1, 1)])
 def test_resized_images_are_square(shape: tuple[int, int]) -> None:
-    found = resize_image(np.full(shape, 77, np.uint8), 32)
+    found = resize_image(np.full(shape, 77, np.uint8), ImageSize.square(32))
     assert found.dtype == np.uint8
     np.testing.assert_array_equal(found, np.full((32, 32), 77))
 
@@ -320,14 +321,14 @@ def test_resizing_keeps_what_is_where_and_is_antialiased() -> None:
     image = np.zeros((64, 128), np.uint8)
     image[:, 64:] = 200
     image[::2, :64] = 100  # stripes of one pixel: half of 100, unless pixels are skipped
-    small = resize_image(image, 16)
+    small = resize_image(image, ImageSize.square(16))
     np.testing.assert_array_equal(small[:, 9:], np.full((16, 7), 200))
     np.testing.assert_allclose(small[1:-1, :7], 50, atol=4)
 
 
 def test_image_of_the_right_size_stays_as_it_is() -> None:
     square = np.random.default_rng(0).integers(0, 256, (16, 16), np.uint8)
-    np.testing.assert_array_equal(resize_image(square, 16), square)
+    np.testing.assert_array_equal(resize_image(square, ImageSize.square(16)), square)
 
 
 def test_identifier_depends_on_path_and_content() -> None:

@@ -25,6 +25,7 @@ from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.identity import digest_pixels
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.pipeline.ingest.blocks import veil
@@ -102,7 +103,7 @@ def hostile_found(hostile_root: Path) -> tuple[Ingest, float]:
         hostile_root,
         hostile_root.parent / "scratch",
         pixels=hostile_root.parent / "pixels",
-        image_size=SIZE,
+        image_size=ImageSize.square(SIZE),
     )
     return ingest, time.monotonic() - start
 
@@ -174,7 +175,7 @@ class TestHostileFolders:
         thumbnails = ingest.thumbnails.read(np.arange(len(ingest.images)))
         for row in ingest.images.itertuples():
             image = images[row.path]
-            assert np.array_equal(pixels[row.image_id], resize_image(image, SIZE))
+            assert np.array_equal(pixels[row.image_id], resize_image(image, ImageSize.square(SIZE)))
             assert np.array_equal(thumbnails[row.Index], make_thumbnail(image))
 
 
@@ -217,7 +218,7 @@ class TestPatients:
 
     def test_of_dicom_headers_become_numbers(self, root: Path, tmp_path: Path) -> None:
         folders = [tmp_path / "scratch", tmp_path / "pixels"]
-        ingest = read(root, folders[0], pixels=folders[1], image_size=SIZE)
+        ingest = read(root, folders[0], pixels=folders[1], image_size=ImageSize.square(SIZE))
         images = ingest.images.set_index("path")
         assert images["patient"].to_dict() == {
             "a/0.dcm": 0,
@@ -247,7 +248,9 @@ class TestPatients:
             "a/2.dcm,x,PAT-B,,,\nb/4.dcm,y,P-17,,,\nmissing PAT.png,y,PAT-B,,,\n"
         )
         folders = [tmp_path / "scratch", tmp_path / "pixels"]
-        ingest = read(root / "knees.csv", folders[0], pixels=folders[1], image_size=SIZE)
+        ingest = read(
+            root / "knees.csv", folders[0], pixels=folders[1], image_size=ImageSize.square(SIZE)
+        )
         columns = ["path", "label", "patient", "side", "site", "split"]
         assert ingest.images[columns].to_numpy().tolist() == [
             ["a/0.dcm", "x", 0, "L", "Kyiv", "train"],
@@ -327,7 +330,12 @@ class TestOneSetInManyForms:
             data.write_text(json.dumps({"training": entries}))
             for k, file in enumerate(files):
                 (tmp_path / f"{k}.png").write_bytes(file)
-        ingest = read(data, tmp_path / "scratch", pixels=tmp_path / "pixels", image_size=SIZE)
+        ingest = read(
+            data,
+            tmp_path / "scratch",
+            pixels=tmp_path / "pixels",
+            image_size=ImageSize.square(SIZE),
+        )
         assert ingest.images["digest"].tolist() == [digest_pixels(p) for p in pictures]
         assert ingest.images["label"].tolist() == [str(label) for label in labels]
         assert len(read_pixels(tmp_path / "pixels")) == 9
@@ -400,9 +408,17 @@ class TestObjectStorage:
     @pytest.mark.parametrize("name", ["knees", "knees/", "knees/labels.csv"])
     def test_equals_the_files_of_this_machine(self, s3_root, locate, name, tmp_path) -> None:
         here = read(
-            s3_root.parent / name, tmp_path / "1", pixels=tmp_path / "pixels-1", image_size=SIZE
+            s3_root.parent / name,
+            tmp_path / "1",
+            pixels=tmp_path / "pixels-1",
+            image_size=ImageSize.square(SIZE),
         )
-        there = read(locate(name), tmp_path / "2", pixels=tmp_path / "pixels-2", image_size=SIZE)
+        there = read(
+            locate(name),
+            tmp_path / "2",
+            pixels=tmp_path / "pixels-2",
+            image_size=ImageSize.square(SIZE),
+        )
         assert len(here.images) >= 3
         pd.testing.assert_frame_equal(
             there.images.drop(columns="size"), here.images.drop(columns="size")

@@ -12,6 +12,7 @@ from test_explain_command import CLASSES, MODEL, SIZE_PX, read_masks, store
 
 from osteo_ray.base.tables import PIXELS, write_table
 from osteo_ray.data.decoding.resizing import resize_image
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.phantoms.sets import make_phantoms
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.explain.explainer import LoadedClassifier, Picture
@@ -45,7 +46,10 @@ def make_explainable(root: Path, number: int, **changes: Any) -> Explainable:
 
 def draw_phantoms(n_images: int) -> list[np.ndarray]:
     settings = PhantomSettings(n_images=n_images, size_px=SIZE_PX, duplicate_share=0.0)
-    return [resize_image(phantom.image, SIZE_PX) for phantom in make_phantoms(settings)]
+    return [
+        resize_image(phantom.image, ImageSize.square(SIZE_PX))
+        for phantom in make_phantoms(settings)
+    ]
 
 
 def write_phantom_pixels(path: Path, n_images: int) -> None:
@@ -86,7 +90,9 @@ class Counting(ExplainingActor):
 
 def explain(root: Path, explainables: list[Explainable], budget_bytes: int) -> Counting:
     """Explain all images, two at a time."""
-    job = plan_job(explainables, SETTINGS, n_classes=len(CLASSES), image_size=SIZE_PX)
+    job = plan_job(
+        explainables, SETTINGS, n_classes=len(CLASSES), image_size=ImageSize.square(SIZE_PX)
+    )
     actor = Counting(job, classifiers_bytes=budget_bytes)
     starts = np.arange(0, N_IMAGES, 2)
     files = np.array([str(root / "pixels.parquet")] * len(starts))
@@ -155,7 +161,9 @@ def test_the_one_used_longest_ago_goes_first() -> None:
 def test_superpixels_are_found_beside_the_forward_passes(root: Path, tmp_path: Path) -> None:
     picture = Picture("i", "d", np.tile(np.arange(64, dtype=np.uint8), (64, 1)))
     one = make_explainable(root, 0, wanted=frozenset("i"))
-    actor = ExplainingActor(plan_job([one], SETTINGS, n_classes=2, image_size=SIZE_PX))
+    actor = ExplainingActor(
+        plan_job([one], SETTINGS, n_classes=2, image_size=ImageSize.square(SIZE_PX))
+    )
     with actor._prepare([picture]):
         pass
     (found,) = picture._superpixels.values()

@@ -16,6 +16,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.config.build import build_config
 from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.laterality import cut_film, find_gap, read_half
 from osteo_ray.data.phantoms.knee import Bytes, render_knee
 from osteo_ray.data.regions.given import read_named_regions, read_regions
@@ -255,7 +256,7 @@ def make_regions(folder: Path) -> tuple[np.ndarray, dict[str, tuple[int, int]]]:
 
 def test_regions_are_cut_where_their_films_were(tmp_path: Path) -> None:
     inside, sizes = make_regions(tmp_path / "masks")
-    given = read_regions(str(tmp_path / "masks"), ["a/1.png"], 64)
+    given = read_regions(str(tmp_path / "masks"), ["a/1.png"], ImageSize.square(64))
     halves = given.cut_halves(sizes)
     halves.check_sizes(sizes)
     for path, part in (("a/1.png#left", inside[:, :45]), ("a/1.png#right", inside[:, 45:])):
@@ -270,7 +271,9 @@ def test_regions_of_halves_may_be_drawn_for_them(tmp_path: Path) -> None:
     mask = np.full((40, 45), 255, np.uint8)
     (tmp_path / "l.png").write_bytes(write_image(Image.fromarray(mask), "PNG"))
     named = {"1.png#left": "l.png"}
-    given = read_named_regions("m.csv", FileReader(str(tmp_path)), named, ["1.png#left"], 64)
+    given = read_named_regions(
+        "m.csv", FileReader(str(tmp_path)), named, ["1.png#left"], ImageSize.square(64)
+    )
     assert given.cut_halves({"1.png#left": (45, 40)}).regions["1.png#left"].width == 45
 
 
@@ -286,7 +289,7 @@ def test_regions_that_do_not_fit_halves_are_refused(
     tmp_path: Path, sizes: dict[str, tuple[int, int]], expected: str
 ) -> None:
     make_regions(tmp_path / "masks")
-    given = read_regions(str(tmp_path / "masks"), ["a/1.png"], 64)
+    given = read_regions(str(tmp_path / "masks"), ["a/1.png"], ImageSize.square(64))
     with pytest.raises(InputError, match=expected):
         given.cut_halves(sizes)
 
@@ -308,7 +311,9 @@ def films(tmp_path: Path) -> Path:
 
 def read(films: Path, scratch: Path, options: SourceOptions) -> tuple[Source, dict[str, Any], Any]:
     source = open_source(str(films), options)
-    ingest = ingest_images(source, scratch, pixels=scratch / "pixels", image_size=32)
+    ingest = ingest_images(
+        source, scratch, pixels=scratch / "pixels", image_size=ImageSize.square(32)
+    )
     audit = audit_images(ingest, "drop")
     return source, describe_audit(audit), audit.images.set_index("path")
 

@@ -11,6 +11,8 @@ import torch
 from scipy.ndimage import gaussian_filter
 from scipy.special import logit, softmax
 
+from osteo_ray.data.decoding.resizing import resize_image
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.phantoms.sets import make_phantoms
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.explain import lime as fast_lime
@@ -27,8 +29,11 @@ from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.explain.superpixels import find_superpixels
 
 CPU = torch.device("cpu")
-SETTINGS = LimeSettings(samples=200, mode="exact").scale_to(224)  # as the package does
-CASES = [(0, 144, 0), (1, 128, 1), (2, 144, 2), (3, 128, 3)]  # phantom, size in pixels, row seed
+AS_THE_PACKAGE = ImageSize.square(224)
+SETTINGS = LimeSettings(samples=200, mode="exact").scale_to(AS_THE_PACKAGE)
+SMALL = ImageSize.square(96)
+SIZES = [*map(ImageSize.square, (144, 128, 144, 128)), ImageSize(168, 120), ImageSize(80, 128)]
+CASES = [(0, 0), (1, 1), (2, 2), (3, 3), (1, 4), (2, 5)]  # phantom, row seed and place in `SIZES`
 
 
 def classify_texture(images: np.ndarray) -> np.ndarray:
@@ -56,10 +61,9 @@ def predict_texture(images: torch.Tensor) -> torch.Tensor:
     return torch.from_numpy(classify_texture((images[:, 0] * 255).round().byte().numpy())).log()
 
 
-def render_phantom(number: int, size_px: int) -> np.ndarray:
-    return list(make_phantoms(PhantomSettings(n_images=4, size_px=size_px, duplicate_share=0.0)))[
-        number
-    ].image
+def render_phantom(number: int, size: ImageSize) -> np.ndarray:
+    settings = PhantomSettings(n_images=4, size_px=size.longer_px, duplicate_share=0.0)
+    return resize_image(list(make_phantoms(settings))[number].image, size).copy()
 
 
 class RecordingExplainer(lime.lime_image.LimeImageExplainer):
@@ -132,15 +136,15 @@ def quiet():
         yield
 
 
-@pytest.fixture(scope="module", params=CASES, ids=lambda case: f"phantom-{case[0]}")
+@pytest.fixture(scope="module", params=CASES, ids=lambda case: str(SIZES[case[1]]))
 def stock(request: pytest.FixtureRequest, quiet: None) -> Stock:
-    number, size_px, seed = request.param
-    return explain_with_package(render_phantom(number, size_px), seed)
+    number, seed = request.param
+    return explain_with_package(render_phantom(number, SIZES[seed]), seed)
 
 
 @pytest.fixture(scope="module")
 def image() -> np.ndarray:
-    return render_phantom(1, 64)
+    return render_phantom(1, ImageSize.square(64))
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +236,7 @@ def test_whole_explanation_equals_the_packages(
 def test_black_fill_equals_the_packages_hidden_colour(
     quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stock = explain_with_package(render_phantom(1, 96), 5, hide_color=0, n_samples=80)
+    stock = explain_with_package(render_phantom(1, SMALL), 5, hide_color=0, n_samples=80)
     np.testing.assert_array_equal(
         fill_superpixels(stock.image, stock.segments, "black"), stock.fudged_image
     )
@@ -245,7 +249,7 @@ def test_black_fill_equals_the_packages_hidden_colour(
 def test_gray_fill_equals_the_packages_hidden_colour(
     quiet: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    stock = explain_with_package(render_phantom(1, 96), 5, hide_color=130, n_samples=80)
+    stock = explain_with_package(render_phantom(1, SMALL), 5, hide_color=130, n_samples=80)
     np.testing.assert_array_equal(
         fill_superpixels(stock.image, stock.segments, 130), stock.fudged_image
     )
@@ -260,7 +264,7 @@ def test_forward_selection_equals_the_packages(
     quiet: None, monkeypatch: pytest.MonkeyPatch, number: int
 ) -> None:
     # `num_features=5` makes the package select forward ("auto" does for 6 and fewer).
-    stock = explain_with_package(render_phantom(number, 96), 5, n_samples=80, num_features=5)
+    stock = explain_with_package(render_phantom(number, SMALL), 5, n_samples=80, num_features=5)
     assert np.count_nonzero(stock.weights) == 5
     monkeypatch.setattr(fast_lime, "draw_rows", lambda *arguments: stock.rows.astype(np.uint8))
     ours = explain(stock.image, stock.segments, samples=80, selection="forward")
@@ -276,7 +280,7 @@ def test_log_odds_equal_the_packages(quiet: None, monkeypatch: pytest.MonkeyPatc
     def classify(batch: np.ndarray) -> np.ndarray:
         return logit(classify_texture(batch[..., 0]))
 
-    stock = explain_with_package(render_phantom(1, 96), 5, n_samples=80, classify=classify)
+    stock = explain_with_package(render_phantom(1, SMALL), 5, n_samples=80, classify=classify)
     monkeypatch.setattr(fast_lime, "draw_rows", lambda *arguments: stock.rows.astype(np.uint8))
     ours = explain(stock.image, stock.segments, samples=80, target="log-odds")
     assert ours.explained_class == stock.label
@@ -464,7 +468,7 @@ def test_image_equal_to_its_fill_is_refused() -> None:
 
 def explain_all(numbers: list[int], **changes: Any):
     """Explain phantoms, each by its own random stream."""
-    images = [render_phantom(number, 64)[:64, :64].copy() for number in numbers]
+    images = [render_phantom(number, ImageSize.square(64)) for number in numbers]
     options = LimeSettings(kernel_size=2.0, max_dist=200.0, ratio=0.2)
     pieces = [find_superpixels(image, options) for image in images]
     settings = LimeSettings(**{"samples": 300, "stability": 0.97, **changes})

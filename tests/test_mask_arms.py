@@ -9,6 +9,7 @@ from planted import open_small_world
 
 from osteo_ray.base.tables import MASKS, read_parts
 from osteo_ray.data.fresh_masks import pass_areas_on
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.packed_masks import PackedMasks, change_masks
 from osteo_ray.experiment.keep_masks import KeepMasks, read_keep_masks
@@ -129,7 +130,9 @@ def loaded() -> LoadedClassifier:
         bright = images[:, 0, :16, :16].mean((1, 2)) - images[:, 0, 16:, 16:].mean((1, 2))
         return torch.stack([bright, -bright], 1) * 5
 
-    module = build_classifier("test_byobnet", n_classes=2, image_size=32, weights="none", seed=0)
+    module = build_classifier(
+        "test_byobnet", n_classes=2, image_size=ImageSize.square(32), weights="none", seed=0
+    )
     return LoadedClassifier(module, predict, torch.device("cpu"))
 
 

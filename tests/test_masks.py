@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.imputation import impute
 from osteo_ray.data.masks import (
     apply_view,
@@ -23,7 +24,7 @@ from osteo_ray.data.packed_masks import PackedMasks, change_masks
 def test_packing_can_be_undone(size_px: int) -> None:
     mask = np.random.default_rng(size_px).random((size_px, size_px)) < 0.4
     packed = pack_mask(mask)
-    found = unpack_mask(packed, size_px)
+    found = unpack_mask(packed, ImageSize.square(size_px))
     assert found.dtype == bool
     assert len(packed) == -(-(size_px**2) // 8)
     np.testing.assert_array_equal(found, mask)
@@ -32,13 +33,15 @@ def test_packing_can_be_undone(size_px: int) -> None:
 def test_kept_pixels_are_ones_row_by_row() -> None:
     mask = np.array([[True, True, False], [False, False, False], [False, False, True]])
     assert pack_mask(mask) == bytes([0b11000000, 0b10000000])
-    np.testing.assert_array_equal(unpack_mask(bytes([0b11000000, 0b10000000]), 3), mask)
+    np.testing.assert_array_equal(
+        unpack_mask(bytes([0b11000000, 0b10000000]), ImageSize.square(3)), mask
+    )
 
 
 @pytest.mark.parametrize("n_bytes", [0, 7, 9])
 def test_bytes_of_another_size_are_refused(n_bytes: int) -> None:
     with pytest.raises(ValueError, match=f"Expected 8 bytes .* 8×8, but got {n_bytes}"):
-        unpack_mask(bytes(n_bytes), 8)
+        unpack_mask(bytes(n_bytes), ImageSize.square(8))
 
 
 @pytest.fixture(scope="module")
@@ -221,8 +224,8 @@ def test_packed_masks_are_an_array_of_bools() -> None:
     changed = packed.put(np.array([1, 4]), masks[[0, 0]])
     np.testing.assert_array_equal(changed, masks[[0, 0, 2, 3, 0, 5]])
     np.testing.assert_array_equal(packed, masks)
-    assert PackedMasks.whole(3, 5)[:].all()
-    assert PackedMasks.whole(3, 5).areas_px.tolist() == [25, 25, 25]
+    assert PackedMasks.whole(3, ImageSize.square(5))[:].all()
+    assert PackedMasks.whole(3, ImageSize.square(5)).areas_px.tolist() == [25, 25, 25]
 
 
 def test_pixels_of_many_masks_are_counted() -> None:

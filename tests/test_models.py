@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import (
     Classifier,
@@ -23,8 +24,13 @@ from osteo_ray.models.classifier import (
 TINY = "test_byobnet"
 
 
-def build(name: str = TINY, weights: str | None = "none", **changes: int) -> Classifier:
-    settings = {"n_classes": 2, "image_size": 64, "seed": 0, **changes}
+def build(name: str = TINY, weights: str | None = "none", **changes: Any) -> Classifier:
+    settings: dict[str, Any] = {
+        "n_classes": 2,
+        "image_size": ImageSize.square(64),
+        "seed": 0,
+        **changes,
+    }
     return build_classifier(name, weights=weights, **settings)
 
 
@@ -185,20 +191,20 @@ def test_stored_classifier_answers_as_before(
     classifier(images)  # moves the statistics of batch normalisation, which must be stored too
     classifier.eval()
     path = tmp_path / "model.safetensors"
-    save_classifier(classifier, path, Checkpoint(name, ("normal", "worn"), 64))
-    found = load_classifier(path, name, n_classes=2, image_size=64)
+    save_classifier(classifier, path, Checkpoint(name, ("normal", "worn"), ImageSize.square(64)))
+    found = load_classifier(path, name, n_classes=2, image_size=ImageSize.square(64))
     assert not found.training
     assert equal(found, classifier)
     with torch.inference_mode():
         assert torch.equal(found(images), classifier(images))
 
 
-CHECKPOINT = Checkpoint("test_byobnet", ("Osteoporose möglich", "normal"), 64)
+CHECKPOINT = Checkpoint("test_byobnet", ("Osteoporose möglich", "normal"), ImageSize.square(64))
 
 
 def store(path: Path, checkpoint: Checkpoint = CHECKPOINT, n_classes: int = 2) -> Path:
     classifier = build_classifier(
-        "test_byobnet", n_classes=n_classes, image_size=64, weights="none", seed=0
+        "test_byobnet", n_classes=n_classes, image_size=ImageSize.square(64), weights="none", seed=0
     )
     save_classifier(classifier, path, checkpoint)
     return path
@@ -242,7 +248,9 @@ def test_tensors_of_others_are_refused(tmp_path: Path, metadata: Any, found: str
 
 
 def test_single_output_leaves_nothing_to_explain(tmp_path: Path) -> None:
-    path = store(tmp_path / "a", Checkpoint("test_byobnet", ("normal",), 64), n_classes=1)
+    path = store(
+        tmp_path / "a", Checkpoint("test_byobnet", ("normal",), ImageSize.square(64)), n_classes=1
+    )
     with pytest.raises(InputError, match=r"at least two classes, .* has 1"):
         describe_checkpoint(path)
 
@@ -259,4 +267,4 @@ def test_first_tensor_that_does_not_fit_is_named(
 ) -> None:
     path = store(tmp_path / "a")
     with pytest.raises(InputError, match=f"Expected tensors of a `{name}`.*{problem}"):
-        load_classifier(path, name, n_classes=n_classes, image_size=64)
+        load_classifier(path, name, n_classes=n_classes, image_size=ImageSize.square(64))

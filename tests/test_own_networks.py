@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.gradcam import compute_heatmaps
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.classifier import Classifier, build_classifier
@@ -268,7 +269,12 @@ def test_weights_file_fills_all_but_the_last_dense_layer(tmp_path: Path) -> None
     torch.manual_seed(5)
     file = tmp_path / "own.pt"
     trained = build_classifier(
-        "net.py:make", n_classes=7, image_size=32, weights="none", seed=5, code=code
+        "net.py:make",
+        n_classes=7,
+        image_size=ImageSize.square(32),
+        weights="none",
+        seed=5,
+        code=code,
     )
     tensors = {f"model.{key}": one for key, one in trained.backbone.state_dict().items()}
     torch.save({"state_dict": {**tensors, "model.head.weight": torch.ones(7, 16)}}, file)

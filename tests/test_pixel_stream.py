@@ -12,6 +12,7 @@ from tiny_nets import CPU, SIZE_PX, TRAINING, VALIDATION, flatten, make_classifi
 
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import PIXELS, write_pixels
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.data.settings import BACKGROUNDS
 from osteo_ray.experiment.stored_images import StoredImages, locate_pixels
@@ -38,7 +39,7 @@ def stored(tmp_path_factory: pytest.TempPathFactory) -> StoredImages:
     for part in range(3):
         rows = pa.table([ids[part::3], ids[part::3], content[part::3]], PIXELS)
         write_pixels(run.pixels / f"part-{part}.parquet", rows)
-    return locate_pixels(run, ids, SIZE_PX)
+    return locate_pixels(run, ids, ImageSize.square(SIZE_PX))
 
 
 @dataclass

@@ -15,6 +15,7 @@ from osteo_ray.commands.compare import parse_compare
 from osteo_ray.commands.main import main
 from osteo_ray.commands.plan import parse_plan
 from osteo_ray.commands.prospects_tables import describe_recommendation
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.alternatives import Alternative
 from osteo_ray.experiment.costs import Parts, Speed
 from osteo_ray.experiment.simulated_run import Scheme
@@ -329,7 +330,7 @@ class TestOnRay:
             measure_rates(
                 ("test_byobnet", "test_efficientnet"),
                 Slot(cpus=1, gpus=0),
-                image_size=size_px,
+                image_size=ImageSize.square(size_px),
                 batch_size=16,
                 seconds=1.0,
                 codes={},
@@ -343,7 +344,12 @@ class TestOnRay:
         slot = Slot(cpus=1, gpus=0)
         with pytest.raises(InputError, match="Did you mean `efficientnet_b"):
             measure_rates(
-                ["efficientnet_bo"], slot, image_size=32, batch_size=16, seconds=0.1, codes={}
+                ["efficientnet_bo"],
+                slot,
+                image_size=ImageSize.square(32),
+                batch_size=16,
+                seconds=0.1,
+                codes={},
             )
 
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # registers its networks with timm
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.data.settings import View
 from osteo_ray.data.splits.assignment import assign_splits
@@ -66,7 +67,7 @@ def test_lime_of_the_worlds_has_patches_as_superpixels() -> None:
 
 def test_network_pools_over_places() -> None:
     classifier = build_classifier(
-        "stripe_net", n_classes=2, image_size=32, weights="none", seed=0
+        "stripe_net", n_classes=2, image_size=ImageSize.square(32), weights="none", seed=0
     ).eval()
     images = torch.rand(3, 1, 32, 32)
     with torch.inference_mode():
@@ -84,7 +85,9 @@ def score(world: World, drawn: StripedSet, view: View) -> float:
     train, validation, test = (
         whole.select(np.flatnonzero(splits == name)) for name in ("train", "validation", "test")
     )
-    classifier = build_classifier(world.model, n_classes=2, image_size=32, weights="none", seed=0)
+    classifier = build_classifier(
+        world.model, n_classes=2, image_size=ImageSize.square(32), weights="none", seed=0
+    )
     device = torch.device("cpu")
     data, recipe = TrainingData(train, validation), Recipe(world.training, seed=0)
     train_classifier(classifier, data, recipe, Worker(device))

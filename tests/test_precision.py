@@ -13,6 +13,7 @@ from test_kept_classifiers import draw_phantoms, make_explainable, write_phantom
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.tables import read_json
 from osteo_ray.cluster.placement import Slot
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.jobs import ExplainJob, plan_job
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models import forward
@@ -72,19 +73,23 @@ def make_job(root: Path, masks: Path, kind: str) -> ExplainJob:
     wanted = frozenset(map(str, range(1, N_PHANTOMS)))
     settings = SETTINGS.model_copy(update={"precision": kind})
     explainable = make_explainable(root, 0, masks=masks, wanted=wanted)
-    return plan_job([explainable], settings, n_classes=len(CLASSES), image_size=SIZE_PX)
+    return plan_job(
+        [explainable], settings, n_classes=len(CLASSES), image_size=ImageSize.square(SIZE_PX)
+    )
 
 
 def test_reduced_precision_is_near_full_precision_but_not_equal(
     root: Path, with_bf16: None
 ) -> None:
     classifier = load_classifier(
-        root / "0.safetensors", MODEL, n_classes=len(CLASSES), image_size=SIZE_PX
+        root / "0.safetensors", MODEL, n_classes=len(CLASSES), image_size=ImageSize.square(SIZE_PX)
     )
     drawn = np.stack(draw_phantoms(4))[:, None]
     images = torch.from_numpy(drawn).float() / 255
     full, reduced = (
-        open_classifier(classifier, SIZE_PX, root / "frozen", CPU, 1, kind)(images)
+        open_classifier(classifier, ImageSize.square(SIZE_PX), root / "frozen", CPU, 1, kind)(
+            images
+        )
         for kind in ("fp32", "bf16")
     )
     assert full.dtype == reduced.dtype
@@ -173,5 +178,8 @@ def test_a_checkpoint_without_statistics_of_batch_normalization_is_refused(
     safetensors.torch.save_file(kept, tmp_path / "model.safetensors")
     with pytest.raises(InputError, match=r"running_mean`, a statistic of batch normalization, is"):
         load_classifier(
-            tmp_path / "model.safetensors", MODEL, n_classes=len(CLASSES), image_size=SIZE_PX
+            tmp_path / "model.safetensors",
+            MODEL,
+            n_classes=len(CLASSES),
+            image_size=ImageSize.square(SIZE_PX),
         )

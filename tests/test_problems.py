@@ -109,7 +109,13 @@ def test_no_setting_is_refused_in_the_words_of_pydantic(kind: type[Settings]) ->
         (
             {"image_size": ["a", 2, None, True, 5]},
             {"image_size": "--image-size"},
-            "Expected --image-size to be a whole number, but got [`a`, 2, None, true, …].",
+            "--image-size: Expected an image size as a number of pixels (224, for squares) or as "
+            "HEIGHTxWIDTH (320x256: 320 px high, 256 px wide), but got ['a', 2, None, True, 5].",
+        ),
+        (
+            {"seeds": ["a", 2, None, True, 5]},
+            {"seeds": "--seeds"},
+            "Expected --seeds to be a whole number, but got [`a`, 2, None, true, …].",
         ),
         ({"models": []}, {}, "Expected models to have at least 1 value, but got []."),
         ({"seeed": 3}, {}, "Unknown configuration key `seeed`. Did you mean `seeds`?"),

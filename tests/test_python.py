@@ -15,6 +15,7 @@ from test_cli import draw_images
 import osteo_ray
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.tables import MASKS, read_parts
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.pipeline.compare.stages import Outcome
 
@@ -86,7 +87,7 @@ def test_masks_are_arrays_of_the_images_in_order(opened: Any, finished: Outcome)
     }
     assert set(stored) == set(found.image_ids)
     for name, mask in zip(found.image_ids, found.keep_masks, strict=True):
-        assert np.array_equal(mask, unpack_mask(stored[name], side))
+        assert np.array_equal(mask, unpack_mask(stored[name], ImageSize.square(side)))
 
 
 def test_pixels_are_those_of_the_images(opened: Any) -> None:

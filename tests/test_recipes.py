@@ -12,6 +12,7 @@ from tiny_nets import CPU, TRAINING, VALIDATION, flatten, make_classifier, train
 from torch import nn
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.adjustments import connect_drops, find_dtype
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.class_weights import balance_classes
@@ -36,7 +37,9 @@ def _one_thread() -> None:
 
 
 def make_real(name: str = "test_efficientnet") -> Classifier:
-    return build_classifier(name, n_classes=2, image_size=32, weights="none", seed=0)
+    return build_classifier(
+        name, n_classes=2, image_size=ImageSize.square(32), weights="none", seed=0
+    )
 
 
 def take_steps(

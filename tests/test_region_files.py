@@ -15,6 +15,7 @@ from PIL import Image
 from osteo_ray.base.errors import InputError
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.regions.coco import CocoImage, parse_coco
 from osteo_ray.data.regions.given import match_names, read_named_regions, read_regions
@@ -195,17 +196,19 @@ def test_what_is_no_coco_file(content: str, words: str) -> None:
 def test_region_is_resized_as_pixels_are() -> None:
     rng = np.random.default_rng(3)
     inside = np.kron(rng.random((9, 7)) < 0.4, np.ones((13, 11), bool))
-    region = shrink_region(inside, 32)
+    region = shrink_region(inside, ImageSize.square(32))
     assert (region.width, region.height) == (77, 117)
-    found = unpack_mask(region.packed, 32)
-    np.testing.assert_array_equal(found, resize_image(np.uint8(255) * inside, 32) >= 128)
+    found = unpack_mask(region.packed, ImageSize.square(32))
+    np.testing.assert_array_equal(
+        found, resize_image(np.uint8(255) * inside, ImageSize.square(32)) >= 128
+    )
     assert found.mean() == pytest.approx(inside.mean(), abs=0.02)
 
 
 def test_half_of_a_pixel_is_inside() -> None:
     left = np.zeros((32, 32), bool)
     left[:, :10] = True
-    found = unpack_mask(shrink_region(left, 16).packed, 16)
+    found = unpack_mask(shrink_region(left, ImageSize.square(16)).packed, ImageSize.square(16))
     np.testing.assert_array_equal(found, left[::2, ::2])
 
 
@@ -214,7 +217,7 @@ def test_region_that_cannot_be_seen(n_px: int, words: str) -> None:
     inside = np.zeros((64, 64), bool)
     inside[5, :n_px] = True
     with pytest.raises(ValueError, match=words):
-        shrink_region(inside, 16)
+        shrink_region(inside, ImageSize.square(16))
 
 
 # Names
@@ -282,13 +285,13 @@ def write_coco(file: Path, change: Callable[[dict[str, Any]], object] = bool) ->
 
 def test_folder_and_coco_file_give_the_same(tmp_path: Path) -> None:
     found = [
-        read_regions(write_masks(tmp_path / "masks"), PATHS, 32),
-        read_regions(write_coco(tmp_path / "masks.json"), PATHS, 32),
+        read_regions(write_masks(tmp_path / "masks"), PATHS, ImageSize.square(32)),
+        read_regions(write_coco(tmp_path / "masks.json"), PATHS, ImageSize.square(32)),
     ]
     for one in found:
         assert list(one.regions) == PATHS
         for number, region in enumerate(one.regions.values()):
-            assert region == shrink_region(draw_region(number), 32)
+            assert region == shrink_region(draw_region(number), ImageSize.square(32))
 
 
 def test_regions_at_a_uri(s3_server: str, s3_keys: None) -> None:
@@ -303,8 +306,8 @@ def test_regions_at_a_uri(s3_server: str, s3_keys: None) -> None:
     storage.create_dir("regions")
     with storage.open_output_stream(f"{folder}/1.png") as file:
         file.write(encode(Image.fromarray(np.uint8(255) * draw_region(1))))
-    found = read_regions(f"s3://regions/masks{options}", PATHS[1:2], 32)
-    assert found.regions[PATHS[1]] == shrink_region(draw_region(1), 32)
+    found = read_regions(f"s3://regions/masks{options}", PATHS[1:2], ImageSize.square(32))
+    assert found.regions[PATHS[1]] == shrink_region(draw_region(1), ImageSize.square(32))
 
 
 def test_missing_regions_are_told_before_any_mask_is_decoded(tmp_path: Path) -> None:
@@ -312,7 +315,7 @@ def test_missing_regions_are_told_before_any_mask_is_decoded(tmp_path: Path) -> 
     (folder / PATHS[1]).unlink()
     (folder / PATHS[0]).write_bytes(b"no picture")
     with pytest.raises(InputError) as error:
-        read_regions(str(folder), PATHS, 32)
+        read_regions(str(folder), PATHS, ImageSize.square(32))
     assert str(error.value) == (
         f"Expected a region for every image in {folder}, but 1 of 4 images have none: "
         "normal/1.png. Name each mask as its image, with its folder where file names repeat; or "
@@ -324,7 +327,7 @@ def test_a_few_of_many_are_named(tmp_path: Path) -> None:
     paths = [*PATHS, *(f"worn/{number}.png" for number in range(10, 15))]
     with pytest.raises(InputError, match=r"5 of 9 .*: worn/10\.png, worn/11\.png, worn/12\.png, "
                        r"and 2 more\."):  # fmt: skip
-        read_regions(write_masks(tmp_path / "masks"), paths, 32)
+        read_regions(write_masks(tmp_path / "masks"), paths, ImageSize.square(32))
 
 
 def test_unusable_masks_are_told(tmp_path: Path) -> None:
@@ -332,7 +335,7 @@ def test_unusable_masks_are_told(tmp_path: Path) -> None:
     save(folder / PATHS[0], np.zeros((64, 48), bool))
     (folder / PATHS[2]).write_bytes(b"no picture")
     with pytest.raises(InputError) as error:
-        read_regions(str(folder), PATHS, 32)
+        read_regions(str(folder), PATHS, ImageSize.square(32))
     assert str(error.value) == (
         f"Expected every region in {folder} to hold some pixels, but 2 of 4 cannot be used: that "
         "of normal/0.png is empty; that of worn/2.png cannot be read (not a PNG file). Correct "
@@ -350,7 +353,7 @@ def test_places_without_regions(tmp_path: Path) -> None:
         ("one.png", "is neither. Check its spelling."),
     ):
         with pytest.raises(InputError, match=r"Expected --regions to be a folder of PNG") as error:
-            read_regions(str(tmp_path / name), PATHS, 32)
+            read_regions(str(tmp_path / name), PATHS, ImageSize.square(32))
         assert str(error.value).endswith(words)
         assert str(tmp_path / name) in str(error.value)
 
@@ -371,11 +374,11 @@ def test_coco_files_that_lack_something(
     tmp_path: Path, change: Callable[[dict[str, Any]], object], words: str
 ) -> None:
     with pytest.raises(InputError, match=words):
-        read_regions(write_coco(tmp_path / "coco.json", change), PATHS, 32)
+        read_regions(write_coco(tmp_path / "coco.json", change), PATHS, ImageSize.square(32))
 
 
 def test_region_of_another_size_than_its_image(tmp_path: Path) -> None:
-    given = read_regions(write_masks(tmp_path / "masks"), PATHS, 32)
+    given = read_regions(write_masks(tmp_path / "masks"), PATHS, ImageSize.square(32))
     given.check_sizes(dict.fromkeys(PATHS, (48, 64)))
     given.check_sizes({PATHS[0]: (48, 64)})  # images that could not be read need none
     with pytest.raises(InputError) as error:
@@ -408,8 +411,8 @@ def test_column_of_a_manifest_names_masks(tmp_path: Path, parquet: bool) -> None
         uri = str(tmp_path / "m.parquet")
     source = open_source(uri)
     assert dict(source.regions) == {path: f"masks/{path}" for path in PATHS}
-    found = read_named_regions(uri, source.reader, source.regions, PATHS, 32)
-    assert found.regions[PATHS[2]] == shrink_region(draw_region(2), 32)
+    found = read_named_regions(uri, source.reader, source.regions, PATHS, ImageSize.square(32))
+    assert found.regions[PATHS[2]] == shrink_region(draw_region(2), ImageSize.square(32))
     # What a run knows its source by does not depend on the column.
     plain = open_source(write_manifest(tmp_path, "note", [""] * 4))
     assert plain.fingerprint == source.fingerprint
@@ -424,10 +427,10 @@ def test_column_with_gaps_or_wrong_paths(tmp_path: Path) -> None:
     cells = [f"masks/{PATHS[0]}", "", "nowhere.png", "../secret.png"]
     source = open_source(write_manifest(tmp_path, "region", cells))
     with pytest.raises(InputError, match=r"none: normal/1\.png\. Fill in the column region"):
-        read_named_regions("m.csv", source.reader, source.regions, PATHS, 32)
+        read_named_regions("m.csv", source.reader, source.regions, PATHS, ImageSize.square(32))
     named = [PATHS[0], *PATHS[2:]]
     (tmp_path.parent / "secret.png").write_bytes(encode(Image.fromarray(INSIDE)))
     with pytest.raises(InputError, match="2 of 3 cannot be used") as error:
-        read_named_regions("m.csv", source.reader, source.regions, named, 32)
+        read_named_regions("m.csv", source.reader, source.regions, named, ImageSize.square(32))
     assert re.search(r"worn/2\.png cannot be read \(No such file", str(error.value))
     assert re.search(r"worn/3\.png cannot be read \(lies outside the source", str(error.value))

@@ -21,6 +21,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import locate, remove_tree, write_whole
 from osteo_ray.base.tables import IMAGES, MASKS, read_parts, read_table, write_table, write_yaml
 from osteo_ray.config.build import build_config
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import pack_mask, unpack_mask
 from osteo_ray.data.phantoms.sets import make_phantoms, write_phantoms
 from osteo_ray.data.regions.given import read_regions
@@ -429,18 +430,18 @@ def configure(**settings: Any) -> Any:
 
 def test_regions_are_kept_in_the_run(tmp_path: Path) -> None:
     run, config = make_images(tmp_path / "run"), configure()
-    given = read_regions(write_masks(tmp_path / "masks"), PATHS, 32)
+    given = read_regions(write_masks(tmp_path / "masks"), PATHS, ImageSize.square(32))
     store_regions(run, config, None)
     assert not run.regions.exists()
     store_regions(run, config, given)
     table = read_table(run.regions).to_pylist()
     assert [row["image_id"] for row in table] == [f"id-{n}" for n in range(4)]
     for number, row in enumerate(table):
-        assert row["region"] == shrink_region(draw_region(number), 32).packed
+        assert row["region"] == shrink_region(draw_region(number), ImageSize.square(32)).packed
     before = run.regions.read_bytes()
     store_regions(run, config, None)
     store_regions(run, config, given)
-    same = read_regions(write_coco(tmp_path / "coco.json"), PATHS, 32)
+    same = read_regions(write_coco(tmp_path / "coco.json"), PATHS, ImageSize.square(32))
     store_regions(run, config, same)
     assert run.regions.read_bytes() == before
 
@@ -448,10 +449,10 @@ def test_regions_are_kept_in_the_run(tmp_path: Path) -> None:
 def test_other_regions_than_those_of_the_run_are_refused(tmp_path: Path) -> None:
     run, config = make_images(tmp_path / "run"), configure()
     folder = write_masks(tmp_path / "masks")
-    store_regions(run, config, read_regions(folder, PATHS, 32))
+    store_regions(run, config, read_regions(folder, PATHS, ImageSize.square(32)))
     save(Path(folder) / PATHS[1], draw_region(3))
     with pytest.raises(InputError) as error:
-        store_regions(run, config, read_regions(folder, PATHS, 32))
+        store_regions(run, config, read_regions(folder, PATHS, ImageSize.square(32)))
     assert str(error.value) == (
         f"Expected the regions in {folder} to be those that the run {run.root} has, but 1 of 4 "
         "have changed. Choose another --out."
@@ -463,7 +464,7 @@ def test_regions_of_another_size_are_not_stored(tmp_path: Path) -> None:
     folder = write_masks(tmp_path / "masks")
     save(Path(folder) / PATHS[1], draw_region(1).T)
     with pytest.raises(InputError, match=r"normal/1\.png has 48 × 64 px and its region 64 × 48 px"):
-        store_regions(run, configure(), read_regions(folder, PATHS, 32))
+        store_regions(run, configure(), read_regions(folder, PATHS, ImageSize.square(32)))
     assert not run.regions.exists()
 
 
@@ -495,7 +496,7 @@ def test_phantoms_bring_their_regions(
     store_regions(run, config, None)
     table = read_table(run.regions).to_pylist()
     assert [row["region"] for row in table] == [
-        shrink_region(one.region, 32).packed for one in drawn
+        shrink_region(one.region, ImageSize.square(32)).packed for one in drawn
     ]
     splits = {"seed": [0], "image_id": ["id-0"], "split": ["train"]}
     write_table(run.splits, pa.table(splits))

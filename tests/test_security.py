@@ -33,6 +33,7 @@ from osteo_ray.base.tables import (
 )
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config, read_yaml
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import read_dataset, read_pixels
 from osteo_ray.pipeline.export.forms import Content, write_content
@@ -81,7 +82,7 @@ class TestWeights:
         with pytest.raises(InputError, match="cannot be read as such"):
             describe_checkpoint(path)
         with pytest.raises(Exception, match=r"(?i)header"):
-            load_classifier(path, "test_byobnet", n_classes=2, image_size=32)
+            load_classifier(path, "test_byobnet", n_classes=2, image_size=ImageSize.square(32))
         assert not trace.exists()
 
     def test_half_finished_training_of_a_foreign_run(self, tmp_path: Path, trace: Path) -> None:
@@ -342,10 +343,16 @@ class TestPaths:
         )
 
         nets = [
-            build_classifier("test_byobnet", n_classes=2, image_size=32, weights="none", seed=seed)
+            build_classifier(
+                "test_byobnet",
+                n_classes=2,
+                image_size=ImageSize.square(32),
+                weights="none",
+                seed=seed,
+            )
             for seed in (0, 1)
         ]
-        freeze_classifier(nets[1].eval(), 32, tmp_path / "frozen")
+        freeze_classifier(nets[1].eval(), ImageSize.square(32), tmp_path / "frozen")
 
         def predict(images: torch.Tensor) -> torch.Tensor:
             with torch.inference_mode():

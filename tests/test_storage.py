@@ -53,6 +53,7 @@ from osteo_ray.base.tables import (
 )
 from osteo_ray.commands.main import main
 from osteo_ray.commands.submittable import check_paths
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import build_classifier, load_classifier, save_classifier
@@ -578,13 +579,15 @@ MODEL, SIZE_PX = "test_byobnet", 32
 class TestModels:
     def test_a_checkpoint_in_storage(self, there: RemotePath) -> None:
         classifier = build_classifier(
-            MODEL, n_classes=2, image_size=SIZE_PX, weights="none", seed=1
+            MODEL, n_classes=2, image_size=ImageSize.square(SIZE_PX), weights="none", seed=1
         ).eval()
-        says = Checkpoint(MODEL, ("a", "b"), SIZE_PX)
+        says = Checkpoint(MODEL, ("a", "b"), ImageSize.square(SIZE_PX))
         with write_whole(there / "model.safetensors") as unfinished:
             save_classifier(classifier, unfinished, says)
         assert describe_checkpoint(there / "model.safetensors") == says
-        found = load_classifier(there / "model.safetensors", MODEL, n_classes=2, image_size=SIZE_PX)
+        found = load_classifier(
+            there / "model.safetensors", MODEL, n_classes=2, image_size=ImageSize.square(SIZE_PX)
+        )
         for name, tensor in classifier.state_dict().items():
             assert torch.equal(found.state_dict()[name], tensor)
         with pytest.raises(InputError, match="does not exist"):
@@ -600,7 +603,7 @@ class TestModels:
         found = build_classifier(
             MODEL,
             n_classes=2,
-            image_size=SIZE_PX,
+            image_size=ImageSize.square(SIZE_PX),
             weights=str(there / "weights.safetensors"),
             seed=1,
         )
@@ -609,7 +612,7 @@ class TestModels:
             build_classifier(
                 MODEL,
                 n_classes=2,
-                image_size=SIZE_PX,
+                image_size=ImageSize.square(SIZE_PX),
                 weights=str(there / "nothing.safetensors"),
                 seed=1,
             )
@@ -621,7 +624,7 @@ class TestModels:
 
         def train(epochs: int, checkpoint: RemotePath | None) -> dict[str, torch.Tensor]:
             classifier = build_classifier(
-                MODEL, n_classes=2, image_size=SIZE_PX, weights="none", seed=1
+                MODEL, n_classes=2, image_size=ImageSize.square(SIZE_PX), weights="none", seed=1
             )
             train_classifier(
                 classifier,

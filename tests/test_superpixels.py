@@ -7,6 +7,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.phantoms.sets import make_phantoms
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.explain.settings import LimeSettings, Superpixels
@@ -67,15 +68,18 @@ def test_image_smaller_than_a_superpixel_is_one_or_a_few(kind: str) -> None:
 
 def test_quickshift_is_that_of_the_package_at_224_pixels_and_grows_with_the_image() -> None:
     lime = {"kernel_size": 4.0, "max_dist": 200.0, "ratio": 0.2}
-    assert LimeSettings().scale_quickshift(224) == lime
+    assert LimeSettings().scale_quickshift(ImageSize.square(224)) == lime
     doubled = {"kernel_size": 8.0, "max_dist": 400.0, "ratio": 0.4}
-    assert LimeSettings().scale_quickshift(448) == doubled
-    assert LimeSettings(ratio=0.1).scale_quickshift(448) == {**doubled, "ratio": 0.1}
-    assert LimeSettings().scale_quickshift(28)["kernel_size"] == 1
-    assert LimeSettings().scale_quickshift(2240)["ratio"] == 1
-    scaled = LimeSettings(top_k=3).scale_to(448)
+    assert LimeSettings().scale_quickshift(ImageSize.square(448)) == doubled
+    assert LimeSettings(ratio=0.1).scale_quickshift(ImageSize.square(448)) == {
+        **doubled,
+        "ratio": 0.1,
+    }
+    assert LimeSettings().scale_quickshift(ImageSize.square(28))["kernel_size"] == 1
+    assert LimeSettings().scale_quickshift(ImageSize.square(2240))["ratio"] == 1
+    scaled = LimeSettings(top_k=3).scale_to(ImageSize.square(448))
     assert (scaled.top_k, scaled.kernel_size, scaled.max_dist, scaled.ratio) == (3, 8, 400, 0.4)
-    assert scaled.scale_to(64) == scaled  # what is given stays
+    assert scaled.scale_to(ImageSize.square(64)) == scaled  # what is given stays
 
 
 def test_images_of_any_size_have_about_as_many_superpixels() -> None:

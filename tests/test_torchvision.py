@@ -10,6 +10,7 @@ import torchvision
 from torch import nn
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.gradcam import compute_heatmaps
 from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import (
@@ -22,22 +23,26 @@ from osteo_ray.models.classifier import (
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
 
-def build(name: str, weights: str | None = "none", image_size: int = 64) -> Classifier:
+def build(name: str, weights: str | None = "none", side_px: int = 64) -> Classifier:
     return build_classifier(
-        f"torchvision:{name}", n_classes=3, image_size=image_size, weights=weights, seed=0
+        f"torchvision:{name}",
+        n_classes=3,
+        image_size=ImageSize.square(side_px),
+        weights=weights,
+        seed=0,
     )
 
 
-def refuse(name: str, weights: str | None = "none", image_size: int = 64) -> str:
+def refuse(name: str, weights: str | None = "none", side_px: int = 64) -> str:
     with pytest.raises(InputError) as error:
-        build(name, weights, image_size)
+        build(name, weights, side_px)
     assert "\n" not in str(error.value)
     return str(error.value)
 
 
-def draw(image_size: int = 64) -> torch.Tensor:
+def draw(side_px: int = 64) -> torch.Tensor:
     rng = np.random.default_rng(0)
-    return torch.from_numpy(rng.random((2, 1, image_size, image_size), np.float32))
+    return torch.from_numpy(rng.random((2, 1, side_px, side_px), np.float32))
 
 
 def normalise(images: torch.Tensor) -> torch.Tensor:
@@ -92,7 +97,7 @@ def test_whole_network_is_that_of_torchvision() -> None:
 @pytest.mark.parametrize("name", ["resnet18", "densenet121"])
 def test_heatmap_is_that_of_plain_autograd(name: str) -> None:
     """DenseNet rectifies its feature map in place, which must not change what is weighed."""
-    classifier, images = build(name, image_size=96).eval(), draw(96)
+    classifier, images = build(name, side_px=96).eval(), draw(96)
     body = classifier.backbone
     if name == "resnet18":
         stem = body.maxpool(body.relu(body.bn1(body.conv1(normalise(images)))))
@@ -124,7 +129,11 @@ def test_seed_decides_every_weight() -> None:
     one, again = build("squeezenet1_1").state_dict(), build("squeezenet1_1").state_dict()
     assert all(torch.equal(a, b) for a, b in zip(one.values(), again.values(), strict=True))
     other = build_classifier(
-        "torchvision:squeezenet1_1", n_classes=3, image_size=64, weights="none", seed=1
+        "torchvision:squeezenet1_1",
+        n_classes=3,
+        image_size=ImageSize.square(64),
+        weights="none",
+        seed=1,
     ).state_dict()
     assert not torch.equal(one["head.0.weight"], other["head.0.weight"])
     key = "backbone.features.0.weight"
@@ -141,9 +150,9 @@ def test_stored_classifier_answers_as_before(tmp_path: Path) -> None:
     classifier.train()(draw())
     classifier.eval()
     path, name = tmp_path / "model.safetensors", "torchvision:resnet18"
-    save_classifier(classifier, path, Checkpoint(name, ("a", "b", "c"), 64))
+    save_classifier(classifier, path, Checkpoint(name, ("a", "b", "c"), ImageSize.square(64)))
     assert describe_checkpoint(path).model == name
-    found = load_classifier(path, name, n_classes=3, image_size=64)
+    found = load_classifier(path, name, n_classes=3, image_size=ImageSize.square(64))
     with torch.inference_mode():
         assert torch.equal(found(draw()), classifier(draw()))
 
@@ -202,10 +211,10 @@ def test_networks_that_do_not_classify_are_unknown() -> None:
     assert "Expected a classification network" in refuse("fcn_resnet50")
 
 
-@pytest.mark.parametrize(("name", "image_size"), [("vit_b_32", 65), ("alexnet", 32)])
-def test_image_size_that_does_not_fit_is_refused(name: str, image_size: int) -> None:
-    found = refuse(name, image_size=image_size)
-    assert f"to take images of {image_size} px, but it says" in found
+@pytest.mark.parametrize(("name", "side_px"), [("vit_b_32", 65), ("alexnet", 32)])
+def test_image_size_that_does_not_fit_is_refused(name: str, side_px: int) -> None:
+    found = refuse(name, side_px=side_px)
+    assert f"to take images of {side_px} px, but it says" in found
     assert "torchvision trained it with 224 px" in found
 
 
@@ -230,7 +239,7 @@ def test_weights_of_the_hub_fill_the_network(monkeypatch: pytest.MonkeyPatch) ->
 
 @pytest.mark.parametrize("name", ["googlenet", "inception_v3"])
 def test_inceptions_see_images_as_their_pretrained_weights_do(name: str) -> None:
-    classifier, images = build(name, image_size=96).eval(), draw(96)
+    classifier, images = build(name, side_px=96).eval(), draw(96)
     first = next(one for one in classifier.backbone.modules() if isinstance(one, nn.Conv2d))
     seen: list[torch.Tensor] = []
     first.register_forward_hook(lambda *call: seen.append(call[1][0]))

@@ -34,6 +34,7 @@ from osteo_ray.base.tables import (
 from osteo_ray.config.build import build_config
 from osteo_ray.config.compare import Seeds
 from osteo_ray.data.decoding.resizing import resize_image
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import make_phantoms
 from osteo_ray.data.settings import PhantomSettings
@@ -93,7 +94,9 @@ def make_pixels() -> np.ndarray:
     phantoms = make_phantoms(
         PhantomSettings(n_images=N_IMAGES, size_px=SIZE_PX, duplicate_share=0.0, seed=1)
     )
-    pixels = np.stack([resize_image(phantom.image, SIZE_PX) for phantom in phantoms])
+    pixels = np.stack(
+        [resize_image(phantom.image, ImageSize.square(SIZE_PX)) for phantom in phantoms]
+    )
     pixels[FLAT] = 90
     return pixels
 
@@ -147,7 +150,9 @@ def explain(
     slices: tuple[tuple[str, int, int], ...] = (("part-a", 0, 10), ("part-b", 0, 6)),
 ) -> list[Explained]:
     """Call an actor on slices of the pixel files; return what it tells, call by call."""
-    job = plan_job(explainables, experiment.settings.lime, n_classes=2, image_size=SIZE_PX)
+    job = plan_job(
+        explainables, experiment.settings.lime, n_classes=2, image_size=ImageSize.square(SIZE_PX)
+    )
     worker = ExplainingActor(job)
     files, starts, stops = zip(*slices, strict=True)
     batch = {
@@ -260,8 +265,10 @@ def test_predictions_are_those_of_the_stored_model(
     found = pq.read_table(path / "predictions.parquet").to_pandas()
     found = found[found["split"] == "test"]
     file = path / "model.safetensors"
-    assert describe_checkpoint(file) == Checkpoint(MODEL, ("normal", "worn"), SIZE_PX)
-    classifier = load_classifier(file, MODEL, n_classes=2, image_size=SIZE_PX)
+    assert describe_checkpoint(file) == Checkpoint(
+        MODEL, ("normal", "worn"), ImageSize.square(SIZE_PX)
+    )
+    classifier = load_classifier(file, MODEL, n_classes=2, image_size=ImageSize.square(SIZE_PX))
     test = ImageSet(pixels[SPLIT == "test"], np.zeros(4, np.int64))
     expected = predict_probabilities(classifier, test, batch_size=3, device=CPU)
     np.testing.assert_allclose(found[["p_normal", "p_worn"]], expected, atol=1e-6)
@@ -497,7 +504,7 @@ def test_training_may_go_on_from_the_first_model(
     with pytest.raises(Seen):
         run(_copy(experiment, tmp_path), Trial(MODEL, 0, "original_retrained"), pixels)
     file = experiment.path_of(FIRST) / "model.safetensors"
-    first = load_classifier(file, MODEL, n_classes=2, image_size=SIZE_PX)
+    first = load_classifier(file, MODEL, n_classes=2, image_size=ImageSize.square(SIZE_PX))
     for one, other in zip(begun, first.state_dict().values(), strict=True):
         assert torch.equal(one, other)
 
@@ -505,8 +512,12 @@ def test_training_may_go_on_from_the_first_model(
 def test_untrained_model_is_as_it_was_drawn(experiment: Experiment) -> None:
     path = experiment.path_of(Trial(MODEL, 0, "untrained"))
     assert json.loads((path / "history.json").read_text()) == []
-    drawn = build_classifier(MODEL, n_classes=2, image_size=SIZE_PX, weights="none", seed=0)
-    found = load_classifier(path / "model.safetensors", MODEL, n_classes=2, image_size=SIZE_PX)
+    drawn = build_classifier(
+        MODEL, n_classes=2, image_size=ImageSize.square(SIZE_PX), weights="none", seed=0
+    )
+    found = load_classifier(
+        path / "model.safetensors", MODEL, n_classes=2, image_size=ImageSize.square(SIZE_PX)
+    )
     for one, other in zip(drawn.state_dict().values(), found.state_dict().values(), strict=True):
         assert torch.equal(one, other)
 
@@ -527,7 +538,9 @@ def test_each_source_of_chance_has_a_seed_of_its_own(
         run(experiment, FIRST, pixels)
     classifier, recipe = given
     assert (recipe.seed, recipe.augmentation_seed) == (23, 24)
-    drawn = build_classifier(MODEL, n_classes=2, image_size=SIZE_PX, weights="none", seed=22)
+    drawn = build_classifier(
+        MODEL, n_classes=2, image_size=ImageSize.square(SIZE_PX), weights="none", seed=22
+    )
     for one, other in zip(
         drawn.state_dict().values(), classifier.state_dict().values(), strict=True
     ):
@@ -725,7 +738,7 @@ def test_control_has_the_area_of_the_lime_mask(masks: pd.DataFrame, kind: str) -
     lime = found[found["kind"] == "lime"]["keep_mask"][control.index]
     assert len(control) > 0
     pairs = [
-        (unpack_mask(one, SIZE_PX), unpack_mask(other, SIZE_PX))
+        (unpack_mask(one, ImageSize.square(SIZE_PX)), unpack_mask(other, ImageSize.square(SIZE_PX)))
         for one, other in zip(lime, control, strict=True)
     ]
     assert [one.sum() for one, _ in pairs] == [other.sum() for _, other in pairs]
@@ -879,7 +892,7 @@ def test_leading_masks_keep_the_share_that_is_asked_for(
     )
     explain(experiment, explainable)
     (packed,) = read_masks(tmp_path)["keep_mask"]
-    assert unpack_mask(packed, SIZE_PX).sum() == area_px  # of 1024 pixels
+    assert unpack_mask(packed, ImageSize.square(SIZE_PX)).sum() == area_px  # of 1024 pixels
 
 
 def test_images_that_lack_different_kinds_are_each_completed(
@@ -948,7 +961,7 @@ def test_superpixels_of_chosen_images_are_kept(experiment: Experiment, tmp_path:
         for row in read_parts(tmp_path / "kept", SUPERPIXELS).to_pylist()
     }
     assert set(kept) == {"image-00", "image-11"}
-    settings = experiment.settings.lime.scale_to(SIZE_PX)
+    settings = experiment.settings.lime.scale_to(ImageSize.square(SIZE_PX))
     stored = read_parts(experiment.run.pixels, PIXELS).to_pylist()
     for row in stored:
         if row["image_id"] in kept:

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.classifier import Classifier, build_classifier
 from osteo_ray.models.weights_fit import Fit, MisfitError, load_weights
 
@@ -29,7 +30,9 @@ def make_tensors(name: str = TINY, **options: Any) -> Tensors:
 
 
 def build(path: Path, name: str = TINY) -> Classifier:
-    return build_classifier(name, n_classes=2, image_size=64, weights=str(path), seed=0)
+    return build_classifier(
+        name, n_classes=2, image_size=ImageSize.square(64), weights=str(path), seed=0
+    )
 
 
 def save(path: Path, content: Any) -> Path:
@@ -132,7 +135,9 @@ def test_head_of_any_width_is_left_out(width: int, tmp_path: Path) -> None:
     tensors = make_tensors(num_classes=width)
     classifier = build(save(tmp_path / "a.safetensors", tensors))
     check_filled(classifier.backbone, tensors)
-    drawn = build_classifier(TINY, n_classes=2, image_size=64, weights="none", seed=0)
+    drawn = build_classifier(
+        TINY, n_classes=2, image_size=ImageSize.square(64), weights="none", seed=0
+    )
     assert torch.equal(classifier.head[0].weight, drawn.head[0].weight)
 
 

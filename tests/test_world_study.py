@@ -15,6 +15,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import write_json
 from osteo_ray.commands.main import main
 from osteo_ray.commands.validate_tables import list_missed_worlds, show_worlds
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.keep_masks import read_keep_masks
 from osteo_ray.experiment.trials import MaskJob, Trial, plan_trials
 from osteo_ray.models.classifier import build_classifier
@@ -103,7 +104,9 @@ def test_lime_explains_where_masks_are_not_planted() -> None:
 
 @pytest.mark.parametrize("name", sorted({world.model for world in WORLDS.values()}))
 def test_networks_of_the_worlds_are_known_by_name(name: str) -> None:
-    classifier = build_classifier(name, n_classes=2, image_size=32, weights="none", seed=0)
+    classifier = build_classifier(
+        name, n_classes=2, image_size=ImageSize.square(32), weights="none", seed=0
+    )
     assert sum(part.numel() for part in classifier.parameters()) < 10_000
     assert classifier.eval()(torch.zeros(3, 1, 32, 32)).shape == (3, 2)
 

@@ -13,6 +13,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import MASKS, read_json, read_parts, read_table
 from osteo_ray.config.build import read_yaml
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.soundness import refuse_damage
 
 if TYPE_CHECKING:
@@ -41,7 +42,7 @@ class MaskSet(NamedTuple):
 
     Attributes:
         image_ids: str, (n,); in alphabetical order.
-        keep_masks: bool, (n, size, size); True = kept.
+        keep_masks: bool, (n, height, width); True = kept.
     """
 
     image_ids: NDArray[np.str_]
@@ -53,7 +54,7 @@ class PixelSet(NamedTuple):
 
     Attributes:
         image_ids: str, (n,); in alphabetical order.
-        pixels: uint8, (n, size, size).
+        pixels: uint8, (n, height, width).
     """
 
     image_ids: NDArray[np.str_]
@@ -119,11 +120,10 @@ class FinishedRun:
         return read_table(self.run.images).to_pandas()
 
     @property
-    def image_size(self) -> int:
+    def image_size(self) -> ImageSize:
         """Height and width of the images, in pixels, as classifiers were shown them."""
         self._require(self.run.config, "its settings")
-        size: int = read_yaml(self.run.config)["image_size"]
-        return size
+        return ImageSize.read(read_yaml(self.run.config)["image_size"])
 
     def pixels(self) -> PixelSet:
         """Return the images as classifiers were shown them, before any mask.
@@ -188,12 +188,12 @@ class FinishedRun:
         refuse_damage(self.run, [place.name])
 
 
-def unpack_masks(run: Run, side: int, wanted: Mapping[str, str | int]) -> MaskSet:
+def unpack_masks(run: Run, image_size: ImageSize, wanted: Mapping[str, str | int]) -> MaskSet:
     """Return the masks of a run that have some properties.
 
     Args:
         run: Where they are.
-        side: Height and width of the images, in pixels.
+        image_size: Height and width of the images.
         wanted: A value for each of some columns of the masks table.
 
     Raises:
@@ -213,8 +213,8 @@ def unpack_masks(run: Run, side: int, wanted: Mapping[str, str | int]) -> MaskSe
             f"{'; '.join(sorted(known)) or 'nothing'}."
         )
     chosen = chosen[chosen["error"].isna()].sort_values("image_id")
-    masks = [unpack_mask(packed, side) for packed in chosen["keep_mask"]]
-    stacked = np.stack(masks) if masks else np.zeros((0, side, side), bool)
+    masks = [unpack_mask(packed, image_size) for packed in chosen["keep_mask"]]
+    stacked = np.stack(masks) if masks else np.zeros((0, *image_size.shape), bool)
     return MaskSet(chosen["image_id"].to_numpy(str), stacked)
 
 
@@ -249,7 +249,7 @@ class ExplainedSet:
     """
 
     run: Run
-    image_size: int
+    image_size: ImageSize
     method: str
     n_images: int
     n_failed: int

@@ -24,6 +24,7 @@ from osteo_ray.config.build import Config, build
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.demos import DEFAULT_DEMO
 from osteo_ray.config.explain import ExplainConfig
+from osteo_ray.data.image_size import ImageSize
 
 Source = str | Path
 
@@ -96,7 +97,7 @@ def explain(
     config = _configure(ExplainConfig, data, {"checkpoint": str(checkpoint), **settings})
     with _following(progress) as following:
         run, summary = explain_set(config, following)
-    size = read_json(run.environment)["checkpoint"]["image_size"]
+    size = ImageSize.read(read_json(run.environment)["checkpoint"]["image_size"])
     return ExplainedSet(run, size, config.method, summary.n_images, summary.n_failed)
 
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 
 from osteo_ray.base.settings import OnCommandLine, Settings
+from osteo_ray.data.image_size import ImageSize
 
 
 @dataclass(frozen=True)
@@ -83,6 +84,8 @@ def _describe(path: tuple[str, ...], field: FieldInfo) -> Flag:
     flag = "--" + ".".join(part.replace("_", "-") for part in path)
     names = (flag, own.alias) if own.alias else (flag,)
     default = field.get_default(call_default_factory=True)
+    if isinstance(default, ImageSize):
+        default = default.written
     is_number = set(metavar.strip("[]").split()) <= {"N", "X", "…"} and values != 0
     text = field.description or ""
     return Flag(path, names, values, metavar, text, default, is_optional, is_number)
@@ -108,7 +111,7 @@ def _open_union(annotation: Any) -> list[Any]:
     return [one.__origin__ if hasattr(one, "__metadata__") else one for one in members]
 
 
-_LETTERS = {int: "N", float: "X", str: "NAME"}
+_LETTERS = {int: "N", float: "X", str: "NAME", ImageSize: "N|HxW"}
 
 
 def _name_values(kinds: Sequence[Any]) -> str:

@@ -6,6 +6,7 @@ from typing import Any, Literal
 
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.tuning import Choice
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.settings import Background, SplitKind, UnexplainedRule
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.settings import TrainingSettings as TrainingSettings
@@ -27,7 +28,7 @@ class TrialSettings:
     """What determines the result of a trial, apart from its images, seeds and first weights.
 
     Attributes:
-        image_size: Side of the images, in pixels.
+        image_size: Height and width of the images.
         training: How a classifier is trained.
         workers: Number of workers that share a training; the global batch size grows with it.
         split: How images are assigned to training, validation and test.
@@ -43,7 +44,7 @@ class TrialSettings:
         devices: On what the run computes.
     """
 
-    image_size: int
+    image_size: ImageSize
     training: TrainingSettings
     workers: int
     split: SplitKind

@@ -12,6 +12,7 @@ from osteo_ray.base.settings import Settings
 from osteo_ray.base.trust import refuse_secrets
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.network_files import name_file, separate_files
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.laterality import Laterality
 from osteo_ray.data.settings import ConflictPolicy, PhantomSettings
 from osteo_ray.data.sources.columns import ROLES, read_choices_of_columns
@@ -108,8 +109,10 @@ class SetupConfig(SourceConfig):
     )
     seeds: int = Field(10, ge=1, description="Number of repeats, each with its own split.")
     first_seed: int = Field(0, ge=0, description="Number of the first seed.")
-    image_size: int = Field(
-        224, ge=32, description="Side length in pixels to which images are resized."
+    image_size: ImageSize = Field(
+        ImageSize.square(224),
+        description="Size in pixels that images are stretched to, whatever their aspect ratio: one "
+        "number for squares, or HEIGHTxWIDTH (320x256 is 320 px high and 256 px wide).",
     )
     training: TrainingSettings = TrainingSettings()
     resources: ResourceSettings = ResourceSettings()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.imputation import impute
 from osteo_ray.data.settings import View
 
@@ -28,30 +29,31 @@ def pack_mask(keep_mask: np.ndarray) -> bytes:
     return np.packbits(keep_mask).tobytes()
 
 
-def unpack_mask(packed: bytes, size_px: int) -> np.ndarray:
-    """Undo `pack_mask` for a square mask.
+def unpack_mask(packed: bytes, image_size: ImageSize) -> np.ndarray:
+    """Undo `pack_mask`.
 
     Returns:
-        bool, (size_px, size_px); True = kept.
+        bool, (height, width); True = kept.
 
     Raises:
         ValueError: The bytes hold no mask of that size.
     """
-    check_packed(packed, size_px)
-    bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=size_px * size_px)
-    return bits.reshape(size_px, size_px).astype(bool)
+    check_packed(packed, image_size)
+    bits = np.unpackbits(np.frombuffer(packed, np.uint8), count=image_size.area_px)
+    return bits.reshape(image_size.shape).astype(bool)
 
 
-def check_packed(packed: bytes, size_px: int) -> None:
-    """Refuse bytes that hold no square mask of a size.
+def check_packed(packed: bytes, image_size: ImageSize) -> None:
+    """Refuse bytes that hold no mask of a size.
 
     Raises:
         ValueError: They hold another number of pixels.
     """
-    expected = -(-size_px * size_px // 8)
+    expected = -(-image_size.area_px // 8)
     if len(packed) != expected:
         raise ValueError(
-            f"Expected {expected} bytes for a mask of {size_px}×{size_px}, but got {len(packed)}."
+            f"Expected {expected} bytes for a mask of {image_size.height}×{image_size.width}, but "
+            f"got {len(packed)}."
         )
 
 

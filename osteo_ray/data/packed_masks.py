@@ -8,6 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import keep_centre, keep_most
 
 _BATCH = 256  # masks that are unpacked at a time
@@ -44,10 +45,10 @@ class PackedMasks:
         return cls(np.stack(rows), *first.shape)
 
     @classmethod
-    def whole(cls, n: int, size_px: int) -> "PackedMasks":
-        """Make masks that keep everything, of n square images."""
-        row = np.packbits(np.ones(size_px * size_px, bool))
-        return cls(np.tile(row, (n, 1)), size_px, size_px)
+    def whole(cls, n: int, image_size: ImageSize) -> "PackedMasks":
+        """Make masks that keep everything, of n images."""
+        row = np.packbits(np.ones(image_size.area_px, bool))
+        return cls(np.tile(row, (n, 1)), *image_size.shape)
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -115,7 +116,7 @@ def change_masks(
             that the masks of training images keep most often; `centre` keeps, in all images, a
             square in the middle, where the area of the last two is the mean area of the masks of
             training images; `box` keeps the bounding box of the mask; `dilated` keeps the mask and
-            what lies within 5 % of the side of the image around it.
+            what lies within 5 % of the longer side of the image around it.
         split: str, (n,); the part of the split that each image is in, or empty for images that are
             set aside, whose masks do not change.
         rng: Pairs the images for `other_image`.

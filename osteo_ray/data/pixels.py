@@ -4,6 +4,8 @@ from typing import Protocol
 
 import numpy as np
 
+from osteo_ray.data.image_size import ImageSize
+
 
 class ImagesElsewhere(Protocol):
     """One array per image, none of them in memory, that can be indexed as an array of them."""
@@ -21,6 +23,18 @@ Pixels = np.ndarray | ImagesElsewhere
 """uint8, (n, height, width), in memory or elsewhere."""
 Superpixels = np.ndarray | ImagesElsewhere
 """uint16, (n, height, width), in memory or elsewhere; numbered from 0 in each image."""
+
+
+def unpack_pixels(stored: bytes, image_size: ImageSize) -> np.ndarray:
+    """Return the image whose pixels a table holds as bytes, row by row.
+
+    Returns:
+        uint8, (height, width); it may be written to.
+
+    Raises:
+        ValueError: The bytes are not those of an image of that size.
+    """
+    return np.frombuffer(stored, np.uint8).reshape(image_size.shape).copy()
 
 
 def select_images(images: np.ndarray | ImagesElsewhere, rows: np.ndarray) -> Pixels:

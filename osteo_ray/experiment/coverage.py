@@ -110,7 +110,7 @@ def describe_coverage(experiment: Experiment, analysis: Analysis) -> dict[str, A
             _measure_seed(experiment, model, seed, regions) for seed in analysis.list_seeds(model)
         ]
         rows += summarize_coverage(model, [one for one in found if one.values], analysis)
-    n_px = experiment.settings.image_size**2
+    n_px = experiment.settings.image_size.area_px
     area = float(np.mean(regions.areas_px / n_px))
     return {"area": area, "masks": rows} if rows else None
 
@@ -152,7 +152,7 @@ def _measure_seed(experiment: Experiment, model: str, seed: int, regions: Packed
         for table in tables
         for record in table.filter(pc.is_in(table["image_id"], tested)).to_pylist()
     )
-    n_px = experiment.settings.image_size**2
+    n_px = experiment.settings.image_size.area_px
     values: dict[str, Values] = {}
     for record in records:
         kind, at = record["kind"], place[record["image_id"]]

@@ -11,6 +11,7 @@ from osteo_ray.base.tables import read_json, read_table
 from osteo_ray.base.trust import refuse_paths
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.parts import ON_CPU, Devices
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.stored_images import locate_pixels
 
 
@@ -36,10 +37,10 @@ class Dataset:
     devices: Devices = ON_CPU
 
 
-def fingerprint_images(images: pd.DataFrame, image_size: int) -> str:
+def fingerprint_images(images: pd.DataFrame, image_size: ImageSize) -> str:
     """Return a hash of the content, labels, groups and size of the images."""
     content = images[["image_id", "label", "digest", "group"]].to_numpy().tolist()
-    return hash_settings([content, image_size])
+    return hash_settings([content, image_size.written])
 
 
 def read_dataset(run: Run, config: CompareConfig) -> Dataset:
@@ -77,8 +78,8 @@ def _fingerprint_regions(run: Run) -> str:
     return hash_settings(sorted((row["image_id"], row["digest"]) for row in stored))
 
 
-def read_pixels(run: Run, image_ids: list[str], image_size: int) -> np.ndarray:
-    """Read the pixels of a run: uint8, (n, image_size, image_size), in the order of the ids.
+def read_pixels(run: Run, image_ids: list[str], image_size: ImageSize) -> np.ndarray:
+    """Read the pixels of a run: uint8, (n, height, width), in the order of the ids.
 
     Raises:
         InputError: The run lacks the pixels of an image.

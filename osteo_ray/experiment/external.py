@@ -18,6 +18,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import read_json, read_table
 from osteo_ray.base.trust import refuse_paths
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.dataset import fingerprint_images
 from osteo_ray.experiment.grid import GridRow, list_views, place_row
 from osteo_ray.experiment.keep_masks import KeepMasks, read_keep_masks
@@ -40,15 +41,15 @@ class CohortRun(Run):
     trained: Run
 
     @classmethod
-    def of(cls, run: Run, source: list[str], image_size: int) -> "CohortRun":
+    def of(cls, run: Run, source: list[str], image_size: ImageSize) -> "CohortRun":
         """Return the folder of a cohort.
 
         Args:
             run: The run whose classifiers predict it.
             source: URI and fingerprint of the cohort.
-            image_size: Side to which its images are resized, in pixels.
+            image_size: Height and width that its images are resized to.
         """
-        key = hash_settings([*source, image_size])
+        key = hash_settings([*source, image_size.written])
         return cls(run.root / "cohort" / key, run)
 
     @property

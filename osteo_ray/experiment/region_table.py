@@ -23,22 +23,22 @@ def load_regions(experiment: Experiment) -> PackedMasks:
         InputError: The run has no regions, or lacks that of an image.
         DamagedError: They cannot be read, or have another size than the images.
     """
-    path, size_px = experiment.run.regions, experiment.settings.image_size
+    path, image_size = experiment.run.regions, experiment.settings.image_size
     row_of = {image_id: row for row, image_id in enumerate(experiment.image_ids.tolist())}
-    bits = np.empty((len(row_of), -(-(size_px**2) // 8)), np.uint8)
+    bits = np.empty((len(row_of), -(-image_size.area_px // 8)), np.uint8)
     there = np.zeros(len(row_of), bool)
     for image_id, region in _read_regions(path) if path.is_file() else ():
         row = row_of.get(image_id)
         if row is not None:
             with naming_damage(path):
-                check_packed(region, size_px)
+                check_packed(region, image_size)
             bits[row], there[row] = np.frombuffer(region, np.uint8), True
     if not there.all():
         raise InputError(
             f"Expected the region of every image in {path}, but not all are there. Run "
             "`osteo-ray compare` with the same settings and --regions to take them in."
         )
-    return PackedMasks(bits, size_px, size_px)
+    return PackedMasks(bits, *image_size.shape)
 
 
 def _read_regions(path: Place) -> Iterator[tuple[str, bytes]]:

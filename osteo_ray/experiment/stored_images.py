@@ -14,6 +14,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, locate, open_place
 from osteo_ray.base.tables import check_version, list_parts
+from osteo_ray.data.image_size import ImageSize
 
 _OPEN_FILES = 64
 
@@ -29,7 +30,7 @@ class StoredImages:
         files: The files of the table, as `list_parts` names them.
         file_of: int32, (n,); the file of each image.
         row_of: int32, (n,); its row in that file.
-        size_px: Side of the images, in pixels.
+        image_size: Height and width of the images.
         column: The column of the table.
         dtype: Of the numbers in it, one per pixel.
     """
@@ -37,14 +38,14 @@ class StoredImages:
     files: tuple[str, ...]
     file_of: np.ndarray
     row_of: np.ndarray
-    size_px: int
+    image_size: ImageSize
     column: str
     dtype: npt.DTypeLike
 
     @property
     def shape(self) -> tuple[int, int, int]:
-        """The shape of the array in memory: (n, size_px, size_px)."""
-        return len(self.file_of), self.size_px, self.size_px
+        """The shape of the array in memory: (n, height, width)."""
+        return len(self.file_of), *self.image_size.shape
 
     @property
     def nbytes(self) -> int:
@@ -59,7 +60,7 @@ class StoredImages:
         return replace(self, file_of=self.file_of[rows], row_of=self.row_of[rows])
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Read the arrays of some rows: (k, size_px, size_px), in the order of the rows."""
+        """Read the arrays of some rows: (k, height, width), in the order of the rows."""
         found = np.empty((len(rows), *self.shape[1:]), self.dtype)
         places: dict[int, list[int]] = defaultdict(list)
         for place, row in enumerate(rows):
@@ -106,14 +107,14 @@ def _open(part: str) -> Any:
 
 
 def locate_images(
-    directory: Place, image_ids: list[str], size_px: int, column: str, dtype: npt.DTypeLike
+    directory: Place, image_ids: list[str], image_size: ImageSize, column: str, dtype: npt.DTypeLike
 ) -> tuple[StoredImages, list[str]]:
     """Find where the arrays of images lie, in the order of their ids, without reading them.
 
     Args:
         directory: The table, in files.
         image_ids: The images.
-        size_px: Side of the images, in pixels.
+        image_size: Height and width of the images.
         column: The column of the table.
         dtype: Of the numbers in it.
 
@@ -130,16 +131,16 @@ def locate_images(
             if place is not None:
                 file_of[place], row_of[place] = number, row
     missing = [image_ids[place] for place in np.flatnonzero(file_of < 0)]
-    return StoredImages(files, file_of, row_of, size_px, column, dtype), missing
+    return StoredImages(files, file_of, row_of, image_size, column, dtype), missing
 
 
-def locate_pixels(run: Run, image_ids: list[str], size_px: int) -> StoredImages:
+def locate_pixels(run: Run, image_ids: list[str], image_size: ImageSize) -> StoredImages:
     """Find where the pixels of images lie, in the order of their ids, without reading them.
 
     Raises:
         InputError: The run lacks the pixels of an image.
     """
-    found, missing = locate_images(run.pixels, image_ids, size_px, "pixels", np.uint8)
+    found, missing = locate_images(run.pixels, image_ids, image_size, "pixels", np.uint8)
     if missing:
         raise InputError(
             f"Expected the pixels of {len(image_ids)} images in {run.pixels}, but those of "

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.settings import LimeSettings
 
 if TYPE_CHECKING:
@@ -231,12 +232,12 @@ class Explainer(ABC):
         """
         return np.full_like(picture.image, picture.image.mean())
 
-    def check_classifier(self, module: "Classifier", image_size: int) -> None:
+    def check_classifier(self, module: "Classifier", image_size: ImageSize) -> None:
         """Refuse a classifier that no image of which could be explained; by default, accept all.
 
         Args:
             module: The classifier, on the CPU, in evaluation mode.
-            image_size: Side of the images, pixels.
+            image_size: Height and width of the images.
 
         Raises:
             ValueError: The classifier lacks what the explainer needs.

@@ -8,6 +8,7 @@ from typing import Any
 
 from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import MASKS, list_parts, read_parts
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.explainer import Explainer
 from osteo_ray.explain.registry import find_explainer
 from osteo_ray.explain.settings import LimeSettings
@@ -113,14 +114,14 @@ class ExplainJob:
         explainers: By kind of mask, the explainer that makes it.
         settings: The settings of LIME.
         n_classes: Outputs of each classifier.
-        image_size: Side of the images, pixels.
+        image_size: Height and width of the images.
     """
 
     explainables: tuple[Explainable, ...]
     explainers: Mapping[str, Explainer]
     settings: LimeSettings
     n_classes: int
-    image_size: int
+    image_size: ImageSize
 
 
 def plan_job(
@@ -128,7 +129,7 @@ def plan_job(
     settings: LimeSettings,
     *,
     n_classes: int,
-    image_size: int,
+    image_size: ImageSize,
 ) -> ExplainJob:
     """Build the explainers that some explanations need, and put all of it together.
 
@@ -139,7 +140,7 @@ def plan_job(
         explainables: The classifiers.
         settings: Of LIME; what depends on the size of the images and is not given is derived.
         n_classes: Outputs of each classifier.
-        image_size: Side of the images, pixels.
+        image_size: Height and width of the images.
 
     Raises:
         InputError: No explainer makes one of the kinds.

@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from osteo_ray.base.settings import OnCommandLine, Settings
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.settings import Precision
 
 Superpixels = Literal["quickshift", "slic", "felzenszwalb", "grid"]
@@ -110,25 +111,25 @@ class LimeSettings(Settings):
             )
         return self
 
-    def scale_to(self, size_px: int) -> Self:
+    def scale_to(self, image_size: ImageSize) -> Self:
         """Return the settings with numbers for all that depends on the size of the images.
 
         Args:
-            size_px: Side of the images, in pixels.
+            image_size: Height and width of the images.
         """
-        return self.model_copy(update=self.scale_quickshift(size_px))
+        return self.model_copy(update=self.scale_quickshift(image_size))
 
-    def scale_quickshift(self, size_px: int) -> dict[str, float]:
+    def scale_quickshift(self, image_size: ImageSize) -> dict[str, float]:
         """Return what quickshift is given, by name, for images of a size.
 
         Quickshift adds squared distances in pixels to squared differences of gray, times `ratio`.
-        If the kernel, the cut-off and the ratio all grow with the side of an image, the image that
-        is scaled up by as much is divided in the same way.
+        If the kernel, the cut-off and the ratio all grow with the longer side of an image, the
+        image that is scaled up by as much is divided in the same way.
 
         Args:
-            size_px: Side of the images, in pixels.
+            image_size: Height and width of the images.
         """
-        factor = size_px / PACKAGE_SIZE_PX
+        factor = image_size.longer_px / PACKAGE_SIZE_PX
         scaled = {name: value * factor for name, value in _PACKAGE_QUICKSHIFT.items()}
         # The bounds of scikit-image: they are reached below 56 pixels and above 1120.
         scaled["kernel_size"] = max(1.0, scaled["kernel_size"])

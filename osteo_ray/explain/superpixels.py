@@ -6,6 +6,7 @@ from collections.abc import Callable
 import numpy as np
 from skimage.segmentation import felzenszwalb, slic
 
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.quickshift import divide_by_quickshift
 from osteo_ray.explain.settings import LimeSettings, Superpixels
 
@@ -30,7 +31,7 @@ def find_superpixels(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
 
 
 def _by_quickshift(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
-    return divide_by_quickshift(image, **settings.scale_quickshift(max(image.shape)))
+    return divide_by_quickshift(image, **settings.scale_quickshift(ImageSize(*image.shape)))
 
 
 def _by_slic(image: np.ndarray, settings: LimeSettings) -> np.ndarray:

@@ -21,10 +21,10 @@ def draw_affine(
 
     Returns:
         float32, (n_images, 2, 3). A map turns output coordinates into input coordinates, both in
-        [-1, 1] with x before y, as `torch.nn.functional.affine_grid` expects.
+        [-1, 1] with x before y, as `torch.nn.functional.affine_grid` expects for squares.
     """
     angle = rng.uniform(-1, 1, n_images) * math.radians(settings.rotation_deg)
-    shift = rng.uniform(-1, 1, (n_images, 2)) * settings.shift * 2  # the side is 2 units long
+    shift = rng.uniform(-1, 1, (n_images, 2)) * settings.shift * 2  # each side is 2 units long
     shear = rng.uniform(-1, 1, n_images) * settings.shear
     if settings.shear_unit == "degrees":
         shear = np.tan(np.radians(shear))
@@ -45,6 +45,9 @@ def draw_affine(
 def warp_images(images: torch.Tensor, affine: torch.Tensor) -> torch.Tensor:
     """Resample each image by its affine map; beyond the border, the edge is repeated.
 
+    In images that are no squares, angles are those of the pixels as well: a rotation turns, and
+    does not shear. Shifts are shares of height and width.
+
     Args:
         images: float32, (batch, 1, height, width).
         affine: float32, (batch, 2, 3), from `draw_affine`.
@@ -52,5 +55,9 @@ def warp_images(images: torch.Tensor, affine: torch.Tensor) -> torch.Tensor:
     Returns:
         float32, the shape of `images`.
     """
+    height, width = images.shape[2:]
+    if height != width:  # both sides are 2 units long, whatever their length in pixels
+        units = affine.new_tensor([[1, height / width, 1], [width / height, 1, 1]])
+        affine = affine * units
     grid = functional.affine_grid(affine, list(images.shape), align_corners=False)
     return functional.grid_sample(images, grid, padding_mode="border", align_corners=False)

@@ -2,11 +2,13 @@
 
 import json
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import safetensors
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.storage import Place, local_copy
+from osteo_ray.data.image_size import ImageSize
 
 _KEY, _VERSION = "osteo_ray", 1
 
@@ -18,22 +20,26 @@ class Checkpoint:
     Attributes:
         model: Name of its network.
         classes: Names of its outputs, in order.
-        image_size: Side of the images that it was trained on, in pixels.
+        image_size: Height and width of the images that it was trained on.
         code: The text of the Python file of its network, if a user wrote it; None otherwise.
     """
 
     model: str
     classes: tuple[str, ...]
-    image_size: int
+    image_size: ImageSize
     code: str | None = None
+
+    def describe(self) -> dict[str, Any]:
+        """Return what it holds by name, as files hold it."""
+        content = asdict(self) | {"image_size": self.image_size.written}
+        return {name: value for name, value in content.items() if value is not None}
 
     def write_metadata(self) -> dict[str, str]:
         """Return it as the metadata of a safetensors file.
 
         All is in one entry, because safetensors writes several in a different order each time.
         """
-        content = {key: value for key, value in asdict(self).items() if value is not None}
-        return {_KEY: json.dumps({"version": _VERSION, **content}, ensure_ascii=False)}
+        return {_KEY: json.dumps({"version": _VERSION, **self.describe()}, ensure_ascii=False)}
 
 
 def describe_checkpoint(path: Place) -> Checkpoint:
@@ -73,7 +79,7 @@ def _read_metadata(path: Place, text: str | None) -> Checkpoint:
             raise ValueError
         classes = tuple(str(name) for name in content["classes"])
         code = content.get("code")
-        image_size = int(content["image_size"])
+        image_size = ImageSize.read(content["image_size"])
         return Checkpoint(str(content["model"]), classes, image_size, code and str(code))
     except (KeyError, TypeError, ValueError):
         found = "says nothing of the kind" if text is None else f"says `{text[:200]}`"

@@ -10,6 +10,7 @@ from torch import nn
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.networks import TORCHVISION, read_reference
 from osteo_ray.base.storage import Place, local_copy
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.architecture import load_file
 from osteo_ray.models.checkpoint import Checkpoint
 from osteo_ray.models.dense_layers import split_head
@@ -169,7 +170,7 @@ def build_classifier(
     name: str,
     *,
     n_classes: int,
-    image_size: int,
+    image_size: ImageSize,
     weights: str | None,
     seed: int,
     code: str | None = None,
@@ -179,7 +180,7 @@ def build_classifier(
     Args:
         name: A timm name, `torchvision:NAME`, or `FILE.py:FUNCTION`.
         n_classes: Number of outputs.
-        image_size: Side of the images, in pixels.
+        image_size: Height and width of the images.
         weights: Path or URI of a weights file; `none` for a backbone that is drawn from the seed;
             None for ImageNet weights from the hub.
         seed: Determines everything that is drawn at random.
@@ -200,7 +201,9 @@ def build_classifier(
     return classifier.to(memory_format=torch.channels_last)
 
 
-def _build_timm(name: str, n_classes: int, image_size: int, weights: str | None) -> Classifier:
+def _build_timm(
+    name: str, n_classes: int, image_size: ImageSize, weights: str | None
+) -> Classifier:
     made = create_timm(name, image_size, from_hub=weights is None)
     if weights not in ("none", None):
         load_file(made, name, str(weights))
@@ -214,7 +217,7 @@ def _build_timm(name: str, n_classes: int, image_size: int, weights: str | None)
 
 
 def _build_torchvision(
-    name: str, n_classes: int, image_size: int, weights: str | None
+    name: str, n_classes: int, image_size: ImageSize, weights: str | None
 ) -> Classifier:
     made = create_torchvision(name, image_size, from_hub=weights is None)
     if weights not in ("none", None):
@@ -230,7 +233,7 @@ def _build_torchvision(
 
 
 def _build_own(
-    name: str, code: str | None, n_classes: int, image_size: int, weights: str | None
+    name: str, code: str | None, n_classes: int, image_size: ImageSize, weights: str | None
 ) -> Classifier:
     if code is None:
         raise InputError(
@@ -265,7 +268,7 @@ def save_classifier(classifier: Classifier, path: Path, checkpoint: Checkpoint) 
 
 
 def load_classifier(
-    path: Place, name: str, *, n_classes: int, image_size: int, code: str | None = None
+    path: Place, name: str, *, n_classes: int, image_size: ImageSize, code: str | None = None
 ) -> Classifier:
     """Read a classifier that `save_classifier` wrote, on the CPU and in evaluation mode.
 
@@ -273,7 +276,7 @@ def load_classifier(
         path: Path of the file. Code that stands in it is not run.
         name: As for `build_classifier`, like the rest.
         n_classes: Number of outputs.
-        image_size: Side of the images, in pixels.
+        image_size: Height and width of the images.
         code: The text of the Python file, if the network has one.
 
     Raises:

@@ -5,6 +5,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from osteo_ray.data.image_size import ImageSize
+
 _POOLS = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d, nn.AvgPool2d, nn.Dropout, nn.Dropout2d)
 """What follows the last feature map and leaves it as it is, or makes it coarser."""
 
@@ -17,7 +19,7 @@ def find_feature_layer(network: nn.Module, images: torch.Tensor) -> str | None:
 
     Args:
         network: Left in the mode that it is in.
-        images: float32, (batch, channels, side, side); a batch that it is run on.
+        images: float32, (batch, channels, height, width); a batch that it is run on.
 
     Raises:
         Exception: Whatever the network raises.
@@ -39,8 +41,19 @@ def find_feature_layer(network: nn.Module, images: torch.Tensor) -> str | None:
     if not seen:
         return None
     name, shape = seen[-1]
-    is_map = len(shape) == 4 and shape[2] == shape[3] <= images.shape[2]
-    return name if is_map else None
+    return name if _is_map(shape, images.shape) else None
+
+
+def _is_map(shape: torch.Size, of_images: torch.Size) -> bool:
+    """Tell whether an output has channels first, and places in the proportions of the images.
+
+    Where a height and a width are divided by the same stride, and both rounded up or both rounded
+    down, the products below differ by less than the longer of the two; in squares, not at all.
+    """
+    height, width = of_images[2:]
+    if len(shape) != 4 or shape[2] > height or shape[3] > width:
+        return False
+    return abs(shape[2] * width - shape[3] * height) < max(height, width)
 
 
 def _count_places(shape: torch.Size) -> int:
@@ -59,11 +72,11 @@ def run_in_evaluation(network: nn.Module, images: torch.Tensor) -> Any:
         network.train(was_training)
 
 
-def draw_probe(n_channels: int, side: int) -> torch.Tensor:
+def draw_probe(n_channels: int, image_size: ImageSize) -> torch.Tensor:
     """Draw a batch of two images to try a network on, always the same.
 
     Returns:
-        float32, (2, n_channels, side, side), in [0, 1].
+        float32, (2, n_channels, height, width), in [0, 1].
     """
     generator = torch.Generator().manual_seed(0)
-    return torch.rand(2, n_channels, side, side, generator=generator)
+    return torch.rand(2, n_channels, *image_size.shape, generator=generator)

@@ -22,6 +22,7 @@ from osteo_ray.base.digests import seal_folder, write_sealed
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.machine import describe_machine
 from osteo_ray.base.storage import Place, local_copy, write_whole
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.classifier import Classifier
 from osteo_ray.models.graphs import compile_graph
 from osteo_ray.models.settings import Precision
@@ -67,7 +68,7 @@ def check_precision(precision: Precision, device: torch.device) -> None:
         )
 
 
-def choose_backend(classifier: Classifier, image_size: int, device: torch.device) -> Backend:
+def choose_backend(classifier: Classifier, image_size: ImageSize, device: torch.device) -> Backend:
     """Choose what runs a classifier; the choice depends only on the classifier and the device.
 
     Returns:
@@ -76,13 +77,13 @@ def choose_backend(classifier: Classifier, image_size: int, device: torch.device
     if device.type != "cpu":
         return "eager"
     with torch.inference_mode(), FlopCounterMode(display=False) as counter:
-        classifier(torch.zeros(1, 1, image_size, image_size))
+        classifier(torch.zeros(1, 1, *image_size.shape))
     return "openvino" if counter.get_total_flops() / 2 >= _WORTH_FREEZING else "eager"
 
 
 def open_classifier(
     classifier: Classifier,
-    image_size: int,
+    image_size: ImageSize,
     frozen: Place,
     device: torch.device,
     n_threads: int,
@@ -92,7 +93,7 @@ def open_classifier(
 
     Args:
         classifier: The classifier, on the device and in evaluation mode.
-        image_size: Side of the images, in pixels.
+        image_size: Height and width of the images.
         frozen: Directory of its frozen form, which is written if it does not exist.
         device: Device of the classifier.
         n_threads: Number of CPU threads.
@@ -134,7 +135,7 @@ def _open_reduced(classifier: Classifier, device: torch.device, kind: torch.dtyp
 
 
 @contextmanager
-def _find_frozen(classifier: Classifier, image_size: int, frozen: Place) -> Iterator[Path]:
+def _find_frozen(classifier: Classifier, image_size: ImageSize, frozen: Place) -> Iterator[Path]:
     """Provide a local folder with the frozen form, which is created if it does not exist."""
     if isinstance(frozen, Path):
         freeze_classifier(classifier, image_size, frozen)
@@ -153,7 +154,7 @@ def _find_frozen(classifier: Classifier, image_size: int, frozen: Place) -> Iter
         yield folder
 
 
-def freeze_classifier(classifier: Classifier, image_size: int, path: Path) -> None:
+def freeze_classifier(classifier: Classifier, image_size: ImageSize, path: Path) -> None:
     """Write a classifier as an OpenVINO graph, or a note that it cannot be made into one.
 
     Networks whose course depends on what they are shown cannot be exported, and OpenVINO lacks some
@@ -161,7 +162,7 @@ def freeze_classifier(classifier: Classifier, image_size: int, path: Path) -> No
 
     Args:
         classifier: The classifier, on the CPU and in evaluation mode.
-        image_size: Side of the images, in pixels.
+        image_size: Height and width of the images.
         path: Directory to write, atomically; an existing one is left as it is.
     """
     if path.exists():
@@ -172,13 +173,13 @@ def freeze_classifier(classifier: Classifier, image_size: int, path: Path) -> No
         seal_folder(unfinished)
 
 
-def _freeze(classifier: Classifier, image_size: int, folder: Path) -> None:
+def _freeze(classifier: Classifier, image_size: ImageSize, folder: Path) -> None:
     # Imported only here: it takes a second, and small networks do not need it.
     import openvino
     from openvino.frontend import FrontEndManager, OpConversionFailure
     from openvino.frontend.pytorch.fx_decoder import TorchFXPythonDecoder
 
-    example = torch.zeros(1, 1, image_size, image_size)
+    example = torch.zeros(1, 1, *image_size.shape)
     try:
         with torch.no_grad():
             exported = torch.export.export(classifier, (example,))
@@ -228,7 +229,7 @@ class FrozenClassifier:
         return torch.from_numpy(np.concatenate(found))
 
 
-def _check_equal(predict: Predict, reference: Predict, image_size: int) -> None:
+def _check_equal(predict: Predict, reference: Predict, image_size: ImageSize) -> None:
     """Check one way of running a classifier against another, on a few images of noise.
 
     Logits are compared: the probabilities of a saturated classifier agree whatever runs it.
@@ -237,7 +238,7 @@ def _check_equal(predict: Predict, reference: Predict, image_size: int) -> None:
         RuntimeError: Logits differ by more than rounding explains.
     """
     rng = np.random.default_rng(0)
-    images = torch.from_numpy(rng.random((2, 1, image_size, image_size), np.float32))
+    images = torch.from_numpy(rng.random((2, 1, *image_size.shape), np.float32))
     expected = reference(images)
     difference = float((predict(images) - expected).abs().max())
     largest = float(expected.abs().max())

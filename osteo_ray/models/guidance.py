@@ -14,6 +14,7 @@ from torch.nn import functional
 from torch.overrides import TorchFunctionMode
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.settings import Guidance
 from osteo_ray.models.classifier import Classifier
 
@@ -89,22 +90,24 @@ class _TwiceDifferentiable(TorchFunctionMode):
         return func(*args, **(kwargs or {}))
 
 
-def check_guidance(classifier: Classifier, name: str, guidance: Guidance, image_size: int) -> None:
+def check_guidance(
+    classifier: Classifier, name: str, guidance: Guidance, image_size: ImageSize
+) -> None:
     """Refuse a classifier that a penalty cannot guide, before anything is trained.
 
     Args:
         classifier: On the CPU; its weights stay as they are.
         name: Of the model, for the message.
         guidance: The penalty.
-        image_size: Side of the images, in pixels.
+        image_size: Height and width of the images.
 
     Raises:
         InputError: PyTorch cannot differentiate the penalty, or it reaches no weight.
     """
     rng = np.random.default_rng(0)
-    images = torch.from_numpy(rng.random((2, 1, image_size, image_size), np.float32))
+    images = torch.from_numpy(rng.random((2, 1, *image_size.shape), np.float32))
     regions = torch.zeros(images.shape, dtype=torch.bool)
-    regions[..., : image_size // 2] = True
+    regions[..., : image_size.width // 2] = True
     reason = "it depends on none of its weights"
     try:
         found = Penalty(guidance, 1.0).measure(classifier, images, regions, [rng, rng])

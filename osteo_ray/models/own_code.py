@@ -15,6 +15,7 @@ from typing import Any
 
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.networks import FileReference
+from osteo_ray.data.image_size import ImageSize
 
 CONTRACT = "docs/networks.md says what a network of one's own must be."
 
@@ -73,7 +74,7 @@ def choose_options(
     function: Callable[..., Any],
     reference: FileReference,
     n_classes: int,
-    image_size: int,
+    image_size: ImageSize,
     pretrained: bool,
 ) -> dict[str, Any]:
     """Return the arguments that a function takes of those that there are.
@@ -81,7 +82,7 @@ def choose_options(
     Raises:
         InputError: It does not take the number of classes, or needs something else.
     """
-    offered = {"n_classes": n_classes, "image_size": image_size, "pretrained": pretrained}
+    offered = {"n_classes": n_classes, "image_size": image_size.plain, "pretrained": pretrained}
     parameters: Mapping[str, inspect.Parameter] = {}
     with contextlib.suppress(ValueError):  # of a function that is not written in Python
         parameters = inspect.signature(function).parameters

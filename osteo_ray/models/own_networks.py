@@ -11,6 +11,7 @@ from torch import nn
 
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.networks import FileReference, read_reference
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.architecture import Architecture
 from osteo_ray.models.dense_layers import find_last_dense
 from osteo_ray.models.feature_maps import draw_probe, find_feature_layer, run_in_evaluation
@@ -26,7 +27,7 @@ from osteo_ray.models.weights_fit import Fit, find_stem
 
 
 def create_own(
-    name: str, code: str, *, n_classes: int, image_size: int, pretrained: bool
+    name: str, code: str, *, n_classes: int, image_size: ImageSize, pretrained: bool
 ) -> Architecture:
     """Call the user's function, and check that what it returns keeps to the contract.
 
@@ -34,7 +35,7 @@ def create_own(
         name: `FILE.py:FUNCTION`.
         code: The text of the file.
         n_classes: Number of logits.
-        image_size: Side of the images, in pixels.
+        image_size: Height and width of the images.
         pretrained: Whether the network should come with weights of its own, if it has any.
 
     Returns:

@@ -6,21 +6,24 @@ from collections.abc import Iterable
 from typing import Any, cast
 
 import timm
+import torch
 from torch import nn
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.architecture import Architecture
+from osteo_ray.models.feature_maps import run_in_evaluation
 from osteo_ray.models.hub import advise_weights, refuse_hub
 from osteo_ray.models.offered import refuse_timm
 from osteo_ray.models.weights_fit import Fit, find_stem
 
 
-def create_timm(name: str, image_size: int, *, from_hub: bool) -> Architecture:
+def create_timm(name: str, image_size: ImageSize, *, from_hub: bool) -> Architecture:
     """Create a network of timm, without its head.
 
     Args:
         name: A timm name.
-        image_size: Side of the images, in pixels.
+        image_size: Height and width of the images.
         from_hub: Whether its weights come from the hub; otherwise they are drawn.
 
     Raises:
@@ -28,18 +31,14 @@ def create_timm(name: str, image_size: int, *, from_hub: bool) -> Architecture:
     """
     if not timm.is_model(name):
         raise refuse_timm(name, timm.list_models())
-    options: dict[str, Any] = {"num_classes": 0}
-    entry = timm.models.model_entrypoint(name)
-    if "img_size" in inspect.signature(entry).parameters or any(
-        part in name for part in ("vit", "swin", "deit", "beit", "mixer")
-    ):
-        options["img_size"] = image_size
+    options = _choose_options(name, image_size)
     if from_hub:
         network = _create_from_hub(name, options)
     else:
         network = timm.create_model(name, pretrained=False, **options)
     config = cast(dict[str, Any], network.pretrained_cfg)
-    adjust = getattr(sys.modules[entry.__module__], "checkpoint_filter_fn", None)
+    module = timm.models.model_entrypoint(name).__module__
+    adjust = getattr(sys.modules[module], "checkpoint_filter_fn", None)
     fit = Fit(
         heads=_list_names(config.get("classifier")),
         stems=_list_names(config.get("first_conv")) or find_stem(network),
@@ -58,6 +57,40 @@ def _create_from_hub(name: str, options: dict[str, Any]) -> nn.Module:
         return timm.create_model(name, pretrained=True, **options)
     except Exception as error:  # the hub client raises many kinds, none of them documented
         raise refuse_hub(name, error) from None
+
+
+def check_size(name: str, image_size: ImageSize) -> None:
+    """Refuse a network of timm that does not take images of a size, as transformers may not.
+
+    Args:
+        name: A timm name.
+        image_size: Height and width of the images.
+
+    Raises:
+        InputError: It does not, or the name is unknown.
+    """
+    if not timm.is_model(name):
+        raise refuse_timm(name, timm.list_models())
+    trained_px = None
+    try:
+        network = timm.create_model(name, pretrained=False, **_choose_options(name, image_size))
+        trained_px = cast(dict[str, Any], network.pretrained_cfg)["input_size"][-1]
+        run_in_evaluation(network, torch.zeros(1, 3, *image_size.shape))
+    except Exception as error:  # each family complains in its own way, some without a word
+        said = str(error).splitlines() or [f"{type(error).__name__}."]
+        advice = f"; timm trained it with {trained_px} px" if trained_px else ""
+        raise InputError(
+            f"Expected `{name}` to take images of {image_size} px, but it says: {said[0]} Choose "
+            f"another --image-size{advice}."
+        ) from None
+
+
+def _choose_options(name: str, image_size: ImageSize) -> dict[str, Any]:
+    """Return the options with which a network has no head, and is built for a size if it asks."""
+    options: dict[str, Any] = {"num_classes": 0}
+    parameters = inspect.signature(timm.models.model_entrypoint(name)).parameters
+    named = any(part in name for part in ("vit", "swin", "deit", "beit", "mixer"))
+    return options | ({"img_size": image_size.plain} if "img_size" in parameters or named else {})
 
 
 def _list_names(names: str | Iterable[str] | None) -> tuple[str, ...]:

@@ -9,6 +9,7 @@ from torchvision.models.vision_transformer import interpolate_embeddings
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.networks import TORCHVISION
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.architecture import Architecture
 from osteo_ray.models.dense_layers import find_last_dense, remove_layer
 from osteo_ray.models.feature_maps import find_feature_layer, run_in_evaluation
@@ -20,12 +21,12 @@ _POSITIONS = "encoder.pos_embedding"
 _PROBE_PX = 128
 
 
-def create_torchvision(name: str, image_size: int, *, from_hub: bool) -> Architecture:
+def create_torchvision(name: str, image_size: ImageSize, *, from_hub: bool) -> Architecture:
     """Create a classification network of torchvision, without its last dense layer.
 
     Args:
         name: `torchvision:` and a name.
-        image_size: Side of the images, in pixels.
+        image_size: Height and width of the images.
         from_hub: Whether its weights come from PyTorch's hub; otherwise they are drawn.
 
     Raises:
@@ -41,7 +42,7 @@ def create_torchvision(name: str, image_size: int, *, from_hub: bool) -> Archite
     try:
         network = models.get_model(short, weights=None, **_choose_options(short, image_size))
         width = _remove_last_layer(network)
-        run_in_evaluation(network, torch.zeros(1, 3, image_size, image_size))
+        run_in_evaluation(network, torch.zeros(1, 3, *image_size.shape))
         layer = _find_layer(network, image_size)
     except Exception as error:  # each family complains in its own way, or not at all
         raise InputError(
@@ -58,21 +59,24 @@ def create_torchvision(name: str, image_size: int, *, from_hub: bool) -> Archite
     return Architecture(network, tuple(preset.mean), tuple(preset.std), fit, width, layer)
 
 
-def _find_layer(network: nn.Module, image_size: int) -> str | None:
+def _find_layer(network: nn.Module, image_size: ImageSize) -> str | None:
     """Find the last feature map, on images so large that it has several places."""
     takes_any = not isinstance(network, models.VisionTransformer | models.MaxVit)
-    side = max(image_size, _PROBE_PX) if takes_any else image_size
-    return find_feature_layer(network, torch.zeros(1, 3, side, side))
+    least = _PROBE_PX if takes_any else 0
+    height, width = (max(side, least) for side in image_size.shape)
+    return find_feature_layer(network, torch.zeros(1, 3, height, width))
 
 
-def _choose_options(short: str, image_size: int) -> dict[str, Any]:
+def _choose_options(short: str, image_size: ImageSize) -> dict[str, Any]:
     """Return the options with which a network is the one that torchvision trained."""
     if short in ("googlenet", "inception_v3"):
         return {"aux_logits": False, "transform_input": True, "init_weights": True}
     if short.startswith("vit_"):
-        return {"image_size": image_size}
+        if not image_size.is_square:
+            raise ValueError("Only squares can be divided into its patches.")
+        return {"image_size": image_size.height}
     if short.startswith("maxvit"):
-        return {"input_size": (image_size, image_size)}
+        return {"input_size": image_size.shape}
     return {}
 
 

@@ -117,7 +117,7 @@ def estimate_bytes(config: CompareConfig, source: Source | PhantomSettings) -> f
     parts = count_parts(n_images, config.split_ratio, config.folds)
     scheme = Scheme(len(config.seed_numbers), parts)
     work = count_planned(config, scheme, config.arms, n_classes)
-    n_px = config.image_size**2
+    n_px = config.image_size.area_px
     masks = work.n_models * work.n_explanations * n_px / 8
     classifiers = sum(work.n_trainings * size_weights(config, name) for name in config.models)
     return _COMPRESSED * (n_images * n_px + masks) + classifiers

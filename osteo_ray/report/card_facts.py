@@ -41,7 +41,7 @@ def list_facts(
     if decisions:
         facts["output"] += "; decision-curve.csv: net benefit at each threshold"
     audit = _read(shown, "audit")
-    facts |= dict(_list_data(audit))
+    facts |= dict(_list_data(audit, shown.config))
     if shown.config is not None:
         facts |= dict(_list_settings(shown, shown.config, audit))
     said = {name: label_words(facts[name]) for name in ("aim", "verdict", "next", "limits")}
@@ -84,7 +84,7 @@ def _list_results(shown: Shown) -> Iterator[tuple[str, str]]:
         "contrast: report.html#contrasts"  # fmt: skip
 
 
-def _list_data(audit: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _list_data(audit: dict[str, Any], config: CompareConfig | None) -> Iterator[tuple[str, str]]:
     if not audit:
         return
     counts = ", ".join(f"{n} {name}" for name, n in audit.get("classes", {}).items())
@@ -95,7 +95,8 @@ def _list_data(audit: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "selection", f"files that can be read and have a class; {aside} set aside"
     yield "missing", f"files that cannot be read are left out, {rejected} here (rejects.parquet)"
     found = "; ".join(audit.get("findings", []))
-    yield "preparation", "resized to a square, gray, 8 bits; searched for copies, conflicts and "\
+    pixels = f"resized to {config.image_size.tell()}, gray, 8 bits; " if config else ""
+    yield "preparation", f"{pixels}searched for copies, conflicts and "\
         f"shortcuts{': ' + found if found else ''} (audit.json)"  # fmt: skip
     yield "imbalance", f"{counts}; splits are stratified by class"
 
@@ -105,7 +106,7 @@ def _list_settings(
 ) -> Iterator[tuple[str, str]]:
     training, environment = config.training, _read(shown, "environment")
     size = config.image_size
-    yield "predictors", f"the pixels of one image, {size} × {size}, and nothing else"
+    yield "predictors", f"the pixels of one image, {size.tell()}, and nothing else"
     ratio = " : ".join(map(str, config.split_ratio))
     parts = f"{config.folds} folds" if config.folds else ratio
     yield "split", f"{config.split}, {parts}, anew for each seed (splits.parquet)"

@@ -11,6 +11,7 @@ from PIL import Image
 from osteo_ray.report.style import to_uri
 
 PANEL_PX = 224
+"""The longer side of a panel."""
 PANEL_LABELS = (
     *("Original", "Superpixels", "Weights", "LIME region", "LIME mask", "Random mask"),
     *("Silhouette", "Grad-CAM"),
@@ -44,17 +45,17 @@ def compose_panels(
     """Compose one image as each arm and each explanation shows it.
 
     Args:
-        image: uint8, (size, size); 0 = black.
-        lime_mask: bool, (size, size), True = kept; None if there is no mask.
+        image: uint8, (height, width); 0 = black.
+        lime_mask: bool, (height, width), True = kept; None if there is no mask.
         random_mask: The same for the control arm.
-        heatmap: uint8, (size, size); larger values support the explained class more.
-        region: bool, (size, size), True = hot; outlined where there is no heat map.
-        superpixels: uint16, (size, size); the superpixel of each pixel, numbered from 0.
+        heatmap: uint8, (height, width); larger values support the explained class more.
+        region: bool, (height, width), True = hot; outlined where there is no heat map.
+        superpixels: uint16, (height, width); the superpixel of each pixel, numbered from 0.
         weights: Of each superpixel; above 0 where it speaks for the explained class.
 
     Returns:
-        By name from `PANEL_LABELS`, uint8, (`PANEL_PX`, `PANEL_PX`) or (…, 3), or bool for the
-        silhouette; None if its source is missing.
+        By name from `PANEL_LABELS`, uint8, (height, width) or (…, 3), or bool for the silhouette;
+        the longer side is `PANEL_PX`. None if its source is missing.
     """
     gray = _resize(image, Image.Resampling.BICUBIC)
     panels: dict[str, np.ndarray | None] = dict.fromkeys(PANEL_LABELS)
@@ -127,4 +128,5 @@ def _find_edge(mask: np.ndarray) -> np.ndarray:
 
 
 def _resize(pixels: np.ndarray, resampling: Image.Resampling) -> np.ndarray:
-    return np.asarray(Image.fromarray(pixels).resize((PANEL_PX, PANEL_PX), resampling))
+    height, width = (round(PANEL_PX * side / max(pixels.shape)) for side in pixels.shape)
+    return np.asarray(Image.fromarray(pixels).resize((width, height), resampling))

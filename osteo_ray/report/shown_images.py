@@ -6,11 +6,13 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.dataset as ds
 
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import list_parts, scan_table
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.experiment.mask_notes import MAIN_MASKS
 from osteo_ray.experiment.stored_images import locate_images
@@ -22,12 +24,12 @@ class ShownImages:
 
     Attributes:
         run: The run.
-        size_px: Height and width of its images.
+        image_size: Height and width of its images.
         seed: The seed.
     """
 
     run: Run
-    size_px: int
+    image_size: ImageSize
     seed: int
 
     @property
@@ -36,10 +38,10 @@ class ShownImages:
         return self.run.pixels.is_dir() and bool(list_parts(self.run.pixels))
 
     def read_pixels(self, image_ids: Collection[str]) -> dict[str, np.ndarray]:
-        """Return images, uint8 (size, size), by id."""
+        """Return images, uint8 (height, width), by id."""
         # A scan of the table would read all of it, several files at a time.
         ids = list(image_ids)
-        stored, missing = locate_images(self.run.pixels, ids, self.size_px, "pixels", np.uint8)
+        stored, missing = locate_images(self.run.pixels, ids, self.image_size, "pixels", np.uint8)
         lost = set(missing)
         rows = np.array([row for row, image_id in enumerate(ids) if image_id not in lost], int)
         return dict(zip((ids[row] for row in rows), stored[rows], strict=True))
@@ -54,12 +56,12 @@ class ShownImages:
         return {str(name): frozenset(part["image_id"]) for name, part in table.groupby("model")}
 
     def read_masks(self, image_ids: Collection[str]) -> dict[tuple[str, str, str], np.ndarray]:
-        """Return masks, bool (size, size), True = kept, by model, image and kind."""
+        """Return masks, bool (height, width), True = kept, by model, image and kind."""
         wanted = self._main_masks & _is_one_of(image_ids)
         rows = scan_table(self.run.masks, wanted, ["model", "image_id", "kind", "keep_mask"])
         return {
             (row["model"], row["image_id"], row["kind"]): unpack_mask(
-                row["keep_mask"], self.size_px
+                row["keep_mask"], self.image_size
             )
             for row in rows.to_pylist()
             if row["keep_mask"]
@@ -78,20 +80,19 @@ class ShownImages:
         return {(row["model"], row["image_id"]): row["weights"] for row in rows}
 
     def read_superpixels(self, image_ids: Collection[str]) -> dict[str, np.ndarray]:
-        """Return the superpixel of each pixel, uint16 (size, size), by image."""
+        """Return the superpixel of each pixel, uint16 (height, width), by image."""
         rows = scan_table(self.run.place_shown_superpixels(), _is_one_of(image_ids)).to_pylist()
-        shape = (self.size_px, self.size_px)
         return {
-            row["image_id"]: np.frombuffer(row["superpixels"], np.uint16).reshape(shape)
+            row["image_id"]: self._unpack(row["superpixels"], np.uint16)
             for row in rows
             if row["superpixels"]
         }
 
     def read_heatmaps(self) -> dict[tuple[str, str], np.ndarray]:
-        """Return Grad-CAM heat maps, uint8 (size, size), by model and image."""
+        """Return Grad-CAM heat maps, uint8 (height, width), by model and image."""
         rows = scan_table(self.run.heatmaps, ds.field("seed") == self.seed).to_pylist()
         return {
-            (row["model"], row["image_id"]): self._square(row["heatmap"])
+            (row["model"], row["image_id"]): self._unpack(row["heatmap"], np.uint8)
             for row in rows
             if row["heatmap"]
         }
@@ -117,8 +118,8 @@ class ShownImages:
     def _main_masks(self) -> Any:
         return MAIN_MASKS & (ds.field("seed") == self.seed)
 
-    def _square(self, content: bytes) -> np.ndarray:
-        return np.frombuffer(content, np.uint8).reshape(self.size_px, self.size_px)
+    def _unpack(self, content: bytes, dtype: npt.DTypeLike) -> np.ndarray:
+        return np.frombuffer(content, dtype).reshape(self.image_size.shape)
 
 
 def _is_one_of(image_ids: Collection[str]) -> Any:

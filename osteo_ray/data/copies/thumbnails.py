@@ -10,11 +10,12 @@ import numpy.typing as npt
 
 from osteo_ray.data.decoding.identity import check_image
 from osteo_ray.data.decoding.resizing import resize_image
+from osteo_ray.data.image_size import ImageSize
 
 SIDE = 112
 """Side of a thumbnail in pixels."""
-SQUARE_PX = 2 * SIDE
-"""Side in pixels of the square that a thumbnail is made from."""
+SQUARE = ImageSize.square(2 * SIDE)
+"""Size of the square that a thumbnail is made from."""
 
 _GRAIN = 0.7  # in pixels of the file; strong compression removes finer structure
 
@@ -78,7 +79,7 @@ def make_thumbnail(image: Bytes, square: Bytes | None = None) -> Bytes:
 
     Args:
         image: uint8 (H, W), 0..255.
-        square: The image resized to `SQUARE_PX`, if that has been done already.
+        square: The image resized to `SQUARE`, if that has been done already.
 
     Returns:
         uint8 (112, 112); all 0 for a constant image, which resembles no other.
@@ -91,7 +92,7 @@ def make_thumbnail(image: Bytes, square: Bytes | None = None) -> Bytes:
         np.uint8(255)
     """
     check_image(image)
-    square = resize_image(image, SQUARE_PX) if square is None else square
+    square = resize_image(image, SQUARE) if square is None else square
     small = cv2.resize(square, (SIDE, SIDE), interpolation=cv2.INTER_AREA)
     blurred = _blur_grain(np.asarray(small, np.float32), list(image.shape))
     low, high = float(blurred.min()), float(blurred.max())

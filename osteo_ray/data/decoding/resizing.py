@@ -3,19 +3,21 @@
 import numpy as np
 from PIL import Image
 
+from osteo_ray.data.image_size import ImageSize
 
-def resize_image(image: np.ndarray, size_px: int) -> np.ndarray:
-    """Resize to a square with antialiasing, whatever the aspect ratio, as the paper does.
+
+def resize_image(image: np.ndarray, image_size: ImageSize) -> np.ndarray:
+    """Resize with antialiasing, whatever the aspect ratio, as the paper does with its squares.
 
     Args:
         image: uint8, (height, width).
-        size_px: Side of the square.
+        image_size: Height and width to resize to.
 
     Returns:
-        uint8, (size_px, size_px).
+        uint8, (height, width).
     """
-    resized = Image.fromarray(image).resize((size_px, size_px), Image.Resampling.BILINEAR)
-    return np.asarray(resized)
+    width_first = (image_size.width, image_size.height)
+    return np.asarray(Image.fromarray(image).resize(width_first, Image.Resampling.BILINEAR))
 
 
 def resize_whole(image: np.ndarray, most_px: int) -> np.ndarray:

@@ -12,6 +12,7 @@ import pyarrow.fs
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import open_filesystem, split_uri
 from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.laterality import HALVES, Half, name_half, read_half
 from osteo_ray.data.regions.coco import parse_coco
 from osteo_ray.data.regions.png import decode_mask
@@ -31,13 +32,13 @@ class GivenRegions:
     Attributes:
         uri: Where they come from.
         regions: By path of the image in its source.
-        size_px: Side of the square that the images are resized to.
+        image_size: Height and width that the images are resized to.
         drawn: By the same paths, what reads the mask at its own size.
     """
 
     uri: str
     regions: Mapping[str, Region]
-    size_px: int
+    image_size: ImageSize
     drawn: Mapping[str, Callable[[], np.ndarray]]
 
     def cut_halves(self, sizes: Mapping[str, tuple[int, int]]) -> "GivenRegions":
@@ -57,7 +58,7 @@ class GivenRegions:
             draw = self.drawn.get(path) or self.drawn.get(film)
             if half is not None and draw is not None:
                 drawn[path] = partial(_draw_half, draw, film, half, sizes)
-        found = _read_all(self.uri, drawn, self.size_px)
+        found = _read_all(self.uri, drawn, self.image_size)
         return replace(self, regions={**self.regions, **found.regions})
 
     def check_sizes(self, sizes: Mapping[str, tuple[int, int]]) -> None:
@@ -83,7 +84,7 @@ class GivenRegions:
             )
 
 
-def read_regions(uri: str, paths: Sequence[str], size_px: int) -> GivenRegions:
+def read_regions(uri: str, paths: Sequence[str], image_size: ImageSize) -> GivenRegions:
     """Read the region of each image from a folder of masks or a COCO file.
 
     That every image has one is checked before any mask is decoded.
@@ -91,13 +92,13 @@ def read_regions(uri: str, paths: Sequence[str], size_px: int) -> GivenRegions:
     Args:
         uri: The folder or the file, as a path or URI.
         paths: The paths of the images in their source.
-        size_px: Side of the square that the images are resized to.
+        image_size: Height and width that the images are resized to.
 
     Raises:
         InputError: There is no such place, an image has no region, or a region is unreadable or
             empty.
     """
-    return _read_all(uri, find_regions(uri, paths), size_px)
+    return _read_all(uri, find_regions(uri, paths), image_size)
 
 
 def find_regions(uri: str, paths: Sequence[str]) -> dict[str, Callable[[], np.ndarray]]:
@@ -123,7 +124,7 @@ def find_regions(uri: str, paths: Sequence[str]) -> dict[str, Callable[[], np.nd
 
 
 def read_named_regions(
-    uri: str, reader: Reader, named: Mapping[str, str], paths: Sequence[str], size_px: int
+    uri: str, reader: Reader, named: Mapping[str, str], paths: Sequence[str], image_size: ImageSize
 ) -> GivenRegions:
     """Read the region of each image from the PNG mask that a manifest names.
 
@@ -132,7 +133,7 @@ def read_named_regions(
         reader: Fetches files by the paths that the manifest holds.
         named: By path of the image, the path of its mask.
         paths: The paths of the images.
-        size_px: Side of the square that the images are resized to.
+        image_size: Height and width that the images are resized to.
 
     Raises:
         InputError: An image has no region, or a region is unreadable or empty.
@@ -140,7 +141,7 @@ def read_named_regions(
     advice = "Fill in the column region of every row, or remove the column"
     _check_complete(f"the column region of {uri}", paths, named, advice)
     drawn = {path: partial(_fetch, reader, named[path]) for path in paths}
-    return _read_all(uri, drawn, size_px)
+    return _read_all(uri, drawn, image_size)
 
 
 def match_names(paths: Sequence[str], names: Iterable[str]) -> dict[str, str]:
@@ -222,12 +223,12 @@ def _fetch(reader: Reader, name: str) -> np.ndarray:
 
 
 def _read_all(
-    uri: str, drawn: Mapping[str, Callable[[], np.ndarray]], size_px: int
+    uri: str, drawn: Mapping[str, Callable[[], np.ndarray]], image_size: ImageSize
 ) -> GivenRegions:
     regions, wrong = {}, []
     for path, draw in drawn.items():
         try:
-            regions[path] = shrink_region(draw(), size_px)
+            regions[path] = shrink_region(draw(), image_size)
         except (UnreadableImageError, ValueError) as error:
             wrong.append(f"that of {path} {_say(error)}")
     if wrong:
@@ -236,7 +237,7 @@ def _read_all(
             f"cannot be used: {_tell(wrong, '; ')}. Correct them, or leave these images out of "
             "--data; a larger --image-size helps those that are too small."
         )
-    return GivenRegions(uri, regions, size_px, drawn)
+    return GivenRegions(uri, regions, image_size, drawn)
 
 
 def _draw_half(

@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.explainer import LoadedClassifier
 from osteo_ray.explain.heatmap_explainer import HeatmapExplainer
 
@@ -16,7 +17,7 @@ class CamExplainer(HeatmapExplainer):
 
     depends_on = frozenset({"area"})
 
-    def check_classifier(self, module: "Classifier", image_size: int) -> None:
+    def check_classifier(self, module: "Classifier", image_size: ImageSize) -> None:
         """Refuse a classifier whose backbone does not end in a feature map.
 
         Raises:
@@ -26,7 +27,7 @@ class CamExplainer(HeatmapExplainer):
 
         from osteo_ray.explain.gradcam import compute_heatmaps
 
-        compute_heatmaps(module, torch.zeros(1, 1, image_size, image_size), np.zeros(1, int))
+        compute_heatmaps(module, torch.zeros(1, 1, *image_size.shape), np.zeros(1, int))
 
 
 class GradCam(CamExplainer):

@@ -9,8 +9,10 @@ import ray
 from ray.exceptions import RayError
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.networks import is_timm_name
 from osteo_ray.cluster.placement import Layout, Slot
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.costs import TRAINING_COST, Speed
 from osteo_ray.pipeline.compare.network_code import read_networks
 
@@ -50,7 +52,7 @@ def measure_rates(
     slot: Slot,
     *,
     codes: Mapping[str, str],
-    image_size: int,
+    image_size: ImageSize,
     batch_size: int,
     seconds: float | None = None,
 ) -> dict[str, float]:
@@ -63,7 +65,7 @@ def measure_rates(
         models: Names of networks.
         slot: What the worker gets.
         codes: The text of the Python file of each network that has one.
-        image_size: Side of the images, in pixels.
+        image_size: Height and width of the images.
         batch_size: Images per forward pass.
         seconds: How long to measure, all models together; by default `MOST_S`.
 
@@ -83,7 +85,7 @@ def _measure(
     models: Sequence[str],
     slot: Slot,
     codes: Mapping[str, str],
-    image_size: int,
+    image_size: ImageSize,
     batch_size: int,
     seconds: float,
 ) -> tuple[dict[str, float], list[str]]:
@@ -94,15 +96,18 @@ def _measure(
     from osteo_ray.models.batches import ImageSet
     from osteo_ray.models.classifier import build_classifier
     from osteo_ray.models.prediction import predict_probabilities
+    from osteo_ray.models.timm_networks import check_size
 
     torch.set_num_threads(slot.cpus)
     device = torch.device(slot.device)
-    shape = (batch_size, image_size, image_size)
+    shape = (batch_size, *image_size.shape)
     pixels = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     images = ImageSet(pixels, np.zeros(batch_size, np.int64))
     rates, problems = {}, []
     for name in models:
         try:
+            if is_timm_name(name):
+                check_size(name, image_size)
             classifier = build_classifier(
                 name,
                 n_classes=2,
@@ -169,7 +174,7 @@ def _time_steps(
     models: Sequence[str],
     slot: Slot,
     codes: Mapping[str, str],
-    image_size: int,
+    image_size: ImageSize,
     batch_size: int,
 ) -> float | None:
     # Imported here, as above.
@@ -187,7 +192,7 @@ def _time_steps(
             name, n_classes=2, image_size=image_size, weights="none", seed=0, code=codes.get(name)
         )
         classifier.to(device).train()
-        step = partial(_time_step, classifier, device=device, size_px=image_size)
+        step = partial(_time_step, classifier, device=device, image_size=image_size)
         step(_FEW)  # warms up
         took_s, n_images = step(_FEW), _FEW
         if batch_size > _FEW and took_s * batch_size / _FEW < _SHORT_S:
@@ -197,12 +202,12 @@ def _time_steps(
 
 
 def _time_step(
-    classifier: "Classifier", n_images: int, *, device: "torch.device", size_px: int
+    classifier: "Classifier", n_images: int, *, device: "torch.device", image_size: ImageSize
 ) -> float:
     """Return the seconds of a forward and a backward pass of a batch."""
     import torch
 
-    images = torch.rand((n_images, 1, size_px, size_px)).to(device)
+    images = torch.rand((n_images, 1, *image_size.shape)).to(device)
     started = time.perf_counter()
     classifier(images).square().sum().backward()
     if device.type == "cuda":

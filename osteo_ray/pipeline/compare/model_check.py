@@ -6,8 +6,10 @@ import ray
 
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.networks import is_timm_name
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.config.setup import SetupConfig
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.settings import Guidance
 from osteo_ray.models.settings import NetworkSettings
 
@@ -23,7 +25,7 @@ def waits_for_check(config: SetupConfig) -> bool:
 @ray.remote(num_cpus=1)
 def check_models(
     weights: Mapping[str, str | None],
-    image_size: int,
+    image_size: ImageSize,
     guidances: Sequence[Guidance],
     network: NetworkSettings,
     codes: Mapping[str, str],
@@ -32,7 +34,7 @@ def check_models(
 
     Args:
         weights: For each model, its first weights as `build_classifier` takes them.
-        image_size: Side of the images, in pixels.
+        image_size: Height and width of the images.
         guidances: The penalties of the planned arms.
         network: What trainings are to change in the models.
         codes: The text of the Python file of each model that has one.
@@ -42,11 +44,14 @@ def check_models(
     from osteo_ray.models.classifier import build_classifier
     from osteo_ray.models.guidance import check_guidance
     from osteo_ray.models.hub import check_hubs
+    from osteo_ray.models.timm_networks import check_size
 
     problems = []
     for name, file in weights.items():
         try:
             check_hubs([name] if file is None else [])
+            if is_timm_name(name):
+                check_size(name, image_size)
             classifier = build_classifier(
                 name,
                 n_classes=2,

@@ -15,6 +15,7 @@ from osteo_ray.base.tables import read_json
 from osteo_ray.cluster.connection import connect, plan_resources
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.variants import PlanConfig
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.assumptions import Assumptions, assume, assume_from_pilot, find_sd
@@ -62,6 +63,7 @@ class Plan:
         scheme: How the images are divided.
         question: What is asked of the results.
         assumptions: What simulations take to be true.
+        image_size: Height and width that images are resized to.
         n_classes: Number of classes.
         reading: How the images are read, and what only the user can decide of them, in words.
     """
@@ -77,6 +79,7 @@ class Plan:
     scheme: Scheme
     question: Question
     assumptions: Assumptions
+    image_size: ImageSize
     n_classes: int = 2
     reading: tuple[str, ...] = ()
 
@@ -171,6 +174,7 @@ def plan_comparison(
         scheme,
         question,
         assumptions,
+        config.image_size,
         n_classes,
     )
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from osteo_ray.base.runs import Run
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.phantoms.sets import CLASSES
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.experiment.costs import Parts, Work, count_parts
@@ -24,6 +25,7 @@ class Preview:
         exists: Whether it has been begun, so that it would be resumed.
         classes: Number of listed images of each class.
         parts: Images per seed, if all listed ones are used.
+        image_size: Height and width that images are resized to.
         seeds: Number of seeds.
         arms: Names of the arms.
         models: Names of the models.
@@ -38,6 +40,7 @@ class Preview:
     exists: bool
     classes: dict[str, int]
     parts: Parts
+    image_size: ImageSize
     seeds: int
     arms: tuple[str, ...]
     models: tuple[str, ...]
@@ -72,6 +75,7 @@ def preview(config: CompareConfig) -> Preview:
         exists=run.config.exists(),
         classes=dict(sorted(classes.items())),
         parts=parts,
+        image_size=config.image_size,
         seeds=scheme.n_seeds,
         arms=config.arms,
         models=config.models,

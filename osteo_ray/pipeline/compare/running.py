@@ -136,8 +136,8 @@ def _run_stages(
 
     @cache
     def pixels() -> "ray.ObjectRef[Pixels]":
-        ids, size_px = experiment.image_ids.tolist(), experiment.settings.image_size
-        return share_pixels(experiment.run, ids, size_px, site.layout.pixels_bytes)
+        ids, image_size = experiment.image_ids.tolist(), experiment.settings.image_size
+        return share_pixels(experiment.run, ids, image_size, site.layout.pixels_bytes)
 
     def sweep(name: str, trials: list[Trial]) -> list[Failure]:
         done = experiment.list_done(trials)

@@ -8,12 +8,13 @@ from ray.exceptions import RayTaskError
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.pixels import Pixels
 from osteo_ray.experiment.stored_images import StoredImages, locate_pixels
 
 
 def share_pixels(
-    run: Run, image_ids: list[str], size_px: int, most_bytes: int
+    run: Run, image_ids: list[str], image_size: ImageSize, most_bytes: int
 ) -> "ray.ObjectRef[Pixels]":
     """Share the pixels of a run in memory if they take no more than some bytes, or else from disk.
 
@@ -23,13 +24,13 @@ def share_pixels(
     Args:
         run: The run.
         image_ids: The images.
-        size_px: Side of the images.
+        image_size: Height and width of the images.
         most_bytes: The largest set that is kept in memory.
 
     Raises:
         InputError: The run lacks the pixels of an image.
     """
-    stored = locate_pixels(run, image_ids, size_px)
+    stored = locate_pixels(run, image_ids, image_size)
     if stored.nbytes > most_bytes:
         return cast("ray.ObjectRef[Pixels]", ray.put(stored))
     refs = cast("list[ray.ObjectRef[Pixels]]", _read.remote(stored))

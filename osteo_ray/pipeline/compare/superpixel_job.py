@@ -10,6 +10,7 @@ from ray.exceptions import RayError
 
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.cluster.watchdog import watch
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.superpixel_files import Division
 from osteo_ray.explain.settings import LimeSettings
 
@@ -19,7 +20,7 @@ DIVIDE = "find superpixels"
 def divide_images(
     divisions: Sequence[Division],
     settings: LimeSettings,
-    size_px: int,
+    image_size: ImageSize,
     *,
     stall_timeout_s: float,
     on_divided: Callable[[], None],
@@ -29,7 +30,7 @@ def divide_images(
     Args:
         divisions: The files, at least one.
         settings: How images are divided.
-        size_px: Side of the images.
+        image_size: Height and width of the images.
         stall_timeout_s: The longest time without a finished file, in seconds.
         on_divided: Called for each file that is done.
 
@@ -37,7 +38,7 @@ def divide_images(
         IncompleteError: A worker failed, or nothing was computed for too long.
     """
     items = [{"division": one} for one in divisions]
-    divide = partial(_divide, settings=settings, size_px=size_px)
+    divide = partial(_divide, settings=settings, image_size=image_size)
     with watch(DIVIDE, stall_timeout_s) as beat:
         found = ray.data.from_items(items, override_num_blocks=len(items)).map(divide)
         try:
@@ -51,9 +52,9 @@ def divide_images(
             ) from error
 
 
-def _divide(row: dict[str, Any], settings: LimeSettings, size_px: int) -> dict[str, str]:
+def _divide(row: dict[str, Any], settings: LimeSettings, image_size: ImageSize) -> dict[str, str]:
     from osteo_ray.explain.superpixel_files import write_superpixels
 
     division: Division = row["division"]
-    write_superpixels(division.pixels, division.target, settings, size_px)
+    write_superpixels(division.pixels, division.target, settings, image_size)
     return {"file": division.pixels}

@@ -90,8 +90,8 @@ def _search(
     site: Site,
 ) -> None:
     """Search for one training after the other; within a search, candidates run side by side."""
-    ids, size_px = experiment.image_ids.tolist(), experiment.settings.image_size
-    pixels = share_pixels(experiment.run, ids, size_px, site.layout.pixels_bytes)
+    ids, image_size = experiment.image_ids.tolist(), experiment.settings.image_size
+    pixels = share_pixels(experiment.run, ids, image_size, site.layout.pixels_bytes)
     epochs = max(int(one["epochs"]) for one in candidates)
     total = len(pending) * len(candidates)
     stage = StageSizes.of(experiment, site.layout).plan_trainings(SEARCH, total, 0, epochs)

@@ -96,7 +96,9 @@ class ExplainingActor:
                 Picture(
                     row["image_id"],
                     row["digest"],
-                    np.frombuffer(row["pixels"], np.uint8).reshape(self.job.image_size, -1).copy(),
+                    np.frombuffer(row["pixels"], np.uint8)
+                    .reshape(self.job.image_size.shape)
+                    .copy(),
                 )
                 for row in read_rows(str(file), int(start), int(stop))
                 if any(row["image_id"] in one.wanted for one in self.job.explainables)

@@ -119,7 +119,7 @@ def explain_images(
     carry_code(job.explainers.values())
     check_overlaps(pixels, job, pool.slot)
     n_images = len(frozenset().union(*(one.wanted for one in job.explainables)))
-    most = max(1, _COST_OF_SLICE // (job.settings.samples * job.image_size**2))
+    most = max(1, _COST_OF_SLICE // (job.settings.samples * job.image_size.area_px))
     size = max(1, min(_SLICE, most, n_images // (4 * pool.n_actors)))
     with watch("explaining", pool.stall_timeout_s) as beat:
         runner = _Runner(pool, beat, on_explained)

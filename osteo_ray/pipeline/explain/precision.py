@@ -11,6 +11,8 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import list_parts, read_json, read_table, write_json
 from osteo_ray.cluster.placement import Slot
+from osteo_ray.data.image_size import ImageSize
+from osteo_ray.data.pixels import unpack_pixels
 from osteo_ray.explain.explainer import Explanation, Picture
 from osteo_ray.explain.jobs import Explainable, ExplainJob
 from osteo_ray.models.settings import Precision
@@ -143,11 +145,13 @@ def measure_overlap_of(
     }
 
 
-def _read_pictures(pixels: Place, explainable: Explainable, size_px: int) -> Iterator[Picture]:
+def _read_pictures(
+    pixels: Place, explainable: Explainable, image_size: ImageSize
+) -> Iterator[Picture]:
     left = N_IMAGES
     for part in list_parts(pixels):
         for row in read_table(locate(part)).to_pylist():
             if row["image_id"] in explainable.wanted and left:
                 left -= 1
-                image = np.frombuffer(row["pixels"], np.uint8).reshape(size_px, -1).copy()
+                image = unpack_pixels(row["pixels"], image_size)
                 yield Picture(row["image_id"], row["digest"], image)

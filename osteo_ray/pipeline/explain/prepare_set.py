@@ -1,7 +1,7 @@
 """Open a set of explanations: read the images of a new one, or resume an old one."""
 
 from collections.abc import Set
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from osteo_ray.base.digests import is_damaged, write_record
@@ -139,7 +139,7 @@ def create_set(
         environment = {
             **describe_environment(layout),
             "source_fingerprint": fingerprint,
-            "checkpoint": {**asdict(subject.checkpoint), "digest": subject.digest},
+            "checkpoint": {**subject.checkpoint.describe(), "digest": subject.digest},
             "plan_hash": hash_settings(config.identity()),
         }
         write_json(run.environment, environment, write_record)

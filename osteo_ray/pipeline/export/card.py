@@ -28,7 +28,7 @@ may number classes in another order than `dataset.json`, whose `labels` names th
 import numpy as np
 
 with np.load("data.npz") as arrays:
-    images, labels = arrays["train_images"], arrays["train_labels"]  # (n, s, s) uint8, (n, 1)
+    images, labels = arrays["train_images"], arrays["train_labels"]  # (n, h, w) uint8, (n, 1)
 ```
 
 The arrays are named as those of MedMNIST, so code for it reads them. Label k means `classes[k]`.

@@ -33,7 +33,7 @@ class _ShownImages:
     order: np.ndarray
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Return what is shown of some images: uint8, (k, size, size)."""
+        """Return what is shown of some images: uint8, (k, height, width)."""
         import torch
 
         chosen = self.seen.select(self.order[rows])
@@ -58,7 +58,7 @@ def collect_content(
         trial: Names the model, the seed and the arm.
         experiment: The run.
         dataset: Its images.
-        pixels: uint8, (n, size, size), in the order of `experiment.image_ids`; in memory or not.
+        pixels: uint8, (n, height, width), in the order of `experiment.image_ids`; in memory or not.
 
     Raises:
         InputError: The masks cannot be used.

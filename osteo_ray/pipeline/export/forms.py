@@ -52,7 +52,7 @@ class Content:
 
     Attributes:
         rows: For each image the values of `COLUMNS`, and `error`: why it is kept whole, or None.
-        images: uint8, (n, s, s), in memory or made when asked for.
+        images: uint8, (n, height, width), in memory or made when asked for.
         keep_masks: Those of all images of the run; None if the arm has no masks.
         order: int, (n,); the row of each image in `keep_masks`.
         classes: Sorted.
@@ -70,7 +70,7 @@ class Content:
         return self.images[np.arange(1)].shape[1:]
 
     def read_masks(self, rows: np.ndarray) -> np.ndarray:
-        """Return the masks of some rows, bool, (k, s, s); whole ones if the arm has none."""
+        """Return the masks of some rows, bool, (k, height, width); whole ones if the arm has none."""
         if self.keep_masks is None:
             return np.ones((len(rows), *self.size), bool)
         found: np.ndarray = self.keep_masks[self.order[rows]]

@@ -21,6 +21,7 @@ from osteo_ray.base.tables import write_json
 from osteo_ray.base.trust import require_consent
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.soundness import refuse_damage
 from osteo_ray.experiment.trials import WEIGHTS, Experiment, Trial
 from osteo_ray.pipeline.export.checks import check_known, check_out
@@ -123,8 +124,8 @@ def _export(
         "seed": trial.seed,
         "training": experiment.key_of(trial),
         "classes": list(experiment.classes),
-        "image_size": size,
-        "input": "float32, (n, 1, image_size, image_size), gray, 0 = black, 1 = white",
+        "image_size": size.written,
+        "input": f"float32, (n, 1, {size.height}, {size.width}), gray, 0 = black, 1 = white",
         "output": "float32, (n, classes), logits",
         "mean": classifier.mean.flatten().tolist(),
         "std": classifier.std.flatten().tolist(),
@@ -148,10 +149,10 @@ def _export(
     return place
 
 
-def _write_onnx(classifier: "Classifier", file: Path, size: int) -> None:
+def _write_onnx(classifier: "Classifier", file: Path, size: ImageSize) -> None:
     import torch
 
-    example = torch.zeros(1, 1, size, size)
+    example = torch.zeros(1, 1, *size.shape)
     plain = classifier.to(memory_format=torch.contiguous_format).eval()
     logging.disable(logging.WARNING)
     try:
@@ -175,7 +176,7 @@ def _write_onnx(classifier: "Classifier", file: Path, size: int) -> None:
         logging.disable(logging.NOTSET)
 
 
-def _check_onnx(classifier: "Classifier", file: Path, size: int) -> None:
+def _check_onnx(classifier: "Classifier", file: Path, size: ImageSize) -> None:
     """Read the file with OpenVINO, and compare its logits with those of PyTorch.
 
     Raises:
@@ -186,7 +187,7 @@ def _check_onnx(classifier: "Classifier", file: Path, size: int) -> None:
     from osteo_ray.models.graphs import compile_graph
 
     rng = np.random.default_rng(0)
-    images = rng.random((_N_TRIED, 1, size, size), np.float32)
+    images = rng.random((_N_TRIED, 1, *size.shape), np.float32)
     with torch.inference_mode():
         expected = classifier(torch.from_numpy(images)).numpy()
     found = compile_graph(file)([images])[0]

@@ -21,7 +21,7 @@ class Export:
     """An exported data set, read back, in order of `image_ids`.
 
     Attributes:
-        images: uint8, (n, s, s); as the arm showed them.
+        images: uint8, (n, height, width); as the arm showed them.
         keep_masks: bool, (n, s, s), True = kept; all True if the arm has no masks.
         labels: str, (n,).
         splits: str, (n,); train, validation or test.

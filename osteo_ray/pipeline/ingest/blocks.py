@@ -10,10 +10,11 @@ from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import PIXELS, write_pixels
 from osteo_ray.data.appearance import describe_look, measure_contrast, shrink_to_preview
-from osteo_ray.data.copies.thumbnails import SQUARE_PX, make_thumbnail
+from osteo_ray.data.copies.thumbnails import SQUARE, make_thumbnail
 from osteo_ray.data.decoding.identity import digest_pixels, identify_image
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.laterality import Laterality
 from osteo_ray.data.notes import write_notes
 from osteo_ray.data.sources.columns import TOLD
@@ -73,7 +74,7 @@ def _decode_batch(
     reader: Reader,
     key: bytes,
     pixels: Place | None,
-    image_size: int | None,
+    image_size: ImageSize | None,
     laterality: Laterality,
 ) -> pa.Table:
     """Decode images, write the pixels of those accepted, and return everything else.
@@ -84,7 +85,7 @@ def _decode_batch(
         reader: Fetches the images.
         key: Veils patients and institutions.
         pixels: Folder for the pixels, or None to keep none.
-        image_size: Side of the square that pixels are resized to.
+        image_size: Height and width that pixels are resized to.
         laterality: Whether films of both knees are cut in two.
     """
     found: list[dict[str, Any]] = []
@@ -103,7 +104,7 @@ def _decode_batch(
         for view in views:
             found.append({"item": row, "film": view.film, **_describe(item, view, key)})
             if pixels is not None and image_size is not None:
-                same = image_size == SQUARE_PX
+                same = image_size == SQUARE
                 resized = view.square if same else resize_image(view.decoded.pixels, image_size)
                 kept.append(resized.tobytes())
                 accepted.append(found[-1])

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from osteo_ray.data.copies.thumbnails import SQUARE_PX
+from osteo_ray.data.copies.thumbnails import SQUARE
 from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.identity import digest_pixels
 from osteo_ray.data.decoding.resizing import resize_image
@@ -29,7 +29,7 @@ class View:
     Attributes:
         path: Its path in the source; for a half, as `name_half` makes it.
         decoded: Its pixels, and what its file says; for a half, with the side that it shows.
-        square: Its pixels, resized to `SQUARE_PX`.
+        square: Its pixels, resized to `SQUARE`.
         film: Path of the film of both knees that it is, or is half of; "" for other images.
         person: What is equal for the halves of a film and for no others, else "". It stands for
             the patient if nothing else does.
@@ -61,7 +61,7 @@ def read_views(
     """
     film, wanted = read_half(path) if laterality == "split" else (path, None)
     decoded = decode(reader.read(film, position))
-    square = resize_image(decoded.pixels, SQUARE_PX)
+    square = resize_image(decoded.pixels, SQUARE)
     height, width = decoded.pixels.shape
     gap = None if decoded.side else find_gap(square, width / height)
     if gap is None:
@@ -80,7 +80,7 @@ def read_views(
     for half, pixels in cut_film(decoded.pixels, gap).items():
         if side in ("", sides[half]):
             shown = replace(decoded, pixels=np.ascontiguousarray(pixels), side=sides[half])
-            squared = resize_image(shown.pixels, SQUARE_PX)
+            squared = resize_image(shown.pixels, SQUARE)
             views.append(View(name_half(film, half), shown, squared, film, person))
     return views
 

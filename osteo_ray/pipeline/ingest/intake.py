@@ -12,6 +12,7 @@ from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, write_whole
 from osteo_ray.base.tables import read_json
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.phantoms.sets import write_phantoms
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.kinds import open_source
@@ -46,7 +47,7 @@ def take_in(
     draft: Run,
     source: Source | PhantomSettings,
     *,
-    image_size: int,
+    image_size: ImageSize,
     max_reject_share: float,
     labels_needed: bool,
     keep_pixels: bool = True,
@@ -59,7 +60,7 @@ def take_in(
     Args:
         draft: The run that pixels, and phantoms, are written to.
         source: The images, or the settings of phantoms to draw.
-        image_size: Side of the square that images are resized to, in pixels.
+        image_size: Height and width of the images.
         max_reject_share: Largest share of images that may be refused, in [0, 1].
         labels_needed: Whether each image must have a label.
         keep_pixels: Whether to write pixels at all.

@@ -21,6 +21,7 @@ from osteo_ray.base.progress import tell_progress
 from osteo_ray.base.storage import Place
 from osteo_ray.cluster.connection import allow_lost_blocks
 from osteo_ray.data.copies.thumbnails import Thumbnails
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.sources.columns import TOLD
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.pipeline.ingest.blocks import FOUND, decode_block, veil
@@ -66,7 +67,7 @@ def ingest_images(
     scratch: Path,
     *,
     pixels: Place | None = None,
-    image_size: int | None = None,
+    image_size: ImageSize | None = None,
     max_reject_share: float = 1.0,
     workers_see_scratch: bool = True,
     key: bytes | None = None,
@@ -81,7 +82,7 @@ def ingest_images(
         source: The images.
         scratch: Folder for the thumbnails.
         pixels: Folder for the pixels at `image_size`, or None to keep none.
-        image_size: Side of the square that pixels are resized to.
+        image_size: Height and width that pixels are resized to.
         max_reject_share: Largest share of images that may be refused, in [0, 1].
         workers_see_scratch: Whether every worker can read `scratch`.
         key: Veils patients; by default a random one. Patients of two sources can be compared only

@@ -11,6 +11,7 @@ from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.identity import digest_pixels, identify_image
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.image_size import ImageSize
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,7 @@ class NewImage:
         path: As the user named it, or below the folder that they named.
         image_id: Its id.
         digest: Of its pixels at full size.
-        pixels: uint8, (size, size); None if it could not be read.
+        pixels: uint8, (height, width); None if it could not be read.
         error: Why it could not be read; empty if it could.
     """
 
@@ -61,12 +62,12 @@ def _list_files(place: str) -> Iterator[Path]:
     yield from below
 
 
-def read_new_image(path: Path, size_px: int) -> NewImage:
+def read_new_image(path: Path, image_size: ImageSize) -> NewImage:
     """Read an image as those of a run are read; one that cannot be read says why.
 
     Args:
         path: The file.
-        size_px: Side of the square to which it is resized.
+        image_size: Height and width that it is resized to.
     """
     try:
         pixels = decode(path.read_bytes()).pixels
@@ -75,5 +76,5 @@ def read_new_image(path: Path, size_px: int) -> NewImage:
         return NewImage(str(path), "", "", None, reason)
     digest = digest_pixels(pixels)
     return NewImage(
-        str(path), identify_image(str(path), digest), digest, resize_image(pixels, size_px)
+        str(path), identify_image(str(path), digest), digest, resize_image(pixels, image_size)
     )

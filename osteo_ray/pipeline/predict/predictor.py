@@ -23,6 +23,7 @@ from osteo_ray.base.tables import PIXELS, list_parts, read_json, read_table, wri
 from osteo_ray.base.trust import require_consent
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.experiment.ensemble import (
     Ensemble,
@@ -163,12 +164,12 @@ def _check_weights(experiment: Experiment, chosen: Ensemble) -> None:
         )
 
 
-def _read_images(paths: Sequence[Path], place: CohortRun, size_px: int) -> list[NewImage]:
+def _read_images(paths: Sequence[Path], place: CohortRun, image_size: ImageSize) -> list[NewImage]:
     """Read images some at a time, put their pixels into a folder, and return the rest of them."""
     found: list[NewImage] = []
     stored: set[str] = set()
     for start in range(0, len(paths), _AT_A_TIME):
-        read = [read_new_image(path, size_px) for path in paths[start : start + _AT_A_TIME]]
+        read = [read_new_image(path, image_size) for path in paths[start : start + _AT_A_TIME]]
         fresh = {one.image_id: one for one in read if one.image_id not in stored}
         rows = [
             {"image_id": name, "digest": one.digest, "pixels": one.pixels.tobytes()}
@@ -223,7 +224,7 @@ def _show_masks(
 
     The masks of all trials together may not fit into memory, so they go through files.
     """
-    size_px = external.settings.image_size
+    image_size = external.settings.image_size
     row_of = {name: row for row, name in enumerate(external.image_ids.tolist())}
     files = []
     for trial in trials:
@@ -231,13 +232,13 @@ def _show_masks(
         if kept is not None:
             files.append(Path(str(external.run.root)) / f"masks-{trial.seed}.u8")
             kept.masks.bits.tofile(files[-1])
-    n_bytes = -(-(size_px**2) // 8)
+    n_bytes = -(-image_size.area_px // 8)
     for number, image in enumerate(images):
         if image.error or not files:
             continue
         start = row_of[image.image_id] * n_bytes
         bits = np.stack([np.fromfile(file, np.uint8, n_bytes, offset=start) for file in files])
-        show_mask(number, image.path, PackedMasks(bits, size_px, size_px)[:].mean(axis=0))
+        show_mask(number, image.path, PackedMasks(bits, *image_size.shape)[:].mean(axis=0))
 
 
 def _pose_as_cohort(

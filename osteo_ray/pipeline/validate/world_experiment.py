@@ -17,6 +17,7 @@ import osteo_ray.pipeline.validate.stripe_net  # noqa: F401  # registers its net
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import MASKS, PIXELS, write_pixels, write_table
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import cover_area, pack_mask
 from osteo_ray.data.splits.assignment import assign_splits
 from osteo_ray.experiment.analysis import Analysis
@@ -87,7 +88,7 @@ def open_world(world: World, drawn: StripedSet, number: int, run: Run) -> Experi
         split_ratio=world.ratio,
         seeds=world.n_seeds,
         first_seed=_SEEDS_APART * number,
-        image_size=SIDE_PX,
+        image_size=ImageSize.square(SIDE_PX),
         training=world.training,
         lime=world.lime,
         statistics=StatisticsSettings(margin=world.margin),
