@@ -184,9 +184,35 @@ def test_reading_tells_the_time_left_for_it_and_for_what_follows(
         clock.now_s += 20
         report("read images", 10, 40)
     assert text.getvalue().splitlines() == [
-        "[12:00:00] read images: 0/40, about 45 s left in all",
+        "[12:00:00] read images: 0/40, about 45 s left in all, processes are starting",
         "[12:00:00] read images: 10/40, about 1 min 45 s left in all",
     ]
+
+
+def test_what_nothing_is_known_of_yet_says_what_it_waits_for(
+    job: JobProgress, clock: Clock, text: io.StringIO
+) -> None:
+    with job.following() as report:
+        report("describe images", 0, 120)
+        clock.now_s += 20
+        report("describe images", 8, 120)
+    assert text.getvalue().splitlines() == [
+        "[12:00:00] describe images: 0/120, processes are starting",
+        "[12:00:00] describe images: 8/120",
+    ]
+
+
+@pytest.mark.parametrize("width", [80, 120])
+def test_terminal_shows_the_time_left_before_the_first_report(
+    text: io.StringIO, width: int
+) -> None:
+    job = JobProgress(Console(file=text, width=width, force_terminal=True))
+    job.expect(lambda: 1.0, starting_s=5.0)
+    with job.showing(_make_stages()), job.stage("Train"):
+        assert job.live is not None
+        job.live.refresh()
+    assert "about 4 min 10 s left in all" in text.getvalue()  # 5 + 4 * 10 and 5 + 100 * 2 s
+    assert "…" not in text.getvalue()
 
 
 def test_terminal_shows_what_is_told_as_a_bar(text: io.StringIO) -> None:

@@ -1,5 +1,6 @@
 """How much work the stages of a comparison are, and how fast a worker does it."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,25 @@ def test_units_cost_less_where_more_of_them_run_at_once() -> None:
     wide = StageSizes(lay_out_cpus(4, workers=2), 100, Parts(60, 20, 20), epochs=5, samples=50)
     stage = wide.plan_trainings("train", 12, 0)
     assert (stage.at_once, stage.cost_each) == (2, 5 * (3 * 60 + 20) / 4)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_pace_of_earlier_commands_is_that_of_the_latest_that_trained(
+    tmp_path: Path, workers: int
+) -> None:
+    layout = lay_out_cpus(4, workers=workers)
+    sizes = StageSizes(layout, 100, Parts(60, 20, 20), epochs=5, samples=50)
+    assert sizes.recall_pace(tmp_path) is None
+    for number, seconds in enumerate(((90.0,), (1.0, 3.0), ())):
+        lines = [{"event": "training done", "elapsed_s": 9.0, "seconds": one} for one in seconds]
+        lines += [{"event": "training failed", "elapsed_s": 9.0, "seconds": 70.0}]
+        lines += [{"elapsed_s": 9.0}, {"event": "training done", "elapsed_s": 9.0}]
+        text = "".join(f"{json.dumps(line)}\n" for line in lines)
+        (tmp_path / f"events-{number}.jsonl").write_text(text)
+    # 2 s for five epochs of 60 images trained on, at three passes each, and 20 looked at.
+    assert sizes.recall_pace(tmp_path) == pytest.approx(2.0 * workers / (5 * (3 * 60 + 20)))
+    stage = sizes.plan_trainings("train", 12, 0)
+    assert stage.cost_each * sizes.recall_pace(tmp_path) == pytest.approx(2.0 / (4 // workers))
 
 
 def test_everything_that_follows_the_reading_is_foreseen(tmp_path: Path) -> None:

@@ -17,6 +17,9 @@ from typing import Any
 
 from osteo_ray.base.storage import Place, write_whole
 
+TRAINED = "training done"
+"""The event of a training that has ended, and did not fail."""
+
 _INTERVAL_S = 10.0
 _NAME = re.compile(r"events-.*\.jsonl")
 

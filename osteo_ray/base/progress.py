@@ -10,6 +10,7 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
@@ -18,6 +19,8 @@ from rich.progress import (
 from osteo_ray.base.time_left import STARTING_S, Stage, estimate_left_s
 
 _PLAIN_INTERVAL_S = 15.0
+_WIDE = 120  # columns of a terminal on which everything has room
+_AWAITED = "processes are starting"
 
 Report = Callable[[str, int, int], None]
 """Hears what is being done, how much of it is done, and how much there is in all."""
@@ -125,16 +128,7 @@ class JobProgress:
         if not self.console.is_terminal:
             yield
             return
-        with Progress(
-            TextColumn("{task.description:<24}"),
-            BarColumn(bar_width=30),
-            TextColumn("{task.fields[counts]:<26}"),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=self.console,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        ) as self.live:
+        with self._make_bars(TextColumn("{task.fields[counts]}")) as self.live:
             for stage in stages:
                 self.bars[stage.name] = self.live.add_task(
                     stage.name,
@@ -147,6 +141,20 @@ class JobProgress:
             yield
         self.live = None
 
+    def _make_bars(self, counts: ProgressColumn) -> Progress:
+        """Make bars that leave room for the time left, which is cut off first."""
+        wide = self.console.width >= _WIDE
+        return Progress(
+            TextColumn("{task.description:<24}" if wide else "{task.description}"),
+            BarColumn(bar_width=30 if wide else 5),
+            counts,
+            *([TimeElapsedColumn()] if wide else []),
+            TextColumn("{task.fields[left]}"),
+            console=self.console,
+            redirect_stdout=False,
+            redirect_stderr=False,
+        )
+
     @contextmanager
     def following(self) -> Iterator[Report]:
         """Show what `tell_progress` tells in the block, of whose amount nobody knows beforehand.
@@ -158,16 +166,7 @@ class JobProgress:
             with listening(self._follow_plainly):
                 yield self._follow_plainly
             return
-        with Progress(
-            TextColumn("{task.description:<24}"),
-            BarColumn(bar_width=30),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-            TextColumn("{task.fields[left]}"),
-            console=self.console,
-            redirect_stdout=False,
-            redirect_stderr=False,
-        ) as live:
+        with self._make_bars(MofNCompleteColumn()) as live:
             bars: dict[str, TaskID] = {}
 
             def follow(what: str, done: int, total: int) -> None:
@@ -187,12 +186,16 @@ class JobProgress:
             self.say(f"{what}: {done}/{total}" + (f", {left}" if left else ""))
 
     def _describe_following(self, what: str, done: int, total: int) -> str:
-        """Say how much time is left: for this at the speed so far, and for all that comes."""
+        """Say how much time is left: for this at the speed so far, and for all that comes.
+
+        Before anything is done, say what that waits for.
+        """
         now = time.monotonic()
         if self.followed[0] != what:
             self.followed = (what, now)
         own = (now - self.followed[1]) * (total - done) / done if done else 0.0
-        return _describe_left(self.left_s(), own)
+        left = _describe_left(self.left_s(), own)
+        return ", ".join(filter(None, [left, "" if done else _AWAITED]))
 
     def say(self, text: str) -> None:
         """Print a line, for work in which nothing can be counted."""
@@ -206,6 +209,7 @@ class JobProgress:
         stage.begin(started)
         if self.live:
             self.live.start_task(self.bars[name])
+            self._show(stage)
         elif stage.done < stage.total:
             self._print(stage)
         yield

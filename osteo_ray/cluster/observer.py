@@ -10,7 +10,7 @@ from typing import Any
 
 from ray.util.metrics import Counter
 
-from osteo_ray.base.events import EventLog, Explained
+from osteo_ray.base.events import TRAINED, EventLog, Explained
 from osteo_ray.base.storage import Place
 
 
@@ -76,7 +76,7 @@ class Observer:
             self._failures.inc(tags={"kind": "training"})
         name = f"{trial['model']}/seed-{trial['seed']}/{trial['arm']}-{key}"
         self.events.write(
-            f"training {outcome}",
+            TRAINED if reason is None else "training failed",
             stage=self._stage,
             trial=name,
             worker=worker,

@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from osteo_ray.base.events import TRAINED, read_events
+from osteo_ray.base.storage import Place
 from osteo_ray.base.time_left import Stage
 from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.compare import CompareConfig
@@ -69,6 +71,23 @@ class StageSizes:
         layout = self.layout
         cost = passes / (layout.concurrent_trials * layout.workers)
         return Stage(name, "trainings", total, cost, done, layout.concurrent_trials)
+
+    def recall_pace(self, logs: Place) -> float | None:
+        """Return what a forward pass of an image took earlier commands on a run, in seconds.
+
+        Args:
+            logs: Where they logged what they did. The latest one that has ended a training counts.
+
+        Returns:
+            Seconds, by the trainings; None if none has ended.
+        """
+        cost = self.plan_trainings("", 1, 0).cost_each * self.layout.concurrent_trials
+        for job in reversed(read_events(logs)):
+            told = [line.get("seconds") for line in job if line.get("event") == TRAINED]
+            took_s = [float(one) for one in told if isinstance(one, int | float)]
+            if took_s:
+                return sum(took_s) / len(took_s) / cost
+        return None
 
     def plan_explanations(self, name: str, explanations: Collection[Explainable]) -> Stage:
         """Describe what a pool explains."""

@@ -46,7 +46,7 @@ from osteo_ray.pipeline.compare.prepare import (
 )
 from osteo_ray.pipeline.compare.running import run_experiment
 from osteo_ray.pipeline.compare.sites import state_sites
-from osteo_ray.pipeline.compare.stage_sizes import foresee_stages
+from osteo_ray.pipeline.compare.stage_sizes import StageSizes, foresee_stages
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.compare.tensorboard import write_events
 from osteo_ray.pipeline.compare.tracking import track_comparison
@@ -150,9 +150,9 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
 
         if config.tuning.trials and not run.config.exists():
             check_search_hours(config, source, layout)
-        known = listed.is_known
-        find_pace = no_pace if known else begin_measuring(check, config, codes, layout.slot)
-        progress.expect(find_pace, guess_starting_s(clock.durations_s["start Ray"]))
+        starting_s = guess_starting_s(clock.durations_s["start Ray"])
+        measure = partial(begin_measuring, check, config, codes, layout.slot)
+        progress.expect(no_pace if listed.is_known else measure(), starting_s)
         progress.look_ahead(foresee_stages(config, source, layout, listed.cohort))
         config = refer_to_run(config, run)
         if not run.config.exists():
@@ -184,6 +184,9 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         dataset = read_dataset(run, config)
         experiment = describe_experiment(run, config, dataset)
         check_trainings(experiment)
+        if listed.is_known:
+            pace = StageSizes.of(experiment, layout).recall_pace(run.logs)
+            progress.expect(measure() if pace is None else lambda: pace, starting_s)
         if config.split == "site":
             progress.say(state_sites(dataset.images, config))
         site = Site(layout, config.resources, progress, clock, Observer(run.logs))

@@ -36,6 +36,7 @@ from osteo_ray.data.copies.thumbnails import SIDE, Thumbnails
 _TRAINING_IMAGES = 500
 _FLAT_UP_TO = 20_000  # images; larger sets are searched in cells
 _ROWS_PER_TASK = 256
+_ROWS_HERE = 32  # between two reports of what is done in this process
 _PAIRS_PER_TASK = 512
 
 
@@ -191,15 +192,15 @@ def _look_for(look: _Look, vectors: npt.NDArray[np.float16]) -> Ints:
 def _run(
     what: str, total: int, step: int, work: Callable[[int, int], npt.NDArray[Any]]
 ) -> Iterator[dict[str, Any]]:
-    """Run `work(start, stop)` over 0 .. total in slices, on the cluster."""
-    slices = [{"start": at, "stop": min(at + step, total)} for at in range(0, total, step)]
-    if not slices:
+    """Run `work(start, stop)` over 0 .. total in slices: on the cluster, unless one would do."""
+    if total <= step:  # not worth waking workers for
+        for start in range(0, total, _ROWS_HERE):
+            stop = min(start + _ROWS_HERE, total)
+            yield {"start": start, "stop": stop, "found": work(start, stop).tobytes()}
+            tell_progress(what, stop, total)
         return
     tell_progress(what, 0, total)
-    if len(slices) == 1:  # not worth waking workers for
-        yield {"start": 0, "stop": total, "found": work(0, total).tobytes()}
-        tell_progress(what, total, total)
-        return
+    slices = [{"start": at, "stop": min(at + step, total)} for at in range(0, total, step)]
     dataset = ray.data.from_items(slices, override_num_blocks=len(slices)).map(
         functools.partial(_do_slice, work=work)
     )
