@@ -70,7 +70,7 @@ class Content:
         return self.images[np.arange(1)].shape[1:]
 
     def read_masks(self, rows: np.ndarray) -> np.ndarray:
-        """Return the masks of some rows, bool, (k, height, width); whole ones if the arm has none."""
+        """Return the masks of some rows, bool, (k, height, width); all True if the arm has none."""
         if self.keep_masks is None:
             return np.ones((len(rows), *self.size), bool)
         found: np.ndarray = self.keep_masks[self.order[rows]]
