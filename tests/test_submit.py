@@ -152,7 +152,7 @@ class TestFollowing:
     def test_head_that_is_away_for_a_while(self) -> None:
         away = [UnreachableError("timeout")] * 3
         head = FakeHead([state("RUNNING"), *away, state("RUNNING"), state("SUCCEEDED", 0)])
-        assert self.follow(head)[0].status == "succeeded"
+        assert self.follow(head, lost_after_s=60)[0].status == "succeeded"
 
     def test_head_that_stays_away_is_given_up(self) -> None:
         before = time.monotonic()
