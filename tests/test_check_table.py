@@ -414,7 +414,7 @@ def test_missing_file_and_missing_choice(run, tmp_path: Path) -> None:
     assert "nowhere.csv: No such file" in printed
     assert run(None) == (
         2,
-        "Error: Expected either a CSV file or --paper, but got neither.",
+        "Error: Expected either a file or --paper, but got neither.",
     )
     code, printed = run(HEADER, "--paper")
     assert code == 2

@@ -14,7 +14,7 @@ from osteo_ray.commands.parsing import DONE, FINDINGS
 _CHECK_TABLE_HELP = """\
 Find figures in a printed table of results that no test can have given.
 
-osteo-ray check-table FILE.csv takes a table as it is printed: a heading per column (Accuracy (%),
+osteo-ray check-table FILE takes a table as it is printed: a heading per column (Accuracy (%),
 Sens., F1-score, Kappa ... in any spelling), a row per model, and the test images per class
 (n_positive and n_negative, or n_test alone, or n_CLASS for each of several classes). The number of
 decimals is the precision that a figure claims. For each row it lists the confusion matrices that
@@ -29,7 +29,7 @@ def check_table_command(arguments: list[str]) -> int:
     """Run `osteo-ray check-table` with these words; return the exit code."""
 
     def check_table(
-        file: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE.csv")] = None,
+        file: Annotated[str | None, tyro.conf.Positional, tyro.conf.arg(metavar="FILE")] = None,
         paper: bool = False,
         one_test: bool = False,
         agreement: tuple[float, float] = (0.8, 0.95),
@@ -47,7 +47,7 @@ def check_table_command(arguments: list[str]) -> int:
         """
         if (file is None) != paper:
             got = "both" if paper else "neither"
-            raise InputError(f"Expected either a CSV file or --paper, but got {got}.")
+            raise InputError(f"Expected either a file or --paper, but got {got}.")
         if not 0 <= agreement[0] <= agreement[1] <= 1:
             low, high = agreement
             raise InputError(
@@ -62,7 +62,7 @@ def check_table_command(arguments: list[str]) -> int:
     # Imported here: SciPy takes a second to import, and `--help` does without it.
     from osteo_ray.check_table import table_check
     from osteo_ray.check_table.published import list_printed_rows
-    from osteo_ray.check_table.table_csv import PrintedTable, read_printed_table
+    from osteo_ray.check_table.table_file import PrintedTable, read_printed_table
     from osteo_ray.commands.check_table_tables import show_table_check
 
     table = PrintedTable(list_printed_rows(), ()) if path is None else read_printed_table(path)

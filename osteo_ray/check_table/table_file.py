@@ -1,7 +1,5 @@
-"""Read a printed table from a CSV file; whatever is not understood is refused, with its place."""
+"""Read a printed table from a file; whatever is not understood is refused, with its place."""
 
-import csv
-import io
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,6 +10,7 @@ from osteo_ray.check_table.cells import Cell, exceeds_one, is_empty, read_cell, 
 from osteo_ray.check_table.headers import CLASS_COUNT, SIZES, Header, read_header
 from osteo_ray.check_table.matrices import MOST_MATRICES, Confusion, PrintedRow, count_possible
 from osteo_ray.check_table.scores import METRICS, SIGNED
+from osteo_ray.check_table.table_rows import read_fields
 
 
 @dataclass(frozen=True)
@@ -44,7 +43,7 @@ class _Line:
 
 
 def read_printed_table(path: Path) -> PrintedTable:
-    """Read a table: a header, then a line per row; columns separated by commas, semicolons or tabs.
+    """Read a table: a header, then a line per row, in one of the forms that `read_fields` reads.
 
     docs/check-table.md lists the columns. Headings may be spelled as tables print them. A cell may
     be empty, or have a mark such as `-` or `n/a`.
@@ -80,32 +79,24 @@ def read_printed_table(path: Path) -> PrintedTable:
 
 
 def _split(text: str, path: Path) -> tuple[list[_Line], Header]:
-    first = next((line for line in text.splitlines() if line.strip(" ,;\t")), "")
-    separator = max(",;\t", key=first.count)
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
     lines: list[_Line] = []
     header: Header | None = None
-    try:
-        for fields in reader:
-            if not any(field.strip() for field in fields):
-                continue
-            if header is None:
-                header = read_header(fields, reader.line_num)
-                continue
-            if len(fields) != len(header.names):
-                raise InputError(
-                    f"Line {reader.line_num}: Expected {len(header.names)} columns as in the "
-                    f"header, but got {len(fields)}. Figures with a decimal comma need quotes, or "
-                    "semicolons between columns."
-                )
-            cells = {
-                name: field.strip()
-                for name, field in zip(header.names, fields, strict=True)
-                if name and not is_empty(field)
-            }
-            lines.append(_Line(reader.line_num, cells))
-    except csv.Error as error:
-        raise InputError(f"Line {reader.line_num}: Expected CSV, but found: {error}.") from None
+    for number, fields in read_fields(text):
+        if header is None:
+            header = read_header(fields, number)
+            continue
+        if len(fields) != len(header.names):
+            raise InputError(
+                f"Line {number}: Expected {len(header.names)} columns as in the header, but got "
+                f"{len(fields)}. Figures with a decimal comma need quotes, or semicolons between "
+                "columns."
+            )
+        cells = {
+            name: field.strip()
+            for name, field in zip(header.names, fields, strict=True)
+            if name and not is_empty(field)
+        }
+        lines.append(_Line(number, cells))
     if header is None or not lines:
         raise InputError(f"Expected a header and at least one row, but {path} has no row.")
     return lines, header
