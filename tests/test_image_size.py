@@ -17,6 +17,7 @@ from torch import nn
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
+from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.image_size import ImageSize
@@ -265,3 +266,20 @@ def test_panels_have_the_proportions_of_the_images() -> None:
     image, mask = np.zeros((96, 64), np.uint8), np.ones((96, 64), bool)
     panels = compose_panels(image, mask, mask, image + 1)
     assert {one.shape[:2] for one in panels.values() if one is not None} == {(224, 149)}
+
+
+class TestCommand:
+    @pytest.mark.parametrize("word", ["320x", "0x10", "-1", "320x256x3", "1e3", "16"])
+    def test_bad_sizes_end_it(self, word: str, capsys: pytest.CaptureFixture[str]) -> None:
+        assert main(["compare", f"--image-size={word}", "--dry-run"]) == 2
+        said = capsys.readouterr().err.strip()
+        assert said.startswith("Error: --image-size: Expected an image size ")
+        assert said.count("\n") < 3  # lines of the terminal
+
+    def test_plan_says_what_images_become(
+        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    ) -> None:
+        words = ["--image-size", "96x64", "--bits", "16", "--out", str(tmp_path / "run")]
+        assert main(["compare", *words, "--dry-run"]) == 0
+        printed = " ".join(capsys.readouterr().out.split())
+        assert "image size 96 px high, 64 px wide, 16 bits" in printed

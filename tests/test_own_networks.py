@@ -46,7 +46,7 @@ def make(n_classes):
 def build(
     more: str = "", function: str = "make", weights: str | None = "none", **changes: int
 ) -> Classifier:
-    settings = {"n_classes": 3, "image_size": 32, "seed": 0, **changes}
+    settings = {"n_classes": 3, "image_size": ImageSize.square(32), "seed": 0, **changes}
     code = NET + textwrap.dedent(more)
     return build_classifier(f"net.py:{function}", weights=weights, code=code, **settings)
 

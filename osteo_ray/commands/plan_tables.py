@@ -75,7 +75,7 @@ def _list_design(plan: Plan) -> list[tuple[str, str]]:
             f"{total:.0f}; per seed about {parts.train:.0f} for training, {parts.validation:.0f} "
             f"for validation, {parts.test:.0f} for testing, if none is a copy or set aside",
         ),
-        ("image size", plan.image_size.tell()),
+        ("image size", f"{plan.image_size.tell()}, {plan.bits} bits"),
         ("seeds", str(design.n_seeds)),
         ("sd of the difference over seeds", f"{format_score(design.sd)}, {plan.sd.basis}"),
     ]

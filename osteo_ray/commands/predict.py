@@ -104,7 +104,7 @@ def write_mask(
         written: The file is added to it.
         place: Of the image among those that are predicted, from 0; its file counts from 1.
         path: Of the image.
-        keep_shares: float, (size, size); the share of members that keep each pixel.
+        keep_shares: float, (height, width); the share of members that keep each pixel.
     """
     import io
 

@@ -21,7 +21,7 @@ def show_preview(console: Console, found: Preview) -> None:
         "images listed": f"{sum(found.classes.values())}: {classes}",
         "per seed": f"about {parts.train:.0f} for training, {parts.validation:.0f} for "
         f"validation, {parts.test:.0f} for testing, if none is a copy or set aside",
-        "image size": found.image_size.tell(),
+        "image size": f"{found.image_size.tell()}, {found.bits} bits",
         "seeds": str(found.seeds),
         "models": ", ".join(found.models),
         "arms": ", ".join(found.arms),

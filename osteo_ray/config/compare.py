@@ -302,6 +302,8 @@ class CompareConfig(SetupConfig):
         for name in ("columns", "root", "patient_pattern"):
             if not settings[name]:  # as it was before there was a choice
                 del settings[name]
+        if self.bits == 8:  # as it was before there was a choice
+            del settings["bits"]
         if self.laterality == "whole":  # the same
             del settings["laterality"]
         if self.site_level is None:  # as it was before sites were left out

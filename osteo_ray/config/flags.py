@@ -86,7 +86,8 @@ def _describe(path: tuple[str, ...], field: FieldInfo) -> Flag:
     default = field.get_default(call_default_factory=True)
     if isinstance(default, ImageSize):
         default = default.written
-    is_number = set(metavar.strip("[]").split()) <= {"N", "X", "…"} and values != 0
+    words = metavar.strip("[]").replace("|", " ").split()
+    is_number = values != 0 and all(word in ("N", "X", "…") or word.isdecimal() for word in words)
     text = field.description or ""
     return Flag(path, names, values, metavar, text, default, is_optional, is_number)
 

@@ -7,6 +7,7 @@ from typing import Any, Literal
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.tuning import Choice
 from osteo_ray.data.image_size import ImageSize
+from osteo_ray.data.pixels import Bits
 from osteo_ray.data.settings import Background, SplitKind, UnexplainedRule
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.settings import TrainingSettings as TrainingSettings
@@ -29,6 +30,7 @@ class TrialSettings:
 
     Attributes:
         image_size: Height and width of the images.
+        bits: Of their gray values.
         training: How a classifier is trained.
         workers: Number of workers that share a training; the global batch size grows with it.
         split: How images are assigned to training, validation and test.
@@ -58,6 +60,7 @@ class TrialSettings:
     guidance_weight: float = 1.0
     choices: tuple[Choice, ...] = ()
     devices: Devices = ON_CPU
+    bits: Bits = 8
 
     def training_of(self, model: str, arm: str) -> TrainingSettings:
         """Return the training settings of an arm: those that were chosen for it, if any were."""
@@ -84,7 +87,13 @@ class TrialSettings:
             guidance_weight=config.guidance_weight,
             choices=choices,
             devices=devices,
+            bits=config.bits,
         )
+
+    def describe_images(self) -> dict[str, Any]:
+        """Return what determines the images beside their sources, by name."""
+        bits = {} if self.bits == 8 else {"bits": self.bits}
+        return {"image_size": self.image_size.written, **bits}
 
     def describe_workers(self) -> dict[str, Any]:
         """Return what determines a training beside its recipe, by name: who computes it."""

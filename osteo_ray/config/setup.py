@@ -14,6 +14,7 @@ from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.network_files import name_file, separate_files
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.laterality import Laterality
+from osteo_ray.data.pixels import Bits
 from osteo_ray.data.settings import ConflictPolicy, PhantomSettings
 from osteo_ray.data.sources.columns import ROLES, read_choices_of_columns
 from osteo_ray.data.sources.options import NO_PATTERN, SourceOptions, check_pattern
@@ -113,6 +114,11 @@ class SetupConfig(SourceConfig):
         ImageSize.square(224),
         description="Size in pixels that images are stretched to, whatever their aspect ratio: one "
         "number for squares, or HEIGHTxWIDTH (320x256 is 320 px high and 256 px wide).",
+    )
+    bits: Bits = Field(
+        8,
+        description="Bits of a gray value, from reading on: 16 keeps more than 256 levels of "
+        "images that have them, and takes twice the memory.",
     )
     training: TrainingSettings = TrainingSettings()
     resources: ResourceSettings = ResourceSettings()

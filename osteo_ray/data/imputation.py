@@ -8,35 +8,37 @@ import hashlib
 
 import numpy as np
 
+from osteo_ray.data.pixels import find_white
+
 _NEIGHBOURS = tuple(
     ((down, right), 1 / 6 if 0 in (down, right) else 1 / 12)
     for down in (-1, 0, 1)
     for right in (-1, 0, 1)
     if (down, right) != (0, 0)
 )
-_NOISE = 0.01 * 255  # standard deviation, gray levels
+_NOISE = 0.01  # standard deviation, as a share of white
 
 
 def impute(image: np.ndarray, keep_mask: np.ndarray) -> np.ndarray:
     """Fill the pixels that a mask removes. The noise depends on image and mask alone.
 
     Args:
-        image: uint8, (height, width).
+        image: uint8 or uint16, (height, width).
         keep_mask: bool, the shape of `image`, True = kept. If nothing is kept, there is nothing to
             fill from, and the fill is the mean of the image.
 
     Returns:
-        uint8, (height, width); kept pixels are those of the image.
+        The type and shape of the image; kept pixels are those of the image.
     """
-    filled = image.astype(np.float64)
+    filled, white = image.astype(np.float64), find_white(image)
     removed = ~keep_mask
     if not removed.any():
         return image
     filled[removed] = solve_means(filled, keep_mask) if keep_mask.any() else image.mean()
     digest = hashlib.sha256(image.tobytes() + np.packbits(keep_mask).tobytes()).digest()
     rng = np.random.default_rng(int.from_bytes(digest))
-    filled[removed] += _NOISE * rng.standard_normal(int(removed.sum()))
-    return np.asarray(np.clip(np.rint(filled), 0, 255), np.uint8)
+    filled[removed] += _NOISE * white * rng.standard_normal(int(removed.sum()))
+    return np.asarray(np.clip(np.rint(filled), 0, white), image.dtype)
 
 
 def solve_means(image: np.ndarray, keep_mask: np.ndarray) -> np.ndarray:

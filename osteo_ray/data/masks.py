@@ -114,10 +114,10 @@ def blur_image(image: np.ndarray) -> np.ndarray:
     """Blur an image until it has lost its structure.
 
     Args:
-        image: uint8, (height, width).
+        image: uint8 or uint16, (height, width).
 
     Returns:
-        uint8, (height, width).
+        The type and shape of the image.
     """
     sigma = _BLUR * max(image.shape)
     return np.asarray(cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE))
@@ -127,13 +127,13 @@ def make_background(image: np.ndarray, background: str, keep_mask: np.ndarray) -
     """Make what a masked image shows where nothing is kept.
 
     Args:
-        image: uint8, (height, width).
+        image: uint8 or uint16, (height, width).
         background: `black`; `mean`, the mean gray of the image; `blur`, the image blurred; or
             `imputed`, what `data.imputation` makes of the pixels that are kept.
         keep_mask: bool, the shape of `image`, True = kept; matters to `imputed` alone.
 
     Returns:
-        uint8, (height, width).
+        The type and shape of the image.
     """
     if background == "blur":
         return blur_image(image)

@@ -12,6 +12,7 @@ from osteo_ray.base.trust import refuse_paths
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.parts import ON_CPU, Devices
 from osteo_ray.data.image_size import ImageSize
+from osteo_ray.data.pixels import Bits
 from osteo_ray.experiment.stored_images import locate_pixels
 
 
@@ -37,10 +38,10 @@ class Dataset:
     devices: Devices = ON_CPU
 
 
-def fingerprint_images(images: pd.DataFrame, image_size: ImageSize) -> str:
-    """Return a hash of the content, labels, groups and size of the images."""
+def fingerprint_images(images: pd.DataFrame, image_size: ImageSize, bits: Bits) -> str:
+    """Return a hash of the content, labels, groups, size and depth of the images."""
     content = images[["image_id", "label", "digest", "group"]].to_numpy().tolist()
-    return hash_settings([content, image_size.written])
+    return hash_settings([content, image_size.written, *([] if bits == 8 else [bits])])
 
 
 def read_dataset(run: Run, config: CompareConfig) -> Dataset:
@@ -59,7 +60,7 @@ def read_dataset(run: Run, config: CompareConfig) -> Dataset:
         assigned = part.set_index("image_id")["split"].reindex(images["image_id"]).fillna("")
         splits[int(seed)] = assigned.to_numpy(dtype="<U10")
     classes = tuple(sorted(images["label"].unique()))
-    fingerprint = fingerprint_images(images, config.image_size)
+    fingerprint = fingerprint_images(images, config.image_size, config.bits)
     regions = _fingerprint_regions(run)
     return Dataset(images, splits, classes, fingerprint, regions, read_devices(run))
 
@@ -79,7 +80,7 @@ def _fingerprint_regions(run: Run) -> str:
 
 
 def read_pixels(run: Run, image_ids: list[str], image_size: ImageSize) -> np.ndarray:
-    """Read the pixels of a run: uint8, (n, height, width), in the order of the ids.
+    """Read the pixels of a run: uint8 or uint16, (n, height, width), in the order of the ids.
 
     Raises:
         InputError: The run lacks the pixels of an image.

@@ -19,6 +19,7 @@ from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import read_json, read_table
 from osteo_ray.base.trust import refuse_paths
 from osteo_ray.data.image_size import ImageSize
+from osteo_ray.data.pixels import Bits
 from osteo_ray.experiment.dataset import fingerprint_images
 from osteo_ray.experiment.grid import GridRow, list_views, place_row
 from osteo_ray.experiment.keep_masks import KeepMasks, read_keep_masks
@@ -41,15 +42,16 @@ class CohortRun(Run):
     trained: Run
 
     @classmethod
-    def of(cls, run: Run, source: list[str], image_size: ImageSize) -> "CohortRun":
+    def of(cls, run: Run, source: list[str], image_size: ImageSize, bits: Bits) -> "CohortRun":
         """Return the folder of a cohort.
 
         Args:
             run: The run whose classifiers predict it.
             source: URI and fingerprint of the cohort.
             image_size: Height and width that its images are resized to.
+            bits: Of its gray values.
         """
-        key = hash_settings([*source, image_size.written])
+        key = hash_settings([*source, image_size.written, *([] if bits == 8 else [bits])])
         return cls(run.root / "cohort" / key, run)
 
     @property
@@ -128,7 +130,9 @@ class ExternalExperiment(Experiment):
                 "groups": images["group"].to_numpy(),
                 "paths": images["path"].to_numpy(str),
                 "splits": dict.fromkeys(experiment.seeds, everywhere),
-                "fingerprint": fingerprint_images(images, experiment.settings.image_size),
+                "fingerprint": fingerprint_images(
+                    images, experiment.settings.image_size, experiment.settings.bits
+                ),
                 "regions": "",  # those of the run belong to its own images
             },
             trained=experiment,

@@ -134,13 +134,27 @@ def locate_images(
     return StoredImages(files, file_of, row_of, image_size, column, dtype), missing
 
 
+def find_pixels(
+    directory: Place, image_ids: list[str], image_size: ImageSize
+) -> tuple[StoredImages, list[str]]:
+    """Find where pixels lie, as `locate_images` does; how deep they are, the files say."""
+    dtype: npt.DTypeLike = np.uint8
+    for part in list_parts(directory):
+        file = _open(part)
+        if file.num_row_groups:
+            stored = file.read_row_group(0, columns=["pixels"])["pixels"]
+            dtype = np.uint16 if len(stored[0].as_py()) == 2 * image_size.area_px else np.uint8
+            break
+    return locate_images(directory, image_ids, image_size, "pixels", dtype)
+
+
 def locate_pixels(run: Run, image_ids: list[str], image_size: ImageSize) -> StoredImages:
     """Find where the pixels of images lie, in the order of their ids, without reading them.
 
     Raises:
         InputError: The run lacks the pixels of an image.
     """
-    found, missing = locate_images(run.pixels, image_ids, image_size, "pixels", np.uint8)
+    found, missing = find_pixels(run.pixels, image_ids, image_size)
     if missing:
         raise InputError(
             f"Expected the pixels of {len(image_ids)} images in {run.pixels}, but those of "

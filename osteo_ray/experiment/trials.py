@@ -229,7 +229,7 @@ class Experiment:
             "data": self.fingerprint,
             "weights": self.key_of(start) if start else self.weights[trial.model].fingerprint,
             "split": self._split_keys[trial.seed],
-            "image_size": shared.image_size.written,
+            **shared.describe_images(),
             "training": self.training_of(trial).describe(),
             **shared.describe_workers(),
         }

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import numpy as np
 
 from osteo_ray.data.image_size import ImageSize
+from osteo_ray.data.pixels import scale_pixels
 from osteo_ray.explain.settings import LimeSettings
 
 if TYPE_CHECKING:
@@ -53,13 +54,13 @@ class LoadedClassifier:
         return self.compute_logits(images).double().softmax(1)
 
     def to_batch(self, image: np.ndarray) -> "torch.Tensor":
-        """Turn one image, uint8 (height, width), into a batch of one, float32 in [0, 1]."""
+        """Turn one image, uint8 or uint16, into a batch of one, float32 in [0, 1]."""
         import torch
 
-        return torch.from_numpy(image).to(self.device)[None, None].float() / 255
+        return scale_pixels(torch.from_numpy(image).to(self.device)[None, None])
 
     def predict_class(self, image: np.ndarray) -> int:
-        """Return the number of the most probable class of an image, uint8 (height, width).
+        """Return the number of the most probable class of an image, (height, width).
 
         Raises:
             ValueError: The classifier gave NaN or an infinite number.
@@ -77,7 +78,7 @@ class Picture:
     Attributes:
         image_id: The id of the image.
         digest: The digest of its content.
-        image: uint8, (height, width).
+        image: uint8 or uint16, (height, width).
     """
 
     image_id: str
@@ -228,7 +229,7 @@ class Explainer(ABC):
         """Return what stands where pixels are removed to measure faithfulness: by default, gray.
 
         Returns:
-            uint8, (height, width).
+            The type and shape of the image.
         """
         return np.full_like(picture.image, picture.image.mean())
 
@@ -276,9 +277,10 @@ class Explainer(ABC):
 
 def _check_request(request: Request) -> None:
     image = request.picture.image
-    if image.ndim != 2 or image.dtype != np.uint8:
+    if image.ndim != 2 or image.dtype not in (np.uint8, np.uint16):
         raise ValueError(
-            f"Expected a uint8 image (height, width), but got {image.dtype} {image.shape}."
+            "Expected a uint8 or uint16 image (height, width), but got "
+            f"{image.dtype} {image.shape}."
         )
     if not 0 <= request.area_px <= image.size:
         raise ValueError(

@@ -45,8 +45,9 @@ def measure_faithfulness(
 
     Args:
         classifier: The classifier that was explained.
-        image: uint8, (height, width).
-        fill: uint8, (height, width); what replaces removed pixels, as `Explainer.fill` makes it.
+        image: uint8 or uint16, (height, width).
+        fill: The type and shape of the image; what replaces removed pixels, as `Explainer.fill`
+            makes it.
         explanation: The explanation of this image. Its importances order the pixels (ties are
             broken by row-major order); its keep-mask is the region whose loss is the `drop`.
         n_steps: In how many steps, of equal area up to a pixel, pixels are added and removed;

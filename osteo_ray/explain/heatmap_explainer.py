@@ -49,7 +49,7 @@ class HeatmapExplainer(Explainer):
 
         Args:
             classifier: The classifier to explain.
-            image: uint8, (height, width).
+            image: uint8 or uint16, (height, width).
             explained_class: The number of the class.
             heatmap: What `_draw_heatmap` returned.
 
@@ -70,7 +70,7 @@ class HeatmapExplainer(Explainer):
 
         Args:
             classifier: The classifier to explain.
-            image: uint8, (height, width).
+            image: uint8 or uint16, (height, width).
             explained_class: The number of the class.
             rng: The source of all randomness.
 

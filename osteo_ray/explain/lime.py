@@ -77,7 +77,7 @@ def explain_by_lime(
 
     Args:
         predict: The classifier.
-        images: uint8, (height, width) each.
+        images: uint8 or uint16, (height, width) each.
         segments: int, (height, width) each, numbered from 0 without gaps.
         settings: The number of samples, the kernel, the penalty, and how many superpixels to keep.
         rngs: Per image, the source of randomness for its rows.

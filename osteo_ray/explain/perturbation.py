@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from osteo_ray.data.masks import blur_image
+from osteo_ray.data.pixels import find_white, scale_pixels
 from osteo_ray.explain.settings import Fill
 from osteo_ray.models.forward import Predict
 
@@ -14,8 +15,8 @@ class Perturbable:
     """An image whose superpixels can be switched off, on the device of the classifier.
 
     Args:
-        image: uint8, (height, width).
-        fill: uint8, (height, width); what replaces superpixels that are off.
+        image: uint8 or uint16, (height, width).
+        fill: The type and shape of the image; what replaces superpixels that are off.
         segments: int, (height, width), numbered from 0.
         device: The device on which the perturbed images are assembled.
     """
@@ -24,8 +25,8 @@ class Perturbable:
         self, image: np.ndarray, fill: np.ndarray, segments: np.ndarray, device: torch.device
     ) -> None:
         self._shape = image.shape
-        self._on = torch.from_numpy(image).to(device).float() / 255
-        self._off = torch.from_numpy(fill).to(device).float() / 255
+        self._on = scale_pixels(torch.from_numpy(image).to(device))
+        self._off = scale_pixels(torch.from_numpy(fill).to(device))
         self._index = torch.from_numpy(segments.ravel()).to(device)
 
     def render(self, rows: np.ndarray) -> torch.Tensor:
@@ -47,16 +48,17 @@ def fill_superpixels(image: np.ndarray, segments: np.ndarray, fill: Fill) -> np.
     """Return what replaces superpixels that are switched off.
 
     Args:
-        image: uint8, (height, width).
+        image: uint8 or uint16, (height, width).
         segments: int, (height, width), numbered from 0.
         fill: `mean` for the mean of each superpixel, the default of `lime`; `blur` for the image
-            without its structure; `black`; or a gray value, 0 .. 255, its `hide_color`.
+            without its structure; `black`; or a gray value, 0 .. 255 whatever the bits of the
+            image, its `hide_color`.
 
     Returns:
-        uint8, (height, width).
+        The type and shape of the image.
     """
     if not isinstance(fill, str):
-        return np.full_like(image, fill)
+        return np.full_like(image, fill * (find_white(image) // 255))
     if fill == "black":
         return np.zeros_like(image)
     if fill == "blur":
@@ -64,8 +66,8 @@ def fill_superpixels(image: np.ndarray, segments: np.ndarray, fill: Fill) -> np.
     labels = segments.ravel()
     sums = np.bincount(labels, weights=image.ravel())
     means = sums / np.maximum(np.bincount(labels), 1)
-    filled: np.ndarray = means.astype(np.uint8)[segments]
-    return filled  # means are truncated, as `lime` does when it assigns them to a uint8 image
+    filled: np.ndarray = means.astype(image.dtype)[segments]
+    return filled  # means are truncated, as `lime` does when it assigns them to an image
 
 
 def predict_rows(

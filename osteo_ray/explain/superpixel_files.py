@@ -7,7 +7,7 @@ from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import IMAGE_ROWS, SUPERPIXELS, read_table, write_table
 from osteo_ray.data.image_size import ImageSize
-from osteo_ray.data.pixels import unpack_pixels
+from osteo_ray.data.pixels import show_8_bits, unpack_pixels
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.explain.superpixels import find_superpixels
 
@@ -28,7 +28,7 @@ def write_superpixels(
     table = read_table(locate(pixels), ["image_id", "pixels"])
     found = []
     for stored in table["pixels"].to_pylist():
-        image = unpack_pixels(stored, image_size)
+        image = show_8_bits(unpack_pixels(stored, image_size))
         flat = image.min() == image.max()
         labels = np.zeros_like(image) if flat else find_superpixels(image, settings)
         found.append(labels.astype(np.uint16).tobytes())

@@ -7,6 +7,7 @@ import numpy as np
 from skimage.segmentation import felzenszwalb, slic
 
 from osteo_ray.data.image_size import ImageSize
+from osteo_ray.data.pixels import show_8_bits
 from osteo_ray.explain.quickshift import divide_by_quickshift
 from osteo_ray.explain.settings import LimeSettings, Superpixels
 
@@ -15,7 +16,7 @@ def find_superpixels(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
     """Divide an image into superpixels; by default by quickshift, as `lime` 0.2.0.1 does.
 
     Args:
-        image: uint8, (height, width).
+        image: uint8 or uint16, (height, width); the latter is divided as it looks in 8 bits.
         settings: The algorithm (`superpixels`) and its parameters.
 
     Returns:
@@ -24,6 +25,7 @@ def find_superpixels(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
     Raises:
         ValueError: All pixels are equal, so that rounding alone would decide where to divide.
     """
+    image = show_8_bits(image)
     if image.min() == image.max():
         raise ValueError("Expected an image that shows something, but all its pixels are equal.")
     segments = _ALGORITHMS[settings.superpixels](image, settings)

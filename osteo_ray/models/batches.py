@@ -10,7 +10,7 @@ import torch
 from osteo_ray.data.fresh_masks import FreshMasks
 from osteo_ray.data.masks import apply_view, make_background
 from osteo_ray.data.packed_masks import PackedMasks
-from osteo_ray.data.pixels import Pixels, select_images
+from osteo_ray.data.pixels import Pixels, scale_pixels, select_images
 from osteo_ray.data.settings import Background, View
 
 
@@ -19,7 +19,7 @@ class ImageSet:
     """The images of one split as one arm sees them.
 
     Attributes:
-        pixels: uint8, (n, height, width); in memory, or read when they are needed.
+        pixels: uint8 or uint16, (n, height, width); in memory, or read when they are needed.
         labels: int64, (n,); class numbers.
         keep_masks: Those of the images, packed; or masks that are drawn anew for each epoch; None
             if the view needs no masks.
@@ -49,12 +49,12 @@ class ImageSet:
             rows: int, (k,).
             device: Where the batch is needed.
             epoch: Number of the epoch, from 0; matters only to masks that change with it.
-            pixels: uint8, (k, height, width), those of the rows, on the device; by default they
-                are taken from the set.
+            pixels: uint8 or uint16, (k, height, width), those of the rows, on the device; by
+                default they are taken from the set.
         """
         if pixels is None:
             pixels = send(self.pixels[rows], device)
-        images = pixels[:, None].float() / 255
+        images = scale_pixels(pixels[:, None])
         if self.view == "image":
             return images
         keep_masks = self.make_regions(rows, device, epoch)
@@ -64,7 +64,7 @@ class ImageSet:
             behind = self._behind[rows]
         else:
             behind = self._make_behind(pixels.cpu().numpy(), keep_masks[:, 0].cpu().numpy())
-        background = send(behind, device)[:, None].float() / 255
+        background = scale_pixels(send(behind, device)[:, None])
         return apply_view(images, keep_masks, self.view, background)
 
     def make_regions(self, rows: np.ndarray, device: torch.device, epoch: int = 0) -> torch.Tensor:
@@ -94,7 +94,7 @@ class ImageSet:
 
     @cached_property
     def _behind(self) -> np.ndarray:
-        """What shows where a mask keeps nothing: uint8, the shape of `pixels`; made once."""
+        """What shows where a mask keeps nothing: the type and shape of `pixels`; made once."""
         pixels, masks = np.asarray(self.pixels), self.keep_masks
         if isinstance(masks, PackedMasks):
             return self._make_behind(pixels, masks)
@@ -130,11 +130,14 @@ class Feed:
         self.pixels, self.device = pixels, device
 
     def read_epoch(self, number: int, steps: Sequence[np.ndarray]) -> Iterator[torch.Tensor]:
-        """Bring the pixels of each step of an epoch: uint8, (k, height, width), on the device.
+        """Bring the pixels of each step of an epoch, on the device.
 
         Args:
             number: Number of the epoch, from 0.
             steps: int, (k,), for each step; the rows of its images.
+
+        Yields:
+            uint8 or uint16, (k, height, width).
         """
         for rows in steps:
             yield send(self.pixels[rows], self.device)

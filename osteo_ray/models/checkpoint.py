@@ -9,6 +9,7 @@ import safetensors
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.storage import Place, local_copy
 from osteo_ray.data.image_size import ImageSize
+from osteo_ray.data.pixels import Bits
 
 _KEY, _VERSION = "osteo_ray", 1
 
@@ -22,16 +23,20 @@ class Checkpoint:
         classes: Names of its outputs, in order.
         image_size: Height and width of the images that it was trained on.
         code: The text of the Python file of its network, if a user wrote it; None otherwise.
+        bits: Of the gray values of the images that it was trained on.
     """
 
     model: str
     classes: tuple[str, ...]
     image_size: ImageSize
     code: str | None = None
+    bits: Bits = 8
 
     def describe(self) -> dict[str, Any]:
         """Return what it holds by name, as files hold it."""
         content = asdict(self) | {"image_size": self.image_size.written}
+        if self.bits == 8:  # as it was before there was a choice
+            del content["bits"]
         return {name: value for name, value in content.items() if value is not None}
 
     def write_metadata(self) -> dict[str, str]:
@@ -80,7 +85,10 @@ def _read_metadata(path: Place, text: str | None) -> Checkpoint:
         classes = tuple(str(name) for name in content["classes"])
         code = content.get("code")
         image_size = ImageSize.read(content["image_size"])
-        return Checkpoint(str(content["model"]), classes, image_size, code and str(code))
+        if content.get("bits", 8) not in (8, 16):
+            raise ValueError
+        bits: Bits = 16 if content.get("bits") == 16 else 8
+        return Checkpoint(str(content["model"]), classes, image_size, code and str(code), bits)
     except (KeyError, TypeError, ValueError):
         found = "says nothing of the kind" if text is None else f"says `{text[:200]}`"
         raise InputError(

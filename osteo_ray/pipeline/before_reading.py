@@ -120,7 +120,7 @@ def estimate_bytes(config: CompareConfig, source: Source | PhantomSettings) -> f
     n_px = config.image_size.area_px
     masks = work.n_models * work.n_explanations * n_px / 8
     classifiers = sum(work.n_trainings * size_weights(config, name) for name in config.models)
-    return _COMPRESSED * (n_images * n_px + masks) + classifiers
+    return _COMPRESSED * (n_images * n_px * config.bits / 8 + masks) + classifiers
 
 
 def size_weights(config: SetupConfig, name: str) -> int:

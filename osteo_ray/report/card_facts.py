@@ -95,7 +95,7 @@ def _list_data(audit: dict[str, Any], config: CompareConfig | None) -> Iterator[
     yield "selection", f"files that can be read and have a class; {aside} set aside"
     yield "missing", f"files that cannot be read are left out, {rejected} here (rejects.parquet)"
     found = "; ".join(audit.get("findings", []))
-    pixels = f"resized to {config.image_size.tell()}, gray, 8 bits; " if config else ""
+    pixels = f"resized to {config.image_size.tell()}, gray, {config.bits} bits; " if config else ""
     yield "preparation", f"{pixels}searched for copies, conflicts and "\
         f"shortcuts{': ' + found if found else ''} (audit.json)"  # fmt: skip
     yield "imbalance", f"{counts}; splits are stratified by class"

@@ -14,8 +14,9 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import list_parts, scan_table
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import unpack_mask
+from osteo_ray.data.pixels import show_8_bits
 from osteo_ray.experiment.mask_notes import MAIN_MASKS
-from osteo_ray.experiment.stored_images import locate_images
+from osteo_ray.experiment.stored_images import find_pixels
 
 
 @dataclass(frozen=True)
@@ -38,13 +39,14 @@ class ShownImages:
         return self.run.pixels.is_dir() and bool(list_parts(self.run.pixels))
 
     def read_pixels(self, image_ids: Collection[str]) -> dict[str, np.ndarray]:
-        """Return images, uint8 (height, width), by id."""
+        """Return images, as they look in 8 bits, uint8 (height, width), by id."""
         # A scan of the table would read all of it, several files at a time.
         ids = list(image_ids)
-        stored, missing = locate_images(self.run.pixels, ids, self.image_size, "pixels", np.uint8)
+        stored, missing = find_pixels(self.run.pixels, ids, self.image_size)
         lost = set(missing)
         rows = np.array([row for row, image_id in enumerate(ids) if image_id not in lost], int)
-        return dict(zip((ids[row] for row in rows), stored[rows], strict=True))
+        shown = show_8_bits(stored[rows])
+        return dict(zip((ids[row] for row in rows), shown, strict=True))
 
     @cached_property
     def masked(self) -> dict[str, frozenset[str]]:

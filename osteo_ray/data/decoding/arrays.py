@@ -5,18 +5,20 @@ import numpy as np
 from osteo_ray.data.decoding.grays import mix_channels
 from osteo_ray.data.decoding.refusals import check_size, refuse_errors
 from osteo_ray.data.decoding.result import Decoded, UnreadableImageError
+from osteo_ray.data.pixels import Bits
 
 
-def convert_array(array: np.ndarray) -> Decoded:
-    """Convert an array to 8-bit grayscale.
+def convert_array(array: np.ndarray, bits: Bits = 8) -> Decoded:
+    """Convert an array to grayscale.
 
     Values of uint8 stay as they are, and truth values become black and white; all other types are
-    scaled from their own range to 0..255. Three channels are red, green and blue, and a fourth is
-    the opacity; `mix_channels` says at which value it is full.
+    scaled from their own range to black..white. Three channels are red, green and blue, and a
+    fourth is the opacity; `mix_channels` says at which value it is full.
 
     Args:
         array: Truth values, integers or floats; (height, width), or (height, width, channels)
             with 1, 3 or 4 channels.
+        bits: Of the gray values.
 
     Raises:
         UnreadableImageError: The array has another type or shape or a size that no radiograph has,
@@ -38,5 +40,5 @@ def convert_array(array: np.ndarray) -> Decoded:
     with refuse_errors():
         planes = np.asarray(array).reshape(*array.shape[:2], channels)
         opacity = planes[..., 3] if channels == 4 else None
-        pixels = mix_channels(planes[..., : min(channels, 3)], opacity)
+        pixels = mix_channels(planes[..., : min(channels, 3)], opacity, bits)
         return Decoded(np.ascontiguousarray(pixels), "ARRAY", f"{array.dtype}x{channels}")

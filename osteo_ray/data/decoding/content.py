@@ -6,19 +6,24 @@ from osteo_ray.data.decoding.arrays import convert_array
 from osteo_ray.data.decoding.images import decode_image
 from osteo_ray.data.decoding.result import Decoded
 from osteo_ray.data.decoding.signatures import is_dicom
+from osteo_ray.data.pixels import Bits
 
 
-def decode(content: bytes | np.ndarray) -> Decoded:
+def decode(content: bytes | np.ndarray, bits: Bits = 8) -> Decoded:
     """Decode the bytes of a file, or an array, into a grayscale image.
+
+    Args:
+        content: The bytes or the array.
+        bits: Of the gray values.
 
     Raises:
         UnreadableImageError: The content is no usable image.
     """
     if isinstance(content, np.ndarray):
-        return convert_array(content)
+        return convert_array(content, bits)
     if not is_dicom(content):
-        return decode_image(content)
+        return decode_image(content, bits)
     # Imported here: importing pydicom takes a second, and most data sets hold no DICOM file.
     from osteo_ray.data.decoding.dicom import decode_dicom
 
-    return decode_dicom(content)
+    return decode_dicom(content, bits)

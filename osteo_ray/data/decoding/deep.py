@@ -9,6 +9,7 @@ from PIL import Image, ImageOps
 from osteo_ray.data.decoding.grays import mix_channels
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.decoding.signatures import read_jpeg2000_size
+from osteo_ray.data.pixels import Bits
 
 EXIF_ORIENTATION = 0x0112
 _PNG_DEPTH_AT = 24
@@ -40,8 +41,8 @@ def find_depth(content: bytes, name: str) -> int:
     return 8
 
 
-def decode_deep(content: bytes, name: str) -> tuple[np.ndarray, str]:
-    """Decode a file with more than 8 bits; return gray, uint8 (height, width), and its mode.
+def decode_deep(content: bytes, name: str, bits: Bits = 8) -> tuple[np.ndarray, str]:
+    """Decode a file with more than 8 bits; return gray of so many bits, and its mode.
 
     The caller has seen to it that the file is whole, since OpenCV makes do with a part of one.
 
@@ -53,7 +54,8 @@ def decode_deep(content: bytes, name: str) -> tuple[np.ndarray, str]:
     samples = decode_with_opencv(content)
     colours = min(samples.shape[2], 3)
     opacity = samples[..., 3] if samples.shape[2] == 4 else None
-    return mix_channels(samples[..., :colours], opacity), f"{samples.dtype}x{samples.shape[2]}"
+    gray = mix_channels(samples[..., :colours], opacity, bits)
+    return gray, f"{samples.dtype}x{samples.shape[2]}"
 
 
 def decode_with_opencv(content: bytes) -> np.ndarray:
@@ -74,7 +76,7 @@ def decode_with_opencv(content: bytes) -> np.ndarray:
 
 
 def turn_upright(pixels: np.ndarray, orientation: int) -> np.ndarray:
-    """Turn gray pixels, uint8 (height, width), as an EXIF orientation, 1 to 8, asks."""
+    """Turn gray pixels, (height, width), as an EXIF orientation, 1 to 8, asks."""
     if orientation == 1:
         return pixels
     image = Image.fromarray(pixels)

@@ -30,6 +30,7 @@ from osteo_ray.data.decoding.refusals import refuse_errors
 from osteo_ray.data.decoding.remarks import BURNED_IN, NO_SIGN, OVERLAY, POLARITY
 from osteo_ray.data.decoding.result import Decoded, UnreadableImageError
 from osteo_ray.data.decoding.signatures import DICOM_MARK, DICOM_MARK_AT, add_preamble, is_dicom
+from osteo_ray.data.pixels import Bits
 
 _ITEM = b"\xfe\xff\x00\xe0"
 _PALETTES = tuple(
@@ -62,13 +63,17 @@ _OVERLAY_ROWS = tuple(0x6000_0010 + 0x2_0000 * number for number in range(16))
 """The only header elements that are read; names, dates and all others never enter memory."""
 
 
-def decode_dicom(content: bytes) -> Decoded:
-    """Decode a DICOM file to 8-bit grayscale, as a viewer would show it.
+def decode_dicom(content: bytes, bits: Bits = 8) -> Decoded:
+    """Decode a DICOM file to grayscale, as a viewer would show it.
 
     Stored values go through the modality lookup table or rescale, then through the first window or,
     if there is none, the first VOI lookup table. Without either, the middle 99 % of the values,
-    padding excluded, are stretched over 0..255. MONOCHROME1 is then inverted. Colors become
+    padding excluded, are stretched over black..white. MONOCHROME1 is then inverted. Colors become
     luminance.
+
+    Args:
+        content: The file.
+        bits: Of the gray values.
 
     Returns:
         The image, with the patient's identifier, the side of the body and the institution if the
@@ -94,10 +99,10 @@ def decode_dicom(content: bytes) -> Decoded:
         photometric = str(header.PhotometricInterpretation)
         stored = _decode_pixels(header, content)
         if stored.dtype.kind == "f":
-            pixels, depth = show_floats(stored, header), stored.dtype.name
+            pixels, depth = show_floats(stored, header, bits), stored.dtype.name
         else:
             depth = str(int(header.BitsStored))
-            pixels = show_integers(stored, header)
+            pixels = show_integers(stored, header, bits)
         return Decoded(
             pixels,
             "DICOM",

@@ -1,26 +1,28 @@
 """Turn the stored values of a DICOM file into the grays that a viewer would show."""
 
 import numpy as np
-from PIL import Image
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
 from pydicom.pixels.processing import apply_color_lut
 
+from osteo_ray.data.decoding.grays import mix_luminance
 from osteo_ray.data.decoding.levels import require_finite, split_rows, stretch_levels, stretch_range
 from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.pixels import Bits, find_white, type_of_bits, widen
 
 _PERCENTILES = (0.5, 99.5)
 
 
-def show_integers(stored: np.ndarray, header: Dataset) -> np.ndarray:
+def show_integers(stored: np.ndarray, header: Dataset, bits: Bits = 8) -> np.ndarray:
     """Show stored integers in gray.
 
     Args:
         stored: Integers, (height, width), or colors, (height, width, 3).
         header: Says what the values mean.
+        bits: Of the gray values.
 
     Returns:
-        uint8, (height, width).
+        uint8 or uint16, (height, width).
 
     Raises:
         UnreadableImageError: The header's tables are missing or damaged.
@@ -28,34 +30,35 @@ def show_integers(stored: np.ndarray, header: Dataset) -> np.ndarray:
     if header.SamplesPerPixel == 3:
         is_usual = stored.dtype == np.uint8 and header.BitsStored == 8
         # Otherwise from their own range, since many files declare more bits than they use.
-        return _mix_colours(stored if is_usual else stretch_range(stored))
+        return _mix_colours(stored if is_usual else stretch_range(stored, bits), bits)
     # Each step depends on the stored value alone, so a table of all possible values does the work.
     # Its order is that of the bit patterns: negative values come last.
     patterns = stored.view(f"u{stored.dtype.itemsize}")
     levels = np.arange(2 ** (8 * stored.dtype.itemsize), dtype=patterns.dtype).view(stored.dtype)
     if header.PhotometricInterpretation == "PALETTE COLOR":
-        table = _look_up_palette(levels, header)
+        table = _look_up_palette(levels, header, bits)
     else:
         values = _apply_modality(levels.astype(np.float64), header)
         shown = _apply_window(values, header)
         if shown is None:
             shown = _stretch(values, *_find_range(values, _count_levels(patterns, levels, header)))
-        table = _invert_if_needed(np.round(shown * 255).astype(np.uint8), header)
-    pixels = np.empty(stored.shape, np.uint8)
+        table = _invert_if_needed(_round_grays(shown, bits), header)
+    pixels = np.empty(stored.shape, table.dtype)
     for rows in split_rows(len(stored)):
         pixels[rows] = table[patterns[rows]]
     return pixels
 
 
-def show_floats(stored: np.ndarray, header: Dataset) -> np.ndarray:
+def show_floats(stored: np.ndarray, header: Dataset, bits: Bits = 8) -> np.ndarray:
     """Show stored floats in gray.
 
     Args:
         stored: Floats, (height, width).
         header: Says what the values mean.
+        bits: Of the gray values.
 
     Returns:
-        uint8, (height, width).
+        uint8 or uint16, (height, width).
 
     Raises:
         UnreadableImageError: Some pixels are not finite numbers, or the header's tables are
@@ -68,7 +71,12 @@ def show_floats(stored: np.ndarray, header: Dataset) -> np.ndarray:
     shown = _apply_window(values, header)
     if shown is None:
         shown = _stretch(values, *np.percentile(values, _PERCENTILES).tolist())
-    return _invert_if_needed(np.round(shown * 255).astype(np.uint8), header)
+    return _invert_if_needed(_round_grays(shown, bits), header)
+
+
+def _round_grays(shown: np.ndarray, bits: Bits) -> np.ndarray:
+    """Turn grays in 0..1 into those of so many bits."""
+    return np.asarray(np.round(shown * (2**bits - 1)), type_of_bits(bits))
 
 
 def _invert_if_needed(gray: np.ndarray, header: Dataset) -> np.ndarray:
@@ -77,7 +85,7 @@ def _invert_if_needed(gray: np.ndarray, header: Dataset) -> np.ndarray:
         str(header.PhotometricInterpretation) == "MONOCHROME1"
         or read_presentation(header) == "INVERSE"
     )
-    shown: np.ndarray = 255 - gray if inverted else gray
+    shown: np.ndarray = find_white(gray) - gray if inverted else gray
     return shown
 
 
@@ -86,21 +94,22 @@ def read_presentation(header: Dataset) -> str:
     return str(header.get("PresentationLUTShape") or "").strip().upper()
 
 
-def _look_up_palette(levels: np.ndarray, header: Dataset) -> np.ndarray:
-    """Return the luminance of each level, uint8."""
+def _look_up_palette(levels: np.ndarray, header: Dataset, bits: Bits) -> np.ndarray:
+    """Return the luminance of each level."""
     if header.get("RedPaletteColorLookupTableDescriptor") is None:
         raise UnreadableImageError("no palette in the header")
     colours = apply_color_lut(levels.reshape(1, -1), header)
     if colours.dtype != np.uint8:
         # Some writers store entries of 8 bits in words of 16.
-        colours = stretch_levels(colours, 0, 255 if colours.max() <= 255 else 65_535)
-    gray: np.ndarray = _mix_colours(colours)[0]
+        colours = stretch_levels(colours, 0, 255 if colours.max() <= 255 else 65_535, bits)
+    gray: np.ndarray = _mix_colours(colours, bits)[0]
     return gray
 
 
-def _mix_colours(colours: np.ndarray) -> np.ndarray:
-    """Return the luminance of uint8 (height, width, 3) as uint8 (height, width)."""
-    return np.asarray(Image.fromarray(np.ascontiguousarray(colours), "RGB").convert("L"))
+def _mix_colours(colours: np.ndarray, bits: Bits) -> np.ndarray:
+    """Return the luminance of uint8 or uint16 (height, width, 3) as (height, width)."""
+    gray = mix_luminance(colours)
+    return widen(gray, bits) if gray.dtype == np.uint8 else gray
 
 
 def _apply_modality(values: np.ndarray, header: Dataset) -> np.ndarray:

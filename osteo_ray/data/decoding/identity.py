@@ -4,24 +4,26 @@ import hashlib
 
 import numpy as np
 
+from osteo_ray.data.pixels import show_8_bits
+
 
 def digest_pixels(image: np.ndarray) -> str:
     """Digest the pixels of an image: equal pixels give equal digests, whatever the file format.
 
     Args:
-        image: uint8 (H, W), 0..255.
+        image: uint8 or uint16 (H, W).
 
     Returns:
         64 hexadecimal digits: the SHA-256 of shape and pixels.
 
     Raises:
-        ValueError: `image` is not a uint8 array (H, W) with at least one pixel.
+        ValueError: `image` is no such array, or has no pixel.
 
     Example:
         >>> digest_pixels(np.zeros((2, 3), np.uint8)) == digest_pixels(np.zeros((3, 2), np.uint8))
         False
     """
-    check_image(image)
+    check_image(image if image.dtype == np.uint8 else show_8_bits(image))
     shape = f"{image.shape[0]}x{image.shape[1]}:".encode()
     return hashlib.sha256(shape + image.tobytes()).hexdigest()
 

@@ -11,6 +11,7 @@ from osteo_ray.data.decoding.remarks import list_remarks
 from osteo_ray.data.decoding.result import Decoded, UnreadableImageError
 from osteo_ray.data.decoding.signatures import explain_content, has_end_of_codestream
 from osteo_ray.data.decoding.tiff import decode_unusual_tiff
+from osteo_ray.data.pixels import Bits
 
 FORMATS = (
     "AVIF",
@@ -38,12 +39,16 @@ many of them would take hours."""
 _TIFF_MARKS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")
 
 
-def decode_image(content: bytes) -> Decoded:
-    """Decode an image file to 8-bit grayscale, turned upright as its EXIF orientation asks.
+def decode_image(content: bytes, bits: Bits = 8) -> Decoded:
+    """Decode an image file to grayscale, turned upright as its EXIF orientation asks.
 
     The content alone says which format it is; the file's name plays no part. Images with more than
-    8 bits are scaled from their own range to 0..255, transparent pixels are shown on black, and of
-    an animation or a file with several pages only the first is read.
+    8 bits are scaled from their own range to black..white, transparent pixels are shown on black,
+    and of an animation or a file with several pages only the first is read.
+
+    Args:
+        content: The file.
+        bits: Of the gray values.
 
     Raises:
         UnreadableImageError: The content is not an image, is damaged or cut short, or has a size
@@ -53,9 +58,9 @@ def decode_image(content: bytes) -> Decoded:
         raise UnreadableImageError("empty file")
     if content.startswith(_TIFF_MARKS):
         with refuse_errors():
-            found = decode_unusual_tiff(content, tried=False)
+            found = decode_unusual_tiff(content, tried=False, bits=bits)
             if found is None and not _is_known(content):
-                found = decode_unusual_tiff(content, tried=True)
+                found = decode_unusual_tiff(content, tried=True, bits=bits)
         if found is not None:
             return found
     with refuse_errors(), _open(content) as image:
@@ -71,10 +76,10 @@ def decode_image(content: bytes) -> Decoded:
             image.draft("L", image.size)
         image.load()
         if mode not in DEEP_MODES and find_depth(content, name) > 8:
-            pixels, mode = decode_deep(content, name)
+            pixels, mode = decode_deep(content, name, bits)
             pixels = turn_upright(pixels, image.getexif().get(EXIF_ORIENTATION, 1))
         else:
-            pixels = to_grayscale(_turn_upright(image))
+            pixels = to_grayscale(_turn_upright(image), bits)
         return Decoded(pixels, name, mode, remarks=list_remarks(image))
 
 

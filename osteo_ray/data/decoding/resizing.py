@@ -10,14 +10,17 @@ def resize_image(image: np.ndarray, image_size: ImageSize) -> np.ndarray:
     """Resize with antialiasing, whatever the aspect ratio, as the paper does with its squares.
 
     Args:
-        image: uint8, (height, width).
+        image: uint8 or uint16, (height, width).
         image_size: Height and width to resize to.
 
     Returns:
-        uint8, (height, width).
+        The type of the image, (height, width).
     """
     width_first = (image_size.width, image_size.height)
-    return np.asarray(Image.fromarray(image).resize(width_first, Image.Resampling.BILINEAR))
+    deep = image.dtype == np.uint16  # Pillow resizes floats with all of their digits
+    source = Image.fromarray(image.astype(np.float32) if deep else image)
+    found = np.asarray(source.resize(width_first, Image.Resampling.BILINEAR))
+    return np.rint(found).astype(np.uint16) if deep else found
 
 
 def resize_whole(image: np.ndarray, most_px: int) -> np.ndarray:

@@ -15,7 +15,7 @@ class Decoded:
     """A decoded image, and what its file says about it.
 
     Attributes:
-        pixels: uint8, (height, width); upright.
+        pixels: uint8 or uint16, as was asked for; (height, width); upright.
         format: Format of the file: "PNG", "JPEG", "TIFF", "DICOM", "ARRAY" and so on.
         mode: How the file stores its pixels: Pillow's mode ("RGB", "L", "I;16"); for DICOM, the
             photometric interpretation and the bits stored ("MONOCHROME2/12"); for an array, its

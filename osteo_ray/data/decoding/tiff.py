@@ -18,6 +18,7 @@ from osteo_ray.data.decoding.grays import mix_channels
 from osteo_ray.data.decoding.refusals import check_size
 from osteo_ray.data.decoding.remarks import make_remarks
 from osteo_ray.data.decoding.result import Decoded, UnreadableImageError
+from osteo_ray.data.pixels import Bits, find_white
 
 _WIDTH, _HEIGHT, _BITS, _COMPRESSION, _PHOTOMETRIC, _FILL_ORDER = 256, 257, 258, 259, 262, 266
 _STRIP_OFFSETS, _ORIENTATION, _CHANNELS, _ROWS_PER_STRIP, _STRIP_SIZES = 273, 274, 277, 278, 279
@@ -34,12 +35,13 @@ _UNASSOCIATED = 2  # opacity that has not darkened the colors yet
 _DIFFERENCES, _FLOAT_DIFFERENCES = 2, 3
 
 
-def decode_unusual_tiff(content: bytes, *, tried: bool) -> Decoded | None:
+def decode_unusual_tiff(content: bytes, *, tried: bool, bits: Bits = 8) -> Decoded | None:
     """Decode the first page of a TIFF file if it holds more than unsigned samples of 8 bits.
 
     Args:
         content: The file.
         tried: Whether Pillow has tried, and does not know this kind of TIFF file.
+        bits: Of the gray values.
 
     Returns:
         The image, upright; None if Pillow reads such files rightly.
@@ -49,23 +51,26 @@ def decode_unusual_tiff(content: bytes, *, tried: bool) -> Decoded | None:
             names the kind. Other errors mean that it is damaged.
     """
     tags, n_pages = _read_tags(content)
-    bits, kinds = _list(tags, _BITS, 1), [_KINDS.get(code, "") for code in _list(tags, _FORMAT, 1)]
+    depths, kinds = (
+        _list(tags, _BITS, 1),
+        [_KINDS.get(code, "") for code in _list(tags, _FORMAT, 1)],
+    )
     channels = _get(tags, _CHANNELS, 1)
     is_gray = _COLOURS.get(_get(tags, _PHOTOMETRIC, 1)) == 1
-    is_plain = max(bits) <= 8 and set(kinds) == {"u"} and not (is_gray and channels > 1)
-    is_packed = bits == [12] and kinds == ["u"] and is_gray  # two values in three bytes
+    is_plain = max(depths) <= 8 and set(kinds) == {"u"} and not (is_gray and channels > 1)
+    is_packed = depths == [12] and kinds == ["u"] and is_gray  # two values in three bytes
     if (is_plain or is_packed) and not tried:
         return None
-    layout = _read_layout(tags, bits, kinds)
+    layout = _read_layout(tags, depths, kinds)
     check_size(layout.width, layout.height)
     samples = _read_samples(layout, content)
     colours, opacity = _COLOURS[layout.photometric], None
     if layout.channels > colours and _get(tags, _EXTRA, 0) == _UNASSOCIATED:
         opacity = samples[..., colours]
     levels = samples[..., :colours]
-    pixels = mix_channels(levels, opacity)
+    pixels = mix_channels(levels, opacity, bits)
     if layout.photometric == 0:
-        pixels = 255 - pixels
+        pixels = find_white(pixels) - pixels
     mode = f"{layout.dtype.name}x{layout.channels}"
     upright = turn_upright(pixels, _get(tags, _ORIENTATION, 1))
     texts = [value for value in tags.values() if isinstance(value, str)]

@@ -33,7 +33,7 @@ class Lime(Explainer):
         picture.find_superpixels(self.settings)
 
     def fill(self, picture: Picture) -> np.ndarray:
-        """Return what stands where a superpixel is switched off: uint8, (height, width)."""
+        """Return what stands where a superpixel is switched off, of the shape of the image."""
         from osteo_ray.explain.perturbation import fill_superpixels
 
         segments = picture.find_superpixels(self.settings)

@@ -26,6 +26,7 @@ from osteo_ray.config.audit import AuditConfig
 from osteo_ray.data.decoding.resizing import resize_whole
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.laterality import read_half
+from osteo_ray.data.pixels import Bits
 from osteo_ray.data.sources.kinds import open_second_source, open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.healing import heal_run
@@ -158,6 +159,7 @@ def _audit(
                 room,
                 source or config.phantom,
                 image_size=config.image_size,
+                bits=config.bits,
                 max_reject_share=1.0,
                 labels_needed=True,
                 keep_pixels=config.measure_leak,
@@ -165,7 +167,7 @@ def _audit(
             ) as (ingest, _),
         ):
             found = audit_images(ingest, config.conflict_policy)
-            overlap = None if other is None else _compare(ingest, other, key)
+            overlap = None if other is None else _compare(ingest, other, key, config.bits)
         if check is not None:
             confirm(check)
         source = source or open_source(str(room.phantom / "images"))
@@ -184,11 +186,11 @@ def _audit(
     return AuditOutcome(out, described, failures)
 
 
-def _compare(ingest: Ingest, other: Source, key: bytes) -> dict[str, Any]:
+def _compare(ingest: Ingest, other: Source, key: bytes, bits: Bits) -> dict[str, Any]:
     """Read another set as the first was read, and say what both share."""
     scratch = ingest.thumbnails.path.parent / "against"
     seen = ingest.thumbnails.workers_see
-    there = ingest_images(other, scratch, workers_see_scratch=seen, key=key)
+    there = ingest_images(other, scratch, bits=bits, workers_see_scratch=seen, key=key)
     return describe_overlap(ingest, there, scratch)
 
 

@@ -145,7 +145,7 @@ def measure_leak(
             used,
             {seed: splits[kind] for seed, splits in paired.items()},
             tuple(sorted(set(labels))),
-            fingerprint_images(used, settings.image_size),
+            fingerprint_images(used, settings.image_size, settings.bits),
         )
         experiments[kind] = describe_experiment(run, settings, dataset)
         check_trainings(experiments[kind])

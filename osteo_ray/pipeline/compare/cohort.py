@@ -95,7 +95,7 @@ def open_cohort(
         InputError: Too many images were refused, or no image of a class is left after those were
             dropped that show a radiograph or a patient of the run. Nothing stays of the cohort.
     """
-    place = CohortRun.of(run, [source.uri, source.fingerprint], config.image_size)
+    place = CohortRun.of(run, [source.uri, source.fingerprint], config.image_size, config.bits)
     if place.record.is_file():
         return read_cohort(place)
     if isinstance(known, PhantomSettings):
@@ -109,12 +109,15 @@ def open_cohort(
                 scratch / "cohort",
                 pixels=place.pixels,
                 image_size=config.image_size,
+                bits=config.bits,
                 max_reject_share=config.max_reject_share,
                 workers_see_scratch=seen,
                 key=key,
             )
         # At full size, since copies cannot be told by the small pixels that the run keeps.
-        theirs = ingest_images(known, scratch / "known", workers_see_scratch=seen, key=key)
+        theirs = ingest_images(
+            known, scratch / "known", bits=config.bits, workers_see_scratch=seen, key=key
+        )
         found = admit_cohort(theirs, ours, scratch)
         _check_classes(found, source)
         write_images(place, found.images, IMAGES, found.rejects)

@@ -107,7 +107,9 @@ def run_trial(
     with write_whole(path, last=LAST) as unfinished:
         unfinished.mkdir(parents=True)
         code = experiment.weights[trial.model].code
-        checkpoint = Checkpoint(trial.model, experiment.classes, shared.image_size, code)
+        checkpoint = Checkpoint(
+            trial.model, experiment.classes, shared.image_size, code, shared.bits
+        )
         save_classifier(classifier, unfinished / WEIGHTS, checkpoint)
         write_table(unfinished / "predictions.parquet", pa.concat_tables(tables))
         if keep_masks is not None and keep_masks.unexplained:

@@ -16,6 +16,7 @@ from osteo_ray.cluster.connection import connect, plan_resources
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.variants import PlanConfig
 from osteo_ray.data.image_size import ImageSize
+from osteo_ray.data.pixels import Bits
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.assumptions import Assumptions, assume, assume_from_pilot, find_sd
@@ -64,6 +65,7 @@ class Plan:
         question: What is asked of the results.
         assumptions: What simulations take to be true.
         image_size: Height and width that images are resized to.
+        bits: Of their gray values.
         n_classes: Number of classes.
         reading: How the images are read, and what only the user can decide of them, in words.
     """
@@ -80,6 +82,7 @@ class Plan:
     question: Question
     assumptions: Assumptions
     image_size: ImageSize
+    bits: Bits
     n_classes: int = 2
     reading: tuple[str, ...] = ()
 
@@ -175,6 +178,7 @@ def plan_comparison(
         question,
         assumptions,
         config.image_size,
+        config.bits,
         n_classes,
     )
 

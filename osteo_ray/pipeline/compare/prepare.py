@@ -146,6 +146,7 @@ def create_run(
             run,
             source,
             image_size=config.image_size,
+            bits=config.bits,
             max_reject_share=config.max_reject_share,
             labels_needed=True,
         ) as (ingest, fingerprint):
@@ -159,7 +160,7 @@ def create_run(
         environment = {
             **describe_environment(layout),
             "source_fingerprint": fingerprint,
-            "data_fingerprint": fingerprint_images(images, config.image_size),
+            "data_fingerprint": fingerprint_images(images, config.image_size, config.bits),
         }
         write_json(run.environment, environment, write_record)
 

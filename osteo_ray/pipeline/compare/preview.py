@@ -6,6 +6,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.phantoms.sets import CLASSES
+from osteo_ray.data.pixels import Bits
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.experiment.costs import Parts, Work, count_parts
 from osteo_ray.experiment.simulated_run import Scheme
@@ -26,6 +27,7 @@ class Preview:
         classes: Number of listed images of each class.
         parts: Images per seed, if all listed ones are used.
         image_size: Height and width that images are resized to.
+        bits: Of their gray values.
         seeds: Number of seeds.
         arms: Names of the arms.
         models: Names of the models.
@@ -41,6 +43,7 @@ class Preview:
     classes: dict[str, int]
     parts: Parts
     image_size: ImageSize
+    bits: Bits
     seeds: int
     arms: tuple[str, ...]
     models: tuple[str, ...]
@@ -76,6 +79,7 @@ def preview(config: CompareConfig) -> Preview:
         classes=dict(sorted(classes.items())),
         parts=parts,
         image_size=config.image_size,
+        bits=config.bits,
         seeds=scheme.n_seeds,
         arms=config.arms,
         models=config.models,

@@ -26,6 +26,7 @@ from osteo_ray.base.tables import (
     write_table,
 )
 from osteo_ray.data.masks import pack_mask
+from osteo_ray.data.pixels import unpack_pixels
 from osteo_ray.explain import gradcam
 from osteo_ray.explain.explainer import Explanation, LoadedClassifier, Picture, Request
 from osteo_ray.explain.faithfulness import measure_faithfulness
@@ -96,9 +97,7 @@ class ExplainingActor:
                 Picture(
                     row["image_id"],
                     row["digest"],
-                    np.frombuffer(row["pixels"], np.uint8)
-                    .reshape(self.job.image_size.shape)
-                    .copy(),
+                    unpack_pixels(row["pixels"], self.job.image_size),
                 )
                 for row in read_rows(str(file), int(start), int(stop))
                 if any(row["image_id"] in one.wanted for one in self.job.explainables)

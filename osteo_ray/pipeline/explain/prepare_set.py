@@ -132,6 +132,7 @@ def create_set(
             run,
             source,
             image_size=subject.checkpoint.image_size,
+            bits=subject.checkpoint.bits,
             max_reject_share=config.max_reject_share,
             labels_needed=False,
         ) as (ingest, fingerprint):

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import numpy as np
 import yaml
 
 from osteo_ray.pipeline.export.forms import CONTENT, Content, Form
@@ -28,7 +29,7 @@ may number classes in another order than `dataset.json`, whose `labels` names th
 import numpy as np
 
 with np.load("data.npz") as arrays:
-    images, labels = arrays["train_images"], arrays["train_labels"]  # (n, h, w) uint8, (n, 1)
+    images, labels = arrays["train_images"], arrays["train_labels"]  # (n, h, w) DTYPE, (n, 1)
 ```
 
 The arrays are named as those of MedMNIST, so code for it reads them. Label k means `classes[k]`.
@@ -43,6 +44,13 @@ datasets.load_dataset("FOLDER", split="train")  # one of SPLITS
 FOLDER is this folder. `label` is a ClassLabel; `image` and `mask` are images.
 """,
 }
+
+
+_DEEP = """
+The PNG files have 16 bits. Read them as numbers of 0 to 65,535, as
+`numpy.array(PIL.Image.open(file))` does: what converts images to RGB of 8 bits, such as
+`ImageFolder` by default, shows nearly all of them white.
+"""
 
 
 def write_card(content: Content, form: Form) -> str:
@@ -61,7 +69,9 @@ def write_card(content: Content, form: Form) -> str:
             choices["drop_labels"] = False
         card = {"task_categories": ["image-classification"], "configs": [choices]}
         head = f"---\n{yaml.safe_dump(card, sort_keys=False)}---\n\n"
-    how = _HOW[form].replace("SPLITS", ", ".join(splits))
+    how = _HOW[form].replace("SPLITS", ", ".join(splits)).replace("DTYPE", content.dtype.name)
+    if form != "npz" and content.dtype == np.uint16:
+        how += _DEEP
     classes = "".join(f"{number}. `{name}`\n" for number, name in enumerate(content.classes))
     return (
         f"{head}# Images as an arm of osteo_ray showed them\n\nWhat they are, and what they may "

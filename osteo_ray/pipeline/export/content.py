@@ -7,7 +7,7 @@ import numpy as np
 
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
-from osteo_ray.data.pixels import Pixels
+from osteo_ray.data.pixels import Bits, Pixels, type_of_bits
 from osteo_ray.experiment.dataset import Dataset
 from osteo_ray.experiment.keep_masks import KeepMasks, read_keep_masks
 from osteo_ray.experiment.trials import Experiment, Trial
@@ -21,25 +21,27 @@ if TYPE_CHECKING:
 class _ShownImages:
     """What an arm shows of images, made when it is asked for, so that memory holds little of it.
 
-    These are the batches of training, so what is exported is what training saw. Bytes / 255 in
-    float32 and back by rounding give the same bytes.
+    These are the batches of training, so what is exported is what training saw. Gray values that
+    become float32 in [0, 1] are given back by rounding.
 
     Attributes:
         seen: The images of the run, with their masks.
         order: int, (n,); which of them there are.
+        bits: Of the gray values.
     """
 
     seen: "ImageSet"
     order: np.ndarray
+    bits: Bits
 
     def __getitem__(self, rows: np.ndarray) -> np.ndarray:
-        """Return what is shown of some images: uint8, (k, height, width)."""
+        """Return what is shown of some images: (k, height, width)."""
         import torch
 
         chosen = self.seen.select(self.order[rows])
         batch = chosen.make_batch(np.arange(len(rows)), torch.device("cpu"))[:, 0]
-        shown: np.ndarray = torch.round(batch * 255).to(torch.uint8).numpy()
-        return shown
+        shown: np.ndarray = torch.round(batch * (2**self.bits - 1)).numpy()
+        return shown.astype(type_of_bits(self.bits))
 
     def select(self, rows: np.ndarray) -> "_ShownImages":
         """Return some of the images, which are made when they are asked for, too."""
@@ -58,7 +60,8 @@ def collect_content(
         trial: Names the model, the seed and the arm.
         experiment: The run.
         dataset: Its images.
-        pixels: uint8, (n, height, width), in the order of `experiment.image_ids`; in memory or not.
+        pixels: uint8 or uint16, (n, height, width), in the order of `experiment.image_ids`; in
+            memory or not.
 
     Raises:
         InputError: The masks cannot be used.
@@ -90,7 +93,9 @@ def collect_content(
     numbers = np.zeros(len(splits), np.int64)
     background, view = experiment.settings.background, ARMS[trial.arm].view
     seen = ImageSet(pixels, numbers, masks, view, background)
-    return Content(rows, _ShownImages(seen, order), masks, order, experiment.classes)
+    return Content(
+        rows, _ShownImages(seen, order, experiment.settings.bits), masks, order, experiment.classes
+    )
 
 
 def _read_masks(experiment: Experiment, trial: Trial) -> KeepMasks | None:

@@ -52,7 +52,7 @@ class Content:
 
     Attributes:
         rows: For each image the values of `COLUMNS`, and `error`: why it is kept whole, or None.
-        images: uint8, (n, height, width), in memory or made when asked for.
+        images: uint8 or uint16, (n, height, width), in memory or made when asked for.
         keep_masks: Those of all images of the run; None if the arm has no masks.
         order: int, (n,); the row of each image in `keep_masks`.
         classes: Sorted.
@@ -68,6 +68,11 @@ class Content:
     def size(self) -> tuple[int, ...]:
         """The height and width of each image."""
         return self.images[np.arange(1)].shape[1:]
+
+    @cached_property
+    def dtype(self) -> "np.dtype[Any]":
+        """The type of the gray values: uint8 or uint16."""
+        return self.images[np.arange(1)].dtype
 
     def read_masks(self, rows: np.ndarray) -> np.ndarray:
         """Return the masks of some rows, bool, (k, height, width); all True if the arm has none."""
@@ -198,7 +203,8 @@ def _write_npz(path: Path, content: Content) -> None:
             write(f"{name}_patients", patients[rows])
             shape = (len(rows), *content.size)
             parts = _take_turns(rows)
-            write_parts(f"{name}_images", shape, np.uint8, (content.images[part] for part in parts))
+            images = (content.images[part] for part in parts)
+            write_parts(f"{name}_images", shape, content.dtype, images)
             write_parts(f"{name}_masks", shape, bool, map(content.read_masks, parts))
 
 

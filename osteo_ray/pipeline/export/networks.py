@@ -124,7 +124,7 @@ def _export(
         "seed": trial.seed,
         "training": experiment.key_of(trial),
         "classes": list(experiment.classes),
-        "image_size": size.written,
+        "image_size": size.plain,
         "input": f"float32, (n, 1, {size.height}, {size.width}), gray, 0 = black, 1 = white",
         "output": "float32, (n, classes), logits",
         "mean": classifier.mean.flatten().tolist(),

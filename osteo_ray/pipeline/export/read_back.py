@@ -13,6 +13,7 @@ from PIL import Image
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.tables import read_table
+from osteo_ray.data.decoding.grays import DEEP_MODES
 from osteo_ray.pipeline.export.forms import CONTENT, SHORT_NAMES, Form
 
 
@@ -21,8 +22,8 @@ class Export:
     """An exported data set, read back, in order of `image_ids`.
 
     Attributes:
-        images: uint8, (n, height, width); as the arm showed them.
-        keep_masks: bool, (n, s, s), True = kept; all True if the arm has no masks.
+        images: uint8 or uint16, (n, height, width); as the arm showed them.
+        keep_masks: bool, (n, height, width), True = kept; all True if the arm has no masks.
         labels: str, (n,).
         splits: str, (n,); train, validation or test.
         image_ids: str, (n,).
@@ -124,4 +125,4 @@ def _gather(
 
 def _decode_png(content: bytes) -> np.ndarray:
     with Image.open(io.BytesIO(content)) as image:
-        return np.asarray(image.convert("L"))
+        return np.asarray(image if image.mode in DEEP_MODES else image.convert("L"))

@@ -17,6 +17,7 @@ from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.laterality import Laterality
 from osteo_ray.data.notes import write_notes
+from osteo_ray.data.pixels import Bits, show_8_bits
 from osteo_ray.data.sources.columns import TOLD
 from osteo_ray.data.sources.patients import know_patient
 from osteo_ray.data.sources.readers import Reader
@@ -76,6 +77,7 @@ def _decode_batch(
     pixels: Place | None,
     image_size: ImageSize | None,
     laterality: Laterality,
+    bits: Bits,
 ) -> pa.Table:
     """Decode images, write the pixels of those accepted, and return everything else.
 
@@ -87,6 +89,7 @@ def _decode_batch(
         pixels: Folder for the pixels, or None to keep none.
         image_size: Height and width that pixels are resized to.
         laterality: Whether films of both knees are cut in two.
+        bits: Of the gray values that are kept.
     """
     found: list[dict[str, Any]] = []
     kept: list[bytes] = []
@@ -96,7 +99,7 @@ def _decode_batch(
         item = dict(zip(names, values, strict=True))
         row = item["path"]
         try:
-            views = read_views(reader, row, item["position"], item["side"], laterality)
+            views = read_views(reader, row, item["position"], item["side"], laterality, bits)
         except UnreadableImageError as error:
             refused = {"item": row, "path": row, "label": item["label"], "reason": str(error)}
             found.append(refused)
@@ -104,7 +107,7 @@ def _decode_batch(
         for view in views:
             found.append({"item": row, "film": view.film, **_describe(item, view, key)})
             if pixels is not None and image_size is not None:
-                same = image_size == SQUARE
+                same = image_size == SQUARE and bits == 8
                 resized = view.square if same else resize_image(view.decoded.pixels, image_size)
                 kept.append(resized.tobytes())
                 accepted.append(found[-1])
@@ -143,7 +146,7 @@ def _describe(item: dict[str, Any], view: View, key: bytes) -> dict[str, Any]:
         "contrast": measure_contrast(square),
         "look": describe_look(square).tobytes(),
         "preview": shrink_to_preview(square).tobytes(),
-        "thumbnail": make_thumbnail(image, square).tobytes(),
+        "thumbnail": make_thumbnail(show_8_bits(image), square).tobytes(),
         "reason": "",
     }
 

@@ -19,6 +19,7 @@ from osteo_ray.data.laterality import (
     read_half,
     read_side,
 )
+from osteo_ray.data.pixels import Bits, show_8_bits
 from osteo_ray.data.sources.readers import Reader
 
 
@@ -29,7 +30,7 @@ class View:
     Attributes:
         path: Its path in the source; for a half, as `name_half` makes it.
         decoded: Its pixels, and what its file says; for a half, with the side that it shows.
-        square: Its pixels, resized to `SQUARE`.
+        square: Its pixels in 8 bits, resized to `SQUARE`.
         film: Path of the film of both knees that it is, or is half of; "" for other images.
         person: What is equal for the halves of a film and for no others, else "". It stands for
             the patient if nothing else does.
@@ -43,7 +44,12 @@ class View:
 
 
 def read_views(
-    reader: Reader, path: str, position: int, side: str, laterality: Laterality
+    reader: Reader,
+    path: str,
+    position: int,
+    side: str,
+    laterality: Laterality,
+    bits: Bits = 8,
 ) -> list[View]:
     """Read what a row of a source stands for: an image, or one or both halves of a film.
 
@@ -55,13 +61,14 @@ def read_views(
         position: See `Reader.read`.
         side: The side that the source names, if any. Only this half of a film is meant then.
         laterality: Whether films of both knees are cut in two.
+        bits: Of the gray values.
 
     Raises:
         UnreadableImageError: It cannot be read, or is half of an image that shows no two knees.
     """
     film, wanted = read_half(path) if laterality == "split" else (path, None)
-    decoded = decode(reader.read(film, position))
-    square = resize_image(decoded.pixels, SQUARE)
+    decoded = decode(reader.read(film, position), bits)
+    square = _show_square(decoded.pixels)
     height, width = decoded.pixels.shape
     gap = None if decoded.side else find_gap(square, width / height)
     if gap is None:
@@ -80,9 +87,13 @@ def read_views(
     for half, pixels in cut_film(decoded.pixels, gap).items():
         if side in ("", sides[half]):
             shown = replace(decoded, pixels=np.ascontiguousarray(pixels), side=sides[half])
-            squared = resize_image(shown.pixels, SQUARE)
+            squared = _show_square(shown.pixels)
             views.append(View(name_half(film, half), shown, squared, film, person))
     return views
+
+
+def _show_square(pixels: np.ndarray) -> np.ndarray:
+    return show_8_bits(resize_image(pixels, SQUARE))
 
 
 def _name_sides(left_edge: str | None) -> dict[Half, str]:

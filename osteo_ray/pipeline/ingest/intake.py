@@ -14,6 +14,7 @@ from osteo_ray.base.storage import Place, write_whole
 from osteo_ray.base.tables import read_json
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.phantoms.sets import write_phantoms
+from osteo_ray.data.pixels import Bits
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
@@ -48,6 +49,7 @@ def take_in(
     source: Source | PhantomSettings,
     *,
     image_size: ImageSize,
+    bits: Bits = 8,
     max_reject_share: float,
     labels_needed: bool,
     keep_pixels: bool = True,
@@ -61,6 +63,7 @@ def take_in(
         draft: The run that pixels, and phantoms, are written to.
         source: The images, or the settings of phantoms to draw.
         image_size: Height and width of the images.
+        bits: Of the gray values.
         max_reject_share: Largest share of images that may be refused, in [0, 1].
         labels_needed: Whether each image must have a label.
         keep_pixels: Whether to write pixels at all.
@@ -82,6 +85,7 @@ def take_in(
                 scratch,
                 pixels=draft.pixels if keep_pixels else None,
                 image_size=image_size,
+                bits=bits,
                 max_reject_share=max_reject_share,
                 workers_see_scratch=isinstance(draft.root, Path),
                 key=key,

@@ -22,6 +22,7 @@ from osteo_ray.base.storage import Place
 from osteo_ray.cluster.connection import allow_lost_blocks
 from osteo_ray.data.copies.thumbnails import Thumbnails
 from osteo_ray.data.image_size import ImageSize
+from osteo_ray.data.pixels import Bits
 from osteo_ray.data.sources.columns import TOLD
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.pipeline.ingest.blocks import FOUND, decode_block, veil
@@ -68,6 +69,7 @@ def ingest_images(
     *,
     pixels: Place | None = None,
     image_size: ImageSize | None = None,
+    bits: Bits = 8,
     max_reject_share: float = 1.0,
     workers_see_scratch: bool = True,
     key: bytes | None = None,
@@ -83,6 +85,7 @@ def ingest_images(
         scratch: Folder for the thumbnails.
         pixels: Folder for the pixels at `image_size`, or None to keep none.
         image_size: Height and width that pixels are resized to.
+        bits: Of the gray values that are kept, and that identify an image.
         max_reject_share: Largest share of images that may be refused, in [0, 1].
         workers_see_scratch: Whether every worker can read `scratch`.
         key: Veils patients; by default a random one. Patients of two sources can be compared only
@@ -103,6 +106,7 @@ def ingest_images(
         pixels=pixels,
         image_size=image_size,
         laterality=source.laterality,
+        bits=bits,
     )
     scratch.mkdir(parents=True, exist_ok=True)
     path = scratch / "thumbnails.u8"

@@ -12,6 +12,7 @@ from osteo_ray.data.decoding.identity import digest_pixels, identify_image
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.image_size import ImageSize
+from osteo_ray.data.pixels import Bits
 
 
 @dataclass(frozen=True)
@@ -22,7 +23,7 @@ class NewImage:
         path: As the user named it, or below the folder that they named.
         image_id: Its id.
         digest: Of its pixels at full size.
-        pixels: uint8, (height, width); None if it could not be read.
+        pixels: uint8 or uint16, (height, width); None if it could not be read.
         error: Why it could not be read; empty if it could.
     """
 
@@ -62,15 +63,16 @@ def _list_files(place: str) -> Iterator[Path]:
     yield from below
 
 
-def read_new_image(path: Path, image_size: ImageSize) -> NewImage:
+def read_new_image(path: Path, image_size: ImageSize, bits: Bits) -> NewImage:
     """Read an image as those of a run are read; one that cannot be read says why.
 
     Args:
         path: The file.
         image_size: Height and width that it is resized to.
+        bits: Of its gray values.
     """
     try:
-        pixels = decode(path.read_bytes()).pixels
+        pixels = decode(path.read_bytes(), bits).pixels
     except (UnreadableImageError, OSError) as error:
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
         return NewImage(str(path), "", "", None, reason)

@@ -23,7 +23,6 @@ from osteo_ray.base.tables import PIXELS, list_parts, read_json, read_table, wri
 from osteo_ray.base.trust import require_consent
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.packed_masks import PackedMasks
 from osteo_ray.experiment.ensemble import (
     Ensemble,
@@ -44,7 +43,7 @@ NOTICE = "For research. Not for clinical use: no probability here may guide the 
 OF_THE_RUN = "is in the run"
 ShowMask = Callable[[int, str, np.ndarray], None]
 """Takes the place of an image among those that are predicted, from 0, its path, and the share of
-members whose mask keeps each pixel: float64, (size, size)."""
+members whose mask keeps each pixel: float64, (height, width)."""
 _AT_A_TIME = 256  # images in memory
 
 
@@ -125,7 +124,7 @@ def predict_images(
     members = calibrate_members(predictions, experiment.classes, recommendation)
     with tempfile.TemporaryDirectory(prefix="osteo-ray-") as scratch:
         place = CohortRun(Path(scratch), run)
-        images = _read_images(paths, place, config.image_size)
+        images = _read_images(paths, place, config)
         distinct = {one.image_id: one for one in images if not one.error}
         said: dict[str, dict[int, np.ndarray]] = {}
         if distinct:
@@ -164,12 +163,15 @@ def _check_weights(experiment: Experiment, chosen: Ensemble) -> None:
         )
 
 
-def _read_images(paths: Sequence[Path], place: CohortRun, image_size: ImageSize) -> list[NewImage]:
+def _read_images(paths: Sequence[Path], place: CohortRun, config: CompareConfig) -> list[NewImage]:
     """Read images some at a time, put their pixels into a folder, and return the rest of them."""
     found: list[NewImage] = []
     stored: set[str] = set()
     for start in range(0, len(paths), _AT_A_TIME):
-        read = [read_new_image(path, image_size) for path in paths[start : start + _AT_A_TIME]]
+        read = [
+            read_new_image(path, config.image_size, config.bits)
+            for path in paths[start : start + _AT_A_TIME]
+        ]
         fresh = {one.image_id: one for one in read if one.image_id not in stored}
         rows = [
             {"image_id": name, "digest": one.digest, "pixels": one.pixels.tobytes()}
