@@ -122,11 +122,29 @@ def test_every_fact_that_a_checklist_asks_for_can_be_known(run: Run) -> None:
     facts = list_facts(shown, calibrated=True, subgroups=sites, decisions=True)
     asked = {item.fact for item in (*TRIPOD_AI, *CLAIM_2024)} - {""}
     # An old run without a cohort or sites, whose verdict has neither remarks nor advice.
-    assert asked - set(facts) <= {"external", "sites", "limits", "next"}
+    assert asked - set(facts) <= {"external", "sites", "site_results", "limits", "next"}
     assert set(dict.fromkeys(number for number, *_ in fill(TRIPOD_AI, {}))) == {
         item.number for item in TRIPOD_AI
     }
-    assert (len(TRIPOD_AI), len(CLAIM_2024)) == (52, 44)
+
+
+def test_items_have_the_numbers_of_the_guidelines() -> None:
+    # Items with parts, and how many; all others have none. Names at places where they changed.
+    parts = {3: 3, 5: 2, 6: 3, 8: 3, 9: 3, 12: 7, 18: 6, 20: 3, 23: 2, 27: 3}
+    expected = [
+        f"{number}{letter}"
+        for number in range(1, 28)
+        for letter in ("abcdefg"[: parts[number]] if number in parts else [""])
+    ]
+    assert [item.number for item in TRIPOD_AI] == expected
+    assert len(expected) == 52
+    assert [item.number for item in CLAIM_2024] == [str(number) for number in range(1, 45)]
+    topics = {item.number: item.topic for item in CLAIM_2024}
+    assert topics["13"] == "Image acquisition protocol"
+    assert topics["21"].startswith("Intended sample size")
+    assert topics["37"] == "Performance metrics and their uncertainty"
+    facts = {item.number: item.fact for item in TRIPOD_AI}
+    assert (facts["12d"], facts["23b"]) == ("sites", "site_results")  # seeds are no clusters
 
 
 def test_numbers_are_of_the_test_images_of_both_arms(run: Run) -> None:

@@ -73,9 +73,10 @@ def _list_results(shown: Shown) -> Iterator[tuple[str, str]]:
         f"{format_level(c['alpha'])} intervals over seeds"  # fmt: skip
     yield "statistics", "corrected t (Nadeau and Bengio) and two-way bootstrap by seed and group "\
         "of images, the more cautious decides; Holm over models"  # fmt: skip
-    yield "seeds", f"report.html#seeds: {len(c['seeds'])} seeds, each with its split and weights"
     yield "output", "probability per class; threshold of the largest balanced accuracy on "\
         "validation images (report.html, all metrics)"  # fmt: skip
+    if c.get("sites"):
+        yield "site_results", "report.html#sites: performance at each site"
     external = c["external"]
     if external:
         yield "external", f"{external['name']}, {external['n_images']} images: report.html#external"
