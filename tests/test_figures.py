@@ -342,10 +342,10 @@ def test_what_is_missing_costs_the_figures_that_need_it(
 @pytest.mark.parametrize(
     ("content", "words"),
     [
-        ("{broken", "holds something else or is cut off"),
-        ("[]", "holds something else or is cut off"),
-        ('{"verdict": 1}', "holds something else or is cut off"),
-        (None, "comparison.json is missing"),
+        ("{broken", "as osteo_ray wrote it, but it cannot be read"),
+        ("[]", "holds something else"),
+        ('{"verdict": 1}', "holds something else"),
+        (None, "is missing. Finish it with the command that began it"),
     ],
 )
 def test_run_without_results_is_refused(
@@ -377,8 +377,43 @@ def test_no_run_and_a_file_as_out_are_refused(
     assert "Expected one or more runs, but got none." in capfd.readouterr().err
     (tmp_path / "file").write_text("mine")
     assert main(["figures", str(run.root), "--out", str(tmp_path / "file")]) == 2
-    assert "is a file. Choose another." in " ".join(capfd.readouterr().err.split())
+    assert "is not a folder. Choose another --out." in " ".join(capfd.readouterr().err.split())
     assert (tmp_path / "file").read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("figures", "RUN", "--out", "file"), "--out to be a folder that can be written to"),
+        (("figures", "RUN", "--out", "file/in/it"), "file is not a folder"),
+        (("card", "RUN", "--out", "file"), "--out to be a folder that can be written to"),
+        (("report", "RUN", "RUN", "--out", "file/page.html"), "file is not a folder"),
+        (("predict", "RUN", "a.png", "--out", "file/t.csv"), "file is not a folder"),
+        (("predict", "RUN", "a.png", "--masks", "file"), "--masks to be a folder that can be"),
+        (("figures", "file", "--out", "f"), "Expected a run directory, but"),
+        (("card", "file"), "Expected a run directory, but"),
+        (("report", "file"), "Expected a run directory, but"),
+        (("predict", "file", "a.png"), "Expected a run directory, but"),
+        (("export", "file"), "Expected a run directory, but"),
+        (("verify", "file"), "Expected a run directory, but"),
+        (("report", "empty"), "Give the folder that `osteo-ray compare` or `judge` named"),
+    ],
+    ids=" ".join,
+)
+def test_places_that_cannot_be_read_or_written_are_refused_before_any_work(
+    run: Run,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    words: tuple[str, ...],
+    problem: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("mine")
+    (tmp_path / "empty").mkdir()
+    assert main([str(run.root) if word == "RUN" else word for word in words]) == 2
+    assert problem in " ".join(capfd.readouterr().err.split())
+    assert {path.name for path in tmp_path.iterdir()} == {"file", "empty"}
 
 
 # Style and tables

@@ -11,6 +11,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from osteo_ray.base.errors import InputError
 from osteo_ray.base.storage import Place, reach
 
 
@@ -137,9 +138,15 @@ def open_run(text: str) -> Run:
     """Return the run that a user names by a path or URI, whether or not it exists.
 
     Raises:
-        InputError: The URI cannot be opened.
+        InputError: The URI cannot be opened, or names a file.
     """
-    return Run(reach(text, "a run"))
+    root = reach(text, "a run")
+    if root.is_file():
+        raise InputError(
+            f"Expected a run directory, but {root} is a file. Give the folder that a command named "
+            "at its end."
+        )
+    return Run(root)
 
 
 def place_logs(run: Run) -> Path:

@@ -76,6 +76,43 @@ def reach(text: str, what: str = "--out") -> Place:
     return place
 
 
+def reach_folder(text: str, what: str = "--out") -> Place:
+    """Return the folder that a user names to write to, after checking that this may succeed.
+
+    Args:
+        text: Path or URI.
+        what: Its name in messages, such as the flag that it was given by.
+
+    Raises:
+        InputError: It is a file or lies in one, may not be written to, or its storage cannot be
+            reached.
+    """
+    place = reach(text, what)
+    refuse_obstacle(place, what)
+    return place
+
+
+def refuse_obstacle(folder: Place, what: str = "--out") -> None:
+    """Refuse a folder of this machine that nothing can be written to.
+
+    Raises:
+        InputError: It is a file or lies in one, or may not be written to.
+    """
+    if isinstance(folder, Path) and (obstacle := find_obstacle(folder)):
+        raise InputError(
+            f"Expected {what} to be a folder that can be written to, but {obstacle}. Choose "
+            f"another {what}."
+        )
+
+
+def find_obstacle(place: Path) -> str | None:
+    """Say why no folder can be written at a place of this machine; None if nothing is known."""
+    nearest = next(one for one in (place, *place.parents) if os.path.lexists(one))
+    if not nearest.is_dir():
+        return f"{nearest} is not a folder"
+    return None if os.access(nearest, os.W_OK | os.X_OK) else f"{nearest} may not be written to"
+
+
 def open_place(place: Place) -> tuple[pyarrow.fs.FileSystem, str]:
     """Return the PyArrow file system of a place, and its path within it."""
     if isinstance(place, RemotePath):

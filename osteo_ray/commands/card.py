@@ -5,7 +5,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
-from osteo_ray.base.storage import reach
+from osteo_ray.base.storage import reach_folder
 from osteo_ray.commands.as_json import print_json
 from osteo_ray.commands.help_text import JSON
 from osteo_ray.commands.parsing import DONE
@@ -40,7 +40,7 @@ def card_command(arguments: list[str]) -> int:
 
         opened = open_run(run)
         refuse_damage(opened, READ)
-        folder = opened.root / "card" if out is None else reach(out)
+        folder = opened.root / "card" if out is None else reach_folder(out)
         found = write_documents(opened, folder)
         if as_json:
             print_json(Console(), {"folder": folder, "card": found})

@@ -6,7 +6,7 @@ import tyro
 from rich.console import Console
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.base.storage import reach
+from osteo_ray.base.storage import reach_folder
 from osteo_ray.commands.as_json import print_json
 from osteo_ray.commands.help_text import JSON
 from osteo_ray.commands.parsing import DONE
@@ -44,7 +44,7 @@ def figures_command(arguments: list[str]) -> int:
 
         if not runs:
             raise InputError("Expected one or more runs, but got none. Name a run directory.")
-        folder = reach(out, "a folder for figures")
+        folder = reach_folder(out)
         opened = [open_run(run) for run in runs]
         for one in opened:
             refuse_damage(one, READ)

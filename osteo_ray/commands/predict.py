@@ -8,7 +8,7 @@ import tyro
 from rich.console import Console
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.base.storage import Place, reach, write_whole
+from osteo_ray.base.storage import Place, reach, reach_folder, refuse_obstacle, write_whole
 from osteo_ray.commands.as_json import print_json
 from osteo_ray.commands.help_text import JSON
 from osteo_ray.commands.parsing import DONE, FAILED
@@ -60,7 +60,7 @@ def predict_command(arguments: list[str]) -> int:
         from osteo_ray.pipeline.predict.predictor import NOTICE, list_columns, predict_images
 
         table = None if out is None else _locate_table(out)
-        folder = None if masks is None else reach(masks, "--masks")
+        folder = None if masks is None else reach_folder(masks, "--masks")
         files: list[Place] = []
         show = None if folder is None else partial(write_mask, folder, files)
         found = predict_images(
@@ -86,6 +86,7 @@ def _locate_table(out: str) -> Place:
     place = reach(out)
     if not place.name.endswith(".csv") or place.is_dir():
         raise InputError(f"Expected --out FILE.csv, but got {out}. Name the table to write.")
+    refuse_obstacle(place.parent)
     return place
 
 

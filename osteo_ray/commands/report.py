@@ -6,7 +6,7 @@ import tyro
 from rich.console import Console
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.base.storage import Place, reach
+from osteo_ray.base.storage import Place, reach, refuse_obstacle
 from osteo_ray.commands.parsing import DONE
 from osteo_ray.commands.terminal import say
 
@@ -73,4 +73,5 @@ def locate_page(out: str | None, n_runs: int) -> Place:
     page = reach(out)
     if page.is_dir():
         raise InputError(f"Expected --out to name a page, but {page} is a folder. Choose another.")
+    refuse_obstacle(page.parent)
     return page

@@ -1,13 +1,12 @@
 """The folder that a judgement of tables is written to."""
 
-import os
 from pathlib import Path
 
 import pyarrow as pa
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
-from osteo_ray.base.storage import Place, reach
+from osteo_ray.base.storage import find_obstacle, reach
 from osteo_ray.base.tables import read_json, write_json, write_table
 from osteo_ray.experiment.judge_tables import Judgement
 
@@ -20,7 +19,7 @@ def locate_judgement(out: str) -> Run:
     """
     run = Run(reach(out))
     place = run.root
-    problem = _find_obstacle(place) if isinstance(place, Path) else None
+    problem = find_obstacle(place) if isinstance(place, Path) else None
     if problem is None and place.exists() and not _is_free(run):
         problem = f"{place} holds something else"
     if problem is not None:
@@ -58,10 +57,3 @@ def _is_free(run: Run) -> bool:
     ours = {place.name for place in (run.comparison, run.report, *tables)}
     names = {place.name for place in run.root.iterdir()}
     return not names or (names <= ours and is_judgement(run))
-
-
-def _find_obstacle(place: Place) -> str | None:
-    nearest = next(one for one in (place, *place.parents) if os.path.lexists(str(one)))
-    if not nearest.is_dir():
-        return f"{nearest} is not a folder"
-    return None if os.access(str(nearest), os.W_OK | os.X_OK) else f"{nearest} is write-protected"

@@ -1,9 +1,7 @@
 """The output directory of a job: where it is, whether the job may use it, and how it is filled."""
 
-import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
@@ -13,7 +11,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.runs import Run
 from osteo_ray.base.settings import Settings
-from osteo_ray.base.storage import fill_directory, is_free, locate, reach
+from osteo_ray.base.storage import fill_directory, is_free, reach_folder
 from osteo_ray.base.tables import REJECTS, write_table, write_yaml
 from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.parts import Devices
@@ -71,9 +69,7 @@ def locate_output(
         InputError: The directory cannot be written to, holds something else, or holds the results
             of other settings.
     """
-    run = Run(locate(default) if out is None else reach(out))
-    if isinstance(run.root, Path):
-        _check_writable(run.root)
+    run = Run(reach_folder(default if out is None else out))
     if is_free(run.root, run.config.name):
         return run
     restore_config(run, say)
@@ -96,20 +92,6 @@ def locate_output(
             "earlier settings to resume it."
         )
     return run
-
-
-def _check_writable(root: Path) -> None:
-    place = next(place for place in (root, *root.parents) if os.path.lexists(place))
-    problem = ""
-    if not place.is_dir():
-        problem = "is not a folder"
-    elif not os.access(place, os.W_OK | os.X_OK):
-        problem = "may not be written to"
-    if problem:
-        raise InputError(
-            f"Expected --out to be a folder that can be written to, but {place} {problem}. Choose "
-            "another --out."
-        )
 
 
 def list_source(

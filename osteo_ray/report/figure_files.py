@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import pandas as pd
 
@@ -48,11 +47,9 @@ def write_figures(runs: Sequence[Run], out: Place) -> list[FigureFiles]:
         out: Where to write. Files of the same names are replaced.
 
     Raises:
-        InputError: A run has no results yet, or `out` is a file.
+        InputError: A run has no results yet.
     """
     several = [read_shown(run) for run in runs]
-    if isinstance(out, Path) and out.exists() and not out.is_dir():
-        raise InputError(f"Expected --out to be a folder, but {out} is a file. Choose another.")
     written = []
     for name, shown in zip(name_apart(several), several, strict=True):
         folder = out / name if len(several) > 1 else out

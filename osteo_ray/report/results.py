@@ -110,19 +110,25 @@ def read_shown(run: Run) -> Shown:
 
     Raises:
         InputError: There are none.
+        DamagedError: They cannot be read.
     """
     if not run.comparison.is_file():
+        advice = (
+            "Finish it with the command that began it, which goes on where it stopped."
+            if run.splits.is_file()
+            else "Give the folder that `osteo-ray compare` or `judge` named at its end."
+        )
         raise InputError(
             f"Expected a run whose comparison is finished, but {run.comparison} is missing. "
-            "Run `osteo-ray compare` with this directory as --out first."
+            + advice
         )
+    found = read_json(run.comparison)
     try:
-        found = read_json(run.comparison)
         comparison = _complete(found)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            f"Expected the results of a comparison, but {run.comparison} holds something else or "
-            f"is cut off ({error}). Run the command that wrote it again."
+            f"Expected the results of a comparison, but {run.comparison} holds something else "
+            f"({error}). Run the command that wrote it again."
         ) from None
     if "judgement" in comparison or not run.config.is_file():
         return Shown(run, comparison)
