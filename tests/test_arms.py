@@ -65,7 +65,7 @@ GUIDED = (
     *("guided_gradients", "guided_gradients_random"),
     *("guided_activations", "guided_activations_random"),
 )
-REGIONAL = ("given_region", "random_region")
+REGIONAL = ("given_region", "random_region", "region_silhouette")
 
 
 @pytest.fixture
@@ -96,6 +96,7 @@ def test_order_of_arms_and_presets_is_part_of_plans() -> None:
         "demo": ("original", "original_retrained", "lime", "random_mask", "silhouette"),
         "full": tuple(arm for arm in ARMS if arm not in (*CAMS, *GUIDED, *REGIONAL)),
         "guidance": ("original", *GUIDED),
+        "regions": ("original", *REGIONAL),
     }
 
 
@@ -170,6 +171,45 @@ def test_roles_that_the_verdict_rests_on() -> None:
     assert choose_judged(["original", "lime"]) == "lime"
 
 
+def test_given_regions_are_judged_by_controls_of_their_own_if_no_lime_mask_is() -> None:
+    arms = ("original", "original_retrained", *REGIONAL, "permuted_labels")
+    assert choose_judged(arms) == "given_region"
+    assert choose_judged((*arms, "lime")) == "lime"
+    assert choose_judged((*arms, *GUIDED)) == "guided_gradients"
+    found = {name: role.verdict for name, role in list_controls(arms).items()}
+    assert found == {
+        "region_silhouette": "leakage",
+        "original_retrained": "second training",
+        "random_region": "any crop",
+    }
+    assert not {"random_region", "region_silhouette"} & set(list_controls((*arms, "lime")))
+    assert set(assign_roles(arms).needed) == {"random_region", "region_silhouette"}
+    assert "original_retrained" in assign_roles(arms, goes_on=True).needed
+    assert list_primary(arms)[0] == ("given_region", "original")
+    judged = assign_roles((*arms, "lime"))
+    assert (judged.judged, set(judged.needed)) == ("lime", {"random_mask", "silhouette"})
+
+
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [
+        ({}, "real gain"),
+        ({"random_region": 0.9}, "any crop"),
+        ({"region_silhouette": 0.9}, "leakage"),
+        ({"given_region": 0.8}, "equivalent"),
+    ],
+)
+def test_verdict_on_given_regions(changes: dict[str, float], verdict: str) -> None:
+    means = {
+        "original": 0.80, "given_region": 0.90, "random_region": 0.74, "region_silhouette": 0.55
+    }  # fmt: skip
+    assert judge(make_evidence({**means, **changes})).verdict == verdict
+    del means["random_region"]
+    found = judge(make_evidence(means))
+    assert found.verdict == "inconclusive"
+    assert "random_region was not planned" in found.reason
+
+
 def test_primary_contrasts_of_all_arms_by_hand() -> None:
     judged = "lime_crossfit"
     assert list_primary(tuple(ARMS)) == [
@@ -235,7 +275,7 @@ def test_own_arm_is_configured(own: Arm) -> None:
     assert "misplaced_mask" not in build_config({"arms": "demo"}).arms
     with pytest.raises(InputError, match="Did you mean `misplaced_mask`") as error:
         build_config({"arms": ["original", "misplaced_msk"]})
-    assert "random_region, misplaced_mask, or a preset" in str(error.value)
+    assert "region_silhouette, misplaced_mask, or a preset" in str(error.value)
 
 
 def test_unregistered_arm_is_refused() -> None:

@@ -619,7 +619,9 @@ def test_submitted_cohort_must_be_where_workers_see_it(tmp_path: Path) -> None:
 
 def test_arms_of_given_regions_have_no_part_as_a_cohort_comes_without() -> None:
     taking = [name for name in registry.ARMS if takes_part(name)]
-    assert set(registry.ARMS) - set(taking) == {"permuted_labels", "given_region", "random_region"}
+    assert set(registry.ARMS) - set(taking) == {
+        *("permuted_labels", "given_region", "random_region", "region_silhouette")
+    }
 
 
 def test_regions_of_the_run_are_no_view_of_a_cohort(predicted: World) -> None:

@@ -188,6 +188,7 @@ def test_demos_are_presets() -> None:
     assert parse_compare(["--demo"]) == parse_compare([])
     changed = parse_compare(["--demo", DEFAULT_DEMO, "--seeds", "2"])
     assert changed == found[DEFAULT_DEMO].model_copy(update={"seeds": 2})
+    assert len({config.plan_hash() for config in found.values()}) == len(DEMOS)
 
 
 # Help

@@ -18,16 +18,32 @@ def bone_detail(knee: Knee) -> float:
     return float(steps[knee.region[:, 1:] & knee.region[:, :-1]].mean())
 
 
-@pytest.mark.parametrize("nuisance", [0.0, 0.5, 1.0])
-def test_classes_differ_inside_the_region_only(nuisance: float) -> None:
+@pytest.mark.parametrize(("nuisance", "clutter"), [(0.0, 0.0), (0.5, 0.0), (1.0, 0.0), (0.5, 1.0)])
+def test_classes_differ_inside_the_region_only(nuisance: float, clutter: float) -> None:
     # Pixels outside hold all markers, stripes, borders and exposure: those know no class.
     for index in range(12):
-        normal = render(index, osteoporotic=False, nuisance=nuisance)
-        diseased = render(index, osteoporotic=True, nuisance=nuisance)
+        normal, diseased = (
+            render(index, osteoporotic=sick, nuisance=nuisance, clutter=clutter)
+            for sick in (False, True)
+        )
         differ = normal.image != diseased.image
         np.testing.assert_array_equal(normal.region, diseased.region)
         assert not differ[~normal.region].any()
         assert differ[normal.region].mean() > 0.5
+
+
+def test_clutter_covers_all_but_the_region_with_bone_of_any_kind() -> None:
+    outside = []
+    for index in range(12):
+        plain, covered = (
+            render(index, osteoporotic=False, nuisance=0.0, clutter=much) for much in (0.0, 1.0)
+        )
+        np.testing.assert_array_equal(covered.region, plain.region)
+        differ = covered.image != plain.image
+        assert differ[~plain.region].mean() > 0.9
+        assert differ[plain.region].mean() < 0.5  # at its ends, where disease fades as well
+        outside.append(covered.image[~plain.region].mean())
+    assert np.std(outside) > 10  # gray values: no two are alike
 
 
 def test_region_is_bone_near_the_joint() -> None:

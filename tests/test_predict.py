@@ -203,6 +203,11 @@ def test_network_with_the_lowest_loss_and_the_arm_of_the_verdict_are_recommended
     assert "The verdict on good is leakage" in found.why
     other = choose_ensemble(make_comparison(good="leakage", poor="real gain"), table, "poor")
     assert (other.model, other.arm) == ("poor", "lime")
+    regions = table.replace({"arm": {"lime": "given_region"}})
+    judged = {**make_comparison(poor="real gain"), "judged": "given_region"}
+    without = choose_ensemble(judged, regions)
+    assert without.arm == "original"
+    assert "but new images come without the regions of given_region" in without.why
     with pytest.raises(InputError, match=r"Did you mean `good`\?"):
         choose_ensemble(make_comparison(good="leakage"), table, "goood")
     with pytest.raises(InputError, match="predictions of the arm that the verdict recommends"):

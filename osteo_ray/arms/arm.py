@@ -26,7 +26,7 @@ MaskChange = Literal[
     "scattered",
 ]
 TrainingMasks = Literal["own", "random in each epoch"]
-Preset = Literal["paper", "controls", "demo", "full", "guidance"]
+Preset = Literal["paper", "controls", "demo", "full", "guidance", "regions"]
 
 ORIGINAL = "original"
 """Name of the baseline, and of the first model, which is trained on it."""
@@ -143,6 +143,16 @@ class Arm:
     def shows_regions(self) -> bool:
         """Whether its masks are made of the regions that were given with the images."""
         return self.masks is not None and self.masks.teacher == "given"
+
+    def is_akin(self, other: "Arm") -> bool:
+        """Tell whether a gain of one of them can be explained by the other.
+
+        Their classifiers then learn in the same way, and their masks, if both have any, are made
+        of the same thing: of explanations or of given regions.
+        """
+        masked = self.masks is not None and other.masks is not None
+        same_masks = not masked or self.shows_regions == other.shows_regions
+        return self.guidance == other.guidance and same_masks
 
     @property
     def meaning(self) -> str:

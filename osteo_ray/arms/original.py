@@ -11,5 +11,5 @@ BASELINE = Arm(
     role=Baseline(),
     view="image",
     in_grid=True,
-    presets=("paper", "controls", "demo", "full", "guidance"),
+    presets=("paper", "controls", "demo", "full", "guidance", "regions"),
 )

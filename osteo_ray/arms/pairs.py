@@ -26,8 +26,7 @@ def choose_judged(arms: Sequence[str]) -> str:
 def list_controls(arms: Sequence[str], judged: str | None = None) -> dict[str, Control]:
     """Return the controls among some arms, in the order in which the verdict examines them.
 
-    A control belongs to the judged arm if its classifier learns in the same way: from masked
-    images, or from whole ones with the same penalty in the loss.
+    A control belongs to the judged arm if the two are akin (`Arm.is_akin`).
 
     Args:
         arms: Names of arms.
@@ -37,8 +36,8 @@ def list_controls(arms: Sequence[str], judged: str | None = None) -> dict[str, C
         >>> list(list_controls(["lime", "random_mask", "silhouette", "gradcam"]))
         ['silhouette', 'random_mask']
     """
-    guidance = ARMS[judged or choose_judged(arms)].guidance
-    known = [name for name in ARMS if name in arms and ARMS[name].guidance == guidance]
+    examined = ARMS[judged or choose_judged(arms)]
+    known = [name for name in ARMS if name in arms and ARMS[name].is_akin(examined)]
     found = find_roles(known, Control)
     return dict(sorted(found.items(), key=lambda item: item[1].place))
 
@@ -54,7 +53,7 @@ def list_primary(arms: Sequence[str]) -> list[tuple[str, str]]:
     if judged not in arms:
         return []
     pairs = [(judged, ORIGINAL)]
-    alike = [name for name in arms if ARMS[name].guidance == ARMS[judged].guidance]
+    alike = [name for name in arms if ARMS[name].is_akin(ARMS[judged])]
     for lower in find_roles(alike, Candidate):
         pairs += [(lower, ORIGINAL), (lower, judged)] if lower != judged else []
     controls = list_controls(arms)

@@ -38,6 +38,7 @@ from osteo_ray.arms.random_mask import RANDOM_MASK
 from osteo_ray.arms.random_other_area import RANDOM_OTHER_AREA
 from osteo_ray.arms.random_region import RANDOM_REGION
 from osteo_ray.arms.random_trained import RANDOM_TRAINED
+from osteo_ray.arms.region_silhouette import REGION_SILHOUETTE
 from osteo_ray.arms.roles import Baseline, Role
 from osteo_ray.arms.silhouette import SILHOUETTE
 from osteo_ray.arms.untrained_lime import UNTRAINED_LIME
@@ -170,5 +171,6 @@ for _arm in (
     GUIDED_ACTIVATIONS_RANDOM,
     GIVEN_REGION,
     RANDOM_REGION,
+    REGION_SILHOUETTE,
 ):
     register(_arm)

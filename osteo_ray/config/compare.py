@@ -312,6 +312,8 @@ class CompareConfig(SetupConfig):
             del settings["guidance_weight"]
         if self.data != PHANTOM:
             del settings["phantom"]
+        elif not self.phantom.clutter:  # as it was before there was clutter
+            del settings["phantom"]["clutter"]
         return settings
 
     def plan_hash(self) -> str:

@@ -60,4 +60,11 @@ class PhantomSettings(Settings):
         allow_inf_nan=False,
         description="Strength of markers, letterboxes, exposure and noise.",
     )
+    clutter: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        allow_inf_nan=False,
+        description="How much bone, as thin in either class, covers all but the joint.",
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the set.")

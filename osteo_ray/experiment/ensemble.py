@@ -10,6 +10,7 @@ import pandas as pd
 from scipy.optimize import minimize_scalar
 
 from osteo_ray.arms.arm import ORIGINAL
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError, suggest
 
 Values = npt.NDArray[np.float64]
@@ -56,6 +57,8 @@ def choose_ensemble(
 ) -> Ensemble:
     """Say which classifiers the verdict recommends: those on the images, unless a gain is real.
 
+    A real gain of given regions recommends those on the images, too: new images come without.
+
     Args:
         comparison: What comparison.json holds.
         predictions: The predictions table of the run.
@@ -74,17 +77,20 @@ def choose_ensemble(
     baseline = comparison.get("baseline", ORIGINAL)
     found: list[tuple[float, Ensemble]] = []
     for name in models if model is None else [model]:
-        gains = verdicts.get(name) == REAL_GAIN
-        arm = comparison["judged"] if gains else baseline
+        gains, judged = verdicts.get(name) == REAL_GAIN, comparison["judged"]
+        unable = judged in ARMS and ARMS[judged].shows_regions
+        arm = judged if gains and not unable else baseline
         part = predictions[(predictions["model"] == name) & (predictions["arm"] == arm)]
         if part.empty:
             continue
         verdict = verdicts.get(name, "unknown")
-        why = (
-            f"The verdict on {name} is {verdict}, so "
-            + (f"{arm} is used" if gains else f"masks are not: {arm} is used")
-            + "."
-        )
+        if not gains:
+            reason = f"so masks are not: {arm} is used"
+        elif unable:
+            reason = f"but new images come without the regions of {judged}, so {arm} is used"
+        else:
+            reason = f"so {arm} is used"
+        why = f"The verdict on {name} is {verdict}, {reason}."
         seeds = tuple(sorted({int(seed) for seed in part["seed"]}))
         loss = _measure_loss(part[part["split"] == "validation"], comparison["classes"])
         found.append((loss, Ensemble(name, arm, seeds, why)))

@@ -89,8 +89,7 @@ def assign_roles(arms: Sequence[str], *, goes_on: bool = False) -> Roles:
     known = [name for name in ARMS if name in arms]
     judged = choose_judged(known)
     candidate = ARMS[judged].role
-    guidance = ARMS[judged].guidance
-    alike = [name for name in known if ARMS[name].guidance == guidance]
+    alike = [name for name in known if ARMS[name].is_akin(ARMS[judged])]
     lower = [name for name in find_roles(alike, Candidate) if name != judged]
     meaning = candidate.if_only_lower_gains if isinstance(candidate, Candidate) else None
     return Roles(
@@ -100,13 +99,13 @@ def assign_roles(arms: Sequence[str], *, goes_on: bool = False) -> Roles:
         needed=tuple(
             name
             for name, role in find_roles(ARMS, Control).items()
-            if ARMS[name].guidance == guidance and role.is_required(goes_on=goes_on)
+            if ARMS[name].is_akin(ARMS[judged]) and role.is_required(goes_on=goes_on)
         ),
         shuffled=tuple((name, role.words) for name, role in find_roles(known, SanityCheck).items()),
         memorising=lower[0] if lower and meaning else None,
         if_only_memorising_gains=meaning or "",
         oracles=tuple(find_roles(known, Oracle)),
-        is_masked=guidance is None,
+        is_masked=ARMS[judged].guidance is None,
     )
 
 

@@ -72,6 +72,7 @@ def render_knee(
     size_px: int = 128,
     difficulty: float = 0.3,
     nuisance: float = 0.5,
+    clutter: float = 0.0,
 ) -> Knee:
     """Draw one knee.
 
@@ -85,6 +86,8 @@ def render_knee(
         difficulty: In [0, 1]; at 0 the eye can tell the classes, at 1 they are identical.
         nuisance: In [0, 1]; scales how often and how strongly markers, borders, stripes, exposure
             and noise disturb the image.
+        clutter: In [0, 1]; how much of what lies outside the region is covered by bone, which is
+            as thin, dense and bright as it happens to be, whatever the class.
 
     Raises:
         ValueError: An argument is out of range.
@@ -94,7 +97,7 @@ def render_knee(
         >>> knee.image.shape, knee.image.dtype.name, knee.region.dtype.name
         ((64, 64), 'uint8', 'bool')
     """
-    _check_range(0, 1, difficulty=difficulty, nuisance=nuisance)
+    _check_range(0, 1, difficulty=difficulty, nuisance=nuisance, clutter=clutter)
     _check_range(32, 8192, size_px=size_px)
     lateral = 1.0 if rng.random() < 0.5 else -1.0
     angle = np.deg2rad(rng.normal(0.0, 4.0))
@@ -116,6 +119,9 @@ def render_knee(
         # Blending after the blur leaves every pixel outside the region exactly as it was.
         attenuation += extent * (blurred_bone(healthy + shift) - attenuation)
     attenuation += _attenuate_rest(rng, anatomy)
+    if clutter:  # by numbers of its own, so that all else is as it would be without
+        cover = clutter * (1.0 - extent)
+        attenuation += cover * (_draw_clutter(rng.spawn(1)[0], size_px) - attenuation)
     image = _expose(rng, attenuation, nuisance)
     hidden = _stamp_nuisance(rng, image, "R" if lateral < 0 else "L", nuisance)
     return Knee(image, (extent > 0) & ~hidden)
@@ -226,6 +232,16 @@ def _attenuate_rest(rng: np.random.Generator, anatomy: _Anatomy) -> Floats:
     tissue: Floats = anatomy.soft * (0.17 + 0.10 * muscle + 0.012 * uneven)
     tissue += 0.06 * _ramp(anatomy.patella, 0.0, 0.03)
     return tissue + _fill(anatomy.fibula, 0.12, 0.08, 0.018)
+
+
+def _draw_clutter(rng: np.random.Generator, size_px: int) -> Floats:
+    """Draw bone all over the image, of any severity, density and brightness."""
+    severity = rng.uniform(0.0, 0.4 + _SEVERITY_SHIFT)
+    background, density = rng.uniform((0.1, 0.04), (0.6, 0.24))
+    angle, scale = np.deg2rad(rng.normal(0.0, 4.0)), rng.uniform(1.0, 1.3)
+    spectrum = np.fft.rfft2(rng.standard_normal((size_px, size_px)))
+    struts = _draw_struts(spectrum, angle, scale, severity)
+    return np.asarray(background + density * struts)
 
 
 def _expose(rng: np.random.Generator, attenuation: Floats, nuisance: float) -> Bytes:

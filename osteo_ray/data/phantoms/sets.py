@@ -80,6 +80,7 @@ def make_phantoms(
             size_px=round(1.25 * size_px) if larger else size_px,
             difficulty=settings.difficulty,
             nuisance=settings.nuisance,
+            clutter=settings.clutter,
         )
         copy_of = kind = None
         if source != index:
