@@ -34,7 +34,7 @@ from osteo_ray.models.classifier import build_classifier
 from osteo_ray.models.feature_maps import find_feature_layer
 from osteo_ray.models.forward import FrozenClassifier, freeze_classifier
 from osteo_ray.models.settings import AugmentationSettings
-from osteo_ray.models.timm_networks import check_size
+from osteo_ray.models.timm_networks import check_network_size
 from osteo_ray.report.pictures import compose_panels
 
 TALL = ImageSize(96, 64)
@@ -196,7 +196,7 @@ def test_last_map_is_found(shape: tuple[int, int], up: bool) -> None:
 
 @pytest.mark.parametrize("name", ["test_vit", "test_efficientnet"])
 def test_networks_take_them(name: str) -> None:
-    check_size(name, TALL)
+    check_network_size(name, TALL)
     classifier = build_classifier(name, n_classes=2, image_size=TALL, weights="none", seed=0)
     assert classifier.eval()(torch.rand(3, 1, 96, 64)).shape == (3, 2)
 
@@ -226,7 +226,7 @@ def test_graphs_and_heat_maps_have_their_shape(tmp_path: Path) -> None:
 )
 def test_networks_of_one_size_are_refused_in_a_sentence(name: str, said: str) -> None:
     with pytest.raises(InputError, match=said) as error:
-        check_size(name, TALL)
+        check_network_size(name, TALL)
     assert "\n" not in str(error.value)
 
 

@@ -71,6 +71,7 @@ def name_room(module: str) -> str:
 @cache
 def list_imports() -> tuple[Import, ...]:
     known = {name_module(path) for path in list_files()}
+    rooms = {name_room(module) for module in known}
 
     def walk(source: str, node: ast.AST, at_import: bool) -> Iterator[Import]:
         for child in ast.iter_child_nodes(node):
@@ -82,8 +83,9 @@ def list_imports() -> tuple[Import, ...]:
             elif isinstance(child, ast.ImportFrom):
                 assert child.level == 0, "imports are absolute"
                 for alias in child.names:
-                    full = f"{child.module}.{alias.name}"
-                    yield Import(source, full if full in known else str(child.module), at_import)
+                    full, ours = f"{child.module}.{alias.name}", name_room(child.module) in rooms
+                    whole = full in known or not ours  # of others, a name may be a module, too
+                    yield Import(source, full if whole else str(child.module), at_import)
             else:
                 yield from walk(source, child, at_import and not inside and not checking)
 
@@ -218,6 +220,28 @@ def test_torch_is_imported_only_by_what_workers_run() -> None:
     found = list_importers("torch", at_import=True) | list_importers("timm", at_import=True)
     elsewhere = {module for module in found if name_room(module) not in COMPUTING}
     assert elsewhere == RUN_BY_WORKERS
+
+
+def test_processes_that_train_or_explain_do_without_slow_statistics() -> None:
+    # Each of them would take half a second of CPU longer to start, and a run has several.
+    below: dict[str, set[str]] = {}
+    for source, target, at_import in list_imports():
+        if at_import:
+            below.setdefault(source, set()).add(target)
+    waiting = [
+        *("osteo_ray.pipeline.compare.one_trial", "osteo_ray.pipeline.compare.sweeps"),
+        *("osteo_ray.pipeline.explain.actor", "osteo_ray.pipeline.explain.pool"),
+        "osteo_ray.pipeline.compare.model_check",
+    ]
+    seen: dict[str, str] = dict.fromkeys(waiting, "")
+    while waiting:
+        module = waiting.pop()
+        new = below.get(module, set()) - seen.keys()
+        seen |= dict.fromkeys(new, module)
+        waiting += new
+    assert "osteo_ray.models.validation" in seen
+    slow = ("scipy.stats", "statsmodels", "sklearn", "matplotlib")
+    assert {name: by for name, by in seen.items() if name.startswith(slow)} == {}
 
 
 def test_drivers_do_without_torch_and_commands_without_ray() -> None:

@@ -114,6 +114,7 @@ This process on node 10.0.0.1 was started with:
             IncompleteError,
             "could not be started on this machine: The current node timed out during startup. Its",
         ),
+        ("local", Exception("The current node timed out."), IncompleteError, "node timed out. Its"),
         ("local", OSError(28, "No space left on device"), IncompleteError, "No space left on dev"),
         ("ray://head:10001", ConnectionError("ray client"), IncompleteError, "at ray://head:10001"),
     ],

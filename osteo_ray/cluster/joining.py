@@ -10,7 +10,7 @@ import grpc
 import ray
 from ray._private.grpc_utils import init_grpc_channel
 from ray._private.ray_constants import GLOBAL_GRPC_OPTIONS
-from ray.exceptions import AuthenticationError, RayError
+from ray.exceptions import AuthenticationError
 
 from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.base.interruption import end_on
@@ -39,7 +39,9 @@ def join(address: str, cpus: int | None) -> None:
             # Ray warns of a future default for accelerator variables; this code sets devices.
             warnings.simplefilter("ignore", FutureWarning)
             ray.init(address=address, num_cpus=cpus, log_to_driver=True, include_dashboard=False)
-    except (ConnectionError, RuntimeError, ValueError, RayError, OSError) as error:
+    except (InputError, IncompleteError):  # told by this module
+        raise
+    except Exception as error:  # of any class: a node that is slow to start is a bare `Exception`
         ray.shutdown()  # of what has been started so far
         raise _explain(address, error) from None
 

@@ -1,5 +1,7 @@
 """The `osteo-ray` command, which hands each command line to the function that runs it."""
 
+import atexit
+import gc
 import importlib.metadata
 import os
 import sys
@@ -36,6 +38,7 @@ from osteo_ray.commands.verify import verify_command
 from osteo_ray.config.problems import describe_problems
 
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic helps no user
+atexit.register(gc.freeze)  # or the end of a command looks for garbage for most of a second
 
 
 def main(argv: Sequence[str] | None = None) -> int:

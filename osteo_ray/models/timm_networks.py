@@ -59,7 +59,7 @@ def _create_from_hub(name: str, options: dict[str, Any]) -> nn.Module:
         raise refuse_hub(name, error) from None
 
 
-def check_size(name: str, image_size: ImageSize) -> None:
+def check_network_size(name: str, image_size: ImageSize) -> None:
     """Refuse a network of timm that does not take images of a size, as transformers may not.
 
     Args:

@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from scipy.stats import rankdata
 from torch.nn import functional
 
 from osteo_ray.models.batches import ImageSet
@@ -81,9 +80,10 @@ def measure_auc(scores: np.ndarray, labels: np.ndarray) -> float | None:
     areas = []
     for number in range(scores.shape[1]):
         is_class = labels == number
-        n_class, n_rest = int(is_class.sum()), int((~is_class).sum())
-        if not n_class or not n_rest or np.isnan(scores).any():
+        own, rest = scores[is_class, number], np.sort(scores[~is_class, number])
+        if not len(own) or not len(rest) or np.isnan(scores).any():
             return None
-        ranks = rankdata(scores[:, number])[is_class].sum()
-        areas.append((ranks - n_class * (n_class + 1) / 2) / (n_class * n_rest))
+        # Not by SciPy's ranks: all of `scipy.stats` takes each worker half a second to import.
+        below, up_to = np.searchsorted(rest, own), np.searchsorted(rest, own, side="right")
+        areas.append((below + up_to).sum() / (2 * len(own) * len(rest)))
     return float(np.mean(areas))

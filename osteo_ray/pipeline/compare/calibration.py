@@ -10,6 +10,7 @@ from ray.exceptions import RayError
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.networks import is_timm_name
+from osteo_ray.base.startup import importing
 from osteo_ray.cluster.placement import Layout, Slot
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.image_size import ImageSize
@@ -90,13 +91,14 @@ def _measure(
     seconds: float,
 ) -> tuple[dict[str, float], list[str]]:
     # Imported here: PyTorch takes seconds to import, and the driver does not need it.
-    import numpy as np
-    import torch
+    with importing("timm"):
+        import numpy as np
+        import torch
 
-    from osteo_ray.models.batches import ImageSet
-    from osteo_ray.models.classifier import build_classifier
-    from osteo_ray.models.prediction import predict_probabilities
-    from osteo_ray.models.timm_networks import check_size
+        from osteo_ray.models.batches import ImageSet
+        from osteo_ray.models.classifier import build_classifier
+        from osteo_ray.models.prediction import predict_probabilities
+        from osteo_ray.models.timm_networks import check_network_size
 
     torch.set_num_threads(slot.cpus)
     device = torch.device(slot.device)
@@ -107,7 +109,7 @@ def _measure(
     for name in models:
         try:
             if is_timm_name(name):
-                check_size(name, image_size)
+                check_network_size(name, image_size)
             classifier = build_classifier(
                 name,
                 n_classes=2,
@@ -178,9 +180,10 @@ def _time_steps(
     batch_size: int,
 ) -> float | None:
     # Imported here, as above.
-    import torch
+    with importing("timm"):
+        import torch
 
-    from osteo_ray.models.classifier import build_classifier
+        from osteo_ray.models.classifier import build_classifier
 
     if problems:
         return None

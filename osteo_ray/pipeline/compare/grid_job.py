@@ -11,6 +11,7 @@ from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
 from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.startup import importing
 from osteo_ray.cluster.placement import Layout, Slot
 from osteo_ray.cluster.watchdog import watch
 from osteo_ray.data.pixels import Pixels
@@ -26,9 +27,10 @@ class _GridWorker:
     def __init__(
         self, experiment: Experiment, pixels: "list[ray.ObjectRef[Pixels]]", slot: Slot
     ) -> None:
-        import torch
+        with importing("timm"):
+            import torch
 
-        from osteo_ray.models.training import Worker
+            from osteo_ray.models.training import Worker
 
         self.experiment, self.pixels = experiment, ray.get(pixels[0])
         self.worker = Worker(torch.device(slot.device), slot.cpus)

@@ -8,6 +8,7 @@ from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.networks import is_timm_name
 from osteo_ray.base.paths import PHANTOM
+from osteo_ray.base.startup import importing
 from osteo_ray.config.setup import SetupConfig
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.settings import Guidance
@@ -40,18 +41,19 @@ def check_models(
         codes: The text of the Python file of each model that has one.
     """
     # Imported here: PyTorch takes seconds to import, and the driver does not need it.
-    from osteo_ray.models.adjustments import adjust_network
-    from osteo_ray.models.classifier import build_classifier
-    from osteo_ray.models.guidance import check_guidance
-    from osteo_ray.models.hub import check_hubs
-    from osteo_ray.models.timm_networks import check_size
+    with importing("timm"):
+        from osteo_ray.models.adjustments import adjust_network
+        from osteo_ray.models.classifier import build_classifier
+        from osteo_ray.models.guidance import check_guidance
+        from osteo_ray.models.hub import check_hubs
+        from osteo_ray.models.timm_networks import check_network_size
 
     problems = []
     for name, file in weights.items():
         try:
             check_hubs([name] if file is None else [])
             if is_timm_name(name):
-                check_size(name, image_size)
+                check_network_size(name, image_size)
             classifier = build_classifier(
                 name,
                 n_classes=2,

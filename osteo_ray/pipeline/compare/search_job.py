@@ -15,6 +15,7 @@ from ray.tune.schedulers import ASHAScheduler
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.networks import name_folder
 from osteo_ray.base.runs import place_logs
+from osteo_ray.base.startup import importing
 from osteo_ray.cluster.placement import Slot
 from osteo_ray.cluster.watchdog import Beat, watch
 from osteo_ray.config.tuning import read_training
@@ -114,10 +115,11 @@ def _try(
     beat: Beat,
 ) -> None:
     """Train one candidate in a process of the search."""
-    import torch
+    with importing("timm"):
+        import torch
 
-    from osteo_ray.models.training import DivergedError, Worker
-    from osteo_ray.pipeline.compare.one_trial import try_settings
+        from osteo_ray.models.training import DivergedError, Worker
+        from osteo_ray.pipeline.compare.one_trial import try_settings
 
     training = read_training(candidates[config["number"]])
     worker = Worker(torch.device(slot.device), slot.cpus)

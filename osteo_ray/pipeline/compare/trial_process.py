@@ -15,6 +15,7 @@ import ray.train
 from ray import tune
 
 from osteo_ray.base.runs import place_logs
+from osteo_ray.base.startup import importing
 from osteo_ray.cluster.placement import Layout
 from osteo_ray.cluster.watchdog import Beat
 from osteo_ray.data.pixels import Pixels
@@ -61,9 +62,10 @@ def run_here(
     Returns:
         An empty string, or the reason why retrying would not help.
     """
-    import torch
+    with importing("timm"):
+        import torch
 
-    from osteo_ray.models.training import Worker
+        from osteo_ray.models.training import Worker
 
     slot, shared = means.layout.slot, ray.get(pixels[0])
     worker = Worker(torch.device(slot.device), slot.cpus)
@@ -192,7 +194,8 @@ def _run_rank(config: dict[str, Any]) -> str:
     """Train as one of the workers of a TorchTrainer, which has set the process group up."""
     from ray.train.torch import get_device
 
-    from osteo_ray.models.training import Worker
+    with importing("timm"):
+        from osteo_ray.models.training import Worker
 
     context = ray.train.get_context()
     worker = Worker(

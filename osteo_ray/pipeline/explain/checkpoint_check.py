@@ -3,6 +3,7 @@
 import ray
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.startup import importing
 from osteo_ray.base.storage import Place
 from osteo_ray.explain.explainer import Explainer
 
@@ -11,8 +12,9 @@ from osteo_ray.explain.explainer import Explainer
 def check_checkpoint(path: Place, explainer: Explainer) -> list[str]:
     """Load a checkpoint as the workers will; return what is wrong with it."""
     # Imported here: PyTorch takes seconds to import, and the driver does not need it.
-    from osteo_ray.models.checkpoint import describe_checkpoint
-    from osteo_ray.models.classifier import load_classifier
+    with importing("timm"):
+        from osteo_ray.models.checkpoint import describe_checkpoint
+        from osteo_ray.models.classifier import load_classifier
 
     try:
         found = describe_checkpoint(path)

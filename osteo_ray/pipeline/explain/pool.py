@@ -17,6 +17,7 @@ from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.events import Explained
 from osteo_ray.base.mappings import hash_settings
+from osteo_ray.base.startup import importing
 from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import MASKS, count_rows, list_parts, read_table, write_table
 from osteo_ray.cluster.connection import allow_lost_blocks, name_worker
@@ -59,7 +60,8 @@ class _PoolWorker:
     """An actor in a process of the pool; PyTorch is imported there, not in the driver."""
 
     def __init__(self, job: ExplainJob, pool: Pool, beat: Beat) -> None:
-        from osteo_ray.pipeline.explain.actor import ExplainingActor
+        with importing("timm"):
+            from osteo_ray.pipeline.explain.actor import ExplainingActor
 
         self.actor = ExplainingActor(
             job,

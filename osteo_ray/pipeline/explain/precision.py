@@ -8,6 +8,7 @@ import ray
 
 from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.startup import importing
 from osteo_ray.base.storage import Place, locate
 from osteo_ray.base.tables import list_parts, read_json, read_table, write_json
 from osteo_ray.cluster.placement import Slot
@@ -41,9 +42,10 @@ def check_processor(slot: Slot, precision: Precision) -> None:
 @ray.remote
 def _ask_processor(device: str, precision: Precision) -> str:
     # Imported here, as below: PyTorch takes seconds to import, and the driver does not need it.
-    import torch
+    with importing("timm"):
+        import torch
 
-    from osteo_ray.models.forward import check_precision
+        from osteo_ray.models.forward import check_precision
 
     try:
         check_precision(precision, torch.device(device))
@@ -91,7 +93,8 @@ def check_overlaps(pixels: Place, job: ExplainJob, slot: Slot) -> None:
 def _measure_overlap(
     pixels: Place, explainable: Explainable, job: ExplainJob, slot: Slot
 ) -> dict[str, Any] | str:
-    from osteo_ray.models.training import make_deterministic
+    with importing("timm"):
+        from osteo_ray.models.training import make_deterministic
 
     make_deterministic(slot.cpus)
     try:
