@@ -1,12 +1,14 @@
 """Large packages are imported without the garbage collector, and only modules are kept from it."""
 
 import gc
+import subprocess
 import sys
 import weakref
 from collections.abc import Iterator
 
 import pytest
 
+from osteo_ray.base import startup
 from osteo_ray.base.startup import importing
 
 ABSENT = "a_package_that_is_not_loaded"
@@ -20,7 +22,8 @@ class Link:
 
 
 @pytest.fixture(autouse=True)
-def thawed() -> Iterator[None]:
+def thawed(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    monkeypatch.setattr(startup.atexit, "register", lambda call: call)
     gc.unfreeze()
     yield
     gc.unfreeze()
@@ -60,3 +63,17 @@ def test_an_import_that_fails_leaves_the_collector_as_it_was() -> None:
     with importing(ABSENT):
         pass
     assert not gc.isenabled()
+
+
+@pytest.mark.parametrize(
+    "lines",
+    [
+        "with importing('triton'):\n    import triton._C.libtriton",
+        "end_quickly()\nimport triton._C.libtriton",
+    ],
+)
+def test_a_process_ends_without_reports_of_leaks(lines: str) -> None:
+    pytest.importorskip("triton")
+    code = f"from osteo_ray.base.startup import end_quickly, importing\n{lines}\nprint('done')"
+    ended = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert (ended.stdout, ended.stderr) == ("done\n", "")

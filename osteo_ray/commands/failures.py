@@ -16,6 +16,11 @@ _OF_USER = frozenset(
 )
 """What a path causes, and another path mends; everything else may pass."""
 _FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
+_PASSING = _FULL | {
+    *(errno.EIO, errno.ENOMEM, errno.EMFILE, errno.ENFILE, errno.ESTALE, errno.ETIMEDOUT),
+    *(errno.EAGAIN, errno.EBUSY, errno.ECONNRESET, errno.ECONNREFUSED, errno.EHOSTUNREACH),
+}
+"""What no path causes, also where a path cannot be read or written because of it."""
 _SYSTEMS = {
     "ray": "the cluster",
     "grpc": "the cluster",
@@ -52,7 +57,7 @@ def describe_failure(error: BaseException) -> tuple[str, int] | None:
     """
     cause = find_cause(error)
     if isinstance(cause, InputError):
-        return f"Error: {cause}", BAD_INPUT
+        return _describe_input(cause)
     if isinstance(cause, OSError):
         return _describe_os(cause)
     if isinstance(cause, MemoryError):
@@ -62,6 +67,14 @@ def describe_failure(error: BaseException) -> tuple[str, int] | None:
             told = f"{type(cause).__name__}: {first_line(cause)}"
             return f"Failed: {_SYSTEMS[package]} reported an error: {told}. {RESUMABLE}", FAILED
     return None
+
+
+def _describe_input(error: InputError) -> tuple[str, int]:
+    """Tell whether input is to blame: a folder that may be written to can lie on a full disk."""
+    behind = error.__context__
+    if isinstance(behind, OSError) and behind.errno in _PASSING:
+        return f"Failed: {error}", FAILED
+    return f"Error: {error}", BAD_INPUT
 
 
 def _describe_os(error: OSError) -> tuple[str, int]:

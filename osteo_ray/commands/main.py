@@ -1,7 +1,5 @@
 """The `osteo-ray` command, which hands each command line to the function that runs it."""
 
-import atexit
-import gc
 import importlib.metadata
 import os
 import sys
@@ -11,6 +9,7 @@ from pydantic import ValidationError
 from rich.console import Console
 
 from osteo_ray.base.errors import IncompleteError, InputError, StorageError, suggest
+from osteo_ray.base.startup import end_quickly
 from osteo_ray.commands.audit import audit_command
 from osteo_ray.commands.card import card_command
 from osteo_ray.commands.check_table import check_table_command
@@ -18,7 +17,7 @@ from osteo_ray.commands.compare import compare_command
 from osteo_ray.commands.completion import completion_command
 from osteo_ray.commands.explain import explain_command
 from osteo_ray.commands.export import export_command
-from osteo_ray.commands.failures import describe_failure, find_cause
+from osteo_ray.commands.failures import describe_failure
 from osteo_ray.commands.figures import figures_command
 from osteo_ray.commands.help_text import HELP_ALL
 from osteo_ray.commands.init import init_command
@@ -38,7 +37,7 @@ from osteo_ray.commands.verify import verify_command
 from osteo_ray.config.problems import describe_problems
 
 os.environ.setdefault("PYDANTIC_ERRORS_INCLUDE_URL", "0")  # a link to pydantic helps no user
-atexit.register(gc.freeze)  # or the end of a command looks for garbage for most of a second
+end_quickly()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -58,8 +57,6 @@ def run_safely(command: Callable[[list[str]], int], arguments: list[str]) -> int
         code = command(arguments)
         sys.stdout.flush()  # here, where a reader that has gone away is no error
         return code
-    except InputError as error:
-        return _end(errors, f"Error: {find_cause(error)}", BAD_INPUT)
     except ValidationError as error:  # of settings that a command derives from those it was given
         return _end(errors, f"Error: {describe_problems(error)}", BAD_INPUT)
     except BrokenPipeError:  # `osteo-ray … | head` has seen enough
