@@ -268,3 +268,13 @@ class TestSettings:
 
         pixels = configure("/run").phantom.n_images * 32 * 32
         assert estimate(16) - estimate(8) == pytest.approx(0.3 * pixels)
+
+
+def test_streamed_pixels_are_joined_whatever_their_bits() -> None:
+    from osteo_ray.pipeline.compare.stream_feed import _join
+
+    for pixels in (DEEP, PICTURE):
+        parts = [torch.from_numpy(pixels[None]), torch.from_numpy(pixels[None, ::-1].copy())]
+        found = _join(parts)
+        assert found.numpy().dtype == pixels.dtype
+        np.testing.assert_array_equal(found.numpy(), np.stack([pixels, pixels[::-1]]))

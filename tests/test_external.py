@@ -77,7 +77,7 @@ def make_cohort(experiment: Experiment) -> World:
     drawing = replace(WORLDS["distraction"].drawing, n_images=N_COHORT, n_copies=2)
     drawn = draw_set(drawing, seed=99)
     ids = [f"other-{number:02}" for number in range(N_COHORT)]
-    run = CohortRun.of(experiment.run, ["/elsewhere/clinic", "0"], ImageSize.square(32))
+    run = CohortRun.of(experiment.run, ["/elsewhere/clinic", "0"], ImageSize.square(32), 8)
     table = {"image_id": ids, "digest": ids, "pixels": [one.tobytes() for one in drawn.images]}
     write_pixels(run.pixels / "part-0.parquet", pa.table(table, schema=PIXELS))
     images = pd.DataFrame(
@@ -538,7 +538,7 @@ def test_copies_and_patients_of_the_run_are_dropped_and_named(
 
 def test_many_dropped_images_are_counted() -> None:
     dropped = pd.DataFrame({"path": [f"{n}.png" for n in range(12)], "reason": ["Why."] * 12})
-    run = CohortRun.of(Run(Path("/run")), ["clinic", "0"], ImageSize.square(32))
+    run = CohortRun.of(Run(Path("/run")), ["clinic", "0"], ImageSize.square(32), 8)
     lines = describe_cohort(Cohort(run, "clinic", pd.DataFrame(index=range(3)), dropped, 0))
     assert lines[0] == "external cohort clinic: 3 of 15 images are used"
     assert lines[1] == "dropped 0.png: Why."

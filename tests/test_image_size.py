@@ -98,14 +98,16 @@ class TestReading:
     def test_other_sizes_have_other_keys(self) -> None:
         sizes = ("64", "96x64", "64x96", "96")
         configs = [configure("/run", image_size=size) for size in sizes]
-        assert len({config.plan_hash() for config in configs}) == len(sizes)
+        configs.append(configure("/run", image_size=64, bits=16))
+        assert len({config.plan_hash() for config in configs}) == len(configs)
         run = Run(Path("/run"))
-        folders = {CohortRun.of(run, ["a"], config.image_size).root for config in configs}
+        pairs = [(config.image_size, config.bits) for config in configs]
+        folders = {CohortRun.of(run, ["a"], *pair).root for pair in pairs}
         images = pd.DataFrame(
             [["a", "b", "c", 0]], columns=["image_id", "label", "digest", "group"]
         )
-        prints = {fingerprint_images(images, config.image_size) for config in configs}
-        assert len(folders) == len(prints) == len(sizes)
+        prints = {fingerprint_images(images, *pair) for pair in pairs}
+        assert len(folders) == len(prints) == len(configs)
 
 
 @pytest.fixture
@@ -277,9 +279,9 @@ class TestCommand:
         assert said.count("\n") < 3  # lines of the terminal
 
     def test_plan_says_what_images_become(
-        self, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+        self, tmp_path: Path, capfd: pytest.CaptureFixture[str]
     ) -> None:
         words = ["--image-size", "96x64", "--bits", "16", "--out", str(tmp_path / "run")]
         assert main(["compare", *words, "--dry-run"]) == 0
-        printed = " ".join(capsys.readouterr().out.split())
+        printed = " ".join(capfd.readouterr().out.split())
         assert "image size 96 px high, 64 px wide, 16 bits" in printed

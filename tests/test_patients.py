@@ -278,7 +278,7 @@ class TestHeaders:
             batch["suggested"] = empty
         columns = {name: np.asarray(cells, object) for name, cells in batch.items()}
         named = {"reader": source.reader, "key": b"k", "pixels": None, "image_size": None}
-        named["laterality"] = "whole"
+        named |= {"laterality": "whole", "bits": 8}
         table = decode_block(columns, **named).to_pandas()  # type: ignore[arg-type]
         assert set(table["failure"].fillna("")) == {""}
         found = dict(zip(table["path"], table["patient"], strict=True))

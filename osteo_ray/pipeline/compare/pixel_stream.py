@@ -50,7 +50,7 @@ class PixelReading:
 
         Returns:
             `EPOCH`: int64, (k,); `ROW`: int64, (k,), the rows of the images in the order in which
-            the steps show them; `PIXELS`: uint8, (k, height, width).
+            the steps show them; `PIXELS`: uint8 or uint16, (k, height, width).
         """
         nth, part = divmod(number, self.parts)
         epoch = self.epochs[nth]

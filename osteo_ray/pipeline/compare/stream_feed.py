@@ -20,7 +20,7 @@ class _Block(NamedTuple):
     Attributes:
         epochs: int64, (k,).
         rows: int64, (k,).
-        pixels: uint8, (k, height, width), on the device.
+        pixels: uint8 or uint16, (k, height, width), on the device.
     """
 
     epochs: np.ndarray
@@ -41,6 +41,13 @@ class _Send(NumpyBatchCollateFn):
     def __call__(self, batch: dict[str, np.ndarray]) -> Any:
         # PyTorch wants an array of its own: that of Ray is read-only.
         return _Block(batch[EPOCH], batch[ROW], send(batch[PIXELS].copy(), self.device))
+
+
+def _join(parts: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Join pixels. PyTorch has few operations on uint16, but all of them on int16."""
+    if parts[0].dtype != torch.uint16:
+        return torch.cat(list(parts))
+    return torch.cat([part.view(torch.int16) for part in parts]).view(torch.uint16)
 
 
 class StreamedFeed(Feed):
@@ -82,7 +89,7 @@ class StreamedFeed(Feed):
                     f"Expected the images of a step of epoch {number + 1} from Ray Data, but it "
                     "brought others."
                 )
-            yield torch.cat([block.pixels for block in taken])
+            yield _join([block.pixels for block in taken])
 
     def _take(self, wanted: int) -> list[_Block]:
         taken: list[_Block] = []
