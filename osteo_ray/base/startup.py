@@ -16,9 +16,9 @@ def importing(package: str) -> Iterator[None]:
 
     What a package like timm or PyTorch consists of, some million objects, lives as long as the
     process. Python's garbage collector would look through all of them several times while they are
-    made, at each later collection, and again when the process ends: of 5.7 s of CPU that an
-    explaining actor took to start and end, it had 2.2 s. Here, it rests during the block, and what
-    exists afterwards is left out of all later collections.
+    made, at each later collection, and again when the process ends: of 5.7 s of CPU that it took to
+    import what an explaining actor needs and to end, it had 2.2 s. Here, it rests during the block,
+    and what exists afterwards is left out of all later collections.
 
     Args:
         package: What the block imports in any case. If it is loaded already, the block runs as it

@@ -128,7 +128,8 @@ def _wait_for_stall(
     last, changed_at = 0, time.monotonic()
     while not ended.wait(min(_LOOK_INTERVAL_S, timeout_s / 10)):
         beats = last
-        with contextlib.suppress(RayError, GetTimeoutError):
+        # A thread that ended here would watch no longer, and nobody would know.
+        with contextlib.suppress(RayError, GetTimeoutError, OSError):
             beats = ray.get(counter.read.remote(), timeout=_LOOK_INTERVAL_S)
         if beats != last:
             last, changed_at = beats, time.monotonic()

@@ -227,8 +227,9 @@ class _Runner:
             except (RayError, ExecutionTimeoutError) as error:
                 raise IncompleteError(
                     f"Explaining stopped: actors do not start, or more than {_MOST_LOST} slices "
-                    "lost their process repeatedly, which single images cannot cause. If memory is "
-                    f"short, raise --resources.cpus-per-worker. The last error: {error}"
+                    "lost their process repeatedly, which single images cannot cause. Finished "
+                    "masks are kept; run the same command again to resume. If memory is short, "
+                    f"raise --resources.cpus-per-worker. The last error: {error}"
                 ) from error
         return n_explained
 
