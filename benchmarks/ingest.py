@@ -5,10 +5,12 @@ import tempfile
 import time
 import zlib
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pyarrow.parquet as pq
 import ray
 import ray.data
@@ -33,6 +35,8 @@ class ReadTiming:
         name: Its name.
         seconds: Time from the call to the last image, including the start of its workers.
         images_per_s: Mean rate over all images.
+        cpu_ms: Time of a core that an image took in all processes, Ray's own included. It tells
+            more than the rate where a machine also does other work.
         memory_gib: Peak memory, including the processes of Ray.
         difference: Mean difference of gray levels, in 0..255, from the images of the first way;
             the largest over a few images.
@@ -41,6 +45,7 @@ class ReadTiming:
     name: str
     seconds: float
     images_per_s: float
+    cpu_ms: float
     memory_gib: float
     difference: float
 
@@ -76,19 +81,29 @@ def _time(ways: dict[str, Callable[[], Images]], n_images: int) -> Iterator[Read
     for name, read in ways.items():
         sample, count = {}, 0
         with PeakMemory() as memory:
-            started = time.perf_counter()
+            started, before = time.perf_counter(), _count_cpu_s()
             for path, pixels in read():
                 count += 1
                 if zlib.crc32(path.encode()) % _SAMPLED == 0:
                     sample[path] = pixels.astype(np.int16)
-            seconds = time.perf_counter() - started
+            seconds, cpu_s = time.perf_counter() - started, _count_cpu_s() - before
         if count != n_images:
             raise RuntimeError(f"Expected {n_images} images from {name}, but got {count}.")
         reference = reference or sample
         differences = [np.abs(pixels - reference[path]).mean() for path, pixels in sample.items()]
-        yield ReadTiming(
-            name, seconds, n_images / seconds, memory.total_gib, float(max(differences, default=0))
-        )
+        rates = (n_images / seconds, 1000 * cpu_s / n_images)
+        difference = float(max(differences, default=0))
+        yield ReadTiming(name, seconds, *rates, memory.total_gib, difference)
+
+
+def _count_cpu_s() -> float:
+    """Sum the time of cores that this process and all below it have taken, ended ones included."""
+    own = psutil.Process()
+    total = 0.0
+    for process in (own, *own.children(recursive=True)):
+        with suppress(psutil.Error):  # it has gone, and its parent has counted it
+            total += sum(process.cpu_times()[:4])
+    return total
 
 
 def repeat_files(data: Path, target: Path, n_images: int) -> None:

@@ -37,11 +37,13 @@ def show_reading(console: Console, timings: Sequence[ReadTiming]) -> None:
     """Show how fast images were read; the first way is that of osteo_ray."""
     print_table(
         console,
-        ("read by", "seconds", "images/s", "times ours", "memory, GiB", "gray differs by"),
+        ("read by", "seconds", "images/s", "CPU, ms", "times ours", "memory, GiB", "gray differs"),
         [
             (
                 *(one.name, f"{one.seconds:.1f}", f"{one.images_per_s:.0f}"),
-                *_fix(2, one.seconds / timings[0].seconds, one.memory_gib, one.difference),
+                *_fix(
+                    2, one.cpu_ms, one.seconds / timings[0].seconds, one.memory_gib, one.difference
+                ),
             )
             for one in timings
         ],

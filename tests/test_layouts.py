@@ -313,13 +313,24 @@ def test_the_only_folder_is_named(tmp_path: Path) -> None:
 
 
 def test_volumes_are_refused_by_name(tmp_path: Path) -> None:
-    put(tmp_path, "a/1.png", "b/2.png", "b/3.nii.gz", "a/4.NII")
+    put(tmp_path, "a/1.png", "b/2.png", "b/3.nrrd", "a/4.MHA", "a/5.nii.gz", "a/6.NII")
     source = open_source(str(tmp_path))
-    assert source.items["path"].tolist() == ["a/1.png", "b/2.png"]
+    assert source.items["path"].tolist() == ["a/1.png", "a/5.nii.gz", "a/6.NII", "b/2.png"]
     assert dict(source.refused.to_numpy().tolist()) == dict.fromkeys(
-        ("a/4.NII", "b/3.nii.gz"),
-        "a volume, not an image; export the slices to use as PNG or DICOM files",
+        ("a/4.MHA", "b/3.nrrd"),
+        "a volume, not an image; save it as .nii.gz, or export the slices to use as PNG or DICOM "
+        "files",
     )
+
+
+def test_nifti_files_stand_like_any_images(tmp_path: Path) -> None:
+    parts = [f"{part}/{label}" for part in ("imagesTr", "imagesTs") for label in "nw"]
+    put(tmp_path, *(f"{part}/{number}.nii.gz" for part in parts for number in "12"))
+    put(tmp_path, "labelsTr/n/1.nii.gz", "imagesTr/n/1_mask.nii.gz")
+    source = open_source(str(tmp_path))
+    assert len(source.items) == 8
+    assert set(source.items["split"]) == {"train", "test"}
+    assert any("named like an image beside them" in note for note in source.notes)
 
 
 def test_classes_of_a_cohort_are_spelled_as_in_the_run(tmp_path: Path) -> None:

@@ -155,8 +155,8 @@ def test_media_that_cannot_be_read(tmp_path: Path) -> None:
 
 
 def test_volumes_are_refused_by_name_with_what_to_do(tmp_path: Path) -> None:
-    (tmp_path / "m.csv").write_text("path,label\n1.png,a\n2.nii.gz,b\n3.png,b\n")
+    (tmp_path / "m.csv").write_text("path,label\n1.png,a\n2.nrrd,b\n3.png,b\n")
     source = open_source(str(tmp_path / "m.csv"))
     ((path, reason),) = source.refused.to_numpy().tolist()
-    assert path == "2.nii.gz"
-    assert "a volume, not an image; export the slices" in reason
+    assert path == "2.nrrd"
+    assert "a volume, not an image; save it as .nii.gz, or export the slices" in reason

@@ -26,10 +26,9 @@ def describe_look(image: np.ndarray) -> np.ndarray:
     tall, wide = (max(1, side // 50) for side in image.shape)
     edges = (image[:tall], image[-tall:], image[:, :wide], image[:, -wide:])
     # OpenCV, because for so few pixels NumPy spends more time starting than adding.
-    means, deviations = zip(*(cv2.meanStdDev(edge) for edge in edges), strict=True)
-    histogram = np.ravel(cv2.calcHist([image], [0], None, [HISTOGRAM_BINS], [0, 256])) / image.size
-    frame = np.ravel([*means, *deviations]) / 255
-    return np.asarray([*frame, *histogram], np.float32)
+    frame = np.concatenate([cv2.meanStdDev(edge) for edge in edges], axis=1).ravel() / 255
+    counts = cv2.calcHist([image], [0], None, [HISTOGRAM_BINS], [0, 256]).ravel()
+    return np.concatenate([frame, counts / image.size]).astype(np.float32)
 
 
 def measure_contrast(image: np.ndarray) -> float:

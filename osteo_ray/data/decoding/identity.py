@@ -24,8 +24,9 @@ def digest_pixels(image: np.ndarray) -> str:
         False
     """
     check_image(image if image.dtype == np.uint8 else show_8_bits(image))
-    shape = f"{image.shape[0]}x{image.shape[1]}:".encode()
-    return hashlib.sha256(shape + image.tobytes()).hexdigest()
+    digest = hashlib.sha256(f"{image.shape[0]}x{image.shape[1]}:".encode())
+    digest.update(np.ascontiguousarray(image).data)
+    return digest.hexdigest()
 
 
 def identify_image(path: str, digest: str) -> str:

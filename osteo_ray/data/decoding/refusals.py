@@ -18,6 +18,7 @@ MAX_PIXELS = 89_478_485
 
 BOMB = "too many pixels (decompression bomb?)"
 _SILENT = logging.CRITICAL + 1
+_LOGGERS = tuple(logging.getLogger(name) for name in ("PIL", "pydicom"))
 _EXPLANATIONS = (  # for the first of these words that a decoder's message contains
     ("decompressed data too large", "text or colour profile too large (decompression bomb?)"),
     ("too much memory used for text", "text or colour profile too large (decompression bomb?)"),
@@ -76,8 +77,7 @@ def refuse_errors(hide_details: bool = False) -> Iterator[None]:
 @contextmanager
 def _quiet() -> Iterator[None]:
     """Silence the decoders' warnings and logs, and have Pillow refuse files that are cut short."""
-    for name in ("PIL", "pydicom"):
-        logger = logging.getLogger(name)
+    for logger in _LOGGERS:
         if logger.level != _SILENT:  # set once, as setting it each time costs more than decoding
             logger.setLevel(_SILENT)
     lenient = ImageFile.LOAD_TRUNCATED_IMAGES  # another package may have set it

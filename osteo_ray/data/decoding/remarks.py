@@ -84,7 +84,7 @@ def _list_texts(image: Image.Image) -> Iterable[str]:
     try:
         values = [*image.info.items()]
         exif = image.getexif()
-        tags = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)}
+        tags = {**exif, **exif.get_ifd(ExifTags.IFD.Exif)} if len(exif) else {}
         values += [("", value) for tag, value in tags.items() if tag in _TEXT_TAGS]
     except Exception:  # a damaged EXIF block raises nearly anything, though the pixels are fine
         values = []

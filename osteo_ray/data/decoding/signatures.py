@@ -2,11 +2,14 @@
 
 import re
 import struct
+import zlib
 
 from osteo_ray.data.decoding.result import UnreadableImageError
 
 DICOM_MARK, DICOM_MARK_AT = b"DICM", 128
 """The mark of a DICOM file, and the number of bytes before it."""
+GZIP_MARK = b"\x1f\x8b"
+"""The first bytes of a file that gzip has compressed."""
 _GROUP_2 = b"\2\0\0\0"
 _TYPES = rb"(?:UL|CS|UI|DA|TM|LO|SH)"
 _BARE_DICOM = re.compile(
@@ -52,6 +55,14 @@ def is_dicom(content: bytes) -> bool:
         (True, False)
     """
     return content.startswith(DICOM_MARK, DICOM_MARK_AT) or bool(_BARE_DICOM.match(content))
+
+
+def unzip_start(content: bytes, n_bytes: int) -> bytes:
+    """Return the first bytes of what gzip has compressed; fewer if it is damaged."""
+    try:
+        return zlib.decompressobj(zlib.MAX_WBITS | 16).decompress(content, n_bytes)
+    except zlib.error:
+        return b""
 
 
 def add_preamble(content: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Find out which column of a table holds what: path, label, patient, side, site, split, region."""
+"""Find out which column of a table holds what: path, label, patient, side, slice and so on."""
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -11,7 +11,7 @@ from osteo_ray.data.sources.words import read_split, tidy
 TOLD = ("maker", "device", "view", "age", "sex")
 """Attributes of an image that nothing else needs to know; see `attributes.ATTRIBUTES`."""
 ROLES = (
-    *("path", "label", "patient", "study", "side", "site", "split", "region"),
+    *("path", "label", "patient", "study", "side", "slice", "site", "split", "region"),
     *TOLD,
 )
 """What a column may hold; `--columns ROLE=COLUMN` says which one does."""
@@ -30,6 +30,7 @@ _USUAL = {  # in the order in which they are preferred, without case, spaces and
     "accessionnumber accessionno examid exam examination examinationid examno examnumber visitid "
     "encounterid sessionid",
     "side": "side laterality imagelaterality kneeside bodyside",
+    "slice": "slice sliceindex slicenumber sliceno sliceid",
     "site": "site",
     "split": "split",
     "region": "region",

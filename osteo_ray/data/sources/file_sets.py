@@ -15,7 +15,7 @@ from osteo_ray.data.sources.masks_beside import leave_out_masks
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import Reader
 from osteo_ray.data.sources.rows import use_rows
-from osteo_ray.data.sources.words import read_split_of_path
+from osteo_ray.data.sources.words import read_split_of_path, read_suffix
 
 _METADATA = ("metadata", "manifest")
 """Names of tables that list images, as Hugging Face's image folders have them."""
@@ -87,7 +87,7 @@ def list_files(
 
 
 def _is_table(path: str) -> bool:
-    return PurePosixPath(path).suffix.lower() in TABLE_SUFFIXES
+    return read_suffix(path) in TABLE_SUFFIXES
 
 
 def _read_tables(

@@ -66,15 +66,17 @@ def _walk_local(root: str, refused: list[tuple[str, str]]) -> Iterator[tuple[str
             if (Path(folder) / name).is_symlink():
                 path = (Path(folder) / name).relative_to(root).as_posix()
                 refused.append((_escape(path), "a link to a folder; such links are not followed"))
+        within = Path(folder).relative_to(root).as_posix()
+        prefix = "" if within == "." else f"{within}/"
         for name in names:
             if name.startswith("."):
                 continue
-            path = (Path(folder) / name).relative_to(root).as_posix()
+            path = prefix + name
             if path != _escape(path):
                 refused.append((_escape(path), "a file name that is not valid UTF-8"))
                 continue
             try:
-                size = (Path(folder) / name).lstat().st_size
+                size = os.lstat(os.path.join(folder, name)).st_size
             except OSError:
                 size = 0  # reading the file will show the error
             yield path, size

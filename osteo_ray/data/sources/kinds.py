@@ -44,8 +44,10 @@ _OPENERS: dict[str, Callable[[str, SourceOptions], Source]] = {
     ".json": open_data_list,
     **dict.fromkeys(PACKED_SUFFIXES, open_packed),
 }
-_VOLUMES = (".nii", ".nii.gz", ".nrrd", ".mha", ".mhd")
-_VOLUME_REASON = "a volume, not an image; export the slices to use as PNG or DICOM files"
+_VOLUMES = (".nrrd", ".mha", ".mhd")
+_VOLUME_REASON = (
+    "a volume, not an image; save it as .nii.gz, or export the slices to use as PNG or DICOM files"
+)
 _CUT = (
     "Films of both knees are cut at the gap. Both halves have the label of their film, unless a "
     "table has a row for each side."

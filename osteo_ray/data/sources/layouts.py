@@ -3,7 +3,6 @@
 import re
 from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import Any
 
 from osteo_ray.base.errors import InputError
@@ -12,12 +11,13 @@ from osteo_ray.data.sources.words import (
     names_data,
     read_short_split,
     read_split,
+    read_suffix,
     separate_split,
 )
 
 IMAGE_SUFFIXES = (
     *(".avif", ".bmp", ".dcm", ".dicom", ".gif", ".j2k", ".jp2", ".jpeg", ".jpg"),
-    *(".pgm", ".png", ".ppm", ".qoi", ".sgi", ".tif", ".tiff", ".webp"),
+    *(".nii", ".nii.gz", ".pgm", ".png", ".ppm", ".qoi", ".sgi", ".tif", ".tiff", ".webp"),
 )
 _NO_IMAGES = (
     *(".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".pdf", ".py"),
@@ -55,18 +55,18 @@ class FolderLayout:
 
 def is_image_name(path: str) -> bool:
     """Tell whether a file is called like an image."""
-    return PurePosixPath(path).suffix.lower() in IMAGE_SUFFIXES
+    return read_suffix(path) in IMAGE_SUFFIXES
 
 
 def is_dicom_name(path: str) -> bool:
     """Tell whether the name of a file allows it to be DICOM, whose files often lack a suffix."""
-    name = PurePosixPath(path)
-    return name.suffix.lower() in (".dcm", ".dicom", "") or name.suffix[1:].isdigit()
+    suffix = read_suffix(path)
+    return suffix in (".dcm", ".dicom", "") or suffix[1:].isdigit()
 
 
 def is_no_image(path: str) -> bool:
     """Tell whether a file is called like something else than an image."""
-    return PurePosixPath(path).suffix.lower() in _NO_IMAGES
+    return read_suffix(path) in _NO_IMAGES
 
 
 def read_folders(files: Files, uri: str) -> FolderLayout:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Set
 
 from osteo_ray.data.sources.layouts import Files
 from osteo_ray.data.sources.words import (
+    cut_suffix,
     list_words,
     names_data,
     names_masks,
@@ -39,13 +40,17 @@ def leave_out_masks(files: Files) -> tuple[Files, list[str]]:
         for path, size in files
         if path.rpartition("/")[2].lower() not in _OF_SYSTEMS and "__MACOSX" not in path.split("/")
     ]
-    stems = {path.rpartition(".")[0] or path for path, _ in files}
+    stems = {cut_suffix(path) for path, _ in files}
     kept, folders, named = [], Counter[str](), 0
     beside = _find_folders_beside(path for path, _ in files)
     beside |= _find_mirrors(path for path, _ in files)
+    of_masks = {
+        folder: _find_mask_folder(folder, beside)
+        for folder in {path.rpartition("/")[0] for path, _ in files}
+    }
     for path, size in files:
-        folder = _find_mask_folder(path, beside)
-        stem = _MASK_NAME.fullmatch(path.rpartition(".")[0])
+        folder = of_masks[path.rpartition("/")[0]]
+        stem = _MASK_NAME.fullmatch(cut_suffix(path))
         if folder:
             folders[folder] += 1
         elif stem and stem[1] in stems:
@@ -70,8 +75,8 @@ def leave_out_masks(files: Files) -> tuple[Files, list[str]]:
 
 
 def _find_mask_folder(path: str, beside: Set[str]) -> str:
-    """Return the path of the uppermost folder of masks that a file lies in, or ""."""
-    parts = path.split("/")[:-1]
+    """Return the uppermost folder of masks that a folder is or lies in, or ""."""
+    parts = path.split("/") if path else []
     for level, name in enumerate(parts):
         folder = "/".join(parts[: level + 1])
         if names_masks(name) or folder in beside:
@@ -111,7 +116,7 @@ def _find_mirrors(paths: Iterable[str]) -> set[str]:
     held: dict[str, set[str]] = {}
     for path in listed:
         name, _, below = path.removeprefix(above).strip("/").partition("/")
-        held.setdefault(name, set()).add(posixpath.splitext(below)[0])
+        held.setdefault(name, set()).add(cut_suffix(below))
     shown = [name for name in held if names_data(name)]
     if len(shown) != 1:
         return set()

@@ -6,10 +6,9 @@ in folders elsewhere; or paths begin with the name of a folder above the table.
 
 import os
 from collections.abc import Sequence
-from pathlib import PurePosixPath
 
 from osteo_ray.data.sources.layouts import is_image_name
-from osteo_ray.data.sources.words import names_masks
+from osteo_ray.data.sources.words import cut_suffix, names_masks
 
 _MOST_FILES = 2_000_000  # a table in the home folder must not have all of a disk listed
 
@@ -70,7 +69,7 @@ def _list_names(root: str) -> dict[str, list[str]]:
             n_files += 1
             if is_image_name(name):
                 path = name if place == "." else f"{place}/{name}"
-                for key in {name, PurePosixPath(name).stem}:
+                for key in {name, cut_suffix(name)}:
                     names.setdefault(key, []).append(path)
         if n_files > _MOST_FILES:
             break

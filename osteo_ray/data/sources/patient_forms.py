@@ -9,7 +9,7 @@ Identifiers = Sequence[str]
 """The patient of each image; "" where it is not known."""
 
 _SEP = r"[ _.()-]"
-_END = r"(?:\.[^./]+)?$"
+_END = r"(?:\.nii)?(?:\.[^./]+)?$"
 _SIDE = r"(?i:left|right|lt|rt|l|r)"
 _VIEW = r"(?i:left|right|l|r|ap|pa|lat|lateral|frontal|front|side|standing|supine)"
 _FORMS = (  # what is said of a form, and its pattern

@@ -73,17 +73,22 @@ class FileReader:
             raise UnreadableImageError(f"cannot be fetched: {first_line(error)}") from None
 
 
-@functools.lru_cache(maxsize=8)
-def _find_real(root: str) -> str:
-    return os.path.realpath(root)
+@functools.lru_cache(maxsize=1024)
+def _find_real(folder: str) -> str:
+    return os.path.realpath(folder, strict=True)
 
 
 def _read_local(root: str, path: str) -> bytes:
     try:
-        real = os.path.realpath(f"{root}/{path}", strict=True)
+        folder, _, name = f"{root}/{path}".rpartition("/")
+        # A link, or `..`, may lead anywhere; of other files, only the folder need be followed.
+        real = os.path.join(_find_real(folder), name)
+        found = os.lstat(real)
+        if not stat.S_ISREG(found.st_mode):
+            real = os.path.realpath(real, strict=True)
+            found = os.stat(real)
         if not real.startswith(os.path.join(_find_real(root), "")):
             raise UnreadableImageError("lies outside the source, or is a link that leads there")
-        found = os.stat(real)
         if stat.S_ISDIR(found.st_mode):
             raise UnreadableImageError("a folder, not a file")
         if not stat.S_ISREG(found.st_mode):  # reading a pipe would wait forever

@@ -16,6 +16,7 @@ import pandas as pd
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import is_local, split_uri
 from osteo_ray.data.laterality import SIDES, name_half, read_side
+from osteo_ray.data.slices import name_slice
 from osteo_ray.data.sources.classes import join_spellings
 from osteo_ray.data.sources.columns import (
     TOLD,
@@ -185,6 +186,8 @@ def use_rows(
     if isinstance(reader, FileReader) and is_local(root):
         found, doubtful, told = find_files(found, root)
         said = [*told, *said]
+    if "slice" in cells:
+        found = _name_slices(found, cells["slice"], uri)
     if options.laterality == "split" and "side" in cells:
         found = _name_halves(found, cells["side"])
     outside = (
@@ -230,6 +233,19 @@ def _name_halves(paths: Sequence[str], sides: Sequence[str]) -> list[str]:
         name_half(path, half_of[side]) if path and of_film[path] == half_of.keys() else path
         for path, side in told
     ]
+
+
+def _name_slices(paths: Sequence[str], cells: Sequence[str], uri: str) -> list[str]:
+    """Return the paths of slices for the rows that name one."""
+    wrong = [cell for cell in cells if cell and not (cell.isascii() and cell.isdigit())]
+    if wrong:
+        raise InputError(
+            f"Expected the column slice of {uri} to hold numbers from 0, along the third axis of "
+            f"a volume, but found `{wrong[0]}`. Correct it, leave the cells of images empty, or "
+            "write --columns slice= to leave the column unread."
+        )
+    named = zip(paths, cells, strict=True)
+    return [name_slice(path, int(cell)) if path and cell else path for path, cell in named]
 
 
 def _name_regions(

@@ -49,6 +49,7 @@ _NO_CLASS = _collect(
     "unlabelled unlabeled unlabel nolabel unspecified undefined unclassified unassigned missing "
     "notavailable notknown notrecorded notlabelled notlabeled unk tbd todo"
 )
+_ZIPPED = ".nii.gz"
 _SHARD = re.compile(r"[-_. ]*\d+(?:[-_ ]*of[-_ ]*\d+)?$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
@@ -64,6 +65,30 @@ def tidy(text: str) -> str:
     composed = unicodedata.normalize("NFKC", text)
     visible = "".join(c for c in composed if unicodedata.category(c) != "Cf")
     return " ".join(visible.split())
+
+
+def read_suffix(path: str) -> str:
+    """Return the end of the name of a file from its last point on, in small letters, or "".
+
+    Example:
+        >>> [read_suffix(path) for path in ("a.b/1.PNG", "a.b/1", ".png", "1.", "1.nii.gz")]
+        ['.png', '', '', '', '.nii.gz']
+    """
+    name = path.rpartition("/")[2].lower()  # pathlib takes ten times as long, for each file
+    if name.endswith(_ZIPPED):
+        return _ZIPPED
+    at = name.rfind(".")
+    return name[at:] if 0 < at < len(name) - 1 else ""
+
+
+def cut_suffix(path: str) -> str:
+    """Return a path without what `read_suffix` returns.
+
+    Example:
+        >>> [cut_suffix(path) for path in ("a.b/1.PNG", "a.b/1", "1_mask.nii.gz")]
+        ['a.b/1', 'a.b/1', '1_mask']
+    """
+    return path[: len(path) - len(read_suffix(path))]
 
 
 def list_words(name: str) -> list[str]:

@@ -13,7 +13,6 @@ from osteo_ray.data.appearance import describe_look, measure_contrast, shrink_to
 from osteo_ray.data.copies.thumbnails import SQUARE, make_thumbnail
 from osteo_ray.data.decoding.identity import digest_pixels, identify_image
 from osteo_ray.data.decoding.resizing import resize_image
-from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.laterality import Laterality
 from osteo_ray.data.notes import write_notes
@@ -21,7 +20,8 @@ from osteo_ray.data.pixels import Bits, show_8_bits
 from osteo_ray.data.sources.columns import TOLD
 from osteo_ray.data.sources.patients import know_patient
 from osteo_ray.data.sources.readers import Reader
-from osteo_ray.pipeline.ingest.films import View, read_views
+from osteo_ray.pipeline.ingest.films import View
+from osteo_ray.pipeline.ingest.grouped_views import Row, read_groups
 
 FOUND = pa.schema(
     [
@@ -91,26 +91,21 @@ def _decode_batch(
         laterality: Whether films of both knees are cut in two.
         bits: Of the gray values that are kept.
     """
-    found: list[dict[str, Any]] = []
+    found: list[Row] = []
     kept: list[bytes] = []
-    accepted: list[dict[str, Any]] = []
+    accepted: list[Row] = []
     names = list(batch)
-    for values in zip(*(batch[name].tolist() for name in names), strict=True):
-        item = dict(zip(names, values, strict=True))
-        row = item["path"]
-        try:
-            views = read_views(reader, row, item["position"], item["side"], laterality, bits)
-        except UnreadableImageError as error:
-            refused = {"item": row, "path": row, "label": item["label"], "reason": str(error)}
-            found.append(refused)
-            continue
-        for view in views:
-            found.append({"item": row, "film": view.film, **_describe(item, view, key)})
-            if pixels is not None and image_size is not None:
-                same = image_size == SQUARE and bits == 8
-                resized = view.square if same else resize_image(view.decoded.pixels, image_size)
-                kept.append(resized.tobytes())
-                accepted.append(found[-1])
+    items = [
+        dict(zip(names, values, strict=True))
+        for values in zip(*(batch[name].tolist() for name in names), strict=True)
+    ]
+    for group in read_groups(items, reader, laterality, bits):
+        found += group.refused
+        described = _describe(group.items, group.views, key)
+        found += described
+        if pixels is not None and image_size is not None:
+            kept += [_fit(view, image_size, bits).tobytes() for view in group.views]
+            accepted += described
     if kept and pixels is not None:
         ids, digests = ([row[name] for row in accepted] for name in ("image_id", "digest"))
         part = pixels / f"part-{hash_settings(ids)}.parquet"
@@ -118,13 +113,42 @@ def _decode_batch(
     return pa.Table.from_pylist(found, schema=FOUND)
 
 
-def _describe(item: dict[str, Any], view: View, key: bytes) -> dict[str, Any]:
-    """Describe an image, mostly by what it shows once resized to a square."""
-    decoded, square = view.decoded, view.square
-    image = decoded.pixels
-    digest = digest_pixels(image)
+def _fit(view: View, size: ImageSize, bits: Bits) -> np.ndarray:
+    same = size == SQUARE and bits == 8
+    return view.square if same else resize_image(view.decoded.pixels, size)
+
+
+def _describe(items: list[Row], views: list[View], key: bytes) -> list[Row]:
+    """Describe images, mostly by what they show once resized to a square."""
+    images, squares = [view.decoded.pixels for view in views], [view.square for view in views]
+    digests = [digest_pixels(image) for image in images]
+    contrasts = [measure_contrast(square) for square in squares]
+    looks = [describe_look(square).tobytes() for square in squares]
+    previews = [shrink_to_preview(square).tobytes() for square in squares]
+    thumbnails = [
+        make_thumbnail(show_8_bits(image), square).tobytes()
+        for image, square in zip(images, squares, strict=True)
+    ]
+    return [
+        {
+            **_tell(items[place], view, key),
+            "image_id": identify_image(view.path, digests[place]),
+            "digest": digests[place],
+            "contrast": contrasts[place],
+            "look": looks[place],
+            "preview": previews[place],
+            "thumbnail": thumbnails[place],
+        }
+        for place, view in enumerate(views)
+    ]
+
+
+def _tell(item: Row, view: View, key: bytes) -> Row:
+    """Return what a source and a file say of an image."""
+    decoded = view.decoded
     return {
-        "image_id": identify_image(view.path, digest),
+        "item": item["path"],
+        "film": view.film,
         "path": view.path,
         "label": item["label"],
         "patient": item["patient"]
@@ -136,17 +160,12 @@ def _describe(item: dict[str, Any], view: View, key: bytes) -> dict[str, Any]:
         "institution": veil(decoded.institution or "", key),
         "split": item["split"],
         **{name: decoded.attributes.get(name, "") for name in TOLD},
-        "width": image.shape[1],
-        "height": image.shape[0],
-        "digest": digest,
+        "width": decoded.pixels.shape[1],
+        "height": decoded.pixels.shape[0],
         "format": decoded.format,
         "mode": decoded.mode,
         "size": item["size"],
         "remarks": write_notes(decoded.remarks) or "",
-        "contrast": measure_contrast(square),
-        "look": describe_look(square).tobytes(),
-        "preview": shrink_to_preview(square).tobytes(),
-        "thumbnail": make_thumbnail(show_8_bits(image), square).tobytes(),
         "reason": "",
     }
 

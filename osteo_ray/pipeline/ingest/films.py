@@ -20,6 +20,7 @@ from osteo_ray.data.laterality import (
     read_side,
 )
 from osteo_ray.data.pixels import Bits, show_8_bits
+from osteo_ray.data.slices import read_slice
 from osteo_ray.data.sources.readers import Reader
 
 
@@ -32,8 +33,8 @@ class View:
         decoded: Its pixels, and what its file says; for a half, with the side that it shows.
         square: Its pixels in 8 bits, resized to `SQUARE`.
         film: Path of the film of both knees that it is, or is half of; "" for other images.
-        person: What is equal for the halves of a film and for no others, else "". It stands for
-            the patient if nothing else does.
+        person: What is equal for the halves of a film, or for the slices of a volume, and for no
+            others, else "". It stands for the patient if nothing else does.
     """
 
     path: str
@@ -53,24 +54,50 @@ def read_views(
 ) -> list[View]:
     """Read what a row of a source stands for: an image, or one or both halves of a film.
 
-    An image whose header names one side of the body is no film of both.
-
     Args:
         reader: Fetches the images.
-        path: Path of the image in the source, or that of a half of it if it has two rows.
+        path: See `find_views`.
         position: See `Reader.read`.
-        side: The side that the source names, if any. Only this half of a film is meant then.
+        side: See `find_views`.
         laterality: Whether films of both knees are cut in two.
         bits: Of the gray values.
 
     Raises:
         UnreadableImageError: It cannot be read, or is half of an image that shows no two knees.
     """
+    file, number = find_file(path, laterality)
+    decoded = decode(reader.read(file, position), number, bits=bits)
+    return find_views(path, decoded, show_square(decoded.pixels), side, laterality)
+
+
+def find_file(path: str, laterality: Laterality) -> tuple[str, int | None]:
+    """Return the file to read for a row of a source, and the slice of it, if it is a volume."""
+    return read_slice(read_half(path)[0] if laterality == "split" else path)
+
+
+def find_views(
+    path: str, decoded: Decoded, square: np.ndarray, side: str, laterality: Laterality
+) -> list[View]:
+    """Find what a row of a source stands for in what its file shows.
+
+    An image whose header names one side of the body is no film of both.
+
+    Args:
+        path: Path of the image in the source, or that of a half of it if it has two rows.
+        decoded: What its file holds.
+        square: What `show_square` makes of it.
+        side: The side that the source names, if any. Only this half of a film is meant then.
+        laterality: Whether films of both knees are cut in two.
+
+    Raises:
+        UnreadableImageError: It is half of an image that shows no two knees.
+    """
     film, wanted = read_half(path) if laterality == "split" else (path, None)
-    decoded = decode(reader.read(film, position), bits)
-    square = _show_square(decoded.pixels)
     height, width = decoded.pixels.shape
     gap = None if decoded.side else find_gap(square, width / height)
+    volume, number = read_slice(film)
+    if number is not None:  # a slice shows less than a film
+        return [View(path, decoded, square, person=f"volume {volume}")]
     if gap is None:
         if wanted is not None:
             raise UnreadableImageError(
@@ -87,12 +114,13 @@ def read_views(
     for half, pixels in cut_film(decoded.pixels, gap).items():
         if side in ("", sides[half]):
             shown = replace(decoded, pixels=np.ascontiguousarray(pixels), side=sides[half])
-            squared = _show_square(shown.pixels)
+            squared = show_square(shown.pixels)
             views.append(View(name_half(film, half), shown, squared, film, person))
     return views
 
 
-def _show_square(pixels: np.ndarray) -> np.ndarray:
+def show_square(pixels: np.ndarray) -> np.ndarray:
+    """Return pixels in 8 bits, resized to `SQUARE`."""
     return show_8_bits(resize_image(pixels, SQUARE))
 
 
