@@ -196,7 +196,7 @@ def test_last_map_is_found(shape: tuple[int, int], up: bool) -> None:
     assert find_feature_layer(Strided(up=up, last=True).eval(), images) is None
 
 
-@pytest.mark.parametrize("name", ["test_vit", "test_efficientnet"])
+@pytest.mark.parametrize("name", ["test_vit", "test_efficientnet", "efficientvit_m0"])
 def test_networks_take_them(name: str) -> None:
     check_network_size(name, TALL)
     classifier = build_classifier(name, n_classes=2, image_size=TALL, weights="none", seed=0)

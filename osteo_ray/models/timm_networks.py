@@ -31,11 +31,7 @@ def create_timm(name: str, image_size: ImageSize, *, from_hub: bool) -> Architec
     """
     if not timm.is_model(name):
         raise refuse_timm(name, timm.list_models())
-    options = _choose_options(name, image_size)
-    if from_hub:
-        network = _create_from_hub(name, options)
-    else:
-        network = timm.create_model(name, pretrained=False, **options)
+    network = _create_from_hub(name, image_size) if from_hub else _create(name, image_size)
     config = cast(dict[str, Any], network.pretrained_cfg)
     module = timm.models.model_entrypoint(name).__module__
     adjust = getattr(sys.modules[module], "checkpoint_filter_fn", None)
@@ -48,13 +44,13 @@ def create_timm(name: str, image_size: ImageSize, *, from_hub: bool) -> Architec
     return Architecture(network, config["mean"], config["std"], fit, width)
 
 
-def _create_from_hub(name: str, options: dict[str, Any]) -> nn.Module:
+def _create_from_hub(name: str, image_size: ImageSize) -> nn.Module:
     if not timm.is_model_pretrained(name):
         raise InputError(
             f"Expected pretrained weights for `{name}`, but timm has none. {advise_weights(name)}"
         )
     try:
-        return timm.create_model(name, pretrained=True, **options)
+        return _create(name, image_size, pretrained=True)
     except Exception as error:  # the hub client raises many kinds, none of them documented
         raise refuse_hub(name, error) from None
 
@@ -73,7 +69,7 @@ def check_network_size(name: str, image_size: ImageSize) -> None:
         raise refuse_timm(name, timm.list_models())
     trained_px = None
     try:
-        network = timm.create_model(name, pretrained=False, **_choose_options(name, image_size))
+        network = _create(name, image_size)
         trained_px = cast(dict[str, Any], network.pretrained_cfg)["input_size"][-1]
         run_in_evaluation(network, torch.zeros(1, 3, *image_size.shape))
     except Exception as error:  # each family complains in its own way, some without a word
@@ -85,12 +81,19 @@ def check_network_size(name: str, image_size: ImageSize) -> None:
         ) from None
 
 
-def _choose_options(name: str, image_size: ImageSize) -> dict[str, Any]:
-    """Return the options with which a network has no head, and is built for a size if it asks."""
-    options: dict[str, Any] = {"num_classes": 0}
+def _create(name: str, image_size: ImageSize, *, pretrained: bool = False) -> nn.Module:
+    """Create a network without its head, for images of a size if it is built for one."""
     parameters = inspect.signature(timm.models.model_entrypoint(name)).parameters
     named = any(part in name for part in ("vit", "swin", "deit", "beit", "mixer"))
-    return options | ({"img_size": image_size.plain} if "img_size" in parameters or named else {})
+    if "img_size" in parameters or named:
+        try:
+            return timm.create_model(
+                name, pretrained=pretrained, num_classes=0, img_size=image_size.plain
+            )
+        except TypeError as error:  # some are called so, and take any size: `efficientvit_b0`
+            if "img_size" not in str(error):
+                raise
+    return timm.create_model(name, pretrained=pretrained, num_classes=0)
 
 
 def _list_names(names: str | Iterable[str] | None) -> tuple[str, ...]:
