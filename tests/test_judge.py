@@ -386,6 +386,25 @@ def test_groups_keep_copies_together(judge: Judge) -> None:
     assert grouped_width == pytest.approx(once_width, rel=0.1)
 
 
+@pytest.mark.parametrize(("n_patients", "verdict"), [(9, "inconclusive"), (10, "real gain")])
+def test_few_patients_settle_nothing(judge: Judge, n_patients: int, verdict: str) -> None:
+    """Of the class that has fewest; the others may have as many as they like."""
+    numbers = GAIN["image_id"].str[-6:].astype(int)
+    few = GAIN["label"] + (numbers % n_patients).astype(str)
+    table = GAIN.assign(group=few.where(GAIN["label"] == "normal", GAIN["image_id"]))
+    found = judge(table)["verdict"]
+    assert found["verdict"] == verdict
+    assert (f"only {n_patients} groups of images" in found["reason"]) == (n_patients < 10)
+
+
+def test_seeds_that_repeat_another_are_no_evidence(judge: Judge) -> None:
+    first_seed = GAIN[GAIN["seed"] == 0]
+    table = pd.concat([first_seed.assign(seed=seed) for seed in range(N_SEEDS)])
+    found = judge(table)["verdict"]
+    assert found["verdict"] == "inconclusive"
+    assert "seeds 1, 2, 3, 4, 5 of lime repeat the predictions" in found["reason"]
+
+
 # Roles, models, seeds
 
 

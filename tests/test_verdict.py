@@ -82,6 +82,21 @@ def test_trainings_that_were_counted_twice_are_no_evidence() -> None:
     assert judge(evidence).verdict == "equivalent"
 
 
+@pytest.mark.parametrize(
+    ("changes", "verdict"),
+    [({}, "real gain"), ({"lime": 0.80}, "equivalent"), ({"lime": 0.70}, "real loss")],
+)
+def test_few_groups_settle_nothing(changes: dict[str, float], verdict: str) -> None:
+    evidence = make_evidence({**REAL, **changes})
+    assert judge(replace(evidence, fewest_groups=10)).verdict == verdict
+    found = judge(replace(evidence, fewest_groups=9))
+    assert found.verdict == "inconclusive"
+    assert f"It would be {verdict}, but of some class only 9 groups of images" in found.reason
+    # what takes a gain away stands
+    leaking = make_evidence({**REAL, "silhouette": 0.90})
+    assert judge(replace(leaking, fewest_groups=2)).verdict == "leakage"
+
+
 @pytest.mark.parametrize("control", ["silhouette", "random_mask"])
 def test_gain_without_a_needed_control_is_not_called_real(control: str) -> None:
     means = {name: mean for name, mean in REAL.items() if name != control}

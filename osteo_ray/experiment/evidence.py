@@ -56,6 +56,8 @@ class Evidence:
         collapsed: Per arm, the share of its seeds on which it predicts one class throughout.
         repeated: Per arm that has any, the seeds whose predictions are those of an earlier seed.
         equal: Pairs of arms that predict the same on every seed.
+        fewest_groups: Groups of test images of the class that has fewest, over all seeds; None if
+            that is not known.
     """
 
     model: str
@@ -67,6 +69,7 @@ class Evidence:
     collapsed: Mapping[str, float] = field(default_factory=dict)
     repeated: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     equal: tuple[tuple[str, str], ...] = ()
+    fewest_groups: int | None = None
 
     def list_missing(self, arm: str, metric: str | None = None) -> list[int]:
         """Return the planned seeds on which an arm has no value of a metric (the endpoint)."""

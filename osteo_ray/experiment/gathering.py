@@ -62,7 +62,7 @@ def gather_evidence(
     }
     measured = {metric: _measure(part, resampled[metric]) for metric, part in of_metric.items()}
     collapsed, repeated = _find_collapsed(predictions), find_repeated_seeds(predictions)
-    equal = find_equal_arms(predictions)
+    equal, fewest = find_equal_arms(predictions), _count_fewest_groups(predictions, images)
     evidence = {
         model: Evidence(
             model=model,
@@ -74,6 +74,7 @@ def gather_evidence(
             collapsed=collapsed.get(model, {}),
             repeated=repeated.get(model, {}),
             equal=equal.get(model, ()),
+            fewest_groups=fewest.get(model),
         )
         for model, of_model in seeds.items()
         if model in measured[endpoint]
@@ -143,4 +144,25 @@ def _find_collapsed(predictions: Predictions) -> dict[str, dict[str, float]]:
     return {
         model: {arm: float(np.mean(seeds)) for arm, seeds in arms.items()}
         for model, arms in found.items()
+    }
+
+
+def _count_fewest_groups(predictions: Predictions, images: pd.DataFrame) -> dict[str, int]:
+    """Return, per model, how many groups of test images the class has that has fewest."""
+    group_of = images.drop_duplicates("image_id").set_index("image_id")["group"]
+    group = pd.factorize(group_of.reindex(list(predictions.image_ids)))[0]
+    found: dict[str, list[npt.NDArray[np.int64]]] = defaultdict(list)
+    seen: set[tuple[str, int]] = set()
+    for key, part in predictions.groups.items():
+        if key.split == "test" and (key.model, key.seed) not in seen:
+            seen.add((key.model, key.seed))  # all arms of a seed test the same images
+            found[key.model].append(np.stack([part.labels, group[part.images]]))
+    return {
+        model: int(
+            np.bincount(
+                np.unique(np.concatenate(parts, axis=1), axis=1)[0],
+                minlength=len(predictions.classes),
+            ).min()
+        )
+        for model, parts in found.items()
     }

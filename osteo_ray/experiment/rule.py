@@ -28,6 +28,9 @@ first that has an answer ends it:
     **inconclusive**
 13. Otherwise: **real gain**
 
+Where fewer than ten groups of test images of some class were tested (patients, or sets of copies),
+*equivalent*, *real loss* and *real gain* become **inconclusive**: what so few show may be luck.
+
 The guard metrics are AUC and balanced accuracy: an endpoint that rises while one of them falls has
 rewarded a classifier that got worse. A control that is beaten, and accounts for less than half of
 the gain, is named with its share. What else is known (the rest of the image tells the class too, an
@@ -43,6 +46,12 @@ from osteo_ray.experiment.evidence import AUC, Evidence
 from osteo_ray.experiment.roles import Roles
 from osteo_ray.experiment.verdict import Circumstances, Verdict
 from osteo_ray.statistics.metrics.registry import METRICS
+
+FEWEST_GROUPS = 10
+"""Groups of test images of each class from which on they are taken to stand for others: errors that
+are measured by resampling groups are too small with fewer (Cameron and Miller 2015)."""
+SETTLED_BY_DIFFERENCE = ("equivalent", "real loss", "real gain")
+"""Verdicts that rest on the difference of the judged arm and the baseline alone."""
 
 
 def judge_model(evidence: Evidence, roles: Roles, known: Circumstances) -> Verdict:
@@ -77,6 +86,7 @@ class _Rule(Case):
                 f"for it. {self.describe_gain()} {shares}",
                 "Confirm it on images from elsewhere before anybody relies on it.",
             )
+        found = self._ask_whether_groups_are_few(found)
         return replace(found, remarks=tuple(self.list_remarks()))
 
     def _ask_whether_whole(self) -> Verdict | None:
@@ -113,6 +123,19 @@ class _Rule(Case):
                 "Add seeds, or test images of the rarer class.",
             )
         return None
+
+    def _ask_whether_groups_are_few(self, found: Verdict) -> Verdict:
+        fewest = self.evidence.fewest_groups
+        if found.verdict not in SETTLED_BY_DIFFERENCE or fewest is None or fewest >= FEWEST_GROUPS:
+            return found
+        groups = "group of images" if fewest == 1 else "groups of images"
+        return self.say(
+            "inconclusive",
+            f"It would be {found.verdict}, but of some class only {fewest} {groups} (patients, or "
+            f"sets of copies) were tested, and what fewer than {FEWEST_GROUPS} show may be their "
+            f"luck, however many images they have. {self.describe_gain()}",
+            "Test images of more patients.",
+        )
 
     def _ask_whether_pipeline_leaks(self) -> Verdict | None:
         for arm, meaning in self.roles.shuffled:
