@@ -82,7 +82,7 @@ def expect(found: Decoded, pixels: np.ndarray) -> None:
 
 def refuse(content: bytes, words: str, number: int | None = None) -> None:
     with pytest.raises(UnreadableImageError, match=words):
-        decode(content, number)
+        decode(content, number=number)
 
 
 class TestPixels:
@@ -104,6 +104,14 @@ class TestPixels:
             found = decode(content)
             expect(found, values.T if kind == "u1" else stretch(values.T))
             assert (found.format, found.mode) == ("NIFTI", np.dtype(kind).name)
+
+    def test_sixteen_bits(self) -> None:
+        values = make_values("i2", W, H)
+        low, high = float(values.min()), float(values.max())
+        wanted = np.round((values.T - low) / (high - low) * 65_535)
+        found = decode(make_nifti(values), 16).pixels
+        assert found.dtype == np.uint16
+        assert np.abs(found - wanted).max() <= 1
 
     def test_the_first_axis_is_the_row(self) -> None:
         values = np.zeros((W, H), np.uint8)
@@ -183,7 +191,7 @@ class TestSlices:
         values = make_values("i2", *shape)
         for number in range(shape[2]):
             plane = values.reshape(*shape[:3])[..., number]
-            expect(decode(make_nifti(values, scale=(2.0, 1.0)), number), stretch(plane.T))
+            expect(decode(make_nifti(values, scale=(2.0, 1.0)), number=number), stretch(plane.T))
 
     def test_slices_that_are_not_there(self) -> None:
         volume = make_nifti(np.ones((W, H, 5), np.uint8))
@@ -249,5 +257,5 @@ def test_against_simpleitk(tmp_path: Path, kind: str, dimensions: int) -> None:
     content = Path(place).read_bytes()
     for number in range(4 if dimensions == 3 else 1):
         plane = read[number] if dimensions == 3 else read
-        found = decode(content, number if dimensions == 3 else None)
+        found = decode(content, number=number if dimensions == 3 else None)
         expect(found, plane if kind == "uint8" else stretch(plane))

@@ -10,13 +10,13 @@ from osteo_ray.data.decoding.signatures import is_dicom
 from osteo_ray.data.pixels import Bits
 
 
-def decode(content: bytes | np.ndarray, number: int | None = None, *, bits: Bits = 8) -> Decoded:
+def decode(content: bytes | np.ndarray, bits: Bits = 8, number: int | None = None) -> Decoded:
     """Decode the bytes of a file, or an array, into a grayscale image.
 
     Args:
-        content: The bytes of a file, or an array.
-        number: Number of the slice of a volume, from 0; None for an image.
+        content: The bytes or the array.
         bits: Of the gray values.
+        number: Number of the slice of a volume, from 0; None for an image.
 
     Raises:
         UnreadableImageError: The content is no usable image.

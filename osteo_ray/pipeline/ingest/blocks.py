@@ -77,7 +77,7 @@ def _decode_batch(
     pixels: Place | None,
     image_size: ImageSize | None,
     laterality: Laterality,
-    bits: Bits,
+    bits: Bits = 8,
 ) -> pa.Table:
     """Decode images, write the pixels of those accepted, and return everything else.
 

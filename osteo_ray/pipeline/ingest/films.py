@@ -66,8 +66,9 @@ def read_views(
         UnreadableImageError: It cannot be read, or is half of an image that shows no two knees.
     """
     file, number = find_file(path, laterality)
-    decoded = decode(reader.read(file, position), number, bits=bits)
-    return find_views(path, decoded, show_square(decoded.pixels), side, laterality)
+    decoded = decode(reader.read(file, position), bits, number)
+    square = show_square(decoded.pixels)
+    return find_views(path, decoded, square, side, laterality)
 
 
 def find_file(path: str, laterality: Laterality) -> tuple[str, int | None]:
@@ -85,7 +86,7 @@ def find_views(
     Args:
         path: Path of the image in the source, or that of a half of it if it has two rows.
         decoded: What its file holds.
-        square: What `show_square` makes of it.
+        square: What `show_square` makes of its pixels.
         side: The side that the source names, if any. Only this half of a film is meant then.
         laterality: Whether films of both knees are cut in two.
 
@@ -120,7 +121,7 @@ def find_views(
 
 
 def show_square(pixels: np.ndarray) -> np.ndarray:
-    """Return pixels in 8 bits, resized to `SQUARE`."""
+    """Resize pixels to `SQUARE`, in 8 bits, as copies and films are looked for."""
     return show_8_bits(resize_image(pixels, SQUARE))
 
 

@@ -56,7 +56,7 @@ def read_groups(
         return reader.read(find_file(item["path"], laterality)[0], item["position"])
 
     def show(item: Row, content: bytes | np.ndarray) -> Decoded:
-        return decode(content, find_file(item["path"], laterality)[1], bits=bits)
+        return decode(content, bits, find_file(item["path"], laterality)[1])
 
     def find(item: Row, seen: tuple[Decoded, np.ndarray]) -> list[View]:
         return find_views(item["path"], *seen, item["side"], laterality)
