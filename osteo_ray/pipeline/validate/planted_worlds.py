@@ -102,8 +102,9 @@ WORLDS = {
             "equal",
             "The class shows in a region, and nothing distracts from it.",
             ("equivalent",),
-            Drawing(unreadable=0.2),
+            Drawing(n_images=560, unreadable=0.2),  # half as many are too few to tell
             masks="lime",
+            first_number=3000,
         ),
         World(
             "loss",
@@ -240,6 +241,7 @@ learn, and any is that does not claim a gain.
 
 Strengths of stripes, lengths and numbers of trainings were tuned on sets drawn with seeds 0 to 5
 and 1000 to 1014, those of worlds that count from 3000 also on 2000 to 2011 (`encoding` to 2007),
-`short` on 100 to 103 and, with other settings, 3000 to 3039 and 4000 to 4039, and `rare` on 5000;
+`short` on 100 to 103 and, with other settings, 3000 to 3039 and 4000 to 4039, `equal` with half the
+images on 2000 to 2039, and `rare` on 5000;
 verdicts that are to be counted need sets of other seeds.
 """
