@@ -126,7 +126,7 @@ class TestFidelity:
         data, settings = str(tmp_path / "phantoms" / "images"), LimeSettings(samples=60)
         found = list(bench_fidelity(data, checkpoint, (0.9,), n_images=3, settings=settings))
         predict = open_predict(checkpoint, 1, tmp_path / "frozen")
-        images = read_images(data, tmp_path / "again", 64, 3)
+        images = read_images(data, tmp_path / "again", ImageSize.square(64), 3)
         assert found == [
             measure_fidelity(predict, image, settings, (0.9,), seed=number)
             for number, image in enumerate(images)
@@ -221,8 +221,8 @@ def test_statistics_are_timed_part_by_part() -> None:
 
 
 def test_statistics_of_more_arms_than_there_are() -> None:
-    with pytest.raises(InputError, match="at most 35 arms, but got 36"):
-        list(bench_statistics(n_seeds=2, n_models=1, n_arms=36, n_test=20, metric="auc"))
+    with pytest.raises(InputError, match="at most 36 arms, but got 37"):
+        list(bench_statistics(n_seeds=2, n_models=1, n_arms=37, n_test=20, metric="auc"))
 
 
 def make_overhead(n_seeds: int, *, loop_s: float, cluster_s: float) -> Overhead:

@@ -40,7 +40,7 @@ def test_pixels_come_in_the_order_of_the_ids(run: Run) -> None:
 @pytest.mark.parametrize("find", [read_pixels, locate_pixels])
 def test_missing_pixels_are_told(run: Run, find: Callable[..., object]) -> None:
     with pytest.raises(InputError, match=r"pixels of 3 images in .*those of 2 are missing, .*id-8"):
-        find(run, ["id-8", "id-1", "id-9"], SIDE)
+        find(run, ["id-8", "id-1", "id-9"], ImageSize.square(SIDE))
 
 
 @pytest.fixture

@@ -128,9 +128,9 @@ def test_guided_arms_are_tried_before_training(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(guidance_module, "check_guidance", refuse)
     check = check_models._function  # type: ignore[attr-defined]
-    assert check({"stripe_net": "none"}, 32, ["gradients"], NetworkSettings(), {}) == [
-        "cannot be guided"
-    ]
+    size, network = ImageSize.square(32), NetworkSettings()
+    found = check({"test_byobnet": "none"}, size, ["gradients"], network, {})
+    assert found == ["cannot be guided"]
     assert check({"stripe_net": "none"}, 32, [], NetworkSettings(), {}) == []
 
 

@@ -18,6 +18,7 @@ from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.explain import ExplainConfig
 from osteo_ray.config.reproduce import ReproduceConfig
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment
 from osteo_ray.models.checkpoint import describe_checkpoint
@@ -198,7 +199,9 @@ def test_check_on_a_worker_knows_the_file_by_its_text_alone(local_ray: None) -> 
     weights = {"net.py:make": "none", "net.py:wide": "none", "torchvision:resnet_18": "none"}
     wide = NET + "\ndef wide(n_classes):\n    return make(n_classes + 1)\n"
     codes = dict.fromkeys(list(weights)[:2], wide)
-    problems = ray.get(check_models.remote(weights, 32, (), NetworkSettings(), codes))
+    problems = ray.get(
+        check_models.remote(weights, ImageSize.square(32), (), NetworkSettings(), codes)
+    )
     assert len(problems) == 2
     assert "to return logits, float32 (2, 2): a row per image" in problems[0]
     assert "Did you mean `torchvision:resnet18`?" in problems[1]

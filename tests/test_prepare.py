@@ -16,6 +16,7 @@ from osteo_ray.base.tables import IMAGES, read_json, write_json, write_table, wr
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.parts import SplitSettings
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.sources.readers import FileReader
@@ -254,7 +255,7 @@ def test_a_run_is_resumed_with_other_plans_but_not_with_other_settings(tmp_path:
     for plan in ({}, {"seeds": 9}, {"arms": ("original", "lime")}):
         assert locate_run(config.model_copy(update=plan)).root == tmp_path
     with pytest.raises(InputError) as caught:
-        locate_run(config.model_copy(update={"image_size": 64}))
+        locate_run(config.model_copy(update={"image_size": ImageSize.square(64)}))
     assert str(caught.value) == (
         f"Expected --out to be a new folder, or a run with the same settings, but the one in "
         f"{tmp_path} differs in image_size (there 48, here 64). Choose another --out, or repeat "

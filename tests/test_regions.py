@@ -157,6 +157,9 @@ def test_without_regions_the_arms_cannot_be_shown(tmp_path: Path) -> None:
         read_keep_masks(experiment, trial)
 
 
+SHOWN = ("given_region", "random_region", "region_silhouette")
+
+
 def test_addresses_depend_on_regions_only_where_they_are_shown(tmp_path: Path) -> None:
     experiment, pixels = open_small_world(tmp_path, tuple(ARMS))
     inside = draw_blocks(len(pixels))
@@ -167,7 +170,7 @@ def test_addresses_depend_on_regions_only_where_they_are_shown(tmp_path: Path) -
     for arm in ARMS:
         trial = Trial(MODEL, seed, arm)
         same = one.key_of(trial) == other.key_of(trial)
-        assert same == (arm not in ("given_region", "random_region")), arm
+        assert same == (arm not in SHOWN), arm
         if same:
             assert one.key_of(trial) == experiment.key_of(trial)
     keys = {one.key_of(Trial(MODEL, seed, arm)) for arm in ("given_region", "random_region")}

@@ -359,7 +359,7 @@ class TestPaths:
                 return nets[0].eval()(images)  # type: ignore[no-any-return]
 
         with pytest.raises(RuntimeError, match="Expected the frozen classifier to give"):
-            _check_equal(FrozenClassifier(tmp_path / "frozen", 1), predict, 32)
+            _check_equal(FrozenClassifier(tmp_path / "frozen", 1), predict, ImageSize.square(32))
 
 
 class TestSecrets:
@@ -435,7 +435,7 @@ def test_pixels_of_a_foreign_run_run_no_code(tmp_path: Path, trace: Path) -> Non
         pixels=_pickled([Bomb(trace)]),
     )
     with pytest.raises(InputError, match=r"Expected plain columns in .*`pixels`"):
-        read_pixels(run, ["a"], 4)
+        read_pixels(run, ["a"], ImageSize.square(2))
     assert not trace.exists()
 
 

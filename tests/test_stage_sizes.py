@@ -9,6 +9,7 @@ from tiny_runs import configure
 from osteo_ray.base.time_left import Stage
 from osteo_ray.cluster.placement import Layout, lay_out
 from osteo_ray.cluster.settings import ResourceSettings
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.costs import Parts
 from osteo_ray.pipeline.compare.calibration import _time_steps
 from osteo_ray.pipeline.compare.stage_sizes import StageSizes, foresee_end, foresee_stages
@@ -69,9 +70,11 @@ def test_everything_that_follows_the_reading_is_foreseen(tmp_path: Path) -> None
 def test_worker_times_a_step_of_each_model_unless_something_is_wrong_with_them() -> None:
     time_steps = _time_steps._function
     slot = lay_out_cpus(2).slot
-    found = time_steps([], ("test_byobnet", "test_efficientnet"), slot, {}, 32, 8)
+    found = time_steps([], ("test_byobnet", "test_efficientnet"), slot, {}, ImageSize.square(32), 8)
     assert 0 < found < 1
-    assert time_steps(["It cannot be built."], ("nothing",), slot, {}, 32, 8) is None
+    assert (
+        time_steps(["It cannot be built."], ("nothing",), slot, {}, ImageSize.square(32), 8) is None
+    )
 
 
 def test_stage_without_units_is_no_work() -> None:

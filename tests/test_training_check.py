@@ -13,6 +13,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.commands.main import main
 from osteo_ray.commands.parsing import BAD_INPUT
 from osteo_ray.config.build import build_config
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.experiment.dataset import Dataset
 from osteo_ray.experiment.trials import Experiment, describe_experiment
@@ -93,9 +94,9 @@ def test_listing_is_enough_to_refuse_what_can_never_be(tmp_path: Path) -> None:
 def test_network_without_blocks_to_skip_is_refused_beforehand() -> None:
     network = NetworkSettings(drop_connect=0.2)
     models: dict[str, str | None] = {"test_efficientnet": "none", "mobilenetv3_small_050": "none"}
-    (problem,) = check_models._function(models, 32, (), network, {})
+    (problem,) = check_models._function(models, ImageSize.square(32), (), network, {})
     assert "as --training.network.drop-connect 0.2 asks, but `EfficientNet` has none" in problem
-    assert check_models._function(models, 32, (), NetworkSettings(), {}) == []
+    assert check_models._function(models, ImageSize.square(32), (), NetworkSettings(), {}) == []
 
 
 @pytest.mark.parametrize("command", ["compare", "plan"])

@@ -14,6 +14,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, locate, open_place
 from osteo_ray.base.tables import check_version, list_parts
+from osteo_ray.base.trust import refuse_objects
 from osteo_ray.data.image_size import ImageSize
 
 _OPEN_FILES = 64
@@ -141,9 +142,11 @@ def find_pixels(
     dtype: npt.DTypeLike = np.uint8
     for part in list_parts(directory):
         file = _open(part)
-        if file.num_row_groups:
-            stored = file.read_row_group(0, columns=["pixels"])["pixels"]
-            dtype = np.uint16 if len(stored[0].as_py()) == 2 * image_size.area_px else np.uint8
+        refuse_objects(file.schema_arrow, part)
+        first = next(file.iter_batches(1, columns=["pixels"]), None)
+        if first is not None:
+            deep = len(first["pixels"][0].as_py() or b"") == 2 * image_size.area_px
+            dtype = np.uint16 if deep else np.uint8
             break
     return locate_images(directory, image_ids, image_size, "pixels", dtype)
 

@@ -70,7 +70,8 @@ def check_network_size(name: str, image_size: ImageSize) -> None:
     trained_px = None
     try:
         network = _create(name, image_size)
-        trained_px = cast(dict[str, Any], network.pretrained_cfg)["input_size"][-1]
+        trained = cast(dict[str, Any], network.pretrained_cfg).get("input_size")
+        trained_px = trained and trained[-1]
         run_in_evaluation(network, torch.zeros(1, 3, *image_size.shape))
     except Exception as error:  # each family complains in its own way, some without a word
         said = str(error).splitlines() or [f"{type(error).__name__}."]

@@ -23,7 +23,7 @@ def digest_pixels(image: np.ndarray) -> str:
         >>> digest_pixels(np.zeros((2, 3), np.uint8)) == digest_pixels(np.zeros((3, 2), np.uint8))
         False
     """
-    check_image(image if image.dtype == np.uint8 else show_8_bits(image))
+    check_image(show_8_bits(image) if image.dtype == np.uint16 else image)
     digest = hashlib.sha256(f"{image.shape[0]}x{image.shape[1]}:".encode())
     digest.update(np.ascontiguousarray(image).data)
     return digest.hexdigest()

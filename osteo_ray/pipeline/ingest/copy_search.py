@@ -195,13 +195,13 @@ def _run(
     what: str, total: int, step: int, work: Callable[[int, int], npt.NDArray[Any]]
 ) -> Iterator[dict[str, Any]]:
     """Run `work(start, stop)` over 0 .. total in slices: on the cluster, unless one would do."""
+    tell_progress(what, 0, total)
     if total <= step:  # not worth waking workers for
         for start in range(0, total, _ROWS_HERE):
             stop = min(start + _ROWS_HERE, total)
             yield {"start": start, "stop": stop, "found": work(start, stop).tobytes()}
             tell_progress(what, stop, total)
         return
-    tell_progress(what, 0, total)
     slices = [{"start": at, "stop": min(at + step, total)} for at in range(0, total, step)]
     dataset = ray.data.from_items(slices, override_num_blocks=len(slices)).map(
         functools.partial(_do_slice, work=work)
