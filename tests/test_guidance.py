@@ -131,7 +131,7 @@ def test_guided_arms_are_tried_before_training(monkeypatch: pytest.MonkeyPatch) 
     size, network = ImageSize.square(32), NetworkSettings()
     found = check({"test_byobnet": "none"}, size, ["gradients"], network, {})
     assert found == ["cannot be guided"]
-    assert check({"stripe_net": "none"}, 32, [], NetworkSettings(), {}) == []
+    assert check({"test_byobnet": "none"}, size, [], network, {}) == []
 
 
 def test_inside_the_region_nothing_is_penalized(classifier: Classifier) -> None:
