@@ -405,6 +405,21 @@ def test_coverage_of_regions_is_shown_where_there_are_any(run: Run) -> None:
     assert "lime 0.432 0.400 … 0.460 0.555 0.555 – +0.123 −0.010 … +0.260" in lines
 
 
+@pytest.mark.parametrize(
+    ("judged", "asked", "done"),
+    [
+        ("lime", "training on explanation-masked images", "explained with LIME"),
+        ("given_region", "training on regions alone", "on the region of each that was given"),
+    ],
+)
+def test_page_says_what_was_compared(run: Run, judged: str, asked: str, done: str) -> None:
+    change_comparison(run, lambda comparison: comparison.update(judged=judged))
+    text = " ".join(read_page(run).text.split())
+    assert f"Does {asked} make the classifier better" in text
+    assert done in text
+    assert ("LIME samples" in text) == (judged == "lime")
+
+
 def test_copies_in_training_are_counted(page: Reader) -> None:
     # Image 9 is a copy of image 0, which is in the test set of both seeds.
     assert "2 of 8 test images" in page.text

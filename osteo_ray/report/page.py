@@ -101,6 +101,8 @@ def _collect(shown: Shown, config: CompareConfig) -> dict[str, Any]:
         "coverage": comparison.get("coverage"),  # only of runs with regions
         "shares": [row for row in comparison["shares"] if row["share"] is not None or row["note"]],
         **_read_plan(run),
+        "judges_regions": (judged := ARMS.get(comparison.get("judged", "")))
+        and judged.shows_regions,
         "arm_labels": {name: arm.label for name, arm in ARMS.items()},
         "baseline": ORIGINAL,
         "verdicts": VERDICTS,
