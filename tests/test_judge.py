@@ -397,6 +397,17 @@ def test_few_patients_settle_nothing(judge: Judge, n_patients: int, verdict: str
     assert (f"only {n_patients} groups of images" in found["reason"]) == (n_patients < 10)
 
 
+def test_patients_are_counted_over_all_seeds(judge: Judge) -> None:
+    """Even seeds test some normal patients, and odd ones the others: ten in all."""
+    patient = GAIN["image_id"].str[-6:].astype(int) % 10
+    normal = GAIN["label"] == "normal"
+    kept = ~normal | ((patient < 5) == (GAIN["seed"] % 2 == 0))
+    group = ("normal " + patient.astype(str)).where(normal, GAIN["image_id"])
+    assert "groups of images" not in judge(GAIN.assign(group=group)[kept])["verdict"]["reason"]
+    fewer = kept & ~(normal & (patient == 9))
+    assert "only 9 groups of images" in judge(GAIN.assign(group=group)[fewer])["verdict"]["reason"]
+
+
 def test_seeds_that_repeat_another_are_no_evidence(judge: Judge) -> None:
     first_seed = GAIN[GAIN["seed"] == 0]
     table = pd.concat([first_seed.assign(seed=seed) for seed in range(N_SEEDS)])

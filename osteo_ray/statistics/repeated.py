@@ -67,11 +67,11 @@ def _are_copies(one: Group, other: Group) -> bool:
     """Tell whether two trained models agree on all images that both tested, in many values."""
     values: np.ndarray | None = None
     for n_images in _list_amounts(len(one.images)):
-        _, here, there = np.intersect1d(
-            one.images[:n_images], other.images, assume_unique=True, return_indices=True
-        )
-        values = one.probabilities[here]
-        if np.any(np.abs(values - other.probabilities[there]) > 10.0**-_DIGITS):
+        images = one.images[:n_images]  # ascending, as those of the other are
+        there = np.minimum(np.searchsorted(other.images, images), len(other.images) - 1)
+        shared = other.images[there] == images
+        values = one.probabilities[:n_images][shared]
+        if np.any(np.abs(values - other.probabilities[there[shared]]) > 10.0**-_DIGITS):
             return False
     return values is not None and len(np.unique(np.round(values[:, 0], _DIGITS))) >= _FEWEST_VALUES
 
