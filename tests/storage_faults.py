@@ -24,7 +24,7 @@ _SLOW_S = 1.0
 _PASSES_AFTER = 2
 _BUSY = b"<Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>"
 _FORBIDDEN = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>"
-Kind = Literal["slow", "throttled", "refused", "hangs up"]
+Kind = Literal["slow", "throttled", "refused", "hangs up", "loses a write"]
 PASSING: tuple[Kind, ...] = ("slow", "throttled")
 """After which a command ends as if nothing had happened: the client tries again."""
 LASTING: tuple[Kind, ...] = ("refused", "hangs up")
@@ -106,6 +106,8 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(503, {}, _BUSY)
         if kind == "refused":
             return self._answer(403, {}, _FORBIDDEN)
+        if kind == "loses a write" and self.command in ("PUT", "POST", "DELETE"):
+            return self._answer(200, {"ETag": '"lost"'}, b"")
         if kind == "hangs up":
             self.close_connection = True
             return None

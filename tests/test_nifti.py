@@ -237,6 +237,13 @@ def test_slices_that_are_no_numbers(tmp_path: Path) -> None:
         open_source(str(table))
 
 
+def test_numbers_of_slices_that_are_images_of_their_own_are_left_alone(tmp_path: Path) -> None:
+    table = tmp_path / "slices.csv"
+    table.write_text("path,slice,label\na/17.png,17,x\na/18.png,middle,y\nb.nii,2,x\n")
+    source = open_source(str(table))
+    assert source.items["path"].tolist() == ["a/17.png", "a/18.png", "b.nii#slice-2"]
+
+
 @pytest.mark.parametrize("path", ["a.nii.gz", "a#slice-x", "#slice-1"])
 def test_paths_without_a_slice(path: str) -> None:
     assert read_slice(path) == (path, None)

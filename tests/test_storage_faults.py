@@ -1,5 +1,6 @@
 """Whatever object storage does, a command ends with a sentence, and the same command mends it."""
 
+import shutil
 import tarfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,12 +9,12 @@ from urllib.parse import quote
 
 import boto3
 import pytest
-from storage_faults import LASTING, PASSING, fail_requests, start_proxy
+from storage_faults import LASTING, PASSING, Kind, fail_requests, start_proxy
 from test_old_run import ARCHIVE
-from whole_runs import list_files
+from whole_runs import assert_mended, list_files, resume
 
 from osteo_ray.base import remote
-from osteo_ray.commands.main import main
+from osteo_ray.commands.main import main, run_safely
 
 BUCKET = "faulty"
 
@@ -87,3 +88,42 @@ def test_commands_tell_each_error_of_the_storage(
                 assert BUCKET in printed, told
     fail_requests(proxy)
     assert main(command) == 0
+
+
+@pytest.mark.faults
+@pytest.mark.timeout(3600)
+def test_a_comparison_tells_each_error_of_the_storage_and_is_mended(
+    whole: Path, tmp_path: Path, client: Any, proxy: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    upload(client, whole / "run", "whole")
+    place: Any = f"s3://{BUCKET}/whole{proxy.end}"
+
+    def command(_: list[str]) -> int:
+        resume(whole, place, [])
+        return 0
+
+    fail_requests(proxy)
+    command([])
+    sites = list(proxy.faults.seen)
+    assert len(sites) > 20
+    kinds: tuple[Kind, ...] = (*LASTING, "loses a write", *PASSING)
+    for number, site in enumerate(sites):
+        kind = kinds[number % len(kinds)]
+        capsys.readouterr()
+        fail_requests(proxy, site, kind)
+        code = run_safely(command, [])
+        printed = capsys.readouterr().err
+        told = (site, kind, code, printed)
+        assert "Traceback" not in printed, told
+        assert code in ((0,) if kind in PASSING else (0, 1, 2)), told
+    fail_requests(proxy)
+    command([])
+    mended = tmp_path / "run"
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET, Prefix="whole/")
+    for one in (entry for page in pages for entry in page.get("Contents", [])):
+        file = tmp_path / "run" / one["Key"].removeprefix("whole/")
+        if not one["Key"].endswith("/"):
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(client.get_object(Bucket=BUCKET, Key=one["Key"])["Body"].read())
+    shutil.rmtree(mended / "logs", ignore_errors=True)
+    assert_mended(whole, mended)

@@ -65,7 +65,7 @@ CHANGES: dict[MaskChange, str] = {
     "mean": "every image got the pixels that are kept most often in training images",
     "complement": "the mask was inverted: removed pixels are kept, and kept pixels removed",
     "box": "the mask was replaced by its bounding box",
-    "dilated": "the mask was widened on all sides by 5 % of the side of the image",
+    "dilated": "the mask was widened on all sides by 5 % of the longer side of the image",
     "redrawn": "the mask was replaced by random superpixels with the area of another image's mask",
     "scattered": "the mask was replaced by random superpixels of exactly the same area",
 }

@@ -6,7 +6,7 @@ from osteo_ray.arms.roles import Reference
 LIME_DILATED = Arm(
     name="lime_dilated",
     label="Wider LIME mask",
-    shows="the LIME mask, widened by 5 % of the side of the image, × image",
+    shows="the LIME mask, widened by 5 % of the longer side of the image, × image",
     purpose="shows whether a little of the surroundings helps",
     role=Reference(),
     masks=MaskSource(change="dilated"),

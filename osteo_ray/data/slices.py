@@ -2,6 +2,8 @@
 
 import re
 
+VOLUME_SUFFIXES = (".nii", ".nii.gz")
+"""Of files that may hold slices."""
 _SLICE = re.compile(r"(.+)#slice-(\d+)")
 
 

@@ -16,7 +16,7 @@ import pandas as pd
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import is_local, split_uri
 from osteo_ray.data.laterality import SIDES, name_half, read_side
-from osteo_ray.data.slices import name_slice
+from osteo_ray.data.slices import VOLUME_SUFFIXES, name_slice
 from osteo_ray.data.sources.classes import join_spellings
 from osteo_ray.data.sources.columns import (
     TOLD,
@@ -236,16 +236,22 @@ def _name_halves(paths: Sequence[str], sides: Sequence[str]) -> list[str]:
 
 
 def _name_slices(paths: Sequence[str], cells: Sequence[str], uri: str) -> list[str]:
-    """Return the paths of slices for the rows that name one."""
-    wrong = [cell for cell in cells if cell and not (cell.isascii() and cell.isdigit())]
+    """Return the paths of slices for the rows of volumes that name one.
+
+    Slices that were exported to images of their own are often numbered, too.
+    """
+    named = [
+        (path, cell if path.lower().endswith(VOLUME_SUFFIXES) else "")
+        for path, cell in zip(paths, cells, strict=True)
+    ]
+    wrong = [cell for _, cell in named if cell and not (cell.isascii() and cell.isdigit())]
     if wrong:
         raise InputError(
             f"Expected the column slice of {uri} to hold numbers from 0, along the third axis of "
             f"a volume, but found `{wrong[0]}`. Correct it, leave the cells of images empty, or "
             "write --columns slice= to leave the column unread."
         )
-    named = zip(paths, cells, strict=True)
-    return [name_slice(path, int(cell)) if path and cell else path for path, cell in named]
+    return [name_slice(path, int(cell)) if cell else path for path, cell in named]
 
 
 def _name_regions(

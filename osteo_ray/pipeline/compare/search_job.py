@@ -13,6 +13,7 @@ from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler
 
 from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.free_memory import return_free_memory
 from osteo_ray.base.networks import name_folder
 from osteo_ray.base.runs import place_logs
 from osteo_ray.base.startup import importing
@@ -129,6 +130,8 @@ def _try(
     except DivergedError as error:
         # The schedule needs a number of every report, and keeps no one who reports infinity.
         tune.report({_EPOCH: listener.n_epochs + 1, _BEST: math.inf, "failed": str(error)})
+    finally:
+        return_free_memory()
 
 
 class _Reporter(TrainingListener):

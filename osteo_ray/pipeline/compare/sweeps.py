@@ -13,6 +13,7 @@ from ray.tune import TuneError
 from ray.tune.experiment import Trial as TuneTrial
 
 from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.free_memory import return_free_memory
 from osteo_ray.base.runs import place_logs
 from osteo_ray.cluster.placement import Layout
 from osteo_ray.cluster.watchdog import watch
@@ -132,7 +133,10 @@ def _run_trial(
     """Run one trial in this process or, if it has several workers, in theirs."""
     trial = Trial(**config["trial"])
     run = run_on_workers if means.layout.workers > 1 else run_here
-    failed = run(trial, experiment, pixels, means)
+    try:
+        failed = run(trial, experiment, pixels, means)
+    finally:
+        return_free_memory()
     tune.report({"failed": failed} if failed else {"share": 1.0})
 
 
