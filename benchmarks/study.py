@@ -14,7 +14,13 @@ from osteo_ray.base.tables import read_json, read_table, write_json, write_table
 from osteo_ray.config.build import read_yaml
 from osteo_ray.experiment.judge_tables import judge_tables
 
-PAPER, CLEAN = "paper", "clean"
+PARTS = {
+    "paper": "The paper's way",
+    "clean": "Clean",
+    "lite0-paper": "The paper's way, second network",
+    "lite0-clean": "Clean, second network",
+}
+"""Titles, by what the names of chunks begin with."""
 PAPER_GAIN = 0.15
 """What the paper reports: 77 % → 92 % of 74 test images."""
 _AS_THEY_ARE = (
@@ -52,9 +58,9 @@ def keep_run(root: str, out: Path) -> None:
     write_yaml(out / "config.yaml", config)
 
 
-def list_chunks(root: Path, protocol: str) -> list[Path]:
-    """List the kept runs of a protocol, in the order of their first seeds."""
-    chunks = root.glob(f"{protocol}-*")
+def list_chunks(root: Path, part: str) -> list[Path]:
+    """List the kept runs of a part of the study, in the order of their first seeds."""
+    chunks = root.glob(f"{part}-*")
     return sorted(chunks, key=lambda path: int(path.name.rpartition("-")[2]))
 
 
@@ -68,12 +74,13 @@ def tell_study(root: Path) -> str:
         InputError: There are none.
     """
     parts = []
-    for protocol, title in ((PAPER, "The paper's way"), (CLEAN, "Clean")):
-        chunks = list_chunks(root, protocol)
+    for part, title in PARTS.items():
+        chunks = list_chunks(root, part)
         if chunks:
             results, comparison, *_ = judge_tables([str(chunk) for chunk in chunks])
             names = ", ".join(f"`{chunk.name}`" for chunk in chunks)
             parts += [f"### {title} ({names})", *_tell_judged(results, comparison)]
+            parts += _tell_grid([read_json(chunk / "comparison.json") for chunk in chunks])
     if not parts:
         raise InputError(f"Expected kept runs in {root}, but there are none. Keep one first.")
     return "\n\n".join(parts) + "\n"
@@ -109,6 +116,21 @@ def _tell_judged(results: pd.DataFrame, comparison: Mapping[str, Any]) -> Iterat
         f"Accuracy of `{judged}` minus `{baseline}`, seed by seed: {told}. The paper's single run "
         f"gained {format_difference(PAPER_GAIN, 2)}; {int((gains >= PAPER_GAIN).sum())} of "
         f"{len(gains)} seeds gain as much here."
+    )
+
+
+def _tell_grid(comparisons: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Say what classifiers reach on other views than their own, as a mean over all seeds."""
+    grids = [one["grid"] for one in comparisons if one.get("grid")]
+    cells = pd.DataFrame([cell for grid in grids for cell in grid["cells"]])
+    if cells.empty:
+        return
+    cells["sum"] = cells["mean"] * cells["n_seeds"]
+    pooled = cells.groupby(["arm", "view"], sort=False)[["sum", "n_seeds"]].sum()
+    means = (pooled["sum"] / pooled["n_seeds"]).unstack(sort=False)
+    yield _tabulate(
+        ("AUC, trained on … and tested on →", *(f"`{view}`" for view in means.columns)),
+        [(f"`{arm}`", *map(format_score, row)) for arm, row in means.T.to_dict("list").items()],
     )
 
 

@@ -9,12 +9,12 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from tiny_runs import Outcome
 
-from benchmarks.study import keep_run, list_chunks, tell_study
+from benchmarks.study import PARTS, keep_run, list_chunks, tell_study
 from osteo_ray.base.errors import InputError
 
 DOCS = Path(__file__).parents[1] / "docs"
 STUDY = DOCS / "study"
-CHUNKS = [path for protocol in ("paper", "clean") for path in list_chunks(STUDY, protocol)]
+CHUNKS = [path for part in PARTS for path in list_chunks(STUDY, part)]
 
 
 def test_page_holds_what_the_tables_say() -> None:
@@ -48,6 +48,26 @@ def test_auc_of_the_page_by_scikit_learn(chunk: Path) -> None:
     for (arm, seed), rows in test.groupby(["arm", "seed"]):
         auc = roc_auc_score(rows["label"] == "osteoporosis", rows["p_osteoporosis"])
         assert np.isclose(stored[arm, seed], auc), (arm, seed)
+
+
+def test_grid_of_the_page_by_scikit_learn() -> None:
+    """A classifier on the view that it was trained on is in the predictions, too."""
+    aucs: dict[str, list[float]] = {}
+    for chunk in list_chunks(STUDY, "clean"):
+        frame = pq.read_table(chunk / "predictions.parquet").to_pandas()
+        for (arm, _), rows in frame[frame["split"] == "test"].groupby(["arm", "seed"]):
+            auc = roc_auc_score(rows["label"] == "osteoporosis", rows["p_osteoporosis"])
+            aucs.setdefault(arm, []).append(auc)
+    page = (DOCS / "study.md").read_text(encoding="utf-8")
+    section = page.partition(f"### {PARTS['clean']} (")[2].partition("###")[0]
+    table = section.partition("| AUC, trained on")[2].partition("\n\n")[0]
+    heading, _, *rows = [
+        [cell.strip("` ") for cell in line.strip("|").split("|")[1:]] for line in table.splitlines()
+    ]
+    arms = [line.split("`")[1] for line in table.splitlines()[2:]]
+    found = {arm: dict(zip(heading, row, strict=True)) for arm, row in zip(arms, rows, strict=True)}
+    for arm in ("original", "lime", "random_mask", "complement"):
+        assert abs(float(found[arm][arm]) - np.mean(aucs[arm])) < 6e-4
 
 
 def test_a_run_is_kept_once_and_when_it_is_finished(finished: Outcome, tmp_path: Path) -> None:
