@@ -14,7 +14,6 @@ import torch
 
 from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.events import Explained
-from osteo_ray.base.free_memory import return_free_memory
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import (
@@ -109,7 +108,6 @@ class ExplainingActor:
             with self._prepare(pictures):
                 for explainable in explainables:
                     yield self._explain(explainable, pictures)
-            return_free_memory()
 
     @contextmanager
     def _prepare(self, pictures: Sequence[Picture]) -> Iterator[None]:
