@@ -123,6 +123,7 @@ def _arms(run: Annotated[str, tyro.conf.Positional], out: Path = Path("docs/arms
 def _copies(
     data: str | None = None,
     copies: int = 100,
+    rival: tuple[str, str] | None = None,
     sizes: tuple[int, ...] = (1000, 10_000),
     size_px: int = 96,
 ) -> None:
@@ -131,21 +132,26 @@ def _copies(
     Args:
         data: Radiographs, among which copies of every kind are planted, one kind at a time.
         copies: Most radiographs that are copied, with --data.
+        rival: A timm name and a file of its ImageNet weights, by which imagededup searches the
+            same files, with --data.
         sizes: Number of images of each set of phantoms, without --data.
         size_px: Side of the phantoms, in pixels.
     """
     from benchmarks.copies import bench_copies
     from benchmarks.copy_kinds import bench_kinds
+    from benchmarks.rival_copies import Rival
     from benchmarks.tables import show_copies, show_kinds
     from osteo_ray.cluster.connection import connect
 
     with capture_noise() as captured, connect():
         if data is not None:
             with tempfile.TemporaryDirectory() as scratch:
-                show_kinds(captured.out, bench_kinds(data, Path(scratch), copies=copies))
+                other = Rival(*rival) if rival else None
+                found = bench_kinds(data, Path(scratch), copies=copies, rival=other)
+                show_kinds(captured.out, found)
             return
-        for found in bench_copies(list(sizes), size_px=size_px):
-            show_copies(captured.out, found)
+        for of_size in bench_copies(list(sizes), size_px=size_px):
+            show_copies(captured.out, of_size)
 
 
 def _statistics(

@@ -1,8 +1,9 @@
 """Plant copies of every kind, some of them severe, among real radiographs, and look for them."""
 
 import io
+import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from benchmarks.rival_copies import USUAL_THRESHOLD, Rival, choose_threshold
 from osteo_ray.data.copies.groups import join_pairs
 from osteo_ray.data.copies.thumbnails import Thumbnails, make_thumbnail
 from osteo_ray.data.decoding.content import decode
@@ -146,34 +148,98 @@ def copy_radiograph(
     return [PLANTED_CHANGES[kind](rng, image)]
 
 
+OURS = "osteo_ray"
+
+
 @dataclass(frozen=True)
 class FoundKind:
     """How copies of one kind were found.
 
     Attributes:
         kind: The kind.
+        method: What looked for them.
         n: Number of images planted.
-        recall: Share of them in a group with another image of their radiograph.
+        recall: Share of them in a pair with another image of their radiograph.
         precision: Share of the pairs found that show one radiograph.
-        images_per_s: Images searched per second; with so few, what has to be started counts.
+        images_per_s: Image files read and searched per second; with so few, what has to be started
+            counts.
     """
 
     kind: str
+    method: str
     n: int
     recall: float
     precision: float
     images_per_s: float
 
 
-def bench_kinds(data: str, scratch: Path, *, copies: int, seed: int = 0) -> Iterator[FoundKind]:
+@dataclass(frozen=True)
+class _Planting:
+    """Radiographs with the planted images of one kind.
+
+    Attributes:
+        kind: The kind.
+        images: uint8 (H, W) each; the planted ones come last.
+        sources: For each image the radiographs that it shows.
+        n_kept: Number of images that are not planted.
+    """
+
+    kind: str
+    images: list[np.ndarray]
+    sources: list[set[int]]
+    n_kept: int
+
+    def hold(self, pairs: pd.DataFrame) -> np.ndarray:
+        """Return which pairs show one radiograph: bool, (n_pairs,)."""
+        ends = zip(pairs["first"], pairs["second"], strict=True)
+        return np.array([bool(self.sources[one] & self.sources[two]) for one, two in ends], bool)
+
+    def score(self, pairs: pd.DataFrame, method: str, seconds: float) -> FoundKind:
+        """Compare the pairs that a method found with the truth."""
+        right = self.hold(pairs)
+        met = set(pairs.loc[right, ["first", "second"]].to_numpy().ravel().tolist())
+        planted = range(self.n_kept, len(self.sources))
+        return FoundKind(
+            self.kind,
+            method,
+            len(planted),
+            float(np.mean([row in met for row in planted])),
+            float(right.mean()) if len(right) else 1.0,
+            len(self.sources) / seconds,
+        )
+
+
+def bench_kinds(
+    data: str, scratch: Path, *, copies: int, rival: Rival | None = None, seed: int = 0
+) -> Iterator[FoundKind]:
     """Plant copies of each kind, one kind at a time, among the distinct radiographs of a set.
 
     Args:
         data: A source of radiographs; of those that it holds several times, the largest is used.
-        scratch: Folder for thumbnails.
+        scratch: Folder for the images and their thumbnails.
         copies: Most radiographs that are copied.
+        rival: A published detector, which searches the same files.
         seed: Decides which radiographs are copied, and how much they are changed.
+
+    Yields:
+        For each kind what was found here and, if there is a rival, what the rival finds with its
+        usual threshold, and with the one that suits it best: the lowest that still gives a
+        precision of .99, chosen with the truth at hand.
     """
+    for planting in _plant(data, scratch, copies, seed):
+        folder = scratch / "images"
+        _write(planting.images, folder)
+        yield planting.score(*_search(folder, scratch))
+        if rival is None:
+            continue
+        pairs, seconds = rival.search(folder)
+        best = choose_threshold(pairs["likeness"].to_numpy(), planting.hold(pairs))
+        for threshold in (USUAL_THRESHOLD, best):
+            chosen = pairs[pairs["likeness"] >= threshold]
+            yield planting.score(chosen, f"imagededup, threshold {threshold:.3f}", seconds)
+
+
+def _plant(data: str, scratch: Path, copies: int, seed: int) -> Iterator[_Planting]:
     images = _read_distinct(data, scratch)
     chosen = np.random.default_rng(seed).permutation(len(images))[:copies].tolist()
     for kind in (*PLANTED_CHANGES, BOTH_SEGMENTED, HALF_OF_FILM):
@@ -187,39 +253,37 @@ def bench_kinds(data: str, scratch: Path, *, copies: int, seed: int = 0) -> Iter
             sources += [{row, other} if kind == HALF_OF_FILM else {row}] * len(made)
         hidden = set(chosen) if kind == BOTH_SEGMENTED else set()
         kept = [row for row in range(len(images)) if row not in hidden]
-        pairs, seconds = _search([*(images[row] for row in kept), *planted], scratch)
-        yield _score(kind, [*({row} for row in kept), *sources], len(kept), pairs, seconds)
+        yield _Planting(
+            kind,
+            [*(images[row] for row in kept), *planted],
+            [*({row} for row in kept), *sources],
+            len(kept),
+        )
 
 
 def _read_distinct(data: str, scratch: Path) -> list[np.ndarray]:
     source = open_source(data)
     places = zip(source.items["path"], source.items["position"], strict=True)
     images = [decode(source.reader.read(path, position)).pixels for path, position in places]
-    groups = join_pairs(len(images), _search(images, scratch)[0])
+    _write(images, scratch / "images")
+    groups = join_pairs(len(images), _search(scratch / "images", scratch)[0])
     rising = sorted(range(len(images)), key=lambda row: images[row].size)
     largest = {int(groups[row]): row for row in rising}
     return [images[row] for row in sorted(largest.values())]
 
 
-def _search(images: list[np.ndarray], scratch: Path) -> tuple[pd.DataFrame, float]:
+def _write(images: Sequence[np.ndarray], folder: Path) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir()
+    for row, image in enumerate(images):
+        Image.fromarray(image).save(folder / f"{row:06d}.png", compress_level=1)
+
+
+def _search(folder: Path, scratch: Path) -> tuple[pd.DataFrame, str, float]:
+    started = time.perf_counter()
+    images = [decode(file.read_bytes()).pixels for file in sorted(folder.iterdir())]
     path = scratch / "thumbnails.u8"
     path.write_bytes(b"".join(make_thumbnail(image).tobytes() for image in images))
     digests = [digest_pixels(image) for image in images]
-    started = time.perf_counter()
     pairs = find_copies(digests, Thumbnails(path, np.arange(len(images))))
-    return pairs, time.perf_counter() - started
-
-
-def _score(
-    kind: str, sources: list[set[int]], n_kept: int, pairs: pd.DataFrame, seconds: float
-) -> FoundKind:
-    ends = list(zip(pairs["first"], pairs["second"], strict=True))
-    right = np.array([bool(sources[one] & sources[other]) for one, other in ends], bool)
-    met = {row for pair, holds in zip(ends, right, strict=True) if holds for row in pair}
-    return FoundKind(
-        kind,
-        len(sources) - n_kept,
-        float(np.mean([row in met for row in range(n_kept, len(sources))])),
-        float(right.mean()) if len(right) else 1.0,
-        len(sources) / seconds,
-    )
+    return pairs, OURS, time.perf_counter() - started

@@ -76,8 +76,8 @@ def show_kinds(console: Console, kinds: Iterable[FoundKind]) -> None:
     """Show how copies of each kind were found, each as soon as it is known."""
     for found in kinds:
         console.print(
-            f"{found.kind}: {found.n} planted, recall {found.recall:.3f}, precision "
-            f"{found.precision:.3f}, {found.images_per_s:.0f} images/s",
+            f"{found.kind}, by {found.method}: {found.n} planted, recall {found.recall:.3f}, "
+            f"precision {found.precision:.3f}, {found.images_per_s:.0f} images/s",
             highlight=False,
         )
 

@@ -17,6 +17,7 @@ from benchmarks.exactness import compare_with_package
 from benchmarks.fidelity import Adapted, Fidelity, bench_fidelity, measure_fidelity, weigh
 from benchmarks.lime import LimeTiming, _measure_shares, open_predict, read_images
 from benchmarks.overhead import Overhead, fit_cost, repeat_in_loops
+from benchmarks.rival_copies import choose_threshold
 from benchmarks.stability import Calibration, measure_calibration, summarize_calibration
 from benchmarks.statistics import bench_statistics
 from benchmarks.sweep import Sweep
@@ -302,3 +303,21 @@ def test_speeds_are_related_to_memory_among_sets_of_one_size() -> None:
         *("1.00", "0.50", "0.75"),
         *("1.00", "1.00", "1.20"),
     ]
+
+
+@pytest.mark.parametrize(
+    ("likeness", "right", "expected"),
+    [
+        ([0.9, 0.8, 0.7], [True, True, False], 0.8),
+        ([0.7, 0.9, 0.8], [False, True, True], 0.8),  # in any order
+        ([0.9, 0.8, 0.8], [True, True, False], 0.9),  # alike, so found together
+        ([0.9, 0.8], [False, True], 1.0),
+        ([*np.linspace(0.99, 0.5, 199), 0.4, 0.3], [*[True] * 199, False, False], 0.3),
+        ([*np.linspace(0.99, 0.5, 199), 0.4, 0.3, 0.2], [*[True] * 199, *[False] * 3], 0.3),
+        ([], [], 1.0),
+    ],
+)
+def test_threshold_that_suits_a_rival_best(
+    likeness: list[float], right: list[bool], expected: float
+) -> None:
+    assert choose_threshold(np.array(likeness), np.array(right, bool)) == expected
