@@ -320,3 +320,21 @@ def test_unknown_kinds_of_copies_are_named() -> None:
     knee = Knee(np.zeros((40, 40), np.uint8), np.zeros((40, 40), bool))
     with pytest.raises(ValueError, match=r"but got `croped`\. Did you mean `cropped`\?"):
         copy_knee(np.random.default_rng(0), knee, "croped")
+
+
+def test_film_of_two_knees_shows_the_labelled_one_and_another() -> None:
+    """The labelled knee is as it is alone; the other says nothing about the label."""
+    both, alone = (
+        make(n_images=60, size_px=32, nuisance=0.0, duplicate_share=0.0, bilateral=bilateral)
+        for bilateral in (True, False)
+    )
+    sides = set()
+    for film, knee in zip(both, alone, strict=True):
+        assert film.image.shape == film.region.shape == (32, 64)
+        halves = [np.s_[:, :32], np.s_[:, 32:]]
+        (side,) = (n for n, half in enumerate(halves) if (film.image[half] == knee.image).all())
+        sides.add(side)
+        assert (film.region[halves[side]] == knee.region).all()
+        assert not film.region[halves[1 - side]].any()
+        assert film.label == knee.label
+    assert sides == {0, 1}

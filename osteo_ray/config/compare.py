@@ -312,8 +312,10 @@ class CompareConfig(SetupConfig):
             del settings["guidance_weight"]
         if self.data != PHANTOM:
             del settings["phantom"]
-        elif not self.phantom.clutter:  # as it was before there was clutter
-            del settings["phantom"]["clutter"]
+        else:
+            for name in ("clutter", "bilateral"):
+                if not settings["phantom"][name]:  # as it was before there was a choice
+                    del settings["phantom"][name]
         return settings
 
     def plan_hash(self) -> str:

@@ -34,11 +34,30 @@ DEMOS: dict[str, dict[str, Any]] = {
         "phantom": {"n_images": 300, "difficulty": 0.0},
         "statistics": {"margin": 0.1},
     },
+    "gain": {
+        "models": ("test_efficientnet",),
+        "arms": ("regions",),
+        "folds": 5,
+        "image_size": "64x128",
+        "background": "mean",
+        "training": {"epochs": 15},
+        "lime": {"superpixels": "grid", "n_superpixels": 32},
+        "phantom": {
+            "n_images": 240,
+            "size_px": 64,
+            "difficulty": 0.0,
+            "nuisance": 0.3,
+            "bilateral": True,
+        },
+    },
 }
 """What differs further, by the name that `--demo` takes: worlds whose verdicts are settled.
 
 outline: disease that the eye can tell, and masks that show a twelfth of each image. Networks do as
 well on them as on whole images, and as well on their bare outlines: the mask carries the label.
+
+gain: films of two knees, either of which may be ill, and the label is that of one. The region that
+is given with each film tells which, so a network that is shown it alone has less to be wrong about.
 """
 
 

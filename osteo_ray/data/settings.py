@@ -67,4 +67,7 @@ class PhantomSettings(Settings):
         allow_inf_nan=False,
         description="How much bone, as thin in either class, covers all but the joint.",
     )
+    bilateral: bool = Field(
+        False, description="Show two knees side by side, of which one has the label."
+    )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the set.")

@@ -99,7 +99,15 @@ def _list_data(audit: dict[str, Any], config: CompareConfig | None) -> Iterator[
     pixels = f"resized to {config.image_size.tell()}, gray, {config.bits} bits; " if config else ""
     yield "preparation", f"{pixels}searched for copies, conflicts and "\
         f"shortcuts{': ' + found if found else ''} (audit.json)"  # fmt: skip
-    yield "imbalance", f"{counts}; splits are stratified by class"
+    yield "imbalance", f"{counts}; splits are stratified by class{_tell_weights(config)}"
+
+
+def _tell_weights(config: CompareConfig | None) -> str:
+    if config is None:
+        return ""
+    if config.training.loss.class_weights == "none":
+        return "; the loss weights all images alike"
+    return "; the loss weights each class by how few training images it has"
 
 
 def _list_settings(

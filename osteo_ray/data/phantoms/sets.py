@@ -1,7 +1,8 @@
 """Sets of phantom knees like real collections: with copies, some of them in the wrong class."""
 
 import csv
-from collections.abc import Iterable, Iterator
+import functools
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,12 +10,12 @@ import numpy as np
 from PIL import Image
 
 from osteo_ray.data.phantoms.copying import copy_knee
-from osteo_ray.data.phantoms.knee import Bools, Bytes, render_knee
+from osteo_ray.data.phantoms.knee import Bools, Bytes, Knee, render_knee
 from osteo_ray.data.settings import COPY_KINDS, PhantomSettings
 
 CLASSES = ("normal", "osteoporosis")
 
-_PLAN, _KNEE, _COPY, _FILE = range(4)  # purposes of an image's random numbers
+_PLAN, _KNEE, _COPY, _FILE, _BESIDE = range(5)  # purposes of an image's random numbers
 
 
 @dataclass(frozen=True)
@@ -24,8 +25,8 @@ class Phantom:
     Attributes:
         name: Path below the image folder, `<label>/<file>.png`.
         label: One of `CLASSES`; the wrong one for a copy that stands in the other class.
-        image: uint8, (H, W), bone bright, air dark; square for originals.
-        region: bool, (H, W), True where the disease shows.
+        image: uint8, (H, W), bone bright, air dark; originals are square, or two squares wide.
+        region: bool, (H, W), True where the disease that the label is about shows.
         copy_of: Name of the image that this one copies, or None for an original.
         copy_kind: One of `COPY_KINDS`, or None for an original.
     """
@@ -74,14 +75,16 @@ def make_phantoms(
         source = sources.get(index, index)
         rng = _generator(seed, source, _KNEE)
         larger = rng.random() < 0.4 * settings.nuisance
-        knee = render_knee(
-            rng,
-            osteoporotic=bool(positive[source]),
+        draw = functools.partial(
+            render_knee,
             size_px=round(1.25 * size_px) if larger else size_px,
             difficulty=settings.difficulty,
             nuisance=settings.nuisance,
             clutter=settings.clutter,
         )
+        knee = draw(rng, osteoporotic=bool(positive[source]))
+        if settings.bilateral:
+            knee = _set_beside(_generator(seed, source, _BESIDE), knee, draw)
         copy_of = kind = None
         if source != index:
             rng = _generator(seed, index, _COPY)
@@ -91,6 +94,16 @@ def make_phantoms(
         return Phantom(name(index), label, knee.image, knee.region, copy_of, kind)
 
     return map(phantom, range(settings.n_images) if indices is None else indices)
+
+
+def _set_beside(rng: np.random.Generator, knee: Knee, draw: Callable[..., Knee]) -> Knee:
+    """Set a knee beside another one, which may be ill, too, and to which no label refers."""
+    other = draw(rng, osteoporotic=bool(rng.random() < 0.5))
+    sides = [(knee.image, knee.region), (other.image, np.zeros_like(other.region))]
+    if rng.random() < 0.5:
+        sides.reverse()
+    images, regions = zip(*sides, strict=True)
+    return Knee(np.hstack(images), np.hstack(regions))
 
 
 def _generator(seed: int, index: int, purpose: int) -> np.random.Generator:
