@@ -12,7 +12,8 @@ from osteo_ray.base.formatting import format_difference, format_level, format_p,
 from osteo_ray.base.runs import open_run
 from osteo_ray.base.tables import read_json, read_table, write_json, write_table, write_yaml
 from osteo_ray.config.build import read_yaml
-from osteo_ray.experiment.judge_tables import judge_tables
+from osteo_ray.experiment.decomposition import decompose, gather_decomposed
+from osteo_ray.experiment.judge_tables import Judgement, judge_tables
 
 PARTS = {
     "paper": "The paper's way",
@@ -21,6 +22,8 @@ PARTS = {
     "lite0-clean": "Clean, second network",
 }
 """Titles, by what the names of chunks begin with."""
+PAIRS = (("paper", "clean"), ("lite0-paper", "lite0-clean"))
+"""Parts with the same network, in the paper's way and without leaks."""
 PAPER_GAIN = 0.15
 """What the paper reports: 77 % → 92 % of 74 test images."""
 _AS_THEY_ARE = (
@@ -73,14 +76,20 @@ def tell_study(root: Path) -> str:
     Raises:
         InputError: There are none.
     """
-    parts = []
+    parts, judged = [], {}
     for part, title in PARTS.items():
         chunks = list_chunks(root, part)
         if chunks:
-            results, comparison, *_ = judge_tables([str(chunk) for chunk in chunks])
+            judged[part] = one = judge_tables([str(chunk) for chunk in chunks])
             names = ", ".join(f"`{chunk.name}`" for chunk in chunks)
-            parts += [f"### {title} ({names})", *_tell_judged(results, comparison)]
+            parts += [f"### {title} ({names})", *_tell_judged(one.results, one.comparison)]
             parts += _tell_grid([read_json(chunk / "comparison.json") for chunk in chunks])
+    for paper, clean in PAIRS:
+        if paper in judged and clean in judged:
+            parts += [
+                f"### What the gain is made of (`{paper}`, `{clean}`)",
+                _tell_steps({part: judged[part] for part in (paper, clean)}),
+            ]
     if not parts:
         raise InputError(f"Expected kept runs in {root}, but there are none. Keep one first.")
     return "\n\n".join(parts) + "\n"
@@ -131,6 +140,29 @@ def _tell_grid(comparisons: Sequence[Mapping[str, Any]]) -> Iterator[str]:
     yield _tabulate(
         ("AUC, trained on … and tested on →", *(f"`{view}`" for view in means.columns)),
         [(f"`{arm}`", *map(format_score, row)) for arm, row in means.T.to_dict("list").items()],
+    )
+
+
+def _tell_steps(judged: Mapping[str, Judgement]) -> str:
+    steps = decompose(
+        [
+            gather_decomposed(part, one.comparison, one.predictions, one.images)
+            for part, one in judged.items()
+        ]
+    )
+    level = format_level(next(iter(judged.values())).comparison["alpha"])
+    return _tabulate(
+        ("step", "what is subtracted", "AUC", f"{level} interval", "seeds"),
+        [
+            (
+                f"**{step.name}**" if step.is_total else step.name,
+                step.basis,
+                format_difference(step.mean),
+                f"{format_difference(step.low)} … {format_difference(step.high)}",
+                str(step.n_seeds),
+            )
+            for step in steps
+        ],
     )
 
 

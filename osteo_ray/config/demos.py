@@ -37,6 +37,7 @@ DEMOS: dict[str, dict[str, Any]] = {
     "gain": {
         "models": ("test_efficientnet",),
         "arms": ("regions",),
+        "seeds": 10,
         "folds": 5,
         "image_size": "64x128",
         "background": "mean",
@@ -45,6 +46,7 @@ DEMOS: dict[str, dict[str, Any]] = {
         "phantom": {
             "n_images": 240,
             "size_px": 64,
+            "duplicate_share": 0.0,
             "difficulty": 0.0,
             "nuisance": 0.3,
             "bilateral": True,
