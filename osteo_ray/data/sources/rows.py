@@ -16,7 +16,7 @@ import pandas as pd
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import is_local, split_uri
 from osteo_ray.data.laterality import SIDES, name_half, read_side
-from osteo_ray.data.slices import VOLUME_SUFFIXES, name_slice
+from osteo_ray.data.slices import name_slices
 from osteo_ray.data.sources.classes import join_spellings
 from osteo_ray.data.sources.columns import (
     TOLD,
@@ -187,7 +187,7 @@ def use_rows(
         found, doubtful, told = find_files(found, root)
         said = [*told, *said]
     if "slice" in cells:
-        found = _name_slices(found, cells["slice"], uri)
+        found = name_slices(found, cells["slice"], uri)
     if options.laterality == "split" and "side" in cells:
         found = _name_halves(found, cells["side"])
     outside = (
@@ -233,25 +233,6 @@ def _name_halves(paths: Sequence[str], sides: Sequence[str]) -> list[str]:
         name_half(path, half_of[side]) if path and of_film[path] == half_of.keys() else path
         for path, side in told
     ]
-
-
-def _name_slices(paths: Sequence[str], cells: Sequence[str], uri: str) -> list[str]:
-    """Return the paths of slices for the rows of volumes that name one.
-
-    Slices that were exported to images of their own are often numbered, too.
-    """
-    named = [
-        (path, cell if path.lower().endswith(VOLUME_SUFFIXES) else "")
-        for path, cell in zip(paths, cells, strict=True)
-    ]
-    wrong = [cell for _, cell in named if cell and not (cell.isascii() and cell.isdigit())]
-    if wrong:
-        raise InputError(
-            f"Expected the column slice of {uri} to hold numbers from 0, along the third axis of "
-            f"a volume, but found `{wrong[0]}`. Correct it, leave the cells of images empty, or "
-            "write --columns slice= to leave the column unread."
-        )
-    return [name_slice(path, int(cell)) if cell else path for path, cell in named]
 
 
 def _name_regions(
