@@ -27,6 +27,8 @@ _FORBIDDEN = b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message><
 Kind = Literal["slow", "throttled", "refused", "hangs up", "loses a write"]
 PASSING: tuple[Kind, ...] = ("slow", "throttled")
 """After which a command ends as if nothing had happened: the client tries again."""
+WRITING = ("PUT", "POST", "DELETE")
+"""Methods of requests that a store can lose after it has confirmed them."""
 LASTING: tuple[Kind, ...] = ("refused", "hangs up")
 """Which last, whatever the client does."""
 
@@ -106,7 +108,7 @@ class _Handler(BaseHTTPRequestHandler):
             return self._answer(503, {}, _BUSY)
         if kind == "refused":
             return self._answer(403, {}, _FORBIDDEN)
-        if kind == "loses a write" and self.command in ("PUT", "POST", "DELETE"):
+        if kind == "loses a write" and self.command in WRITING:
             return self._answer(200, {"ETag": '"lost"'}, b"")
         if kind == "hangs up":
             self.close_connection = True

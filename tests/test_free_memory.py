@@ -2,13 +2,16 @@
 
 import platform
 import threading
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from osteo_ray.base import free_memory
 from osteo_ray.base.free_memory import return_free_memory
+from osteo_ray.pipeline.compare import sweeps
 
 N_BLOCKS, BLOCK = 1000, 64_000  # below what the C library asks the system for one by one
 
@@ -47,3 +50,25 @@ def test_another_c_library(monkeypatch: pytest.MonkeyPatch) -> None:
     return_free_memory()
     assert free_memory._find_trim() is None
     free_memory._find_trim.cache_clear()
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_each_trial_of_a_sweep_gives_memory_back(
+    fails: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str] = []
+
+    def run(*_: object) -> str:
+        told.append("trained")
+        if fails:
+            raise RuntimeError("out of luck")
+        return ""
+
+    monkeypatch.setattr(sweeps, "run_here", run)
+    monkeypatch.setattr(sweeps, "return_free_memory", lambda: told.append("gave back"))
+    monkeypatch.setattr(sweeps.tune, "report", lambda _: told.append("reported"))
+    means: Any = SimpleNamespace(layout=SimpleNamespace(workers=1))
+    experiment: Any = None
+    with pytest.raises(RuntimeError) if fails else nullcontext():
+        sweeps._run_trial({"trial": {"model": "m", "seed": 0, "arm": "a"}}, experiment, [], means)
+    assert told == ["trained", "gave back", *([] if fails else ["reported"])]

@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
+from osteo_ray.data.phantoms import sets
 from osteo_ray.data.phantoms.copying import copy_knee
 from osteo_ray.data.phantoms.knee import Knee, render_knee
 from osteo_ray.data.phantoms.sets import CLASSES, Phantom, make_phantoms, write_phantoms
@@ -338,3 +339,20 @@ def test_film_of_two_knees_shows_the_labelled_one_and_another() -> None:
         assert not film.region[halves[1 - side]].any()
         assert film.label == knee.label
     assert sides == {0, 1}
+
+
+def test_beside_either_class_about_half_of_the_knees_are_ill(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    drawn: list[bool] = []
+
+    def note(rng: np.random.Generator, **settings: Any) -> Knee:
+        drawn.append(settings["osteoporotic"])
+        return render_knee(rng, **settings)
+
+    monkeypatch.setattr(sets, "render_knee", note)
+    films = make(n_images=200, size_px=32, duplicate_share=0.0, bilateral=True)
+    labelled, beside = np.array(drawn).reshape(-1, 2).T
+    assert labelled.tolist() == [film.label == "osteoporosis" for film in films]
+    for ill in (True, False):
+        assert 0.35 < beside[labelled == ill].mean() < 0.65
