@@ -147,6 +147,19 @@ def test_figures_of_a_contrast() -> None:
     ) == (posterior.worse, posterior.equivalent, posterior.better)  # fmt: skip
 
 
+def test_intervals_end_where_differences_end() -> None:
+    """Two seeds that disagree: by the t distribution with one degree of freedom, ± 5."""
+    results = _results(_predict(n_seeds=2))
+    lime = (results["arm"] == "lime") & (results["split"] == "test")
+    results.loc[lime, ["accuracy", "mcc"]] = np.array([[0.2, 0.2], [1.0, 1.0]])
+    for metric, widest in (("accuracy", 1.0), ("mcc", 2.0)):
+        first = compare_arms(results, replace(PLAN, metric=metric), pairs=PAIRS)[0]
+        assert (first.low, first.high) == (-widest, widest)
+        cut = METRICS[metric].cut_difference
+        assert (cut(-9.0), cut(0.1), cut(9.0)) == (-widest, 0.1, widest)
+        assert math.isnan(cut(math.nan))
+
+
 def test_contrasts_are_those_asked_for() -> None:
     contrasts = _compare(_predict(models=("m", "k")), models=["k", "m"])
     assert [(c.model, c.arm, c.baseline) for c in contrasts] == [

@@ -6,7 +6,14 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from osteo_ray.statistics.inference import Estimate, StandardError, TestDesign, estimate_mean
+from osteo_ray.experiment.evidence import Measured
+from osteo_ray.statistics.inference import (
+    Estimate,
+    StandardError,
+    TestDesign,
+    estimate_mean,
+    subtract_estimates,
+)
 
 OVERLAPPING = TestDesign(n_test=20, n_train=60, fixed=False)
 FIXED = TestDesign(n_test=20, n_train=60, fixed=True)
@@ -95,3 +102,32 @@ def test_infinite_freedom_is_the_normal_distribution() -> None:
     found = Estimate(1.96, 9, (StandardError("two-way", 1.0, math.inf),))
     assert found.p_other_than() == pytest.approx(0.05, abs=1e-4)
     assert found.interval(0.05)[0] == pytest.approx(0.0, abs=1e-4)
+
+
+def test_interval_ends_where_values_end() -> None:
+    wide = StandardError("corrected t", 0.3, 1)  # as with two seeds: ± 3.8
+    auc = Estimate(0.1, 2, (wide,), (-1.0, 1.0))
+    assert auc.interval(0.05) == (-1.0, 1.0)
+    assert auc.interval(0.9) == Estimate(0.1, 2, (wide,)).interval(0.9)
+    assert subtract_estimates(auc, auc).interval(0.01) == (-2.0, 2.0)
+    assert subtract_estimates(auc, Estimate(0.1, 2, (wide,))).interval(0.01)[1] > 2
+
+
+@pytest.mark.parametrize(
+    ("weights", "bounds", "possible"),
+    [
+        ({"lime": 1.0}, (0.0, 1.0), (0.0, 1.0)),
+        ({"lime": 1.0, "original": -1.0}, (0.0, 1.0), (-1.0, 1.0)),
+        ({"mask": 1.0, "lime": -0.5, "original": -0.5}, (-1.0, 1.0), (-2.0, 2.0)),
+        ({"mask": 1.0, "lime": -0.25, "original": -0.5}, (0.0, 1.0), (-0.75, 1.0)),
+        ({"lime": 1.0, "original": -1.0}, (0.0, math.inf), (-math.inf, math.inf)),
+    ],
+)
+def test_what_a_weighted_sum_can_be(
+    weights: dict[str, float], bounds: tuple[float, float], possible: tuple[float, float]
+) -> None:
+    assert Measured({}, {}, bounds=bounds).bound(weights, 0.0) == possible
+    low, high = Measured({}, {}, bounds=bounds).bound(weights, 0.5)
+    assert (low, high) == (possible[0] - 0.5, possible[1] - 0.5)
+    turned = Measured({}, {}, higher_is_better=False, bounds=bounds).bound(weights, 0.0)
+    assert turned == (-possible[1], -possible[0])

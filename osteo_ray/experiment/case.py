@@ -144,7 +144,7 @@ class Case:
         if found is None:
             return f"{arm}: AUC unknown"
         low, high = found.interval(self.known.alpha)
-        return f"{arm}: AUC {found.mean:.3f}, interval {max(low, 0):.3f} to {min(high, 1):.3f}"
+        return f"{arm}: AUC {found.mean:.3f}, interval {low:.3f} to {high:.3f}"
 
     def describe_share(self, control: ControlRole) -> str:
         roles, name = self.roles, control.name

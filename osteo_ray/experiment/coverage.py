@@ -187,7 +187,7 @@ def summarize_coverage(
         figures = {}
         for column, measure in enumerate(MEASURES):
             own = [(one.groups, one.values[kind][:, column]) for one in seeds if kind in one.values]
-            figure = _estimate(own, analysis, n_draws)
+            figure = _estimate(own, analysis, n_draws, possible=(0.0, 1.0))
             if figure is None:
                 continue
             more = None
@@ -197,11 +197,8 @@ def summarize_coverage(
                     for one in seeds
                     if {kind, RANDOM} <= set(one.values)
                 ]
-                more = _estimate(pairs, analysis, n_draws)
-            mean, low, high = figure
-            if low is not None and high is not None:
-                low, high = max(0.0, low), min(1.0, high)
-            figures[measure] = asdict(CoverageFigure(mean, low, high, *(more or ())))
+                more = _estimate(pairs, analysis, n_draws, possible=(-1.0, 1.0))
+            figures[measure] = asdict(CoverageFigure(*figure, *(more or ())))
         if figures:
             n_seeds = sum(kind in one.values for one in seeds)
             rows.append({"model": model, "kind": kind, "n_seeds": n_seeds, "figures": figures})
@@ -209,7 +206,11 @@ def summarize_coverage(
 
 
 def _estimate(
-    seeds: Sequence[tuple[np.ndarray, Values]], analysis: Analysis, n_draws: int
+    seeds: Sequence[tuple[np.ndarray, Values]],
+    analysis: Analysis,
+    n_draws: int,
+    *,
+    possible: tuple[float, float],
 ) -> tuple[float, float | None, float | None] | None:
     """Estimate the mean over seeds of mean values of test images; None if there are none."""
     known = [
@@ -230,7 +231,7 @@ def _estimate(
         fixed=len(known) > 1 and all(np.array_equal(one, tested[0]) for one in tested),
     )
     n_shared = int(np.sum(np.bincount(np.concatenate(tested)) > 1))
-    found = estimate_mean(means, draws, n_shared, design)
+    found = estimate_mean(means, draws, n_shared, design, possible)
     return (float(means.mean()), *(found.interval(analysis.alpha) if found else (None, None)))
 
 

@@ -5,6 +5,7 @@ Everything is an estimate of a weighted sum of arms (`statistics.inference`): a 
 {control: 1, judged: -1/2, baseline: -1/2} is at least 0. All are oriented so that more is better.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -26,11 +27,19 @@ class Measured:
         values: Per arm, by seed; seeds on which the metric is undefined are left out.
         draws: Per arm, by seed, float (n_draws,); the same on resampled test images.
         higher_is_better: False for errors, which are turned round.
+        bounds: The lowest and the highest value of the metric.
     """
 
     values: Mapping[str, Mapping[int, float]]
     draws: Mapping[str, Mapping[int, Values]]
     higher_is_better: bool = True
+    bounds: tuple[float, float] = (-math.inf, math.inf)
+
+    def bound(self, weights: Mapping[str, float], above: float) -> tuple[float, float]:
+        """Return the lowest and the highest value of a weighted sum, turned round for errors."""
+        sign = 1 if self.higher_is_better else -1
+        ends = [sorted(sign * weight * end for end in self.bounds) for weight in weights.values()]
+        return sum(low for low, _ in ends) - above, sum(high for _, high in ends) - above
 
 
 @dataclass(frozen=True)
@@ -104,6 +113,7 @@ class Evidence:
             None if draws is None else sign * draws - above,
             self._count_shared(seeds),
             self.design,
+            measured.bound(weights, above),
         )
 
     def estimate_share(

@@ -114,8 +114,10 @@ def _measure(predictions: Predictions, resampled: Resampled) -> dict[str, Measur
         if np.isfinite(value):
             values[key.model][key.arm][key.seed] = value
         draws[key.model][key.arm][key.seed] = resampled.draws[key.model, key.arm, key.seed]
+    bounds = (metric.lowest, metric.highest)
     return {
-        model: Measured(values[model], draws[model], metric.higher_is_better) for model in draws
+        model: Measured(values[model], draws[model], metric.higher_is_better, bounds)
+        for model in draws
     }
 
 

@@ -42,10 +42,11 @@ class Contrast:
         difference: Mean of the differences. This and all that follow are None where they cannot be
             computed.
         sd: Standard deviation of the differences over seeds.
-        low: Lower end of the corrected interval of the mean, level 1 - alpha.
-        high: Upper end.
+        low: Lower end of the corrected interval of the mean, level 1 - alpha, cut off at the least
+            difference that the metric can have.
+        high: Upper end, cut off at the greatest.
         bootstrap_low: Lower end of the two-way bootstrap's interval (seeds and groups of test
-            images), level 1 - alpha.
+            images), level 1 - alpha, cut off likewise.
         bootstrap_high: Upper end.
         variance_from_images: Share of the bootstrap's variance that comes from test images which
             seeds have in common. More seeds do not reduce it.
@@ -183,8 +184,8 @@ def _test(contrast: Contrast, plan: ContrastPlan) -> Contrast:
         mean = float(differences[0]) if n_seeds else None
         return replace(contrast, difference=mean, note=join_notes([contrast.note, few]))
     alpha, margin, sizes = plan.alpha, plan.margin, plan.sizes
-    sign = METRICS[contrast.metric].sign
-    gains = sign * differences
+    metric = METRICS[contrast.metric]
+    gains = metric.sign * differences
     test = corrected_t_test(differences, sizes, confidence=1 - alpha)
     posterior = correlated_posterior(gains, sizes, margin=margin)
     notes = [contrast.note]
@@ -209,8 +210,8 @@ def _test(contrast: Contrast, plan: ContrastPlan) -> Contrast:
         contrast,
         difference=test.mean,
         sd=test.sd,
-        low=_known(test.low),
-        high=_known(test.high),
+        low=_known(metric.cut_difference(test.low)),
+        high=_known(metric.cut_difference(test.high)),
         p_corrected_t=_known(test.p),
         p_wilcoxon=wilcoxon_p(differences),
         p_sign_flip=sign_flip_p(differences),
@@ -218,7 +219,7 @@ def _test(contrast: Contrast, plan: ContrastPlan) -> Contrast:
         equivalent=equivalence < alpha,
         p_non_inferiority=_known(non_inferiority_p(gains, margin, sizes)),
         p_non_superiority=_known(non_inferiority_p(-gains, margin, sizes)),
-        improvement=improvement_share(differences * sign),
+        improvement=improvement_share(differences * metric.sign),
         probability_worse=posterior.worse if posterior else None,
         probability_equivalent=posterior.equivalent if posterior else None,
         probability_better=posterior.better if posterior else None,
@@ -252,10 +253,11 @@ def _add_bootstrap(contrast: Contrast, resampled: Resampled | None, alpha: float
         note = "No bootstrap interval: neither seeds nor test images vary."
         return replace(contrast, note=join_notes([contrast.note, note]))
     variance = interval.from_seeds + interval.from_images
+    metric = METRICS[contrast.metric]
     return replace(
         contrast,
-        bootstrap_low=interval.low,
-        bootstrap_high=interval.high,
+        bootstrap_low=metric.cut_difference(interval.low),
+        bootstrap_high=metric.cut_difference(interval.high),
         variance_from_images=interval.from_images / variance if variance > 0 else None,
     )
 

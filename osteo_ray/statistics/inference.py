@@ -71,11 +71,13 @@ class Estimate:
         mean: Over the seeds.
         n_seeds: How many.
         errors: At least one.
+        possible: The lowest and the highest value that the true mean can have; intervals end there.
     """
 
     mean: float
     n_seeds: int
     errors: tuple[StandardError, ...]
+    possible: tuple[float, float] = (-math.inf, math.inf)
 
     def p_above(self, bound: float = 0.0) -> float:
         """Return the one-sided p of the hypothesis that the true mean is at most `bound`."""
@@ -94,9 +96,9 @@ class Estimate:
         return max(self.p_above(-margin), self.p_below(margin))
 
     def interval(self, alpha: float) -> tuple[float, float]:
-        """Return the widest of the intervals of level 1 - alpha."""
+        """Return the widest of the intervals of level 1 - alpha, cut off at what is possible."""
         half = max(one.value * _quantile(alpha / 2, one.freedom) for one in self.errors)
-        return self.mean - half, self.mean + half
+        return max(self.mean - half, self.possible[0]), min(self.mean + half, self.possible[1])
 
     @property
     def decisive(self) -> StandardError:
@@ -105,7 +107,11 @@ class Estimate:
 
 
 def estimate_mean(
-    values: Values, draws: Values | None, n_shared: int, design: TestDesign
+    values: Values,
+    draws: Values | None,
+    n_shared: int,
+    design: TestDesign,
+    possible: tuple[float, float] = (-math.inf, math.inf),
 ) -> Estimate | None:
     """Estimate the mean over seeds of a combination of arms.
 
@@ -119,6 +125,7 @@ def estimate_mean(
             leaves the metric undefined. None where there are no predictions to resample.
         n_shared: Groups of test images that two or more seeds share.
         design: How the seeds relate.
+        possible: The lowest and the highest value that the true mean can have.
 
     Returns:
         None with fewer than two seeds, or where no error that decides can be had: the two-way one
@@ -139,7 +146,7 @@ def estimate_mean(
         errors.append(two_way)
     elif "corrected t" not in design.methods:
         return None
-    return Estimate(float(values.mean()), n_seeds, tuple(errors))
+    return Estimate(float(values.mean()), n_seeds, tuple(errors), possible)
 
 
 def subtract_estimates(one: Estimate, other: Estimate) -> Estimate:
@@ -153,7 +160,8 @@ def subtract_estimates(one: Estimate, other: Estimate) -> Estimate:
     variance = sum(error.value**2 for error in errors)
     spread = sum(error.value**4 / error.freedom for error in errors)
     error = StandardError(errors[0].method, math.sqrt(variance), variance**2 / spread)
-    return Estimate(one.mean - other.mean, min(one.n_seeds, other.n_seeds), (error,))
+    possible = (one.possible[0] - other.possible[1], one.possible[1] - other.possible[0])
+    return Estimate(one.mean - other.mean, min(one.n_seeds, other.n_seeds), (error,), possible)
 
 
 def _estimate_two_way(

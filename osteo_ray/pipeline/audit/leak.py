@@ -23,6 +23,7 @@ from osteo_ray.pipeline.compare.shared_pixels import share_pixels
 from osteo_ray.pipeline.compare.sweeps import Failure, run_sweep
 from osteo_ray.pipeline.compare.training_check import check_trainings
 from osteo_ray.pipeline.site import Site, StageListener
+from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.predictions import encode_predictions
 from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.significance import corrected_t_test
@@ -198,14 +199,15 @@ def _compare(model: str, experiments: dict[str, Experiment], leaked_share: float
         n_test=float(np.mean([np.sum(split == "test") for split in splits])),
         n_train=float(np.mean([np.sum(split == "train") for split in splits])),
     )
+    accuracy = METRICS["accuracy"]
     test = corrected_t_test((both["random"] - both["grouped"]).to_numpy(), sizes)
     return Leak(
         model=model,
         random=float(both["random"].mean()),
         grouped=float(both["grouped"].mean()),
         difference=test.mean,
-        low=_known(test.low),
-        high=_known(test.high),
+        low=_known(accuracy.cut_difference(test.low)),
+        high=_known(accuracy.cut_difference(test.high)),
         p=_known(test.p),
         seeds=len(both),
         n_train=sizes.n_train,

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
+
 from osteo_ray.statistics.arrays import Values
 from osteo_ray.statistics.sample import Sample
 
@@ -62,3 +64,8 @@ class Metric:
     def sign(self) -> int:
         """1 where a larger value is better, -1 where a smaller one is."""
         return 1 if self.higher_is_better else -1
+
+    def cut_difference(self, value: float) -> float:
+        """Cut off a value at the differences that two of its values can have; NaN stays NaN."""
+        span = self.highest - self.lowest
+        return float(np.clip(value, -span, span))
