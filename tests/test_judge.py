@@ -416,6 +416,51 @@ def test_seeds_that_repeat_another_are_no_evidence(judge: Judge) -> None:
     assert "seeds 1, 2, 3, 4, 5 of lime repeat the predictions" in found["reason"]
 
 
+def test_images_without_a_group_stand_alone(judge: Judge, tmp_path: Path) -> None:
+    """However tables write that nothing is known."""
+    number = GAIN["image_id"].str[-6:].astype(int)
+    known = number % 3 == 0  # the others are of no patient
+    expected = judge(GAIN.assign(group=("p" + number.astype(str)).where(known, None)))
+    for nothing in ("", " "):
+        text = ("p" + number.astype(str)).where(known, nothing)
+        assert judge(GAIN.assign(group=text))["contrasts"] == expected["contrasts"]
+    path = tmp_path / "nan.parquet"
+    columns = {name: pa.array(GAIN[name].tolist()) for name in COLUMNS}
+    gaps = pa.array(number.where(known, np.nan).to_numpy(float), from_pandas=False)
+    pq.write_table(pa.table(columns | {"group": gaps}), path)
+    assert main(["judge", str(path), "--out", str(tmp_path / "nan")]) == 0
+    assert read_json(tmp_path / "nan" / "comparison.json")["contrasts"] == expected["contrasts"]
+
+
+def test_seed_without_a_class_is_named(judge: Judge) -> None:
+    table = GAIN[(GAIN["seed"] != 2) | (GAIN["label"] == "normal")]
+    found = judge(table)["verdict"]
+    assert found["verdict"] == "inconclusive"
+    assert "undefined on seed 2" in found["reason"]
+
+
+def test_one_training_under_other_names_of_images(judge: Judge) -> None:
+    first_seed = GAIN[GAIN["seed"] == 0]
+    parts = [
+        first_seed.assign(seed=seed, image_id=first_seed["image_id"] + f"_{seed}")
+        for seed in range(N_SEEDS)
+    ]
+    found = judge(pd.concat(parts))["verdict"]
+    assert found["verdict"] == "inconclusive"
+    assert "repeat the predictions" in found["reason"]
+
+
+def test_exchanged_columns_are_no_gain(judge: Judge) -> None:
+    worse = GAIN["arm"] == "original"
+    table = GAIN.copy()
+    table.loc[worse, ["p_normal", "p_osteoporosis"]] = GAIN.loc[
+        worse, ["p_osteoporosis", "p_normal"]
+    ].to_numpy()
+    found = judge(table)["verdict"]
+    assert found["verdict"] == "inconclusive"
+    assert "wrong way round (original: AUC 0.193" in found["reason"]
+
+
 # Roles, models, seeds
 
 
@@ -792,6 +837,31 @@ def test_image_with_two_labels(refuse: Refuse) -> None:
     assert f"image {GAIN['image_id'][7]} has normal and osteoporosis (1 image in all)" in printed
 
 
+def test_arms_that_were_trained_on_other_images(refuse: Refuse) -> None:
+    few, many = train_rows(GAIN, 20), train_rows(GAIN, 90)
+    unfair = pd.concat([GAIN, few[few["arm"] == "original"], many[many["arm"] != "original"]])
+    printed = refuse(unfair)
+    n_many, n_few = (
+        int(((rows["arm"] == "lime") & (rows["seed"] == 0)).sum()) for rows in (many, few)
+    )
+    assert f"of net, seed 0, lime saw {n_many} and original saw {n_few}" in printed
+    assert "train both on the same images" in printed
+    # as many, but others
+    other = many.reset_index(drop=True)
+    moved = (other["arm"] == "lime") & (other["seed"] == 3)
+    other.loc[moved.idxmax(), "image_id"] = "image-new"
+    n_seen = int(moved.sum())
+    printed = refuse(pd.concat([GAIN, other]))
+    assert f"seed 3, lime saw {n_seen} and original saw {n_seen}" in printed
+
+
+def test_test_images_that_also_validate(refuse: Refuse) -> None:
+    validation = GAIN[GAIN["seed"] == 1].assign(split="validation").iloc[:5]
+    printed = refuse(pd.concat([GAIN, validation]))
+    assert "of net, seed 1, image image-" in printed
+    assert "leave these rows of split validation out" in printed
+
+
 def test_label_without_a_column(refuse: Refuse) -> None:
     table = GAIN.rename(columns={"p_osteoporosis": "p_osteopenia"})
     printed = refuse(table)
@@ -890,6 +960,8 @@ def test_columns_of_other_types(refuse: Refuse, tmp_path: Path) -> None:
         (("--alpha", "0.5"), ["--alpha between 0 and 0.5"]),
         (("--n-train", "0"), ["--n-train above 0"]),
         (("--looks", "-1"), ["--looks", "0 or more"]),
+        (("--looks", "51"), ["--looks", "at most 50"]),
+        (("--looks", "1000000000000"), ["--looks", "at most 50"]),
     ],
 )  # fmt: skip
 def test_questions_that_cannot_be_asked(
@@ -940,6 +1012,8 @@ def test_out_that_is_in_use(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     (tmp_path / "empty").mkdir()
     for _ in range(2):
         assert main(["judge", table, "--out", str(tmp_path / "empty")]) == 0
+        (tmp_path / "empty" / ".DS_Store").touch()
+        (tmp_path / "empty" / "card").mkdir(exist_ok=True)  # where `osteo-ray card` writes
     (tmp_path / "empty" / "notes.txt").write_text("mine")
     assert "holds something else" in try_out(tmp_path / "empty")
 

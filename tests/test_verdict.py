@@ -88,13 +88,52 @@ def test_trainings_that_were_counted_twice_are_no_evidence() -> None:
 )
 def test_few_groups_settle_nothing(changes: dict[str, float], verdict: str) -> None:
     evidence = make_evidence({**REAL, **changes})
-    assert judge(replace(evidence, fewest_groups=10)).verdict == verdict
-    found = judge(replace(evidence, fewest_groups=9))
+    wide = Margin(0.3, "your margin")  # within which even nine groups show a difference to lie
+    known = {"margin": wide} if verdict == "equivalent" else {}
+    assert judge(replace(evidence, fewest_groups=10), **known).verdict == verdict
+    found = judge(replace(evidence, fewest_groups=9), **known)
     assert found.verdict == "inconclusive"
     assert f"It would be {verdict}, but of some class only 9 groups of images" in found.reason
     # what takes a gain away stands
     leaking = make_evidence({**REAL, "silhouette": 0.90})
     assert judge(replace(leaking, fewest_groups=2)).verdict == "leakage"
+
+
+@pytest.mark.parametrize(("n_groups", "verdict"), [(54, "inconclusive"), (55, "equivalent")])
+def test_equivalence_takes_images_not_seeds(n_groups: int, verdict: str) -> None:
+    """By hand: 1.645 standard errors of 1/n, one-sided at 5 %, fit into .03 from n = 55 on."""
+    evidence = make_evidence({**REAL, "lime": 0.80}, sd=1e-6)
+    assert judge(evidence).verdict == "equivalent"
+    assert judge(replace(evidence, fewest_groups=n_groups)).verdict == verdict
+    # a metric that ranges over 2 takes twice as many
+    mcc = replace(evidence, metrics={"auc": replace(evidence.metrics["auc"], bounds=(-1, 1))})
+    assert judge(replace(mcc, fewest_groups=2 * n_groups)).verdict == verdict
+    endless = replace(evidence.metrics["auc"], bounds=(0, np.inf))
+    one = replace(evidence, metrics={"auc": endless}, fewest_groups=n_groups)
+    assert judge(one).verdict == verdict
+
+
+@pytest.mark.parametrize("arm", ["original", "lime", "random_mask"])
+@pytest.mark.parametrize(("auc", "turned"), [(0.2, True), (0.44, True), (0.475, False)])
+def test_classes_the_wrong_way_round(arm: str, auc: float, turned: bool) -> None:
+    """Whichever arm: a gain over exchanged columns is none, nor is one over such a control."""
+    found = judge(make_evidence({**REAL, arm: auc}, sd=0.004))
+    assert ("the wrong way round" in found.reason) == turned
+    if turned:
+        assert found.verdict == "inconclusive"
+        assert f"{arm}: AUC {auc:.1f}"[:-1] in found.reason
+        assert "exchanged" in found.next
+
+
+def test_endpoint_that_is_undefined_is_not_missing() -> None:
+    evidence = make_evidence(REAL)
+    auc = evidence.metrics["auc"]
+    values = {arm: {s: v for s, v in of.items() if s != 4} for arm, of in auc.values.items()}
+    found = judge(replace(evidence, metrics={"auc": replace(auc, values=values)}))
+    assert found.verdict == "inconclusive"
+    assert "AUC is undefined on seed 4, whose test images lack a class" in found.reason
+    assert "missing" not in found.reason
+    assert "Run the same command again" not in found.next
 
 
 @pytest.mark.parametrize("control", ["silhouette", "random_mask"])

@@ -42,6 +42,15 @@ class Case:
         found = self.evidence.estimate({arm: 1}, AUC, above=CHANCE)
         return found is not None and found.mean > 0 and self.is_shown(found.p_other_than())
 
+    def is_below_chance(self, arm: str, *, n_arms: int) -> bool:
+        """Tell whether AUC is shown to be below chance by more than luck with small sets makes it.
+
+        By Bonferroni's level among `n_arms`. Where there is nothing to learn, what is more frequent
+        in training is rarer in the test set, so AUC may well be shown to be somewhat below 0.5.
+        """
+        found = self.evidence.estimate({arm: 1}, AUC, above=CHANCE)
+        return found is not None and found.p_below(-GUARD_MARGIN) < self.known.alpha / 2 / n_arms
+
     def exceeds_half(self, control: ControlRole) -> Estimate | None:
         """Estimate by how much the part that a control accounts for exceeds half of the gain."""
         sign = -1 if control.gain_must_survive else 1

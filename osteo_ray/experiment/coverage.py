@@ -231,7 +231,7 @@ def _estimate(
         fixed=len(known) > 1 and all(np.array_equal(one, tested[0]) for one in tested),
     )
     n_shared = int(np.sum(np.bincount(np.concatenate(tested)) > 1))
-    found = estimate_mean(means, draws, n_shared, design, possible)
+    found = estimate_mean(means, draws, n_shared, design, possible=possible)
     return (float(means.mean()), *(found.interval(analysis.alpha) if found else (None, None)))
 
 

@@ -35,6 +35,12 @@ class Measured:
     higher_is_better: bool = True
     bounds: tuple[float, float] = (-math.inf, math.inf)
 
+    @property
+    def span(self) -> float:
+        """How far two values can lie apart; 1 for a metric without bounds."""
+        low, high = self.bounds
+        return high - low if math.isfinite(high - low) else 1.0
+
     def bound(self, weights: Mapping[str, float], above: float) -> tuple[float, float]:
         """Return the lowest and the highest value of a weighted sum, turned round for errors."""
         sign = 1 if self.higher_is_better else -1
@@ -80,10 +86,15 @@ class Evidence:
     equal: tuple[tuple[str, str], ...] = ()
     fewest_groups: int | None = None
 
-    def list_missing(self, arm: str, metric: str | None = None) -> list[int]:
-        """Return the planned seeds on which an arm has no value of a metric (the endpoint)."""
-        values = self.metrics[metric or self.endpoint].values.get(arm, {})
+    def list_missing(self, arm: str) -> list[int]:
+        """Return the planned seeds on which an arm has no value of the endpoint."""
+        values = self.metrics[self.endpoint].values.get(arm, {})
         return [seed for seed in self.seeds if seed not in values]
+
+    def list_undefined(self, arm: str) -> list[int]:
+        """Return those on which it was tested on images that leave the endpoint undefined."""
+        draws = self.metrics[self.endpoint].draws.get(arm, {})
+        return [seed for seed in self.list_missing(arm) if seed in draws]
 
     def estimate(
         self, weights: Mapping[str, float], metric: str | None = None, above: float = 0.0
@@ -113,7 +124,8 @@ class Evidence:
             None if draws is None else sign * draws - above,
             self._count_shared(seeds),
             self.design,
-            measured.bound(weights, above),
+            possible=measured.bound(weights, above),
+            resolution=measured.span / self.fewest_groups if self.fewest_groups else 0.0,
         )
 
     def estimate_share(

@@ -20,6 +20,7 @@ from osteo_ray.base.remote import first_line
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import reach
 from osteo_ray.base.tables import read_json, read_table
+from osteo_ray.experiment.fair_splits import check_tested_apart, check_trained_alike
 from osteo_ray.experiment.prediction_files import (
     KEYS,
     OPTIONAL,
@@ -92,6 +93,8 @@ def read_judged_tables(paths: Sequence[str], *, shuffled: Collection[str] = ()) 
     tables = [_check_values(part, classes) for part in parts]
     joined = pa.concat_tables(tables, promote_options="default")
     _check_labels(joined, shuffled)
+    check_trained_alike(joined)
+    check_tested_apart(joined)
     images = _join_groups(joined, [part.groups for part in parts if part.groups is not None])
     told = [part.n_train for part in parts if part.n_train is not None]
     kept = joined.filter(pc.is_in(joined["split"], pa.array(["validation", "test"])))

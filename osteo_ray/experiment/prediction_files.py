@@ -89,7 +89,7 @@ def check_columns(table: pa.Table, text: str) -> pa.Table:
 
     Returns:
         `KEYS` as text without gaps (`seed` as int64), `p_CLASS` per class as it was read, and
-        `OPTIONAL` as text where they are there.
+        `OPTIONAL` as text, null where a cell is empty, where they are there.
 
     Raises:
         InputError: A column or a value is missing, or the name of a split is unknown.
@@ -110,7 +110,7 @@ def check_columns(table: pa.Table, text: str) -> pa.Table:
             "Rename it."
         )
     columns |= {name: table[name] for name in names if name.startswith("p_")}
-    columns |= {name: _to_text(table[name]) for name in OPTIONAL if name in names}
+    columns |= {name: _read_optional(table[name]) for name in OPTIONAL if name in names}
     return pa.table(columns)
 
 
@@ -160,6 +160,14 @@ def _read_key(table: pa.Table, name: str, text: str) -> pa.ChunkedArray:
         f"Expected whole numbers in the column seed of {text}, but found {_quote_other(as_text)}. "
         "Number the trainings of an arm 0, 1, 2, …"
     )
+
+
+def _read_optional(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return text, null where nothing is said: an empty cell, or NaN as gaps become in numbers."""
+    if pa.types.is_floating(column.type):
+        column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
+    text = _to_text(column)
+    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
 
 
 def _to_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -7,7 +7,8 @@ p of the gain is corrected by Holm's method over models. Questions are asked in 
 first that has an answer ends it:
 
 1. Does a planned seed of the judged arm or of the baseline lack a result, or repeat the
-   predictions of an earlier seed? **inconclusive**
+   predictions of an earlier seed? Is an arm shown to rank the classes the wrong way round?
+   **inconclusive**
 2. Is AUC with shuffled labels shown to be above chance? **leakage**
 3. Is neither the judged arm nor the baseline shown to be above chance in AUC? **nothing learned**
 4. Is no gain shown, but masks by models that saw the labels are shown to gain, and to gain more?
@@ -65,6 +66,7 @@ class _Rule(Case):
     def judge(self) -> Verdict:
         questions: tuple[Callable[[], Verdict | None], ...] = (
             self._ask_whether_whole,
+            self._ask_whether_upside_down,
             self._ask_whether_pipeline_leaks,
             self._ask_whether_anything_learned,
             self._ask_whether_masks_remember,
@@ -90,9 +92,18 @@ class _Rule(Case):
         return replace(found, remarks=tuple(self.list_remarks()))
 
     def _ask_whether_whole(self) -> Verdict | None:
+        arms = (self.roles.judged, self.roles.baseline)
+        undefined = sorted({seed for arm in arms for seed in self.evidence.list_undefined(arm)})
+        if undefined:
+            return self.say(
+                "inconclusive",
+                f"The evidence is not whole: {self.endpoint} is undefined on "
+                f"{name_seeds(undefined)}, whose test images lack a class.",
+                "Leave such seeds out, or split so that all test sets hold all classes.",
+            )
         missing = [
             f"{arm}: {name_seeds(self.evidence.list_missing(arm))}"
-            for arm in (self.roles.judged, self.roles.baseline)
+            for arm in arms
             if self.evidence.list_missing(arm)
         ]
         if missing:
@@ -123,6 +134,19 @@ class _Rule(Case):
                 "Add seeds, or test images of the rarer class.",
             )
         return None
+
+    def _ask_whether_upside_down(self) -> Verdict | None:
+        arms = [self.roles.judged, self.roles.baseline, *(one.name for one in self.roles.controls)]
+        turned = [arm for arm in arms if self.is_below_chance(arm, n_arms=len(arms))]
+        if not turned:
+            return None
+        found = " and ".join(self.describe_auc(arm) for arm in turned)
+        return self.say(
+            "inconclusive",
+            f"The classes are ranked the wrong way round ({found}), and no difference means "
+            "anything then.",
+            "Check that probabilities, or labels, of two classes were not exchanged.",
+        )
 
     def _ask_whether_groups_are_few(self, found: Verdict) -> Verdict:
         fewest = self.evidence.fewest_groups

@@ -72,12 +72,14 @@ class Estimate:
         n_seeds: How many.
         errors: At least one.
         possible: The lowest and the highest value that the true mean can have; intervals end there.
+        resolution: The standard error below which nothing is shown to be equivalent.
     """
 
     mean: float
     n_seeds: int
     errors: tuple[StandardError, ...]
     possible: tuple[float, float] = (-math.inf, math.inf)
+    resolution: float = 0.0
 
     def p_above(self, bound: float = 0.0) -> float:
         """Return the one-sided p of the hypothesis that the true mean is at most `bound`."""
@@ -92,8 +94,15 @@ class Estimate:
         return min(1.0, 2 * min(self.p_above(bound), self.p_below(bound)))
 
     def p_within(self, margin: float) -> float:
-        """Return the p of two one-sided tests that the true mean lies inside ± `margin`."""
-        return max(self.p_above(-margin), self.p_below(margin))
+        """Return the p of two one-sided tests that the true mean lies inside ± `margin`.
+
+        Where arms differ on hardly any image, hardly any image tells how much they differ, and all
+        errors are too small. So no error counts as smaller than `resolution` here.
+        """
+        p = max(self.p_above(-margin), self.p_below(margin))
+        if self.resolution == 0:
+            return p
+        return max(p, _exceed((margin - abs(self.mean)) / self.resolution, math.inf))
 
     def interval(self, alpha: float) -> tuple[float, float]:
         """Return the widest of the intervals of level 1 - alpha, cut off at what is possible."""
@@ -111,13 +120,16 @@ def estimate_mean(
     draws: Values | None,
     n_shared: int,
     design: TestDesign,
+    *,
     possible: tuple[float, float] = (-math.inf, math.inf),
+    resolution: float = 0.0,
 ) -> Estimate | None:
     """Estimate the mean over seeds of a combination of arms.
 
     Where all seeds give the same value there is no spread to go by. Then the standard errors are
     those of values of which one differs by one test image, so that a difference of .5 on each of
-    ten seeds is not called uncertain for being constant.
+    ten seeds is not called uncertain for being constant. Where seeds share images, that image
+    differs on all of them: more seeds tell no more of it.
 
     Args:
         values: float, (n_seeds,); the combination on each seed's test images.
@@ -126,9 +138,10 @@ def estimate_mean(
         n_shared: Groups of test images that two or more seeds share.
         design: How the seeds relate.
         possible: The lowest and the highest value that the true mean can have.
+        resolution: The standard error below which nothing is to be shown equivalent.
 
     Returns:
-        None with fewer than two seeds, or where no error that decides can be had: the two-way one
+        None with fewer than two seeds, or where an error that counts cannot be had: the two-way one
         needs draws, at least half of which define the metric on every seed.
     """
     n_seeds = len(values)
@@ -144,9 +157,9 @@ def estimate_mean(
     two_way = _estimate_two_way(values, draws, n_shared, least)
     if two_way is not None:
         errors.append(two_way)
-    elif "corrected t" not in design.methods:
+    elif draws is not None or not errors:  # the more cautious one may be the one that is lacking
         return None
-    return Estimate(float(values.mean()), n_seeds, tuple(errors), possible)
+    return Estimate(float(values.mean()), n_seeds, tuple(errors), possible, resolution)
 
 
 def subtract_estimates(one: Estimate, other: Estimate) -> Estimate:
@@ -175,7 +188,8 @@ def _estimate_two_way(
     spread = estimate_spread(values[None], draws[whole][:, None], n_shared)
     error = math.sqrt(float(spread.total[0, 0]))
     if error <= NEGLIGIBLE:
-        return StandardError("two-way", least / math.sqrt(len(values)), len(values) - 1)
+        root = math.sqrt(len(values))
+        return StandardError("two-way", least * root if n_shared else least / root, len(values) - 1)
     return StandardError("two-way", error, spread.count_freedom(np.ones(1)))
 
 
