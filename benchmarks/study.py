@@ -28,7 +28,7 @@ PAPER_GAIN = 0.15
 """What the paper reports: 77 % → 92 % of 74 test images."""
 _AS_THEY_ARE = (
     *("predictions.parquet", "splits.parquet", "results.parquet", "curves.parquet"),
-    *("comparison.json", "plan.json"),
+    "comparison.json",
 )
 _NAMES_FILES = ["path", "digest"]
 """Columns that name files, or from which a file could be recognised."""
@@ -54,11 +54,17 @@ def keep_run(root: str, out: Path) -> None:
         shutil.copyfile(Path(str(run.root)) / name, out / name)
     write_table(out / "images.parquet", read_table(run.images).drop_columns(_NAMES_FILES))
     write_json(out / "environment.json", read_json(run.environment))
-    config = read_yaml(run.config)
-    config["data"], config["out"] = Path(config["data"]).name, out.name
-    weights = [one.partition("=") for one in config["weights"]]
-    config["weights"] = [f"{model}={Path(file).name}" for model, _, file in weights]
-    write_yaml(out / "config.yaml", config)
+    plans = [dict(plan) for plan in read_json(run.plan)]
+    for plan in plans:
+        plan["identity"] = _leave_out_folders(plan["identity"])
+    write_json(out / "plan.json", plans)
+    write_yaml(out / "config.yaml", {**_leave_out_folders(read_yaml(run.config)), "out": out.name})
+
+
+def _leave_out_folders(settings: Mapping[str, Any]) -> dict[str, Any]:
+    weights = [one.partition("=") for one in settings.get("weights", ())]
+    named = [f"{model}{sign}{Path(file).name}" for model, sign, file in weights]
+    return {**settings, "data": Path(settings["data"]).name} | ({"weights": named} if named else {})
 
 
 def list_chunks(root: Path, part: str) -> list[Path]:

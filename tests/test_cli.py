@@ -92,6 +92,40 @@ def test_report_of_no_run(capfd, tmp_path: Path) -> None:
     assert "comparison.json is missing" in fail(capfd, "report", str(tmp_path))
 
 
+@pytest.mark.parametrize("path", ["~nosuchuser/x", "loop", "loop/x", "s3://[x/y", "a\0b", ""])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["report", "PATH"],
+        ["verify", "PATH"],
+        ["figures", "PATH", "--out", "figures"],
+        ["card", "PATH"],
+        ["export", "PATH"],
+        ["judge", "PATH", "--out", "judged"],
+        ["check-table", "PATH"],
+        ["init", "nothing", "--out", "PATH"],
+        ["report", "run", "run", "--out", "PATH.html"],
+        ["export", "run", "--out", "PATH"],
+        ["compare", "--config", "PATH"],
+    ],
+    ids=" ".join,
+)
+def test_paths_that_nothing_can_have_are_bad_input(
+    capfd, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str], path: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "loop").symlink_to("loop")
+    if words == ["verify", "PATH"] and "[" not in path and "\0" not in path and path:
+        pytest.skip("of a folder that is not there, it says that it holds nothing")
+    printed = fail(capfd, *(word.replace("PATH", path) for word in words))
+    assert "Expected" in printed
+
+
+@pytest.mark.parametrize("path", ["s3://[x/y", "s3://bucket/x", "a\0b", ""])
+def test_phantoms_need_a_path_of_this_machine(capfd, path: str) -> None:
+    assert "Expected" in fail(capfd, "phantom", path)
+
+
 def test_phantoms_are_not_written_over_files(capfd, tmp_path: Path) -> None:
     (tmp_path / "a").write_text("b")
     assert "is in use" in fail(capfd, "phantom", str(tmp_path))

@@ -24,6 +24,7 @@ def test_shares_add_up_to_the_whole_error_rate() -> None:
     assert shares == sorted(shares, reverse=True)
     assert sum(shares) == pytest.approx(1)
     assert shares[0] == 0.8
+    assert share_alpha(10**12) == 0
     with pytest.raises(ValueError, match="from 1"):
         share_alpha(0)
 

@@ -278,6 +278,125 @@ def test_binary_file_is_refused(tmp_path: Path) -> None:
         read_yaml(path)
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("seeds: 1\n# more\nseeds: 2\n", "the key `seeds` a second time in line 3"),
+        ("lime: {samples: 5, samples: 6}", "the key `samples` a second time in line 1"),
+        ("lime:\n  samples: 5\nseeds: 2\nlime:\n  top_k: 3\n", "`lime` a second time in line 4"),
+        ("seeds: !!int abc", "a value that cannot be read in line 1"),
+        ("seeds: !!int ''", "a value that cannot be read in line 1"),
+        ("seeds: !!timestamp abc", "a value that cannot be read in line 1"),
+        ("grid: !!bool abc", "a value that cannot be read in line 1"),
+        ("seeds: 0b_", "a value that cannot be read in line 1"),
+        ("\nseeds: " + "1" * 5000, "a value that cannot be read in line 2"),
+        ("[" * 3000, "it nests too deeply"),
+        ("? [1, 2]\n: 3", "unhashable key in line 1"),
+        ("seeds: *a", "undefined alias 'a' in line 1"),
+        ("seeds: 'a\0b'", "not allowed"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_what_no_file_can_say_is_told_in_a_line(write_yaml, text: str, words: str) -> None:
+    file = write_yaml(text)
+    with pytest.raises(InputError) as error:
+        parse_compare(["--config", file])
+    assert str(error.value).startswith(f"Expected YAML in {file}, but ")
+    assert words in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("seeds: 1:30", "seeds to be a whole number, but got `1:30`"),
+        ("image_size: 1:30", "but got `1:30`"),
+        ("training: {learning_rate: 1:30.5}", "but got `1:30.5`"),
+        ("seeds: 2024-13-45", "but got `2024-13-45`"),
+        ("seeds: 2024-12-31", "but got `2024-12-31`"),
+        ("seeds: &a [*a]", "but got [[["),
+        ("arms: &a [*a]", "Expected value 1 of arms to be text"),
+        ("training: &a {recipe: *a}", "but got a group of settings"),
+        ("demo: []", "Expected a demo among"),
+        ("demo: {a: 1}", "Expected a demo among"),
+        ("demo: &a [*a]", "Expected a demo among"),
+        ("{data: [x], demo: gain}", "either data or a demo"),
+        ("seeds: -0x" + "f" * 5000, "thousands of digits"),
+        ('data: "a\\0b"', "data: Expected a path or URI, but no file can be called 'a\\x00b'"),
+        ('data: "a\\ud800b"', "no file can be called 'a\\ud800b'"),
+        ('seeds: "a\\ud800b"', "seeds to be a whole number, but got `a\\ud800b`"),
+        ("data: ''", "a value for data, but got an empty text"),
+        ("out: ''", "a value for out, but got an empty text"),
+        ("regions: ''", "a value for regions, but got an empty text"),
+        ("models: [resnet18, '']", "a value for models, but got an empty text"),
+    ],
+    ids=lambda text: text[:20],
+)
+def test_values_are_what_they_look_like_or_refused(write_yaml, text: str, words: str) -> None:
+    with pytest.raises(InputError) as error:
+        parse_compare(["--config", write_yaml(text)])
+    assert words in str(error.value)
+    assert len(str(error.value)) < 500
+    str(error.value).encode()
+
+
+@pytest.mark.parametrize("flag", ["--config", "--data", "--out", "--config=", "--regions="])
+def test_empty_words_are_refused(flag: str) -> None:
+    with pytest.raises(InputError, match=f"a value for {flag.rstrip('=')}, but got an empty text"):
+        parse_compare([flag] if "=" in flag else [flag, ""])
+
+
+def test_numbers_have_ten_as_their_base(write_yaml) -> None:
+    text = (
+        "{first_seed: 010, seeds: 1_000, lime: {samples: 0x10}, training: {learning_rate: 1.e-3}}"
+    )
+    config = parse_compare(["--config", write_yaml(text)])
+    assert (config.first_seed, config.seeds, config.lime.samples) == (10, 1000, 16)
+    assert config.training.learning_rate == 1e-3
+
+
+def test_aliases_are_read_as_ever(write_yaml) -> None:
+    text = (
+        "a: &a {samples: 5, top_k: 2}\nb: {c: &b {<<: *a, top_k: 3}}\nlime: {<<: *b, samples: 7}\n"
+    )
+    assert read_yaml(Path(write_yaml(text)))["lime"] == {"samples": 7, "top_k": 3}
+
+
+def test_what_is_written_is_read_as_ever(write_yaml) -> None:
+    shared = [1, 2]
+    values = {
+        "texts": ["1:30", "010", "0o7", "2024-12-31", "yes", "null", "~", "1e3", "0x1", "a: b", ""],
+        "more": [
+            "1_000",
+            ".5",
+            "-",
+            "é\x07",
+            "膝",
+            "2001-12-14t21:59:43.10-05:00",
+            "a\nb",
+            "<<",
+            "=",
+        ],
+        "numbers": [0, -7, 10**20, 1e-5, 1e22, 0.1, -2.5, float("inf"), True, False, None],
+        "shared": [shared, shared],
+        "defaults": build_config({}).model_dump(mode="json"),
+    }
+    text = yaml.safe_dump(values, allow_unicode=True)
+    assert read_yaml(Path(write_yaml(text))) == yaml.safe_load(text) == values
+
+
+def test_file_may_lie_at_home(write_yaml, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    write_yaml("seeds: 7")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    for words in (["--config=~/settings.yaml"], ["--config", "~/settings.yaml"]):
+        assert parse_compare(words).seeds == 7
+
+
+def test_recipe_of_no_kind_is_refused_under_a_flag(write_yaml) -> None:
+    file = write_yaml("training: {recipe: [modern]}")
+    assert parse_compare(["--config", file, "--training.recipe", "modern"]).training
+
+
 def test_missing_file_and_folder_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="No such file"):
         parse_compare(["--config", str(tmp_path / "none.yaml")])

@@ -1,16 +1,27 @@
 """Commands that only read a run say what is damaged; `reproduce` leaves a row in any case."""
 
 import json
+import os
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from whole_runs import link_run
 
+from osteo_ray.base.digests import SPARE, write_record, write_sealed
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import FAITHFULNESS, MASKS, write_json, write_table
 from osteo_ray.commands.main import main
+from osteo_ray.commands.opened import FinishedRun
 from osteo_ray.commands.python import open_run
+from osteo_ray.experiment.healing import settle_digests
 from osteo_ray.experiment.reproduction.ledger import read_ledger
+from osteo_ray.experiment.soundness import Checked, inspect_run, refuse_damage
 from osteo_ray.pipeline.reproduce import rerun
+from osteo_ray.report.page import READ, _summarise_masks
 
 
 @pytest.fixture
@@ -147,3 +158,162 @@ def test_a_reproduction_that_fails_leaves_a_row(
 def test_a_request_that_makes_no_sense_leaves_no_row(root: Path) -> None:
     assert main(["reproduce", str(root), "--run-code", "--sample", "999"]) == 2
     assert not (root.parent / "reproductions.parquet").exists()
+
+
+# Runs of files alone, which nothing was trained for
+
+OF_SEED = "masks/net/seed-0/original-0123456789ab"
+PARTS = {f"part-{number}": [f"{number}-{image}" for image in "abc"] for number in range(2)}
+
+
+@pytest.fixture
+def sealed(tmp_path: Path) -> Path:
+    """A run with digests: records, and tables in parts that hold six images."""
+    run = Run(tmp_path / "sealed")
+    for place in (run.config, run.images, run.splits, run.audit, run.conclusions):
+        write_json(place, {"image_size": 32}, write_record)
+    for place in (run.comparison, run.predictions):
+        write_json(place, {}, write_sealed)
+    for name, ids in PARTS.items():
+        told = {"model": "net", "seed": 0, "teacher": "original", "target": "predicted"}
+        rows = [{**told, "kind": "lime", "image_id": i, "keep_mask": bytes(128)} for i in ids]
+        for table, schema in ((run.root / OF_SEED, MASKS), (run.faithfulness, FAITHFULNESS)):
+            known = [{key: row.get(key) for key in schema.names} for row in rows]
+            part = table / f"{name}.parquet"
+            write_table(part, pa.Table.from_pylist(known, schema), how=write_sealed)
+        for folder in ("pixels", "trials/net/seed-0/original-0123456789ab"):
+            write_json(run.root / folder / f"{name}.parquet", name, write_sealed)
+    settle_digests(run)
+    return Path(str(run.root))
+
+
+def list_bad(root: Path) -> list[Checked]:
+    return inspect_run(Run(root)).list_bad()
+
+
+def read_masks(root: Path) -> list[str]:
+    return list(FinishedRun(Run(root)).masks("net", 0).image_ids)
+
+
+def test_what_is_whole_is_read(sealed: Path) -> None:
+    assert list_bad(sealed) == []
+    refuse_damage(Run(sealed), READ)
+    assert read_masks(sealed) == sorted([*PARTS["part-0"], *PARTS["part-1"]])
+    assert [row["image_id_count"] for row in _summarise_masks(Run(sealed))] == [6]
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("config.yaml", ["report", "RUN"]),
+        ("config.yaml", ["card", "RUN"]),
+        ("splits.parquet", ["figures", "RUN", "--out", "OUT"]),
+        ("images.parquet", ["judge", "RUN", "--out", "OUT"]),
+        ("audit.json", ["card", "RUN"]),
+        ("predictions.parquet", ["report", "RUN"]),
+        (f"{OF_SEED}/part-1.parquet", ["report", "RUN"]),
+        (f"{OF_SEED}/part-1.parquet", ["export", "RUN", "--arm", "lime", "--out", "OUT"]),
+        ("faithfulness/part-0.parquet", ["card", "RUN"]),
+        ("pixels/part-0.parquet", ["report", "RUN"]),
+    ],
+)
+def test_what_lacks_a_file_is_not_read(
+    sealed: Path, name: str, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (sealed / name).unlink()
+    out = str(sealed.with_name("out"))
+    assert main([word.replace("RUN", str(sealed)).replace("OUT", out) for word in words]) == 2
+    assert f"{name} is missing" in capsys.readouterr().err
+    assert not Path(out).exists()
+
+
+def leave_out_pixels(root: Path) -> None:
+    shutil.rmtree(root / "pixels")
+
+
+def lose_weights(root: Path) -> None:
+    next(root.glob("trials/*/*/*/*.parquet")).unlink()
+
+
+def lose_what_is_not_shown(root: Path) -> None:
+    (root / "conclusions.json").unlink()
+    shutil.rmtree(root / SPARE)
+
+
+def begin_a_part(root: Path) -> None:
+    """Leave what a process leaves that dies before the file of a note appears."""
+    with write_sealed(root / OF_SEED / "part-2.parquet") as unfinished:
+        unfinished.touch()
+    (root / OF_SEED / "part-2.parquet").unlink()
+
+
+@pytest.mark.parametrize(
+    "change", [leave_out_pixels, lose_weights, lose_what_is_not_shown, begin_a_part]
+)
+def test_what_a_page_does_not_need_may_be_missing(
+    sealed: Path, change: Callable[[Path], None]
+) -> None:
+    change(sealed)
+    refuse_damage(Run(sealed), READ | {"trials"})  # which `predict` reads in part
+    assert len(read_masks(sealed)) == 6
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["masks/copy.parquet", "masks/net/copy.parquet", f"{OF_SEED}/copy.parquet",
+     f"{OF_SEED}/old/copy.parquet", "pixels/old/copy.parquet"],
+)  # fmt: skip
+def test_files_from_elsewhere_are_foreign_wherever_they_lie(sealed: Path, name: str) -> None:
+    (sealed / name).parent.mkdir(exist_ok=True)
+    shutil.copy(sealed / OF_SEED / "part-0.parquet", sealed / name)
+    assert list_bad(sealed) == [Checked(name, "foreign")]
+    with pytest.raises(InputError, match=f"{name} was not written by the run"):
+        refuse_damage(Run(sealed), READ)
+
+
+@pytest.mark.parametrize("folder", [OF_SEED, "pixels", "trials/net/seed-0/original-0123456789ab"])
+def test_a_folder_that_lost_its_list_is_not_foreign(sealed: Path, folder: str) -> None:
+    (sealed / folder / ".digests.json").unlink()
+    assert list_bad(sealed) == []
+
+
+@pytest.mark.parametrize("left_out", [(), (".digests.json",)])
+@pytest.mark.parametrize("copy", ["original-0123456789ab copy", "other"])
+def test_masks_that_are_there_twice_are_refused(
+    sealed: Path, copy: str, left_out: tuple[str, ...]
+) -> None:
+    folder = sealed / OF_SEED
+    shutil.copytree(folder, folder.with_name(copy), ignore=shutil.ignore_patterns(*left_out))
+    for read in (read_masks, lambda root: _summarise_masks(Run(root))):
+        with pytest.raises(InputError, match="several rows") as refused:
+            read(sealed)
+        for part in (folder, folder.with_name(copy)):
+            assert f"{part.relative_to(sealed / 'masks')}/part-0.parquet" in str(refused.value)
+    shutil.rmtree(folder.with_name(copy))
+    shutil.copytree(sealed / "faithfulness", sealed / "faithfulness" / "copy")
+    with pytest.raises(InputError, match="several rows"):
+        _summarise_masks(Run(sealed))
+
+
+def test_masks_that_are_not_there_are_named(sealed: Path) -> None:
+    with pytest.raises(InputError, match="has those of: net, lime, original, predicted, 0"):
+        FinishedRun(Run(sealed)).masks("net", 1)
+    shutil.rmtree(sealed / OF_SEED)
+    with pytest.raises(InputError, match="has those of: nothing"):
+        read_masks(sealed)
+
+
+@pytest.mark.parametrize("name", ["masks", "masks/net", OF_SEED, "pixels"])
+def test_files_behind_links_are_checked(sealed: Path, name: str) -> None:
+    elsewhere = sealed.with_name("disk")
+    shutil.move(sealed / name, elsewhere)
+    (sealed / name).symlink_to(elsewhere)
+    (elsewhere / "loop").symlink_to(sealed / name)
+    before = inspect_run(Run(sealed))
+    assert {one.state for one in before.checked} == {"sound"}
+    victim = next(one.name for one in before.checked if one.name.startswith(f"{name}/"))
+    flip_bit(sealed / victim)
+    assert list_bad(sealed) == [Checked(victim, "damaged")]
+    os.rename(elsewhere, elsewhere.with_name("gone"))
+    with pytest.raises(InputError, match=f"link .*{name} to lead"):
+        list_bad(sealed)

@@ -16,6 +16,7 @@ from osteo_ray.data.decoding.arrays import convert_array
 from osteo_ray.data.decoding.images import decode_image
 from osteo_ray.data.decoding.remarks import NAMED_IN_HEADER, SEVERAL_PAGES
 from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.pixels import Bits
 
 RAMP = np.linspace(0, 4095, 40 * 56).astype(np.uint16).reshape(40, 56)  # 12 bits in 16
 COLOUR = np.dstack([RAMP, RAMP[::-1], RAMP[:, ::-1]])
@@ -83,6 +84,19 @@ def test_deep_transparent_pixels_are_black() -> None:
     found = decode_image(_write_png(np.dstack([COLOUR, opacity]), 6)).pixels
     np.testing.assert_allclose(found[:, :28], _show(COLOUR[:, :28], 0, 4095), atol=1)
     assert not found[:, 28:].any()
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+@pytest.mark.parametrize(("colour_type", "samples"), [(0, RAMP), (2, np.dstack([RAMP] * 3))])
+def test_deep_pixels_of_a_transparent_colour_are_black(
+    colour_type: int, samples: np.ndarray, bits: Bits
+) -> None:
+    n_channels = 1 if samples.ndim == 2 else 3
+    key = make_chunk(b"tRNS", struct.pack(f">{n_channels}H", *[4095] * n_channels))
+    plain = decode_image(_write_png(samples, colour_type), bits).pixels
+    found = decode_image(_write_png(samples, colour_type, key), bits).pixels
+    assert (found[RAMP == 4095] == 0).all()
+    np.testing.assert_array_equal(found[RAMP < 4095], plain[RAMP < 4095])
 
 
 def test_deep_png_is_turned_upright() -> None:

@@ -58,7 +58,7 @@ from osteo_ray.explain.explainers.gradcam import GradCam
 from osteo_ray.explain.explainers.lime import FEW_SUPERPIXELS, TOO_FEW_SAMPLES, Lime
 from osteo_ray.explain.explainers.random import RandomSuperpixels
 from osteo_ray.explain.gradcam import compute_heatmaps
-from osteo_ray.explain.heatmap_explainer import UNRECTIFIED, HeatmapExplainer
+from osteo_ray.explain.heatmap_explainer import FEW_HOT, UNRECTIFIED, HeatmapExplainer
 from osteo_ray.explain.jobs import Explainable, list_kinds, plan_job
 from osteo_ray.explain.registry import EXPLAINERS, find_explainer, register_explainer
 from osteo_ray.explain.settings import LimeSettings
@@ -424,6 +424,81 @@ def test_unusable_heat_map_is_the_error_of_its_image(
     assert message in str(found)
 
 
+FALLING = -np.arange(SIZE_PX**2.0).reshape(SIZE_PX, SIZE_PX)[::-1]
+"""A map whose places speak less and less for the class, from the bottom up."""
+PLATEAU = np.minimum(FALLING, -32.0 * SIZE_PX)
+"""The same, but in the lower half, all places speak alike."""
+
+
+@pytest.mark.parametrize(
+    ("n_hot", "before_cut", "note"),
+    [
+        (0, FALLING, UNRECTIFIED),
+        (0, PLATEAU, UNRECTIFIED),
+        (100, FALLING, FEW_HOT),
+        (100, PLATEAU, FEW_HOT),
+        (100, None, FEW_HOT),
+        (799, FALLING, FEW_HOT),
+        (800, FALLING, None),
+    ],
+)
+def test_pixels_that_tie_at_the_minimum_are_not_kept_from_the_top(
+    n_hot: int,
+    before_cut: np.ndarray | None,
+    note: str | None,
+    loaded: LoadedClassifier,
+    images: torch.Tensor,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    heatmap = np.zeros((SIZE_PX, SIZE_PX), np.float32)
+    heatmap.flat[-n_hot or SIZE_PX**2 :] = 1 + np.arange(n_hot)
+    monkeypatch.setattr(Faulty, "heatmap", heatmap)
+    if before_cut is not None:
+        monkeypatch.setattr(Faulty, "_draw_unrectified", lambda *_: before_cut)
+    found = explain_one(Faulty, loaded, make_request(0, images))
+    kept = found.keep_mask
+    assert found.figures == ({} if note is None else {"note": note})
+    assert kept.sum() == 800
+    assert kept[heatmap > 0].all()
+    if n_hot:
+        np.testing.assert_array_equal(found.importance[heatmap > 0], heatmap[heatmap > 0])
+        np.testing.assert_array_equal(found.find_peak(), heatmap == heatmap.max())
+    if note == FEW_HOT and before_cut is FALLING:
+        rest = np.where(heatmap > 0, np.inf, FALLING)
+        np.testing.assert_array_equal(kept, keep_most(rest, 800))
+    elif before_cut is not FALLING:  # ties are broken by lot, so all their rows are kept alike
+        of_rows = kept[0 if before_cut is None else 32 : 62].mean(1)
+        assert 0.1 < of_rows.mean() < 0.5
+        assert np.abs(of_rows - of_rows.mean()).max() < 0.25
+        other = make_request(0, images)
+        other = replace(other, picture=replace(other.picture, digest="other"))
+        assert (explain_one(Faulty, loaded, other).keep_mask != kept).any()
+    # Whatever else is asked, and by whatever seed, an image has the same mask.
+    again = explain_one(Faulty, loaded, make_request(0, images, rng=np.random.default_rng(9)))
+    np.testing.assert_array_equal(again.keep_mask, kept)
+
+
+@pytest.mark.parametrize("selection", ["weights", "forward"])
+@pytest.mark.parametrize(("explained_class", "speaks"), [(0, False), (1, True)])
+def test_lime_has_a_peak_only_where_something_speaks_for_the_class(
+    explained_class: int, speaks: bool, selection: str
+) -> None:
+    def predict(batch: torch.Tensor) -> torch.Tensor:  # all that is shown speaks for class 1
+        shown = (batch * 9).mean((1, 2, 3))
+        return torch.stack([-shown, shown], 1)
+
+    loaded = LoadedClassifier(torch.nn.Identity(), predict, CPU)
+    image = np.random.default_rng(1).integers(150, 256, (40, 40)).astype(np.uint8)
+    changes = {"samples": 200, "fill": "black", "target": "log-odds", "selection": selection}
+    request = Request(Picture("", "", image), np.random.default_rng(0), 1, explained_class)
+    (found,) = Lime(SETTINGS.model_copy(update=changes)).explain(loaded, [request])
+    assert isinstance(found, Explanation)
+    peak = found.find_peak()
+    assert found.keep_mask.any() == (peak is not None) == speaks
+    if peak is not None:
+        assert found.keep_mask[peak].all()
+
+
 def test_classifier_that_gives_nan_is_the_error_of_its_image(images: torch.Tensor) -> None:
     def predict(images: torch.Tensor) -> torch.Tensor:
         return torch.full((len(images), 2), float("nan"))
@@ -588,7 +663,10 @@ def test_grad_cam_without_a_peak_ranks_by_the_map_before_the_cut(
             has_peak = bool(usual.any())
             expected = usual if has_peak else uncut
             np.testing.assert_array_equal(found.importance, expected)
-            np.testing.assert_array_equal(found.keep_mask, keep_most(expected, 800))
+            least = np.sort(expected, axis=None)[-800]  # pixels as hot as this one join by lot
+            assert found.keep_mask[expected > least].all()
+            assert not found.keep_mask[expected < least].any()
+            assert found.keep_mask.sum() == 800
             assert found.figures == ({} if has_peak else {"note": UNRECTIFIED})
             notes.add((chosen, has_peak))
     assert {(0, True), (1, False)} <= notes  # both happen
@@ -670,9 +748,8 @@ def test_a_method_of_the_package_is_an_arm(name: str, tmp_path: Path) -> None:
                 experiment.settings.lime.scale_to(ImageSize.square(32))
             )
             heaviest = superpixels == np.argmax(weights)
-            np.testing.assert_array_equal(
-                unpack_mask(lime[image_id]["peak"], ImageSize.square(32)), heaviest
-            )
+            peak = pack_mask(heaviest) if max(weights) > 0 else None
+            assert lime[image_id]["peak"] == peak
         if cam_peak:
             hottest = unpack_mask(cam_peak, ImageSize.square(32))
             assert hottest.any()

@@ -1,14 +1,22 @@
 """Insertion, deletion and drop: by hand, in closed form, and against a slow loop."""
 
-from dataclasses import astuple
+from dataclasses import astuple, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from test_explain_command import SIZE_PX, read_masks, store
+from test_kept_classifiers import make_explainable, write_phantom_pixels
 
+from osteo_ray.base.tables import FAITHFULNESS, read_parts
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.explainer import Explanation, LoadedClassifier
-from osteo_ray.explain.faithfulness import Faithfulness, measure_faithfulness
+from osteo_ray.explain.faithfulness import UNMEASURED, Faithfulness, measure_faithfulness
+from osteo_ray.explain.jobs import plan_job
+from osteo_ray.explain.settings import LimeSettings
+from osteo_ray.pipeline.explain import actor
 
 SHAPE = (10, 12)
 PATTERN = np.random.default_rng(7).normal(size=SHAPE)
@@ -222,3 +230,42 @@ def test_no_steps_and_no_order_are_refused() -> None:
         measure(_refuse_to_predict, image, n_steps=0)
     with pytest.raises(ValueError, match="got NaN"):
         measure(_refuse_to_predict, image, importance=np.full(SHAPE, np.nan))
+
+
+@pytest.mark.parametrize("broken", ["logits", "importances"])
+def test_what_cannot_be_measured_keeps_its_masks_and_says_so(
+    broken: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def measure_or_break(
+        classifier: LoadedClassifier, image: Any, fill: Any, found: Explanation, **options: Any
+    ) -> Faithfulness:
+        run = classifier.compute_logits
+        calls.append(1)
+        if len(calls) == 3 and broken == "logits":
+            classifier = replace(classifier, compute_logits=lambda images: run(images) * np.nan)
+        elif len(calls) == 3:
+            found = replace(found, importance=found.importance * np.nan)
+        return measure_faithfulness(classifier, image, fill, found, **options)
+
+    calls: list[int] = []
+    monkeypatch.setattr(actor, "measure_faithfulness", measure_or_break)
+    store(tmp_path / "0.safetensors")
+    write_phantom_pixels(tmp_path / "pixels.parquet", 2)
+    ids = frozenset("01")
+    options = {"kinds": ("gradcam",), "wanted": ids, "faithfulness_ids": ids}
+    usual, other = (
+        make_explainable(tmp_path, 0, masks=tmp_path / name, faithfulness=beside, **options)
+        for name, beside in (("usual", tmp_path / "a"), ("other", tmp_path / "b"))
+    )
+    job = plan_job(
+        [usual, other], LimeSettings(), n_classes=2, image_size=ImageSize.square(SIZE_PX)
+    )
+    file = np.array([str(tmp_path / "pixels.parquet")])
+    slices = {"file": file, "start": np.array([0]), "stop": np.array([2])}
+    list(actor.ExplainingActor(job)(slices))
+
+    first, second = read_masks(usual.masks)
+    noted = {"note": "; ".join(filter(None, [first["note"], UNMEASURED]))}
+    assert read_masks(other.masks) == [first | noted, second]
+    figures = [read_parts(one.faithfulness, FAITHFULNESS).to_pylist() for one in (usual, other)]
+    assert figures[1] == figures[0][1:] != []

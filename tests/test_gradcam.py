@@ -166,6 +166,14 @@ def test_no_graph_of_the_backbone_is_kept(classifier: Classifier, images: torch.
     assert seen == [False]
 
 
+def test_second_map_in_a_pass_is_refused(classifier: Classifier, images: torch.Tensor) -> None:
+    classifier = copy.deepcopy(classifier)
+    embed, shrink = classifier.embed, functional.avg_pool2d
+    classifier.embed = lambda batch: embed(batch) + embed(shrink(batch, 2))  # type: ignore[method-assign]
+    with pytest.raises(ValueError, match="one last feature map per pass, but the network gave 2"):
+        compute_heatmaps(classifier, images, CLASSES)
+
+
 def test_map_that_is_not_rectified_ranks_what_speaks_against_the_class(
     classifier: Classifier, images: torch.Tensor
 ) -> None:

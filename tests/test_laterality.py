@@ -8,6 +8,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+import pandas as pd
 import pytest
 from corpus import make_dicom, write_image
 from PIL import Image
@@ -174,7 +175,11 @@ def test_whole_films_are_only_marked() -> None:
 
 
 @pytest.mark.parametrize(
-    ("side", "expected"), [("R", "a.png#left"), ("left", "a.png#right"), ("Right", "a.png#left")]
+    ("side", "expected"),
+    [
+        *((text, "a.png#left") for text in ("R", "Right", "right knee", "RK", "1: Right", "(R)")),
+        *((text, "a.png#right") for text in ("left", "left-knee", "Left_Knee", "L.", "lk", "LT")),
+    ],
 )
 def test_a_row_with_a_side_is_that_half(side: str, expected: str) -> None:
     (view,) = look(glue_film(1), side=side)
@@ -241,6 +246,38 @@ def test_one_side_listed_twice_is_still_refused(tmp_path: Path) -> None:
     source = open_source(str(write_manifest(tmp_path, rows)), SPLIT)
     assert source.refused.to_numpy().tolist() == [["1.png", "listed twice"]]
     assert any("Both halves have the label of their film" in note for note in source.notes)
+
+
+@pytest.mark.parametrize(
+    ("right", "left"),
+    [("R.", "L."), ("right-knee", "left_knee"), ("RK", "LK"), ("1: Right", "2: Left")],
+)
+def test_sides_in_any_form_name_halves(tmp_path: Path, right: str, left: str) -> None:
+    rows = f"1.png,worn,{right}\n1.png,normal,{left}\n"
+    source = open_source(str(write_manifest(tmp_path, rows)), SPLIT)
+    found = source.items[["path", "label"]].to_numpy().tolist()
+    assert found == [["1.png#left", "worn"], ["1.png#right", "normal"]]
+    assert source.refused.empty
+
+
+@pytest.mark.parametrize("side", ["2", "links", "AP", "U"])
+@pytest.mark.parametrize("kind", ["manifest", "images inside"])
+def test_sides_that_are_not_understood_are_refused(tmp_path: Path, side: str, kind: str) -> None:
+    path = write_manifest(tmp_path, f"1.png,worn,R\n2.png,normal,{side}\n")
+    if kind != "manifest":
+        table = pd.read_csv(path, dtype=str).assign(image=[{"bytes": b"x"}] * 2)
+        path = tmp_path / "m.parquet"
+        table.drop(columns="path").to_parquet(path)
+    with pytest.raises(InputError, match=f"column side of .* found `{side}`.*--columns side="):
+        open_source(str(path), SPLIT)
+    assert len(open_source(str(path)).items) == 2  # whole films have no use for it
+
+
+@pytest.mark.parametrize("side", ["both", "B", "Bilateral", "L/R", "left & right", "n/a", "-", ""])
+def test_sides_that_name_no_half_leave_both(tmp_path: Path, side: str) -> None:
+    path = write_manifest(tmp_path, f"1.png,worn,{side}\n2.png,normal,L\n")
+    source = open_source(str(path), SPLIT)
+    assert source.items["side"].tolist() == ["", "L"]  # the halves have sides of their own
 
 
 # Regions

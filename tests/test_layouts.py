@@ -11,7 +11,7 @@ from osteo_ray.data.sources.classes import doubt_classes, join_spellings
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.layouts import read_folders
 from osteo_ray.data.sources.masks_beside import leave_out_masks
-from osteo_ray.data.sources.words import names_masks, read_split, says_no_class
+from osteo_ray.data.sources.words import is_sentinel, names_masks, read_split, says_no_class
 from osteo_ray.pipeline.compare.cohort import list_cohort
 
 T, V, S = "train", "validation", "test"
@@ -98,6 +98,23 @@ def test_folders_of_parts(tops: tuple[str, ...], splits: tuple[str, ...]) -> Non
         assert set(lay(*(row[0] for row in below))) == below
 
 
+@pytest.mark.parametrize(
+    ("paths", "rows"),
+    [
+        (("train/train/A/1.png", "test/test/B/2.png"), [("B", S), ("A", T)]),
+        (("Training Set/train/A/1.png", "test_set/test_set/B/2.png"), [("A", T), ("B", S)]),
+        (("train/train/A/1.png", "test/B/2.png"), [("B", S), ("A", T)]),
+        (("x data/train/train/A/1.png", "x data/eval/eval/B/2.png"), [("B", S), ("A", T)]),
+        (
+            ("train/train/images/A/1.png", "test/test/images/B/2.png"),
+            [("B", S), ("A", T)],
+        ),
+    ],
+)
+def test_parts_within_themselves(paths: tuple[str, ...], rows: list[tuple[str, str]]) -> None:
+    assert [row[1:] for row in lay(*paths)] == rows
+
+
 def test_class_and_part_in_one_name() -> None:
     paths = ("train_normal/1.png", "train_worn/2.png", "test_normal/3.png", "test_worn/4.png")
     assert [row[1:] for row in lay(*paths)] == [
@@ -113,6 +130,8 @@ def test_class_and_part_in_one_name() -> None:
         (("train/images/1.png", "val/images/2.png", "train/labels/1.txt"), ("no class folders",)),
         (("train/a/1.png", "other/b/2.png"), ("`train` names a part (train)", "`other` none")),
         (("normal/1.png", "worn/2.png", "test/3.png"), ("`test` names a part (test)",)),
+        (("train/train/1.png", "test/test/2.png"), ("hold no class folders", "PART/CLASS/")),
+        (("train/test/1.png", "train/val/2.png"), ("name parts of a split", "PART/CLASS/")),
         (("fold1/a/1.png", "fold2/a/2.png"), ("named as folds: `fold1`, `fold2`",)),
     ],
 )
@@ -133,6 +152,13 @@ def test_what_lies_beside_parts_is_refused_with_a_reason(tmp_path: Path) -> None
         "extra/4.png": "beside the folders of parts (`test`, `train`), so in none of them"
     }
     assert "The folder `docs` holds no images and is passed over." in source.notes
+
+
+def test_annotations_beside_images_without_classes(tmp_path: Path) -> None:
+    put(tmp_path, "1.png", "1.txt", "p1/IM1", "p1/IM1.json", "p1/2.dcm", "p1/2.xml", "p1/notes.txt")
+    source = open_source(str(tmp_path), labels_needed=False)
+    assert source.items["path"].tolist() == ["1.png", "p1/2.dcm", "p1/IM1", "p1/notes.txt"]
+    assert source.notes[0].startswith("3 files that are named like an image beside them")
 
 
 class TestMasks:
@@ -215,6 +241,9 @@ class TestClasses:
             ("normal", "Normal", "NORMAL", " normal ", "nor\u200bmal"),
             ("no finding", "No_Finding", "no-finding", "no  finding", "no\u00a0finding"),
             ("1", "1.0", "01", "1.", "1.00"),
+            ("Grade 1", "Grade1", "grade-1", "GRADE_1"),
+            ("KL1", "KL 1", "KL-1", "kl_1"),
+            ("2 b", "2b", "2-B"),
             ("ostéoporose", unicodedata.normalize("NFD", "ostéoporose")),
             ("true", "True", "TRUE"),
             ("größe", "GRÖSSE"),
@@ -228,12 +257,23 @@ class TestClasses:
         assert notes[0].startswith("The labels ")
         assert notes[0].endswith(f"are taken as one class, `{spellings[0]}`.")
 
-    @pytest.mark.parametrize("labels", [("a", "b"), ("1", "10"), ("0.5", "0"), ("A1", "A 11")])
+    @pytest.mark.parametrize(
+        "labels",
+        [
+            *(("a", "b"), ("1", "10"), ("0.5", "0"), ("A1", "A 11"), ("Grade 1", "Grade11")),
+            *(("Grade 1 1", "Grade 11"), ("KL1", "K L 1"), ("1 1", "11"), ("none", "mild")),
+        ],
+    )
     def test_classes_stay_apart(self, labels: tuple[str, ...]) -> None:
         assert join_spellings(labels, "x") == ({label: label for label in labels}, [])
 
     @pytest.mark.parametrize(
-        "label", ["nan", "NaN", "NA", "N/A", "-", "?", "unlabeled", "<NA>", ""]
+        "label",
+        [
+            *("nan", "NaN", "NA", "N/A", "-", "?", "unlabeled", "<NA>", "", "Not applicable"),
+            *("not provided", "not_given", "unbekannt", "#N/A", "#REF!", "#VALUE!", "#NAME?"),
+            *("#DIV/0!", "#NUM!", "#NULL!", "#WERT!", "Err:502"),
+        ],
     )
     def test_a_missing_label_is_no_class(self, label: str) -> None:
         names, notes = join_spellings(["a", label, "b", label], "x")
@@ -241,6 +281,7 @@ class TestClasses:
         expected = [f"The labels `{label}` (2) say that there is none: not a class."]
         assert notes == (expected if label else [])
         assert says_no_class(label)
+        assert is_sentinel(label) or label == "unlabeled"
 
     def test_folders_in_several_spellings(self, tmp_path: Path) -> None:
         composed, apart = "ostéo", unicodedata.normalize("NFD", "ostéo")

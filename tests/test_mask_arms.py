@@ -14,9 +14,9 @@ from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.packed_masks import PackedMasks, change_masks
 from osteo_ray.experiment.keep_masks import KeepMasks, read_keep_masks
 from osteo_ray.experiment.trials import Experiment, Trial
-from osteo_ray.explain.explainer import LoadedClassifier, Picture, Request
+from osteo_ray.explain.explainer import Explanation, LoadedClassifier, Picture, Request
 from osteo_ray.explain.explainers.lime import Lime
-from osteo_ray.explain.explainers.lime_union import LimeUnion
+from osteo_ray.explain.explainers.lime_union import SOME_CLASSES, LimeUnion
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.pipeline.compare.in_process import run_in_process
 
@@ -117,6 +117,61 @@ def test_mask_of_all_classes_is_their_union(loaded: LoadedClassifier) -> None:
     ).any()  # what speaks for one of two classes is against the other
     assert found.figures["n_samples"] == sum(one.figures["n_samples"] for one in single)  # type: ignore[union-attr]
     assert found.explained_class == loaded.predict_class(image)
+
+
+@pytest.mark.parametrize("dead", [(2,), (0, 2), (0, 1, 2)])
+def test_classes_that_cannot_be_explained_add_nothing_to_the_union(dead: tuple[int, ...]) -> None:
+    import torch
+
+    def predict(images: torch.Tensor) -> torch.Tensor:
+        bright = images[:, 0, :16, :16].mean((1, 2)) - images[:, 0, 16:, 16:].mean((1, 2))
+        return torch.stack([bright, -bright, 0 * bright], 1)
+
+    class Deaf(Lime):
+        def _explain_one(self, classifier: LoadedClassifier, request: Request) -> Explanation:
+            if request.explained_class in dead:
+                raise ValueError(f"nothing of {request.explained_class}")
+            return super()._explain_one(classifier, request)
+
+    class Union(LimeUnion, Deaf):
+        pass
+
+    settings = LimeSettings(superpixels="grid", n_superpixels=16, samples=80, top_k=3)
+    image = np.random.default_rng(5).integers(0, 256, (32, 32), dtype=np.uint8)
+    request = Request(Picture("i", "d", image), np.random.default_rng(2), area_px=100)
+    loaded = LoadedClassifier(torch.nn.Identity(), predict, torch.device("cpu"))
+    (found,) = Union(settings).explain(loaded, [request])
+    if len(dead) == 3:
+        assert str(found) == "nothing of 0"
+        return
+    assert isinstance(found, Explanation)
+    single = [
+        Lime(settings).explain(loaded, [replace(request, explained_class=number, rng=rng)])[0]
+        for number, rng in enumerate(np.random.default_rng(2).spawn(3))
+        if number not in dead
+    ]
+    masks = [one.keep_mask for one in single if isinstance(one, Explanation)]
+    assert len(masks) == 3 - len(dead)
+    np.testing.assert_array_equal(found.keep_mask, np.any(masks, axis=0))
+    assert SOME_CLASSES in found.figures["note"]
+    assert found.explained_class == loaded.predict_class(image)
+
+
+def test_class_without_any_probability_leaves_the_union_of_the_others() -> None:
+    import torch
+
+    def predict(images: torch.Tensor) -> torch.Tensor:
+        bright = images[:, 0, :16, :16].mean((1, 2)) - images[:, 0, 16:, 16:].mean((1, 2))
+        return torch.stack([bright, -bright, bright - 2000], 1)  # exp(-2000) is 0
+
+    settings = LimeSettings(superpixels="grid", n_superpixels=16, samples=80, top_k=3)
+    image = np.random.default_rng(5).integers(0, 256, (32, 32), dtype=np.uint8)
+    request = Request(Picture("i", "d", image), np.random.default_rng(2), area_px=100)
+    loaded = LoadedClassifier(torch.nn.Identity(), predict, torch.device("cpu"))
+    (found,) = LimeUnion(settings).explain(loaded, [request])
+    assert isinstance(found, Explanation)
+    assert found.keep_mask.any()
+    assert found.figures["note"] == SOME_CLASSES
 
 
 @pytest.fixture(scope="module")

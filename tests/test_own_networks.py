@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from torch import nn
 
@@ -14,10 +15,17 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.gradcam import compute_heatmaps
 from osteo_ray.models.batches import ImageSet
-from osteo_ray.models.classifier import Classifier, build_classifier
+from osteo_ray.models.checkpoint import Checkpoint
+from osteo_ray.models.classifier import (
+    Classifier,
+    build_classifier,
+    load_classifier,
+    save_classifier,
+)
 from osteo_ray.models.guidance import Penalty
 from osteo_ray.models.settings import TrainingSettings
 from osteo_ray.models.training import Recipe, TrainingData, Worker, train_classifier
+from osteo_ray.pipeline.export.networks import _write_safetensors as write_safetensors
 
 NET = """
 import torch
@@ -264,6 +272,81 @@ def test_feature_layer_is_the_one_that_the_network_names(images: torch.Tensor) -
     assert seen[0].shape == (2, 8, 16, 16)
 
 
+SHARED = """
+class Shared(nn.Module):
+    # Calls `one` where it shares a layer, and `two` and `three` where each has its own.
+    def __init__(self, n_classes, kind, shares):
+        super().__init__()
+        self.first = nn.Conv2d(1, 6, 3, padding=1)
+        self.second = nn.Conv2d(6, 6, 3, padding=1)
+        self.hidden = nn.Linear(6, 6)
+        self.head = nn.Linear(6, n_classes)
+        make_layer = {
+            "relu": nn.ReLU,
+            "relu in place": lambda: nn.ReLU(inplace=True),
+            "pool": lambda: nn.MaxPool2d(2),
+            "block": lambda: nn.Sequential(nn.MaxPool2d(2), nn.ReLU()),
+        }[kind]
+        self.one = make_layer()
+        self.two, self.three = (self.one if shares else make_layer() for _ in range(2))
+        self.is_dense = "relu" in kind
+
+    def forward(self, images):
+        features = self.one(self.first(images))
+        features = self.two(self.second(features)).mean((2, 3))
+        if self.is_dense:
+            features = self.three(self.hidden(features))
+        return HEAD
+"""
+
+
+@pytest.mark.parametrize("head", ["self.head(features)", "2 * self.head(features)"])
+@pytest.mark.parametrize("kind", ["relu", "relu in place", "pool", "block"])
+def test_map_of_a_layer_that_is_called_several_times_is_that_of_its_last(
+    kind: str, head: str, images: torch.Tensor
+) -> None:
+    functions = (
+        f"def {name}(n_classes):\n    return Shared(n_classes, {kind!r}, {name == 'shared'})\n"
+        for name in ("shared", "separate")
+    )
+    code = SHARED.replace("HEAD", head) + "\n".join(functions)
+    shared, separate = (build(code, name).eval() for name in ("shared", "separate"))
+    for function in (shared, separate):  # the second batch must not go on counting calls
+        run(function, images)
+    for number in range(3):
+        classes = np.array([number, number])
+        heatmaps = compute_heatmaps(shared, images, classes)
+        np.testing.assert_array_equal(heatmaps, compute_heatmaps(separate, images, classes))
+    seen: list[torch.Tensor] = []
+    for classifier in (shared, separate):
+        with classifier.feature_map.register_forward_hook(lambda *call: seen.append(call[2])):
+            run(classifier, images)
+    assert len(seen) == 2  # one map per pass
+    assert torch.equal(*seen)
+    assert torch.equal(shared.embed(images), separate.embed(images))
+
+
+def test_network_whose_calls_depend_on_the_image_is_the_error_of_that_image() -> None:
+    more = """
+    class Wavering(nn.Module):
+        def __init__(self, n_classes):
+            super().__init__()
+            self.conv, self.relu = nn.Conv2d(1, 4, 3, padding=1), nn.ReLU()
+            self.head = nn.Linear(4, n_classes)
+
+        def forward(self, images):
+            features = self.relu(self.conv(images))
+            if images.mean() > 0.1:
+                features = self.relu(-features)
+            return self.head(features.mean((2, 3)))
+    """
+    classifier = build(more, "Wavering").eval()
+    bright = torch.full((1, 1, 32, 32), 0.9)
+    assert compute_heatmaps(classifier, bright, np.zeros(1, int)).shape == (1, 32, 32)
+    with pytest.raises(ValueError, match="one last feature map per pass, but the network gave 0"):
+        compute_heatmaps(classifier, 0 * bright, np.zeros(1, int))
+
+
 def test_weights_file_fills_all_but_the_last_dense_layer(tmp_path: Path) -> None:
     code = NET.replace("width=8", "width=8, more=0")
     torch.manual_seed(5)
@@ -288,6 +371,183 @@ def test_weights_of_three_channels_fill_a_stem_of_one(tmp_path: Path) -> None:
     torch.save(colored.backbone.state_dict(), tmp_path / "a.pt")
     stem = build(weights=str(tmp_path / "a.pt")).backbone.stem.weight
     torch.testing.assert_close(stem, colored.backbone.stem.weight.sum(1, keepdim=True))
+
+
+INNER = """
+class Gate(nn.Module):
+    def __init__(self, n_classes):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 8, 3, padding=1)
+        self.squeeze = nn.Linear(8, n_classes)  # as wide as a head
+        self.excite = nn.Linear(n_classes, 8)
+        self.classifier = nn.Conv2d(8, n_classes, 1)
+
+    def forward(self, images):
+        features = torch.relu(self.stem(images))
+        gate = torch.sigmoid(self.excite(torch.relu(self.squeeze(features.mean((2, 3))))))
+        return self.classifier(features * gate[:, :, None, None]).mean((2, 3))
+
+
+class First(nn.Module):
+    def __init__(self, n_classes):
+        super().__init__()
+        self.head = nn.Linear(8, n_classes)
+        self.alias = self.head
+        self.stem = nn.Conv2d(1, 8, 3, padding=1)
+        self.project = nn.Linear(8, 8)
+
+    def forward(self, images):
+        return self.head(self.project(self.stem(images).mean((2, 3))))
+
+
+class Doubled(First):
+    def forward(self, images):
+        return 2 * super().forward(images)
+
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "heads", "is_taken_off"),
+    [
+        ("Gate", set(), False),
+        ("First", {"head", "alias"}, True),
+        ("Doubled", {"head", "alias"}, False),
+        ("make", {"head"}, True),
+    ],
+)
+def test_head_alone_is_never_taken_from_a_file(
+    function: str, heads: set[str], is_taken_off: bool, tmp_path: Path
+) -> None:
+    names: dict[str, object] = {}
+    exec(NET + INNER, names)
+    torch.manual_seed(5)
+    donor: nn.Module = names[function](3)  # type: ignore[operator]
+    torch.save(donor.state_dict(), tmp_path / "own.pt")
+    found = build(INNER, function, weights=str(tmp_path / "own.pt"))
+    assert isinstance(found.head, nn.Identity) != is_taken_off
+    taken = found.backbone.state_dict()
+    for name, value in donor.state_dict().items():
+        if name.split(".")[0] not in heads:
+            assert torch.equal(taken[name], value), name
+        elif not is_taken_off:
+            assert not torch.equal(taken[name], value), name
+    if is_taken_off:
+        assert not torch.equal(found.head[0].weight, donor.head.weight)
+        assert heads.isdisjoint(name.split(".")[0] for name in taken)
+
+
+def test_file_for_a_network_of_nothing_but_a_head_is_refused(tmp_path: Path) -> None:
+    torch.save({"1.weight": torch.ones(3, 1024)}, tmp_path / "own.pt")
+    more = """
+    def linear(n_classes):
+        return nn.Sequential(nn.Flatten(), nn.Linear(1024, n_classes))
+    """
+    with pytest.raises(InputError, match=r"has no tensors but those of its head"):
+        build(more, "linear", weights=str(tmp_path / "own.pt"))
+
+
+TIED = """
+class Tied(Net):
+    def __init__(self, n_classes):
+        super().__init__(n_classes)
+        self.last = self.body
+        self.again = nn.Conv2d(8, 16, 3)
+        self.again.weight = self.body.weight
+        self.register_buffer("wide", torch.zeros(1).expand(4))
+"""
+
+
+def test_layers_under_two_names_are_stored_and_read(images: torch.Tensor, tmp_path: Path) -> None:
+    classifier, file = build(TIED, "Tied"), tmp_path / "model.safetensors"
+    size = ImageSize.square(32)
+    save_classifier(classifier, file, Checkpoint("net.py:Tied", ("a", "b", "c"), size))
+    found = load_classifier(
+        file, "net.py:Tied", n_classes=3, image_size=size, code=NET + textwrap.dedent(TIED)
+    )
+    assert found.backbone.last is found.backbone.body
+    assert torch.equal(run(found, images), run(classifier, images))
+
+
+def test_layers_under_two_names_are_exported(tmp_path: Path) -> None:
+    classifier = build(TIED, "Tied")
+    assert write_safetensors(classifier, tmp_path) == [[16, 3]]
+    found = safetensors.torch.load_file(tmp_path / "backbone.safetensors")
+    for name, value in classifier.backbone.state_dict().items():
+        assert torch.equal(found[name], value)
+
+
+@pytest.mark.parametrize(
+    "numbers",
+    [
+        "[0.25], [0.5]",
+        "np.array([0.25]), np.array([0.5])",
+        "torch.tensor([0.25]), [torch.tensor(0.5)]",
+        "torch.full((1, 1, 1, 1), 0.25), np.full((1, 1, 1), 0.5)",
+    ],
+)
+@pytest.mark.parametrize("is_buffer", [False, True])
+def test_mean_and_deviation_may_be_arrays(numbers: str, is_buffer: bool) -> None:
+    more = f"""
+    import numpy as np
+
+    def normed(n_classes):
+        net = Net(n_classes)
+        for name, one in zip(("input_mean", "input_std"), ({numbers})):
+            if {is_buffer}:
+                net.register_buffer(name, torch.as_tensor(one))
+            else:
+                setattr(net, name, one)
+        return net
+    """
+    classifier = build(more, "normed")
+    assert (float(classifier.mean), float(classifier.std)) == (0.25, 0.5)
+
+
+def test_lazy_network_without_a_mean_sees_one_channel(images: torch.Tensor) -> None:
+    more = """
+    def lazy(n_classes):
+        return nn.Sequential(
+            nn.LazyConv2d(4, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+            nn.LazyLinear(n_classes),
+        )
+    """
+    classifier = build(more, "lazy")
+    assert classifier.backbone[0].in_channels == 1
+    assert run(classifier, images).shape == (2, 3)
+
+
+@pytest.mark.parametrize("head_first", [0.0, 0.5])
+@pytest.mark.parametrize("part", ["stem", "head"])
+def test_what_a_user_froze_stays_as_it_is(part: str, head_first: float) -> None:
+    more = f"""
+    def frozen(n_classes):
+        net = Net(n_classes)
+        net.{part}.requires_grad_(False)
+        return net
+    """
+    classifier = build(more, "frozen")
+    before = {name: one.detach().clone() for name, one in classifier.named_parameters()}
+    images = ImageSet(
+        np.random.default_rng(0).integers(0, 256, (6, 32, 32), np.uint8), np.arange(6) % 3
+    )
+    settings = TrainingSettings.model_validate(
+        {
+            "epochs": 2,
+            "keep": "last",
+            "optimizer": {"clip_norm": 1e-3, "weight_decay": 0.1},
+            "schedule": {"head_first": head_first},
+        }
+    )
+    train_classifier(
+        classifier, TrainingData(images, images), Recipe(settings, 0), Worker(torch.device("cpu"))
+    )
+    frozen = classifier.head if part == "head" else classifier.backbone.stem
+    fixed = {id(one) for one in frozen.parameters()}
+    for name, one in classifier.named_parameters():
+        assert torch.equal(one, before[name]) == (id(one) in fixed), name
+        assert one.requires_grad == (id(one) not in fixed), name
+        assert (one.grad is None) == (id(one) in fixed), name  # and has no part in the norm
 
 
 def test_parts_of_the_standard_library_work_in_the_file() -> None:
@@ -345,7 +605,18 @@ def test_parts_of_the_standard_library_work_in_the_file() -> None:
         (
             "def make(n_classes):\n    net = Net(n_classes)\n    net.input_mean = [0.5]\n"
             "    return net",
-            ["input_mean and input_std", "equally many numbers", "[0.5] and None"],
+            ["input_mean and input_std", "equally many finite numbers", "[0.5] and None"],
+        ),
+        (
+            "def make(n_classes):\n    net = Net(n_classes)\n"
+            "    net.input_mean, net.input_std = torch.full((9, 3, 1, 1), float('nan')), 'abc'\n"
+            "    return net",
+            ["finite numbers", "got tensor([[[[nan]],", "… and abc. Correct the file."],
+        ),
+        (
+            "def make(n_classes):\n    net = Net(n_classes)\n"
+            "    net.input_mean, net.input_std = [0.5], [float('nan')]\n    return net",
+            ["finite numbers", "got [0.5] and [nan]"],
         ),
         (
             "def make(n_classes):\n    net = Net(n_classes)\n    net.feature_layer = 'bodi'\n"
@@ -356,6 +627,13 @@ def test_parts_of_the_standard_library_work_in_the_file() -> None:
             "def make(n_classes):\n    net = Net(n_classes)\n    net.feature_layer = 'head'\n"
             "    return net",
             ["one map (batch, channels, height, width) per batch, but it gives (2, 3)"],
+        ),
+        (
+            "class Twice(Net):\n    feature_layer = 'act'\n    act = nn.ReLU()\n"
+            "    def forward(self, x):\n        return super().forward(self.act(self.act(x)))\n"
+            "def make(n_classes):\n    net = Twice(n_classes)\n    net.act = Twice.act\n"
+            "    return net",
+            ["one map (batch, channels, height, width) per batch, but it gives 2 outputs"],
         ),
     ],
 )

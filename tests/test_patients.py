@@ -17,8 +17,9 @@ from osteo_ray.data.sources.options import SourceOptions, check_pattern
 from osteo_ray.data.sources.patient_forms import apply_pattern
 from osteo_ray.data.sources.patients import know_patient
 from osteo_ray.pipeline.compare.cohort import describe_reading, list_cohort
-from osteo_ray.pipeline.ingest.blocks import decode_block, veil
+from osteo_ray.pipeline.ingest.blocks import decode_block, veil_patient
 from osteo_ray.pipeline.ingest.findings import doubt_patients
+from osteo_ray.pipeline.ingest.reading import _tabulate_rows
 
 
 def open_files(root: Path, paths: list[str], **options: object) -> Source:
@@ -52,6 +53,8 @@ class TestColumns:
             *("patient_id", "PatientID", "Patient ID", "patientId", "PATIENT-ID"),
             *("subject_id", "SubjectID", "Subject", "subject ID", "MRN", "case_id", "Pat_ID"),
             *("participant_id", "person_id", "Patient No.", "patient number", "USUBJID", "eid"),
+            *("src_subject_id", "subjectkey", "f.eid", "Patient's ID", "Patients ID", "id_patient"),
+            *("PatientName", "pt_no", "pt_id", "Study Subject ID"),
             *("Patient\u00a0ID", "\ufeffPatient ID", " patient id ", "medical_record_number"),
         ],
     )  # fmt: skip
@@ -71,6 +74,16 @@ class TestColumns:
         columns = choose_columns(["MRN", "Patient ID", "image_path", "filename", "class"], {}, "x")
         assert columns.names == {"patient": "Patient ID", "path": "filename", "label": "class"}
         assert list(columns.unread) == ["MRN", "image_path"]
+
+    @pytest.mark.parametrize(
+        "name", ["referring_physician", "patient_age", "subject_line", "site_id", "name", "ptosis"]
+    )
+    def test_names_of_something_else(self, name: str) -> None:
+        assert "patient" not in choose_columns([name], {}, "x").names
+
+    def test_a_name_counts_only_where_no_identifier_does(self) -> None:
+        columns = choose_columns(["Patient's Name", "case_id"], {}, "x")
+        assert columns.names == {"patient": "case_id"}
 
     @pytest.mark.parametrize(
         "name", ["StudyID", "study_id", "Study Instance UID", "AccessionNumber"]
@@ -188,6 +201,15 @@ FORMS = {
     "folder of a hash": ("{hash}/{view}.png", ("1", "2")),
     "word and number": ("knee_{n}_{view}.png", ("1", "2")),
     "second part": ("2{seven}{view}_{hash}9_MG_R_{view}_ANON.dcm", ("1", "2")),
+    "side and visit": ("{seven}{view}.png", ("L_V00", "R_V00", "L_V01", "R_V01")),
+    "side in a word and visit": ("{seven}{view}.png", ("left_0", "right_0", "left_1", "right_1")),
+    "side and copies": ("{seven}{view}.png", ("L (1)", "R (1)", "L (2)", "R (2)")),
+    "side and visit after words": ("OAI-{seven}{view}.png", ("L-0", "R-0", "L-1", "R-1")),
+    "side between separators": ("Study {seven}-{view}.png", ("L-0", "R-0", "L-1", "R-1")),
+    "side of a knee and visit": ("k{seven}_{view}.png", ("LKnee_0", "RKnee_0", "LKnee_1")),
+    "side at once before the number": ("{view}{seven}.png", ("L", "R")),
+    "side in a word before it": ("{view}{seven}.png", ("left", "right")),
+    "side before number and visit": ("{view[0]}{seven}_{view[1]}.png", ("L0", "R0", "L1", "R1")),
     "versions by roboflow": ("IMG_{n}_jpg.rf.{view}e7f{hash}.jpg", ("a", "b", "c")),
 }
 
@@ -242,6 +264,19 @@ def test_the_coarser_form_wins(tmp_path: Path) -> None:
     assert {len(of_one) for of_one in group(open_files(tmp_path, paths))} == {4}
 
 
+def test_a_word_in_few_names_does_not_hide_what_joins_more(tmp_path: Path) -> None:
+    pairs = [f"{c}/{9000001 + k}{s}.png" for k in range(45) for c, s in (("n", "L"), ("w", "R"))]
+    worded = [f"n/patient{k}_{v}.png" for k in range(5) for v in (1, 2)]
+    found = group(open_files(tmp_path, [*pairs, *worded]))
+    assert {frozenset(pairs[k : k + 2]) for k in range(0, 90, 2)} <= found
+
+
+def test_a_word_in_most_names_counts_before_numbers_of_sites(tmp_path: Path) -> None:
+    paths = [f"{'nw'[k % 2]}/site{k % 12:02}_case{k}_{v}.png" for k in range(48) for v in (1, 2)]
+    found = group(open_files(tmp_path, [*paths, "n/x.png"]))
+    assert found == {frozenset(paths[k : k + 2]) for k in range(0, 96, 2)}
+
+
 def test_patients_in_several_classes_are_counted(tmp_path: Path) -> None:
     paths = [f"{c}/{9000001 + k}{s}.png" for k in range(8) for c, s in (("0", "L"), ("1", "R"))]
     assert "8 of them in several classes; 16 images share" in tell(open_files(tmp_path, paths))
@@ -269,13 +304,7 @@ class TestHeaders:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(make_dicom(make_picture(rng), PatientID=name))
         source = open_source(str(folder), SourceOptions(**options))  # type: ignore[arg-type]
-        rows = source.items.sort_values("path").drop(columns="patient_id").to_dict("list")
-        of_path = dict(zip(source.items["path"], source.items["patient_id"], strict=True))
-        empty = [""] * len(headers)
-        names = [veil(of_path[path], b"k") for path in rows["path"]]
-        batch = {**rows, "patient": empty if source.guessed else names, "suggested": names}
-        if not source.guessed:
-            batch["suggested"] = empty
+        batch = _tabulate_rows(source, b"k").to_pydict()
         columns = {name: np.asarray(cells, object) for name, cells in batch.items()}
         named = {"reader": source.reader, "key": b"k", "pixels": None, "image_size": None}
         named |= {"laterality": "whole", "bits": 8}
@@ -291,17 +320,42 @@ class TestHeaders:
         headers = ["A", "A", "A", "", "Anonymous", "0", "-", "B"]
         found = self.read(tmp_path, headers)
         wanted = ["A", "A", "A", "001", "002", "002", "003", "B"]
-        assert found == [veil(name, b"k") for name in wanted]
+        assert found == [veil_patient(name, b"k") for name in wanted]
 
     def test_a_user_counts_before_headers(self, tmp_path: Path) -> None:
         found = self.read(tmp_path, list("ABABAB"), patient_pattern=r"(\d+)_")
-        assert found == [veil(f"00{k // 2}", b"k") for k in range(6)]
+        assert found == [veil_patient(f"00{k // 2}", b"k") for k in range(6)]
         none = self.read(tmp_path, list("ABABAB"), patient_pattern="none")
-        assert none == [veil(name, b"k") for name in "ABABAB"]
+        assert none == [veil_patient(name, b"k") for name in "ABABAB"]
+
+    def test_spellings_of_a_header(self, tmp_path: Path) -> None:
+        found = self.read(tmp_path, ["AB12", "ab12", " Ab12", "17.0", "17", "017"])
+        assert found == [veil_patient(name, b"k") for name in ("ab12",) * 3 + ("17", "17", "017")]
+        assert len(set(found)) == 3
 
     def test_they_are_mentioned(self, tmp_path: Path) -> None:
         paths = [f"{'nw'[k % 2]}/{k}.dcm" for k in range(6)]
         assert "; headers of DICOM files may name them." in tell(open_files(tmp_path, paths))
+
+
+def test_spellings_of_a_patient_in_two_sets(tmp_path: Path) -> None:
+    found = []
+    for folder, cells in (("a", ["17", "18", "P-7", "19"]), ("b", ["17.0", "18.0", "p-7", ""])):
+        (tmp_path / folder).mkdir()
+        source = open_table(tmp_path / folder, {"patient": cells})  # type: ignore[dict-item]
+        assert source.items["patient_id"].tolist() == cells  # as they are spelled
+        found.append(_tabulate_rows(source, b"k")["patient"].to_pylist())
+    assert found[0][:3] == found[1][:3]
+    assert (len(set(found[0])), found[1][3]) == (4, "")
+
+
+def test_spellings_of_a_patient_in_paths(tmp_path: Path) -> None:
+    paths = [f"{'nw'[k % 2]}/{k}{v}_{w}.png" for k in range(6) for w, v in enumerate("HHh")]
+    asked = open_files(tmp_path, paths)
+    given = open_files(tmp_path, [], patient_pattern=r"/([^/_]+)_")
+    for source in (asked, given):
+        assert len(group(source)) == 6
+    assert "Patients by --patient-pattern '/([^/_]+)_': 6, on 18 of 18 images" in tell(given)
 
 
 def test_what_is_assumed_is_a_finding_and_said_before_training(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.jobs import ExplainJob, plan_job
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models import forward
-from osteo_ray.models.classifier import load_classifier
+from osteo_ray.models.classifier import build_classifier, load_classifier
 from osteo_ray.models.forward import check_precision, open_classifier
 from osteo_ray.models.training import make_deterministic
 from osteo_ray.pipeline.explain import precision
@@ -94,6 +94,47 @@ def test_reduced_precision_is_near_full_precision_but_not_equal(
     )
     assert full.dtype == reduced.dtype
     assert 1e-4 < (full - reduced).abs().max() < 0.5
+
+
+NETWORK = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, n_classes):
+        super().__init__()
+        self.body = nn.Sequential(BODY)
+        self.head = nn.LazyLinear(n_classes)
+
+    def forward(self, images):
+        return AFTER(self.head(self.body(images).flatten(1)))
+
+
+def make(n_classes):
+    net = Net(n_classes)
+    net(torch.zeros(1, 1, SIZE, SIZE))
+    return net
+"""
+
+
+@pytest.mark.parametrize("body", ["nn.Conv2d(1, 3, 3, 2), nn.ReLU()", "nn.Flatten(2)"])
+@pytest.mark.parametrize("after", ["", "2 *", "torch.tanh"])
+def test_networks_that_go_on_after_their_last_layer_give_logits_as_well(
+    body: str, after: str, with_bf16: None, tmp_path: Path
+) -> None:
+    code = NETWORK.replace("BODY", body).replace("AFTER", after).replace("SIZE", str(SIZE_PX))
+    size = ImageSize.square(SIZE_PX)
+    classifier = build_classifier(
+        "net.py:make", n_classes=3, image_size=size, weights="none", seed=0, code=code
+    ).eval()
+    images = torch.rand(4, 1, SIZE_PX, SIZE_PX, generator=torch.Generator().manual_seed(0))
+    full, reduced = (
+        open_classifier(classifier, size, tmp_path, CPU, 1, kind)(images)
+        for kind in ("fp32", "bf16")
+    )
+    assert reduced.dtype == torch.float32
+    torch.testing.assert_close(reduced, full, rtol=0.03, atol=0.03)
 
 
 def test_overlap_is_measured_on_some_images_and_the_same_samples(

@@ -466,7 +466,7 @@ def test_other_metrics_are_checked(metric: str) -> None:
 @given(counts, counts, counts, counts, st.sampled_from(list(Scoring)), st.integers(1, 3))
 def test_values_rise_with_tp_and_fall_with_fp(tp, fp, fn, tn, scoring, step) -> None:
     # What `means` rests on where it joins matrices into ranges.
-    for metric in scores.METRICS:
+    for metric in scores.FIGURES:
 
         def of(tp, fp, fn, tn, metric=metric):
             return [

@@ -132,6 +132,38 @@ def test_message_says_where_what_was_expected_and_what_was_found(
     assert str(caught.value) == said
 
 
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ({1: 2}, "Expected names of settings to be text, but got 1."),
+        ({"lime": {True: 2}}, "Expected names of settings in lime to be text, but got true."),
+    ],
+)
+def test_names_that_are_no_texts(settings: dict[str, Any], said: str) -> None:
+    with pytest.raises(InputError) as caught:
+        build(CompareConfig, settings)
+    assert str(caught.value) == said
+
+
+@pytest.mark.parametrize("setting", ["seeds", "arms", "image_size", "demo", "lime", "weights"])
+def test_no_message_is_longer_than_a_screen_whatever_is_given(setting: str) -> None:
+    nested: Any = ["x"] * 4
+    for _ in range(8):
+        nested = [nested] * 4
+    for value in (nested, "x" * 10**6, "\x1b[31m\n" * 100, ["x" * 1000] * 1000, -(9**9999)):
+        with pytest.raises(InputError) as caught:
+            build(CompareConfig, {setting: value})
+        assert len(str(caught.value)) < 25_000
+        assert all(c.isprintable() for line in str(caught.value).split("\n") for c in line)
+
+
+def test_settings_that_do_not_fit_each_other_are_not_listed() -> None:
+    with pytest.raises(InputError) as caught:
+        build(CompareConfig, {"data": "/knees", "test_data": "/knees"})
+    assert str(caught.value).startswith("Expected test_data to be other images than data")
+    assert len(str(caught.value)) < 200
+
+
 def test_flag_and_file_are_refused_in_the_same_words(
     capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:

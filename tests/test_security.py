@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
+from pydantic import ValidationError
 
 import osteo_ray
 from osteo_ray.base.errors import InputError
@@ -31,8 +32,11 @@ from osteo_ray.base.tables import (
     read_table,
     scan_table,
 )
+from osteo_ray.commands.compare import parse_compare
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import build_config, read_yaml
+from osteo_ray.config.compare import CompareConfig
+from osteo_ray.config.problems import describe_problems
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import read_dataset, read_pixels
@@ -362,16 +366,24 @@ class TestPaths:
             _check_equal(FrozenClassifier(tmp_path / "frozen", 1), predict, ImageSize.square(32))
 
 
+KEYS = (
+    "s3://AKIAEXAMPLE:hunter2@bucket/knees",  # pragma: allowlist secret
+    "s3://AKIAEXAMPLE:9/hunter2@bucket/knees",  # pragma: allowlist secret
+    "s3://AKIAEXAMPLE:hunter2/9@bucket/knees",  # pragma: allowlist secret
+    "https://me:hunter2@host/knees.csv",  # pragma: allowlist secret
+    "sftp://me:hunter2&1@host/knees.csv",  # pragma: allowlist secret
+    "https://hunter2@host/knees.csv",
+    "https://host/knees.csv?X-Amz-Signature=hunter2",
+    "https://host/knees.csv?download=1&api_key=hunter2",
+    "https://host/knees.csv?key=hunter2",
+    "https://host/knees.csv#token=hunter2",
+    "HTTPS://host/knees.csv?%73ig=hunter2",
+    "abfs://bucket/knees?account_key=hunter2",
+)
+
+
 class TestSecrets:
-    @pytest.mark.parametrize(
-        "uri",
-        [
-            "s3://AKIAEXAMPLE:hunter2@bucket/knees",  # pragma: allowlist secret
-            "https://me:hunter2@host/knees.csv",  # pragma: allowlist secret
-            "https://host/knees.csv?X-Amz-Signature=hunter2",
-            "abfs://bucket/knees?account_key=hunter2",
-        ],
-    )
+    @pytest.mark.parametrize("uri", KEYS)
     @pytest.mark.parametrize("flag", ["--data", "--out", "--weights"])
     def test_addresses_with_keys_are_refused_and_not_shown(
         self, flag: str, uri: str, capfd: pytest.CaptureFixture[str]
@@ -384,8 +396,66 @@ class TestSecrets:
         assert "hunter2" not in printed
         assert "Traceback" not in printed
 
-    def test_addresses_without_keys_pass(self) -> None:
-        uri = "s3://bucket/knees?endpoint_override=localhost:9000&scheme=http&region=eu-west-1"
+    @pytest.mark.parametrize("uri", KEYS)
+    @pytest.mark.parametrize("command", ["report", "verify", "card", "judge", "init"])
+    def test_commands_without_settings_refuse_them_as_well(
+        self, command: str, uri: str, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+    ) -> None:
+        out = ["--out", str(tmp_path / "out")] if command in ("judge", "init") else []
+        assert main([command, uri, *out]) == 2
+        printed = "".join(capfd.readouterr())
+        assert "address without keys" in " ".join(printed.split())
+        assert "hunter2" not in printed
+
+    @pytest.mark.parametrize("uri", KEYS)
+    @pytest.mark.parametrize(
+        "settings",
+        [
+            "data: URI",
+            "out: URI",
+            "root: URI",
+            "regions: URI",
+            "test_data: URI",
+            "mlflow: URI",
+            "weights: {efficientnet_b0: URI}",
+            "weights: [efficientnet_b0=URI]",
+            "networks: [URI]",
+            "models: [URI]",  # no address belongs here and below
+            "seeds: URI",
+            "image_size: [URI]",
+            "lime: {fill: URI}",
+            "{demo: gain, data: URI}",
+            "{data: URI, data: URI}",
+            "data: {URI",
+        ],
+    )
+    def test_keys_in_a_file_of_settings_are_not_shown(
+        self, settings: str, uri: str, tmp_path: Path
+    ) -> None:
+        file = tmp_path / "settings.yaml"
+        file.write_text(settings.replace("URI", f'"{uri}"'))
+        with pytest.raises(InputError) as error:
+            parse_compare(["--config", str(file)])
+        assert "hunter2" not in str(error.value)
+
+    @pytest.mark.parametrize("name", ["data", "root", "regions", "test_data", "out"])
+    def test_validated_alone_a_setting_does_not_show_them(self, name: str) -> None:
+        with pytest.raises(ValidationError) as error:
+            CompareConfig.model_validate({name: "https://hunter2@host/x"})
+        assert "hunter2" not in describe_problems(error.value)
+
+    @pytest.mark.parametrize(
+        "uri",
+        [
+            "s3://bucket/knees?endpoint_override=localhost:9000&scheme=http&region=eu-west-1",
+            "s3://bucket/secret=1&token=2/key#3/knees",
+            "https://host:8443/knees.csv?download=1",
+            "http://[::1]:8000/knees.csv",
+            "gs://anonymous@bucket/knees",
+            "abfs://container@account.dfs.core.windows.net/knees",
+        ],
+    )
+    def test_addresses_without_keys_pass(self, uri: str) -> None:
         assert build_config({"data": uri}).data == uri
 
 

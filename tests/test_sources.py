@@ -22,10 +22,14 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import ITEM_COLUMNS, Source
+from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import ArrayStream, FileReader
 from osteo_ray.data.sources.unreadable import expecting
 
-OUTSIDE = "lies outside the folder of the manifest; give the folder that holds all images by --root"
+OUTSIDE = (
+    "lies outside the folder of the manifest; give paths relative to it, or the folder that holds "
+    "all images by --root"
+)
 
 
 def draw(seed: int = 0) -> bytes:
@@ -448,17 +452,56 @@ class TestParquet:
         source = open_source(str(tmp_path / "train.parquet"))
         assert source.kind == "table"
         assert list_items(source, "path", "position", "label", "patient_id") == [
-            ("row-0000000", 0, "normal", "P0"),
-            ("row-0000001", 1, "worn", "P1"),
-            ("row-0000002", 2, "normal", "P2"),
-            ("row-0000003", 3, "worn", "P3"),
-            ("row-0000006", 6, "worn", "P6"),
+            ("row-0000000/0.png", 0, "normal", "P0"),
+            ("row-0000001/1.png", 1, "worn", "P1"),
+            ("row-0000002/2.png", 2, "normal", "P2"),
+            ("row-0000003/3.png", 3, "worn", "P3"),
+            ("row-0000006/elsewhere.png", 6, "worn", "P6"),
         ]
-        assert list_refused(source) == {"row-0000004": "no label", "row-0000005": "no label"}
+        why = "no label"
+        assert list_refused(source) == {"row-0000004/4.png": why, "row-0000005/5.png": why}
         for row in (5, 0, 3, 3, 1, 4):  # in any order
             assert source.reader.read("", row) == draw(row)
         with pytest.raises(UnreadableImageError, match="no image in this row"):
             source.reader.read("", 6)
+
+    @pytest.mark.parametrize("inside", [True, False])
+    def test_names_of_files_tell_patients(self, tmp_path: Path, inside: bool) -> None:
+        names = [f"C:\\x\\{9000001 + k}{side}.png" for k in range(4) for side in "LR"]
+        images = [{"bytes": draw(0), "path": name if inside else None} for name in names]
+        beside = {} if inside else {"filename": names}
+        table = pa.table({"image": images, "label": list("abababab"), **beside})
+        pq.write_table(table, tmp_path / "t.parquet")
+        asked = open_source(str(tmp_path / "t.parquet"))
+        pattern = SourceOptions(patient_pattern=r"(\d+)[LR]\.")
+        given = open_source(str(tmp_path / "t.parquet"), pattern)
+        wanted = [(str(9000001 + k),) for k in range(4) for _ in "LR"]
+        assert list_items(asked, "patient_id") == list_items(given, "patient_id") == wanted
+        assert (asked.guessed, given.guessed) == (True, False)
+        assert asked.items["path"][0] == "row-0000000/C:/x/9000001L.png"
+
+    def test_images_without_names_are_called_by_their_rows(self, tmp_path: Path) -> None:
+        images = [{"bytes": draw(k), "path": None} for k in (0, 1)]
+        pq.write_table(pa.table({"image": images, "label": ["a", "b"]}), tmp_path / "t.parquet")
+        source = open_source(str(tmp_path / "t.parquet"))
+        assert list_items(source, "path") == [("row-0000000",), ("row-0000001",)]
+
+    @pytest.mark.parametrize("type_of_ids", [pa.int64(), pa.uint64(), pa.decimal128(20)])
+    @pytest.mark.parametrize("encoded", [True, False])
+    @pytest.mark.parametrize("holds_images", [True, False])
+    def test_long_identifiers_with_gaps_keep_their_digits(
+        self, tmp_path: Path, type_of_ids: pa.DataType, encoded: bool, holds_images: bool
+    ) -> None:
+        numbers = [202401011234560001 + k for k in range(5)]
+        ids = pa.array([*numbers, None], pa.int64()).cast(type_of_ids)
+        images = {"image": [draw(0)] * 6} if holds_images else {"path": [str(k) for k in range(6)]}
+        columns = {
+            "label": list("ababab"),
+            "patient_id": ids.dictionary_encode() if encoded else ids,
+        }
+        pq.write_table(pa.table({**images, **columns}), tmp_path / "t.parquet")
+        source = open_source(str(tmp_path / "t.parquet"))
+        assert list_items(source, "patient_id") == [(str(n),) for n in numbers] + [("",)]
 
     @pytest.mark.parametrize("kind", [pa.binary(), pa.large_binary()])
     def test_plain_bytes(self, tmp_path: Path, kind: pa.DataType) -> None:

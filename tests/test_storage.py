@@ -9,6 +9,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from urllib.parse import quote
 
@@ -20,6 +21,7 @@ import torch
 
 from osteo_ray.base.errors import InputError, StorageError
 from osteo_ray.base.noise import capture_noise
+from osteo_ray.base.paths import locate_data, locate_file
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.runs import Run, open_run
 from osteo_ray.base.storage import (
@@ -32,6 +34,7 @@ from osteo_ray.base.storage import (
     lies_in,
     local_copy,
     locate,
+    locate_here,
     reach,
     remove_tree,
     write_whole,
@@ -127,11 +130,22 @@ class TestLocate:
         ("uri", "expected"),
         [
             # pragma: allowlist nextline secret
-            ("s3://key:hush@bucket/x", "URI without keys.*s3://…@bucket/x.*AWS_ACCESS_KEY_ID"),
-            ("s3://key@bucket/x", "URI without keys"),
+            ("s3://key:hush@bucket/x", "address without keys.*for bucket.*AWS_ACCESS_KEY_ID"),
+            ("s3://key@bucket/x", "address without keys"),
             # pragma: allowlist nextline secret
             ("gs://key:hush@bucket/x", "GOOGLE_APPLICATION_CREDENTIALS"),
             ("s3:///x", "with a bucket"),
+            ("s3://[x/y", "with a bucket"),
+            ("file://home/x", "names the machine `home`"),
+            ("file://", "empty text"),
+            ("s3:/bucket/x", "two slashes, s3://bucket/x"),
+            ("https:/host/x", "two slashes"),
+            # pragma: allowlist nextline secret
+            ("s3:/key:hush@bucket/x", "address without keys"),
+            ("", "empty text"),
+            ("a\0b", "no file can be called"),
+            ("file:///a%00b", "no file can be called"),
+            ("/a\ud800b", "no file can be called"),
         ],
     )
     def test_uris_that_cannot_be_used(self, uri: str, expected: str) -> None:
@@ -152,13 +166,48 @@ class TestLocate:
 
     @pytest.mark.parametrize(
         ("uri", "expected"),
-        [("s3://bucket/x?access_key=1", "access_key"), ("nothing://bucket/x", "nothing")],
+        [("s3://bucket/x?acess=1", "'acess'"), ("nothing://bucket/x", "not known: nothing")],
     )
-    def test_uris_that_cannot_be_opened(self, uri: str, expected: str) -> None:
-        with pytest.raises(InputError, match=f"that can be reached.*{expected}"):
+    def test_uris_that_cannot_be_opened(self, uri: str, expected: str, capfd) -> None:
+        with pytest.raises(InputError, match=f"storage that can be opened.*{expected}"):
             reach(uri)
-        with pytest.raises(InputError, match="Expected a run on storage"):
+        with pytest.raises(InputError, match="storage that can be opened"):
             open_run(uri)
+        assert main(["report", uri]) == 2  # for the same command never succeeds
+        assert "storage that can be opened" in " ".join(capfd.readouterr().err.split())
+
+    @pytest.mark.parametrize(
+        ("text", "found"),
+        [
+            ("file:/tmp/my%20x", Path("/tmp/my x")),
+            ("FILE:///tmp/x", Path("/tmp/x")),
+            ("file://localhost/tmp/x", Path("/tmp/x")),
+            ("S3://Bucket/X", RemotePath("s3://Bucket", "X")),
+            ("s3://bucket/run#2", RemotePath("s3://bucket", "run#2")),
+            ("gs://anonymous@bucket/x", RemotePath("gs://anonymous@bucket", "x")),
+            ("sftp://me@host/x", RemotePath("sftp://me@host", "x")),
+        ],
+    )
+    def test_uris_in_other_spellings(self, text: str, found: Place) -> None:
+        assert locate(text) == found
+        assert locate(locate_data(text)) == locate(locate_file(text)) == found
+
+    @pytest.mark.parametrize(
+        "name", ["~nosuchuser/x", "C:/x", "there:/x", "a:b", "file:", "loop/x"]
+    )
+    def test_odd_names_are_names(
+        self, name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.chdir(tmp_path)
+        (tmp_path / "there:").mkdir()
+        (tmp_path / "loop").symlink_to("loop")
+        assert locate(name) == tmp_path / name
+        assert not locate(name).exists()
+
+    def test_a_path_of_this_machine(self, tmp_path: Path) -> None:
+        assert locate_here(f"file://{tmp_path}") == tmp_path
+        with pytest.raises(InputError, match="--out to be a path of this machine, but got s3://b"):
+            locate_here("s3://b/x")
 
     def test_a_job_may_write_to_a_uri_but_not_beside_itself(self) -> None:
         check_paths("s3://bucket/runs", [("--data", "s3://b/x"), ("--weights", "gs://b/w")])
@@ -230,6 +279,53 @@ class TestFiles:
                 captured.keep_log(tmp_path / "logs")
         kept = (there / "logs/driver.log").read_text()
         assert kept == "try 0\ntry 1\n" == (tmp_path / "logs/driver.log").read_text()
+
+
+class TestWeb:
+    """A web server that notes what it is asked for, and has a file but no folders."""
+
+    @pytest.fixture
+    def asked(self) -> list[str]:
+        return []
+
+    @pytest.fixture
+    def address(self, asked: list[str]) -> Iterator[str]:
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                asked.append(self.path)
+                is_there = self.path.startswith("/my%20knees.csv")
+                self.send_response(200 if is_there else 404)
+                self.send_header("Content-Length", "5" if is_there else "0")
+                self.end_headers()
+                if is_there and self.command == "GET":
+                    self.wfile.write(b"knees")
+
+            do_HEAD = do_GET
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+    @pytest.mark.parametrize("options", ["", "?download=1", "?a=1&b=%2F"])
+    def test_options_belong_to_the_name_of_a_file(
+        self, address: str, asked: list[str], options: str
+    ) -> None:
+        place = locate(f"{address}/my%20knees.csv{options}")
+        assert place.is_file()
+        assert place.read_bytes() == b"knees"
+        assert set(asked) == {f"/my%20knees.csv{options}"}
+        assert not place.with_name("other.csv").is_file()
+
+    def test_a_server_without_a_page_at_its_top_has_files(self, address: str) -> None:
+        place = reach(f"{address}/my%20knees.csv")
+        assert place.read_bytes() == b"knees"
 
 
 def test_storage_that_only_fsspec_knows() -> None:

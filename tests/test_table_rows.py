@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.check_table.cells import read_cell
 from osteo_ray.check_table.table_file import read_printed_table
 from osteo_ray.check_table.table_rows import read_fields
 from osteo_ray.commands.main import main
@@ -57,12 +58,38 @@ def test_forms_of_one_table(text: str, lines: list[int]) -> None:
         (r"\underline{\textbf{0.93}}", "0.93"),
         (r"0.91 (0.85--0.95)", "0.91 (0.85–0.95)"),
         (r"{93.2}", "93.2"),
+        (r"$0.93_{\pm 0.02}$", "0.93 ± 0.02"),
+        (r"$0.93_{\pm.02}$", "0.93 ±.02"),
+        (r"$0.93^{\pm0.02}$", "0.93 ±0.02"),
+        (r"$\mathbf{93.2}_{\pm 0.4}$\,\%", "93.2 ± 0.4%"),
+        (r"\textbf{$0.93_{\scriptstyle\pm 0.02}$}", "0.93 ± 0.02"),
+        (r"\underline{0.93}$_{\text{\tiny $\pm$0.02}}$", "0.93 ±0.02"),
+        (r"0.93\textsubscript{±0.02}", "0.93 ±0.02"),
+        (r"0.93 {\scriptsize $\pm$ 0.02}", "0.93 ± 0.02"),
+        (r"0.93{\small (0.85--0.95)}", "0.93 (0.85–0.95)"),
+        (r"$0.93^{*}$", "0.93 *"),
+        # A mark is not one more decimal.
+        (r"$0.93^{1}$", "0.93 1"),
+        (r"0.93\textsuperscript{1}", "0.93 1"),
         (r"", ""),
     ],
 )  # fmt: skip
 def test_cells_of_latex_are_what_they_show(cell: str, shown: str) -> None:
     ((_, (first, second)),) = read_fields(rf"A & {cell} \\")
     assert (first, second) == ("A", shown)
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        *(r"$93.2_{\pm 0.4}$", r"$93.2_{\pm.4}$", r"$93.2^{\pm0.4}$", r"$93.2 \pm 0.4$"),
+        *(r"93.2\textsubscript{±0.4}", r"\textbf{93.2}{\tiny $\pm$0.4}"),
+        r"93.2{\small (90.1--95.0)}",
+    ],
+)
+def test_spread_in_small_type_is_left_aside(cell: str) -> None:
+    ((_, (_, shown)),) = read_fields(rf"A & {cell} \\")
+    assert read_cell(shown, percent=True).units == 932
 
 
 def test_bar_within_a_cell_of_markdown() -> None:

@@ -86,6 +86,19 @@ class TestText:
         assert said in notes
         assert ("separated" in notes, "read as" in notes) == (bool(told), bool(said))
 
+    @pytest.mark.parametrize("word", ["l\xe9g\xe8re", "5\xa0cm", "Ost\xadeo", "\u201emild\u201c"])
+    def test_what_none_can_see_in_windows_1252(self, tmp_path: Path, word: str) -> None:
+        text = f"path,label\n1.png,{word}\n2.png,größe\n"
+        (tmp_path / "t.csv").write_bytes(text.encode("cp1252"))
+        source = open_source(str(tmp_path / "t.csv"))
+        assert "it is read as Windows-1252" in "\n".join(source.notes)
+        assert list_items(source, "path") == [("1.png",), ("2.png",)]
+
+    def test_bytes_of_no_text_are_refused(self, tmp_path: Path) -> None:
+        (tmp_path / "t.csv").write_bytes(b"path,label\n1.png,\xe9\x07\n")
+        with pytest.raises(InputError, match="line 2 is text in no encoding that can be told"):
+            open_source(str(tmp_path / "t.csv"))
+
     def test_what_excel_writes_first(self, tmp_path: Path) -> None:
         (tmp_path / "t.csv").write_text("sep=;\n" + write_rows(";"), encoding="utf-8-sig")
         assert list_items(open_source(str(tmp_path / "t.csv")), "path") == [
@@ -114,6 +127,17 @@ class TestText:
             (tmp_path / "t.jsonl").write_text(text)
             with pytest.raises(InputError, match=f"Expected lines of JSON.*{words}"):
                 open_source(str(tmp_path / "t.jsonl"))
+
+    @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+    @pytest.mark.parametrize("separator", ["\u2028", "\u2029", "\x85"])
+    def test_separators_of_lines_within_strings(
+        self, tmp_path: Path, end: str, separator: str
+    ) -> None:
+        rows = [{"path": f"{k}.png", "label": "ab"[k], "text": f"x{separator}y"} for k in (0, 1)]
+        text = "".join(json.dumps(row, ensure_ascii=False) + end for row in rows)
+        (tmp_path / "t.jsonl").write_bytes(text.encode())
+        source = open_source(str(tmp_path / "t.jsonl"))
+        assert list_items(source, "path", "label") == [("0.png", "a"), ("1.png", "b")]
 
     def test_a_plain_list_in_json(self, tmp_path: Path) -> None:
         rows = [{"path": f"{k}.png", "class": "ab"[k % 2], "split": "test"} for k in range(4)]
@@ -250,7 +274,8 @@ class TestPaths:
         assert source.refused.to_numpy().tolist() == [
             [
                 "../other/4.png",
-                "lies outside --root; give the folder that holds all images by --root",
+                "lies outside --root; give paths relative to it, or the folder that holds all "
+                "images by --root",
             ]
         ]
 
@@ -259,7 +284,40 @@ class TestPaths:
         (tmp_path / "t.csv").write_text(f"path,label\n{path},a\n2.png,a\n3.png,b\n")
         ((shown, reason),) = open_source(str(tmp_path / "t.csv")).refused.to_numpy().tolist()
         assert shown == path
-        assert reason.startswith("lies outside the folder of the manifest; give the folder")
+        assert reason.startswith(
+            "lies outside the folder of the manifest; give paths relative to it"
+        )
+
+    @pytest.mark.parametrize(
+        ("folder", "read"),
+        [
+            ("C:\\data\\img\\", "4 of 4 paths are read without `C:/data/`"),
+            ("/home/alice/img/", "4 of 4 paths are read without `/home/alice/`"),
+            ("file:///home/alice/img/", "4 of 4 paths are read without `/home/alice/`"),
+            ("\\\\server\\share\\img\\", "4 of 4 paths are read without `/server/share/`"),
+            ("/img/", "4 of 4 paths are read without `/`"),
+            ("D:/knees/", "4 of 4 paths lead to no file and are taken for the files of the same"),
+        ],
+    )
+    def test_absolute_paths_of_another_machine(
+        self, tmp_path: Path, folder: str, read: str
+    ) -> None:
+        put(tmp_path, *(f"set/img/{k}.png" for k in range(4)))
+        rows = "".join(f"{folder}{k}.png,{'ab'[k % 2]}\n" for k in range(4))
+        for table, root in (("set/t.csv", None), ("t.csv", str(tmp_path / "set"))):
+            (tmp_path / table).write_text("path,label\n" + rows)
+            source = open_given(tmp_path / table, root=root)
+            assert list_items(source, "path") == [(f"img/{k}.png",) for k in range(4)]
+            assert read in "\n".join(source.notes)
+            assert source.reader.read("img/0.png", -1) == b"any"
+
+    @pytest.mark.parametrize("root", [False, True])
+    def test_what_lies_nowhere_is_refused_with_what_helps(self, tmp_path: Path, root: bool) -> None:
+        (tmp_path / "t.csv").write_text("path,label\n/x/1.png,a\nC:\\x\\2.png,b\n")
+        with pytest.raises(InputError, match="give paths relative to it") as error:
+            open_given(tmp_path / "t.csv", root=str(tmp_path) if root else None)
+        where = "--root" if root else "the folder of the manifest"
+        assert f"/x/1.png (lies outside {where}; " in str(error.value)
 
 
 class TestFoldersWithTables:
@@ -302,6 +360,25 @@ class TestFoldersWithTables:
             ("images/0.png", "train"), ("images/1.png", "train"),
             ("images/2.png", "test"), ("images/3.png", "test"),
         ]  # fmt: skip
+
+    @pytest.mark.parametrize(
+        ("other", "kept", "reasons"),
+        [
+            ("b", 2, ["listed with several labels: a, b"] * 2),
+            ("A", 3, ["listed in two tables"]),
+            ("a", 3, ["listed in two tables"]),
+        ],
+    )
+    def test_an_image_in_two_tables(
+        self, tmp_path: Path, other: str, kept: int, reasons: list[str]
+    ) -> None:
+        put(tmp_path, *(f"images/{k}.png" for k in range(3)))
+        (tmp_path / "train.csv").write_text("path,label\nimages/0.png,a\nimages/1.png,b\n")
+        rows = f"path,label\nimages/2.png,b\nimages/0.png,{other}\n"
+        (tmp_path / "test.csv").write_text(rows.replace(",b\nimages/0", ",a\nimages/0"))
+        source = open_source(str(tmp_path))
+        assert len(source.items) == kept
+        assert source.refused.to_numpy().tolist() == [["images/0.png", why] for why in reasons]
 
     def test_class_folders_count_before_other_tables(self, tmp_path: Path) -> None:
         put(tmp_path, "train/a/1.png", "train/b/2.png", "test/a/3.png", "test/b/4.png")
@@ -376,6 +453,121 @@ class TestPacked:
             assert both.reader.read(path, -1) == draw(k)
         with pytest.raises(UnreadableImageError, match="none of the files of the source"):
             both.reader.read("x.png", -1)
+
+    @pytest.mark.parametrize("place", ["x.zip", "x.tar", "x"])
+    @pytest.mark.parametrize(
+        ("ending", "content"),
+        [
+            ("txt", b"0 0.5 0.5 0.2 0.2"),
+            ("json", b'{"version": "5", "shapes": [{"label": "joint"}], "imageData": null}'),
+            ("json", b'[{"label": "joint"}]'),
+            ("png.json", b'{"objects": []}'),
+            ("xml", b"<annotation/>"),
+        ],
+    )
+    def test_annotations_beside_images_are_no_classes(
+        self, tmp_path: Path, place: str, ending: str, content: bytes
+    ) -> None:
+        images = {f"{name}/{k}.png": draw() for name in ("normal", "worn") for k in range(3)}
+        files = images | {f"{path[:-4]}.{ending}": content for path in images}
+        if place == "x":
+            for path in files:
+                put(tmp_path / place, path, content=files[path])
+        else:
+            self.pack(tmp_path / place, files)
+        source = open_source(str(tmp_path / place))
+        assert list_items(source, "path", "label") == [(p, p.partition("/")[0]) for p in images]
+        assert source.refused.empty
+        told = "6 files that are named like an image beside them but are none by their endings, "
+        assert f"{told}such as `normal/0.{ending}`, are passed over." in source.notes
+
+    def test_a_table_counts_before_texts_beside_images(self, tmp_path: Path) -> None:
+        files = {f"{k}.png": draw() for k in range(2)} | {f"{k}.txt": b"0 1" for k in range(2)}
+        files["metadata.csv"] = b"file_name,label\n0.png,a\n1.png,b\n"
+        source = open_source(str(self.pack(tmp_path / "x.zip", files)))
+        assert list_items(source, "path", "label") == [("0.png", "a"), ("1.png", "b")]
+        files["metadata.csv"] += b"2.png,b,more\n"
+        with pytest.raises(InputError, match="line 4 has more values than there are columns"):
+            open_source(str(self.pack(tmp_path / "y.zip", files)))
+
+    @pytest.mark.parametrize(
+        ("ending", "content"), [("cls", "{}"), ("json", '{{"label": {}}}'), ("json", "{}")]
+    )
+    def test_web_dataset_in_folders(self, tmp_path: Path, ending: str, content: str) -> None:
+        files: dict[str, bytes] = {}
+        for k in range(4):
+            path = f"{'ab'[k // 2]}/{k}"
+            files |= {f"{path}.png": draw(), f"{path}.{ending}": content.format(k % 2).encode()}
+        source = open_source(str(self.pack(tmp_path / "x.tar", files)))
+        assert list_items(source, "label") == [("0",), ("1",), ("0",), ("1",)]
+
+    def test_images_of_no_sample_are_refused(self, tmp_path: Path) -> None:
+        files = {f"{k}.png": draw() for k in range(4)} | {"2.jpg": draw()}
+        files |= {f"{k}.cls": str(k % 2).encode() for k in range(3)}
+        source = open_source(str(self.pack(tmp_path / "x.tar", files)))
+        assert list_items(source, "path") == [("0.png",), ("1.png",), ("2.png",)]
+        assert dict(source.refused.to_numpy().tolist()) == {
+            "2.jpg": "a further image of a sample", "3.png": "no class in a file beside it"
+        }  # fmt: skip
+
+    @pytest.mark.parametrize("ending", ["cls", "txt", "json"])
+    def test_classes_that_cannot_be_read(self, tmp_path: Path, ending: str) -> None:
+        files: dict[str, bytes] = {}
+        for k in range(4):
+            files |= {f"{k}.png": draw(), f"{k}.{ending}": b'"label %d"' % (k % 2)}
+        place = tmp_path / "x.zip"
+        with zipfile.ZipFile(place, "w") as archive:
+            for name, content in files.items():
+                archive.writestr(name, content)
+        whole = place.read_bytes()
+        place.write_bytes(whole.replace(b'"label 1"', b'"label 9"', 1))
+        source = open_source(str(place))
+        assert list_items(source, "path") == [("0.png",), ("2.png",), ("3.png",)]
+        ((path, reason),) = source.refused.to_numpy().tolist()
+        assert path == "1.png"
+        assert reason.startswith(
+            "its class is not known, as a file beside it cannot be read: Bad CRC-32"
+        )
+        locked = bytearray(whole)
+        at = 0
+        while (at := locked.find(b"PK\x01\x02", at)) >= 0:
+            locked[at + 8] |= 1
+            at += 4
+        (tmp_path / "y.zip").write_bytes(locked)
+        with pytest.raises(InputError, match=r"refused: 4; the first: .* beside it is encrypted"):
+            open_source(str(tmp_path / "y.zip"))
+
+    def test_links(self, tmp_path: Path) -> None:
+        place = self.pack(tmp_path / "x.tar", {"a/1.png": draw(1), ".b/2.png": draw(2)})
+        links = {
+            "b/hard.png": (tarfile.LNKTYPE, "./.b/2.png"),
+            "a/soft.png": (tarfile.SYMTYPE, "1.png"),
+            "b/up.png": (tarfile.SYMTYPE, "../a/soft.png"),
+            "b/nowhere.png": (tarfile.SYMTYPE, "1.png"),
+            "b/outside.png": (tarfile.SYMTYPE, "../../a/1.png"),
+            "b/absolute.png": (tarfile.SYMTYPE, "/a/1.png"),
+            "b/round.png": (tarfile.SYMTYPE, "round.png"),
+            "b/folder": (tarfile.SYMTYPE, "../a"),
+            "b/pipe.png": (tarfile.FIFOTYPE, ""),
+            "../above.png": (tarfile.LNKTYPE, "a/1.png"),
+            ".c/hidden.png": (tarfile.SYMTYPE, "nowhere"),
+        }
+        with tarfile.open(place, "a") as archive:
+            for name, (kind, target) in links.items():
+                member = tarfile.TarInfo(name)
+                member.type, member.linkname = kind, target
+                archive.addfile(member)
+        source = open_source(str(place))
+        found = {path: source.reader.read(path, -1) for path in source.items["path"]}
+        assert found == {
+            "a/1.png": draw(1), "a/soft.png": draw(1), "b/hard.png": draw(2), "b/up.png": draw(1)
+        }  # fmt: skip
+        assert source.items["size"].tolist() == [len(content) for content in found.values()]
+        refused = dict(source.refused.to_numpy().tolist())
+        assert refused.pop("../above.png") == "leads out of the archive"
+        assert refused == dict.fromkeys(
+            [*list(links)[3:9]], "not a regular file, nor a link to one in the archive"
+        )
 
     def test_files_that_are_not_packed(self, tmp_path: Path) -> None:
         whole = self.pack(tmp_path / "k.zip", {"a/1.png": draw(), "b/2.png": draw()}).read_bytes()

@@ -16,6 +16,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.classifier import Classifier, build_classifier
 from osteo_ray.models.weights_fit import Fit, MisfitError, load_weights
+from osteo_ray.models.weights_format import tell_format
 
 Tensors = dict[str, torch.Tensor]
 TINY = "test_resnet"  # conv1, bn1, act1, maxpool, layer1 … layer4, global_pool, fc
@@ -308,6 +309,23 @@ def test_damaged_files_are_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     path.write_bytes(content)
     assert f"{path}" in refuse(path)
+
+
+@pytest.mark.parametrize("first", [0x80, 0x50, 0x00])
+def test_safetensors_may_begin_with_any_byte(first: int, tmp_path: Path) -> None:
+    # Its first byte is that of the length of its header, which is a multiple of 8.
+    path, tensors = tmp_path / "a.pt", make_tensors()
+    for length in range(0, 256, 8):
+        safetensors.torch.save_file(tensors, path, metadata={"note": "x" * length})
+        if path.read_bytes()[0] == first:
+            break
+    assert path.read_bytes()[0] == first
+    assert tell_format(path, path) == "safetensors"
+    torch.save(tensors, path)
+    assert tell_format(path, path) == "torch"
+    torch.save(tensors, path, _use_new_zipfile_serialization=False)
+    assert path.read_bytes()[0] == 0x80
+    assert tell_format(path, path) == "torch"
 
 
 def test_older_format_of_torch_is_read(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
+from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.storage import (
     LOCK,
@@ -169,6 +170,10 @@ def read_tree(root: Place, takes: Callable[[str], bool] = lambda top: True) -> T
     Args:
         root: The folder.
         takes: Tells of a name directly below it whether it is looked at.
+
+    Raises:
+        InputError: A link in it leads nowhere.
+        OSError: It cannot be listed or read.
     """
     names = [name for name in _list_names(root, takes) if name not in (LOCK, UNFINISHED)]
     notes = {_name_noted(name): name for name in names if _is_note(name)}
@@ -197,21 +202,44 @@ def _list_names(root: Place, takes: Callable[[str], bool]) -> list[str]:
         start = len(root.key) + 1 if root.key else 0
         names = [path.key[start:] for path, _ in root.list_files()]
     else:
-        names = []
-        for folder, inner, files in os.walk(root, onerror=_fail) if root.exists() else ():
-            here = Path(folder).relative_to(root)
-            if here == Path():
-                inner[:] = [name for name in inner if takes(name)]
-            inner[:] = [name for name in inner if not name.startswith(".")]
-            names += [(here / name).as_posix() for name in files]
+        names = list(_walk(root, takes)) if root.exists() else []
     return sorted(
         name for name in names if name == DIGESTS or takes(_name_noted(name).split("/")[0])
     )
 
 
-def _fail(error: OSError) -> None:
-    """Let a folder that cannot be listed be an error, or its files would count as missing."""
-    raise error
+def _walk(
+    folder: Path,
+    takes: Callable[[str], bool] = lambda name: True,
+    above: frozenset[tuple[int, int]] = frozenset(),
+) -> Iterator[str]:
+    """List the files below a folder, also behind links, as readers of a run follow those.
+
+    Whatever cannot be listed is an error, or its files would count as missing.
+
+    Args:
+        folder: The folder.
+        takes: Tells of a name directly below it whether it is looked at.
+        above: Device and number of each folder above it, to which no link may lead back.
+    """
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            wanted = takes(entry.name) and not entry.name.startswith(".")
+            if not entry.is_dir():
+                if wanted and entry.is_symlink() and not os.path.exists(entry):
+                    raise InputError(
+                        f"Expected the link {entry.path} to lead to a file or folder, but "
+                        f"{os.readlink(entry)} does not exist. Bring back what it led to, for "
+                        "instance by mounting the disk, or remove the link."
+                    )
+                yield entry.name
+            elif wanted:
+                inner = _walk(Path(entry.path), above=above | {here})
+                yield from (f"{entry.name}/{name}" for name in inner)
 
 
 def _is_note(name: str) -> bool:

@@ -14,14 +14,14 @@ import pyarrow.fs
 from pyarrow.fs import FileSelector, FileType
 
 from osteo_ray.base.errors import InputError, StorageError
+from osteo_ray.base.trust import AddressError, refuse_secrets
 
 _ATTEMPTS = 6  # to send a request to S3, with growing pauses: about 15 s in all
 _OBJECT_STORES = ("s3", "gcs", "abfs")  # they show an upload only once it is complete
+_NO_OTHER = ("s3://", "gs://", "gcs://")  # what PyArrow always knows, so the URI is at fault
 _SAFE = "/!$&'()*+,;=:@~"  # characters that stay as they are in a URI
-_KEYS = {
-    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role of the machine",
-    "gs": "GOOGLE_APPLICATION_CREDENTIALS, or the service account of the machine",
-}
+_STORES = ("s3", "gs", "gcs", "abfs", "abfss", "hdfs", "viewfs")
+"""Schemes whose options say how to reach the storage; elsewhere, they help to name a file."""
 
 
 @functools.lru_cache(maxsize=32)
@@ -38,6 +38,8 @@ def open_filesystem(uri: str) -> tuple[pyarrow.fs.FileSystem, str]:
     try:
         filesystem, path = pyarrow.fs.FileSystem.from_uri(uri)
     except pa.ArrowInvalid:
+        if uri.startswith(_NO_OTHER):
+            raise
         import fsspec
 
         other, path = fsspec.core.url_to_fs(uri)
@@ -105,24 +107,20 @@ class RemotePath:
         """Parse a URI, without contacting the storage.
 
         Raises:
-            InputError: The URI names no bucket, or contains a secret, which would end up in the
+            AddressError: The URI names no bucket, or contains a secret, which would end up in the
                 files of the run. Keys come from the environment.
 
         Example:
             >>> RemotePath.parse("s3://bucket/runs/my%20knees/?region=eu-west-1")
             RemotePath(base='s3://bucket', key='runs/my knees', options='?region=eu-west-1')
         """
-        place, mark, options = uri.partition("?")
-        parts = urlsplit(place)
-        shown = f"{parts.scheme}://…@{parts.netloc.rpartition('@')[2]}{parts.path}"
-        if parts.password is not None or (parts.scheme == "s3" and "@" in parts.netloc):
-            keys = _KEYS.get(parts.scheme, "the environment of each node")
-            raise InputError(
-                "Expected a URI without keys, because a run keeps it in its files, but got "
-                f"{shown}. Provide the keys through {keys}, on every node."
-            )
-        if not parts.netloc:
-            raise InputError(
+        place, mark, options = refuse_secrets(uri).partition("?")
+        try:
+            parts = urlsplit(place, allow_fragments=False)  # a key may contain a #
+        except ValueError:  # it has one of two brackets
+            parts = None
+        if parts is None or not parts.netloc:
+            raise AddressError(
                 f"Expected a URI with a bucket, such as s3://bucket/runs/knees, but got {uri}."
             )
         base = f"{parts.scheme}://{parts.netloc}"
@@ -164,15 +162,30 @@ class RemotePath:
         return self.parent / name
 
     @property
+    def is_in_store(self) -> bool:
+        """Whether its storage has buckets, and takes options, rather than addresses of files."""
+        return self.base.partition("://")[0] in _STORES
+
+    @property
     def filesystem(self) -> pyarrow.fs.FileSystem:
         """The PyArrow file system in which `path` names this place."""
-        return open_filesystem(str(self.root))[0]
+        return self._open()[0]
 
     @property
     def path(self) -> str:
         """Its name in `filesystem`."""
-        start = open_filesystem(str(self.root))[1].rstrip("/")
-        return f"{start}/{self.key}".rstrip("/")
+        return self._open()[1]
+
+    def _open(self) -> tuple[pyarrow.fs.FileSystem, str]:
+        is_whole = bool(self.options) and not self.is_in_store
+        try:
+            filesystem, start = open_filesystem(str(self if is_whole else self.root))
+        except (ValueError, ImportError) as error:
+            raise AddressError(
+                f"Expected a URI of storage that can be opened, but got {self}: "
+                f"{first_line(error)}. Correct its scheme or its options."
+            ) from None
+        return filesystem, start if is_whole else f"{start.rstrip('/')}/{self.key}".rstrip("/")
 
     def exists(self) -> bool:
         """Return whether it is a file, or there are files below it."""
@@ -275,5 +288,7 @@ class RemotePath:
             yield
         except FileNotFoundError:
             raise FileNotFoundError(errno.ENOENT, "does not exist", str(self)) from None
+        except AddressError:  # it will not pass
+            raise
         except (OSError, ValueError, ImportError, pa.ArrowException) as error:
             raise StorageError(errno.EIO, first_line(error), str(self)) from None

@@ -18,12 +18,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from urllib.parse import unquote
 
 import pyarrow as pa
 import pyarrow.fs
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.paths import locate_file
 from osteo_ray.base.remote import RemotePath, is_local
 
 Place = Path | RemotePath
@@ -39,13 +39,26 @@ def locate(text: str) -> Place:
     """Return the absolute place that a user names by a path or URI.
 
     Raises:
-        InputError: The URI contains a secret, or names no bucket.
+        InputError: The URI contains a secret or names no bucket, or no file can have such a path.
     """
-    if text.startswith("file://"):
-        text = unquote(text.removeprefix("file://").removeprefix("localhost"))
-    if is_local(text):
-        return Path(text).expanduser().resolve()
-    return RemotePath.parse(text)
+    address = locate_file(text)
+    return Path(address) if is_local(address) else RemotePath.parse(address)
+
+
+def locate_here(text: str, what: str = "--out") -> Path:
+    """Return the absolute path that a user names, which must be one of this machine.
+
+    Args:
+        text: Path, or file URI.
+        what: Its name in messages, such as the flag that it was given by.
+
+    Raises:
+        InputError: It is another URI, or no file can have such a path.
+    """
+    place = locate(text)
+    if isinstance(place, RemotePath):
+        raise InputError(f"Expected {what} to be a path of this machine, but got {place}.")
+    return place
 
 
 def reach(text: str, what: str = "--out") -> Place:
@@ -56,8 +69,8 @@ def reach(text: str, what: str = "--out") -> Place:
         what: Its name in messages, such as the flag that it was given by.
 
     Raises:
-        InputError: The URI contains a secret or names no bucket, the storage does not answer, or
-            the bucket does not exist.
+        InputError: The URI contains a secret or names no bucket, nothing can open its storage, the
+            storage does not answer, or the bucket does not exist.
     """
     place = locate(text)
     if isinstance(place, RemotePath):
@@ -68,7 +81,7 @@ def reach(text: str, what: str = "--out") -> Place:
                 f"Expected {what} on storage that can be reached, but {place}: {error.strerror}. "
                 "Check the URI, the keys in the environment, and the network of this machine."
             ) from None
-        if not is_there:
+        if not is_there and place.is_in_store:
             raise InputError(
                 f"Expected {what} in an existing bucket, but {place.root} does not exist. Create "
                 "it first, or check its spelling."

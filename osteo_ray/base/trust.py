@@ -2,16 +2,31 @@
 
 import re
 from collections.abc import Iterable
-from urllib.parse import parse_qsl, urlsplit
+from urllib.parse import unquote
 
 import pyarrow as pa
 
 from osteo_ray.base.errors import InputError
 
 _SECRET = re.compile(
-    r"secret|token|signature|password|passwd|credential|account_?key|access_?key|\bsig\b", re.I
+    r"secret|token|signature|password|passwd|credential|(account|access|api)[_-]?key"
+    r"|\bsig\b|^key$",
+    re.I,
 )
+_KEYS = {
+    "s3": "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or the role of the machine",
+    "gs": "GOOGLE_APPLICATION_CREDENTIALS, or the service account of the machine",
+}
+"""Where keys belong, by scheme."""
 _EXTENSION = b"ARROW:extension:name"
+
+
+class AddressError(InputError, ValueError):
+    """A path or URI cannot be used; also a ValueError, as which pydantic takes it.
+
+    The message says all that may be said of the address. Never add the address itself, which may
+    contain a secret.
+    """
 
 
 def refuse_objects(schema: pa.Schema, place: object) -> None:
@@ -86,26 +101,38 @@ def require_consent(given: bool, whose: str) -> None:
 def refuse_secrets(uri: str) -> str:
     """Return a path or URI unchanged unless it contains a key: a run keeps it in its files.
 
+    Args:
+        uri: A path or a URI, also behind a name, as in NAME=URI.
+
     Raises:
-        ValueError: It contains a password, or an option with the name of a secret.
+        AddressError: It contains a password, a user where that is a key, or an option with the name
+            of a secret. The message does not repeat it.
 
     Example:
         >>> refuse_secrets("s3://bucket/knees?region=eu-west-1")
         's3://bucket/knees?region=eu-west-1'
         >>> refuse_secrets("https://host/knees.csv?X-Amz-Signature=0f")
         Traceback (most recent call last):
-        ValueError: Expected an address without keys, because a run keeps it in its files, but the \
-address for host contains a secret. Provide keys through the environment of each node.
+        osteo_ray.base.trust.AddressError: Expected an address without keys, because a run keeps \
+it in its files, but the address for host contains a secret. Provide keys through the environment, \
+on every node.
     """
-    if "://" not in uri:
+    before, mark, address = uri.partition("://")
+    if not mark:
         return uri
-    parts = urlsplit(uri)
-    user, at, host = parts.netloc.rpartition("@")
-    named = any(_SECRET.search(name) for name, _ in parse_qsl(parts.query, keep_blank_values=True))
-    if named or ":" in user or (at and parts.scheme.startswith("s3")):
-        raise ValueError(
+    scheme = re.split(r"[^a-z0-9+.-]", before.lower())[-1]
+    place, *rest = re.split(r"[?#]", address, maxsplit=1)
+    user, at, host = place.partition("/")[0].rpartition("@")
+    is_key = bool(at) and scheme.startswith(("s3", "http"))
+    # A slash in a password ends what looks like the host, and leaves what looks like a port.
+    port = re.search(r":([^:\]]+)$", host) if scheme.startswith(("s3", "gs", "http")) else None
+    is_cut = port is not None and not (scheme.startswith("http") and port[1].isdigit())
+    options = re.split(r"[?#&;]", "".join(rest))
+    names = (unquote(option.partition("=")[0]) for option in options if "=" in option)
+    if ":" in user or is_key or is_cut or any(map(_SECRET.search, names)):
+        raise AddressError(
             "Expected an address without keys, because a run keeps it in its files, but the "
-            f"address for {host} contains a secret. Provide keys through the environment of each "
-            "node."
+            f"address for {'…' if is_cut else host} contains a secret. Provide keys through "
+            f"{_KEYS.get(scheme, 'the environment')}, on every node."
         )
     return uri

@@ -16,7 +16,7 @@ from osteo_ray.check_table.means import (
     can_be_mean_over_runs,
     find_least_spread,
 )
-from osteo_ray.check_table.scores import Scoring
+from osteo_ray.check_table.scores import AVERAGES, OF_CLASS, Scoring
 from osteo_ray.check_table.several_classes import can_be_mean_of_classes, fit_classes
 
 _NUMBERS = {3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
@@ -25,6 +25,7 @@ _OF_MEAN = {
     Scoring.OTHER: " of the scores of the other class",
     Scoring.WEIGHTED: " of weighted averages",
     Scoring.MACRO: " of macro averages",
+    Scoring.MICRO: " of micro averages",
 }
 
 
@@ -47,6 +48,27 @@ class Convention:
         return f"{'fits' if self.is_certain else 'possible'} {self.words}"
 
 
+def list_single_tests(row: PrintedRow) -> Iterator[tuple[Scoring, str]]:
+    """Yield the conventions for one test, other than the scores of the positive class, in words.
+
+    They are about the figures whose headings name no average; without such, there are none.
+    """
+    if _is_open(row):
+        for scoring in (Scoring.WEIGHTED, Scoring.MACRO, Scoring.MICRO, Scoring.OTHER):
+            yield scoring, scoring.value + _limit(row)
+
+
+def _is_open(row: PrintedRow) -> bool:
+    """Say whether some heading leaves open of which class, or which average, its figure is."""
+    return any(name in OF_CLASS for name in row.cells)
+
+
+def _limit(row: PrintedRow) -> str:
+    """Say which figures of a row a convention is about, if it is not about all."""
+    named = any(name.partition("_")[0] in AVERAGES for name in row.cells)
+    return " where the heading names no average" if named else ""
+
+
 def list_conventions(row: PrintedRow) -> tuple[Convention, ...]:
     """List the conventions, other than the scores of the positive class, that allow a row.
 
@@ -59,10 +81,10 @@ def list_conventions(row: PrintedRow) -> tuple[Convention, ...]:
     if row.class_counts:
         return tuple(_list_of_classes(row))
     found = []
-    for scoring in (Scoring.WEIGHTED, Scoring.MACRO, Scoring.OTHER):
+    for scoring, words in list_single_tests(row):
         fits = find_matrices(row, scoring=scoring)
         if len(fits.matrices):
-            found.append(Convention(scoring.value, True, fits))
+            found.append(Convention(words, True, fits))
     if found or not _may_be_mean(row):
         return tuple(found)
     return tuple(_list_means(row))
@@ -87,7 +109,8 @@ def _name_runs(row: PrintedRow) -> str:
 def _list_means(row: PrintedRow) -> Iterator[Convention]:
     """Find the first scoring under which a row may be a mean, over runs and over folds."""
     known, runs = row.n_averaged, _name_runs(row)
-    for scoring, of in _OF_MEAN.items():
+    for scoring, of in _OF_MEAN.items() if _is_open(row) else [(Scoring.POSITIVE, "")]:
+        of += of and _limit(row)
         ways: list[tuple[str, Callable[[float], bool]]] = []
         over_runs = partial(can_be_mean_over_runs, row, scoring)
         if over_runs():
@@ -108,27 +131,34 @@ def _list_means(row: PrintedRow) -> Iterator[Convention]:
 def _list_of_classes(row: PrintedRow) -> Iterator[Convention]:
     number = len(row.class_counts)
     classes = f"{_NUMBERS.get(number, str(number))} classes"
-    ways = [
-        (Scoring.MACRO, 0, "a macro average"),
-        (Scoring.WEIGHTED, 0, "a weighted average"),
-        *((Scoring.POSITIVE, k, f"the scores of class {k + 1}") for k in range(number)),
-    ]
     found = False
-    for scoring, position, words in ways:
+    for scoring, position, words in _list_ways(row):
         fitting = fit_classes(row, scoring, position)
         if fitting is not False:
             found = True
-            yield Convention(f"{classes} as {words}", bool(fitting))
+            yield Convention(classes + (words and f" as {words}"), bool(fitting))
             if fitting:
                 return
     if found or not _may_be_mean(row):
         return
     known, runs = row.n_averaged, _name_runs(row)
-    for scoring, position, words in ways:
+    for scoring, position, words in _list_ways(row):
+        of = words and f" of {words}"
         if can_be_mean_of_classes(row, scoring, 1, position):
-            yield Convention(f"{classes} as the mean over {runs} of {words}", False)
+            yield Convention(f"{classes} as the mean over {runs}{of}", False)
             return
         for n_folds in USUAL_FOLDS if known is None else (known,):
             if can_be_mean_of_classes(row, scoring, n_folds, position):
-                yield Convention(f"{classes} as the mean over {n_folds} folds of {words}", False)
+                yield Convention(f"{classes} as the mean over {n_folds} folds{of}", False)
                 return
+
+
+def _list_ways(row: PrintedRow) -> Iterator[tuple[Scoring, int, str]]:
+    """Yield what the open figures of several classes may be: averages, or the scores of one."""
+    if not _is_open(row):
+        yield Scoring.POSITIVE, 0, ""
+        return
+    for scoring in (Scoring.MACRO, Scoring.WEIGHTED, Scoring.MICRO):
+        yield scoring, 0, scoring.value.removeprefix("as ") + _limit(row)
+    for k in range(len(row.class_counts)):
+        yield Scoring.POSITIVE, k, f"the scores of class {k + 1}{_limit(row)}"

@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.check_table.matrices import Confusion
-from osteo_ray.check_table.scores import METRICS
+from osteo_ray.check_table.scores import FIGURES, METRICS, OF_CLASS
 
 SIZES = ("n_positive", "n_negative", "n_test")
 CLASS_COUNT = "n_class:"
@@ -22,7 +22,7 @@ _SPELLINGS = {
     "sensitivity": "sensitivity sens sen se sn tpr truepositiverate",
     "specificity": "specificity spec spe sp tnr truenegativerate",
     "npv": "npv negativepredictivevalue",
-    "f1": "f1 f1score f1measure f1value fscore fmeasure",
+    "f1": "f1 f1score f1measure f1value fscore fmeasure mf1",
     "balanced_accuracy": "balancedaccuracy balancedacc balacc bacc ba bac balancedaccuracyscore",
     "kappa": "kappa cohenskappa cohenkappa cohens κ cohenkappascore kappascore cohensκ cohenκ",
     "mcc": "mcc matthews matthewscorrelation matthewscorrelationcoefficient matthewscoefficient"
@@ -38,13 +38,21 @@ _SPELLINGS = {
 }
 _ASIDE = (
     "auc auroc rocauc aucroc roc areaunderthecurve areaunderthereceiveroperatingcharacteristiccurve"
-    " auprc prauc aucpr ap averageprecision loss testloss brier brierscore ece calibrationerror "
-    "logloss params parameters numberofparameters flops gflops time trainingtime inferencetime "
-    "epochs epoch year ref reference references author authors study pvalue iou dice jaccard "
-    "ci 95ci unnamed0 no id index row comment comments note notes remark remarks"
+    " auprc prauc aucpr ap averageprecision map meanaverageprecision loss testloss brier "
+    "brierscore ece calibrationerror logloss params parameters numberofparameters flops gflops "
+    "time trainingtime inferencetime epochs epoch year ref reference references author authors "
+    "study pvalue iou dice jaccard ci 95ci unnamed0 no id index row comment comments note "
+    "notes remark remarks qwk lwk wkappa kappaw κw"
 )
 _COLUMNS = {word: name for name, words in _SPELLINGS.items() for word in words.split()}
-_WORDS_LEFT_OUT = {"macro", "weighted", "micro", "mean", "average", "avg", "averaged", "test"}
+_WORDS_LEFT_OUT = {"mean", "average", "avg", "averaged", "averaging", "test"}
+_AVERAGES = {"macro": "macro", "unweighted": "macro", "weighted": "weighted", "micro": "micro"}
+_KAPPA_WEIGHTS = {"weighted", "quadratic", "quadratically", "linear", "linearly", "weights", "w"}
+_SAME = {"accuracy": {"micro"}, "balanced_accuracy": {"macro"}, "kappa": {"macro"}}
+"""Metrics of all classes, and the averages that leave them what they are."""
+_QUALIFIERS = {*_WORDS_LEFT_OUT, *_AVERAGES, *_KAPPA_WEIGHTS}
+_AVERAGE = re.compile("|".join(sorted(_AVERAGES, key=len, reverse=True)))
+_BRACKETS = re.compile(r"\((.*?)\)|\[(.*?)\]")
 _NAMES = tuple(_SPELLINGS)
 
 
@@ -53,7 +61,8 @@ class Header:
     """The columns of a table.
 
     Attributes:
-        names: Per column, what it means; empty for a column that is not checked.
+        names: Per column, what it means: one of `scores.FIGURES`, or a name or number of the row;
+            empty for a column that is not checked.
         is_percent: Per column, whether its heading has a percent sign.
         aside: Headings of the columns that are not checked, in small letters.
     """
@@ -74,8 +83,11 @@ def read_header(fields: list[str], number: int) -> Header:
         InputError: A heading is not understood, is there twice, or no figure is there.
     """
     names = [_name_column(field, number) for field in fields]
-    if "recall" not in names:  # else the table prints both
-        names = ["recall" if name == "sensitivity" else name for name in names]
+    recalls = [name.replace("sensitivity", "recall") for name in names]
+    # Where the table prints both, they keep their names.
+    names = [
+        name if recall in names else recall for name, recall in zip(names, recalls, strict=True)
+    ]
     for name in names:
         if name and names.count(name) > 1:
             spelled = [text.strip() for text, one in zip(fields, names, strict=True) if one == name]
@@ -84,7 +96,7 @@ def read_header(fields: list[str], number: int) -> Header:
                 f"{'twice' if len(spelled) == 2 else f'{len(spelled)} times'}: "
                 f"{', '.join(spelled)}. Put one of them into a row or a file of its own."
             )
-    if not set(names) & set(METRICS):
+    if not set(names) & set(FIGURES):
         raise InputError(
             f"Line {number}: Expected at least one of the columns {', '.join(METRICS)}, but got "
             f"only {', '.join(field.strip() for field in fields)}."
@@ -98,13 +110,17 @@ def read_header(fields: list[str], number: int) -> Header:
 
 
 def _name_column(field: str, number: int) -> str:
-    text = re.sub(r"\(.*?\)|\[.*?\]|[↑↓*†%]", " ", field.lower())
-    words = [word for word in re.split(r"[\W_]+", text.replace("'", "").replace("’", "")) if word]
-    kept = [word for word in words if word not in _WORDS_LEFT_OUT]
-    for some in (words, kept):
+    text = field.lower()
+    words = _split(_BRACKETS.sub(" ", text))
+    every = _split(_AVERAGE.sub(r" \g<0> ", _BRACKETS.sub(_keep_qualifiers, text)))
+    shorter = [word for word in every if word not in {*_WORDS_LEFT_OUT, *_AVERAGES}]
+    shortest = [word for word in shorter if word not in _KAPPA_WEIGHTS]
+    if _COLUMNS.get("".join(shortest)) == "kappa" and _KAPPA_WEIGHTS & set(every):
+        return ""
+    for some in (words, shorter):
         key = "".join(some)
         if key in _COLUMNS:
-            return _COLUMNS[key]
+            return _name_figure(_COLUMNS[key], {_AVERAGES[w] for w in every if w in _AVERAGES})
         if key in _ASIDE.split():
             return ""
     if not words:
@@ -117,3 +133,23 @@ def _name_column(field: str, number: int) -> str:
         f"Line {number}: Expected columns among {', '.join((*_NAMES, 'auc'))}, or n_CLASS for the "
         f"test images of one class of several, but got `{field.strip()}`.{hint}"
     )
+
+
+def _split(text: str) -> list[str]:
+    return [word for word in re.split(r"[\W_]+", re.sub("['’]", "", text)) if word]
+
+
+def _keep_qualifiers(brackets: re.Match[str]) -> str:
+    parts = re.split("[,;/]", brackets[0])
+    return " ".join(part for part in parts if set(_split(part)) <= _QUALIFIERS)
+
+
+def _name_figure(name: str, averages: set[str]) -> str:
+    """Return the name of a column whose heading has these averages; empty if it is not checked.
+
+    A heading with two averages names none. What an average of accuracies or of MCCs is differs
+    from table to table.
+    """
+    if name in OF_CLASS:
+        return f"{min(averages)}_{name}" if len(averages) == 1 else name
+    return "" if name in METRICS and averages - _SAME.get(name, set()) else name

@@ -38,7 +38,7 @@ class PrintedRow:
     Attributes:
         model: Its name in the table.
         data_set: What it was trained and tested on, in the words of the table; may be empty.
-        cells: The printed figures, by metric; at least one.
+        cells: The printed figures, at least one, each under one of `scores.FIGURES`.
         divisions: Test images of the positive and of the other class: every pair that is possible.
             Empty if there are more classes than two.
         confusion: The matrix given beside the figures, if any.
@@ -126,7 +126,7 @@ def find_matrices(
     Args:
         row: Of the table.
         names: Of the cells; by default all.
-        scoring: The convention by which the figures are reported.
+        scoring: The convention by which figures are reported whose names have no average.
 
     Raises:
         ValueError: There are more than `MOST_MATRICES` to try.

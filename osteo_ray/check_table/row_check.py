@@ -5,7 +5,12 @@ from itertools import combinations
 
 import numpy as np
 
-from osteo_ray.check_table.conventions import Convention, is_given_by, list_conventions
+from osteo_ray.check_table.conventions import (
+    Convention,
+    is_given_by,
+    list_conventions,
+    list_single_tests,
+)
 from osteo_ray.check_table.matrices import (
     Fits,
     PrintedRow,
@@ -65,10 +70,10 @@ def check_row(row: PrintedRow) -> RowCheck:
         ValueError: There are more matrices than can be tried.
     """
     fits = find_matrices(row)
-    for scoring in (Scoring.WEIGHTED, Scoring.MACRO, Scoring.OTHER):
+    for scoring, words in list_single_tests(row):
         if not is_given_by(row, Scoring.POSITIVE) and is_given_by(row, scoring):
             own = find_matrices(row, scoring=scoring)
-            return RowCheck(row, fits, (Convention(scoring.value, True, own),), (), (), ())
+            return RowCheck(row, fits, (Convention(words, True, own),), (), (), ())
     conventions = () if len(fits.matrices) else list_conventions(row)
     conflicts: list[tuple[str, ...]] = []
     agreeing: tuple[Fits, ...] = ()

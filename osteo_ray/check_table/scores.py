@@ -25,6 +25,8 @@ METRICS = (
     "mcc",
 )
 """`sensitivity` is recall; it has its own name for tables that print both."""
+OF_CLASS = ("precision", "recall", "sensitivity", "specificity", "npv", "f1")
+"""Metrics of one class, which tables average over classes."""
 SIGNED = ("kappa", "mcc")
 """Metrics that may be below 0."""
 _FLOAT_DECIMALS = 6  # for a float, decimals beyond these are left aside: see `match`
@@ -49,21 +51,49 @@ class Scoring(Enum):
     OTHER = "as the scores of the other class"
     WEIGHTED = "as a weighted average"
     MACRO = "as a macro average"
+    MICRO = "as a micro average"
+
+
+AVERAGES = {"macro": Scoring.MACRO, "weighted": Scoring.WEIGHTED, "micro": Scoring.MICRO}
+FIGURES = tuple(
+    name
+    for metric in METRICS
+    for name in (metric, *(f"{average}_{metric}" for average in AVERAGES if metric in OF_CLASS))
+)
+"""Names of figures: a metric, or one whose heading names the average, such as `macro_f1`."""
+
+
+def read_figure(name: str, scoring: Scoring) -> tuple[str, Scoring]:
+    """Return the metric of a figure, and the average that its name begins with, else `scoring`.
+
+    Example:
+        >>> read_figure("macro_f1", Scoring.POSITIVE)
+        ('f1', <Scoring.MACRO: 'as a macro average'>)
+    """
+    average, _, metric = name.partition("_")
+    return (metric, AVERAGES[average]) if average in AVERAGES else (name, scoring)
 
 
 def list_values(
-    metric: str, scoring: Scoring, tp: Any, fp: Any, fn: Any, tn: Any
+    name: str, scoring: Scoring, tp: Any, fp: Any, fn: Any, tn: Any
 ) -> list[Ratio | Any]:
-    """Return the values that a table may mean by a metric: usually one.
+    """Return the values that a table may mean by a figure: usually one.
 
     An average of specificities, sensitivities and negative predictive values is unusual, so that
     beside averages, these may be of either class. F1 may be the average of the F1 of the classes,
     or the harmonic mean of average precision and average recall.
 
     Each value rises with tp and falls with fp, at given numbers of images per class.
+
+    Args:
+        name: One of `FIGURES`.
+        scoring: Of a figure whose name has no average.
+        tp: True positives; likewise false positives, false negatives, true negatives.
     """
+    metric, scoring = read_figure(name, scoring)
+    right = Ratio(tp + tn, tp + fp + fn + tn)
     if metric == "accuracy":
-        return [Ratio(tp + tn, tp + fp + fn + tn)]
+        return [right]
     if metric in ("balanced_accuracy", "kappa", "mcc"):
         return [_AGREEMENT[metric](tp, fp, fn, tn)]
     of_positive = _score_class(metric, tp, fp, fn, tn)
@@ -73,8 +103,10 @@ def list_values(
     if scoring is Scoring.OTHER:
         return [of_other]
 
-    def average(name: str) -> Any:
-        positive, other = _score_class(name, tp, fp, fn, tn), _score_class(name, tn, fn, fp, tp)
+    def average(of: str) -> Any:
+        if scoring is Scoring.MICRO:  # each image missed by one of two classes the other one takes
+            return right.value
+        positive, other = _score_class(of, tp, fp, fn, tn), _score_class(of, tn, fn, fp, tp)
         if scoring is Scoring.MACRO:
             return (positive.value + other.value) / 2
         n_positive, n_negative = tp + fn, fp + tn
@@ -89,6 +121,45 @@ def list_values(
     if metric in ("precision", "recall"):
         return [average(metric)]
     return [average(metric), of_positive, of_other]
+
+
+def write_as_sum(name: str, scoring: Scoring) -> tuple[str, Scoring]:
+    """Return the metric of one class, and the weighting, whose sum over classes a figure is.
+
+    Kappa and MCC are no such sums. Where each image has one class, micro averages of precision,
+    recall and F1 are accuracy; and those of specificity and negative predictive value are equal.
+
+    Example:
+        >>> write_as_sum("accuracy", Scoring.POSITIVE)
+        ('recall', <Scoring.WEIGHTED: 'as a weighted average'>)
+    """
+    metric, scoring = read_figure(name, scoring)
+    if metric == "balanced_accuracy":
+        return "recall", Scoring.MACRO
+    if scoring is Scoring.MICRO and metric in ("specificity", "npv"):
+        return "specificity", scoring
+    if metric == "accuracy" or scoring is Scoring.MICRO:
+        return "recall", Scoring.WEIGHTED
+    return metric, scoring
+
+
+def weigh_class(scoring: Scoring, n: int, total: int, n_classes: int, *, is_scored: bool) -> float:
+    """Return the weight of a class in a sum over classes.
+
+    Args:
+        scoring: As `write_as_sum` returns it.
+        n: Images of the class.
+        total: Images of all classes.
+        n_classes: Number of classes.
+        is_scored: Whether the class is the one whose scores are reported, if one is.
+    """
+    if scoring is Scoring.MACRO:
+        return 1 / n_classes
+    if scoring is Scoring.WEIGHTED:
+        return n / max(1, total)
+    if scoring is Scoring.MICRO:
+        return (total - n) / max(1, (n_classes - 1) * total)
+    return float(is_scored)
 
 
 def match(cell: Cell, value: Ratio | Any) -> tuple[Any, Any]:

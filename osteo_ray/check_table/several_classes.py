@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from osteo_ray.check_table.cells import Cell
 from osteo_ray.check_table.hull import Block, can_meet
 from osteo_ray.check_table.matrices import PrintedRow
 from osteo_ray.check_table.means import split_range
-from osteo_ray.check_table.scores import Scoring
+from osteo_ray.check_table.scores import Scoring, read_figure, weigh_class, write_as_sum
 from osteo_ray.check_table.three_classes import search_three
 
 _MOST_RESULTS = 150_000  # per class; more are joined into ranges
@@ -28,15 +29,15 @@ def fit_classes(row: PrintedRow, scoring: Scoring, position: int = 0) -> bool | 
 
     Args:
         row: Whose `class_counts` are given.
-        scoring: Of all classes, averages; or the scores of one class.
+        scoring: Of figures whose headings name no average: averages, or the scores of one class.
         position: Of that class among the counts.
 
     Returns:
         True if a matrix was found, False if it is proven that there is none, None if neither.
     """
     possible = _can_fit(row, scoring, position, 1, is_mean=False)
-    if not possible and scoring in (Scoring.MACRO, Scoring.WEIGHTED) and _is_harmonic(row):
-        possible = _can_fit(row, scoring, position, 1, is_mean=False, left_out="f1")
+    if not possible and (harmonic := _list_harmonic(row, scoring)):
+        possible = _can_fit(row, scoring, position, 1, is_mean=False, left_out=harmonic)
     if not possible:
         return False
     return search_three(row, scoring, position) if len(row.class_counts) == 3 else None
@@ -59,11 +60,12 @@ def _can_fit(
     n_folds: int,
     *,
     is_mean: bool,
-    left_out: str = "",
+    left_out: Sequence[str] = (),
 ) -> bool:
     """Say whether one result per class, or a mean of such results, lies in the box of the row."""
     counts, kappa = row.class_counts, row.cells.get("kappa")
-    names = [name for name in row.cells if name not in ("kappa", "mcc", left_out)]
+    names = [name for name in row.cells if name not in ("kappa", "mcc", *left_out)]
+    sums = [write_as_sum(name, scoring) for name in names]
     box = [row.cells[name].bounds for name in names]
     chances = () if kappa is None or is_mean else kappa.bounds
     if chances:
@@ -72,15 +74,15 @@ def _can_fit(
     box += [(count / n_folds, count / n_folds) for count in counts]
     blocks = []
     for number, count in enumerate(counts):
-        weight: float | None = float(number == position)
-        if scoring in (Scoring.MACRO, Scoring.WEIGHTED):
-            weight = 1 / len(counts) if scoring is Scoring.MACRO else None
         lows, highs = [], []
         sizes = _list_sizes(count, sum(counts), n_folds)
         totals = _bound_total(counts, n_folds)
         for size in sizes:
             joined = _Range.list_all(size, totals, math.isqrt(_MOST_RESULTS // len(sizes)))
-            ends = [joined.score(name, weight, len(counts)) for name in names]
+            ends = [
+                joined.score(metric, weighting, len(counts), is_scored=number == position)
+                for metric, weighting in sums
+            ]
             ends += [joined.bound_kappa(bound) for bound in chances]
             ends += joined.link(number, len(counts))
             lows.append(np.column_stack([low for low, _ in ends]))
@@ -90,18 +92,25 @@ def _can_fit(
     return can_meet(blocks, low_side, high_side)
 
 
-def _is_harmonic(row: PrintedRow) -> bool:
-    """Say whether F1 may be the harmonic mean of the row's average precision and recall."""
-    if "f1" not in row.cells:
-        return False
-    if "precision" not in row.cells or "recall" not in row.cells:
+def _list_harmonic(row: PrintedRow, scoring: Scoring) -> list[str]:
+    """List the F1s that may be harmonic means of the row's average precision and recall."""
+    found = []
+    for name in row.cells:
+        metric, average = read_figure(name, scoring)
+        if metric == "f1" and average in (Scoring.MACRO, Scoring.WEIGHTED):
+            parts = [row.cells.get(name.removesuffix("f1") + of) for of in ("precision", "recall")]
+            if _can_be_harmonic(row.cells[name], *parts):
+                found.append(name)
+    return found
+
+
+def _can_be_harmonic(f1: Cell, precision: Cell | None, recall: Cell | None) -> bool:
+    if precision is None or recall is None:
         return True
-    low, high = row.cells["f1"].bounds
+    low, high = f1.bounds
     ends = [
-        2 * precision * recall / max(1e-12, precision + recall)
-        for precision, recall in zip(
-            row.cells["precision"].bounds, row.cells["recall"].bounds, strict=True
-        )
+        2 * one * other / max(1e-12, one + other)
+        for one, other in zip(precision.bounds, recall.bounds, strict=True)
     ]
     return max(0.0, ends[0]) <= high + 1e-12 and ends[1] >= low - 1e-12
 
@@ -145,16 +154,15 @@ class _Range:
         totals = (max(n, totals[0]), max(n, totals[1]))
         return cls(n, totals, (t_low[left], t_high[left]), (s_low[right], s_high[right]))
 
-    def score(self, name: str, weight: float | None, n_classes: int) -> _Ends:
-        """Bound a class's share of a figure; weight None is its share of the images."""
-        if name == "accuracy":
-            return self.t[0] / max(1, self.totals[1]), self.t[1] / max(1, self.totals[0])
-        if name == "balanced_accuracy":
-            weight = 1 / n_classes
-        shares = [self.n / max(1, total) if weight is None else weight for total in self.totals]
+    def score(self, metric: str, weighting: Scoring, n_classes: int, *, is_scored: bool) -> _Ends:
+        """Bound a class's share of a figure."""
+        weights = [
+            weigh_class(weighting, self.n, total, n_classes, is_scored=is_scored)
+            for total in self.totals
+        ]
         return (
-            shares[1] * self._score(name, self.t[0], self.s[1], self.totals[0]),
-            shares[0] * self._score(name, self.t[1], self.s[0], self.totals[1]),
+            min(weights) * self._score(metric, self.t[0], self.s[1], self.totals[0]),
+            max(weights) * self._score(metric, self.t[1], self.s[0], self.totals[1]),
         )
 
     def bound_kappa(self, bound: float) -> _Ends:

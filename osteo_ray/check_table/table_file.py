@@ -9,13 +9,13 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.check_table.cells import Cell, exceeds_one, is_empty, read_cell, read_count
 from osteo_ray.check_table.headers import CLASS_COUNT, SIZES, Header, read_header
 from osteo_ray.check_table.matrices import MOST_MATRICES, Confusion, PrintedRow, count_possible
-from osteo_ray.check_table.scores import METRICS, SIGNED
+from osteo_ray.check_table.scores import FIGURES, SIGNED
 from osteo_ray.check_table.table_rows import read_fields
 
 
 @dataclass(frozen=True)
 class PrintedTable:
-    """The rows of a file, and its columns that do not follow from confusion matrices."""
+    """The rows of a file, and its columns that are not checked."""
 
     rows: list[PrintedRow]
     ignored: tuple[str, ...]
@@ -61,7 +61,7 @@ def read_printed_table(path: Path) -> PrintedTable:
     percent = {
         name: _is_percent(lines, name, has_sign)
         for name, has_sign in zip(header.names, header.is_percent, strict=True)
-        if name in METRICS
+        if name in FIGURES
     }
     rows: list[PrintedRow] = []
     seen: dict[tuple[str, str], int] = {}
@@ -131,7 +131,7 @@ def _read_row(line: _Line, names: Sequence[str], percent: Mapping[str, bool]) ->
         if column in names and column not in line.cells:
             raise line.refuse(column, "Expected a name, but it is empty.")
     cells: dict[str, Cell] = {}
-    for name in METRICS:
+    for name in FIGURES:
         if name in line.cells:
             try:
                 cells[name] = read_cell(
@@ -140,7 +140,7 @@ def _read_row(line: _Line, names: Sequence[str], percent: Mapping[str, bool]) ->
             except ValueError as error:
                 raise line.refuse(name, str(error)) from None
     if not cells:
-        column = next(name for name in METRICS if name in names)
+        column = next(name for name in FIGURES if name in names)
         raise line.refuse(column, "Expected at least one figure in this row, but got none.")
     confusion = _read_confusion(line)
     classes = _read_class_counts(line)

@@ -18,7 +18,12 @@ _AROUND = re.compile(rf"\\(begin|end|cline|hline|[a-z]*rule|caption|label|center
 _SPANNING = re.compile(r"[\s&]*\\multicolumn")
 _COMMENT = re.compile(r"(?<!\\)%.*")
 _CITATION = re.compile(r"\\cite[a-z]*\{[^{}]*\}")
-_WITH_ARGUMENT = re.compile(r"\\[a-zA-Z]+\{([^{}]*)\}")
+_GROUP = re.compile(
+    r"(?P<script>\\text(?:sub|super)script|(?<!\\)[_^])?(?:\\[a-zA-Z]+)?(?<!\\)\{(?P<shown>[^{}]*)\}"
+)
+_STYLE = re.compile(
+    r"\\(?:tiny|scriptsize|footnotesize|small|scriptstyle|scriptscriptstyle|bf|bfseries)\b"
+)
 _SIGNS = ((r"\pm", "±"), ("---", "–"), ("--", "–"), (r"\,", ""), ("~", " "), ("$", ""))
 
 
@@ -75,7 +80,13 @@ def _read_latex_cell(text: str) -> str:
     """Return what a cell shows: `\\textbf{93.2\\,\\%}` is `93.2%`."""
     for sign, shown in _SIGNS:
         text = text.replace(sign, shown)
-    while (bare := _WITH_ARGUMENT.sub(r"\1", text)) != text:
+    text = _STYLE.sub("", text)
+    while (bare := _GROUP.sub(_ungroup, text)) != text:
         text = bare
     shown = re.sub(r"\\([%&_#|$])", r"\1", text)
     return " ".join(shown.split()).strip("{} ")
+
+
+def _ungroup(group: re.Match[str]) -> str:
+    """Return what a group in braces shows; a sub- or superscript is kept apart from its figure."""
+    return f" {group['shown']}" if group["script"] else group["shown"]

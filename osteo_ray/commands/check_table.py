@@ -8,6 +8,7 @@ import tyro
 from rich.console import Console
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.storage import locate_here
 from osteo_ray.commands.as_json import print_json
 from osteo_ray.commands.parsing import DONE, FINDINGS
 
@@ -54,7 +55,8 @@ def check_table_command(arguments: list[str]) -> int:
                 "Expected two shares from 0 to 1 for --agreement, the smaller one first, but got "
                 f"{low:g} {high:g}."
             )
-        return None if file is None else Path(file).expanduser(), one_test, agreement, json
+        place = None if file is None else locate_here(file, "FILE")
+        return place, one_test, agreement, json
 
     path, one_test, agreement, as_json = tyro.cli(
         check_table, prog="osteo-ray check-table", description=_CHECK_TABLE_HELP, args=arguments

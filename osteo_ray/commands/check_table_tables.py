@@ -42,7 +42,7 @@ def show_table_check(
         prose=(0, 2),
     )
     for name in ignored:
-        _wrap(console, f"Not checked: {name}, which does not follow from a confusion matrix.")
+        _wrap(console, f"Not checked: {name}.")
     mixed = find_mixed_rounding(check.rows)
     if mixed is not None:
         _wrap(console, f"The table shortens its figures in two ways. {mixed}.")

@@ -1,7 +1,6 @@
 """`osteo-ray init`."""
 
 from collections.abc import Iterator
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import tyro
@@ -9,7 +8,7 @@ from rich.console import Console
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.paths import locate_data
-from osteo_ray.base.trust import refuse_secrets
+from osteo_ray.base.storage import locate_here
 from osteo_ray.commands.parsing import DONE
 from osteo_ray.commands.terminal import say
 
@@ -24,7 +23,7 @@ def init_command(arguments: list[str]) -> int:
 
     def init(
         data: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="DATA")],
-        out: Annotated[Path, tyro.conf.arg(metavar="FILE")] = Path("osteo-ray.yaml"),
+        out: Annotated[str, tyro.conf.arg(metavar="FILE")] = "osteo-ray.yaml",
     ) -> None:
         """Write a commented file of settings for the images of DATA, which are not read.
 
@@ -37,13 +36,10 @@ def init_command(arguments: list[str]) -> int:
         from osteo_ray.config.starter import write_starter
         from osteo_ray.data.sources.kinds import open_source
 
-        file = out.expanduser()
+        file = locate_here(out)
         if file.exists():
             raise InputError(f"Expected a new file, but {file} exists. Choose another --out.")
-        try:
-            place = refuse_secrets(locate_data(data))
-        except ValueError as error:
-            raise InputError(str(error)) from None
+        place = locate_data(data)
         source = open_source(place)
         settings = {"data": place, **_choose_settings(source)}
         heading = [

@@ -6,6 +6,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from osteo_ray.base.errors import InputError
@@ -14,7 +15,7 @@ from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import MASKS, read_json, read_parts, read_table
 from osteo_ray.config.build import read_yaml
 from osteo_ray.data.image_size import ImageSize
-from osteo_ray.experiment.soundness import refuse_damage
+from osteo_ray.experiment.soundness import refuse_damage, refuse_repeats
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -156,7 +157,8 @@ class FinishedRun:
             target: The class that is explained: `predicted` or `true`.
 
         Raises:
-            InputError: There are no such masks; the message lists those that there are.
+            InputError: There are no such masks, and the message lists those that there are; or an
+            image has several.
         """
         self._require(self.run.masks, "its masks")
         names = {"model": model, "kind": kind, "teacher": teacher, "target": target}
@@ -197,7 +199,7 @@ def unpack_masks(run: Run, image_size: ImageSize, wanted: Mapping[str, str | int
         wanted: A value for each of some columns of the masks table.
 
     Raises:
-        InputError: There are none.
+        InputError: There are none, or an image has several.
     """
     from osteo_ray.data.masks import unpack_mask
 
@@ -206,12 +208,15 @@ def unpack_masks(run: Run, image_size: ImageSize, wanted: Mapping[str, str | int
     for column, value in wanted.items():
         chosen = chosen[chosen[column] == value]
     if chosen.empty:
-        known = table[list(wanted)].drop_duplicates().astype(str).agg(", ".join, axis=1)
+        rows = table[list(wanted)].drop_duplicates().itertuples(index=False)
+        known = [", ".join(map(str, row)) for row in rows]
         asked = ", ".join(map(str, wanted.values()))
         raise InputError(
             f"Expected masks of {asked} ({', '.join(wanted)}), but {run.masks} has those of: "
             f"{'; '.join(sorted(known)) or 'nothing'}."
         )
+    keys = [*wanted, "image_id"]
+    refuse_repeats(run.masks, pa.Table.from_pandas(chosen[keys], preserve_index=False), keys)
     chosen = chosen[chosen["error"].isna()].sort_values("image_id")
     masks = [unpack_mask(packed, image_size) for packed in chosen["keep_mask"]]
     stacked = np.stack(masks) if masks else np.zeros((0, *image_size.shape), bool)

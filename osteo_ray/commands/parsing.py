@@ -4,14 +4,14 @@ import argparse
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, NoReturn
 
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.mappings import merge_settings
+from osteo_ray.base.storage import locate_here
 from osteo_ray.base.trust import refuse_secrets
 from osteo_ray.commands.help_text import DEMO, HELP_ALL, JSON, show_help
-from osteo_ray.config.build import Config, build, change_recipe, read_yaml
+from osteo_ray.config.build import Config, build, change_recipe, list_texts, read_yaml
 from osteo_ray.config.demos import DEFAULT_DEMO
 from osteo_ray.config.flags import Flag, list_flags
 
@@ -65,12 +65,23 @@ def parse_config(
     _refuse_secrets(words)
     words = [word for word in words if word not in switches]
     config, given = _read_words(words, flags, command, positional)
-    settings = read_yaml(Path(config)) if config else {}
+    by_flag = {flag.name: flag.names[-1] for flag in flags if _is_given(flag, given)}
+    _refuse_empty("--config", config)
+    settings = {} if config is None else read_yaml(locate_here(config, "--config"))
     recipe = given.get("training", {}).get("recipe")
     if recipe is not None and isinstance(settings.get("training", {}), Mapping):
         settings["training"] = change_recipe(settings.get("training", {}), recipe)
-    by_flag = {flag.name: flag.names[-1] for flag in flags if _is_given(flag, given)}
-    return build(kind, merge_settings(settings, given), by_flag)
+    merged = merge_settings(settings, given)
+    for name, text in list_texts(merged):
+        _refuse_empty(by_flag.get(name, name), text)
+    return build(kind, merged, by_flag)
+
+
+def _refuse_empty(name: str, text: str | None) -> None:
+    if text == "":
+        raise InputError(
+            f"Expected a value for {name}, but got an empty text. Give one, or leave it out."
+        )
 
 
 def _is_given(flag: Flag, given: Mapping[str, Any]) -> bool:
@@ -140,12 +151,7 @@ def _refuse_unknown(rest: Sequence[str], known: Sequence[str], command: str) -> 
 def _refuse_secrets(arguments: Sequence[str]) -> None:
     """Refuse keys before the parser sees them, because its messages quote what it was given."""
     for word in arguments:
-        _, _, value = word.partition("=")  # of --flag=URI, or NAME=URI
-        try:
-            refuse_secrets(word)
-            refuse_secrets(value)
-        except ValueError as error:
-            raise InputError(str(error)) from None
+        refuse_secrets(word)
 
 
 def _refuse_repeats(arguments: Sequence[str]) -> None:

@@ -1,12 +1,12 @@
 """`osteo-ray phantom`."""
 
-from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.storage import locate_here
 from osteo_ray.commands.parsing import DONE
 from osteo_ray.commands.terminal import say
 from osteo_ray.data.settings import PhantomSettings
@@ -28,7 +28,7 @@ def phantom_command(arguments: list[str]) -> int:
         from osteo_ray.base.tables import write_whole
         from osteo_ray.data.phantoms.sets import write_phantoms
 
-        path = Path(out).expanduser().resolve()
+        path = locate_here(out, "DIR")
         if path.exists():
             if not path.is_dir() or any(path.iterdir()):
                 raise InputError(

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import tyro
@@ -11,6 +10,7 @@ from rich.console import Console
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.interruption import noticing_interrupts
 from osteo_ray.base.noise import capture_noise
+from osteo_ray.base.storage import locate_here
 from osteo_ray.commands.as_json import print_json
 from osteo_ray.commands.help_text import JSON
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
@@ -152,7 +152,7 @@ def _worlds(
         raise InputError(f"Expected at least one experiment, but got {experiments}.")
     _check_names(only, WORLDS)
     chosen = [WORLDS[name] for name in only or WORLDS]
-    place = Path(out).expanduser().resolve() / "worlds"
+    place = locate_here(out) / "worlds"
     planned = plan_experiments(chosen, experiments)
     n_there = sum(locate_verdict(place, *one).exists() for one in planned)
     stage = Stage("worlds", "experiments", len(planned), 1.0, n_there)

@@ -1,8 +1,9 @@
 """Build configurations from presets, YAML and flags, and describe what is wrong with them."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -10,6 +11,7 @@ from pydantic import ValidationError
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.mappings import drop_equal, merge_settings
 from osteo_ray.base.settings import Settings
+from osteo_ray.base.trust import AddressError, refuse_secrets
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.demos import find_demo
 from osteo_ray.config.problems import describe_problems
@@ -28,6 +30,67 @@ _WRITTEN_IN_FULL = frozenset(
 """Settings by which the file of a run is told from one that a user wrote, which has a few."""
 
 
+_INT, _FLOAT, _TIME = (f"tag:yaml.org,2002:{name}" for name in ("int", "float", "timestamp"))
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads what `yaml.safe_dump` writes, and takes no value for another than it looks like.
+
+    What YAML 1.1 takes for a number of base 60 (`1:30`) or 8 (`010`), or for a date, is text, as in
+    YAML 1.2. A key that is repeated is refused.
+    """
+
+    yaml_implicit_resolvers: ClassVar = {
+        first: [rule for rule in rules if rule[0] not in (_INT, _FLOAT, _TIME)]
+        for first, rules in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        seen = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode):
+                if key.value in seen:
+                    raise _refuse(f"the key `{key.value}` a second time", key)
+                seen.add(key.value)
+        return node
+
+    def construct_object(self, node: yaml.Node, deep: bool = False) -> Any:
+        try:
+            return super().construct_object(node, deep)
+        except (ValueError, LookupError, AttributeError):  # `!!int abc`, or thousands of digits
+            raise _refuse("a value that cannot be read", node) from None
+
+
+_Loader.add_implicit_resolver(
+    _INT,
+    re.compile(r"[-+]?(?:0|[1-9][0-9_]*|0x[0-9a-fA-F_]+|0b[01_]+)$"),
+    list("-+0123456789"),
+)
+_Loader.add_implicit_resolver(
+    _FLOAT,
+    re.compile(
+        r"(?:[-+]?[0-9][0-9_]*\.[0-9_]*(?:[eE][-+][0-9]+)?|\.[0-9][0-9_]*(?:[eE][-+][0-9]+)?"
+        r"|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN))$"
+    ),
+    list("-+0123456789."),
+)
+
+
+def _refuse(what: str, node: yaml.Node) -> yaml.MarkedYAMLError:
+    return yaml.MarkedYAMLError(problem=what, problem_mark=node.start_mark)
+
+
+def _say_yaml(error: Exception) -> str:
+    """Say in a line what is wrong with a file, without the text of it, which may hold a secret."""
+    mark = getattr(error, "problem_mark", None)
+    if isinstance(error, yaml.MarkedYAMLError) and mark is not None:
+        return f"found {str(error.problem).removeprefix('found ')} in line {mark.line + 1}"
+    if isinstance(error, RecursionError):
+        return "it nests too deeply"
+    return f"found {' '.join(str(error).split())}"
+
+
 def read_yaml(path: "Path | Place") -> dict[str, Any]:
     """Read a YAML file of settings.
 
@@ -35,16 +98,16 @@ def read_yaml(path: "Path | Place") -> dict[str, Any]:
     `unexplained` is read as saying `whole`, because that is what its run did.
 
     Raises:
-        InputError: The file is missing, is not YAML, or does not hold a mapping.
+        InputError: The file is missing, is not YAML, repeats a key, or does not hold a mapping.
     """
     try:
-        settings = yaml.safe_load(path.read_text(encoding="utf-8"))
+        settings = yaml.load(path.read_text(encoding="utf-8"), _Loader)
     except OSError as error:
         raise InputError(
             f"Expected a readable configuration file, but got {path}: {error.strerror}."
         ) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise InputError(f"Expected YAML in {path}, but found: {error}") from None
+    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as error:
+        raise InputError(f"Expected YAML in {path}, but {_say_yaml(error)}.") from None
     if settings is None:
         return {}
     if not isinstance(settings, dict):
@@ -64,7 +127,7 @@ def change_recipe(given: Mapping[str, Any], recipe: str) -> dict[str, Any]:
         recipe: The recipe that is wanted, known or not.
     """
     old = given.get("recipe")
-    if old in RECIPES and old != recipe:
+    if isinstance(old, str) and old in RECIPES and old != recipe:
         preset = TrainingSettings(recipe=old).model_dump(mode="json")
         given = drop_equal(given, preset)
     return {**given, "recipe": recipe}
@@ -89,8 +152,14 @@ def build(
         flags: By the name of a setting, groups and dots included, the flag by which it was given.
 
     Raises:
-        InputError: A key is unknown (the nearest is suggested) or a value is out of its range.
+        InputError: A key is unknown (the nearest is suggested), a value is out of its range, or
+            there is an address with a secret among them.
     """
+    for name, text in list_texts(settings):  # at once, because messages repeat what was given
+        try:
+            refuse_secrets(text)
+        except AddressError as error:
+            raise InputError(f"{(flags or {}).get(name, name)}: {error}") from None
     if "phantom" in kind.model_fields:
         smaller, settings = find_demo(settings)
         smaller = {key: value for key, value in smaller.items() if key in kind.model_fields}
@@ -101,3 +170,29 @@ def build(
         return kind.model_validate(settings)
     except ValidationError as error:
         raise InputError(describe_problems(error, kind, flags or {})) from None
+
+
+def list_texts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """List all texts among settings, each with the name of its setting.
+
+    Args:
+        settings: As a YAML file holds them; a group or a list may contain itself.
+
+    Example:
+        >>> list(list_texts({"data": "knees", "lime": {"samples": 9, "fill": "mean"}}))
+        [('data', 'knees'), ('lime.fill', 'mean')]
+    """
+    return _list_texts("", settings, set())
+
+
+def _list_texts(name: str, value: object, seen: set[int]) -> Iterator[tuple[str, str]]:
+    if isinstance(value, str):
+        yield name, value
+    elif isinstance(value, Mapping | list | tuple) and id(value) not in seen:
+        seen.add(id(value))
+        if isinstance(value, Mapping):
+            for key, inner in value.items():
+                yield from _list_texts(f"{name}.{key}".lstrip("."), inner, seen)
+        else:
+            for inner in value:
+                yield from _list_texts(name, inner, seen)

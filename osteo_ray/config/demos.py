@@ -6,6 +6,7 @@ from typing import Any
 from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.mappings import merge_settings
 from osteo_ray.base.paths import PHANTOM
+from osteo_ray.config.problems import say_value
 
 PHANTOM_DEFAULTS: dict[str, Any] = {
     "models": ("test_byobnet", "test_efficientnet"),
@@ -77,16 +78,17 @@ def find_demo(settings: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, An
     name, data = rest.pop("demo", None), rest.get("data", PHANTOM)
     if name is not None and data != PHANTOM:
         raise InputError(
-            f"Expected either data or a demo, but got {data} and the demo `{name}`, which brings "
+            f"Expected either data or a demo, but got {say_value(data)} and the demo "
+            f"{say_value(name)}, which brings "
             "its own images. Drop one."
         )
     if data != PHANTOM:
         return {}, rest
     if name is None:
         return PHANTOM_DEFAULTS, rest
-    if name not in DEMOS:
+    if not isinstance(name, str) or name not in DEMOS:
         raise InputError(
-            f"Expected a demo among {', '.join(DEMOS)}, but got `{name}`."
-            + suggest(str(name), DEMOS)
+            f"Expected a demo among {', '.join(DEMOS)}, but got {say_value(name)}."
+            + (suggest(name, DEMOS) if isinstance(name, str) else "")
         )
     return merge_settings(PHANTOM_DEFAULTS, DEMOS[name]), rest

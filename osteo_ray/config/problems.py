@@ -9,10 +9,12 @@ from pydantic_core import ErrorDetails
 
 from osteo_ray.base.errors import suggest
 from osteo_ray.base.settings import Settings
+from osteo_ray.base.trust import AddressError
 from osteo_ray.config.compare import CompareConfig
 
 _Context = Mapping[str, Any]
-_MOST_SHOWN = 4  # values of a list
+_MOST_SHOWN, _DEEPEST = 4, 3  # values of a list, and lists in lists
+_LONGEST_VALUE, _LONGEST_LINE, _MOST_LINES = 200, 2000, 20
 
 
 def describe_problems(
@@ -31,9 +33,12 @@ def describe_problems(
     for problem in error.errors(include_url=False):
         place = ".".join(str(part) for part in _drop_branches(kind, problem["loc"]))
         by_place.setdefault(place, []).append(problem)
-    return "\n".join(
-        _describe(place, problems, kind, flags or {}) for place, problems in by_place.items()
-    )
+    lines = [
+        _shorten(_describe(place, problems, kind, flags or {}), _LONGEST_LINE)
+        for place, problems in by_place.items()
+    ]
+    more = len(lines) - _MOST_LINES
+    return "\n".join([*lines[:_MOST_LINES], *([f"… and {more} more."] if more > 0 else [])])
 
 
 def _describe(
@@ -45,9 +50,15 @@ def _describe(
         return f"Unknown configuration key `{place}`.{suggest(str(first['loc'][-1]), known)}"
     if first["type"] in ("value_error", "assertion_error"):  # in our own words
         message = first["msg"].partition(", ")[2]
-        found = "" if "got" in message else f", but got {first['input']!r}"
+        is_told = "got" in message or isinstance(first.get("ctx", {}).get("error"), AddressError)
+        is_told |= isinstance(first["input"], Mapping)  # all settings, where several do not fit
+        found = "" if is_told else f", but got {say_value(first['input'])}"
         where = flags.get(place, place)
         return f"{where}: {message}{found}" if where else f"{message}{found}"
+    if first["type"] == "invalid_key":
+        group = place.rpartition(".")[0]
+        named = f" in {group}" if group else ""
+        return f"Expected names of settings{named} to be text, but got {say_value(first['input'])}."
     where = _name(place, flags)
     if first["type"] == "missing":
         return f"Expected {where or 'settings'} to be given, but it is not."
@@ -56,7 +67,7 @@ def _describe(
     given = first["input"]
     names = re.findall(r"'([^']+)'", str((first.get("ctx") or {}).get("expected", "")))
     nearest = suggest(given, names) if isinstance(given, str) else ""
-    return f"Expected {where or 'settings'} to {wanted}, but got {_say_value(given)}.{nearest}"
+    return f"Expected {where or 'settings'} to {wanted}, but got {say_value(given)}.{nearest}"
 
 
 def _name(place: str, flags: Mapping[str, str]) -> str:
@@ -67,17 +78,39 @@ def _name(place: str, flags: Mapping[str, str]) -> str:
     return flags.get(place, place)
 
 
-def _say_value(value: object) -> str:
-    """Write a value as a YAML file would, in short."""
+def say_value(value: object, depth: int = 0) -> str:
+    """Write a value as a YAML file would, in short and on one line, whatever it holds.
+
+    Args:
+        value: The value.
+        depth: The number of lists around it.
+
+    Example:
+        >>> say_value([True, "knee", [[[9]]]])
+        '[true, `knee`, [[[…]]]]'
+    """
     if isinstance(value, str):
-        return f"`{value}`"
+        return f"`{_shorten(value, _LONGEST_VALUE)}`"
     if isinstance(value, Mapping):
         return "a group of settings"
     if isinstance(value, list | tuple):
+        if value and depth > _DEEPEST:
+            return "[…]"
         more = [", …"] if len(value) > _MOST_SHOWN else []
-        shown = ", ".join(map(_say_value, value[:_MOST_SHOWN]))
+        shown = ", ".join(say_value(one, depth + 1) for one in value[:_MOST_SHOWN])
         return f"[{''.join([shown, *more])}]"
-    return str(value).lower() if isinstance(value, bool) else repr(value)
+    if isinstance(value, bool):
+        return str(value).lower()
+    try:
+        return _shorten(repr(value), _LONGEST_VALUE)
+    except ValueError:  # Python writes no number of so many digits
+        return "a number of thousands of digits"
+
+
+def _shorten(text: str, most: int) -> str:
+    """Return a text as any terminal can show it, and no longer than `most` characters."""
+    cut = text if len(text) <= most else f"{text[:most]}…"
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in cut)
 
 
 def _count(n: int, one: str) -> str:

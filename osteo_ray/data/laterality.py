@@ -1,5 +1,6 @@
 """Films of both knees: recognise them by the gap between two knees, and cut them there."""
 
+import re
 from typing import Literal
 
 import cv2
@@ -13,6 +14,13 @@ HALVES: tuple[Half, Half] = ("left", "right")
 """The halves of a film as one sees them."""
 SIDES: dict[Half, str] = {"left": "R", "right": "L"}
 """The side of the body in each half, as radiographs are hung: the patient faces the viewer."""
+
+_NAMED: dict[str, str] = {
+    **dict.fromkeys(("l", "lt", "lft", "left", "lk", "lknee", "leftknee"), "L"),
+    **dict.fromkeys(("r", "rt", "rgt", "right", "rk", "rknee", "rightknee"), "R"),
+}
+_BOTH = frozenset({"b", "bi", "bl", "lr", "rl", "both", "bilat", "bilateral", "bilaterally"})
+_WORD = re.compile(r"[^\W_]+")
 
 _MARK = "#"  # between the path of a film and the name of its half
 
@@ -107,16 +115,30 @@ def read_half(path: str) -> tuple[str, Half | None]:
 
 
 def read_side(text: str) -> str:
-    """Return R or L for a cell that names a side of the body, and "" for anything else.
+    """Return R or L for a cell that names one side of the body, and "" for anything else.
 
     Example:
-        >>> [read_side(text) for text in ("Left", "r", "RT knee", "1", "")]
-        ['L', 'R', 'R', '', '']
+        >>> [read_side(text) for text in ("Left", "r", "left_knee", "(RK)", "2: Left", "2", "R/L")]
+        ['L', 'R', 'L', 'R', 'L', '', '']
     """
-    word = text.strip().lower().split()[0:1]
-    return {"l": "L", "left": "L", "lt": "L", "r": "R", "right": "R", "rt": "R"}.get(
-        word[0] if word else "", ""
-    )
+    sides = _list_sides(text)
+    return sides.pop() if len(sides) == 1 else ""
+
+
+def names_both(text: str) -> bool:
+    """Tell whether a cell names both sides of the body.
+
+    Example:
+        >>> [names_both(text) for text in ("bilateral", "Both knees", "L & R", "left", "frontal")]
+        [True, True, True, False, False]
+    """
+    words = _WORD.findall(text.casefold())
+    return len(_list_sides(text)) == 2 or not _BOTH.isdisjoint(words)
+
+
+def _list_sides(text: str) -> set[str]:
+    words = _WORD.findall(text.casefold())
+    return {_NAMED[word] for word in words if word in _NAMED}
 
 
 def _correlate(one: Floats, other: Floats) -> float:

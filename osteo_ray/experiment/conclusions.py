@@ -7,6 +7,7 @@ alpha: the first has 80 % of it, each further one half of what is left. A conclu
 repeats an earlier one (the same seeds, endpoint and margin) is that earlier one.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -31,7 +32,7 @@ def share_alpha(number: int) -> float:
     """
     if number < 1:
         raise ValueError(f"Expected the number of a conclusion from 1, but got {number}.")
-    return FIRST_SHARE if number == 1 else (1 - FIRST_SHARE) / 2 ** (number - 1)
+    return FIRST_SHARE if number == 1 else math.ldexp(1 - FIRST_SHARE, 1 - number)
 
 
 def identify_conclusion(

@@ -30,6 +30,7 @@ from osteo_ray.statistics.sizes import Sizes
 
 Record = Mapping[str, Any]
 _DEFAULTS = StatisticsSettings()
+_MOST_LOOKS = 50  # less than 1e-15 of alpha is left for one more
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class JudgeRequest:
         positive_class: Its name.
         ordinal: The classes in their order, as names or as one text with `<` between them.
         n_train: Training images per seed, above 0.
-        looks: Conclusions that were drawn on these seeds before, at least 0.
+        looks: Conclusions that were drawn on these seeds before, from 0 to 50.
     """
 
     baseline: str | None = None
@@ -156,10 +157,11 @@ def _check_numbers(request: JudgeRequest) -> None:
         if value is not None and not low < value < high:
             bound = "above 0" if high == math.inf else f"between 0 and {high:g}"
             raise InputError(f"Expected {flag} {bound}, but got {value:g}. Give another.")
-    if request.looks is not None and request.looks < 0:
+    if request.looks is not None and not 0 <= request.looks <= _MOST_LOOKS:
         raise InputError(
-            f"Expected --looks to count conclusions that were drawn before, so 0 or more, but got "
-            f"{request.looks}."
+            "Expected --looks to count conclusions that were drawn before, so 0 or more, and at "
+            f"most {_MOST_LOOKS}, as nothing is left of alpha after those, but got "
+            f"{request.looks}. Judge seeds that no conclusion was drawn on."
         )
 
 

@@ -10,6 +10,9 @@ from osteo_ray.base.storage import find_obstacle, reach
 from osteo_ray.base.tables import read_json, write_json, write_table
 from osteo_ray.experiment.judge_tables import Judgement
 
+_BESIDE = "card"
+"""What `osteo-ray card` puts into the folder if it is given no other."""
+
 
 def locate_judgement(out: str) -> Run:
     """Return the folder that a judgement may be written to: new, empty, or an earlier judgement.
@@ -54,6 +57,7 @@ def keep_judgement(run: Run, judged: Judgement) -> None:
 
 def _is_free(run: Run) -> bool:
     tables = (run.results, run.predictions, run.images)
-    ours = {place.name for place in (run.comparison, run.report, *tables)}
-    names = {place.name for place in run.root.iterdir()}
+    ours = {_BESIDE, *(place.name for place in (run.comparison, run.report, *tables))}
+    # Digests are hidden, and so is what a system notes of a folder that somebody has looked at.
+    names = {place.name for place in run.root.iterdir() if not place.name.startswith(".")}
     return not names or (names <= ours and is_judgement(run))

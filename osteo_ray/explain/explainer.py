@@ -142,18 +142,21 @@ class Explanation:
             ranks nothing: where it is True, all pixels are alike.
         explained_class: The number of the class that was explained.
         figures: Further columns of the image's row in the masks table, such as `n_samples`.
+        signed: Whether an importance of 0 or less means that nothing speaks for the class there, as
+            a weight of LIME does.
     """
 
     keep_mask: np.ndarray
     importance: np.ndarray
     explained_class: int
     figures: Mapping[str, Any] = field(default_factory=dict)
+    signed: bool = False
 
     def find_peak(self) -> np.ndarray | None:
         """Return where the importance is largest: bool, (height, width), True there.
 
         That is one superpixel for LIME, and mostly one pixel for a heat map. None if the importance
-        ranks nothing.
+        ranks nothing, or is signed and nowhere above 0.
 
         Example:
             >>> ranks = np.array([[0.1, 0.7], [0.7, 0.2]])
@@ -161,9 +164,10 @@ class Explanation:
             [[False, True], [True, False]]
             >>> Explanation(ranks > 0.5, ranks > 0.5, 1).find_peak()
         """
-        if self.importance.dtype == bool:
+        largest = self.importance.max()
+        if self.importance.dtype == bool or (self.signed and largest <= 0):
             return None
-        peak: np.ndarray = self.importance == self.importance.max()
+        peak: np.ndarray = self.importance == largest
         return peak
 
 

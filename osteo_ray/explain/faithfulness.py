@@ -13,6 +13,9 @@ from osteo_ray.data.masks import order_pixels
 from osteo_ray.explain.explainer import NOT_FINITE, Explanation, LoadedClassifier
 from osteo_ray.explain.perturbation import Perturbable, predict_rows
 
+UNMEASURED = "its faithfulness could not be measured"
+"""The `note` of a mask for which `measure_faithfulness` refuses."""
+
 
 @dataclass(frozen=True)
 class Faithfulness:

@@ -36,7 +36,8 @@ def compute_heatmaps(
         nothing speaks for the class (if not rectified: if no place speaks more than another).
 
     Raises:
-        ValueError: The backbone ends in tokens, or in a feature map with channels last.
+        ValueError: The backbone ends in tokens, or in a feature map with channels last; or the
+            network did not give its last feature map once.
     """
     require_feature_map(classifier)
     features, gradients = _differentiate_logits(classifier, images, classes)
@@ -95,12 +96,18 @@ def _differentiate_logits(
     ) -> torch.Tensor:
         check_feature_map(classifier, features)
         kept.append(features.detach().requires_grad_())
-        return kept[0]
+        return kept[-1]
 
     # The parameters need no gradients, so the graph covers the head alone and stays small.
     parameters = {name: value.detach() for name, value in classifier.named_parameters()}
     with torch.enable_grad(), classifier.feature_map.register_forward_hook(begin_graph):
         logits = functional_call(classifier, parameters, (images,))
+        if len(kept) != 1:
+            raise ValueError(
+                f"Expected one last feature map per pass, but the network gave {len(kept)}, as its "
+                "course depends on what it is shown. Name a layer that is called once per pass by "
+                "`feature_layer` (docs/networks.md)."
+            )
         explained = torch.as_tensor(classes, dtype=torch.int64, device=images.device)
         # In evaluation mode the images of a batch do not affect each other, so one sum is enough.
         score = logits.gather(1, explained[:, None]).sum()

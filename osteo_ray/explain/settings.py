@@ -72,7 +72,10 @@ class LimeSettings(Settings):
         "quickshift", description="How an image is divided into superpixels."
     )
     n_superpixels: int = Field(
-        50, ge=2, description="Approximate number of superpixels; quickshift chooses its own."
+        50,
+        ge=2,
+        description="Approximate number of superpixels; quickshift chooses its own, and so does "
+        "felzenszwalb, which makes more the larger this is.",
     )
     kernel_size: float | None = Field(
         None,

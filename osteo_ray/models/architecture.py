@@ -1,6 +1,6 @@
 """A network before it becomes a classifier, and where its first weights come from."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from torch import nn
 
@@ -22,6 +22,8 @@ class Architecture:
         width: Number of the features that its head is to classify.
         layer: Name of the submodule that returns its last feature map, if it is called as a whole;
             None if there is no such map.
+        head: What makes logits of what the network returns, if the network brought that along;
+            `nn.Identity` if it returns logits, or if its head is still to be built.
     """
 
     network: nn.Module
@@ -30,6 +32,7 @@ class Architecture:
     fit: Fit
     width: int
     layer: str | None = None
+    head: nn.Module = field(default_factory=nn.Identity)
 
 
 def load_file(architecture: Architecture, name: str, weights: str) -> None:

@@ -13,10 +13,9 @@ from osteo_ray.base.storage import Place, local_copy
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.architecture import load_file
 from osteo_ray.models.checkpoint import Checkpoint
-from osteo_ray.models.dense_layers import split_head
-from osteo_ray.models.feature_maps import draw_probe
+from osteo_ray.models.feature_maps import draw_probe, find_map_call
 from osteo_ray.models.own_networks import create_own
-from osteo_ray.models.timm_networks import create_timm
+from osteo_ray.models.timm_networks import create_timm, pool_features
 from osteo_ray.models.torchvision_networks import create_torchvision
 
 HIDDEN_UNITS = {"efficientnet": 1024}
@@ -34,6 +33,7 @@ class Classifier(nn.Module):
         n_classes: Outputs.
         mean: Mean of each channel, in [0, 1], of the images that the backbone was trained on.
         std: Standard deviation of each channel of these images.
+        width: Number of the features that the head classifies; by default that of the channels.
     """
 
     mean: torch.Tensor
@@ -48,13 +48,14 @@ class Classifier(nn.Module):
         n_classes: int,
         mean: tuple[float, ...],
         std: tuple[float, ...],
+        width: int | None = None,
     ) -> None:
         super().__init__()
         self.backbone: Any = backbone  # timm models share methods, not a class
         self.feature_map = nn.Identity()
-        width = cast(int, backbone.num_features)
-        self.map_channels: int | None = width
-        self.head: nn.Module = build_head(width, hidden_units, n_classes)
+        n_channels = cast(int, backbone.num_features)
+        self.map_channels: int | None = n_channels
+        self.head: nn.Module = build_head(width or n_channels, hidden_units, n_classes)
         self.n_classes = n_classes
         self._keep_normalisation(mean, std)
 
@@ -82,17 +83,13 @@ class Classifier(nn.Module):
         """
         features = self.backbone.forward_features((images - self.mean) / self.std)
         features = self.feature_map(features)
-        if features.ndim == 4 and features.shape[1] == self.backbone.num_features:
-            pooled: torch.Tensor = features.mean((2, 3))
-        else:  # tokens, or channels last: the family's own pooling
-            pooled = self.backbone.forward_head(features, pre_logits=True)
-        return pooled
+        return pool_features(self.backbone, features)
 
 
 class CalledClassifier(Classifier):
     """A classifier whose network is called as a whole, as those of torchvision and of users are.
 
-    The output of the layer with the last feature map passes through `feature_map`.
+    The last feature map passes through `feature_map`: the output of a layer, at one of its calls.
 
     Args:
         backbone: The network.
@@ -102,6 +99,7 @@ class CalledClassifier(Classifier):
         std: As for `Classifier`.
         layer: Name of the submodule of the network that returns the last feature map; None if there
             is no such map.
+        call: At which of its calls in a pass the layer returns that map, from 1.
     """
 
     def __init__(
@@ -113,6 +111,7 @@ class CalledClassifier(Classifier):
         mean: tuple[float, ...],
         std: tuple[float, ...],
         layer: str | None,
+        call: int = 1,
     ) -> None:
         nn.Module.__init__(self)
         self.backbone: Any = backbone
@@ -122,10 +121,20 @@ class CalledClassifier(Classifier):
         self.map_channels = None  # as many as the map turns out to have
         self.has_feature_map = layer is not None
         self._keep_normalisation(mean, std)
+        self._map_call, self._n_calls = call, 0
         if layer is not None:
+            backbone.register_forward_pre_hook(self._begin_pass)
             backbone.get_submodule(layer).register_forward_hook(self._pass_on)
 
-    def _pass_on(self, layer: nn.Module, inputs: Any, features: torch.Tensor) -> torch.Tensor:
+    def _begin_pass(self, network: nn.Module, inputs: Any) -> None:
+        self._n_calls = 0
+
+    def _pass_on(
+        self, layer: nn.Module, inputs: Any, features: torch.Tensor
+    ) -> torch.Tensor | None:
+        self._n_calls += 1
+        if self._n_calls != self._map_call:
+            return None  # and so leave it as it is
         passed: torch.Tensor = self.feature_map(features)
         # What a hook has put there must stay as it is; some networks go on in place.
         return passed if passed is features else passed.clone()
@@ -213,6 +222,7 @@ def _build_timm(
         n_classes=n_classes,
         mean=made.mean,
         std=made.std,
+        width=made.width,
     )
 
 
@@ -244,13 +254,15 @@ def _build_own(
     )
     if weights not in ("none", None):
         load_file(made, name, str(weights))
+    images = draw_probe(len(made.mean), image_size)
     return CalledClassifier(
         made.network,
-        split_head(made.network, draw_probe(len(made.mean), image_size)),
+        made.head,
         n_classes=n_classes,
         mean=made.mean,
         std=made.std,
         layer=made.layer,
+        call=1 if made.layer is None else find_map_call(made.network, made.layer, images),
     )
 
 
@@ -261,7 +273,12 @@ def _count_hidden(name: str) -> int:
 def save_classifier(classifier: Classifier, path: Path, checkpoint: Checkpoint) -> None:
     """Write the parameters and buffers of a classifier, and what it is, as safetensors."""
     safetensors.torch.save_file(
-        {key: value.contiguous() for key, value in classifier.state_dict().items()},
+        # Copies, since safetensors takes no tensor under two names, as layers may have that a
+        # network uses twice.
+        {
+            key: value.detach().clone(memory_format=torch.contiguous_format)
+            for key, value in classifier.state_dict().items()
+        },
         path,
         metadata=checkpoint.write_metadata(),
     )

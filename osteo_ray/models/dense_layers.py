@@ -1,5 +1,7 @@
 """The last dense layer of a network that is called as a whole."""
 
+from typing import Any
+
 import torch
 from torch import nn
 
@@ -20,28 +22,54 @@ def remove_layer(network: nn.Module, name: str) -> nn.Linear:
     return layer
 
 
-def split_head(network: nn.Module, images: torch.Tensor) -> nn.Module:
+def split_head(network: nn.Module, images: torch.Tensor) -> tuple[nn.Module, tuple[str, ...]]:
     """Take the last dense layer off a network if all that it computes ends in that layer.
 
+    The last layer is the one that is called last, wherever the network registers it. It counts as
+    the head only if it has an output per class: others, such as those of a gate, lie within.
+
     Args:
-        network: Changed if the layer is taken off.
+        network: Changed if the layer is taken off; returns logits.
         images: float32, (batch, channels, height, width); a batch on which this is tried.
 
     Returns:
         The layer, as `nn.Sequential`; `nn.Identity` if the network goes on after it, or has none.
+        And the names that the head has in the network, whether it is taken off or not.
     """
-    name = find_last_dense(network)
-    if name is None:
-        return nn.Identity()
-    logits = run_in_evaluation(network, images)
-    layer = remove_layer(network, name)
+    logits, head = _find_last_called(network, images)
+    if head is None or head.out_features != logits.shape[1]:
+        return nn.Identity(), ()
+    named = network.named_modules(remove_duplicate=False)
+    names = tuple(name for name, layer in named if layer is head)
+    for name in names:
+        remove_layer(network, name)
     try:
         features = run_in_evaluation(network, images)
         with torch.no_grad():
-            is_last = features.ndim == 2 and torch.equal(layer(features), logits)
+            is_last = features.ndim == 2 and torch.equal(head(features), logits)
         if is_last:
-            return nn.Sequential(layer)
+            return nn.Sequential(head), names
     except Exception:  # the network does something with the layer that cannot be done without
         pass
-    network.set_submodule(name, layer)
-    return nn.Identity()
+    for name in names:
+        network.set_submodule(name, head)
+    return nn.Identity(), names
+
+
+def _find_last_called(
+    network: nn.Module, images: torch.Tensor
+) -> tuple[torch.Tensor, nn.Linear | None]:
+    """Return what a network returns, and the dense layer that it calls last."""
+    called: list[nn.Linear] = []
+
+    def note(layer: nn.Linear, inputs: Any, output: Any) -> None:
+        called.append(layer)
+
+    dense = [layer for layer in network.modules() if isinstance(layer, nn.Linear)]
+    hooks = [layer.register_forward_hook(note) for layer in dense]
+    try:
+        logits: torch.Tensor = run_in_evaluation(network, images)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    return logits, called[-1] if called else None

@@ -44,6 +44,48 @@ def find_feature_layer(network: nn.Module, images: torch.Tensor) -> str | None:
     return name if _is_map(shape, images.shape) else None
 
 
+def find_map_call(network: nn.Module, layer: str, images: torch.Tensor) -> int:
+    """Find which call of a layer gives the last feature map, where a pass calls it several times.
+
+    One ReLU may stand behind every convolution, and behind dense layers as well.
+
+    Args:
+        network: Left in the mode that it is in.
+        layer: The name of the submodule, as `find_feature_layer` returns it.
+        images: float32, (batch, channels, height, width); a batch that it is run on.
+
+    Returns:
+        The number of the last call whose output has several places, from 1; 1 if none has.
+
+    Raises:
+        Exception: Whatever the network raises.
+    """
+    shapes = list_outputs(network, layer, images)
+    calls = [call for call, shape in enumerate(shapes, 1) if _count_places(shape) > 1]
+    return calls[-1] if calls else 1
+
+
+def list_outputs(network: nn.Module, layer: str, images: torch.Tensor) -> list[torch.Size]:
+    """Return the shape of what each call of a layer gives in one pass; empty if it is no tensor.
+
+    Args:
+        network: Left in the mode that it is in.
+        layer: The name of the submodule.
+        images: float32, (batch, channels, height, width); a batch that it is run on.
+
+    Raises:
+        Exception: Whatever the network raises.
+    """
+    shapes: list[torch.Size] = []
+
+    def note(module: nn.Module, inputs: Any, output: Any) -> None:
+        shapes.append(output.shape if isinstance(output, torch.Tensor) else torch.Size())
+
+    with network.get_submodule(layer).register_forward_hook(note):
+        run_in_evaluation(network, images)
+    return shapes
+
+
 def _is_map(shape: torch.Size, of_images: torch.Size) -> bool:
     """Tell whether an output has channels first, and places in the proportions of the images.
 

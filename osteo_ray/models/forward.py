@@ -97,7 +97,8 @@ def open_classifier(
         frozen: Directory of its frozen form, which is written if it does not exist.
         device: Device of the classifier.
         n_threads: Number of CPU threads.
-        precision: In which numbers the backbone computes; the head computes in 32-bit floats.
+        precision: In which numbers the backbone computes; the head computes in 32-bit floats, if
+            the network ends in one.
 
     Raises:
         InputError: The processor does not compute with such numbers.
@@ -123,12 +124,16 @@ def open_classifier(
 
 
 def _open_reduced(classifier: Classifier, device: torch.device, kind: torch.dtype) -> Predict:
+    # A network without a head makes logits of its features in ways of its own.
+    is_whole = isinstance(classifier.head, torch.nn.Identity)
+    compute = classifier if is_whole else classifier.embed
+
     def predict(images: torch.Tensor) -> torch.Tensor:
         with torch.inference_mode():
             images = images.contiguous(memory_format=torch.channels_last)
             with torch.autocast(device.type, kind):
-                features = classifier.embed(images)
-            logits: torch.Tensor = classifier.head(features.float())
+                computed = compute(images)
+            logits: torch.Tensor = classifier.head(computed.float())
             return logits
 
     return predict

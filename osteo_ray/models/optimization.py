@@ -9,6 +9,7 @@ from timm.utils.model_ema import ModelEmaV3
 from torch import nn
 
 from osteo_ray.models.classifier import Classifier
+from osteo_ray.models.layers import number_layers
 from osteo_ray.models.settings import OptimizerSettings, ScheduleSettings, TrainingSettings
 
 
@@ -129,12 +130,34 @@ def _group_parameters(
     """Divide the parameters by their learning rate and weight decay."""
     if settings.layer_decay == 1:
         return list(param_groups_weight_decay(classifier, settings.weight_decay))
-    groups = param_groups_weight_decay(classifier.head, settings.weight_decay)
-    backbone = param_groups_layer_decay(
-        classifier.backbone,
-        weight_decay=settings.weight_decay,
-        layer_decay=settings.layer_decay,
-    )
-    for group in backbone:  # timm gives the last of its layers 1, but the head comes after it
-        group["lr"] = learning_rate * group.pop("lr_scale") * settings.layer_decay
+    groups = list(param_groups_weight_decay(classifier.head, settings.weight_decay))
+    if hasattr(classifier.backbone, "group_matcher"):
+        backbone = param_groups_layer_decay(
+            classifier.backbone,
+            weight_decay=settings.weight_decay,
+            layer_decay=settings.layer_decay,
+        )
+    else:
+        backbone = _group_by_layer(classifier.backbone, settings)
+    # The last layer of the backbone has the scale 1, but the head, if there is one, comes after it.
+    last = settings.layer_decay if groups else 1.0
+    for group in backbone:
+        group["lr"] = learning_rate * group.pop("lr_scale") * last
     return [*groups, *backbone]
+
+
+def _group_by_layer(network: nn.Module, settings: OptimizerSettings) -> list[dict[str, Any]]:
+    """Do as timm's `param_groups_layer_decay` for a network that does not name its layers."""
+    numbers = number_layers(network)
+    last = max(numbers.values(), default=0)
+    groups: dict[tuple[int, bool], dict[str, Any]] = {}
+    for name, parameter in network.named_parameters():
+        if parameter.requires_grad:
+            number, decays = numbers[name], parameter.ndim > 1
+            group = {
+                "params": [],
+                "weight_decay": settings.weight_decay if decays else 0.0,
+                "lr_scale": settings.layer_decay ** (last - number),
+            }
+            groups.setdefault((number, decays), group)["params"].append(parameter)
+    return list(groups.values())

@@ -124,10 +124,12 @@ def guard(
         options: With which arguments.
 
     Raises:
-        InputError: It raises something.
+        InputError: It raises something; an InputError of ours stays as it is.
     """
     try:
         return run(**(options or {}))
+    except InputError:
+        raise
     except ModuleNotFoundError as error:
         raise InputError(
             f"Expected {reference.file} to {what}, but the Python of {platform.node()} lacks the "

@@ -4,6 +4,8 @@ docs/networks.md states the contract. Nothing but the text of the file travels, 
 modules that lie beside it.
 """
 
+import math
+import textwrap
 from typing import Any
 
 import torch
@@ -13,8 +15,13 @@ from osteo_ray.base.errors import InputError, suggest
 from osteo_ray.base.networks import FileReference, read_reference
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.architecture import Architecture
-from osteo_ray.models.dense_layers import find_last_dense
-from osteo_ray.models.feature_maps import draw_probe, find_feature_layer, run_in_evaluation
+from osteo_ray.models.dense_layers import split_head
+from osteo_ray.models.feature_maps import (
+    draw_probe,
+    find_feature_layer,
+    list_outputs,
+    run_in_evaluation,
+)
 from osteo_ray.models.own_code import (
     CONTRACT,
     choose_options,
@@ -24,6 +31,8 @@ from osteo_ray.models.own_code import (
     show_call,
 )
 from osteo_ray.models.weights_fit import Fit, find_stem
+
+_SHOWN = 60  # characters of a value that a message shows
 
 
 def create_own(
@@ -39,7 +48,7 @@ def create_own(
         pretrained: Whether the network should come with weights of its own, if it has any.
 
     Returns:
-        The network, head included; its last dense layer is what no weights file fills.
+        The network and, taken off it where that can be done, its head, which no weights file fills.
 
     Raises:
         InputError: The file or the function raises, needs a package that is missing, or does not
@@ -64,8 +73,9 @@ def create_own(
     logits = guard(reference, what, lambda: run_in_evaluation(network, images))
     _check_logits(logits, (len(images), n_classes), reference)
     layer = _find_layer(network, images, reference)
-    heads = [name for name in [find_last_dense(network)] if name is not None]
-    return Architecture(network, mean, std, Fit(tuple(heads), find_stem(network)), 0, layer)
+    stem = find_stem(network)
+    head, names = split_head(network, images)
+    return Architecture(network, mean, std, Fit(names, stem), 0, layer, head)
 
 
 def _read_normalisation(
@@ -73,21 +83,29 @@ def _read_normalisation(
 ) -> tuple[tuple[float, ...], tuple[float, ...]]:
     """Return mean and standard deviation of each channel; 0 and 1 if the network names none."""
     given = [getattr(network, name, None) for name in ("input_mean", "input_std")]
-    if given == [None, None]:
+    if all(one is None for one in given):
         stem = find_stem(network)
         first: Any = network.get_submodule(stem[0]) if stem else None
-        n_channels = 1 if first is None else int(first.in_channels)
+        # A lazy convolution has 0 channels until it sees the first image.
+        n_channels = (0 if first is None else int(first.in_channels)) or 1
         return (0.0,) * n_channels, (1.0,) * n_channels
     try:
-        mean, std = (tuple(float(value) for value in values) for values in given)  # type: ignore[union-attr]
-    except (TypeError, ValueError):
+        mean, std = (_list_numbers(one) for one in given)
+    except (TypeError, ValueError, RuntimeError):
         mean, std = (), ()
-    if not mean or len(mean) != len(std) or min(std) <= 0:
+    is_finite = all(math.isfinite(number) for number in (*mean, *std))
+    if not mean or len(mean) != len(std) or not is_finite or min(std) <= 0:
+        found = [textwrap.shorten(str(one), _SHOWN, placeholder="…") for one in given]
         raise InputError(
             f"Expected input_mean and input_std of the network of {reference.file} to be equally "
-            f"many numbers, one per channel, input_std above 0, but got {given[0]} and {given[1]}."
+            f"many finite numbers, one per channel, input_std above 0, but got {found[0]} and "
+            f"{found[1]}. Correct the file."
         )
     return mean, std
+
+
+def _list_numbers(values: Any) -> tuple[float, ...]:
+    return tuple(torch.as_tensor(values, dtype=torch.float64).flatten().tolist())
 
 
 def _check_logits(found: Any, wanted: tuple[int, int], reference: FileReference) -> None:
@@ -116,15 +134,9 @@ def _find_layer(network: nn.Module, images: torch.Tensor, reference: FileReferen
             f"Expected feature_layer of the network of {reference.file} to be the name of one of "
             f"its submodules, but got `{named}`.{suggest(str(named), known)}"
         )
-    shapes: list[Any] = []
-
-    def note(module: nn.Module, inputs: Any, output: Any) -> None:
-        shapes.append(tuple(getattr(output, "shape", ())))
-
-    with network.get_submodule(named).register_forward_hook(note):
-        run_in_evaluation(network, images)
+    shapes = list_outputs(network, named, images)
     if [len(shape) for shape in shapes] != [4]:
-        found = f"{shapes[0]}" if len(shapes) == 1 else f"{len(shapes)} outputs"
+        found = f"{tuple(shapes[0])}" if len(shapes) == 1 else f"{len(shapes)} outputs"
         raise InputError(
             f"Expected feature_layer `{named}` of the network of {reference.file} to give one map "
             f"(batch, channels, height, width) per batch, but it gives {found}."

@@ -1,5 +1,6 @@
-"""Batch normalization, buffers and logits of several workers that train one classifier."""
+"""What several workers that train one classifier share: batches, gradients, buffers and sums."""
 
+import copy
 from typing import Any, cast
 
 import torch
@@ -7,6 +8,7 @@ import torch.distributed
 from timm.layers.norm_act import convert_sync_batchnorm
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
+from torch.nn.parallel import DistributedDataParallel
 
 
 def synchronize_batch_norm(network: nn.Module, device: torch.device) -> None:
@@ -109,6 +111,29 @@ class _Sum(torch.autograd.Function):
 
 def _sum_over_ranks(values: torch.Tensor) -> torch.Tensor:
     return cast(torch.Tensor, _Sum.apply(values))
+
+
+def share_gradients(network: nn.Module, images: torch.Tensor) -> DistributedDataParallel:
+    """Wrap a network so that its gradients become the means over all workers.
+
+    PyTorch waits for a gradient of every parameter, unless it is told to look which get none. Some
+    networks have such parameters: parts of timm's own heads, of which only the backbone is used.
+
+    Args:
+        network: The one that each worker trains; left as it is.
+        images: float32, (batch, 1, height, width); a batch on which it is tried.
+    """
+    unused = torch.tensor(float(_has_unused(network, images)), device=images.device)
+    torch.distributed.all_reduce(unused)
+    return DistributedDataParallel(network, find_unused_parameters=bool(unused))
+
+
+def _has_unused(network: nn.Module, images: torch.Tensor) -> bool:
+    """Tell whether a network in training leaves out parameters that are to learn."""
+    tried = copy.deepcopy(network).train()  # what is counted and gathered stays in the copy
+    with torch.random.fork_rng([images.device] if images.device.type == "cuda" else []):
+        tried(images).sum().backward()
+    return any(one.requires_grad and one.grad is None for one in tried.parameters())
 
 
 def share_buffers(network: nn.Module) -> None:

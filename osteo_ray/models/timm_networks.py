@@ -40,8 +40,33 @@ def create_timm(name: str, image_size: ImageSize, *, from_hub: bool) -> Architec
         stems=_list_names(config.get("first_conv")) or find_stem(network),
         **({"adjust": adjust} if adjust else {}),
     )
-    width = cast(int, network.num_features)
+    width = _measure_width(network, image_size)
     return Architecture(network, config["mean"], config["std"], fit, width)
+
+
+def pool_features(network: Any, features: torch.Tensor) -> torch.Tensor:
+    """Pool the last features of a network of timm: float32, (batch, width).
+
+    Args:
+        network: The network, without its head.
+        features: What its `forward_features` returns.
+    """
+    if features.ndim == 4 and features.shape[1] == network.num_features:
+        return features.mean((2, 3))
+    # Tokens, or channels last: the family's own pooling, and what else stands before its last layer
+    pooled: torch.Tensor = network.forward_head(features, pre_logits=True)
+    return pooled
+
+
+def _measure_width(network: Any, image_size: ImageSize) -> int:
+    """Return the width of the pooled features, which may be that of a hidden layer in the head."""
+    width: int = network.num_features
+    if getattr(network, "head_hidden_size", width) != width:
+        with torch.no_grad():
+            features = network.eval().forward_features(torch.zeros(1, 3, *image_size.shape))
+            width = pool_features(network, features).shape[1]
+        network.train()
+    return width
 
 
 def _create_from_hub(name: str, image_size: ImageSize) -> nn.Module:

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 from torchvision import models
 from torchvision.models.vision_transformer import interpolate_embeddings
+from torchvision.ops import StochasticDepth
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.networks import TORCHVISION
@@ -41,6 +42,7 @@ def create_torchvision(name: str, image_size: ImageSize, *, from_hub: bool) -> A
     preset = weights.transforms()
     try:
         network = models.get_model(short, weights=None, **_choose_options(short, image_size))
+        _skip_nothing(network)
         width = _remove_last_layer(network)
         run_in_evaluation(network, torch.zeros(1, 3, *image_size.shape))
         layer = _find_layer(network, image_size)
@@ -78,6 +80,16 @@ def _choose_options(short: str, image_size: ImageSize) -> dict[str, Any]:
     if short.startswith("maxvit"):
         return {"input_size": image_size.shape}
     return {}
+
+
+def _skip_nothing(network: nn.Module) -> None:
+    """Keep every block in training, as timm does, unless a training is to skip some.
+
+    torchvision skips up to half of them at random from the start, each family as it was trained.
+    """
+    for module in network.modules():
+        if isinstance(module, StochasticDepth):
+            module.p = 0.0
 
 
 def _remove_last_layer(network: nn.Module) -> int:

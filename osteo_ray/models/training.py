@@ -6,7 +6,6 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from osteo_ray.base.storage import Place
 from osteo_ray.models.adjustments import adjust_network, find_dtype, freeze
@@ -20,7 +19,11 @@ from osteo_ray.models.optimization import Optimization
 from osteo_ray.models.resumption import Resumption, copy_state
 from osteo_ray.models.settings import NO_AUGMENTATION, TrainingSettings
 from osteo_ray.models.steps import draw_order, plan_steps
-from osteo_ray.models.synchronization import sum_over_workers, synchronize_batch_norm
+from osteo_ray.models.synchronization import (
+    share_gradients,
+    sum_over_workers,
+    synchronize_batch_norm,
+)
 from osteo_ray.models.validation import validate
 
 
@@ -175,7 +178,7 @@ class _Epochs:
     ) -> None:
         settings, training = recipe.settings, data.training
         self.classifier, self.training, self.recipe = classifier, training, recipe
-        self.worker, self.listener = worker, listener
+        self.validation, self.worker, self.listener = data.validation, worker, listener
         self.feed = data.feed or Feed(training.pixels, worker.device)
         self.steps = plan_steps(len(training), settings, worker.n_workers)
         self.optimization = Optimization(classifier, settings, self.steps.n_steps)
@@ -187,6 +190,10 @@ class _Epochs:
         self.augmentation_seed = recipe.seed if seed is None else seed
         self._model: nn.Module | None = None
         self._learns_head_only = False
+        self._head, self._body = (
+            [one for one in part.parameters() if one.requires_grad]  # a user may have frozen some
+            for part in (classifier.head, classifier.backbone)
+        )
 
     def train(self, number: int) -> float:
         """Take the steps of an epoch; return the mean loss over all images of all workers."""
@@ -196,8 +203,8 @@ class _Epochs:
         augmentation = self.recipe.settings.augmentation
         affine = draw_affine(len(training), augmentation, augmentation_rng)
         torch.manual_seed(dropout_seed + worker.rank)
-        has_head = any(True for _ in self.classifier.head.parameters())
-        model = self._wrap(has_head and number < self.recipe.settings.head_epochs)
+        head_epochs = self.recipe.settings.head_epochs if self._head else 0
+        model = self._wrap(number < head_epochs)
         total = torch.zeros((), dtype=torch.float64, device=worker.device)
         shares = self.steps.deal_to(worker.rank, order)
         fed = self.feed.read_epoch(number, shares)
@@ -216,11 +223,13 @@ class _Epochs:
         PyTorch must be told anew what learns whenever that changes.
         """
         if self._model is None or head_only != self._learns_head_only:
-            freeze(self.classifier.backbone, head_only)
+            freeze(self._body, head_only)
             self._learns_head_only = head_only
             self._model = self.classifier
             if self.worker.n_workers > 1:
-                self._model = DistributedDataParallel(self.classifier)
+                rows = np.arange(2) % len(self.validation)
+                images = self.validation.make_batch(rows, self.worker.device)
+                self._model = share_gradients(self.classifier, images)
         self._model.train()
         if head_only:
             self.classifier.backbone.eval()

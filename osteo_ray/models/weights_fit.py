@@ -73,6 +73,8 @@ def load_weights(module: nn.Module, found: Tensors, fit: Fit) -> None:
         for name, tensor in module.state_dict().items()
         if not _lies_in(name, fit.heads)
     }
+    if not wanted:
+        raise MisfitError("the network has no tensors but those of its head, which is drawn.")
     selected = _select_tensors(module, wanted, _unwrap_names(found, wanted))
     try:
         tensors = fit.adjust(selected, module)

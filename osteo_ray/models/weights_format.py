@@ -27,13 +27,13 @@ def tell_format(file: Path, place: object) -> Literal["torch", "safetensors"]:
         found = "is a folder" if file.is_dir() else "does not exist"
         raise InputError(f"Expected a weights file, but {place} {found}. Check its spelling.")
     with file.open("rb") as stream:
-        start = stream.read(2)
-    if start[:1] == b"\x80" or zipfile.is_zipfile(file):
-        return "torch"
-    try:
+        start = stream.read(1)
+    try:  # first, as a safetensors file may begin with any byte
         with safetensors.safe_open(file, framework="numpy") as opened:
             names = list(opened.keys())
     except (safetensors.SafetensorError, OSError):
+        if start == b"\x80" or zipfile.is_zipfile(file):
+            return "torch"
         raise InputError(
             f"Expected weights in safetensors format, or a file of torch.save, but {place} is "
             f"something else. Convert it by {CONVERT}."

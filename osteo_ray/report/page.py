@@ -24,6 +24,7 @@ from osteo_ray.experiment.coverage import say_recall
 from osteo_ray.experiment.doubts import list_doubts
 from osteo_ray.experiment.mask_notes import MAIN_MASKS
 from osteo_ray.experiment.run_files import KINDS
+from osteo_ray.experiment.soundness import refuse_repeats
 from osteo_ray.experiment.verdict import VERDICTS
 from osteo_ray.report.confusion import count_confusions
 from osteo_ray.report.decomposition_figure import decompose_run
@@ -50,7 +51,10 @@ _AUDIT = (
     *("n_images", "n_rejects", "classes", "n_groups", "copies", "conflicts", "set_aside"),
     *("findings", "reading", "attributes"),
 )
-READ = frozenset(KINDS) - {"report.html", "trials", "grid", "phantom", "cohort"}
+READ = frozenset(KINDS) - {
+    *("report.html", "trials", "grid", "phantom", "cohort"),
+    *("conclusions.json", "networks", "regions.parquet", "tensorboard", "tuning"),
+}
 """Names of the files and folders of a run that its page is made from."""
 
 
@@ -178,18 +182,27 @@ def _count_leaks(run: Run, images: Rows) -> tuple[int, int]:
 
 
 _FAITHFULNESS = ("insertion_auc", "deletion_auc", "drop")
+_EXPLAINED = ("model", "seed", "kind", "image_id")
+_MASK = (*_EXPLAINED, "teacher", "target")
+"""Columns by which rows of the two tables differ."""
 
 
 def _summarise_masks(run: Run) -> Rows:
-    """Count masks and average their figures, per model and kind of mask."""
-    columns = ["model", "kind", "image_id", "n_samples", "local_fit", "unstable", "error"]
+    """Count masks and average their figures, per model and kind of mask.
+
+    Raises:
+        InputError: A mask, or a figure of it, is there twice.
+    """
+    columns = [*_MASK, "n_samples", "local_fit", "unstable", "error"]
     table = scan_table(run.masks, MAIN_MASKS, columns)
     if table.num_rows == 0:
         return []
+    refuse_repeats(run.masks, table, _MASK)
     wanted = [("image_id", "count"), ("error", "count"), ("unstable", "sum")]
     wanted += [("n_samples", "mean"), ("local_fit", "mean")]
     rows = table.group_by(["model", "kind"]).aggregate(wanted).to_pylist()
-    faithful = read_parts(run.faithfulness, FAITHFULNESS, ["model", "kind", *_FAITHFULNESS])
+    faithful = read_parts(run.faithfulness, FAITHFULNESS, [*_EXPLAINED, *_FAITHFULNESS])
+    refuse_repeats(run.faithfulness, faithful, _EXPLAINED)
     means = faithful.group_by(["model", "kind"]).aggregate([(n, "mean") for n in _FAITHFULNESS])
     figures = {(row["model"], row["kind"]): row for row in means.to_pylist()}
     none = {f"{name}_mean": None for name in _FAITHFULNESS}

@@ -20,7 +20,12 @@ def to_grayscale(image: Image.Image, bits: Bits = 8) -> np.ndarray:
         UnreadableImageError: A pixel is not a finite number.
     """
     if image.mode in DEEP_MODES:
-        return stretch_range(np.asarray(image), bits)
+        values = np.asarray(image)
+        levels = stretch_range(values, bits)
+        see_through = image.info.get("transparency")  # the gray of transparent pixels
+        if see_through is not None:
+            levels[values == see_through] = 0
+        return levels
     if image.mode == "LAB":  # Pillow has no direct conversion to gray
         image = image.convert("RGB")
     if image.has_transparency_data:

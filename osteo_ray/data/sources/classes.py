@@ -10,6 +10,7 @@ from osteo_ray.data.sources.words import read_split, says_no_class, tidy
 _TRUTHS = {"true": "1", "yes": "1", "y": "1", "t": "1", "false": "0", "no": "0", "n": "0", "f": "0"}
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]0*)?")
 _JOINED = re.compile(r"[|;+]")
+_GRADE = re.compile(r"(?<=[^\W\d_]) (?=\d)|(?<=\d) (?=[^\W\d_])")  # between letter and digit
 _MOST_TOLD = 3
 _MOST_GRADES = 20  # that people number
 _LEAST_LETTERS = 6  # of names that may be misspelled
@@ -18,8 +19,8 @@ _LEAST_LETTERS = 6  # of names that may be misspelled
 def join_spellings(labels: Iterable[str], uri: str) -> tuple[dict[str, str], list[str]]:
     """Give all spellings of a class one name: that of most images, of equals the first in order.
 
-    Spellings differ in case, in how letters are composed, in spaces, hyphens and underscores, or in
-    how a number is written.
+    Spellings differ in case, in how letters are composed, in spaces, hyphens and underscores, which
+    may be missing between a letter and a digit, or in how a number is written.
 
     Args:
         labels: The label of each image; "" where there is none.
@@ -70,13 +71,14 @@ def fold_label(label: str) -> str:
     """Return what all spellings of a label have in common.
 
     Example:
-        >>> fold_label(" No_Finding "), fold_label("01.0")
-        ('no finding', '1')
+        >>> [fold_label(label) for label in (" No_Finding ", "01.0", "KL-1", "Grade 1 1")]
+        ['no finding', '1', 'kl1', 'grade1 1']
     """
     plain = tidy(label)
     if _NUMBER.fullmatch(plain):
         return str(int(re.split("[.,]", plain)[0])) if len(plain) < 19 else plain
-    return " ".join(re.split(r"[\s_-]+", plain.casefold())).strip() or plain
+    words = " ".join(re.split(r"[\s_-]+", plain.casefold())).strip()
+    return _GRADE.sub("", words) or plain
 
 
 def _check_words(classes: Mapping[str, int], uri: str) -> None:
@@ -84,8 +86,8 @@ def _check_words(classes: Mapping[str, int], uri: str) -> None:
     if len(parts) >= 2 and len(parts) == len(classes):
         raise InputError(
             f"Expected labels in {uri} to name classes, but all of them name parts of a split: "
-            f"{', '.join(sorted(parts))}. Say which column holds the class, by --columns "
-            "label=COLUMN split=COLUMN."
+            f"{', '.join(sorted(parts))}. In a table, say which column holds the class, by "
+            "--columns label=COLUMN split=COLUMN; in folders, put each image into PART/CLASS/."
         )
     truths = {_TRUTHS[name.casefold()] for name in classes if name.casefold() in _TRUTHS}
     if truths and truths & classes.keys():

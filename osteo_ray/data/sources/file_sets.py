@@ -7,8 +7,14 @@ import pandas as pd
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.sources.classes import fold_label
 from osteo_ray.data.sources.columns import choose_columns
-from osteo_ray.data.sources.layouts import Files, is_image_name, read_folders
+from osteo_ray.data.sources.layouts import (
+    Files,
+    is_image_name,
+    leave_out_annotations,
+    read_folders,
+)
 from osteo_ray.data.sources.listing import Source, list_refused, tabulate_items
 from osteo_ray.data.sources.manifests import TABLE_SUFFIXES, parse_table
 from osteo_ray.data.sources.masks_beside import leave_out_masks
@@ -32,12 +38,14 @@ def list_unlabelled(uri: str, files: Files, refused: Refused, reader: Reader) ->
         refused: Path and reason of what is no image.
         reader: Fetches the files.
     """
+    files, notes = leave_out_annotations(files)
     rows = [
         {"path": path, "label": path.partition("/")[0] if "/" in path else "", "size": size}
         for path, size in files
         if "/" in path or is_image_name(path)
     ]
-    return Source(uri, "folders", tabulate_items(rows), list_refused(refused), reader)
+    items = tabulate_items(rows)
+    return Source(uri, "folders", items, list_refused(refused), reader, notes=tuple(notes))
 
 
 def list_files(
@@ -57,7 +65,7 @@ def list_files(
         InputError: The classes are not known, or contradict each other.
     """
     files, notes = leave_out_masks(files)
-    tables = [path for path, _ in files if _is_table(path)]
+    tables = [path for path, _ in files if is_table(path)]
     named = [path for path in tables if PurePosixPath(path).stem.lower() in _METADATA]
     read = _read_tables(named, reader, options)
     if not read:
@@ -86,7 +94,8 @@ def list_files(
     return _join_tables(uri, kind, files, [*refused], reader, options, read, notes)
 
 
-def _is_table(path: str) -> bool:
+def is_table(path: str) -> bool:
+    """Tell whether a file is called like a table."""
     return read_suffix(path) in TABLE_SUFFIXES
 
 
@@ -140,10 +149,8 @@ def _join_tables(
         for joint, own in ((hints, part.hints), (attributes, part.attributes)):
             for name, values in own.items():
                 joint.setdefault(name, {}).update(values)
-    joined = pd.concat(items, ignore_index=True)
-    twice = joined["path"].duplicated()
-    refused += [(path, "listed in two tables") for path in joined["path"][twice]]
-    joined = joined[~twice]
+    joined, more = _drop_repeated(pd.concat(items, ignore_index=True))
+    refused += more
     sizes = dict(files)
     joined = joined.assign(size=[sizes.get(path, 0) for path in joined["path"]])
     listed = {*joined["path"], *(path for path, _ in refused)}
@@ -167,6 +174,20 @@ def _join_tables(
         attributes=attributes,
         has_table=True,
     )
+
+
+def _drop_repeated(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, str]]]:
+    """Keep the first row of each path, or none if its labels differ; return why others are refused.
+
+    As in one table, nobody but the user can tell which of several labels is right.
+    """
+    of_path = rows.assign(folded=rows["label"].map(fold_label)).groupby("path")
+    torn = of_path["folded"].transform("nunique") > 1
+    twice = rows["path"].duplicated() & ~torn
+    labels = rows[torn].groupby("path")["label"].agg(lambda own: ", ".join(sorted(set(own))))
+    refused = [(path, f"listed with several labels: {labels[path]}") for path in rows["path"][torn]]
+    refused += [(path, "listed in two tables") for path in rows["path"][twice]]
+    return rows[~torn & ~twice], refused
 
 
 def _name_tables(error: InputError, uri: str, tables: Sequence[str]) -> InputError:

@@ -12,7 +12,13 @@ import pyarrow.parquet as pq
 from osteo_ray.base.trust import refuse_objects
 from osteo_ray.data.sources.classes import join_spellings
 from osteo_ray.data.sources.columns import may_be_read
-from osteo_ray.data.sources.listing import Source, list_refused, name_class, tabulate_items
+from osteo_ray.data.sources.listing import (
+    Source,
+    list_refused,
+    name_class,
+    tabulate_items,
+    write_cell,
+)
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import TableReader
 from osteo_ray.data.sources.rows import (
@@ -21,6 +27,7 @@ from osteo_ray.data.sources.rows import (
     list_hints,
     read_roles,
 )
+from osteo_ray.data.sources.sides import require_sides
 
 
 def find_image_column(schema: pa.Schema) -> str | None:
@@ -44,12 +51,16 @@ def read_columns(uri: str, file: pq.ParquetFile, names: Sequence[str]) -> pd.Dat
     """
     plain = file.read(columns=list(names))
     refuse_objects(plain.schema, uri)
-    table: pd.DataFrame = plain.to_pandas(ignore_metadata=True)
+    # As floats, as which pandas holds integers with gaps, identifiers of 17 digits become one.
+    table: pd.DataFrame = plain.to_pandas(ignore_metadata=True, integer_object_nulls=True)
     return table
 
 
 def open_image_table(uri: str, file: pq.ParquetFile, images: str, options: SourceOptions) -> Source:
     """List the images of a table that holds them.
+
+    The path of an image is the number of its row and, if the table has one, the name of the file
+    that it was made of.
 
     Args:
         uri: The table.
@@ -67,13 +78,16 @@ def open_image_table(uri: str, file: pq.ParquetFile, images: str, options: Sourc
     choices = {role: name for role, name in options.columns.items() if role != "path"}
     options = replace(options, columns=choices)
     cells, columns = read_roles(table, uri, options, ("label",))
+    if options.laterality == "split" and "side" in cells:
+        cells["side"] = require_sides(cells["side"], uri)
     names = _read_class_names(schema, columns.names["label"])
     labels = [name_class(label, names) for label in table[columns.names["label"]]]
     check_label_values(labels, uri)
     spelled, said = join_spellings(labels, uri)
+    files = _read_file_names(file, images) or cells.get("path", [""] * len(labels))
     rows = [
         {
-            "path": f"row-{row:07d}",
+            "path": _name_row(row, files[row]),
             "position": row,
             "label": spelled[label],
             "patient_id": cells["patient"][row] if "patient" in cells else "",
@@ -96,6 +110,21 @@ def open_image_table(uri: str, file: pq.ParquetFile, images: str, options: Sourc
         hints=list_hints(cells, columns, of_row),
         attributes=list_attributes(cells, of_row),
     )
+
+
+def _read_file_names(file: pq.ParquetFile, images: str) -> list[str]:
+    """Read the names of the files that the images were made of; empty if none has one."""
+    kind = file.schema_arrow.field(images).type
+    if not pa.types.is_struct(kind) or kind.get_field_index("path") < 0:
+        return []
+    (column,) = file.read(columns=[f"{images}.path"]).columns
+    names = [write_cell(cell.get("path")) if cell else "" for cell in column.to_pylist()]
+    return names if any(names) else []
+
+
+def _name_row(row: int, file: str) -> str:
+    parts = [part for part in file.replace("\\", "/").split("/") if part not in ("", ".", "..")]
+    return "/".join([f"row-{row:07d}", *parts])
 
 
 def _read_class_names(schema: pa.Schema, label: str) -> list[str]:

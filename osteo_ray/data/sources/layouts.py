@@ -7,6 +7,7 @@ from typing import Any
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.data.sources.words import (
+    cut_suffix,
     is_evaluation,
     names_data,
     read_short_split,
@@ -20,9 +21,9 @@ IMAGE_SUFFIXES = (
     *(".nii", ".nii.gz", ".pgm", ".png", ".ppm", ".qoi", ".sgi", ".tif", ".tiff", ".webp"),
 )
 _NO_IMAGES = (
-    *(".txt", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".pdf", ".py"),
-    *(".ipynb", ".html", ".xlsx", ".xls", ".docx", ".parquet", ".npz", ".npy", ".mat", ".ini"),
-    *(".db", ".log", ".sh", ".zip", ".gz", ".tar", ".h5", ".pt", ".pth", ".safetensors"),
+    *(".txt", ".cls", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".pdf"),
+    *(".py", ".ipynb", ".html", ".xlsx", ".xls", ".docx", ".parquet", ".npz", ".npy", ".mat"),
+    *(".ini", ".db", ".log", ".sh", ".zip", ".gz", ".tar", ".h5", ".pt", ".pth", ".safetensors"),
 )
 _FOLD = re.compile(r"(?i)(?:k?[ _-]?fold|cv|split)[ _-]*\d+")
 
@@ -69,6 +70,30 @@ def is_no_image(path: str) -> bool:
     return read_suffix(path) in _NO_IMAGES
 
 
+def leave_out_annotations(files: Files) -> tuple[Files, list[str]]:
+    """Leave out what belongs to an image beside it but is none, such as boxes in text or JSON.
+
+    Returns:
+        The other files, and what to tell the user.
+
+    Example:
+        >>> files = [("worn/1.png", 9), ("worn/1.txt", 9), ("worn/1.png.json", 9), ("worn/2", 9)]
+        >>> leave_out_annotations(files)[0]
+        [('worn/1.png', 9), ('worn/2', 9)]
+    """
+    papers = {path for path, _ in files if is_no_image(path)}
+    images = [path for path, _ in files if path not in papers] if papers else []
+    names = {*images, *map(cut_suffix, images)}
+    beside = {path for path in papers if cut_suffix(path) in names}
+    if not beside:
+        return files, []
+    note = (
+        f"{len(beside)} files that are named like an image beside them but are none by their "
+        f"endings, such as `{min(beside)}`, are passed over."
+    )
+    return [one for one in files if one[0] not in beside], [note]
+
+
 def read_folders(files: Files, uri: str) -> FolderLayout:
     """Find the classes of images, and the parts of a split if there are any.
 
@@ -79,7 +104,9 @@ def read_folders(files: Files, uri: str) -> FolderLayout:
     Raises:
         InputError: The folders contradict each other, or stand for no classes.
     """
-    files, notes = _leave_out_papers(files)
+    files, notes = leave_out_annotations(files)
+    files, said = _leave_out_papers(files)
+    notes += said
     prefix, said = _find_wrapper(path for path, _ in files)
     notes += said
     level = prefix.count("/")
@@ -156,17 +183,15 @@ def _lay_out_parts(
     others: Sequence[str],
     notes: list[str],
 ) -> FolderLayout:
-    inner = level + 1
-    files, said = _leave_out_papers(files, inner)
+    files, said = _leave_out_papers(files, level + 1)
     notes += said
-    within = _group([one for one in files if _part(one[0], level) in splits], inner)
-    if len(within) == 1 and names_data(next(iter(within))) and not _has_strays(files, inner):
-        inner += 1  # train/images/normal
+    levels = _find_class_levels(files, level, splits)
     rows, strays = [], _list_strays(files, level)
     for path, size in files:
         parts = path.split("/")
         if len(parts) <= level + 1:
             continue
+        inner = levels.get(parts[level], 0)
         if parts[level] in others:
             beside = _quote(splits)
             strays.append((path, f"beside the folders of parts ({beside}), so in none of them"))
@@ -184,7 +209,23 @@ def _lay_out_parts(
             "give a manifest with the columns path, label and split."
         )
     notes.append(_state_splits(splits, "and the classes are the folders below them"))
-    return FolderLayout(rows, sorted(strays), notes, inner + 1)
+    return FolderLayout(rows, sorted(strays), notes, 1 + max(levels.values()))
+
+
+def _find_class_levels(files: Files, level: int, splits: Mapping[str, str]) -> dict[str, int]:
+    """Return at which level the class folders of each part lie."""
+    within = {top: of_top for top, of_top in _group(files, level).items() if top in splits}
+    levels = {}
+    for top, of_top in within.items():
+        names = list(_group(of_top, level + 1))
+        # As archives are often unpacked, `train` may hold nothing but `train`.
+        again = len(names) == 1 and (names[0] == top or read_split(names[0]) == splits[top])
+        levels[top] = level + 1 + again
+    below = {name for top, of_top in within.items() for name in _group(of_top, levels[top])}
+    strays = any(_has_strays(of_top, levels[top]) for top, of_top in within.items())
+    if len(below) == 1 and names_data(min(below)) and not strays:
+        levels = {top: inner + 1 for top, inner in levels.items()}  # train/images/normal
+    return levels
 
 
 def _leave_out_papers(files: Files, level: int = 0) -> tuple[Files, list[str]]:

@@ -2,6 +2,7 @@
 
 import functools
 import json
+import posixpath
 import tarfile
 import zipfile
 from collections.abc import Mapping
@@ -10,11 +11,12 @@ from typing import Any
 
 import pandas as pd
 
+from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import first_line, split_uri
 from osteo_ray.data.decoding.result import UnreadableImageError
-from osteo_ray.data.sources.file_sets import list_files
+from osteo_ray.data.sources.file_sets import is_table, list_files
 from osteo_ray.data.sources.layouts import Files, is_image_name
-from osteo_ray.data.sources.listing import Source
+from osteo_ray.data.sources.listing import Source, list_refused
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import LARGEST_FILE, open_input, say_too_large
 from osteo_ray.data.sources.rows import use_rows
@@ -23,6 +25,12 @@ from osteo_ray.data.sources.unreadable import expecting
 PACKED_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 _LABELS = ("cls", "txt", "json")
 """Endings of the files beside an image of a WebDataset that hold its class."""
+_NAMES = ("label", "class", "cls", "target")
+"""Names of the class in a JSON file of a WebDataset."""
+
+Sample = Mapping[str, str]
+"""The files of a sample of a WebDataset, by ending."""
+Refused = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -59,6 +67,7 @@ class _Zip:
             if not member.is_dir()
         }
         self.files = [(path, member.file_size) for path, member in self._members.items()]
+        self.refused: Refused = []
 
     def read(self, path: str) -> bytes:
         member = self._members[path]
@@ -74,8 +83,15 @@ class _Tar:
         self._archive = tarfile.open(  # noqa: SIM115 - it stays open, as long as it is cached
             fileobj=open_input(uri), mode="r:*"
         )
-        self._members = {_clean(member.name): member for member in self._archive if member.isfile()}
+        found = {_clean(member.name): member for member in self._archive if not member.isdir()}
+        targets = {path: _follow(path, found) for path in found}
+        self._members = {path: member for path, member in targets.items() if member}
         self.files = [(path, member.size) for path, member in self._members.items()]
+        self.refused: Refused = [
+            (path, "not a regular file, nor a link to one in the archive")
+            for path, member in targets.items()
+            if not member
+        ]
 
     def read(self, path: str) -> bytes:
         member = self._members[path]
@@ -85,7 +101,22 @@ class _Tar:
 
 
 def _clean(path: str) -> str:
-    return path.replace("\\", "/").removeprefix("./").lstrip("/")
+    return posixpath.normpath(path.replace("\\", "/")).lstrip("/")
+
+
+def _follow(path: str, members: Mapping[str, tarfile.TarInfo]) -> tarfile.TarInfo | None:
+    """Return the regular file that a path in a tar file names or leads to, if there is one."""
+    seen: set[str] = set()
+    while path in members and path not in seen:
+        seen.add(path)
+        member = members[path]
+        if member.isfile():
+            return member
+        # A hard link names a path in the archive, a symbolic one starts from where it lies.
+        name = member.linkname
+        path = posixpath.join(posixpath.dirname(path), name) if member.issym() else _clean(name)
+        path = posixpath.normpath(path)
+    return None
 
 
 def _check_size(size: int) -> None:
@@ -101,8 +132,9 @@ def _open_pack(uri: str) -> _Zip | _Tar:
 def open_packed(uri: str, options: SourceOptions) -> Source:
     """List the images of a zip or tar file as those of a folder with the same files.
 
-    A tar file whose images have a file of the same name and the ending .cls, .txt or .json beside
-    them is one of WebDataset.
+    Where most images have a file of the same name and the ending .cls beside them, or one ending
+    in .json that holds a class, it is a WebDataset; and so it is where such a file ends in .txt and
+    neither folders nor tables tell the classes.
 
     Raises:
         InputError: The file cannot be read, or the classes are not known.
@@ -113,19 +145,36 @@ def open_packed(uri: str, options: SourceOptions) -> Source:
         "Pack the folder of images again, or give the folder itself.",
         (Exception,),  # errors of zipfile, tarfile, zlib and lzma share no narrower base
     ):
-        files = [
-            (path, size)
-            for path, size in _open_pack(uri).files
-            if not any(part.startswith(".") for part in path.split("/"))
-        ]
+        pack = _open_pack(uri)
+    files = [(path, size) for path, size in pack.files if not _is_hidden(path)]
+    refused = [(path, why) for path, why in pack.refused if not _is_hidden(path)]
+    refused += [
+        (path, "leads out of the archive") for path, _ in pack.files if path.startswith("../")
+    ]
     reader = PackedReader(uri)
     samples = _find_samples(files)
-    if samples:
-        return _list_samples(uri, samples, reader, options)
-    return list_files(uri, "packed", files, [], reader, options)
+    if not any(_names_class(of_key, reader, options) for of_key in samples.values()):
+        texts = any("txt" in of_key for of_key in samples.values())
+        fewest = 2 if texts else 1 if samples else 0  # a lone folder may stand for no class
+        try:
+            source = list_files(uri, "packed", files, refused, reader, options)
+        except InputError:
+            if not samples or any(is_table(path) for path, _ in files):
+                raise
+        else:
+            if source.items["label"].nunique() >= fewest:
+                return source
+    source = _list_samples(uri, samples, reader, options)
+    refused += _list_strays(files, samples)
+    more = [*source.refused.itertuples(index=False, name=None), *refused]
+    return replace(source, refused=list_refused(more), has_table=True)
 
 
-def _find_samples(files: Files) -> dict[str, Mapping[str, str]]:
+def _is_hidden(path: str) -> bool:
+    return any(part.startswith(".") for part in path.split("/"))
+
+
+def _find_samples(files: Files) -> dict[str, Sample]:
     """Return the files of each sample of a WebDataset, by ending; empty if it is none."""
     samples: dict[str, dict[str, str]] = {}
     for path, _ in files:
@@ -141,37 +190,74 @@ def _find_samples(files: Files) -> dict[str, Mapping[str, str]]:
     return {key: samples[key] for key in found} if 2 * len(found) > n_images else {}
 
 
+def _names_class(of_key: Sample, reader: PackedReader, options: SourceOptions) -> bool:
+    """Tell whether the files of a sample hold its class beyond doubt, rather than boxes or so."""
+    if "cls" in of_key:
+        return True
+    try:
+        about = _read_json(of_key, reader)
+    except UnreadableImageError:
+        return False
+    names = (*_NAMES, options.columns.get("label", ""))
+    return any(isinstance(about.get(name), str | int | float) for name in names)
+
+
+def _list_strays(files: Files, samples: Mapping[str, Sample]) -> Refused:
+    """Return the images that are in no sample, and those that are not the first of theirs."""
+    first = {_find_image(of_key) for of_key in samples.values()}
+    within = {path for of_key in samples.values() for path in of_key.values()}
+    return [
+        (path, "a further image of a sample" if path in within else "no class in a file beside it")
+        for path, _ in files
+        if is_image_name(path) and path not in first
+    ]
+
+
+def _find_image(of_key: Sample) -> str:
+    return next(path for path in of_key.values() if is_image_name(path))
+
+
 def _list_samples(
     uri: str,
-    samples: Mapping[str, Mapping[str, str]],
+    samples: Mapping[str, Sample],
     reader: PackedReader,
     options: SourceOptions,
 ) -> Source:
-    rows = []
+    rows, refused = [], []
     for of_key in samples.values():
-        image = next(path for path in of_key.values() if is_image_name(path))
-        label, more = _read_label(of_key, reader)
-        rows.append({**more, "path": image, "label": label})
+        image = _find_image(of_key)
+        try:
+            label, more = _read_label(of_key, reader)
+        except UnreadableImageError as error:
+            refused.append((image, f"its class is not known, as a file beside it {error}"))
+        else:
+            rows.append({**more, "path": image, "label": label})
     names = list(dict.fromkeys(["path", "label", *(name for row in rows for name in row)]))
     table = pd.DataFrame(
         [[row.get(name) for name in names] for row in rows], columns=names, dtype=object
     )
     note = f"A WebDataset: {len(samples)} images, each with its class in a file beside it."
     source = use_rows(uri, "packed", table, options, notes=[note], reader=reader, folder="")
-    return replace(source, has_table=True)
+    refused += source.refused.itertuples(index=False, name=None)
+    return replace(source, refused=list_refused(refused))
 
 
-def _read_label(of_key: Mapping[str, str], reader: PackedReader) -> tuple[Any, dict[str, Any]]:
+def _read_label(of_key: Sample, reader: PackedReader) -> tuple[Any, dict[str, Any]]:
     """Return the class of a sample, and what a JSON file says beside it."""
-    more: dict[str, Any] = {}
-    if "json" in of_key:
-        try:
-            content = json.loads(reader.read(of_key["json"], -1))
-        except (ValueError, RecursionError):
-            content = None
-        more = content if isinstance(content, dict) else {"label": content}
+    more = _read_json(of_key, reader)
     text = next((of_key[ending] for ending in ("cls", "txt") if ending in of_key), None)
     if text is not None:
         return reader.read(text, -1).decode("utf-8", "replace"), more
-    found = next((more[name] for name in ("label", "class", "cls", "target") if name in more), None)
+    found = next((more[name] for name in _NAMES if name in more), None)
     return found, {name: value for name, value in more.items() if name not in ("label", "path")}
+
+
+def _read_json(of_key: Sample, reader: PackedReader) -> dict[str, Any]:
+    """Return what a JSON file says of a sample: an object, or the class alone."""
+    if "json" not in of_key:
+        return {}
+    try:
+        content = json.loads(reader.read(of_key["json"], -1))
+    except (ValueError, RecursionError):
+        raise UnreadableImageError("holds no valid JSON") from None
+    return content if isinstance(content, dict) else {"label": content}

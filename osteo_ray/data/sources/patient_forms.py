@@ -36,8 +36,12 @@ _FORMS = (  # what is said of a form, and its pattern
         rf"(?:^|/)([^/]*\d[^/]*?)(?<![A-Za-z]){_SEP}*{_SIDE}(?:{_SEP}*(?i:knee))?{_END}",
     ),
     (
+        "the file name up to the side of the body within it",
+        rf"(?:^|/)([^/]*?\d){_SEP}*{_SIDE}(?:{_SEP}*(?i:knee))?{_SEP}+[^/]+$",
+    ),
+    (
         "the file name after the side of the body",
-        rf"(?:^|/){_SIDE}(?:{_SEP}*(?i:knee))?{_SEP}+([^/]*\d[^/]*?){_END}",
+        rf"(?:^|/){_SIDE}(?:{_SEP}*(?i:knee))?(?:{_SEP}+|(?=\d))([^/]*\d[^/]*?){_END}",
     ),
     (
         "the file name in folders of sides or views",
@@ -70,6 +74,10 @@ _READABLE = (  # some forms as one would write them for a set at hand
     r"(?i)/(?:left|right|l|r|ap|pa|lat)/([^/]+)\.",
     r"(\d+)[a-e]\.",
     r"([^/]+)_(?:png|jpg|jpeg)\.rf\.",
+    r"([^/]*\d)[LR]",
+    r"([^/]*\d)(?:left|right)",
+    r"[LR](\d+)",
+    r"(?:left|right)(\d+)",
 )
 _WORD_FORM = _FORMS[0][0]
 _NO_PATIENTS = re.compile(  # folders with numbers that stand for something else
@@ -171,8 +179,9 @@ def find_form(
 ) -> Form | None:
     """Find the way to tell patients by their paths that fits best; None if none does.
 
-    Of several, it is the one that joins most images: groups that are too large cost a little
-    precision, whereas a patient on both sides of a split makes accuracy a memory of faces.
+    A word that says so in most paths counts first, as numbers beside it may be of a site. Of other
+    forms, it is the one that joins most images: groups that are too large cost a little precision,
+    whereas a patient on both sides of a split makes accuracy a memory of faces.
 
     Args:
         paths: Path of each image.
@@ -188,7 +197,7 @@ def find_form(
         form = Form(words, quote_pattern(pattern), identifiers)
         least = _LEAST_MATCHED_BY_WORD if by_word else _LEAST_MATCHED
         if form.is_plausible(n_classes, least, 1.0 if by_word else _LARGEST_NUMBER):
-            if by_word:
+            if by_word and 2 * sum(form.sizes.values()) > len(paths):
                 return _simplify(form, paths)
             found.append(form)
     found += [

@@ -47,6 +47,18 @@ def know_patient(identifier: str) -> str:
     return "" if is_sentinel(identifier) or _ZEROS.fullmatch(tidy(identifier)) else identifier
 
 
+def fold_patient(identifier: str) -> str:
+    """Return what all spellings of an identifier have in common, in whatever source they are.
+
+    Capitals count for nothing, and neither does the `.0` of a number that was held as a float.
+
+    Example:
+        >>> [fold_patient(text) for text in ("P-7", " p-7", "17.0", "17", "017")]
+        ['p-7', 'p-7', '17', '17', '017']
+    """
+    return re.sub(r"(?<=\d)\.0+$", "", tidy(identifier).casefold())
+
+
 def settle_patients(source: Source, options: SourceOptions) -> Source:
     """Return a source whose items name patients, with notes on where they come from.
 
@@ -75,6 +87,7 @@ def settle_patients(source: Source, options: SourceOptions) -> Source:
         if any(map(is_dicom_name, paths)):
             said = f"{said[:-1]}; headers of DICOM files may name them."
         return _with_patients(source, cells.identifiers, [*notes, said], guessed=False)
+    form = replace(form, identifiers=_join_spellings(form.identifiers))
     suggested = _with_patients(source, form.identifiers, notes, guessed=True)
     return replace(suggested, doubts=(*suggested.doubts, _state(form, paths, labels)))
 
@@ -88,7 +101,8 @@ def _with_patients(
 
 def _apply_given(pattern: str, source: Source) -> tuple[list[str], list[str]]:
     paths = source.items["path"].tolist()
-    found = ["" if is_sentinel(name) else name for name in apply_pattern(pattern, paths)]
+    named = ["" if is_sentinel(name) else name for name in apply_pattern(pattern, paths)]
+    found = _join_spellings(named)
     sizes = Counter(name for name in found if name)
     flag = quote_pattern(pattern)
     if not sizes or (len(sizes) == 1 and len(paths) > 1):
@@ -98,8 +112,7 @@ def _apply_given(pattern: str, source: Source) -> tuple[list[str], list[str]]:
             f"their paths, such as `{paths[0]}`, but it {what}. Put what names the patient into a "
             f"group in parentheses, or write {REFUSE}."
         )
-    named = any(source.items["patient_id"])
-    replaced = " It replaces the column of patients." if named else ""
+    replaced = " It replaces the column of patients." if any(source.items["patient_id"]) else ""
     shared = sum(n for n in sizes.values() if n > 1)
     return found, [
         f"Patients by {flag}: {len(sizes)}, on {sum(sizes.values())} of {len(paths)} images; "
@@ -115,16 +128,16 @@ def _read_cells(cells: Sequence[str]) -> _Cells:
     unknown = Counter(
         {cell: n for cell, n in counts.items() if cell not in known or cell in fillers}
     )
+    return _Cells(_join_spellings(["" if cell in unknown else cell for cell in cells]), unknown)
+
+
+def _join_spellings(identifiers: Sequence[str]) -> list[str]:
+    """Write each patient as that is spelled first."""
+    folded = {name: fold_patient(name) for name in dict.fromkeys(identifiers)}
     spelled: dict[str, str] = {}
-    for cell in counts:
-        spelled.setdefault(_fold(cell), cell)
-    names = {cell: "" if cell in unknown else spelled[_fold(cell)] for cell in counts}
-    return _Cells([names[cell] for cell in cells], unknown)
-
-
-def _fold(cell: str) -> str:
-    """Return an identifier in small letters, and without the `.0` of a float."""
-    return re.sub(r"(?<=\d)\.0+$", "", tidy(cell).casefold())
+    for name, fold in folded.items():
+        spelled.setdefault(fold, name)
+    return [spelled[folded[name]] for name in identifiers]
 
 
 def _is_filler(cell: str, known: dict[str, int]) -> bool:

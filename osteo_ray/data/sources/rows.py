@@ -1,21 +1,16 @@
 """Make a source of the rows of a table or list, and refuse the rows that cannot be used."""
 
-import functools
-import os
-import posixpath
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
-from urllib.parse import unquote
 
 import numpy as np
 import pandas as pd
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import is_local, split_uri
-from osteo_ray.data.laterality import SIDES, name_half, read_side
 from osteo_ray.data.slices import name_slices
 from osteo_ray.data.sources.classes import join_spellings
 from osteo_ray.data.sources.columns import (
@@ -26,17 +21,21 @@ from osteo_ray.data.sources.columns import (
     may_name_splits,
 )
 from osteo_ray.data.sources.listing import Source, list_refused, tabulate_items, write_cell
-from osteo_ray.data.sources.named_files import find_files
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import FileReader, Reader
+from osteo_ray.data.sources.row_paths import locate_files, locate_path
+from osteo_ray.data.sources.sides import name_halves, require_sides
 from osteo_ray.data.sources.words import is_evaluation, read_split
 
 _FILES = re.compile(
     r"(?i).*\.(?:png|jpe?g|tiff?|bmp|gif|nii|nii\.gz|nrrd|mha|mhd|npy|npz|dcm|gz|json|xml|txt)"
 )
-_DRIVE = re.compile(r"[A-Za-z]:/")
 _FEWEST_CLASSES_TO_DOUBT = 10
 _INSIDE = "/inside"  # stands for the uppermost folder of a packed source
+_OUTSIDE_SOURCE = "lies outside the source; give paths relative to the folder of the table"
+_RELATIVE = "give paths relative to it, or the folder that holds all images by --root"
+_OUTSIDE_FOLDER = f"lies outside the folder of the manifest; {_RELATIVE}"
+_OUTSIDE_ROOT = f"lies outside --root; {_RELATIVE}"
 _HINT = "hint "  # before the name of a column that may name patients
 
 
@@ -173,6 +172,7 @@ def use_rows(
     cells["label"] = [names[label] for label in labels]
     place, query = split_uri(uri)
     root = here = place.rpartition("/")[0] or "/"
+    outside = _OUTSIDE_SOURCE if reader else _OUTSIDE_ROOT if options.root else _OUTSIDE_FOLDER
     if reader is None:
         root = split_uri(options.root)[0].rstrip("/") if options.root else root
         reader = FileReader(root + query)
@@ -181,19 +181,17 @@ def use_rows(
         root = root.rstrip("/")
         here = f"{root}/{folder}".rstrip("/")
     start = root if options.root else here
-    found = [_locate(path, start, here, root) for path in cells["path"]]
     doubtful: dict[int, str] = {}
     if isinstance(reader, FileReader) and is_local(root):
-        found, doubtful, told = find_files(found, root)
+        found, doubtful, told = locate_files(cells["path"], start, here, root)
         said = [*told, *said]
+    else:
+        found = [locate_path(path, start, here, root) for path in cells["path"]]
     if "slice" in cells:
         found = name_slices(found, cells["slice"], uri)
     if options.laterality == "split" and "side" in cells:
-        found = _name_halves(found, cells["side"])
-    outside = (
-        f"lies outside {'--root' if options.root else 'the folder of the manifest'}; give the "
-        "folder that holds all images by --root"
-    )
+        cells["side"] = require_sides(cells["side"], uri)
+        found = name_halves(found, cells["side"])
     reasons = _refuse_rows(found, cells["path"], cells["label"], outside)
     reasons = [doubtful.get(row, why) for row, why in enumerate(reasons)]
     shown = [path or given for path, given in zip(found, cells["path"], strict=True)]
@@ -222,19 +220,6 @@ def use_rows(
     )
 
 
-def _name_halves(paths: Sequence[str], sides: Sequence[str]) -> list[str]:
-    """Return the paths of halves where a film has a row for each side, else those of the images."""
-    told = [(path, read_side(side)) for path, side in zip(paths, sides, strict=True)]
-    of_film: dict[str, set[str]] = {}
-    for path, side in told:
-        of_film.setdefault(path, set()).add(side)
-    half_of = {side: half for half, side in SIDES.items()}
-    return [
-        name_half(path, half_of[side]) if path and of_film[path] == half_of.keys() else path
-        for path, side in told
-    ]
-
-
 def _name_regions(
     cells: Sequence[str], of_row: Sequence[tuple[int, str]], here: str, root: str
 ) -> dict[str, str]:
@@ -242,7 +227,7 @@ def _name_regions(
     if not any(name.lower().endswith(".png") for name in cells):
         return {}
     named = {path: cells[row] for row, path in of_row if cells[row]}
-    return {path: _locate(name, here, here, root) or name for path, name in named.items()}
+    return {path: locate_path(name, here, here, root) or name for path, name in named.items()}
 
 
 def list_hints(
@@ -268,48 +253,6 @@ def list_attributes(
     """Return the attributes that columns hold, by name: the value of each path."""
     rows = list(of_row)
     return {name: {path: cells[name][row] for row, path in rows} for name in TOLD if name in cells}
-
-
-def _locate(path: str, start: str, here: str, root: str) -> str:
-    """Return a path as it lies in the root; "" if there is none, or if it lies elsewhere.
-
-    Args:
-        path: As a row has it: relative, absolute, or a URI, with slashes of either kind.
-        start: Folder that relative paths start from.
-        here: Folder that they start from if they lead out of that.
-        root: Folder that all images lie in.
-    """
-    plain = path.replace("\\", "/")
-    if not plain:
-        return ""
-    if plain.startswith("file://"):
-        plain = unquote(plain.removeprefix("file://").removeprefix("localhost"))
-    if _DRIVE.match(plain):
-        return ""
-    top = _without_scheme(root)
-    if not is_local(plain) or plain.startswith("/"):
-        same = is_local(plain) == is_local(root) or plain.startswith("/")
-        whole = [_without_scheme(plain)] if same else []
-        if whole and is_local(root):
-            folder, _, name = whole[0].rpartition("/")
-            whole.append(f"{_resolve(folder or '/')}/{name}")
-    else:
-        whole = [posixpath.join(_without_scheme(folder), plain) for folder in (start, here)]
-    for one in whole:
-        found = posixpath.normpath(one)
-        within = top.rstrip("/") + "/"
-        if found.startswith(within):
-            return found.removeprefix(within)
-    return ""
-
-
-def _without_scheme(place: str) -> str:
-    return place if is_local(place) else "/" + place.partition("://")[2]
-
-
-@functools.lru_cache(maxsize=1024)
-def _resolve(folder: str) -> str:
-    return os.path.realpath(folder)
 
 
 def _refuse_rows(

@@ -4,6 +4,7 @@ import codecs
 import csv
 import io
 import json
+import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -19,6 +20,8 @@ _MARKS = (  # the longer first, as that of UTF-32 begins like that of UTF-16
     (codecs.BOM_UTF16_LE, "utf-16"),
     (codecs.BOM_UTF16_BE, "utf-16"),
 )
+_UNSEEN = "\t\r\n\xa0\xad"  # what text may hold and none can see, in Windows-1252
+_LINE_END = re.compile(r"\r\n?|\n")  # str.splitlines would also cut within the strings of JSON
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 Parser = Callable[[str, Mapping[str, str]], tuple[pd.DataFrame, list[str]]]
@@ -73,7 +76,7 @@ def _decode(content: bytes) -> tuple[str, list[str]]:
     except UnicodeDecodeError as error:
         line = content[: error.start].count(b"\n") + 1
     text = content.decode("cp1252", "replace")
-    if any(not (c.isprintable() or c in "\t\r\n") for c in text) or "\ufffd" in text:
+    if any(not (c.isprintable() or c in _UNSEEN) for c in text) or "\ufffd" in text:
         raise ValueError(f"line {line} is text in no encoding that can be told")
     return text, [
         f"The table is not in UTF-8 (line {line}); it is read as Windows-1252. If names look "
@@ -118,7 +121,7 @@ def _separate(text: str, separator: str) -> pd.DataFrame:
 def _parse_lines(text: str, columns: Mapping[str, str]) -> tuple[pd.DataFrame, list[str]]:
     del columns
     rows: list[dict[str, Any]] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_LINE_END.split(text), 1):
         if not line.strip():
             continue
         try:

@@ -35,20 +35,23 @@ _MASKS = _collect(
     "polygons"
 )
 _OF_MASKS = _NOISE | {"manual", "binary", "lesion", "bone", "knee", "lung", "left", "right"}
-_SENTINELS = _collect(
-    "nan na n/a n.a. n.a n\\a <na> #n/a #n/a! nat none null nil void inf - -- --- – — _ ? ?? ??? . "
-    ".. ... * / x xx xxx xxxx unknown unkown unk unkn uk unspecified undefined unidentified "
-    "unavailable missing blank empty tbd tba anonymous anonymized anonymised anonym anon deid "
-    "deidentified de-identified redacted removed withheld hidden masked dummy default "
+_UNKNOWN = _collect(
+    "nan na n/a n.a. n.a n\\a <na> #n/a #nv nat null nil - -- --- – — _ ? ?? ??? . .. ... unknown "
+    "unkown unk unkn unspecified undefined unidentified unavailable unassigned missing tbd "
     "notavailable notknown notrecorded notspecified notapplicable notgiven notprovided notassigned "
-    "noid nodata novalue unassigned noname nopatient unbekannt inconnu inconnue desconocido "
-    "desconocida sconosciuto nieznany невідомо неизвестно 不明 未知"
+    "nodata novalue unbekannt inconnu inconnue desconocido desconocida sconosciuto nieznany "
+    "невідомо неизвестно 不明 未知"
 )
-_NO_CLASS = _collect(
-    "nan na n/a n.a. n.a n\\a <na> #n/a nat null nil - -- --- – — _ ? ?? ??? . .. ... unknown "
-    "unlabelled unlabeled unlabel nolabel unspecified undefined unclassified unassigned missing "
-    "notavailable notknown notrecorded notlabelled notlabeled unk tbd todo"
+_NOBODY = _UNKNOWN | _collect(
+    "none void inf * / x xx xxx xxxx uk blank empty tba anonymous anonymized anonymised anonym "
+    "anon deid deidentified de-identified redacted removed withheld hidden masked dummy default "
+    "noid noname nopatient"
 )
+_NO_CLASS = _UNKNOWN | _collect(
+    "unlabelled unlabeled unlabel nolabel unclassified notlabelled notlabeled todo"
+)
+_ERROR = re.compile(r"#[^\W_][\w/]*[!?]|err:\d+")
+"""What spreadsheets show where a formula fails, in any language: `#REF!`, `#NAME?`, `#WERT!`."""
 _ZIPPED = ".nii.gz"
 _SHARD = re.compile(r"[-_. ]*\d+(?:[-_ ]*of[-_ ]*\d+)?$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
@@ -229,17 +232,17 @@ def is_sentinel(text: str) -> bool:
     """Tell whether a cell says that it has no value, as far as words go.
 
     Example:
-        >>> [is_sentinel(text) for text in ("", "N/A", " nan", "[Unknown]", "not known", "P-7")]
+        >>> [is_sentinel(text) for text in ("", "N/A", "[Unknown]", "not known", "#REF!", "P-7")]
         [True, True, True, True, True, False]
     """
-    return _is_among(text, _SENTINELS)
+    return _is_among(text, _NOBODY)
 
 
 def says_no_class(text: str) -> bool:
     """Tell whether a label says that there is none. `none` itself may be a class.
 
     Example:
-        >>> [says_no_class(text) for text in ("NaN", "?", "Unlabelled", "none", "no finding")]
+        >>> [says_no_class(text) for text in ("NaN", "?", "Not given", "none", "no finding")]
         [True, True, True, False, False]
     """
     return _is_among(text, _NO_CLASS)
@@ -247,4 +250,6 @@ def says_no_class(text: str) -> bool:
 
 def _is_among(text: str, words: frozenset[str]) -> bool:
     plain = tidy(text).casefold().strip("()[]{}\"'")
-    return not plain or plain in words or re.sub(r"[\s_-]+", "", plain) in words
+    if not plain or plain in words or re.sub(r"[\s_-]+", "", plain) in words:
+        return True
+    return _ERROR.fullmatch(plain) is not None

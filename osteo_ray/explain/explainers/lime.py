@@ -65,7 +65,7 @@ class Lime(Explainer):
             "note": write_notes(notes),
         }
         importance = found.weights[segments]
-        return Explanation(found.keep_mask, importance, found.explained_class, figures)
+        return Explanation(found.keep_mask, importance, found.explained_class, figures, signed=True)
 
 
 def list_notes(

@@ -148,8 +148,10 @@ def _audit(
         plan_resources(_find_needed(config), progress.say)
         check = None
         if config.measure_leak:
-            network = config.training.network
-            check = check_models.remote(config.first_weights, config.image_size, (), network, codes)
+            training = config.training
+            check = check_models.remote(
+                config.first_weights, config.image_size, (), training, codes
+            )
             if waits_for_check(config):
                 progress.say("check the models")
                 confirm(check)

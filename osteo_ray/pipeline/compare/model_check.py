@@ -12,7 +12,7 @@ from osteo_ray.base.startup import importing
 from osteo_ray.config.setup import SetupConfig
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.settings import Guidance
-from osteo_ray.models.settings import NetworkSettings
+from osteo_ray.models.settings import TrainingSettings
 
 
 def waits_for_check(config: SetupConfig) -> bool:
@@ -28,24 +28,24 @@ def check_models(
     weights: Mapping[str, str | None],
     image_size: ImageSize,
     guidances: Sequence[Guidance],
-    network: NetworkSettings,
+    training: TrainingSettings,
     codes: Mapping[str, str],
 ) -> list[str]:
-    """Build each model once, change and penalise it as its trainings will; return what is wrong.
+    """Build each model once, train and penalise it as its trainings will; return what is wrong.
 
     Args:
         weights: For each model, its first weights as `build_classifier` takes them.
         image_size: Height and width of the images.
         guidances: The penalties of the planned arms.
-        network: What trainings are to change in the models.
+        training: The settings of the trainings, of which one step is taken.
         codes: The text of the Python file of each model that has one.
     """
     # Imported here: PyTorch takes seconds to import, and the driver does not need it.
     with importing("timm"):
-        from osteo_ray.models.adjustments import adjust_network
         from osteo_ray.models.classifier import build_classifier
         from osteo_ray.models.guidance import check_guidance
         from osteo_ray.models.hub import check_hubs
+        from osteo_ray.models.rehearsal import rehearse_training
         from osteo_ray.models.timm_networks import check_network_size
 
     problems = []
@@ -62,7 +62,7 @@ def check_models(
                 seed=0,
                 code=codes.get(name),
             )
-            adjust_network(classifier, network)
+            rehearse_training(classifier, name, training, image_size)
             for guidance in guidances:
                 check_guidance(classifier, name, guidance, image_size)
         except InputError as error:

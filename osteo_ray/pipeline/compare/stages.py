@@ -140,7 +140,7 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
             check: ray.ObjectRef[list[str]] = ray.put([])
         else:
             check = check_models.remote(
-                config.first_weights, config.image_size, guidances, config.training.network, codes
+                config.first_weights, config.image_size, guidances, config.training, codes
             )
 
         def look_over() -> None:

@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -25,16 +25,21 @@ from osteo_ray.base.tables import (
     read_table,
     write_table,
 )
-from osteo_ray.data.masks import pack_mask
 from osteo_ray.data.pixels import unpack_pixels
 from osteo_ray.explain import gradcam
 from osteo_ray.explain.explainer import Explanation, LoadedClassifier, Picture, Request
-from osteo_ray.explain.faithfulness import measure_faithfulness
-from osteo_ray.explain.jobs import Explainable, ExplainJob, make_record
+from osteo_ray.explain.faithfulness import Faithfulness, measure_faithfulness
+from osteo_ray.explain.jobs import Explainable, ExplainJob
 from osteo_ray.models.classifier import load_classifier
 from osteo_ray.models.forward import open_classifier
 from osteo_ray.models.training import make_deterministic
 from osteo_ray.pipeline.explain.kept_classifiers import KeptClassifiers
+from osteo_ray.pipeline.explain.mask_rows import (
+    Found,
+    Measured,
+    list_faithfulness_rows,
+    list_mask_rows,
+)
 from osteo_ray.pipeline.explain.shown_superpixels import keep_superpixels
 
 _STEPS = 8  # in which pixels are added and removed to measure faithfulness
@@ -156,15 +161,12 @@ class ExplainingActor:
         The masks come last: where they are, the images count as done.
         """
         found = self._find_masks(explainable, kinds, pictures)
-        figures = self._measure(explainable, pictures, found)
+        measured = self._measure(explainable, pictures, found)
+        figures = list_faithfulness_rows(explainable, measured)
         if figures:
             table = pa.Table.from_pylist(figures, schema=FAITHFULNESS)
             write_table(explainable.faithfulness / part, table, how=write_sealed)
-        records = [
-            _describe(explainable, picture.image_id, kind, one)
-            for kind, explanations in found.items()
-            for picture, one in zip(pictures, explanations, strict=True)
-        ]
+        records = list_mask_rows(explainable, pictures, found, measured)
         table = pa.Table.from_pylist(records, schema=MASKS)
         write_table(explainable.masks / part, table, how=write_sealed)
         first = [record for record in records if record["kind"] == kinds[0]]
@@ -233,34 +235,31 @@ class ExplainingActor:
         return self.recalled[key]
 
     def _measure(
-        self,
-        explainable: Explainable,
-        pictures: Sequence[Picture],
-        found: dict[str, list[Explanation | ValueError]],
-    ) -> list[dict[str, Any]]:
-        """Measure how faithful the explanations are to the classifier, for the images asked for."""
-        leader = self.job.explainers[explainable.kinds[0]]
-        return [
-            {
-                "model": explainable.model,
-                "seed": explainable.seed,
-                "kind": kind,
-                "image_id": picture.image_id,
-                **asdict(
-                    measure_faithfulness(
-                        self.classifiers.get(explainable),
-                        picture.image,
-                        leader.fill(picture),
-                        one,
-                        n_steps=_STEPS,
-                        batch_size=self.job.settings.choose_batch_size(self.device.type),
-                    )
-                ),
-            }
+        self, explainable: Explainable, pictures: Sequence[Picture], found: Found
+    ) -> Measured:
+        """Measure how faithful explanations are, by kind and image, for the images asked for."""
+        return {
+            (kind, picture.image_id): self._measure_one(explainable, picture, one)
             for kind, explanations in found.items()
             for picture, one in zip(pictures, explanations, strict=True)
             if isinstance(one, Explanation) and picture.image_id in explainable.faithfulness_ids
-        ]
+        }
+
+    def _measure_one(
+        self, explainable: Explainable, picture: Picture, found: Explanation
+    ) -> Faithfulness | ValueError:
+        leader = self.job.explainers[explainable.kinds[0]]
+        try:
+            return measure_faithfulness(
+                self.classifiers.get(explainable),
+                picture.image,
+                leader.fill(picture),
+                found,
+                n_steps=_STEPS,
+                batch_size=self.job.settings.choose_batch_size(self.device.type),
+            )
+        except ValueError as error:  # the masks are what they are all the same
+            return error
 
     def _open(self, explainable: Explainable) -> LoadedClassifier:
         classifier = load_classifier(
@@ -319,21 +318,6 @@ def _recall_focus(row: dict[str, Any]) -> _Focus | ValueError:
         return ValueError(row["error"])
     area_px = int(np.bitwise_count(np.frombuffer(row["keep_mask"], np.uint8)).sum())
     return _Focus(area_px, row["explained_class"])
-
-
-def _describe(
-    explainable: Explainable, image_id: str, kind: str, found: Explanation | ValueError
-) -> dict[str, Any]:
-    """Make the row of a mask; the class stands in the row of the leading mask only."""
-    if isinstance(found, ValueError):
-        return make_record(explainable, image_id, kind, error=str(found))
-    figures = dict(found.figures)
-    peak = found.find_peak()
-    if peak is not None:
-        figures["peak"] = pack_mask(peak)
-    if kind == explainable.kinds[0]:
-        figures["explained_class"] = found.explained_class
-    return make_record(explainable, image_id, kind, pack_mask(found.keep_mask), **figures)
 
 
 def _count_errors(part: Place, kind: str) -> int:

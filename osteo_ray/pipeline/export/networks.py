@@ -208,7 +208,8 @@ def _write_safetensors(classifier: "Classifier", folder: Path) -> list[list[int]
     for name, tensor in classifier.state_dict().items():
         part, _, rest = name.partition(".")
         if part in parts:
-            parts[part][rest] = tensor.contiguous()
+            # A copy, since safetensors takes no tensor under two names.
+            parts[part][rest] = tensor.clone(memory_format=torch.contiguous_format)
     for part, tensors in parts.items():
         save_file(tensors, folder / f"{part}.safetensors")
     layers = [one for one in classifier.head.modules() if isinstance(one, torch.nn.Linear)]

@@ -18,7 +18,7 @@ from osteo_ray.data.laterality import Laterality
 from osteo_ray.data.notes import write_notes
 from osteo_ray.data.pixels import Bits, show_8_bits
 from osteo_ray.data.sources.columns import TOLD
-from osteo_ray.data.sources.patients import know_patient
+from osteo_ray.data.sources.patients import fold_patient, know_patient
 from osteo_ray.data.sources.readers import Reader
 from osteo_ray.pipeline.ingest.films import View
 from osteo_ray.pipeline.ingest.grouped_views import Row, read_groups
@@ -152,7 +152,7 @@ def _tell(item: Row, view: View, key: bytes) -> Row:
         "path": view.path,
         "label": item["label"],
         "patient": item["patient"]
-        or veil(know_patient(decoded.patient_id or ""), key)
+        or veil_patient(know_patient(decoded.patient_id or ""), key)
         or item["suggested"]
         or veil(view.person, key),
         "side": item["side"] or decoded.side or "",
@@ -170,6 +170,11 @@ def _tell(item: Row, view: View, key: bytes) -> Row:
     }
 
 
+def veil_patient(identifier: str, key: bytes) -> str:
+    """Replace the identifier of a patient by a digest, equal for all spellings of it."""
+    return veil(fold_patient(identifier), key)
+
+
 def veil(name: str, key: bytes) -> str:
-    """Replace the name of a patient or institution by a digest, equal for equal names and keys."""
+    """Replace a name by a digest, equal for equal names and keys; "" stays as it is."""
     return hashlib.blake2b(name.encode(), key=key, digest_size=12).hexdigest() if name else ""

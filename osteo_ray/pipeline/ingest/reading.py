@@ -25,7 +25,7 @@ from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.pixels import Bits
 from osteo_ray.data.sources.columns import TOLD
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.pipeline.ingest.blocks import FOUND, decode_block, veil
+from osteo_ray.pipeline.ingest.blocks import FOUND, decode_block, veil_patient
 
 _LEAST_PER_BLOCK, _MOST_PER_BLOCK, _BLOCKS = 32, 512, 16  # images in a block; blocks to aim for
 _TRIES = 3  # for a block whose process dies, and then for each of its images alone
@@ -135,7 +135,7 @@ def ingest_images(
 
 def _tabulate_rows(source: Source, key: bytes) -> pa.Table:
     """Return the items of a source as workers get them, with patients veiled."""
-    veiled = [veil(patient, key) for patient in source.items["patient_id"]]
+    veiled = [veil_patient(patient, key) for patient in source.items["patient_id"]]
     named, suggested = ("", veiled) if source.guessed else (veiled, "")
     items = source.items.drop(columns="patient_id").assign(patient=named, suggested=suggested)
     return pa.Table.from_pandas(items, preserve_index=False)

@@ -100,7 +100,7 @@ def _reproduce(task: Task, attempt: Attempt, progress: JobProgress) -> Reproduct
             config.first_weights,
             config.image_size,
             guidances,
-            config.training.network,
+            config.training,
             task.codes,
         )
         present = describe_environment(layout)
