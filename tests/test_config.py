@@ -324,7 +324,7 @@ def test_what_no_file_can_say_is_told_in_a_line(write_yaml, text: str, words: st
         ("seeds: -0x" + "f" * 5000, "thousands of digits"),
         ('data: "a\\0b"', "data: Expected a path or URI, but no file can be called 'a\\x00b'"),
         ('data: "a\\ud800b"', "no file can be called 'a\\ud800b'"),
-        ('seeds: "a\\ud800b"', "seeds to be a whole number, but got `a\\ud800b`"),
+        ('seeds: "a\\ud800b"', "but got `a\\ud800b`"),
         ("data: ''", "a value for data, but got an empty text"),
         ("out: ''", "a value for out, but got an empty text"),
         ("regions: ''", "a value for regions, but got an empty text"),

@@ -44,8 +44,8 @@ def _by_slic(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
 
 
 def _by_felzenszwalb(image: np.ndarray, settings: LimeSettings) -> np.ndarray:
-    # The algorithm makes pieces of any size; the smallest allowed size limits their number. To scale
-    # the other two with the image changes their number more, not less: 8 to 65 of 50, not 12 to 27.
+    # The algorithm makes pieces of any size; the smallest allowed size limits their number. To
+    # scale the other two with the image changes their number more: 8 to 65 of 50, not 12 to 27.
     smallest = image.size // (4 * settings.n_superpixels)
     segments: np.ndarray = felzenszwalb(
         image, scale=_SCALE, sigma=_SIGMA, min_size=max(smallest, 1)

@@ -101,7 +101,8 @@ def _sort_both(one: Group, other: Group) -> _Pairs:
 
 def _are_equal(pairs: _Pairs) -> np.ndarray:
     """Tell which predictions are equal: bool, (n_images,)."""
-    return np.all(np.abs(pairs[0] - pairs[1]) <= 10.0**-_DIGITS, axis=1)
+    differences: np.ndarray = np.abs(pairs[0] - pairs[1]).max(axis=1)
+    return differences <= 10.0**-_DIGITS
 
 
 def _agree(pairs: _Pairs, *, least: float) -> bool:
