@@ -250,7 +250,7 @@ def test_what_cannot_be_measured_keeps_its_masks_and_says_so(
     calls: list[int] = []
     monkeypatch.setattr(actor, "measure_faithfulness", measure_or_break)
     store(tmp_path / "0.safetensors")
-    write_phantom_pixels(tmp_path / "pixels.parquet", 2)
+    write_phantom_pixels(tmp_path / "pixels.parquet", 4)
     ids = frozenset("01")
     options = {"kinds": ("gradcam",), "wanted": ids, "faithfulness_ids": ids}
     usual, other = (
