@@ -30,7 +30,7 @@ from osteo_ray.models.guidance import (
     penalize_gradients,
     shuffle_outside,
 )
-from osteo_ray.models.settings import NO_AUGMENTATION, NetworkSettings, TrainingSettings
+from osteo_ray.models.settings import NO_AUGMENTATION, TrainingSettings
 from osteo_ray.models.training import Recipe, TrainingData, Worker, train_classifier
 from osteo_ray.pipeline.compare.in_process import run_in_process
 from osteo_ray.pipeline.compare.model_check import check_models, list_guidances
@@ -128,10 +128,10 @@ def test_guided_arms_are_tried_before_training(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr(guidance_module, "check_guidance", refuse)
     check = check_models._function  # type: ignore[attr-defined]
-    size, network = ImageSize.square(32), NetworkSettings()
-    found = check({"test_byobnet": "none"}, size, ["gradients"], network, {})
+    size, training = ImageSize.square(32), TrainingSettings()
+    found = check({"test_byobnet": "none"}, size, ["gradients"], training, {})
     assert found == ["cannot be guided"]
-    assert check({"test_byobnet": "none"}, size, [], network, {}) == []
+    assert check({"test_byobnet": "none"}, size, [], training, {}) == []
 
 
 def test_inside_the_region_nothing_is_penalized(classifier: Classifier) -> None:

@@ -22,7 +22,7 @@ from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.dataset import read_dataset
 from osteo_ray.experiment.trials import Experiment, Trial, describe_experiment
 from osteo_ray.models.checkpoint import describe_checkpoint
-from osteo_ray.models.settings import NetworkSettings
+from osteo_ray.models.settings import TrainingSettings
 from osteo_ray.pipeline.compare.model_check import check_models
 from osteo_ray.pipeline.compare.network_code import has_networks, read_networks, store_networks
 from osteo_ray.pipeline.explain.explain_set import explain_set
@@ -200,7 +200,7 @@ def test_check_on_a_worker_knows_the_file_by_its_text_alone(local_ray: None) -> 
     wide = NET + "\ndef wide(n_classes):\n    return make(n_classes + 1)\n"
     codes = dict.fromkeys(list(weights)[:2], wide)
     problems = ray.get(
-        check_models.remote(weights, ImageSize.square(32), (), NetworkSettings(), codes)
+        check_models.remote(weights, ImageSize.square(32), (), TrainingSettings(), codes)
     )
     assert len(problems) == 2
     assert "to return logits, float32 (2, 2): a row per image" in problems[0]

@@ -454,7 +454,6 @@ class Tied(Net):
         self.last = self.body
         self.again = nn.Conv2d(8, 16, 3)
         self.again.weight = self.body.weight
-        self.register_buffer("wide", torch.zeros(1).expand(4))
 """
 
 

@@ -114,8 +114,8 @@ def test_table_has_a_row_per_image_and_says_what_cannot_be_read(
     ("change", "words"),
     [
         (lambda run: shutil.rmtree(str(run.trials)), "Expected the weights of all 2 classifiers"),
-        (lambda run: Path(str(run.predictions)).unlink(), "lacks predictions.parquet"),
-        (lambda run: Path(str(run.comparison)).unlink(), "lacks comparison.json"),
+        (lambda run: Path(str(run.predictions)).unlink(), "predictions.parquet is missing"),
+        (lambda run: Path(str(run.comparison)).unlink(), "comparison.json is missing"),
         (lambda run: shutil.rmtree(str(run.root)), "does not exist"),
     ],
 )

@@ -16,6 +16,7 @@ from torch import nn
 from osteo_ray.models.epochs import Epoch
 from osteo_ray.models.settings import NO_AUGMENTATION, RECIPES
 from osteo_ray.models.synchronization import SharedBatchNorm, synchronize_batch_norm
+from osteo_ray.models.synchronization import _has_unused as has_unused
 from osteo_ray.models.training import make_deterministic
 
 SETS = ((TRAINING, 5), (TRAINING.select(np.arange(21)), 2), (TRAINING.select(np.arange(11)), 1))
@@ -45,7 +46,8 @@ def work_as(rank: int, meeting: str) -> Any:
     )
     try:
         cut_off = train_cut_off(rank, Path(meeting.removeprefix("file://")).parent)
-        return train_all((rank, 2)), train_apart(rank), normalize_share(rank), cut_off
+        idle = train_idle((rank, 2))
+        return train_all((rank, 2)), train_apart(rank), normalize_share(rank), cut_off, idle
     finally:
         torch.distributed.destroy_process_group()
 
@@ -156,6 +158,47 @@ def test_ranks_that_were_cut_off_end_as_if_they_had_never_stopped(answers: Any) 
         assert [epoch.number for epoch in whole[0]] == list(range(4))
         assert resumed == whole
     assert first == second
+
+
+def train_idle(ranks: tuple[int, int]) -> Trained:
+    """Train a net of which one layer is never used."""
+    classifier = make_classifier(dropout=0.0)
+    classifier.backbone.never = nn.Linear(2, 2)
+    epochs = train(
+        classifier,
+        epochs=2,
+        per_worker_batch_size=10 // ranks[1],
+        optimizer={"epsilon": 1e-4, "weight_decay": 0.1, "clip_norm": 1.0},
+        schedule={"head_first": 0.5},
+        validation=VALIDATION,
+        ranks=ranks,
+    )
+    return epochs, flatten(classifier).tolist()
+
+
+def test_layers_that_are_not_used_hold_no_rank_up(answers: Any) -> None:
+    first, second = answers[4]
+    assert first == second
+    epochs, weights = train_idle((0, 1))
+    losses = [epoch.training_loss for epoch in epochs]
+    assert [epoch.training_loss for epoch in first[0]] == pytest.approx(losses, abs=1e-4)
+    np.testing.assert_allclose(first[1], weights, atol=1e-3)
+
+
+def test_looking_for_unused_parameters_leaves_everything_as_it_was() -> None:
+    classifier = make_classifier()
+    images, before = TRAINING.make_batch(np.arange(2), CPU), flatten(classifier)
+    torch.manual_seed(3)
+    drawn = torch.rand(1)
+    torch.manual_seed(3)
+    assert not has_unused(classifier, images)
+    assert torch.equal(torch.rand(1), drawn)
+    assert torch.equal(flatten(classifier), before)
+    assert all(one.grad is None for one in classifier.parameters())
+    classifier.backbone.never = nn.Linear(2, 2)
+    assert has_unused(classifier, images)
+    classifier.backbone.never.requires_grad_(False)
+    assert not has_unused(classifier, images)
 
 
 # The shared batch normalization by itself

@@ -8,8 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from timm.layers.drop import DropPath
 from tiny_nets import CPU, TRAINING, VALIDATION, flatten, make_classifier, train
 from torch import nn
+from torchvision import models
+from torchvision.ops import StochasticDepth
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.data.image_size import ImageSize
@@ -18,6 +21,7 @@ from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.class_weights import balance_classes
 from osteo_ray.models.classifier import Classifier, build_classifier
 from osteo_ray.models.epochs import Epoch, has_stalled
+from osteo_ray.models.layers import number_layers
 from osteo_ray.models.losses import TrainingLoss
 from osteo_ray.models.optimization import Optimization, find_factor
 from osteo_ray.models.settings import (
@@ -181,6 +185,98 @@ def test_layers_learn_the_slower_the_earlier_they_are() -> None:
     assert ladder == pytest.approx(sorted(ladder), rel=1e-3)
     assert set(np.round(np.log2(1e-2 / np.array(ladder))).astype(int)) == {1, 2, 3, 4, 5}
     assert steps["backbone.conv_stem.weight"] == pytest.approx(1e-2 / 2**6, rel=0.02)
+
+
+OWN = """
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm = nn.Conv2d(4, 4, 3, padding=1), nn.BatchNorm2d(4)
+        self.second = nn.Conv2d(4, 4, 3, padding=1)
+
+    def forward(self, features):
+        return features + self.second(self.norm(self.first(features)).relu())
+
+
+class Wrapped(nn.Module):
+    def __init__(self, net, factor=1):
+        super().__init__()
+        self.net, self.factor = net, factor
+
+    def forward(self, images):
+        return self.factor * self.net(images)
+
+
+def make(n_classes):
+    stem = [nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU()]
+    head = [nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(4, n_classes)]
+    return Wrapped(nn.Sequential(*stem, Block(), Block(), Block(), *head))
+
+
+def whole(n_classes):
+    return Wrapped(make(n_classes), 2)
+
+
+def dense(n_classes):
+    return nn.Sequential(nn.Flatten(), nn.Linear(1024, n_classes))
+"""
+
+
+def rate_layers(name: str, decay: float = 0.5) -> dict[str, float]:
+    """Return the learning rate of each parameter, as a share of the highest."""
+    classifier = build_classifier(
+        name, n_classes=2, image_size=ImageSize.square(32), weights="none", seed=0, code=OWN
+    )
+    settings = {"learning_rate": 1.0, "optimizer": {"weight_decay": 0.1, "layer_decay": decay}}
+    optimization = Optimization(classifier, TrainingSettings.model_validate(settings), 1)
+    groups = optimization._optimizer.param_groups
+    rates = {id(one): (group["lr"], group) for group in groups for one in group["params"]}
+    for name, one in classifier.named_parameters():
+        assert rates[id(one)][1]["weight_decay"] == (0.1 if one.ndim > 1 else 0), name
+    return {name: rates[id(one)][0] for name, one in classifier.named_parameters()}
+
+
+@pytest.mark.parametrize(
+    ("name", "depths"),
+    [
+        ("torchvision:resnet18", {"conv1": 9, "bn1": 9, "layer1.0.conv1": 8, "layer4.1.bn2": 1}),
+        (
+            "net.py:make",
+            {"net.0": 4, "net.1": 4, "net.3.first": 3, "net.3.second": 3, "net.5.norm": 1},
+        ),
+        ("net.py:whole", {"net.net.0": 4, "net.net.3.norm": 3, "net.net.8": 0}),
+        ("net.py:dense", {}),
+    ],
+)
+def test_layers_of_networks_that_name_none_are_their_blocks(
+    name: str, depths: dict[str, int]
+) -> None:
+    rates = rate_layers(name)
+    for part, depth in depths.items():
+        assert rates[f"backbone.{part}.weight"] == 0.5**depth, part
+    assert max(rates.values()) == 1
+    assert all(rate == 1 for part, rate in rates.items() if part.startswith("head."))
+
+
+@pytest.mark.parametrize(
+    ("name", "parts", "n_layers"),
+    [
+        ("vgg11_bn", {"features.0": 0, "features.1": 0, "features.4": 1}, 11),
+        ("vit_b_16", {"conv_proj": 1, "encoder.layers.encoder_layer_0.mlp.0": 3}, 16),
+        ("densenet121", {"features.conv0": 0, "features.denseblock1.denselayer1.conv1": 1}, 63),
+    ],
+)
+def test_every_parameter_has_a_layer(name: str, parts: dict[str, int], n_layers: int) -> None:
+    with torch.device("meta"):
+        network = models.get_model(name, weights=None)
+    numbers = number_layers(network)
+    assert list(numbers) == [name for name, _ in network.named_parameters()]
+    assert list(numbers.values()) == sorted(numbers.values())
+    assert max(numbers.values()) == n_layers - 1
+    assert {part: numbers[f"{part}.weight"] for part in parts} == parts
 
 
 def test_backbone_rests_while_the_head_learns() -> None:
@@ -366,6 +462,31 @@ def test_drop_connect_skips_blocks_in_training_only() -> None:
     assert not torch.allclose(dropping(images), plain(images))
     rates = [m.drop_prob for m in dropping.modules() if type(m).__name__ == "DropPath"]
     assert rates == pytest.approx([0.9 * at / len(rates) for at in range(len(rates))])
+
+
+@pytest.mark.parametrize(
+    ("name", "per_block"),
+    [
+        ("torchvision:efficientnet_b0", 1),
+        ("torchvision:convnext_tiny", 1),
+        ("test_vit", 2),
+    ],
+)
+def test_chance_of_skipping_is_that_of_the_settings(name: str, per_block: int) -> None:
+    classifier = make_real(name)
+    chances = [one.p for one in classifier.modules() if isinstance(one, StochasticDepth)]
+    assert set(chances) <= {0.0}  # of torchvision's own; skipping is a choice
+    connect_drops(classifier, 0.2)
+    found = [one.drop_prob for one in classifier.modules() if isinstance(one, DropPath)]
+    n_blocks = len(found) // per_block
+    expected = [0.2 * (at // per_block) / n_blocks for at in range(len(found))]
+    assert n_blocks > 1
+    assert found == pytest.approx(expected)
+    classifier.train()
+    assert classifier(torch.rand(2, 1, 32, 32)).shape == (2, 2)
+
+
+def test_network_without_blocks_to_skip_is_refused() -> None:
     with pytest.raises(InputError, match=r"drop-connect 0\.2.*`TinyBackbone` has none"):
         train(make_classifier(), network={"drop_connect": 0.2})
     with pytest.raises(

@@ -35,6 +35,7 @@ from osteo_ray.pipeline.validate.situation import (
     judge_table,
     plan_situation,
 )
+from osteo_ray.statistics.inference import estimate_mean
 from osteo_ray.statistics.predictions import encode_predictions
 from osteo_ray.statistics.results_table import compute_results
 from osteo_ray.statistics.sequential import plan_looks
@@ -191,7 +192,10 @@ def test_rule_that_trusts_one_test_set_would_be_caught(monkeypatch: pytest.Monke
     """The corrected t does not see the luck of shared test images; with it, bars are missed."""
     setting = NAMED_RULE["rule: one test set of 200, images alone vary"]
     monkeypatch.setattr("osteo_ray.experiment.judging.is_fixed", lambda predictions: False)
-    monkeypatch.setattr("osteo_ray.statistics.inference._estimate_two_way", lambda *arguments: None)
+    monkeypatch.setattr(
+        "osteo_ray.experiment.evidence.estimate_mean",
+        lambda values, draws, *others, **named: estimate_mean(values, None, *others, **named),
+    )
     finding = summarize_setting(setting, run_experiments(setting, range(60), seed=0))
     missed = " ".join(list_missed([finding]))
     assert "false real" in missed

@@ -17,7 +17,8 @@ from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.experiment.dataset import Dataset
 from osteo_ray.experiment.trials import Experiment, describe_experiment
-from osteo_ray.models.settings import NetworkSettings
+from osteo_ray.models import rehearsal
+from osteo_ray.models.settings import NetworkSettings, RecipeName, TrainingSettings
 from osteo_ray.pipeline import before_reading
 from osteo_ray.pipeline.compare import plan, stages
 from osteo_ray.pipeline.compare.model_check import check_models
@@ -92,11 +93,114 @@ def test_listing_is_enough_to_refuse_what_can_never_be(tmp_path: Path) -> None:
 
 
 def test_network_without_blocks_to_skip_is_refused_beforehand() -> None:
-    network = NetworkSettings(drop_connect=0.2)
+    skipping = TrainingSettings(network=NetworkSettings(drop_connect=0.2))
     models: dict[str, str | None] = {"test_efficientnet": "none", "mobilenetv3_small_050": "none"}
-    (problem,) = check_models._function(models, ImageSize.square(32), (), network, {})
+    (problem,) = check_here(models, skipping)
     assert "as --training.network.drop-connect 0.2 asks, but `EfficientNet` has none" in problem
-    assert check_models._function(models, ImageSize.square(32), (), NetworkSettings(), {}) == []
+    assert check_here(models, TrainingSettings()) == []
+
+
+def check_here(
+    models: dict[str, str | None], training: TrainingSettings, code: str = ""
+) -> list[str]:
+    check = check_models._function  # type: ignore[attr-defined]
+    codes = {name: code for name in models if code}
+    return list(check(models, ImageSize.square(32), (), training, codes))
+
+
+NET = """
+import torch
+from torch import nn
+
+
+class Net(nn.Module):
+    def __init__(self, n_classes):
+        super().__init__()
+        self.stem = nn.Conv2d(1, 4, 3)
+        self.head = nn.Linear(4, n_classes)
+
+    def forward(self, images):
+        return self.head(self.stem(images).mean((2, 3)))
+
+
+class Pair(Net):
+    def forward(self, images):
+        found = super().forward(images)
+        return (found, found) if self.training else found
+
+
+class Tests(Net):
+    def forward(self, images):
+        assert not self.training, "for tests only"
+        return super().forward(images)
+
+
+class Frozen(Net):
+    def __init__(self, n_classes):
+        super().__init__(n_classes)
+        self.requires_grad_(False)
+
+
+class Idle(Frozen):
+    def __init__(self, n_classes):
+        super().__init__(n_classes)
+        self.unused = nn.Linear(2, 2)
+
+
+class Fixed(nn.Module):
+    def __init__(self, n_classes):
+        super().__init__()
+        self.flat = nn.Flatten()
+
+    def forward(self, images):
+        return self.flat(images)[:, :2]
+
+
+class Dense(nn.Sequential):
+    def __init__(self, n_classes):
+        super().__init__(nn.Flatten(), nn.Linear(1024, n_classes))
+"""
+
+
+@pytest.mark.parametrize("recipe", ["paper", "modern"])
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("Net", None),
+        ("Dense", None),
+        ("Pair", "Expected net.py to take a step of training, but it raises TypeError: "),
+        ("Tests", "raises AssertionError: for tests only (line 24). Correct the file; docs/net"),
+        ("Frozen", "`net.py:Frozen` to have parameters that learn, but all of its 4 are frozen."),
+        ("Idle", "Expected net.py to take a step of training, but it raises RuntimeError: "),
+        ("Fixed", "`net.py:Fixed` to have parameters that learn, but it has none. Choose"),
+    ],
+)
+def test_own_networks_that_cannot_be_trained_are_refused_beforehand(
+    function: str, words: str | None, recipe: RecipeName
+) -> None:
+    training = TrainingSettings(recipe=recipe)
+    found = check_here({f"net.py:{function}": "none"}, training, NET)
+    assert len(found) == (words is not None)
+    assert "".join(found).count("\n") == 0
+    assert (words or "") in "".join(found)
+
+
+def test_step_that_a_network_of_a_library_cannot_take_is_told(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object) -> None:
+        raise RuntimeError("shapes cannot be multiplied\n(2x288)")
+
+    monkeypatch.setattr(rehearsal, "train_classifier", fail)
+    (found,) = check_here({"test_efficientnet": "none"}, TrainingSettings())
+    assert found == (
+        "Expected `test_efficientnet` to take a step of training on images of 32 px, but it raises "
+        "RuntimeError: shapes cannot be multiplied. Choose another network or --image-size."
+    )
+
+
+def test_network_whose_own_head_has_a_hidden_layer_is_trained() -> None:
+    assert check_here({"mambaout_femto": "none"}, TrainingSettings()) == []
 
 
 @pytest.mark.parametrize("command", ["compare", "plan"])

@@ -51,7 +51,7 @@ class _Loader(yaml.SafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    raise _refuse(f"the key `{key.value}` a second time", key)
+                    raise _refuse(f"the key `{key.value}` comes a second time", key)
                 seen.add(key.value)
         return node
 
@@ -59,7 +59,7 @@ class _Loader(yaml.SafeLoader):
         try:
             return super().construct_object(node, deep)
         except (ValueError, LookupError, AttributeError):  # `!!int abc`, or thousands of digits
-            raise _refuse("a value that cannot be read", node) from None
+            raise _refuse("a value cannot be interpreted", node) from None
 
 
 _Loader.add_implicit_resolver(
@@ -85,10 +85,10 @@ def _say_yaml(error: Exception) -> str:
     """Say in a line what is wrong with a file, without the text of it, which may hold a secret."""
     mark = getattr(error, "problem_mark", None)
     if isinstance(error, yaml.MarkedYAMLError) and mark is not None:
-        return f"found {str(error.problem).removeprefix('found ')} in line {mark.line + 1}"
+        return f"line {mark.line + 1} cannot be read: {error.problem}"
     if isinstance(error, RecursionError):
         return "it nests too deeply"
-    return f"found {' '.join(str(error).split())}"
+    return f"it cannot be read: {' '.join(str(error).split())}"
 
 
 def read_yaml(path: "Path | Place") -> dict[str, Any]:
@@ -101,7 +101,7 @@ def read_yaml(path: "Path | Place") -> dict[str, Any]:
         InputError: The file is missing, is not YAML, repeats a key, or does not hold a mapping.
     """
     try:
-        settings = yaml.load(path.read_text(encoding="utf-8"), _Loader)
+        settings = _Loader(path.read_text(encoding="utf-8")).get_single_data()
     except OSError as error:
         raise InputError(
             f"Expected a readable configuration file, but got {path}: {error.strerror}."

@@ -86,8 +86,8 @@ def say_value(value: object, depth: int = 0) -> str:
         depth: The number of lists around it.
 
     Example:
-        >>> say_value([True, "knee", [[[9]]]])
-        '[true, `knee`, [[[…]]]]'
+        >>> say_value([True, "knee", [1, 2, 3, 4, 5], [[[[9]]]]])
+        '[true, `knee`, [1, 2, 3, 4, …], [[[[…]]]]]'
     """
     if isinstance(value, str):
         return f"`{_shorten(value, _LONGEST_VALUE)}`"

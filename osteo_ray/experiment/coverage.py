@@ -31,7 +31,7 @@ MEASURES = ("iou", "recall", "precision", "pointing")
 that the mask keeps, the share of the mask that lies in the region, and the pointing game (Zhang et
 al. 2018): the chance that a pixel of those that matter most (of LIME's heaviest superpixel, or the
 maximum of a heat map) lies in the region. Of random masks, the last is the chance that any pixel
-does."""
+does. An empty mask of LIME has none, for its heaviest superpixel does not speak for the class."""
 RANDOM = "random"
 """The kind of mask that the others are compared with."""
 
