@@ -479,10 +479,10 @@ def test_layers_under_two_names_are_exported(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "numbers",
     [
-        "[0.25], [0.5]",
-        "np.array([0.25]), np.array([0.5])",
-        "torch.tensor([0.25]), [torch.tensor(0.5)]",
-        "torch.full((1, 1, 1, 1), 0.25), np.full((1, 1, 1), 0.5)",
+        "[0.25, 0.5, 0.75], [0.5] * 3",
+        "np.array([0.25, 0.5, 0.75]), np.full(3, 0.5)",
+        "torch.tensor([0.25, 0.5, 0.75]), [torch.tensor(0.5)] * 3",
+        "torch.tensor([0.25, 0.5, 0.75]).view(1, 3, 1, 1), np.full((3, 1, 1), 0.5)",
     ],
 )
 @pytest.mark.parametrize("is_buffer", [False, True])
@@ -491,7 +491,7 @@ def test_mean_and_deviation_may_be_arrays(numbers: str, is_buffer: bool) -> None
     import numpy as np
 
     def normed(n_classes):
-        net = Net(n_classes)
+        net = Net(n_classes, channels=3)
         for name, one in zip(("input_mean", "input_std"), ({numbers})):
             if {is_buffer}:
                 net.register_buffer(name, torch.as_tensor(one))
@@ -500,7 +500,8 @@ def test_mean_and_deviation_may_be_arrays(numbers: str, is_buffer: bool) -> None
         return net
     """
     classifier = build(more, "normed")
-    assert (float(classifier.mean), float(classifier.std)) == (0.25, 0.5)
+    assert classifier.mean.flatten().tolist() == [0.25, 0.5, 0.75]
+    assert classifier.std.flatten().tolist() == [0.5] * 3
 
 
 def test_lazy_network_without_a_mean_sees_one_channel(images: torch.Tensor) -> None:
