@@ -19,7 +19,7 @@ import pytest
 import ray
 from tiny_runs import ARMS, N_THREADS, SEEDS, TINY_FLAGS, configure, list_times, run_quietly
 
-from osteo_ray.base.digests import write_record
+from osteo_ray.base.digests import write_record, write_sealed
 from osteo_ray.base.errors import LeakError
 from osteo_ray.base.events import read_events
 from osteo_ray.base.runs import Run
@@ -346,7 +346,8 @@ def test_a_failed_trial_is_reported_and_the_others_finish(finished_copy: Run) ->
     broken = finished_copy.root
     seed_folder = broken / "trials" / "test_byobnet" / "seed-1"
     shutil.rmtree(seed_folder)
-    seed_folder.write_text("a file where a folder must be: nothing of seed 1 can be stored")
+    with write_sealed(seed_folder) as file:  # with its digest, or it would be set aside as foreign
+        file.write_text("a file where a folder must be: nothing of seed 1 can be stored")
     lime = next((broken / "trials" / "test_byobnet" / "seed-0").glob("lime-*"))
     shutil.rmtree(lime)  # one of the others, which must be trained again
     outcome = run_quietly(configure(broken, resources={"max_retries": 0}))
