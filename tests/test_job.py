@@ -74,6 +74,7 @@ def test_job_with_an_unknown_arm_fails_and_says_so(jobs: Jobs) -> None:
     ("flags", "expected"),
     [
         ([], "Expected an absolute --out"),
+        (["--out", "~nosuchuser/runs"], "Expected an absolute --out"),
         (["--out", "runs/knees"], "got `runs/knees`"),
         (["--out", "/shared/run", "--data", "knees"], "Expected an absolute --data"),
         (

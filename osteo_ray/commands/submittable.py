@@ -4,6 +4,7 @@ A Ray job runs in a copy of the submitted folder, which no other node sees and w
 All paths that a command is given must therefore make sense outside that copy.
 """
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
@@ -163,7 +164,7 @@ def check_paths(out: str | None, inputs: Sequence[tuple[str, str]]) -> None:
         InputError: `out` is missing, a relative path, or an unusable URI; or an input is inside the
             copy, which is the current directory.
     """
-    if out is None or (is_local(out) and not Path(out).expanduser().is_absolute()):
+    if out is None or (is_local(out) and not os.path.isabs(os.path.expanduser(out))):
         found = "none" if out is None else f"`{out}`"
         raise InputError(
             f"Expected an absolute --out on storage that every node sees, or a URI, but got "
