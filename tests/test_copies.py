@@ -11,6 +11,7 @@ from osteo_ray.data.copies.codebook import Codebook, fit_codebook
 from osteo_ray.data.copies.keypoints import (
     COPY_CHANGES,
     CopyChange,
+    Keypoints,
     find_keypoints,
     pack_keypoints,
     unpack_keypoints,
@@ -119,6 +120,24 @@ def test_vectors_have_norm_one(thumbnails: np.ndarray, codebook: Codebook) -> No
     assert vectors.dtype == np.float32
     assert vectors.shape == (len(thumbnails), 2, codebook.projection.shape[1])
     np.testing.assert_allclose(np.linalg.norm(vectors, axis=2), 1, atol=1e-5)
+
+
+def test_vectors_are_projected_sums_of_how_keypoints_differ_from_their_words() -> None:
+    rng = np.random.default_rng(0)
+    found = rng.random((6, 30, 128), np.float32)
+    images = [Keypoints(np.zeros((30, 2), np.float32), rows / 8) for rows in found]
+    codebook = fit_codebook(images, COPY_CHANGES, words=7, dimensions=5)
+    vectors = codebook.encode(images, COPY_CHANGES)
+    for image, of_image in zip(images, vectors, strict=True):
+        for change, vector in zip(COPY_CHANGES, of_image, strict=True):
+            sums = np.zeros((7, 128))
+            for keypoint in change.permute(image.descriptors).astype(np.float64):
+                nearest = np.argmin(np.sum((codebook.words - keypoint) ** 2, axis=1))
+                sums[nearest] += keypoint - codebook.words[nearest]
+            sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6)
+            counts = sums.ravel() / np.linalg.norm(sums)
+            expected = (counts - codebook.mean) @ codebook.projection
+            np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-4)
 
 
 def test_vectors_do_not_depend_on_what_is_encoded_with_them(

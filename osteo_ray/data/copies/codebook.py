@@ -51,17 +51,16 @@ class Codebook:
         """
         seen = np.array([len(image.points) > 0 for image in images], bool)
         vectors = np.zeros((len(images), len(changes), self.projection.shape[1]), np.float32)
-        counts = [
-            _count_words(change.permute(image.descriptors), self.words)
-            for image in images
-            if len(image.points)
-            for change in changes
-        ]
-        if counts:
-            # All at once, because the projection is one large matrix.
-            found = (np.stack(counts) - self.mean) @ self.projection
+        changed = _change_words(self.words, changes)
+        counts = [_count_words(image.descriptors, changed) for image in images if len(image.points)]
+        # All images at once, because the projection is one large matrix.
+        for form, change in enumerate(changes if counts else ()):
+            back = change.undo().order()
+            mean = self.mean.reshape(self.words.shape)[:, back].ravel()
+            axes = self.projection.reshape(*self.words.shape, -1)[:, back]
+            found = (np.stack([one[form] for one in counts]) - mean) @ axes.reshape(len(mean), -1)
             found /= np.maximum(np.linalg.norm(found, axis=1, keepdims=True), 1e-9)
-            vectors[seen] = found.reshape(-1, *vectors.shape[1:])
+            vectors[seen, form] = found
         return vectors
 
 
@@ -82,12 +81,10 @@ def fit_codebook(
     if not len(images):
         raise ValueError("Expected at least one image, but got none.")
     described = [
-        change.permute(image.descriptors)
-        for change in changes
-        for image in images
-        if len(image.points)
+        (change, image.descriptors) for change in changes for image in images if len(image.points)
     ]
-    pooled = np.concatenate(described) if described else np.zeros((0, 128), np.float32)
+    none_found = [np.zeros((0, 128), np.float32)]
+    pooled = np.concatenate([change.permute(found) for change, found in described] or none_found)
     if len(pooled) < 2 * len(changes):  # blank images only
         none = np.zeros(128, np.float32)
         return Codebook(none[None], none, np.zeros((128, 1), np.float32))
@@ -100,7 +97,12 @@ def fit_codebook(
     kmeans.train(np.ascontiguousarray(sample))
     words_found = np.asarray(kmeans.centroids, np.float32)
     chosen = rng.permutation(len(described))[:_MOST_FITTED]
-    counts = np.stack([_count_words(described[row], words_found) for row in np.sort(chosen)])
+    counts = np.concatenate(
+        [
+            _count_words(change.permute(found), words_found[None])
+            for change, found in (described[row] for row in np.sort(chosen))
+        ]
+    )
     mean = counts.mean(axis=0)
     return Codebook(words_found, mean, _find_principal_axes(counts - mean, dimensions))
 
@@ -119,10 +121,34 @@ def _find_principal_axes(centred: Floats, dimensions: int) -> Floats:
     return np.asarray(axes / np.sqrt(spread / np.sqrt(len(centred))), np.float32)
 
 
+def _change_words(words: Floats, changes: Sequence[CopyChange]) -> Floats:
+    """Return the words as the keypoints of an image have them before each change.
+
+    Changing the words and the axes back, rather than all keypoints, gives the same vectors.
+
+    Returns:
+        float32 (forms, k, 128).
+    """
+    return np.stack([change.undo().permute(words) for change in changes])
+
+
 def _count_words(keypoints: Floats, words: Floats) -> Floats:
-    """Sum how keypoints differ from their nearest words (VLAD): float32 (k · 128,), norm 1."""
-    nearest = np.argmax(keypoints @ words.T - 0.5 * (words**2).sum(axis=1), axis=1)
-    belongs = nearest == np.arange(len(words))[:, None]
-    sums = belongs.astype(np.float32) @ keypoints - belongs.sum(axis=1, keepdims=True) * words
+    """Sum how keypoints differ from their nearest words (VLAD), for each of several sets of words.
+
+    Args:
+        keypoints: float32 (n, 128).
+        words: float32 (sets, k, 128).
+
+    Returns:
+        float32 (sets, k · 128), each of norm 1.
+    """
+    n_sets, n_words, width = words.shape
+    flat = words.reshape(-1, width)
+    alike = keypoints @ flat.T - 0.5 * (flat**2).sum(axis=1)
+    nearest = alike.reshape(-1, n_sets, n_words).argmax(axis=2)
+    belongs = (nearest.T[:, None] == np.arange(n_words)[:, None]).reshape(len(flat), -1)
+    sums = belongs.astype(np.float32) @ keypoints - belongs.sum(axis=1, keepdims=True) * flat
     sums /= np.maximum(np.linalg.norm(sums, axis=1, keepdims=True), 1e-6)
-    return np.asarray(sums.ravel() / max(float(np.linalg.norm(sums)), 1e-6), np.float32)
+    counts = sums.reshape(n_sets, -1)
+    norms = np.maximum(np.linalg.norm(counts, axis=1, keepdims=True), 1e-6)
+    return np.asarray(counts / norms, np.float32)

@@ -70,9 +70,10 @@ class CopyChange:
 
     def permute(self, descriptors: Floats) -> Floats:
         """Turn upright SIFT descriptors (n, 128) into those of the changed thumbnail."""
-        return np.ascontiguousarray(descriptors[:, self._order()])
+        return np.ascontiguousarray(descriptors[:, self.order()])
 
-    def _order(self) -> npt.NDArray[np.intp]:
+    def order(self) -> npt.NDArray[np.intp]:
+        """Return which number of a descriptor becomes each of the changed one: int (128,)."""
         cells = np.arange(_LENGTH).reshape(4, 4, 8)
         if self.mirrored:
             cells = cells[:, ::-1, (4 - np.arange(8)) % 8]

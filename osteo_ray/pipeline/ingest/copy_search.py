@@ -60,6 +60,11 @@ class _Look:
     least_alike: float
     cells: int
 
+    @property
+    def described(self) -> list[int]:
+        """The forms in which images are described: as they are, then as compared."""
+        return sorted({0, *self.forms})
+
 
 # Images that are turned by quarters or inverted are otherwise whole, so little tells them.
 _LOOKS = (
@@ -147,7 +152,7 @@ def _name_candidates(shared: _Shared) -> tuple[Ints, _Shared]:
     codebooks = [
         fit_codebook(
             known,
-            [COPY_CHANGES[form] for form in {0, *look.forms}],
+            [COPY_CHANGES[form] for form in look.described],
             words=look.words,
             dimensions=look.dimensions,
         )
@@ -156,7 +161,7 @@ def _name_candidates(shared: _Shared) -> tuple[Ints, _Shared]:
     encode = functools.partial(_encode, shared=shared, codebooks=ray.put(codebooks))
     sizes = [codebook.projection.shape[1] for codebook in codebooks]
     vectors = [
-        np.zeros((n_images, 1 + len(look.forms), size), np.float16)
+        np.zeros((n_images, len(look.described), size), np.float16)
         for look, size in zip(_LOOKS, sizes, strict=True)
     ]
     path = shared.thumbnails.path.with_suffix(".keypoints")
@@ -183,7 +188,7 @@ def _name_candidates(shared: _Shared) -> tuple[Ints, _Shared]:
 
 
 def _look_for(look: _Look, vectors: npt.NDArray[np.float16]) -> Ints:
-    """Name candidates by vectors (n, 1 + forms, d): of images as they are, then of their forms."""
+    """Name candidates by the vectors (n, forms, d) of images in the forms `look.described`."""
     index = ray.put(faiss.serialize_index(_build_index(vectors[:, 0], look.cells)))
     search = functools.partial(_search, look=look, index=index, vectors=ray.put(vectors))
     found = _run("look for copies", len(vectors), 8 * _ROWS_PER_TASK, search)
@@ -227,7 +232,7 @@ def _encode(
     found = [find_keypoints(thumbnail) for thumbnail in shared.read(np.arange(start, stop))]
     parts = [np.stack([pack_keypoints(keypoints, SIDE) for keypoints in found])]
     for look, codebook in zip(_LOOKS, ray.get(codebooks), strict=True):
-        forms = [COPY_CHANGES[form] for form in (0, *look.forms)]
+        forms = [COPY_CHANGES[form] for form in look.described]
         parts.append(codebook.encode(found, forms).astype(np.float16))
     rows = [part.reshape(stop - start, -1).view(np.uint8) for part in parts]
     return np.concatenate(rows, axis=1)
@@ -272,8 +277,9 @@ def _search(
     queries = ray.get(vectors)[start:stop].astype(np.float32)
     own = np.arange(start, stop)
     scores, neighbours = [], []
-    for number in range(len(look.forms)):
-        alike, found = searcher.search(np.ascontiguousarray(queries[:, 1 + number]), look.most + 1)
+    for form in look.forms:
+        asked = np.ascontiguousarray(queries[:, look.described.index(form)])
+        alike, found = searcher.search(asked, look.most + 1)
         scores.append(np.where((found == own[:, None]) | (found < 0), -1.0, alike))
         neighbours.append(found)
     joined = np.concatenate(scores, axis=1)
