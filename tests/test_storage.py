@@ -1,6 +1,8 @@
 """Places in object storage: paths, whole writes, tables in parts, directories that are filled."""
 
+import errno
 import hashlib
+import os
 import socket
 import subprocess
 import sys
@@ -19,6 +21,7 @@ import pyarrow as pa
 import pytest
 import torch
 
+from osteo_ray.base.digests import read_tree
 from osteo_ray.base.errors import InputError, StorageError
 from osteo_ray.base.noise import capture_noise
 from osteo_ray.base.paths import locate_data, locate_file
@@ -35,6 +38,7 @@ from osteo_ray.base.storage import (
     local_copy,
     locate,
     locate_here,
+    move_tree,
     reach,
     remove_tree,
     write_whole,
@@ -263,6 +267,19 @@ class TestFiles:
         remove_tree(place / "xx.json")
         assert not (place / "xx.json").exists()
 
+    def test_a_tree_moves_to_another_disk(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        def refuse(*_: object) -> None:
+            raise OSError(errno.EXDEV, "Invalid cross-device link")
+
+        write_json(tmp_path / "x" / "z" / "y.json", 1)
+        monkeypatch.setattr(os, "replace", refuse)
+        monkeypatch.setattr(os, "rename", refuse)
+        move_tree(tmp_path / "x", tmp_path / "aside" / "x")
+        assert not (tmp_path / "x").exists()
+        assert read_json(tmp_path / "aside" / "x" / "z" / "y.json") == 1
+
     def test_copies_and_digests(self, place: Place) -> None:
         write_json(place / "x.json", {"a": 1})
         with local_copy(place / "x.json") as file:
@@ -322,6 +339,11 @@ class TestWeb:
         assert place.read_bytes() == b"knees"
         assert set(asked) == {f"/my%20knees.csv{options}"}
         assert not place.with_name("other.csv").is_file()
+
+    def test_digests_are_not_looked_for_in_pages(self, address: str, asked: list[str]) -> None:
+        tree = read_tree(locate(f"{address}/runs"))
+        assert not tree.files
+        assert not asked
 
     def test_a_server_without_a_page_at_its_top_has_files(self, address: str) -> None:
         place = reach(f"{address}/my%20knees.csv")
@@ -596,6 +618,16 @@ class TestTables:
         names = [part.partition("?")[0].rpartition("/")[2] for part in list_parts(place)]
         assert len(names) == 4
         assert sum(count_rows(locate(part)) for part in list_parts(place)) == 6
+
+    def test_parts_behind_links_count(self, tmp_path: Path) -> None:
+        write_table(tmp_path / "disk" / "p.parquet", tabulate("b"))
+        write_table(tmp_path / "run" / "a.parquet", tabulate("a"))
+        (tmp_path / "run" / "moved").symlink_to(tmp_path / "disk")
+        (tmp_path / "disk" / "up").symlink_to(tmp_path / "run")  # in circles
+        assert read_parts(tmp_path / "run", SPLITS)["image_id"].to_pylist() == ["a", "b"]
+        (tmp_path / "run" / "lost").symlink_to(tmp_path / "unmounted")
+        with pytest.raises(InputError, match=r"link .*lost to lead to .*unmounted does not exist"):
+            read_parts(tmp_path / "run", SPLITS)
 
     def test_another_version_is_refused(self, place: Place) -> None:
         write_table(place / "a.parquet", tabulate("a"))

@@ -8,7 +8,6 @@ process dies at, no sound file looks damaged.
 """
 
 import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -16,7 +15,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.storage import (
     LOCK,
@@ -25,6 +23,7 @@ from osteo_ray.base.storage import (
     digest_file,
     move_tree,
     remove_tree,
+    walk_files,
     write_whole,
 )
 
@@ -198,48 +197,16 @@ def read_tree(root: Place, takes: Callable[[str], bool] = lambda top: True) -> T
 
 def _list_names(root: Place, takes: Callable[[str], bool]) -> list[str]:
     """List the names of files, hidden ones too, but not what lies in hidden folders."""
-    if isinstance(root, RemotePath):
+    if not isinstance(root, RemotePath):
+        names = list(walk_files(root, takes)) if root.exists() else []
+    elif root.is_in_store:
         start = len(root.key) + 1 if root.key else 0
         names = [path.key[start:] for path, _ in root.list_files()]
-    else:
-        names = list(_walk(root, takes)) if root.exists() else []
+    else:  # a page of links may lead anywhere, and whoever serves it writes no digests
+        names = []
     return sorted(
         name for name in names if name == DIGESTS or takes(_name_noted(name).split("/")[0])
     )
-
-
-def _walk(
-    folder: Path,
-    takes: Callable[[str], bool] = lambda name: True,
-    above: frozenset[tuple[int, int]] = frozenset(),
-) -> Iterator[str]:
-    """List the files below a folder, also behind links, as readers of a run follow those.
-
-    Whatever cannot be listed is an error, or its files would count as missing.
-
-    Args:
-        folder: The folder.
-        takes: Tells of a name directly below it whether it is looked at.
-        above: Device and number of each folder above it, to which no link may lead back.
-    """
-    status = folder.stat()
-    here = (status.st_dev, status.st_ino)
-    if here in above:
-        return
-    with os.scandir(folder) as entries:
-        for entry in entries:
-            wanted = takes(entry.name) and not entry.name.startswith(".")
-            if not entry.is_dir():
-                if wanted and entry.is_symlink() and not os.path.exists(entry):
-                    raise InputError(
-                        f"Expected the link {entry.path} to lead to a file or folder, but "
-                        f"{os.readlink(entry)} does not exist. Bring back what it led to, for "
-                        "instance by mounting the disk, or remove the link."
-                    )
-                yield entry.name
-            elif wanted:
-                inner = _walk(Path(entry.path), above=above | {here})
-                yield from (f"{entry.name}/{name}" for name in inner)
 
 
 def _is_note(name: str) -> bool:

@@ -9,12 +9,13 @@ when it has ended. A directory appears by a rename, or by a last file: it counts
 as that file does. This also holds for a directory that many processes fill (`fill_directory`).
 """
 
+import errno
 import hashlib
 import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -156,6 +157,48 @@ def local_copy(place: Place) -> Iterator[Path]:
         yield file
 
 
+def walk_files(
+    folder: Path,
+    takes: Callable[[str], bool] = lambda name: True,
+    above: frozenset[tuple[int, int]] = frozenset(),
+) -> Iterator[str]:
+    """List the files below a folder, also behind links, as readers of a run follow those.
+
+    Hidden folders are left out. Whatever cannot be listed is an error, or its files would count as
+    missing.
+
+    Args:
+        folder: The folder.
+        takes: Tells of a name directly below it whether it is looked at.
+        above: Device and number of each folder above it, to which no link may lead back.
+
+    Yields:
+        Names, relative to the folder; hidden ones too.
+
+    Raises:
+        InputError: A link leads nowhere.
+        OSError: A folder cannot be listed.
+    """
+    status = folder.stat()
+    here = (status.st_dev, status.st_ino)
+    if here in above:
+        return
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            wanted = takes(entry.name) and not entry.name.startswith(".")
+            if not entry.is_dir():
+                if wanted and entry.is_symlink() and not os.path.exists(entry):
+                    raise InputError(
+                        f"Expected the link {entry.path} to lead to a file or folder, but "
+                        f"{os.readlink(entry)} does not exist. Bring back what it led to, for "
+                        "instance by mounting the disk, or remove the link."
+                    )
+                yield entry.name
+            elif wanted:
+                inner = walk_files(Path(entry.path), above=above | {here})
+                yield from (f"{entry.name}/{name}" for name in inner)
+
+
 def digest_file(place: Place) -> str:
     """Return the SHA-256 of a file, as 64 hexadecimal digits."""
     if isinstance(place, RemotePath):
@@ -176,7 +219,12 @@ def move_tree(place: Place, target: Place) -> None:
         return
     assert isinstance(target, Path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    os.replace(place, target)
+    try:
+        os.replace(place, target)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+        shutil.move(place, target)  # a link leads to another disk
 
 
 def remove_tree(place: Place) -> None:

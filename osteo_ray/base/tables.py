@@ -20,7 +20,7 @@ from osteo_ray.base.damage import naming_damage
 from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import RemotePath
-from osteo_ray.base.storage import Place, locate, open_place
+from osteo_ray.base.storage import Place, locate, open_place, walk_files
 from osteo_ray.base.storage import write_whole as write_whole
 from osteo_ray.base.trust import refuse_objects
 
@@ -253,7 +253,8 @@ def _list_files(directory: Place) -> dict[Place, int | None]:
     if isinstance(directory, RemotePath):
         found = dict(directory.list_files())
     else:
-        found = dict.fromkeys(sorted(directory.rglob("*.parquet"), key=str))
+        names = sorted(walk_files(directory)) if directory.exists() else []
+        found = dict.fromkeys(directory / name for name in names)
     return {
         path: size
         for path, size in found.items()
