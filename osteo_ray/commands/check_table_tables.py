@@ -101,7 +101,7 @@ def _describe_row(check: RowCheck) -> tuple[str, str, str]:
 
 def _describe_tried(check: TableCheck) -> str:
     wrong = [row.row for row in check.rows if not row.is_allowed]
-    tried = "weighted and macro averages, and the scores of the other class"
+    tried = "weighted, macro and micro averages, and the scores of the other class"
     if any(row.confusion is None and row.n_averaged != 1 for row in wrong):
         tried += "; where no matrix is printed, also means over runs and over folds"
     return f"Before a row was called wrong, these readings were tried: {tried}. None of them fits."
