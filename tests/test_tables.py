@@ -145,6 +145,15 @@ class TestText:
         source = open_source(str(tmp_path / "t.json"))
         assert list_items(source, "label", "split") == [("a", "test"), ("b", "test")] * 2
 
+    @pytest.mark.parametrize("as_objects", [False, True])
+    def test_a_map_in_json(self, tmp_path: Path, as_objects: bool) -> None:
+        labels = {f"{k}.png": "ab"[k % 2] for k in range(4)}
+        content = {path: {"class": label, "pid": path[0]} for path, label in labels.items()}
+        (tmp_path / "t.json").write_text(json.dumps(content if as_objects else labels))
+        source = open_source(str(tmp_path / "t.json"))
+        assert list_items(source, "path", "label") == sorted(labels.items())
+        assert (source.items["patient_id"].tolist() == list("0123")) == as_objects
+
 
 class TestColumns:
     @pytest.fixture
@@ -203,6 +212,44 @@ class TestColumns:
         assert config.source_options.columns == {"patient": "", "label": "dx"}
         assert "columns" not in build_config({"data": "/knees"}).identity()
         assert config.identity()["columns"] == ["patient=", "label=dx"]
+
+    @pytest.mark.parametrize(("no", "yes"), [("0", "1"), ("0.0", "1.0"), ("False", "True")])
+    def test_a_column_for_each_class(self, write, no: str, yes: str) -> None:
+        rows = [f"{k}.png,{k},{no},{yes if k % 2 else no},{no if k % 2 else yes}" for k in range(4)]
+        file = write("\n".join(["file, pid, gone, worn, normal", *rows, f"4.png,9,{no},{no},{no}"]))
+        source = open_given(file)
+        assert list_items(source, "label", "patient_id") == [
+            ("normal", "0"), ("worn", "1"), ("normal", "2"), ("worn", "3"),
+        ]  # fmt: skip
+        assert source.refused["reason"].tolist() == ["no label"]
+        said = "is that of the columns `gone`, `worn`, `normal` which holds 1."
+        assert any(said in note for note in source.notes)
+
+    @pytest.mark.parametrize(
+        "text",
+        [
+            "file,male,female\n1.png,1,0\n2.png,0,1\n",
+            "file,left,right\n1.png,1,0\n2.png,0,1\n",
+            "file,train,test\n1.png,1,0\n2.png,0,1\n",
+            "file,normal,worn\n1.png,1,1\n2.png,0,1\n",
+            "file,normal,worn\n1.png,0,0\n2.png,0,1\n",
+            "file,normal,worn\n1.png,2,0\n2.png,0,1\n",
+            "file,worn\n1.png,0\n2.png,1\n",
+        ],
+    )
+    def test_columns_of_zeros_and_ones_that_are_no_classes(self, write, text: str) -> None:
+        with pytest.raises(InputError, match="label is missing"):
+            open_given(write(text))
+
+    def test_columns_of_classes_give_way_to_one(self, write) -> None:
+        file = write("file,class,normal,worn\n1.png,a,1,0\n2.png,b,1,0\n")
+        assert list_items(open_given(file), "label") == [("a",), ("b",)]
+        file = write("file,dx,normal,worn\n1.png,a,1,0\n2.png,b,1,0\n")
+        assert list_items(open_given(file, columns={"label": "dx"}), "label") == [("a",), ("b",)]
+
+    def test_a_column_without_a_name_is_not_named(self, write) -> None:
+        notes = open_given(write(",file,class,mm\n0,1.png,a,3\n1,2.png,b,4\n")).notes
+        assert "Columns not read: `mm`." in notes
 
     def test_flags_about_tables_where_there_is_none(self, tmp_path: Path) -> None:
         put(tmp_path, "a/1.png", "b/2.png")
@@ -359,6 +406,17 @@ class TestFoldersWithTables:
         assert list_items(source, "path", "split") == [
             ("images/0.png", "train"), ("images/1.png", "train"),
             ("images/2.png", "test"), ("images/3.png", "test"),
+        ]  # fmt: skip
+
+    def test_a_column_for_each_class_beside_the_images_of_each_part(self, tmp_path: Path) -> None:
+        """As Roboflow exports them; a part may lack images of a class."""
+        for part, rows in (("train", "1.png,1,0\n2.png,0,1\n"), ("valid", "3.png,1,0\n")):
+            put(tmp_path, *(f"{part}/{row[:5]}" for row in rows.splitlines()))
+            (tmp_path / part / "_classes.csv").write_text(f"filename, normal, worn\n{rows}")
+        source = open_given(tmp_path)
+        assert list_items(source, "path", "label", "split") == [
+            ("train/1.png", "normal", "train"), ("train/2.png", "worn", "train"),
+            ("valid/3.png", "normal", "validation"),
         ]  # fmt: skip
 
     @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Data lists in JSON: MONAI's, which list image files by part, or a plain list of them."""
+"""Data lists in JSON: MONAI's, which list image files by part, a plain list of them, or a map."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -7,6 +7,7 @@ from typing import Any
 import pandas as pd
 
 from osteo_ray.data.sources.columns import choose_columns
+from osteo_ray.data.sources.layouts import is_image_name
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import open_input
@@ -17,6 +18,9 @@ from osteo_ray.data.sources.words import read_split
 
 def open_data_list(uri: str, options: SourceOptions) -> Source:
     """Open a data list: {"training": [{"image": …, "label": …}, …], "test": […]}.
+
+    It may also be the list of one part alone, or map each image file to its class, or to an object
+    that holds it: {"1.png": "worn", …}.
 
     Raises:
         InputError: The file cannot be read, or is no such list.
@@ -45,6 +49,10 @@ def _list_entries(content: Any, columns: Mapping[str, str]) -> Iterator[dict[str
         content = {"the list": content}
     if not isinstance(content, dict):
         raise ValueError(f"found a {type(content).__name__}, not an object of lists")
+    if 2 * sum(map(is_image_name, content)) > len(content):
+        for path, about in content.items():
+            yield {**(about if isinstance(about, dict) else {"label": about}), "image": path}
+        return
     for part, entries in content.items():
         split = read_split(part)
         holds_images = isinstance(entries, list) and any(isinstance(e, dict) for e in entries)

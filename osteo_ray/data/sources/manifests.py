@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 
 from osteo_ray.base.remote import split_uri
 from osteo_ray.base.trust import refuse_objects
+from osteo_ray.data.sources.class_columns import join_class_columns
 from osteo_ray.data.sources.columns import may_be_read
 from osteo_ray.data.sources.image_tables import find_image_column, open_image_table, read_columns
 from osteo_ray.data.sources.listing import Source
@@ -51,7 +52,7 @@ def open_manifest(uri: str, options: SourceOptions) -> Source:
 def parse_table(
     content: bytes, path: str, columns: Mapping[str, str]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Read a table from the content of a file; see `read_text_table` and `read_sheets`.
+    """Read a table; see `read_text_table`, `read_sheets` and `join_class_columns`.
 
     Args:
         content: The file.
@@ -61,12 +62,13 @@ def parse_table(
     Raises:
         InputError: It is no such table.
     """
-    if path.lower().endswith(SHEET_SUFFIXES):
-        return read_sheets(content, path, columns)
-    if not path.lower().endswith(".parquet"):
-        return read_text_table(content, path, columns)
-    with _expecting_parquet(path):
-        return _read_parquet(pq.ParquetFile(io.BytesIO(content)), path, columns), []
+    if path.lower().endswith(".parquet"):
+        with _expecting_parquet(path):
+            return _read_parquet(pq.ParquetFile(io.BytesIO(content)), path, columns), []
+    is_workbook = path.lower().endswith(SHEET_SUFFIXES)
+    table, notes = (read_sheets if is_workbook else read_text_table)(content, path, columns)
+    table, said = join_class_columns(table, columns)
+    return table, notes + said
 
 
 def _expecting_parquet(uri: str) -> AbstractContextManager[None]:

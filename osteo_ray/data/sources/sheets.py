@@ -17,7 +17,7 @@ SHEET_SUFFIXES = (".xlsx", ".xlsm")
 def read_sheets(
     content: bytes, uri: str, columns: Mapping[str, str]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Read the sheet of a workbook that lists images: the first that has a path and a label.
+    """Read the sheet of a workbook that lists images, by its columns of paths and labels.
 
     Formulas count by the values that were stored with them. The first row names the columns.
 
@@ -41,9 +41,8 @@ def read_sheets(
         sheets: dict[str, pd.DataFrame] = pd.read_excel(
             io.BytesIO(content), sheet_name=None, dtype=object, keep_default_na=False
         )
-    fitting = [name for name, table in sheets.items() if _lists_images(table, columns)]
-    # Without one that fits, the message about missing columns is about the first.
-    chosen = next(iter(fitting or sheets))
+    # Of equals, the first; without one that fits, the message about missing columns is about it.
+    chosen = max(sheets, key=lambda name: _count_needed(sheets[name], columns))
     others = [f"`{name}`" for name in sheets if name != chosen]
     notes = [f"Sheet `{chosen}` is read; not read: {', '.join(others)}."] if others else []
     return sheets[chosen], notes
@@ -60,8 +59,8 @@ def _check_reader(uri: str) -> None:
         ) from None
 
 
-def _lists_images(table: pd.DataFrame, columns: Mapping[str, str]) -> bool:
+def _count_needed(table: pd.DataFrame, columns: Mapping[str, str]) -> int:
     names = [str(name) for name in table.columns]
     usual = choose_columns(names, {}, "").names.keys()
     given = {role for role, name in columns.items() if name in names}
-    return {"path", "label"} <= usual | given
+    return len({"path", "label"} & (usual | given))
