@@ -170,7 +170,13 @@ def spread(form: str, n: int = 12, views: tuple[str, ...] = ("1", "2")) -> list[
     """Return paths in two class folders; each of n patients has an image per view."""
     return [
         f"{('normal', 'worn')[k % 2]}/"
-        + form.format(n=k, seven=9000001 + 7 * k, view=view, hash=f"{k * 7919 + 65537:x}")
+        + form.format(
+            n=k,
+            seven=9000001 + 7 * k,
+            view=view,
+            hash=f"{k * 7919 + 65537:x}",
+            name=f"{'Anna Jan Eva'.split()[k % 3]}_{chr(ord('A') + k // 3)}ert",
+        )
         for k in range(n)
         for view in views
     ]
@@ -210,6 +216,8 @@ FORMS = {
     "side at once before the number": ("{view}{seven}.png", ("L", "R")),
     "side in a word before it": ("{view}{seven}.png", ("left", "right")),
     "side before number and visit": ("{view[0]}{seven}_{view[1]}.png", ("L0", "R0", "L1", "R1")),
+    "name of a person": ("{name}_{view}.png", ("L", "R")),
+    "name of a person, side in a word": ("{name} - {view} knee.png", ("left", "Right")),
     "versions by roboflow": ("IMG_{n}_jpg.rf.{view}e7f{hash}.jpg", ("a", "b", "c")),
 }
 
@@ -250,6 +258,8 @@ def test_usual_forms_of_paths(tmp_path: Path, name: str) -> None:
         [f"{'nw'[k % 2]}/{k * 7919:x}.png" for k in range(60)],  # hashes
         [f"{'nw'[k % 2]}/scan_{k}.png" for k in range(60)],
         [f"{'nw'[k % 2]}/{k}_{'nw'[k % 2]}.png" for k in range(60)],  # nothing is shared
+        [f"{label}/{label} {side}.png" for label in ("normal", "worn") for side in "LR"],
+        [f"{'nw'[k % 2]}/{'abcdef'[k % 6] * (1 + k // 6)}l.png" for k in range(60)],
         [f"{'nw'[k % 2]}/{k}normal.png" for k in range(60)],  # an l at the end is no side
     ],
 )

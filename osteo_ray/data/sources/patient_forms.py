@@ -36,6 +36,10 @@ _FORMS = (  # what is said of a form, and its pattern
         rf"(?:^|/)([^/]*\d[^/]*?)(?<![A-Za-z]){_SEP}*{_SIDE}(?:{_SEP}*(?i:knee))?{_END}",
     ),
     (
+        "the name of a person, up to the side of the body",
+        rf"(?:^|/)([^/\d]*[^/\d _.()-]){_SEP}+{_SIDE}(?:{_SEP}*(?i:knee))?{_END}",
+    ),
+    (
         "the file name up to the side of the body within it",
         rf"(?:^|/)([^/]*?\d){_SEP}*{_SIDE}(?:{_SEP}*(?i:knee))?{_SEP}+[^/]+$",
     ),
