@@ -37,6 +37,15 @@ _CALLS: tuple[tuple[Any, str], ...] = (
     *((ray.data.Dataset, name) for name in ("iter_batches", "iter_rows", "materialize")),
     (ray.tune.Tuner, "fit"),
 )
+
+
+def pass_on(error: Exception) -> Exception:
+    """Return an error as Tune passes on what it did not expect of an actor."""
+    unexpected = RuntimeError(f"Caught unexpected exception: {error}")
+    unexpected.__cause__ = error
+    return unexpected
+
+
 ERRORS: tuple[Callable[[], Exception], ...] = (
     lambda: ConnectionError("The head does not answer."),
     lambda: ray.exceptions.RaySystemError("System error: Broken pipe"),
@@ -44,6 +53,7 @@ ERRORS: tuple[Callable[[], Exception], ...] = (
     lambda: ray.exceptions.NodeDiedError("The node has left."),
     lambda: ray.exceptions.ObjectLostError("ab" * 14, None, ""),
     lambda: ray.exceptions.OutOfMemoryError("Memory on the node was low."),
+    lambda: pass_on(ray.exceptions.OutOfMemoryError("Memory on the node was low.")),
     lambda: ray.exceptions.GetTimeoutError("Get timed out."),
     lambda: ray.exceptions.RpcError("Deadline Exceeded"),
 )

@@ -334,6 +334,7 @@ def test_markup_in_names_is_shown_as_it_is(run) -> None:
         ("", "has no row"),
         (HEADER, "has no row"),
         (b"\xff\xfe\x00", "in another encoding"),
+        (b"accuracy\n" + b"0.5\n" * 2**22, "at most 16,777,216 characters"),
         (
             "model,recall,sensitivity,TPR,n_test\na,1,1,1,10\n",
             "Expected the column sensitivity once, but got it twice: sensitivity, TPR.",

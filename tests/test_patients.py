@@ -175,7 +175,7 @@ def spread(form: str, n: int = 12, views: tuple[str, ...] = ("1", "2")) -> list[
             seven=9000001 + 7 * k,
             view=view,
             hash=f"{k * 7919 + 65537:x}",
-            name=f"{'Anna Jan Eva'.split()[k % 3]}_{chr(ord('A') + k // 3)}ert",
+            name=f"{['Anna', 'Jan', 'Eva'][k % 3]}_{chr(ord('A') + k // 3)}ert",
         )
         for k in range(n)
         for view in views

@@ -12,6 +12,8 @@ from osteo_ray.check_table.matrices import MOST_MATRICES, Confusion, PrintedRow,
 from osteo_ray.check_table.scores import FIGURES, SIGNED
 from osteo_ray.check_table.table_rows import read_fields
 
+_LARGEST = 2**24  # characters
+
 
 @dataclass(frozen=True)
 class PrintedTable:
@@ -52,11 +54,17 @@ def read_printed_table(path: Path) -> PrintedTable:
         InputError: The file is not such a table; the message names the line and column.
     """
     try:
-        text = path.read_text(encoding="utf-8-sig")
+        with path.open(encoding="utf-8-sig") as file:
+            text = file.read(_LARGEST + 1)
     except OSError as error:
         raise InputError(f"Expected a readable CSV file, but {path}: {error.strerror}.") from None
     except UnicodeDecodeError:
         raise InputError(f"Expected CSV in UTF-8, but {path} is in another encoding.") from None
+    if len(text) > _LARGEST:
+        raise InputError(
+            f"Expected a printed table of at most {_LARGEST:,} characters, but {path} has more. "
+            "Give a file with a line for each row that is printed."
+        )
     lines, header = _split(text, path)
     percent = {
         name: _is_percent(lines, name, has_sign)

@@ -43,6 +43,9 @@ _SYSTEMS = {
 
 def find_cause(error: BaseException) -> BaseException:
     """Return the error that a worker raised, where Ray passes it on as one of its own."""
+    behind = error.__cause__
+    if isinstance(error, RuntimeError) and behind is not None and "ray" in _list_packages(behind):
+        error = behind  # as Ray's libraries pass on what they did not expect
     cause = getattr(error, "cause", None)
     while "ray" in _list_packages(error) and isinstance(cause, Exception):
         error, cause = cause, getattr(cause, "cause", None)
@@ -60,8 +63,9 @@ def describe_failure(error: BaseException) -> tuple[str, int] | None:
         return _describe_input(cause)
     if isinstance(cause, OSError):
         return _describe_os(cause)
-    if isinstance(cause, MemoryError):
-        return f"Failed: memory is short. Free some, or ask for less. {RESUMABLE}", FAILED
+    if isinstance(cause, MemoryError) or type(cause).__name__ == "OutOfMemoryError":
+        told = f" ({first_line(cause)})" if str(cause) else ""
+        return f"Failed: memory is short{told}. Free some, or ask for less. {RESUMABLE}", FAILED
     for package in (*_list_packages(cause), *_list_packages(error)):
         if package in _SYSTEMS:
             told = f"{type(cause).__name__}: {first_line(cause)}"

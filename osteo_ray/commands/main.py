@@ -43,9 +43,8 @@ end_quickly()
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command line; return its exit code.
 
-    0: done; 1: something failed; 2: bad input; 3: an audit, a printed table or a check of
-    files has findings; 4: a
-    reproduced run has drifted.
+    0: done; 1: something failed; 2: bad input; 3: an audit, a printed table or a check of files has
+    findings; 4: a reproduced run has drifted.
     """
     return run_safely(_dispatch, list(sys.argv[1:] if argv is None else argv))
 

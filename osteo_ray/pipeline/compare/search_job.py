@@ -8,11 +8,9 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import TuneError
 from ray.tune.experiment import Trial as TuneTrial
 from ray.tune.schedulers import ASHAScheduler
 
-from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.free_memory import return_free_memory
 from osteo_ray.base.networks import name_folder
 from osteo_ray.base.runs import place_logs
@@ -25,6 +23,7 @@ from osteo_ray.experiment.searches import Tried
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.models.epochs import Epoch, TrainingListener
 from osteo_ray.pipeline.compare.sweeps import describe_error
+from osteo_ray.pipeline.compare.tuner import fit_tuner
 from osteo_ray.pipeline.site import Site, StageListener
 
 _EPOCH, _LOSS, _AUC, _BEST = "epoch", "validation_loss", "validation_auc", "lowest_loss"
@@ -96,13 +95,7 @@ def search_settings(
                 verbose=0,
             ),
         )
-        try:
-            tuner.fit()
-        except (OSError, TuneError) as error:
-            raise IncompleteError(
-                f"The search for {trial.model}, {trial.arm} failed: {error}. Those that finished "
-                "are kept. Run the same command again to resume."
-            ) from error
+        fit_tuner(tuner, f"The search for {trial.model}, {trial.arm}")
     return [record.describe(number, one) for number, one in enumerate(candidates)]
 
 

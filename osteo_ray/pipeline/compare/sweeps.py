@@ -9,10 +9,8 @@ from typing import Any
 
 import ray
 from ray import tune
-from ray.tune import TuneError
 from ray.tune.experiment import Trial as TuneTrial
 
-from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.free_memory import return_free_memory
 from osteo_ray.base.runs import place_logs
 from osteo_ray.cluster.placement import Layout
@@ -20,6 +18,7 @@ from osteo_ray.cluster.watchdog import watch
 from osteo_ray.data.pixels import Pixels
 from osteo_ray.experiment.trials import Experiment, Trial
 from osteo_ray.pipeline.compare.trial_process import Means, run_here, run_on_workers
+from osteo_ray.pipeline.compare.tuner import fit_tuner
 from osteo_ray.pipeline.site import Site, StageListener
 
 _MOST_PENDING = "16"  # trials that wait for room, so that a new node gets work at once
@@ -98,16 +97,7 @@ def run_sweep(
                 verbose=0,
             ),
         )
-        try:
-            sweep.fit()
-        except (
-            OSError,
-            TuneError,
-        ) as error:  # usually because its own state can no longer be written
-            raise IncompleteError(
-                f"The sweep failed: {error}. What finished is kept. Run the same command again to "
-                "resume."
-            ) from error
+        fit_tuner(sweep, "The sweep")
     done = experiment.list_done(trials)
     return [
         Failure(trial, reasons.get(trial, "it ended without a result"))
