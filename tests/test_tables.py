@@ -197,6 +197,10 @@ class TestColumns:
         with pytest.raises(InputError, match=r"by --columns label='Finding Labels', or rename"):
             open_source(str(file))
 
+    def test_an_empty_table(self, write) -> None:
+        with pytest.raises(InputError, match=r"path and label in .*t\.csv, but it is empty"):
+            open_source(str(write("")))
+
     @pytest.mark.parametrize(
         ("columns", "words"),
         [

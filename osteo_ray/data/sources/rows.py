@@ -65,8 +65,13 @@ def read_roles(
         given = {role: name for role, name in given.items() if name in table.columns}
     columns = replace(choose_columns(list(table.columns), given, uri), twice=twice)
     missing = [role for role in needed if role not in columns.names]
+    if missing and not len(table.columns):
+        raise InputError(
+            f"Expected the columns {' and '.join(needed)} in {uri}, but it is empty. Write the "
+            "table again."
+        )
     if missing:
-        found = ", ".join(table.columns) or "none"
+        found = ", ".join(table.columns)
         alone = columns.unread[0] if len(columns.unread) == len(missing) == 1 else "COLUMN"
         flags = " ".join(f"{role}={shlex.quote(alone)}" for role in missing)
         raise InputError(

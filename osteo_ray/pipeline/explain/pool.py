@@ -249,7 +249,7 @@ def _find_lost(slices: list[Slice], job: ExplainJob) -> list[tuple[str, Slice]]:
 
 
 def _quarantine(explainable: Explainable, image_ids: frozenset[str]) -> int:
-    """Store why images have no mask, and return how many; masked arms show them whole."""
+    """Store why images have no mask, and return how many; others lend them theirs."""
     lost = sorted(image_ids & explainable.pending)
     error = f"The process that explained this image alone died {_TRIES} times."
     records = [
