@@ -97,14 +97,28 @@ def test_equal_differences_on_images_that_vary_have_an_interval() -> None:
     assert interval.high - interval.mean == pytest.approx(half)
 
 
-def test_undefined_draws_count_as_the_mean() -> None:
-    values, draws = np.random.default_rng(0).normal(size=(1, 5)), _draws(k=1)
-    gaps = draws.copy()
-    gaps[:40, 0, 2] = np.nan
-    filled = gaps.copy()
-    filled[:40, 0, 2] = draws[40:, 0, 2].mean()
-    expected = estimate_spread(values, filled, 9)
-    assert estimate_spread(values, gaps, 9).total == pytest.approx(expected.total)
+def test_undefined_draws_are_left_out_of_the_covariances_with_their_seed() -> None:
+    values, draws = np.random.default_rng(0).normal(size=(2, 5)), _draws(k=2)
+    draws[:40, 0, 2] = draws[20:90, 1, 4] = draws[60:, 1, 0] = np.nan
+    centred = draws - np.nanmean(draws, axis=0)
+    expected = np.zeros((2, 2))
+    for one, other in np.ndindex(2, 2):
+        covariances = []
+        for first, second in permutations(range(5), 2):
+            products = centred[:, one, first] * centred[:, other, second]
+            known = products[~np.isnan(products)]
+            covariances.append(known.sum() / (len(known) - 1))
+        expected[one, other] = np.mean(covariances)
+    assert estimate_spread(values, draws, 9).images == pytest.approx(expected)
+
+
+def test_seeds_whose_draws_are_never_known_together_tell_nothing_of_each_other() -> None:
+    draws = _draws(k=1)
+    draws[:200, 0, :2] = draws[200:, 0, 2:] = np.nan
+    blocks = [np.cov(draws[200:, 0, :2].T), np.cov(draws[:200, 0, 2:].T)]
+    covariances = [block[pair] for block in blocks for pair in permutations(range(len(block)), 2)]
+    found = estimate_spread(np.ones((1, 5)), draws, 9)
+    assert found.images[0, 0] == pytest.approx(np.mean(covariances))
 
 
 @pytest.mark.parametrize("shape", [(20, 1, 4), (20, 2, 5), (1, 1, 5), (20, 5)])

@@ -335,6 +335,17 @@ def test_controls_are_those_of_the_arm_that_the_user_names() -> None:
     assert of_lime.is_masked
 
 
+def test_naming_the_usual_roles_changes_nothing() -> None:
+    arms = ["original", "lime", "lime_crossfit", "random_mask", "silhouette", "shuffled_labels"]
+    usual = name_roles(arms)
+    assert usual.needed
+    assert usual.memorising == "lime"
+    assert name_roles(arms, judged="lime_crossfit") == usual
+    assert name_roles(arms, baseline="original", judged="lime_crossfit") == usual
+    assert name_roles(arms, judged="lime") != usual
+    assert name_roles(arms, controls=[]).controls == ()
+
+
 @pytest.mark.parametrize(
     ("random", "verdict"), [(0.80, "real gain"), (0.90, "any region"), (None, "inconclusive")]
 )

@@ -1021,3 +1021,17 @@ def test_out_that_is_in_use(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
 def test_a_folder_that_only_looks_like_a_judgement_has_no_page(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="Expected a run whose comparison is finished"):
         write_report(Run(tmp_path))
+
+
+@pytest.mark.parametrize("column", ["group", "site"])
+def test_whole_numbers_with_gaps_are_those_without(tmp_path: Path, column: str) -> None:
+    """As pandas writes 7 beside a gap: two files of one set must not count a patient twice."""
+    table = GAIN.assign(**{column: GAIN["image_id"].str[-2:].astype(int)})
+    plain = judge_tables([write(table, tmp_path / "plain.csv")], JudgeRequest())
+    half = table["seed"] < 3
+    gaps = table[~half].astype({column: float})
+    files = [write(table[half], tmp_path / "a.csv"), write(gaps, tmp_path / "b.csv")]
+    assert "7.0" in (tmp_path / "b.csv").read_text()
+    both = judge_tables(files, JudgeRequest())
+    assert both.comparison["verdicts"] == plain.comparison["verdicts"]
+    assert both.images[column].nunique() == plain.images[column].nunique() == 100

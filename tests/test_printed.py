@@ -133,6 +133,7 @@ def test_empty_marks(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "count"),
     [("74", 74), ("74.0", 74), ("1,024", 1024), ("1.024", 1024), ("1 024", 1024), ("1'024", 1024),
+     ("1,000", 1000), ("10,000", 10000), ("1 000", 1000), ("1,000.0", 1000), ("1.000.000", 1000000),
      ("12,345,678", 12345678), ("1,024.0", 1024), ("0", 0)],
 )  # fmt: skip
 def test_counts_are_read(text: str, count: int) -> None:
@@ -143,6 +144,22 @@ def test_counts_are_read(text: str, count: int) -> None:
 def test_counts_that_are_none(text: str) -> None:
     with pytest.raises(ValueError, match="Expected a whole number of images"):
         read_count(text)
+
+
+@pytest.mark.parametrize("text", ["1.000", "74.000", "500.000"])
+def test_counts_that_may_be_one_of_two(text: str) -> None:
+    with pytest.raises(ValueError, match=r"may be (1 or 1|74 or 74|500 or 500)000\. Write one"):
+        read_count(text)
+
+
+@pytest.mark.parametrize("decimals", [6, 7, 8, 10, 16])
+def test_figures_of_32_bits(decimals: int) -> None:
+    for right, total in ((69, 74), (1, 3), (2, 3), (1, 2), (617, 5000)):
+        printed = read_cell(f"{np.float32(right / total):.{decimals}f}")
+        for value in (scores.Ratio(right, total), right / total):
+            assert any(map(bool, scores.match(printed, value)))
+            wrong = read_cell(f"{right / total + 3e-6:.{decimals}f}")
+            assert not any(map(bool, scores.match(wrong, value)))
 
 
 @pytest.mark.parametrize("text", ["1.01", "93.24", "100.1%"])

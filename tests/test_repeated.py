@@ -100,6 +100,36 @@ def test_few_values_may_agree_by_right(n_values: int) -> None:
     assert find_equal_arms(found) == {"m": ()}
 
 
+def saturate(p: np.ndarray, decimals: int) -> np.ndarray:
+    """Push three of four probabilities to 0 or 1, and round them as a table may."""
+    return np.round(1 / (1 + np.exp(-40 * (p - 0.5))), decimals)
+
+
+@pytest.mark.parametrize("decimals", [3, 4, 8])
+@pytest.mark.parametrize("fixed", [True, False])
+def test_saturated_probabilities_may_agree_by_right(fixed: bool, decimals: int) -> None:
+    def predict(arm: str, seed: int, images: np.ndarray) -> np.ndarray:
+        shared, own = draw("any", 0)[images], draw(arm, seed)[images]
+        return saturate(0.9 * shared + 0.1 * own, decimals)
+
+    def repeat(arm: str, seed: int, images: np.ndarray) -> np.ndarray:
+        p = predict(arm, min(seed, 1), images)
+        p[::10] = predict(arm, seed, images)[::10]
+        return p
+
+    assert find_repeated_seeds(encode(predict, fixed=fixed)) == {}
+    again = {"m": {"lime": (2,), "original": (2,)}}
+    assert find_repeated_seeds(encode(repeat, fixed=fixed)) == again
+
+
+def test_shares_of_a_few_neighbours_may_agree_by_right() -> None:
+    def predict(arm: str, seed: int, images: np.ndarray) -> np.ndarray:
+        shared, own = draw("any", 0)[images], draw(arm, seed)[images]
+        return np.round(20 * (0.98 * shared + 0.02 * own)) / 20  # most are equal, none saturated
+
+    assert find_repeated_seeds(encode(predict, fixed=True)) == {}
+
+
 def test_an_arm_that_was_taken_twice_is_found() -> None:
     found = encode(lambda arm, seed, images: draw("any", seed)[images], fixed=False)
     assert find_repeated_seeds(found) == {}

@@ -253,6 +253,14 @@ def test_power_is_that_of_t(n_seeds: int) -> None:
     assert detection_power(effect, 2.0, n_seeds, sizes, 0.05) == pytest.approx(0.8)
 
 
+@pytest.mark.parametrize(("n_seeds", "alpha"), [(2, 1e-8), (3, 1e-14), (5, 1e-24)])
+def test_error_rates_so_small_that_nothing_can_be_found(n_seeds: int, alpha: float) -> None:
+    sizes = Sizes(n_test=74, n_train=520)
+    assert smallest_detectable(2.0, n_seeds, sizes, alpha) == math.inf
+    assert detection_power(1e6, 2.0, n_seeds, sizes, alpha) == 0
+    assert seeds_needed(2.0, 2.0, sizes, alpha=1e-8, most=n_seeds) is None
+
+
 def test_detectable_and_needed_agree() -> None:
     sizes = Sizes(n_test=74, n_train=520)
     effect = smallest_detectable(0.04, 12, sizes, alpha=0.01)

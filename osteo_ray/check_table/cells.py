@@ -12,7 +12,8 @@ _SPREAD = re.compile(
     r"|[(\[][^()\[\]]*\d[^()\[\]]*[)\]]\s*(?P<percent_after>%?))"
 )
 _EMPTY = {"-", "--", "---", "–", "—", "\N{MINUS SIGN}", "n/a", "na", "n.a.", "n. a.", "nr", "n/r"}
-_COUNT = re.compile(r"(\d{1,9}|\d{1,3}(?:[.,'’ \u00a0\u202f]\d{3}){1,2})(?:[.,]0*)?")
+_COUNT = re.compile(r"(\d{1,3}(?:[.,'’ \u00a0\u202f]\d{3}){1,2}|\d{1,9})(?:[.,]0*)?")
+_ONE_OR_A_THOUSAND = re.compile(r"[1-9]\d{0,2}\.000")
 
 
 @dataclass(frozen=True)
@@ -130,12 +131,18 @@ def read_count(text: str) -> int:
     """Read a number of images: `1024`, `1,024`, `1 024` or `74.0`.
 
     Raises:
-        ValueError: It is not a whole number.
+        ValueError: It is not a whole number, or may be one of two.
 
     Example:
-        >>> [read_count(text) for text in ("1024", "1,024", "74.0", "1.024")]
-        [1024, 1024, 74, 1024]
+        >>> [read_count(text) for text in ("1024", "1,000", "74.0", "1.024")]
+        [1024, 1000, 74, 1024]
     """
+    if _ONE_OR_A_THOUSAND.fullmatch(text.strip()):
+        whole = text.strip().partition(".")[0]
+        raise ValueError(
+            f"Expected a whole number of images, but `{text}` may be {whole} or {whole}000. Write "
+            "one of them without a point."
+        )
     found = _COUNT.fullmatch(text.strip())
     if not found:
         raise ValueError(f"Expected a whole number of images, but got `{text}`.")

@@ -29,6 +29,7 @@ OF_CLASS = ("precision", "recall", "sensitivity", "specificity", "npv", "f1")
 """Metrics of one class, which tables average over classes."""
 SIGNED = ("kappa", "mcc")
 """Metrics that may be below 0."""
+_FLOAT32 = 6e-8  # by how much a 32-bit float may be off, below 1
 _FLOAT_DECIMALS = 6  # for a float, decimals beyond these are left aside: see `match`
 
 
@@ -167,8 +168,18 @@ def match(cell: Cell, value: Ratio | Any) -> tuple[Any, Any]:
 
     Ratios are compared exactly. A float is right to 1e-14; if it is that near to a half or a whole
     unit it is taken to be that. Up to the sixth decimal this is exact for test sets of thousands of
-    images; further decimals of the figure are cut off, which never loses a match.
+    images; further decimals of the figure are cut off, which never loses a match. A figure of more
+    than six decimals may be a 32-bit float, which is right to 6e-8.
     """
+    if cell.decimals > _FLOAT_DECIMALS:
+        share = value.value if isinstance(value, Ratio) else value
+        near = abs(share * (-1 if cell.units < 0 else 1) - abs(cell.units) / cell.scale) <= _FLOAT32
+        fits, cut = _match(cell, value)
+        return fits | near, cut
+    return _match(cell, value)
+
+
+def _match(cell: Cell, value: Ratio | Any) -> tuple[Any, Any]:
     if isinstance(value, Ratio):
         whole = value.whole + (value.whole == 0)  # 0/0 is 0/1
         excess = value.part * cell.scale - cell.units * whole  # in 1/whole of a unit

@@ -122,7 +122,7 @@ def _measure(predictions: Predictions, resampled: Resampled) -> dict[str, Measur
 
 
 def _apply_thresholds(predictions: Predictions) -> Predictions | None:
-    """Return hard calls at the threshold of each trained model; None where one has none."""
+    """Return hard calls of the trained models that have a threshold; None where none has one."""
     thresholds = choose_thresholds(predictions)
     positive, groups = predictions.positive, dict[Key, Group]()
     for key, group in predictions.groups.items():
@@ -130,11 +130,11 @@ def _apply_thresholds(predictions: Predictions) -> Predictions | None:
             continue
         threshold = thresholds.get(key[:3], np.nan)
         if np.isnan(threshold):
-            return None
+            continue
         called = (group.probabilities[:, positive] >= threshold).astype(np.float64)
         columns = (1 - called, called) if positive == 1 else (called, 1 - called)
         groups[key] = replace(group, probabilities=np.stack(columns, axis=1))
-    return replace(predictions, groups=groups)
+    return replace(predictions, groups=groups) if groups else None
 
 
 def _find_collapsed(predictions: Predictions) -> dict[str, dict[str, float]]:
@@ -150,7 +150,11 @@ def _find_collapsed(predictions: Predictions) -> dict[str, dict[str, float]]:
 
 
 def _count_fewest_groups(predictions: Predictions, images: pd.DataFrame) -> dict[str, int]:
-    """Return, per model, how many groups of test images the class has that has fewest."""
+    """Return, per model, how many groups of test images the class has that has fewest.
+
+    Groups of different sizes count as so many equal ones as tell as much of the mean (Kish 1965):
+    one patient with most of the images is hardly more than one patient.
+    """
     group_of = images.drop_duplicates("image_id").set_index("image_id")["group"]
     group = pd.factorize(group_of.reindex(list(predictions.image_ids)))[0]
     found: dict[str, list[npt.NDArray[np.int64]]] = defaultdict(list)
@@ -158,13 +162,13 @@ def _count_fewest_groups(predictions: Predictions, images: pd.DataFrame) -> dict
     for key, part in predictions.groups.items():
         if key.split == "test" and (key.model, key.seed) not in seen:
             seen.add((key.model, key.seed))  # all arms of a seed test the same images
-            found[key.model].append(np.stack([part.labels, group[part.images]]))
-    return {
-        model: int(
-            np.bincount(
-                np.unique(np.concatenate(parts, axis=1), axis=1)[0],
-                minlength=len(predictions.classes),
-            ).min()
-        )
-        for model, parts in found.items()
-    }
+            found[key.model].append(np.stack([part.labels, part.images]))
+    fewest = {}
+    for model, parts in found.items():
+        labels, tested = np.unique(np.concatenate(parts, axis=1), axis=1)
+        sizes = [
+            np.unique(group[tested[labels == label]], return_counts=True)[1]
+            for label in range(len(predictions.classes))
+        ]
+        fewest[model] = min(round(n.sum() ** 2 / max(1, (n**2).sum())) for n in sizes)
+    return fewest

@@ -163,11 +163,17 @@ def _read_key(table: pa.Table, name: str, text: str) -> pa.ChunkedArray:
 
 
 def _read_optional(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return text, null where nothing is said: an empty cell, or NaN as gaps become in numbers."""
+    """Return text, null where nothing is said: an empty cell, or NaN as gaps become in numbers.
+
+    Beside gaps, whole numbers become 7.0, and are 7 all the same.
+    """
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     text = _to_text(column)
-    return pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+    text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+    if pc.all(pc.match_substring_regex(text, r"^-?\d+(\.0*)?$")).as_py():
+        return pc.replace_substring_regex(text, r"\.0*$", "")
+    return text
 
 
 def _to_text(column: pa.ChunkedArray) -> pa.ChunkedArray:

@@ -158,8 +158,7 @@ def name_roles(
                     f"Expected {flag} to name other arms than the baseline and the judged one, but "
                     f"`{name}` is {part}. Name another."
                 )
-    own_roles = judged is None and baseline is None
-    if controls is None and own_roles and found.judged in arms:
+    if controls is None and (base, chosen) == (found.baseline, found.judged):
         return found
     known = list_controls(
         [name for name in ARMS if name in arms], judged=chosen if chosen in ARMS else None

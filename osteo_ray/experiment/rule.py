@@ -176,6 +176,13 @@ class _Rule(Case):
         judged, baseline = self.roles.judged, self.roles.baseline
         if self.is_above_chance(judged) or self.is_above_chance(baseline):
             return None
+        if all(self.evidence.estimate({arm: 1}, AUC) is None for arm in (baseline, judged)):
+            return self.say(
+                "inconclusive",
+                "Whether anything was learned cannot be told: AUC cannot be tested, as most "
+                "resampled test sets lack a class.",
+                "Add test images of the rarer class.",
+            )
         found = " and ".join(self.describe_auc(arm) for arm in (baseline, judged))
         return self.say(
             "nothing learned",

@@ -94,8 +94,8 @@ def estimate_spread(values: Values, draws: Values, n_groups: int) -> Spread:
 
     Args:
         values: float, (k, n_seeds), at least two seeds.
-        draws: float, (n_draws, k, n_seeds). NaN, where a resampled test set lacks a class, counts
-            as the mean of the other draws.
+        draws: float, (n_draws, k, n_seeds). NaN, where a resampled test set lacks a class, is left
+            out of the covariances with that seed.
         n_groups: Groups that two seeds or more share.
 
     Raises:
@@ -110,11 +110,15 @@ def estimate_spread(values: Values, draws: Values, n_groups: int) -> Spread:
     seeds = np.cov(values).reshape(k, k) / n_seeds
     with np.errstate(invalid="ignore"):
         centred = draws - np.nanmean(draws, axis=0)
-    centred = np.where(np.isnan(centred), 0.0, centred)
-    # Covariance of the sums over seeds, less that of each seed with itself: all pairs of seeds.
-    sums = centred.sum(2)
-    pairs = sums.T @ sums - np.einsum("dkj,dlj->kl", centred, centred)
-    shared = pairs / ((len(draws) - 1) * n_seeds * (n_seeds - 1))
+    known = (~np.isnan(centred)).reshape(len(draws), -1).astype(np.float64)
+    centred = np.nan_to_num(centred).reshape(len(draws), -1)
+    freedom = known.T @ known - 1
+    # The mean covariance of two different seeds that have two draws or more in common.
+    is_pair = np.tile(~np.eye(n_seeds, dtype=bool), (k, k)) & (freedom > 0)
+    pairs = np.where(is_pair, centred.T @ centred / np.maximum(freedom, 1), 0.0)
+    blocks = (k, n_seeds, k, n_seeds)
+    n_pairs = is_pair.reshape(blocks).sum((1, 3))
+    shared = pairs.reshape(blocks).sum((1, 3)) / np.maximum(n_pairs, 1)
     return Spread(seeds, _drop_negative(shared), n_seeds, n_groups)
 
 

@@ -268,10 +268,10 @@ def _add_power(contrast: Contrast, alpha: float, sizes: Sizes) -> Contrast:
     sd, n_seeds, difference = contrast.sd, contrast.n_seeds, contrast.difference
     return replace(
         contrast,
-        smallest_detectable=smallest_detectable(sd, n_seeds, sizes, alpha),
+        smallest_detectable=_known(smallest_detectable(sd, n_seeds, sizes, alpha)),
         seeds_needed=seeds_needed(difference, sd, sizes, alpha),
     )
 
 
 def _known(value: float) -> float | None:
-    return None if math.isnan(value) else value
+    return value if math.isfinite(value) else None

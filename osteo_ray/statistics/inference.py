@@ -142,7 +142,7 @@ def estimate_mean(
 
     Returns:
         None with fewer than two seeds, or where an error that counts cannot be had: the two-way one
-        needs draws, at least half of which define the metric on every seed.
+        needs draws, at least half of which define the metric, on every seed.
     """
     n_seeds = len(values)
     if n_seeds < 2:
@@ -182,10 +182,10 @@ def _estimate_two_way(
 ) -> StandardError | None:
     if draws is None:
         return None
-    whole = ~np.isnan(draws).any(axis=1)
-    if whole.mean() < 0.5 or whole.sum() < 2:
+    known = ~np.isnan(draws)
+    if known.mean(axis=0).min() < 0.5 or known.sum(axis=0).min() < 2:
         return None
-    spread = estimate_spread(values[None], draws[whole][:, None], n_shared)
+    spread = estimate_spread(values[None], draws[:, None], n_shared)
     error = math.sqrt(float(spread.total[0, 0]))
     if error <= NEGLIGIBLE:
         root = math.sqrt(len(values))

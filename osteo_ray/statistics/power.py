@@ -12,6 +12,9 @@ from scipy import optimize, stats
 from osteo_ray.statistics.significance import inflate_error
 from osteo_ray.statistics.sizes import Sizes
 
+_TOO_LARGE = 1e5
+"""Standard errors that no true difference has; the noncentral t distribution fails that far out."""
+
 
 def detection_power(effect: float, sd: float, n_seeds: int, sizes: Sizes, alpha: float) -> float:
     """Return the probability that the corrected t-test finds a true difference, with its sign.
@@ -82,15 +85,18 @@ def _needed_shift(n_seeds: int, alpha: float, power: float) -> float:
     values again.
     """
     most = _largest_shift(n_seeds, alpha)
+    if most > _TOO_LARGE:
+        return math.inf
     found = optimize.brentq(lambda shift: _power_at(shift, n_seeds, alpha) - power, 0.0, most)
     return float(found)
 
 
 def _power_at(shift: float, n_seeds: int, alpha: float) -> float:
     """Return the power at a true difference of `shift` standard errors."""
-    freedom = n_seeds - 1
-    critical = stats.t.isf(alpha / 2, freedom)
-    return float(stats.nct.sf(critical, freedom, min(shift, _largest_shift(n_seeds, alpha))))
+    freedom, most = n_seeds - 1, _largest_shift(n_seeds, alpha)
+    if most > _TOO_LARGE:
+        return 0.0
+    return float(stats.nct.sf(stats.t.isf(alpha / 2, freedom), freedom, min(shift, most)))
 
 
 def _largest_shift(n_seeds: int, alpha: float) -> float:

@@ -106,8 +106,18 @@ def _are_equal(pairs: _Pairs) -> np.ndarray:
 
 
 def _agree(pairs: _Pairs, *, least: float) -> bool:
-    """Tell whether at least a share of the predictions is equal, in many values."""
-    equal = _are_equal(pairs)
+    """Tell whether at least a share of the predictions is equal, in many values.
+
+    Where not all are, saturated ones do not count, and most of the others must differ from image to
+    image: shares of a few neighbours or trees, or of two decimals, agree by right.
+    """
+    equal, fewest = _are_equal(pairs), _FEWEST_VALUES
     if not len(equal) or equal.mean() < least:
         return False
-    return len(np.unique(np.round(pairs[0][equal, 0], _DIGITS))) >= _FEWEST_VALUES
+    if not equal.all():
+        is_open = np.minimum(*(each.max(axis=1) for each in pairs)) < 1 - 10.0**-_DIGITS
+        pairs, equal = (pairs[0][is_open], pairs[1][is_open]), equal[is_open]
+        if not len(equal) or equal.mean() < least:
+            return False
+        fewest = max(fewest, int(equal.sum()) // 2)
+    return len(np.unique(np.round(pairs[0][equal], _DIGITS), axis=0)) >= fewest
