@@ -58,7 +58,7 @@ def test_a_training_without_threshold_leaves_the_others_their_guard() -> None:
         ([0] * N, 1),
         ([0 if n < 30 else n for n in range(N)], 2),  # 15 and 5 times 1: 400 / 230
         ([n // 2 if n < 30 else n for n in range(N)], 20),
-        ([n // 4 if n < 20 else n for n in range(N)], 13),  # 5 times 2 and 10 times 1: 400 / 30
+        ([n // 4 if n < 20 else n for n in range(N)], 14),  # 5 times 2 and 10 times 1: 400 / 30
     ],
 )
 def test_groups_count_by_what_they_tell(groups: Sequence[int], count: int) -> None:

@@ -1,5 +1,6 @@
 """Gather the evidence on each model from its predictions."""
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -170,5 +171,6 @@ def _count_fewest_groups(predictions: Predictions, images: pd.DataFrame) -> dict
             np.unique(group[tested[labels == label]], return_counts=True)[1]
             for label in range(len(predictions.classes))
         ]
-        fewest[model] = min(round(n.sum() ** 2 / max(1, (n**2).sum())) for n in sizes)
+        told = min(n.sum() ** 2 / max(1, (n**2).sum()) for n in sizes)
+        fewest[model] = math.ceil(told - 1e-9)
     return fewest
