@@ -43,6 +43,9 @@ def tell(root: Path) -> str:
         ("trn X_train train2024 trainset.v2 1_train knee_train", None),
         ("val valid validation Validation_Set imagesVal dev dev_set tuning internal-validation", V),
         ("test Testing TestSet imagesTs test1 test_2 hold-out Holdout held_out hidden_test", S),
+        ("trainset traindata trainimages", T),
+        ("valset devset", V),
+        ("testset testdata test_imgs", S),
         ("external_validation external_test private_test PublicTest testA unseen", S),
         ("normal osteoporosis tr va test_positive trainee latest contest valve image set", ""),
         ("control tested_positive validity developer train_test images data 1 left ts", ""),
@@ -52,7 +55,7 @@ def test_words_of_parts(names: str, split: str | None) -> None:
     found = {name: read_split(name) for name in names.split()}
     if split is None:  # what is train beyond doubt, and what has a word too many
         assert found == {
-            "trn": T, "X_train": T, "train2024": T, "trainset.v2": "", "1_train": T,
+            "trn": T, "X_train": T, "train2024": T, "trainset.v2": T, "1_train": T,
             "knee_train": "",
         }  # fmt: skip
     else:
@@ -303,8 +306,18 @@ class TestClasses:
         assert {name: names[name] for name in ("Y", "true", "N", "NO")} == {
             "Y": "Yes", "true": "Yes", "N": "N", "NO": "N"
         }  # fmt: skip
+        names, _ = join_spellings(["N", "F", "F", "N"], "x")  # letters for two findings
+        assert names == {"N": "N", "F": "F"}
+        names, _ = join_spellings(["N", "T", "F"], "x")
+        assert len(set(names.values())) == 3
         names, _ = join_spellings(["n", "no", "worn"], "x")  # other words, other meanings
         assert names == {"n": "n", "no": "no", "worn": "worn"}
+
+    def test_signs_are_no_hyphens(self) -> None:
+        labels = ["A", "A-", "A+", "T-1.5", "T1.5", "T-2,5", "T 2,5"]
+        assert len(set(join_spellings(labels, "x")[0].values())) == len(labels)
+        names, _ = join_spellings(["no-finding", "No finding", "KL-1", "KL1", "kl 1"], "x")
+        assert len(set(names.values())) == 2
 
     def test_numbers_beside_words_are_refused(self) -> None:
         with pytest.raises(InputError, match=r"by words and by numbers\. Write them all"):
@@ -385,3 +398,37 @@ def test_classes_of_a_cohort_are_spelled_as_in_the_run(tmp_path: Path) -> None:
     put(tmp_path / "cohort", "worn/3.png")
     with pytest.raises(InputError, match="also has worn"):
         list_cohort(config, known)
+
+
+@pytest.mark.parametrize("form", ["knee_{}", "{}_512px", "{}set", "xr {} final", "{}data"])
+def test_folders_that_only_differ_in_the_part(tmp_path: Path, form: str) -> None:
+    paths = [f"{form.format(p)}/{c}/{k}.png" for p in ("train", "test") for c in "nw" for k in "12"]
+    source = open_source(str(put(tmp_path, *paths)))
+    found = source.items[["path", "label", "split"]].to_numpy().tolist()
+    assert found == [[path, path.split("/")[1], read_part(path)] for path in sorted(paths)]
+
+
+def read_part(path: str) -> str:
+    return "train" if "train" in path else "test"
+
+
+@pytest.mark.parametrize(
+    ("paths", "words"),
+    [
+        (["knee_train/1.png", "knee_test/2.png"], "no class folders"),
+        (
+            ["train_n/1.png", "train_w/2.png", "test_n/3.png", "test_w/4.png", "extra_w/5.png"],
+            "`test_n`, `test_w`, `train_n`, `train_w` name parts, and `extra_w` none",
+        ),
+    ],
+)
+def test_parts_are_no_classes(tmp_path: Path, paths: list[str], words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        open_source(str(put(tmp_path, *paths)))
+
+
+def test_folders_of_images_under_several_names(tmp_path: Path) -> None:
+    paths = [f"{p}/{c}/1.png" for p in ("train/images", "test/imgs") for c in ("normal", "worn")]
+    source = open_source(str(put(tmp_path, *paths)))
+    assert source.items["label"].tolist() == ["normal", "worn"] * 2
+    assert source.items["split"].tolist() == ["test"] * 2 + ["train"] * 2

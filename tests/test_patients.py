@@ -254,6 +254,9 @@ def test_usual_forms_of_paths(tmp_path: Path, name: str) -> None:
         [f"{'nw'[k % 2]}/IMG_202401{k % 9 + 1:02}_{k:06}.png" for k in range(60)],
         [f"{'nw'[k % 2]}/{2015 + k % 9}/{k}.png" for k in range(60)],  # folders of years
         [f"{'nw'[k % 2]}/site{k % 4}/{k}.png" for k in range(60)],
+        [f"img/{k % 5}/{k}.png" for k in range(60)],  # grades
+        [f"train-{k % 8:05}-of-00008.parquet/{k}.png" for k in range(60)],
+        [f"shard-{k % 8:06}.tar/{k}.png" for k in range(60)],
         [f"{'nw'[k % 2]}/{k % 3}/{k}.png" for k in range(200)],  # few folders with many images
         [f"{'nw'[k % 2]}/{k * 7919:x}.png" for k in range(60)],  # hashes
         [f"{'nw'[k % 2]}/scan_{k}.png" for k in range(60)],

@@ -220,14 +220,18 @@ class TestColumns:
     @pytest.mark.parametrize(("no", "yes"), [("0", "1"), ("0.0", "1.0"), ("False", "True")])
     def test_a_column_for_each_class(self, write, no: str, yes: str) -> None:
         rows = [f"{k}.png,{k},{no},{yes if k % 2 else no},{no if k % 2 else yes}" for k in range(4)]
-        file = write("\n".join(["file, pid, gone, worn, normal", *rows, f"4.png,9,{no},{no},{no}"]))
-        source = open_given(file)
+        source = open_given(write("\n".join(["file, pid, gone, worn, normal", *rows])))
         assert list_items(source, "label", "patient_id") == [
             ("normal", "0"), ("worn", "1"), ("normal", "2"), ("worn", "3"),
         ]  # fmt: skip
-        assert source.refused["reason"].tolist() == ["no label"]
-        said = "is that of the columns `gone`, `worn`, `normal` which holds 1."
+        assert "Columns not read: `gone`." in source.notes
+        said = "is that of the columns `worn`, `normal` which holds 1."
         assert any(said in note for note in source.notes)
+
+    @pytest.mark.parametrize("word", ["label", "class", "Diagnosis", "KL"])
+    def test_columns_of_classes_may_begin_with_a_word_for_labels(self, write, word: str) -> None:
+        source = open_given(write(f"file,{word}_0,{word}_1\n1.png,1,0\n2.png,0,1\n"))
+        assert list_items(source, "label") == [(f"{word}_0",), (f"{word}_1",)]
 
     @pytest.mark.parametrize(
         "text",
@@ -239,11 +243,22 @@ class TestColumns:
             "file,normal,worn\n1.png,0,0\n2.png,0,1\n",
             "file,normal,worn\n1.png,2,0\n2.png,0,1\n",
             "file,worn\n1.png,0\n2.png,1\n",
+            "file,diagnosis,a,b\n1.png,normal,1,0\n2.png,worn,0,1\n",
+            "file,sex_M,sex_F\n1.png,1,0\n2.png,0,1\n",
+            "file,is_train,is_test\n1.png,1,0\n2.png,0,1\n",
+            "file,KL,view_AP,view_PA\n1.png,0,1,0\n2.png,3,0,1\n",
+            "file,scanner_a,scanner_b\n1.png,1,0\n2.png,0,1\n",
+            "file,room_a,room_b\n1.png,1,0\n2.png,0,1\n",
+            "file,osteopenia,osteoporosis\n1.png,1,0\n2.png,0,1\n3.png,0,0\n",
         ],
     )
     def test_columns_of_zeros_and_ones_that_are_no_classes(self, write, text: str) -> None:
         with pytest.raises(InputError, match="label is missing"):
             open_given(write(text))
+
+    def test_a_column_that_the_user_names_is_no_class(self, write) -> None:
+        with pytest.raises(InputError, match=r"label is missing; .* found are: file, a, b"):
+            open_given(write("file,a,b\n1.png,1,0\n2.png,0,1\n"), columns={"site": "a"})
 
     def test_columns_of_classes_give_way_to_one(self, write) -> None:
         file = write("file,class,normal,worn\n1.png,a,1,0\n2.png,b,1,0\n")

@@ -8,9 +8,11 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.data.sources.words import read_split, says_no_class, tidy
 
 _TRUTHS = {"true": "1", "yes": "1", "y": "1", "t": "1", "false": "0", "no": "0", "n": "0", "f": "0"}
+_LETTERS = frozenset("yn"), frozenset("tf")  # beside each other, `N` and `F` are other words
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]0*)?")
 _JOINED = re.compile(r"[|;+]")
 _GRADE = re.compile(r"(?<=[^\W\d_]) (?=\d)|(?<=\d) (?=[^\W\d_])")  # between letter and digit
+_GAP = re.compile(r"(?:[\s_]|-(?!\d+[.,]\d|$))+")  # but a sign, as in `T-1.5` or `A-`, is none
 _MOST_TOLD = 3
 _MOST_GRADES = 20  # that people number
 _LEAST_LETTERS = 6  # of names that may be misspelled
@@ -42,7 +44,9 @@ def join_spellings(labels: Iterable[str], uri: str) -> tuple[dict[str, str], lis
     counts = Counter(labels)
     known = [label for label in counts if not says_no_class(label)]
     # Where all labels are yes or no, `Y` is `yes` too.
-    truths = _TRUTHS if all(fold_label(label) in _TRUTHS for label in known) else {}
+    folds = set(map(fold_label, known))
+    are_truths = folds <= _TRUTHS.keys() and not all(folds & letters for letters in _LETTERS)
+    truths = _TRUTHS if are_truths else {}
     spellings: dict[str, list[str]] = {}
     for label in sorted(known, key=lambda one: (-counts[one], one)):
         folded = fold_label(label)
@@ -71,13 +75,13 @@ def fold_label(label: str) -> str:
     """Return what all spellings of a label have in common.
 
     Example:
-        >>> [fold_label(label) for label in (" No_Finding ", "01.0", "KL-1", "Grade 1 1")]
-        ['no finding', '1', 'kl1', 'grade1 1']
+        >>> [fold_label(label) for label in (" No_Finding ", "01.0", "KL-1", "Grade 1 1", "T-1.5")]
+        ['no finding', '1', 'kl1', 'grade1 1', 't-1.5']
     """
     plain = tidy(label)
     if _NUMBER.fullmatch(plain):
         return str(int(re.split("[.,]", plain)[0])) if len(plain) < 19 else plain
-    words = " ".join(re.split(r"[\s_-]+", plain.casefold())).strip()
+    words = _GAP.sub(" ", plain.casefold()).strip()
     return _GRADE.sub("", words) or plain
 
 

@@ -67,7 +67,9 @@ class Columns:
         """Say which columns are read as what, and which are not read."""
         read = [f"{role} from `{name}`" for role, name in self.names.items()]
         notes = [f"Columns read: {', '.join(read)}."] if read else []
-        unread = [f"`{name}`" for name in self.unread if tidy(name)]  # pandas' index has no name
+        unread = [
+            f"`{tidy(name)}`" for name in self.unread if tidy(name)
+        ]  # pandas' index has no name
         if unread:
             notes.append(f"Columns not read: {', '.join(unread)}.")
         notes += [f"Of several columns called `{name}`, the first counts." for name in self.twice]

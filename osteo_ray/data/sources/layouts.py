@@ -112,7 +112,8 @@ def read_folders(files: Files, uri: str) -> FolderLayout:
     level = prefix.count("/")
     tops = _group(files, level)
     _refuse_folds(tops, uri)
-    splits = _name_splits(tops)
+    combined = {top: separate_split(top) for top in tops}
+    splits = _name_splits(tops) or _name_alike(combined)
     others = sorted(tops.keys() - splits.keys())
     if splits and others and len(splits) < 2:
         (only,) = splits
@@ -124,9 +125,15 @@ def read_folders(files: Files, uri: str) -> FolderLayout:
         )
     if splits:
         return _lay_out_parts(files, uri, level, splits, others, notes)
-    combined = {top: separate_split(top) for top in tops}
     parts = {split for split, _ in combined.values()}
-    if len(parts) >= 2 and "" not in parts and len({name for _, name in combined.values()}) >= 2:
+    if len(parts - {""}) >= 2 and "" in parts:
+        raise InputError(
+            f"Expected the folders in {uri} to be classes or parts of a split, but "
+            f"{_quote(top for top, (split, _) in combined.items() if split)} name parts, and "
+            f"{_quote(top for top, (split, _) in combined.items() if not split)} none. Put class "
+            "folders into each part, or give a manifest with the columns path, label and split."
+        )
+    if len(parts) >= 2:
         rows = [
             {"path": path, "label": combined[top][1], "split": combined[top][0], "size": size}
             for top, of_top in tops.items()
@@ -223,7 +230,7 @@ def _find_class_levels(files: Files, level: int, splits: Mapping[str, str]) -> d
         levels[top] = level + 1 + again
     below = {name for top, of_top in within.items() for name in _group(of_top, levels[top])}
     strays = any(_has_strays(of_top, levels[top]) for top, of_top in within.items())
-    if len(below) == 1 and names_data(min(below)) and not strays:
+    if below and all(map(names_data, below)) and not strays:
         levels = {top: inner + 1 for top, inner in levels.items()}  # train/images/normal
     return levels
 
@@ -301,6 +308,15 @@ def _name_splits(names: Iterable[str]) -> dict[str, str]:
     if "test" not in splits.values():
         splits |= {name: "test" for name in splits if is_evaluation(name)}
     return splits
+
+
+def _name_alike(combined: Mapping[str, tuple[str, str]]) -> dict[str, str]:
+    """Return the part for each name if parts are all that differs, as in `knee_train`, or none."""
+    parts = {split for split, _ in combined.values()}
+    alike = len({rest for _, rest in combined.values()}) == 1
+    if len(parts) < 2 or "" in parts or not alike:
+        return {}
+    return {name: split for name, (split, _) in combined.items()}
 
 
 def _state_splits(splits: Mapping[str, str], where: str) -> str:

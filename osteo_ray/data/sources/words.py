@@ -56,6 +56,7 @@ _ZIPPED = ".nii.gz"
 _SHARD = re.compile(r"[-_. ]*\d+(?:[-_ ]*of[-_ ]*\d+)?$")
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
+_GLUED = re.compile(r"(?<=...)(?:sets?|data|images?|imgs?)$")  # as in `trainset`
 
 
 def tidy(text: str) -> str:
@@ -110,7 +111,7 @@ def read_split(name: str) -> str:
     `eval` stands for validation; see `read_splits` for folders beside each other.
 
     Example:
-        >>> [read_split(name) for name in ("Training Set", "imagesTs", "test1", "dev", "hold-out")]
+        >>> [*map(read_split, ("Training Set", "imagesTs", "testset", "dev", "hold-out"))]
         ['train', 'test', 'test', 'validation', 'test']
         >>> [read_split(name) for name in ("normal", "tr", "test positive", "trainees", "images")]
         ['', '', '', '', '']
@@ -154,7 +155,7 @@ def _divide_name(name: str) -> tuple[str, list[str]]:
     """Return the part of a split that a name contains, and the words that are not about splits."""
     words = list_words(name)
     joined = " ".join(words).replace("hold out", "holdout").replace("held out", "heldout")
-    words = joined.split()
+    words = [_cut_glued(word) for word in joined.split()]
     if _INDEPENDENT & set(words) and set(words) <= _INDEPENDENT | _NOISE:
         return "test", []
     splits = [word for word in words if word in _SPLITS or word in _EVALUATION]
@@ -173,6 +174,11 @@ def _divide_name(name: str) -> tuple[str, list[str]]:
     if _INDEPENDENT & set(words) and kinds == {"validation"}:
         return "test", rest
     return kinds.pop(), rest
+
+
+def _cut_glued(word: str) -> str:
+    stem = _GLUED.sub("", word)
+    return stem if stem in _SPLITS else word
 
 
 def read_short_split(name: str) -> str:
