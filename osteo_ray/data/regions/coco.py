@@ -87,7 +87,7 @@ def _fill(polygons: Sequence[Any], canvas: np.ndarray) -> np.ndarray:
 def _draw_runs(mark: Mapping[str, Any], shape: tuple[int, ...]) -> np.ndarray:
     """Draw run lengths, which go down the columns and begin with pixels that are outside."""
     counts = mark.get("counts")
-    if list(mark.get("size", ())) != list(shape) or not isinstance(counts, str | list):
+    if mark.get("size") != list(shape) or not isinstance(counts, str | list):
         raise ValueError("run lengths lack `counts`, or their `size` is not that of the image")
     runs = np.asarray(_unpack_counts(counts) if isinstance(counts, str) else counts)
     if runs.dtype.kind != "i" or (runs < 0).any() or runs.sum() != shape[0] * shape[1]:

@@ -1,6 +1,6 @@
 """NPZ archives like those of MedMNIST: train_images, train_labels and so on."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,9 +14,9 @@ from osteo_ray.data.sources.listing import (
     write_cell,
 )
 from osteo_ray.data.sources.options import SourceOptions
+from osteo_ray.data.sources.parts import tell_parts
 from osteo_ray.data.sources.readers import ArchiveReader, open_array, open_input
 from osteo_ray.data.sources.unreadable import expecting
-from osteo_ray.data.sources.words import read_split
 
 
 def open_archive(uri: str, options: SourceOptions) -> Source:
@@ -45,14 +45,20 @@ def open_archive(uri: str, options: SourceOptions) -> Source:
             f"Expected arrays named train_images, val_images, test_images or images in {uri}, but "
             f"found {', '.join(small) or 'none'}. Rename the arrays."
         )
-    rows = [row for name in members for row in _list_array(uri, name, shapes[name], small)]
+    splits = tell_parts(name.removesuffix("images") for name in members)
+    rows = [row for name in members for row in _list_array(uri, name, shapes[name], small, splits)]
+    _check_numbers(uri, members, small)
     refused = [(str(row["path"]), "no label") for row in rows if not row["label"]]
     items = tabulate_items(row for row in rows if row["label"])
     return Source(uri, "archive", items, list_refused(refused), ArchiveReader(uri))
 
 
 def _list_array(
-    uri: str, name: str, shape: tuple[int, ...], small: dict[str, np.ndarray]
+    uri: str,
+    name: str,
+    shape: tuple[int, ...],
+    small: Mapping[str, np.ndarray],
+    splits: Mapping[str, str],
 ) -> Iterator[dict[str, Any]]:
     count = shape[0] if shape else 0
     prefix = name.removesuffix("images")
@@ -63,7 +69,6 @@ def _list_array(
             f"{name}, but found {', '.join(small) or 'no other array'}. Rename the array of labels."
         )
     patients = _get_column(uri, small, f"{prefix}patients", count)
-    split = read_split(prefix)
     classes = small["classes"].ravel().tolist() if "classes" in small else None
     for row, label in enumerate(labels):
         yield {
@@ -71,11 +76,27 @@ def _list_array(
             "position": row,
             "label": name_class(label, classes),
             "patient_id": "" if patients is None else write_cell(patients[row]),
-            "split": split,
+            "split": splits[prefix],
         }
 
 
-def _get_column(uri: str, small: dict[str, np.ndarray], name: str, count: int) -> list[Any] | None:
+def _check_numbers(uri: str, members: Iterable[str], small: Mapping[str, np.ndarray]) -> None:
+    """Refuse labels that count the classes from 1, as MATLAB does: each would have another name."""
+    n_classes = small["classes"].size if "classes" in small else 0
+    labels = [small[f"{name.removesuffix('images')}labels"].ravel() for name in members]
+    values = {value for column in labels for value in column.tolist()}
+    numbers = {n for n in values if isinstance(n, int | float) and np.isfinite(n)}
+    if n_classes and 0 not in numbers and max(numbers, default=0) == n_classes:
+        raise InputError(
+            f"Expected the labels in {uri} to count its {n_classes} classes from 0, but they go up "
+            f"to {n_classes}, and none is 0. Subtract 1 from the labels, or leave out the array "
+            "classes."
+        )
+
+
+def _get_column(
+    uri: str, small: Mapping[str, np.ndarray], name: str, count: int
+) -> list[Any] | None:
     """Return one value per image, or None if there is no such array."""
     if name not in small:
         return None

@@ -19,6 +19,8 @@ from osteo_ray.data.sources.listing import Source, list_refused, tabulate_items
 from osteo_ray.data.sources.manifests import TABLE_SUFFIXES, parse_table
 from osteo_ray.data.sources.masks_beside import leave_out_masks
 from osteo_ray.data.sources.options import SourceOptions
+from osteo_ray.data.sources.parts import tell_parts_of_paths
+from osteo_ray.data.sources.patient_tables import add_patients
 from osteo_ray.data.sources.readers import Reader
 from osteo_ray.data.sources.rows import use_rows
 from osteo_ray.data.sources.words import read_split_of_path, read_suffix
@@ -75,22 +77,25 @@ def list_files(
         except InputError as error:
             read = _read_tables(of_parts, reader, options)
             if not read:
-                raise _name_tables(error, uri, tables) from None
+                raise name_tables(error, uri, kind, tables) from None
         else:
             if len({row["label"] for row in layout.rows}) < 2:  # no class folders
                 read = _read_tables(of_parts, reader, options)
         if not read:
             strays = list_refused([*refused, *layout.refused])
-            told = (*notes, *layout.notes)
-            return Source(
+            unread = [path for path, _ in leave_out_annotations(files)[0] if is_table(path)]
+            source = Source(
                 uri,
                 kind,
                 tabulate_items(layout.rows),
                 strays,
                 reader,
-                notes=told,
+                notes=(*notes, *layout.notes),
                 n_levels=layout.n_levels,
+                tables=tuple(unread),
             )
+            has_classes = source.items["label"].nunique() > 1
+            return add_patients(source, unread, options) if has_classes else source
     return _join_tables(uri, kind, files, [*refused], reader, options, read, notes)
 
 
@@ -136,12 +141,13 @@ def _join_tables(
     hints: dict[str, dict[str, str]] = {}
     attributes: dict[str, dict[str, str]] = {}
     regions: dict[str, str] = {}
+    parts = tell_parts_of_paths(tables)
     for path, (table, said) in tables.items():
         folder = path.rpartition("/")[0]
         where = f"{uri.rstrip('/')}/{path}"
         part = use_rows(where, kind, table, options, reader=reader, folder=folder)
         rows = part.items
-        rows["split"] = rows["split"].where(rows["split"] != "", read_split_of_path(path))
+        rows["split"] = rows["split"].where(rows["split"] != "", parts[path])
         items.append(rows)
         refused += part.refused.itertuples(index=False, name=None)
         notes += [f"{path}: {note}" for note in (*said, *part.notes)]
@@ -190,9 +196,13 @@ def _drop_repeated(rows: pd.DataFrame) -> tuple[pd.DataFrame, list[tuple[str, st
     return rows[~torn & ~twice], refused
 
 
-def _name_tables(error: InputError, uri: str, tables: Sequence[str]) -> InputError:
+def name_tables(error: InputError, uri: str, kind: str, tables: Sequence[str]) -> InputError:
     """Add to a message which tables of the source may list the images."""
     if not tables:
         return error
-    shown = ", ".join(f"{uri.rstrip('/')}/{path}" for path in tables[:3])
-    return InputError(f"{error} If a table lists the images, give it as --data: {shown}.")
+    what = "give it as --data"
+    where = uri.rstrip("/") + "/"
+    if kind == "packed":
+        what, where = "unpack all files and give the table as --data", ""
+    shown = ", ".join(where + path for path in tables[:3])
+    return InputError(f"{error} If a table lists the images, {what}: {shown}.")

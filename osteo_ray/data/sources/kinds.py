@@ -25,6 +25,7 @@ from osteo_ray.base.remote import open_filesystem, split_uri
 from osteo_ray.data.sources.archives import open_archive
 from osteo_ray.data.sources.classes import doubt_classes, join_spellings
 from osteo_ray.data.sources.data_lists import open_data_list
+from osteo_ray.data.sources.file_sets import name_tables
 from osteo_ray.data.sources.folders import open_folder
 from osteo_ray.data.sources.listing import Source, list_refused
 from osteo_ray.data.sources.manifests import TABLE_SUFFIXES, open_manifest
@@ -228,9 +229,14 @@ def _check_labels(source: Source) -> None:
     else:
         expected = "images of at least two classes"
         advice = "Add images of another class, or labels where they are missing."
+        if len(classes) == 1 and source.kind == "packed" and not source.has_table:
+            advice += (
+                f" If {classes[0]} is no class but holds the class folders, pack these without it."
+            )
     refused = _tell_refused(source)
     found = f"one: {classes[0]}" if classes else "none"
-    raise InputError(f"Expected {expected} in {source.uri}, but found {found}.{refused} {advice}")
+    error = InputError(f"Expected {expected} in {source.uri}, but found {found}.{refused} {advice}")
+    raise name_tables(error, source.uri, source.kind, source.tables)
 
 
 def _tell_refused(source: Source) -> str:

@@ -42,6 +42,7 @@ class Source:
             each path.
         guessed: Whether patient_id is what paths or such columns suggest, and nobody has confirmed.
         has_table: Whether a table names the images, even if they lie in folders.
+        tables: Paths of the tables among the files, if folders tell the classes.
         laterality: Whether films of both knees are to be cut in two.
         n_levels: Number of folders above the images that stand for parts of a split and classes.
     """
@@ -59,6 +60,7 @@ class Source:
     guessed: bool = False
     n_levels: int = 0
     has_table: bool = False
+    tables: tuple[str, ...] = ()
     laterality: Laterality = "whole"
 
     @property

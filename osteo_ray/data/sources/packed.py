@@ -14,13 +14,16 @@ import pandas as pd
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import first_line, split_uri
 from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.laterality import read_half
+from osteo_ray.data.slices import read_slice
 from osteo_ray.data.sources.file_sets import is_table, list_files
-from osteo_ray.data.sources.layouts import Files, is_image_name
+from osteo_ray.data.sources.layouts import Files, is_image_name, is_no_image
 from osteo_ray.data.sources.listing import Source, list_refused
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import LARGEST_FILE, open_input, say_too_large
 from osteo_ray.data.sources.rows import use_rows
 from osteo_ray.data.sources.unreadable import expecting
+from osteo_ray.data.sources.words import cut_suffix, names_masks
 
 PACKED_SUFFIXES = (".zip", ".tar", ".tar.gz", ".tgz", ".tar.xz", ".tar.bz2")
 _LABELS = ("cls", "txt", "json")
@@ -39,14 +42,16 @@ class PackedReader:
 
     Attributes:
         uri: The file.
+        below: The folder in it that paths are relative to, with a slash, or "".
     """
 
     uri: str
+    below: str = ""
 
     def read(self, path: str, position: int) -> bytes:
         """Fetch the bytes of an image by its path within the file; see `Reader.read`."""
         try:
-            return _open_pack(self.uri).read(path)
+            return _open_pack(self.uri).read(self.below + path)
         except UnreadableImageError:
             raise
         except KeyError:
@@ -162,12 +167,48 @@ def open_packed(uri: str, options: SourceOptions) -> Source:
             if not samples or any(is_table(path) for path, _ in files):
                 raise
         else:
+            if wrapper := _find_wrapper(source, files):
+                inner = [(path, size) for path, size in files if path.startswith(wrapper)]
+                inner = [(path.removeprefix(wrapper), size) for path, size in inner]
+                reader = PackedReader(uri, wrapper)
+                source = list_files(uri, "packed", inner, refused, reader, options)
             if source.items["label"].nunique() >= fewest:
-                return source
+                return _refuse_missing(
+                    source, {path.removeprefix(reader.below) for path, _ in pack.files}
+                )
     source = _list_samples(uri, samples, reader, options)
     refused += _list_strays(files, samples)
     more = [*source.refused.itertuples(index=False, name=None), *refused]
     return replace(source, refused=list_refused(more), has_table=True)
+
+
+def _find_wrapper(source: Source, files: Files) -> str:
+    """Return the folder that a packed file was made of, with a slash, if it holds the classes.
+
+    Systems pack the folder `knees` as `knees.zip`, with nothing but `knees` in it.
+    """
+    name = split_uri(source.uri)[0].rpartition("/")[2]
+    end = next((end for end in PACKED_SUFFIXES if name.lower().endswith(end)), "")
+    wrapper = name[: len(name) - len(end)]
+    if source.has_table or set(source.items["label"]) != {wrapper}:
+        return ""
+    inside = [path.removeprefix(f"{wrapper}/") for path in source.items["path"]]
+    strays = [path for path, _ in files if "/" not in path and is_image_name(path)]
+    strays += [path for path in inside if "/" not in path and not is_no_image(path)]
+    folders = {path.partition("/")[0] for path in inside if "/" in path}
+    return f"{wrapper}/" if len(folders) >= 2 and not strays else ""
+
+
+def _refuse_missing(source: Source, files: set[str]) -> Source:
+    """Refuse what a table names but the packed file does not hold."""
+    if not source.has_table:
+        return source
+    ways = [(path, read_slice(read_half(path)[0])[0]) for path in source.items["path"]]
+    there = pd.Series([not files.isdisjoint(way) for way in ways], source.items.index, dtype=bool)
+    reason = "not in the archive; give paths as they are in it, relative to the folder of the table"
+    more = [(path, reason) for path in source.items["path"][~there]]
+    refused = list_refused([*more, *source.refused.itertuples(index=False, name=None)])
+    return replace(source, items=source.items[there].reset_index(drop=True), refused=refused)
 
 
 def _is_hidden(path: str) -> bool:
@@ -181,13 +222,20 @@ def _find_samples(files: Files) -> dict[str, Sample]:
         folder, slash, name = path.rpartition("/")
         key, _, ending = name.partition(".")
         samples.setdefault(folder + slash + key, {})[ending.lower()] = path
-    found = {
-        key: of_key
-        for key, of_key in samples.items()
-        if any(map(is_image_name, of_key.values())) and of_key.keys() & set(_LABELS)
-    }
-    n_images = sum(is_image_name(path) for path, _ in files)
-    return {key: samples[key] for key in found} if 2 * len(found) > n_images else {}
+    shown: dict[str, Sample] = {key: one for key, one in samples.items() if _list_images(one)}
+    found = {key: of_key for key, of_key in shown.items() if of_key.keys() & set(_LABELS)}
+    return found if 2 * len(found) > len(shown) else {}
+
+
+def _is_mask(ending: str, path: str) -> bool:
+    return is_image_name(path) and names_masks(cut_suffix(ending))
+
+
+def _list_images(of_key: Sample) -> list[str]:
+    """Return the images of a sample that are no masks; one with nothing before its suffix first."""
+    images = [ending for ending, path in of_key.items() if is_image_name(path)]
+    shown = [ending for ending in images if not _is_mask(ending, of_key[ending])]
+    return [of_key[ending] for ending in sorted(shown, key=lambda ending: "." in ending)]
 
 
 def _names_class(of_key: Sample, reader: PackedReader, options: SourceOptions) -> bool:
@@ -204,17 +252,13 @@ def _names_class(of_key: Sample, reader: PackedReader, options: SourceOptions) -
 
 def _list_strays(files: Files, samples: Mapping[str, Sample]) -> Refused:
     """Return the images that are in no sample, and those that are not the first of theirs."""
-    first = {_find_image(of_key) for of_key in samples.values()}
+    further = {path for of_key in samples.values() for path in _list_images(of_key)[1:]}
     within = {path for of_key in samples.values() for path in of_key.values()}
     return [
-        (path, "a further image of a sample" if path in within else "no class in a file beside it")
+        (path, "a further image of a sample" if path in further else "no class in a file beside it")
         for path, _ in files
-        if is_image_name(path) and path not in first
+        if path in further or (is_image_name(path) and path not in within)
     ]
-
-
-def _find_image(of_key: Sample) -> str:
-    return next(path for path in of_key.values() if is_image_name(path))
 
 
 def _list_samples(
@@ -225,7 +269,7 @@ def _list_samples(
 ) -> Source:
     rows, refused = [], []
     for of_key in samples.values():
-        image = _find_image(of_key)
+        image = _list_images(of_key)[0]
         try:
             label, more = _read_label(of_key, reader)
         except UnreadableImageError as error:
@@ -236,8 +280,12 @@ def _list_samples(
     table = pd.DataFrame(
         [[row.get(name) for name in names] for row in rows], columns=names, dtype=object
     )
-    note = f"A WebDataset: {len(samples)} images, each with its class in a file beside it."
-    source = use_rows(uri, "packed", table, options, notes=[note], reader=reader, folder="")
+    notes = [f"A WebDataset: {len(samples)} images, each with its class in a file beside it."]
+    masks = [one[1] for of_key in samples.values() for one in of_key.items() if _is_mask(*one)]
+    if masks:
+        told = f"{len(masks)} images of samples are masks by their endings, such as `{min(masks)}`"
+        notes.append(f"{told}, and are passed over.")
+    source = use_rows(uri, "packed", table, options, notes=notes, reader=reader, folder="")
     refused += source.refused.itertuples(index=False, name=None)
     return replace(source, refused=list_refused(refused))
 

@@ -24,8 +24,9 @@ from osteo_ray.data.sources.patient_forms import (
 from osteo_ray.data.sources.words import is_sentinel, tidy
 
 REFUSE = f"--patient-pattern {NO_PATTERN}"
-_ZEROS = re.compile(r"[-+]?0+(?:\.0*)?|-\d+(?:\.0*)?")
-_FILLERS = re.compile(r"(?:9{3,}|8{3,}|7{4,}|1234(?:5(?:6(?:78?9?)?)?)?)(?:\.0*)?")
+_ZEROS = re.compile(r"[-+]?0+(?:\.0*)?|-\d{1,4}(?:\.0*)?")
+_NEGATIVE = re.compile(r"-\d+(?:\.0*)?")
+_FILLERS = re.compile(r"-?(?:9{3,}|8{3,}|7{4,}|1234(?:5(?:6(?:78?9?)?)?)?)(?:\.0*)?")
 _MOST_TOLD = 6
 
 
@@ -71,14 +72,19 @@ def settle_patients(source: Source, options: SourceOptions) -> Source:
     """
     paths = source.items["path"].tolist()
     pattern = options.patient_pattern
+    unfit: list[str] = []
     if pattern is not None and pattern != NO_PATTERN:
-        found, notes = _apply_given(pattern, source)
-        return _with_patients(source, found, notes, guessed=False)
+        named = ["" if is_sentinel(name) else name for name in apply_pattern(pattern, paths)]
+        if any(named) or not options.lenient:
+            found, notes = _apply_given(pattern, source, named)
+            return _with_patients(source, found, notes, guessed=False)
+        unfit = [f"{quote_pattern(pattern)} matches no path here, so it tells no patients."]
     cells = _read_cells(source.items["patient_id"].tolist())
-    notes = _describe_cells(cells)
-    if any(cells.identifiers) or pattern == NO_PATTERN:
+    notes = [*unfit, *_describe_cells(cells)]
+    if any(cells.identifiers) or pattern is not None:
         if not any(cells.identifiers):
-            notes = [*notes, f"Patients are not known: {REFUSE} says so."]
+            why = "no column names them either" if unfit else f"{REFUSE} says so"
+            notes = [*notes, f"Patients are not known: {why}."]
         return _with_patients(source, cells.identifiers, notes, guessed=False)
     labels = source.items["label"].tolist()
     form = find_form(paths, labels, source.n_levels, _list_column_forms(source))
@@ -99,9 +105,8 @@ def _with_patients(
     return replace(source, items=items, notes=(*source.notes, *notes), guessed=guessed)
 
 
-def _apply_given(pattern: str, source: Source) -> tuple[list[str], list[str]]:
+def _apply_given(pattern: str, source: Source, named: Sequence[str]) -> tuple[list[str], list[str]]:
     paths = source.items["path"].tolist()
-    named = ["" if is_sentinel(name) else name for name in apply_pattern(pattern, paths)]
     found = _join_spellings(named)
     sizes = Counter(name for name in found if name)
     flag = quote_pattern(pattern)
@@ -124,7 +129,8 @@ def _read_cells(cells: Sequence[str]) -> _Cells:
     """Read a column: words such as `unknown` name nobody, and neither do numbers such as 0."""
     counts = Counter(cells)
     known = {cell: n for cell, n in counts.items() if not is_sentinel(cell)}
-    fillers = {cell for cell in known if _is_filler(cell, known)}
+    negative = {fold_patient(cell) for cell in known if _NEGATIVE.fullmatch(tidy(cell))}
+    fillers = {cell for cell in known if _is_filler(cell, known, len(negative))}
     unknown = Counter(
         {cell: n for cell, n in counts.items() if cell not in known or cell in fillers}
     )
@@ -140,15 +146,22 @@ def _join_spellings(identifiers: Sequence[str]) -> list[str]:
     return [spelled[folded[name]] for name in identifiers]
 
 
-def _is_filler(cell: str, known: dict[str, int]) -> bool:
+def _is_filler(cell: str, known: dict[str, int], n_negative: int) -> bool:
     """Tell whether a number stands for an unknown patient, as 0, -1 and 999 may.
 
     It is a patient after all if the others are counted up from beside it, and it has no more images
-    than another.
+    than another. Long negative numbers are patients where there are several: half of the pseudonyms
+    that hash functions give are negative.
+
+    Args:
+        cell: The number.
+        known: Number of images by cell.
+        n_negative: Number of different negative numbers.
     """
     plain = tidy(cell)
-    if re.fullmatch(r"-\d+(?:\.0*)?", plain):
-        return True
+    if _NEGATIVE.fullmatch(plain):
+        is_short = _ZEROS.fullmatch(plain) or _FILLERS.fullmatch(plain)
+        return bool(is_short) or n_negative == 1
     if not (_ZEROS.fullmatch(plain) or _FILLERS.fullmatch(plain)):
         return False
     others = {name: n for name, n in known.items() if name != cell}

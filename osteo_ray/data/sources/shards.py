@@ -14,8 +14,8 @@ from osteo_ray.data.sources.listing import Source, list_refused, tabulate_items
 from osteo_ray.data.sources.manifests import open_manifest
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.packed import open_packed
+from osteo_ray.data.sources.parts import tell_parts_of_paths
 from osteo_ray.data.sources.readers import Reader
-from osteo_ray.data.sources.words import read_split_of_path
 
 _SUFFIXES = (".parquet", ".tar")
 
@@ -69,7 +69,7 @@ def open_shards(uri: str, shards: Sequence[str], options: SourceOptions) -> Sour
     notes: dict[str, None] = {}
     hints: dict[str, dict[str, str]] = {}
     attributes: dict[str, dict[str, str]] = {}
-    parts: dict[str, str] = {}
+    parts = tell_parts_of_paths(shards)
     for path in shards:
         where = f"{place.rstrip('/')}/{path}{query}"
         packed = path.lower().endswith(".tar")
@@ -79,7 +79,6 @@ def open_shards(uri: str, shards: Sequence[str], options: SourceOptions) -> Sour
                 f"Expected the Parquet files in {uri} to hold the images, but {path} names image "
                 f"files. Give that table as --data: {where}."
             )
-        parts[path] = read_split_of_path(path)
         readers[path] = part.reader
         split = part.items["split"].where(part.items["split"] != "", parts[path])
         items.append(part.items.assign(path=path + "/" + part.items["path"], split=split))

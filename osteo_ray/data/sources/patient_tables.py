@@ -1,0 +1,83 @@
+"""Take from tables beside class folders who is on an image, where only folders tell the classes."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import pandas as pd
+
+from osteo_ray.base.errors import InputError
+from osteo_ray.data.decoding.result import UnreadableImageError
+from osteo_ray.data.sources.columns import choose_columns
+from osteo_ray.data.sources.listing import Source
+from osteo_ray.data.sources.manifests import parse_table
+from osteo_ray.data.sources.options import SourceOptions
+from osteo_ray.data.sources.rows import use_rows
+
+_CLASS = "the class by its folder"  # stands for a column of classes, which is not read
+_TAKEN = ("patient_id", "side", "site")
+
+
+def add_patients(source: Source, tables: Sequence[str], options: SourceOptions) -> Source:
+    """Return a source of class folders with the patients, sides and sites that tables name.
+
+    Tables that do not name both images and patients are passed over.
+
+    Args:
+        source: The source.
+        tables: Paths of the tables in it.
+        options: What the user says.
+    """
+    items, notes, doubts = source.items.set_index("path"), [*source.notes], [*source.doubts]
+    taken = [name for name in _TAKEN if name != "side" or options.laterality == "whole"]
+    n_read = 0
+    for path in tables:
+        try:
+            part = _read_patients(source, path, options)
+        except (InputError, UnreadableImageError):
+            notes.append(f"`{path}` cannot be read as a table, so nobody it may name is known.")
+            continue
+        if part is None:
+            continue
+        told = part.items.set_index("path")[taken]
+        told = told[told.index.isin(items.index)]
+        if told.empty:
+            doubts.append(
+                f"`{path}` names patients, but its paths lead to none of the images, so it is not "
+                "read; correct the paths, or give a table with the columns path, label and patient "
+                "as --data."
+            )
+            continue
+        items.loc[told.index, taken] = told.where(told != "", items.loc[told.index, taken])
+        n_read += 1
+        notes.append(
+            f"`{path}` names the patients of {len(told)} of {len(items)} images. The classes are "
+            "those of the folders."
+        )
+        notes += [f"{path}: {note}" for note in part.notes if _CLASS not in note]
+        if not part.refused.empty:
+            first, reason = part.refused.iloc[0]
+            rows = f"Rows not used: {len(part.refused)}; the first: {first} ({reason})."
+            notes.append(f"{path}: {rows}")
+    return replace(
+        source,
+        items=items.reset_index()[source.items.columns],
+        notes=tuple(notes),
+        doubts=tuple(doubts),
+        has_table=n_read > 0,
+    )
+
+
+def _read_patients(source: Source, path: str, options: SourceOptions) -> Source | None:
+    """Return what a table says of images, but for their classes; None if it names no patients."""
+    content = source.reader.read(path, -1)
+    table, _ = parse_table(bytes(content), path, options.columns)
+    names = [str(name) for name in table.columns]
+    columns = {role: name for role, name in options.columns.items() if not name or name in names}
+    columns |= {"label": _CLASS, "split": "", "slice": ""}
+    table = pd.concat([table, pd.Series("any", table.index, name=_CLASS)], axis=1)
+    if not {"path", "patient"} <= choose_columns(list(table.columns), columns, path).names.keys():
+        return None
+    options = SourceOptions(columns)
+    where = f"{source.uri.rstrip('/')}/{path}"
+    folder = path.rpartition("/")[0]
+    return use_rows(where, source.kind, table, options, reader=source.reader, folder=folder)
