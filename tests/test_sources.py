@@ -377,7 +377,7 @@ class TestCsv:
     @pytest.mark.parametrize(
         ("content", "words"),
         [
-            ("", ("path and label are missing", "found are: none")),
+            ("", ("columns path and label in", "but it is empty", "Write the table again")),
             ("path,label\n", ("at least two classes", "found none")),
             ("path,label\n1.png,a\n2.png,a\n", ("found one: a",)),
             (
