@@ -19,8 +19,10 @@ from osteo_ray.cluster.placement import Layout, Slot
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.experiment.looks import take_seeds
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
-from osteo_ray.pipeline.compare import running
+from osteo_ray.explain.jobs import ExplainJob
+from osteo_ray.pipeline.compare import mask_jobs, running
 from osteo_ray.pipeline.compare.conclusion import gather_predictions
+from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.running import run_experiment
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.site import Site
@@ -106,6 +108,43 @@ def test_some_trials_are_run_with_what_they_need_and_without_looks(record, tmp_p
     run_experiment(experiment, make_site(), [Trial(MODEL, 1, "lime")])
     teacher = Trial(MODEL, 1, "original")
     assert stages == [[teacher], ["original"], [Trial(MODEL, 1, "lime")]]
+
+
+def test_images_of_the_report_are_chosen_by_the_baseline_just_trained(
+    record, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    record()
+    monkeypatch.setattr(mask_jobs, "_SAMPLES", 1)
+    experiment = make_experiment(tmp_path, arms=["original", "lime"])
+    in_test = experiment.splits[0] == "test"
+    ids, labels = (found[in_test].tolist() for found in (experiment.image_ids, experiment.labels))
+    by_class = {
+        name: [i for i, one in zip(ids, labels, strict=True) if one == name] for name in labels
+    }
+    wrong = [found[-1] for found in by_class.values()]
+
+    def train(trials: Sequence[Trial], *rest: object) -> list[Failure]:
+        if FIRST in trials:
+            said = [
+                (label == "worn") != (one in wrong) for one, label in zip(ids, labels, strict=True)
+            ]
+            columns = {"image_id": ids, "label": labels, "split": ["test"] * len(ids)}
+            scores = {
+                "p_normal": [1.0 - one for one in said],
+                "p_worn": [float(one) for one in said],
+            }
+            place = experiment.path_of(FIRST) / "predictions.parquet"
+            write_table(place, pa.table({**columns, **scores}))
+        return []
+
+    jobs: list[ExplainJob] = []
+    monkeypatch.setattr(running, "run_sweep", train)
+    monkeypatch.setattr(running, "explain_images", lambda _, job, **named: jobs.append(job))
+    run_experiment(experiment, make_site())
+    (explained,) = jobs[0].explainables
+    assert explained.heatmap_ids == {*wrong, *(found[0] for found in by_class.values())}
+    (resumed,) = list_explanations(experiment, [Trial(MODEL, 0, "lime")]).values()
+    assert resumed.heatmap_ids == explained.heatmap_ids
 
 
 def test_the_first_seeds_are_those_of_the_whole(tmp_path: Path) -> None:

@@ -153,7 +153,8 @@ def _run_stages(
             return failures
         lost = {failure.trial for failure in failures}
         if explanations:
-            explain_all(experiment, site, explanations, lost)
+            # Listed again, as only the trained baseline tells which images the report shows.
+            explain_all(experiment, site, list_explanations(experiment, second), lost)
         if divisions:
             with site.stage(DIVIDE) as listener:
                 divide_images(
