@@ -63,8 +63,10 @@ from osteo_ray.explain.jobs import Explainable, list_kinds, plan_job
 from osteo_ray.explain.registry import EXPLAINERS, find_explainer, register_explainer
 from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.classifier import Classifier
+from osteo_ray.models.settings import TrainingSettings
 from osteo_ray.pipeline.compare.in_process import run_in_process
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
+from osteo_ray.pipeline.compare.model_check import check_models, list_cams
 from osteo_ray.pipeline.explain.actor import ExplainingActor, derive_rng
 from osteo_ray.pipeline.explain.carrying import carry_code
 from osteo_ray.report.page import write_report
@@ -259,6 +261,33 @@ def test_cams_refuse_a_backbone_without_a_feature_map(name: str, images: torch.T
     assert not classifier.feature_map._forward_pre_hooks
     for other in (Lime, RandomSuperpixels):
         other(SETTINGS).check_classifier(classifier, ImageSize.square(SIZE_PX))
+
+
+@pytest.mark.parametrize("name", [name for name in EXPLAINERS if name not in WITHOUT_MAPS])
+def test_cams_refuse_a_feature_map_of_one_place(name: str) -> None:
+    explainer, classifier = EXPLAINERS[name](SETTINGS), _build("test_byobnet")
+    explainer.check_classifier(classifier, ImageSize.square(SIZE_PX))
+    with pytest.raises(ValueError, match=r"of several places, but for images of 32 px it has one"):
+        explainer.check_classifier(classifier, ImageSize.square(32))
+
+
+def test_networks_that_planned_arms_cannot_explain_are_refused_beforehand() -> None:
+    assert list_cams(["original", "lime", "random_mask", "region_silhouette"], SETTINGS) == []
+    cams = list_cams(["lime", "gradcam", "layercam", "gradcam"], SETTINGS)
+    assert [one.name for one in cams] == ["gradcam", "layercam"]
+    check = check_models._function  # type: ignore[attr-defined]
+
+    def find_problems(model: str, size_px: int) -> list[str]:
+        size = ImageSize.square(size_px)
+        return list(check({model: "none"}, size, (), TrainingSettings(), {}, cams))
+
+    assert find_problems("test_byobnet", SIZE_PX) == []
+    (problem,) = find_problems("test_byobnet", 32)
+    assert "several places, but for images of 32 px it has one" in problem
+    assert problem.endswith("choose another network or a larger --image-size.")
+    (problem,) = find_problems("test_vit", SIZE_PX)
+    assert problem.startswith("Expected a network that `gradcam`, `layercam` can explain, as arms")
+    assert "`test_vit` cannot be explained so: Expected a feature map (batch, " in problem
 
 
 # What all of them share

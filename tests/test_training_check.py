@@ -105,7 +105,7 @@ def check_here(
 ) -> list[str]:
     check = check_models._function  # type: ignore[attr-defined]
     codes = {name: code for name in models if code}
-    return list(check(models, ImageSize.square(32), (), training, codes))
+    return list(check(models, ImageSize.square(32), (), training, codes, ()))
 
 
 NET = """

@@ -9,6 +9,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
 
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.classifier import Classifier
 
 
@@ -64,6 +65,26 @@ def check_feature_map(classifier: Classifier, features: torch.Tensor) -> None:
         raise ValueError(
             f"Expected a feature map (batch, channels, height, width){with_width}, but the "
             f"backbone gave {tuple(features.shape)}. Grad-CAM needs a CNN."
+        )
+
+
+def check_places(classifier: Classifier, image_size: ImageSize) -> None:
+    """Refuse a network whose heat maps cannot tell one place of any image from another.
+
+    Args:
+        classifier: On the CPU, in evaluation mode.
+        image_size: Height and width of the images.
+
+    Raises:
+        ValueError: The last feature map has a single place, or is none.
+    """
+    require_feature_map(classifier)
+    images = torch.zeros(1, 1, *image_size.shape)
+    features, _ = _differentiate_logits(classifier, images, np.zeros(1, int))
+    if features.shape[2:].numel() == 1:
+        raise ValueError(
+            "Expected a last feature map of several places, but for images of "
+            f"{image_size} px it has one, so a heat map tells nothing. Larger images have more."
         )
 
 

@@ -18,16 +18,15 @@ class CamExplainer(HeatmapExplainer):
     depends_on = frozenset({"area"})
 
     def check_classifier(self, module: "Classifier", image_size: ImageSize) -> None:
-        """Refuse a classifier whose backbone does not end in a feature map.
+        """Refuse a classifier whose backbone does not end in a feature map of several places.
 
         Raises:
-            ValueError: The backbone ends in tokens, or in a feature map with channels last.
+            ValueError: The backbone ends in tokens, in a feature map with channels last, or in one
+                of a single place.
         """
-        import torch
+        from osteo_ray.explain.gradcam import check_places
 
-        from osteo_ray.explain.gradcam import compute_heatmaps
-
-        compute_heatmaps(module, torch.zeros(1, 1, *image_size.shape), np.zeros(1, int))
+        check_places(module, image_size)
 
 
 class GradCam(CamExplainer):

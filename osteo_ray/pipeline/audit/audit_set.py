@@ -150,7 +150,7 @@ def _audit(
         if config.measure_leak:
             training = config.training
             check = check_models.remote(
-                config.first_weights, config.image_size, (), training, codes
+                config.first_weights, config.image_size, (), training, codes, ()
             )
             if waits_for_check(config):
                 progress.say("check the models")

@@ -1,6 +1,8 @@
 """Find out on a worker, before anything expensive starts, whether every model can be built."""
 
-from collections.abc import Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import ray
 
@@ -12,7 +14,14 @@ from osteo_ray.base.startup import importing
 from osteo_ray.config.setup import SetupConfig
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.settings import Guidance
+from osteo_ray.explain.explainer import Explainer
+from osteo_ray.explain.explainers.gradcam import CamExplainer
+from osteo_ray.explain.registry import find_explainer
+from osteo_ray.explain.settings import LimeSettings
 from osteo_ray.models.settings import TrainingSettings
+
+if TYPE_CHECKING:
+    from osteo_ray.models.classifier import Classifier
 
 
 def waits_for_check(config: SetupConfig) -> bool:
@@ -30,6 +39,7 @@ def check_models(
     guidances: Sequence[Guidance],
     training: TrainingSettings,
     codes: Mapping[str, str],
+    explainers: Sequence[Explainer],
 ) -> list[str]:
     """Build each model once, train and penalise it as its trainings will; return what is wrong.
 
@@ -39,6 +49,7 @@ def check_models(
         guidances: The penalties of the planned arms.
         training: The settings of the trainings, of which one step is taken.
         codes: The text of the Python file of each model that has one.
+        explainers: What makes the masks of the planned arms and cannot explain every network.
     """
     # Imported here: PyTorch takes seconds to import, and the driver does not need it.
     with importing("timm"):
@@ -65,12 +76,38 @@ def check_models(
             rehearse_training(classifier, name, training, image_size)
             for guidance in guidances:
                 check_guidance(classifier, name, guidance, image_size)
+            _check_explainers(classifier.eval(), name, explainers, image_size)
         except InputError as error:
             problems.append(str(error))
     return problems
+
+
+def _check_explainers(
+    classifier: "Classifier", name: str, explainers: Sequence[Explainer], image_size: ImageSize
+) -> None:
+    refused: dict[str, list[str]] = defaultdict(list)
+    for explainer in explainers:
+        try:
+            explainer.check_classifier(classifier, image_size)
+        except ValueError as error:
+            refused[str(error)].append(f"`{explainer.name}`")
+    for reason, methods in refused.items():
+        raise InputError(
+            f"Expected a network that {', '.join(methods)} can explain, as arms with such masks "
+            f"ask, but `{name}` cannot be explained so: {reason} Leave these arms out, or choose "
+            "another network or a larger --image-size."
+        )
 
 
 def list_guidances(arms: Sequence[str]) -> list[Guidance]:
     """List the penalties of some arms, each once."""
     found = (ARMS[arm].guidance for arm in arms)
     return list(dict.fromkeys(guidance for guidance in found if guidance))
+
+
+def list_cams(arms: Iterable[str], settings: LimeSettings) -> list[Explainer]:
+    """List the explainers that read a feature map and make the masks of some arms, each once."""
+    found = (ARMS[arm].masks for arm in arms)
+    kinds = dict.fromkeys(masks.kind for masks in found if masks and masks.teacher != "given")
+    explainers = [find_explainer(kind)(settings) for kind in kinds]
+    return [explainer for explainer in explainers if isinstance(explainer, CamExplainer)]

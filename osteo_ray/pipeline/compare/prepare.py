@@ -96,6 +96,12 @@ def knows_models(run: Run, config: CompareConfig) -> bool:
     return config.first_weights.items() <= stored.first_weights.items()
 
 
+def list_new_arms(run: Run, config: CompareConfig) -> list[str]:
+    """List the arms that no earlier command on a run has planned; all of them in a new run."""
+    known = build(type(config), read_yaml(run.config)).arms if run.config.exists() else ()
+    return [arm for arm in config.arms if arm not in known]
+
+
 def list_images(config: CompareConfig, run: Run) -> Source | PhantomSettings:
     """List the images to compare on, or return the settings of the phantoms to draw.
 

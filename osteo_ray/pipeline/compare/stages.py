@@ -32,6 +32,7 @@ from osteo_ray.pipeline.compare.given_regions import read_given
 from osteo_ray.pipeline.compare.listed import ListedComparison, list_comparison
 from osteo_ray.pipeline.compare.model_check import (
     check_models,
+    list_cams,
     list_guidances,
     waits_for_check,
 )
@@ -41,6 +42,7 @@ from osteo_ray.pipeline.compare.prepare import (
     create_run,
     divide_for_search,
     extend_run,
+    list_new_arms,
     locate_run,
     record_choices,
 )
@@ -52,6 +54,7 @@ from osteo_ray.pipeline.compare.tensorboard import write_events
 from osteo_ray.pipeline.compare.tracking import track_comparison
 from osteo_ray.pipeline.compare.training_check import check_trainings
 from osteo_ray.pipeline.compare.tuning import tune_arms
+from osteo_ray.pipeline.explain.carrying import carry_code
 from osteo_ray.pipeline.explain.precision import check_processor
 from osteo_ray.pipeline.ingest.intake import draw_phantoms
 from osteo_ray.pipeline.ingest.rereading import read_again
@@ -136,11 +139,16 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         if run.config.exists():
             check_devices(run, layout)
         guidances = list_guidances(config.arms)
-        if listed.is_known and not guidances:  # an earlier command has checked them
+        # Models that an earlier command has checked are to be explained in new ways at most.
+        cams = list_cams(
+            list_new_arms(run, config) if listed.is_known else config.arms, config.lime
+        )
+        carry_code(cams)
+        if listed.is_known and not guidances and not cams:
             check: ray.ObjectRef[list[str]] = ray.put([])
         else:
             check = check_models.remote(
-                config.first_weights, config.image_size, guidances, config.training, codes
+                config.first_weights, config.image_size, guidances, config.training, codes, cams
             )
 
         def look_over() -> None:

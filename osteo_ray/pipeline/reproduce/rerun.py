@@ -102,6 +102,7 @@ def _reproduce(task: Task, attempt: Attempt, progress: JobProgress) -> Reproduct
             guidances,
             config.training,
             task.codes,
+            (),  # what could not be explained is in the run as such
         )
         present = describe_environment(layout)
         changes = compare_environments(task.stored.environment, present)
