@@ -8,6 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from osteo_ray.base import joined_tables
+from osteo_ray.base.digests import read_digests, write_sealed
 from osteo_ray.base.joined_tables import join_parts, needs_joining
 from osteo_ray.base.tables import MASKS, list_parts, read_parts, write_table
 from osteo_ray.explain.jobs import Explainable, read_done
@@ -101,6 +102,24 @@ def test_interrupted_joining_is_finished(table: Path, n_done: int) -> None:
     assert not needs_joining(table, beside)
     assert [list_ids(table), list_ids(beside)] == both
     assert [len(list_parts(folder)) for folder in (table, beside)] == [1, 1]
+
+
+@pytest.mark.parametrize("n_files", [4, N_FILES])
+def test_figures_that_were_written_without_their_masks_go(tmp_path: Path, n_files: int) -> None:
+    masks, beside = tmp_path / "masks", tmp_path / "faithfulness"
+    write(masks, range(n_files))
+    write(beside, range(n_files))
+    join_parts(masks, beside)
+    expected = list_ids(beside)
+    lone = beside / "part-lone.parquet"  # of slices that were cut otherwise before
+    with write_sealed(lone) as unfinished:
+        unfinished.write_bytes((beside / Path(list_parts(beside)[0]).name).read_bytes())
+    assert len(list_ids(beside)) > len(expected)
+    assert needs_joining(masks, beside)
+    join_parts(masks, beside)
+    assert list_ids(beside) == list_ids(masks) == expected
+    assert not needs_joining(masks, beside)
+    assert not read_digests(lone)  # it would count as lost
 
 
 def test_parts_of_an_earlier_version_gain_columns(table: Path) -> None:

@@ -11,7 +11,7 @@ from test_explain_command import CLASSES, MODEL, SIZE_PX, store
 from test_kept_classifiers import draw_phantoms, make_explainable, write_phantom_pixels
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.base.tables import read_json
+from osteo_ray.base.tables import read_json, write_json
 from osteo_ray.cluster.placement import Slot
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.jobs import ExplainJob, plan_job
@@ -186,6 +186,17 @@ def test_masks_that_would_be_others_are_refused_and_the_overlap_is_stored(
     monkeypatch.setattr(precision, "LEAST_OVERLAP", stored["overlap"])
     check_overlaps(root / "pixels", job, SLOT)
     assert in_process == [1]  # what was measured is read
+
+
+def test_overlap_of_another_precision_is_measured_anew(
+    root: Path, tmp_path: Path, with_bf16: None, in_process: list[int], monkeypatch: Any
+) -> None:
+    monkeypatch.setattr(precision, "LEAST_OVERLAP", 0.0)
+    found = {"precision": "fp16", "device": "cpu", "n_images": 8, "overlap": 1.0}
+    write_json(tmp_path / "precision.json", found)
+    check_overlaps(root / "pixels", make_job(root, tmp_path, "bf16"), SLOT)
+    assert in_process == [1]
+    assert read_json(tmp_path / "precision.json")["precision"] == "bf16"
 
 
 def test_full_precision_is_not_measured(root: Path, tmp_path: Path, in_process: list[int]) -> None:

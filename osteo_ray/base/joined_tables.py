@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -20,11 +20,14 @@ _PREFIX = "joined-"
 
 def needs_joining(directory: Place, beside: Place | None = None) -> bool:
     """Tell whether `join_parts` has anything to do."""
-    small = _list_small(directory)
+    small = {part.name for part in _list_small(directory)}
     if len(small) > _MOST_SMALL:
         return True
-    left = {part.name for part in (*small, *_list_small(beside))}
-    return bool(left) and any(left & set(names) for names in _read_joined(directory).values())
+    others = {part.name for part in _list_small(beside)}
+    if not small | others:
+        return False
+    taken = _list_taken(_read_joined(directory))
+    return bool((small | others) & taken) or bool(others - small - taken)
 
 
 def join_parts(directory: Place, beside: Place | None = None) -> None:
@@ -36,11 +39,16 @@ def join_parts(directory: Place, beside: Place | None = None) -> None:
     Args:
         directory: The table. Nothing may write to it meanwhile.
         beside: Another table, whose files tell more of the same images under the same names; it is
-            divided alike, so that this stays so.
+            divided alike, so that this stays so. Each of its files is written before the one of the
+            table, so one without the other was left by a process that died in between. What it
+            tells was found again with the rows of the table, perhaps under another name; it goes.
     """
     groups = _read_joined(directory)
     small = _list_small(directory)
-    taken = {name for names in groups.values() for name in names}
+    taken = _list_taken(groups)
+    if beside is not None:
+        known = {part.name for part in small} | taken
+        _remove(beside, [part for part in _list_small(beside) if part.name not in known])
     fresh = [part for part in small if part.name not in taken]
     if len(fresh) > _MOST_SMALL:
         groups |= {_name_joined(names): names for names in _group(fresh)}
@@ -58,6 +66,10 @@ def _join(directory: Place, target: str, names: Sequence[str]) -> None:
         metadata = {**(table.schema.metadata or {}), _JOINED: json.dumps(list(names)).encode()}
         joined = table.replace_schema_metadata(metadata)
         write_table(directory / target, joined, _ROWS_PER_GROUP, how=write_sealed)
+    _remove(directory, parts)
+
+
+def _remove(directory: Place, parts: Sequence[Place]) -> None:
     # First, as a file that is noted and has gone would count as lost.
     forget_files(directory, {part.name for part in parts})
     for part in parts:
@@ -85,6 +97,11 @@ def _read_joined(directory: Place) -> dict[str, list[str]]:
             metadata = pq.read_schema(path, filesystem=filesystem).metadata
             found[part.name] = list(json.loads(metadata[_JOINED]))
     return found
+
+
+def _list_taken(joined: Mapping[str, Sequence[str]]) -> set[str]:
+    """Return the names of all files that joined ones were made of."""
+    return {name for names in joined.values() for name in names}
 
 
 def _group(parts: Sequence[Place]) -> Iterator[list[str]]:

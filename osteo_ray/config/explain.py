@@ -64,9 +64,16 @@ class ExplainConfig(SourceConfig):
             raise ValueError(str(error)) from None
 
     def identity(self) -> dict[str, Any]:
-        """Return the settings that determine the masks, beside the content of the checkpoint."""
+        """Return the settings that determine the masks, beside the content of the checkpoint.
+
+        The precision is among them for every method, as the predicted class and the faithfulness
+        depend on it. It is left out at 32 bits, so that sets of earlier versions are found.
+        """
         by_method = find_explainer(self.method).depends_on
         by_data = {"phantom"} if self.data == PHANTOM else set()
         wanted = {"data", "method", "max_reject_share"} | by_method | by_data
         found = self.model_dump(mode="json", include=wanted)
-        return found | ({"lime": self.lime.describe_masks()} if "lime" in wanted else {})
+        if "lime" in wanted:
+            return found | {"lime": self.lime.describe_masks()}
+        precision = self.lime.precision
+        return found | ({} if precision == "fp32" else {"lime.precision": precision})

@@ -4,6 +4,7 @@ from functools import partial
 
 from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.joined_tables import join_parts, needs_joining
 from osteo_ray.base.lock import hold
 from osteo_ray.base.progress import Clock, JobProgress
 from osteo_ray.base.runs import Run
@@ -77,6 +78,9 @@ def _explain_set(
     if lost.phantom:
         draw_phantoms(run, config.phantom)
     if run.config.exists() and not lost.digests and not _list_missing(run, config):
+        # The process that made the last mask may have died while it joined their files.
+        if needs_joining(run.masks, run.faithfulness):
+            join_parts(run.masks, run.faithfulness)
         settle_digests(run)
         return run, summarize_explanations(run, config.method)
     resources = ResourceSettings(**config.resources.model_dump())

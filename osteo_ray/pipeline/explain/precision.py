@@ -72,7 +72,7 @@ def check_overlaps(pixels: Place, job: ExplainJob, slot: Slot) -> None:
     if precision == "fp32":
         return
     pending = [one for one in job.explainables if one.pending]
-    missing = [one for one in pending if not (one.masks / _RECORD).is_file()]
+    missing = [one for one in pending if not _is_measured(one.masks / _RECORD, precision)]
     measure = _measure_overlap.options(num_cpus=slot.cpus, num_gpus=slot.gpus)
     measured = ray.get([measure.remote(pixels, one, job, slot) for one in missing])
     for one, found in zip(missing, measured, strict=True):
@@ -87,6 +87,11 @@ def check_overlaps(pixels: Place, job: ExplainJob, slot: Slot) -> None:
                 f"those in fp32, but those of {one.name} overlap by {found['overlap']:.2f} "
                 f"({found['n_images']} images, the same samples). Use --lime.precision fp32."
             )
+
+
+def _is_measured(record: Place, precision: Precision) -> bool:
+    """Tell whether the overlap was measured before, in this precision and not in another one."""
+    return record.is_file() and bool(read_json(record)["precision"] == precision)
 
 
 @ray.remote

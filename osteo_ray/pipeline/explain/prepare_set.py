@@ -72,7 +72,8 @@ def locate_set(config: ExplainConfig, subject: Subject) -> Run:
         digest = _read_digest(run)
         if digest is None:
             return None
-        found, wanted = build(ExplainConfig, read_yaml(run.config)).identity(), config.identity()
+        found = _describe(build(ExplainConfig, read_yaml(run.config)))
+        wanted = _describe(config)
         # A setting that only one of two methods has needs no mention beside the method itself.
         shared = found.keys() & wanted.keys()
         differences = list_differences(_pick(found, shared), _pick(wanted, shared))
@@ -90,6 +91,13 @@ def locate_set(config: ExplainConfig, subject: Subject) -> Run:
         what="explanations of the same checkpoint",
         list_differences=compare_with,
     )
+
+
+def _describe(config: ExplainConfig) -> dict[str, Any]:
+    """Return the identity, in which the precision has the same place whatever it is."""
+    settings = config.identity()
+    settings.get("lime", {}).pop("precision", None)
+    return {**settings, "lime.precision": config.lime.precision}
 
 
 def _pick(settings: dict[str, Any], keys: Set[str]) -> dict[str, Any]:
