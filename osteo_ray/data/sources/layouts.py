@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.sources.parts import tell_parts
 from osteo_ray.data.sources.words import (
     cut_suffix,
-    is_evaluation,
     names_data,
     read_short_split,
     read_split,
@@ -296,18 +296,12 @@ def _has_strays(files: Files, level: int) -> bool:
 
 
 def _name_splits(names: Iterable[str]) -> dict[str, str]:
-    """Return the part of a split for each of some names that stands for one.
-
-    `eval` is validation where something else is the test, and the test where nothing else is.
-    """
-    found = {name: read_split(name) for name in sorted(names)}
-    splits = {name: split for name, split in found.items() if split}
+    """Return the part of a split for each of some names that stands for one."""
+    found = tell_parts(sorted(names))
     short = {name: read_short_split(name) for name in found}
     if len(short) >= 2 and all(short.values()):
         return short
-    if "test" not in splits.values():
-        splits |= {name: "test" for name in splits if is_evaluation(name)}
-    return splits
+    return {name: split for name, split in found.items() if split}
 
 
 def _name_alike(combined: Mapping[str, tuple[str, str]]) -> dict[str, str]:

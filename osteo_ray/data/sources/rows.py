@@ -22,10 +22,10 @@ from osteo_ray.data.sources.columns import (
 )
 from osteo_ray.data.sources.listing import Source, list_refused, tabulate_items, write_cell
 from osteo_ray.data.sources.options import SourceOptions
+from osteo_ray.data.sources.parts import tell_parts
 from osteo_ray.data.sources.readers import FileReader, Reader
 from osteo_ray.data.sources.row_paths import locate_files, locate_path
 from osteo_ray.data.sources.sides import name_halves, require_sides
-from osteo_ray.data.sources.words import is_evaluation, read_split
 
 _FILES = re.compile(
     r"(?i).*\.(?:png|jpe?g|tiff?|bmp|gif|nii|nii\.gz|nrrd|mha|mhd|npy|npz|dcm|gz|json|xml|txt)"
@@ -109,9 +109,7 @@ def _check_plain(values: Iterable[Any], column: str, uri: str) -> None:
 
 def _read_parts(cells: Sequence[str], names: Sequence[str], uri: str) -> list[str]:
     """Return train, validation, test or "" for each cell of a column that tells the split."""
-    splits = {cell: read_split(cell) for cell in set(cells)}
-    if "test" not in splits.values():
-        splits |= {cell: "test" for cell, split in splits.items() if split and is_evaluation(cell)}
+    splits = tell_parts(set(cells))
     for name, cell in zip(names, cells, strict=True):
         if cell and not splits[cell]:
             raise InputError(

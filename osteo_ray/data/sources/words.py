@@ -108,7 +108,7 @@ def list_words(name: str) -> list[str]:
 def read_split(name: str) -> str:
     """Return the part of a split that a name stands for: train, validation, test, or "".
 
-    `eval` stands for validation; see `read_splits` for folders beside each other.
+    `eval` stands for validation; see `parts.tell_parts` for names beside each other.
 
     Example:
         >>> [*map(read_split, ("Training Set", "imagesTs", "testset", "dev", "hold-out"))]
