@@ -291,11 +291,15 @@ def draw_guessed_patients(folder: Path) -> Path:
     return folder
 
 
+SMALL_PLAN = ("--arms", "original", "lime", "--seeds", "2", "--tables", "10")
+"""What makes a plan simulate in no time."""
+
+
 @pytest.mark.parametrize(
     "words",
     [
         ("compare", "--weights", "none", "--models", "resnet18", "--dry-run"),
-        ("plan", "--weights", "none", "--models", "resnet18", "--tables", "10", "--no-measure"),
+        ("plan", *SMALL_PLAN, "--weights", "none", "--models", "resnet18", "--no-measure"),
         ("init",),
     ],
 )

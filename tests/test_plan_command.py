@@ -316,7 +316,8 @@ class TestOnRay:
     def test_hours_are_told(self, local_ray: None, capfd, monkeypatch) -> None:
         monkeypatch.setattr("osteo_ray.pipeline.compare.calibration.MOST_S", 0.2)
         monkeypatch.setenv("COLUMNS", "250")
-        assert main(["plan", "--image-size", "32", "--tables", "10"]) == 0
+        simulated = ["--arms", "original", "lime", "--seeds", "2", "--tables", "10"]
+        assert main(["plan", "--image-size", "32", *simulated]) == 0
         printed = " ".join(capfd.readouterr().out.split())
         (training, explaining) = re.search(
             r"hours on this cluster (\S+) for training, at most (\S+) for explaining", printed

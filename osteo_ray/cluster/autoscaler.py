@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 import ray
-from ray._raylet import GcsClient  # type: ignore[attr-defined]
+from ray._raylet import GcsClient  # type: ignore[attr-defined]  # compiled, without hints
 from ray.core.generated import autoscaler_pb2
 from ray.exceptions import RayError
 from ray.util import placement_group, remove_placement_group
@@ -74,7 +74,7 @@ class Demand:
 
 def _read_state() -> Any:
     client = GcsClient(address=ray.get_runtime_context().gcs_address)
-    reply = autoscaler_pb2.GetClusterStatusReply()  # type: ignore[attr-defined]
+    reply = autoscaler_pb2.GetClusterStatusReply()  # type: ignore[attr-defined]  # generated
     reply.ParseFromString(client.get_cluster_status(timeout_s=_TIMEOUT_S))
     return reply.autoscaling_state
 

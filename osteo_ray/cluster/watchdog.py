@@ -118,7 +118,8 @@ def _find_counter() -> Any:
         _counters.clear()  # counters of clusters that this process has left
         # On the node of the driver, so that no lost node takes the counter with it.
         here = NodeAffinitySchedulingStrategy(context.get_node_id(), soft=False)
-        _counters[driver] = _Counter.options(scheduling_strategy=here).remote()  # type: ignore[attr-defined]
+        actor: Any = _Counter  # Ray's hints show the class that it decorates
+        _counters[driver] = actor.options(scheduling_strategy=here).remote()
     return _counters[driver]
 
 

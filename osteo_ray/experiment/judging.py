@@ -141,6 +141,7 @@ def _test_shuffled(
     """Test whether arms on shuffled labels are above chance in AUC, of each model."""
     found: dict[str, dict[str, float | None]] = {}
     for arm, _ in roles.shuffled:
+        # Mypy infers no type for a lambda with defaults.
         of_arm = coded.select(lambda key, arm=arm: key.arm == arm)  # type: ignore[misc]
         if not any(key.split == "test" for key in of_arm.groups):
             continue

@@ -263,6 +263,7 @@ def _judge_one(
         if looks:
             alpha *= share_alpha_of_look(whole, statistics, n_planned=scheme.n_seeds, number=number)
         judged = judge_predictions(
+            # Mypy infers no type for a lambda with defaults.
             predictions.select(lambda key, n=n_seeds: key.seed < n),  # type: ignore[misc]
             images,
             replace(whole, seeds=whole.seeds[:n_seeds], alpha=alpha),

@@ -134,6 +134,7 @@ def _sample(
         )
     else:
         draws = iter([draw_rows(settings.samples, len(areas), rng)])
+    # NumPy's stubs know of no seed sequence here.
     (redraws,) = rng.bit_generator.seed_seq.spawn(1)  # type: ignore[attr-defined]
     rows = np.zeros((0, len(areas)), np.uint8)
     logits = np.zeros((0, 0))

@@ -59,9 +59,9 @@ def find_function(module: ModuleType, reference: FileReference) -> Callable[...,
     Raises:
         InputError: There is none.
     """
-    function = getattr(module, reference.function, None)
+    function: Callable[..., Any] | None = getattr(module, reference.function, None)
     if callable(function):
-        return function  # type: ignore[no-any-return]
+        return function
     known = [name for name, one in vars(module).items() if callable(one) and name[0] != "_"]
     found = "no such name" if function is None else f"a {type(function).__name__}"
     raise InputError(

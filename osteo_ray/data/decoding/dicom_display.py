@@ -1,5 +1,7 @@
 """Turn the stored values of a DICOM file into the grays that a viewer would show."""
 
+from typing import Any
+
 import numpy as np
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import Dataset
@@ -216,16 +218,16 @@ def _read_number(header: Dataset, name: str) -> float | None:
     element = header.get_item(name)
     if isinstance(element, RawDataElement) and element.VR in (None, "DS"):
         # Read as text: pydicom refuses the decimal commas that some writers use.
-        value: object = (element.value or b"").decode("latin-1").split("\\")[0].strip(" \0")
+        value: Any = (element.value or b"").decode("latin-1").split("\\")[0].strip(" \0")
         value = str(value).replace(",", ".")
     else:
         value = header.get(name)
     if isinstance(value, list | tuple) or type(value).__name__ == "MultiValue":
-        value = value[0] if len(value) else None  # type: ignore[arg-type, index]
+        value = value[0] if len(value) else None
     if value is None or value == "":
         return None
     try:
-        number = float(value)  # type: ignore[arg-type]
+        number = float(value)
     except (TypeError, ValueError):
         raise UnreadableImageError(f"a {name} that is no number") from None
     return number if np.isfinite(number) else None
