@@ -20,6 +20,7 @@ PARTS = {
     "clean": "Clean",
     "lite0-paper": "The paper's way, second network",
     "lite0-clean": "Clean, second network",
+    "modern": "The modern recipe, tuned",
 }
 """Titles, by what the names of chunks begin with."""
 PAIRS = (("paper", "clean"), ("lite0-paper", "lite0-clean"))
@@ -90,6 +91,7 @@ def tell_study(root: Path) -> str:
             names = ", ".join(f"`{chunk.name}`" for chunk in chunks)
             parts += [f"### {title} ({names})", *_tell_judged(one.results, one.comparison)]
             parts += _tell_grid([read_json(chunk / "comparison.json") for chunk in chunks])
+            parts += _tell_choices([read_json(chunk / "plan.json")[-1] for chunk in chunks])
     for paper, clean in PAIRS:
         if paper in judged and clean in judged:
             parts += [
@@ -99,6 +101,25 @@ def tell_study(root: Path) -> str:
     if not parts:
         raise InputError(f"Expected kept runs in {root}, but there are none. Keep one first.")
     return "\n\n".join(parts) + "\n"
+
+
+def _tell_choices(plans: Sequence[Mapping[str, Any]]) -> Iterator[str]:
+    """Tell what a search chose for each arm, if there was one."""
+    chosen = [one for plan in plans for one in plan.get("chosen_training", ())]
+    if chosen:
+        yield _tabulate(
+            ("chosen for", "learning rate", "weight decay", "epochs", "rotation by up to"),
+            [
+                (
+                    f"`{one['arm']}`",
+                    f"{one['training']['learning_rate']:.2g}",
+                    f"{one['training']['optimizer']['weight_decay']:.2g}",
+                    str(one["training"]["epochs"]),
+                    f"{one['training']['augmentation']['rotation_deg']:.3g}°",
+                )
+                for one in chosen
+            ],
+        )
 
 
 def _tell_judged(results: pd.DataFrame, comparison: Mapping[str, Any]) -> Iterator[str]:

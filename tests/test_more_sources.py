@@ -87,7 +87,7 @@ class TestPatternsForTwoSets:
         rows = "".join(f"{k}.png,{'ab'[k % 2]},P{k // 2}\n" for k in range(4))
         put(tmp_path, **{"t.csv": f"path,label,patient\n{rows}"})
         options = SourceOptions(patient_pattern=self.PATTERN)
-        source = open_second_source(str(tmp_path / "t.csv"), options)
+        source = open_second_source(str(tmp_path / "t.csv"), options, set())
         assert list_items(source, "patient_id") == [("P0",), ("P0",), ("P1",), ("P1",)]
         assert "--patient-pattern 'case(\\d+)' matches no path here, so it tells no patients." in (
             source.notes
@@ -98,7 +98,7 @@ class TestPatternsForTwoSets:
     def test_nobody_is_known_where_no_column_is(self, tmp_path: Path) -> None:
         put(tmp_path, *(f"{'ab'[k % 2]}/{k // 2:04}_{k}.png" for k in range(12)))
         options = SourceOptions(patient_pattern=self.PATTERN)
-        source = open_second_source(str(tmp_path), options)
+        source = open_second_source(str(tmp_path), options, set())
         assert set(source.items["patient_id"]) == {""}
         assert not source.guessed
         assert "Patients are not known: no column names them either." in source.notes

@@ -1,6 +1,8 @@
 """What two sets share: counted by hand, and found by the command in two folders."""
 
 import json
+import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +79,10 @@ def test_sets_that_share_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     there = _make(tmp_path, "on", ["", "R"], digest=["x", "y"])
     shared = describe_overlap(here, there, tmp_path)
     assert (shared["n_new"], shared["pairs"], shared["findings"]) == (2, [], [])
+    assert shared["n_shared_patients"] == 0
+    for those in (replace(there, veiled=np.array(["", ""])), replace(there, guessed=True)):
+        unknown = describe_overlap(here, those, tmp_path)
+        assert unknown["n_shared_patients"] is unknown["n_of_shared_patients"] is None
 
 
 @pytest.mark.ray
@@ -88,6 +94,8 @@ def test_two_folders_are_compared(local_ray: None, tmp_path: Path, capfd) -> Non
             label = "osteoporosis" if row % 2 else "normal"
             if name == "b" and row == 6:
                 label = "osteopenia"
+            if name == "b" and label == "osteoporosis":
+                label = "Osteoporosis"  # the same class in another spelling
             image = knees[row] if name == "a" else knees[row][4:, ::-1]
             (tmp_path / name / label).mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).save(tmp_path / name / label / f"{name}{row}.png")
@@ -102,9 +110,15 @@ def test_two_folders_are_compared(local_ray: None, tmp_path: Path, capfd) -> Non
     ]
     told = capfd.readouterr().out
     assert "with different labels" in told
+    assert (
+        "--against: The class `Osteoporosis` is that which --data calls `osteoporosis`."
+        in " ".join(told.split())
+    )
+    assert re.search(r"patients in both sets +–", told)
     assert "only the other set has the class osteopenia" in told
     page = (out / "audit.html").read_text()
     assert "Compared with" in page
+    assert page.count("Patients are not known") == 2  # in either set
     assert page.count("<img") == 4  # two pairs across; there are no copies within
     assert "different classes" in page
 

@@ -73,6 +73,8 @@ def show_audit(console: Console, found: dict[str, Any]) -> None:
         )
     for note in found["reading"]:
         say(console, note)
+    for note in found.get("against", {}).get("reading", ()):
+        say(console, f"--against: {note}")
     for finding in found["findings"]:
         say(console, f"Finding: {finding}.", WARNING)
     if not found["findings"]:
@@ -80,6 +82,7 @@ def show_audit(console: Console, found: dict[str, Any]) -> None:
 
 
 def _show_overlap(console: Console, other: dict[str, Any]) -> None:
+    n_patients = other["n_shared_patients"]
     counts = {
         "images": other["n_images"],
         **{f"  of class {name}": n for name, n in other["classes"].items()},
@@ -88,7 +91,7 @@ def _show_overlap(console: Console, other: dict[str, Any]) -> None:
         "  with the same pixels": other["n_same_pixels"],
         "radiographs in both sets": other["n_shared_radiographs"],
         "  with different labels": len(other["disagreements"]),
-        "patients in both sets": other["n_shared_patients"],
+        "patients in both sets": "–" if n_patients is None else n_patients,
         "images that share neither": other["n_new"],
     }
     print_table(console, ("", ""), counts.items(), title=f"Compared with {other['source']}")

@@ -14,7 +14,7 @@
 Any of them may hold DICOM files, and lie on this machine or at a URI.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Set
 from dataclasses import replace
 
 import pyarrow.fs
@@ -23,7 +23,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.paths import locate_data
 from osteo_ray.base.remote import open_filesystem, split_uri
 from osteo_ray.data.sources.archives import open_archive
-from osteo_ray.data.sources.classes import doubt_classes, join_spellings
+from osteo_ray.data.sources.classes import doubt_classes, fold_label, join_spellings
 from osteo_ray.data.sources.data_lists import open_data_list
 from osteo_ray.data.sources.file_sets import name_tables
 from osteo_ray.data.sources.folders import open_folder
@@ -96,25 +96,38 @@ def open_source(
     return replace(source, notes=_show(source.notes), doubts=_show(source.doubts))
 
 
-def open_second_source(data: str, options: SourceOptions) -> Source:
+def open_second_source(data: str, options: SourceOptions, classes: Set[str]) -> Source:
     """List the images of a source that is to be compared with another one.
 
-    Patients that its paths only suggest are marked, as the same number in two sets need not be one
-    person.
+    Its classes are called as those of the other where only the spelling differs. Patients that its
+    paths only suggest are marked, as the same number in two sets need not be one person.
 
     Args:
         data: Path or URI; see `open_source`.
         options: What the user says about the first source; it counts for the second as far as that
             has such columns.
+        classes: Of the first source.
 
     Raises:
         InputError: There is nothing, or something that cannot be used.
     """
-    source = open_source(data, replace(options, lenient=True))
+    source = _spell_as(open_source(data, replace(options, lenient=True)), classes)
     if not source.guessed:
         return source
     marked = [name and f"second {name}" for name in source.items["patient_id"]]
     return replace(source, items=source.items.assign(patient_id=marked))
+
+
+def _spell_as(source: Source, classes: Set[str]) -> Source:
+    known = {fold_label(name): name for name in classes}
+    names = {name: known.get(fold_label(name), name) for name in set(source.items["label"])}
+    notes = [
+        f"The class `{name}` is that which --data calls `{wanted}`."
+        for name, wanted in sorted(names.items())
+        if name != wanted
+    ]
+    items = source.items.assign(label=[names[label] for label in source.items["label"]])
+    return replace(source, items=items, notes=(*source.notes, *_show(notes)))
 
 
 def _show(sentences: Iterable[str]) -> tuple[str, ...]:

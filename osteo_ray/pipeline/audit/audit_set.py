@@ -26,6 +26,7 @@ from osteo_ray.config.audit import AuditConfig
 from osteo_ray.data.decoding.resizing import resize_whole
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.laterality import read_half
+from osteo_ray.data.phantoms.sets import CLASSES as PHANTOM_CLASSES
 from osteo_ray.data.pixels import Bits
 from osteo_ray.data.sources.kinds import open_second_source, open_source
 from osteo_ray.data.sources.listing import Source
@@ -116,19 +117,20 @@ def audit(config: AuditConfig, progress: JobProgress, write_page: WritePage) -> 
     codes = read_networks(config)
     check_setup(config, trains=config.measure_leak)
     source = None if config.data == PHANTOM else open_source(config.data, config.source_options)
-    other = _open_other(config)
+    other = _open_other(config, source)
     if config.measure_leak:
         check_weights_hubs(config)
     with hold(out, progress.say):
         return _audit(config, out, source, other, codes, progress, write_page)
 
 
-def _open_other(config: AuditConfig) -> Source | None:
-    """List the images of `--against`, without reading any."""
+def _open_other(config: AuditConfig, source: Source | None) -> Source | None:
+    """List the images of `--against`, without reading any; the first source may be phantoms."""
     if config.against is None:
         return None
+    classes = set(PHANTOM_CLASSES if source is None else source.items["label"])
     try:
-        return open_second_source(config.against, config.source_options)
+        return open_second_source(config.against, config.source_options, classes)
     except InputError as error:
         raise InputError(str(error).replace("--data", "--against")) from error
 
@@ -176,7 +178,8 @@ def _audit(
         described = describe_audit(found)
         pictures = _read_pictures(source, described)
         if other is not None and overlap is not None:
-            described["against"] = {"source": other.uri, **overlap}
+            reading = [*other.notes, *other.doubts]
+            described["against"] = {"source": other.uri, "reading": reading, **overlap}
             described["findings"] += overlap["findings"]
             pictures |= _read_others(source, other, overlap)
         _write(out, source, found, described, pictures, write_page)

@@ -1,9 +1,8 @@
 """Open an external cohort: check its listing, read it, and drop what the run knows already."""
 
 import secrets
-from collections.abc import Iterator, Set
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -16,7 +15,6 @@ from osteo_ray.base.tables import IMAGES, REJECTS, write_json, write_table
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.phantoms.sets import CLASSES as PHANTOM_CLASSES
 from osteo_ray.data.settings import PhantomSettings
-from osteo_ray.data.sources.classes import fold_label
 from osteo_ray.data.sources.kinds import open_second_source, open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.external import Cohort, CohortRun, read_cohort
@@ -38,13 +36,12 @@ def list_cohort(config: CompareConfig, known: Source | PhantomSettings) -> Sourc
     """
     if config.test_data is None:
         return None
-    with _naming_flag():
-        source = open_second_source(config.test_data, config.source_options)
     if isinstance(known, PhantomSettings):
         expected = set(PHANTOM_CLASSES)
     else:
         expected = set(known.items["label"])
-    source = _spell_as(source, expected)
+    with _naming_flag():
+        source = open_second_source(config.test_data, config.source_options, expected)
     found = set(source.items["label"])
     if found != expected:
         lacks, adds = sorted(expected - found), sorted(found - expected)
@@ -65,19 +62,6 @@ def describe_reading(known: Source | PhantomSettings, cohort: Source | None = No
         if isinstance(source, Source):
             lines += [f"{name}: {note}" for note in (*source.notes, *source.doubts)]
     return lines
-
-
-def _spell_as(source: Source, classes: Set[str]) -> Source:
-    """Call the classes of a cohort as those of the run where only the spelling differs."""
-    known = {fold_label(name): name for name in classes}
-    names = {name: known.get(fold_label(name), name) for name in set(source.items["label"])}
-    notes = [
-        f"The class `{name}` is that which --data calls `{wanted}`."
-        for name, wanted in sorted(names.items())
-        if name != wanted
-    ]
-    items = source.items.assign(label=[names[label] for label in source.items["label"]])
-    return replace(source, items=items, notes=(*source.notes, *notes))
 
 
 def open_cohort(

@@ -27,7 +27,8 @@ def describe_overlap(here: Ingest, there: Ingest, scratch: Path) -> dict[str, An
         n_images, n_rejects, classes: of the other set; n_shared_radiographs; n_copies and
         n_same_pixels: images of the other set that show a radiograph of the audited one, and those
         of them with equal pixels; n_shared_patients; n_of_shared_patients: images of the other set;
-        n_new: images of the other set that share neither, copies and patients joined in chains;
+        both None if one of the sets does not name its patients; n_new: images of the other set that
+        share neither, copies and patients joined in chains;
         labels: a row for each pair of labels that a shared radiograph has here and there, with the
         number of radiographs; disagreements: shared radiographs whose labels differ, with paths and
         labels; pairs: as in audit.json, with labels, the first of the audited set, those with
@@ -62,6 +63,8 @@ def describe_overlap(here: Ingest, there: Ingest, scratch: Path) -> dict[str, An
     }
     theirs = table[n_here:]
     digests = set(here.images["digest"])
+    # Patients that paths only suggest are marked in the second set: they equal nobody.
+    are_named = bool((here.veiled != "").any() and (there.veiled != "").any() and not there.guessed)
     labels, disagreements = _compare_labels(radiographs)
     found: dict[str, Any] = {
         "n_images": len(there.images),
@@ -70,8 +73,10 @@ def describe_overlap(here: Ingest, there: Ingest, scratch: Path) -> dict[str, An
         "n_shared_radiographs": len(radiographs),
         "n_copies": int(theirs["copies"].isin(shared["copies"]).sum()),
         "n_same_pixels": int(there.images["digest"].isin(digests).sum()),
-        "n_shared_patients": len(shared["patient"]),
-        "n_of_shared_patients": int(theirs["patient"].isin(shared["patient"]).sum()),
+        "n_shared_patients": len(shared["patient"]) if are_named else None,
+        "n_of_shared_patients": (
+            int(theirs["patient"].isin(shared["patient"]).sum()) if are_named else None
+        ),
         "n_new": int((~theirs["group"].isin(shared["group"])).sum()),
         "labels": labels,
         "disagreements": disagreements,
