@@ -228,6 +228,27 @@ class TestColumns:
         said = "is that of the columns `worn`, `normal` which holds 1."
         assert any(said in note for note in source.notes)
 
+    @pytest.mark.parametrize("kind", [bool, np.int8, np.float32])
+    @pytest.mark.parametrize("inside", [False, True])
+    def test_a_column_for_each_class_in_parquet(self, tmp_path: Path, kind, inside: bool) -> None:
+        image = {"image": [{"bytes": draw(k), "path": f"{k}.png"} for k in range(4)]}
+        worn = np.array([0, 1, 0, 1], kind)
+        table = pa.table(
+            {
+                **(image if inside else {"file": [f"{k}.png" for k in range(4)]}),
+                "worn": worn,
+                "normal": np.array([1, 0, 1, 0], kind),
+                "age": [50.5, 60.0, 70.0, 80.0],
+                "told": ["0", "1", "1", "0"],
+            }
+        )
+        pq.write_table(table, tmp_path / "t.parquet")
+        source = open_given(tmp_path / "t.parquet")
+        assert list_items(source, "label") == [("normal",), ("worn",)] * 2
+        said = "The class of an image is that of the columns `worn`, `normal` which holds 1."
+        assert source.notes[0] == said
+        assert any("Columns not read: `told`." in note for note in source.notes)
+
     @pytest.mark.parametrize("word", ["label", "class", "Diagnosis", "KL"])
     def test_columns_of_classes_may_begin_with_a_word_for_labels(self, write, word: str) -> None:
         source = open_given(write(f"file,{word}_0,{word}_1\n1.png,1,0\n2.png,0,1\n"))

@@ -1,7 +1,7 @@
 """Parquet tables with the images inside, as Hugging Face's `datasets` writes them."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -10,8 +10,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from osteo_ray.base.trust import refuse_objects
+from osteo_ray.data.sources.class_columns import join_class_columns
 from osteo_ray.data.sources.classes import join_spellings
-from osteo_ray.data.sources.columns import may_be_read
+from osteo_ray.data.sources.columns import choose_columns, may_be_read
 from osteo_ray.data.sources.listing import (
     Source,
     list_refused,
@@ -43,17 +44,45 @@ def _is_binary(kind: pa.DataType) -> bool:
     return bool(pa.types.is_binary(kind) or pa.types.is_large_binary(kind))
 
 
-def read_columns(uri: str, file: pq.ParquetFile, names: Sequence[str]) -> pd.DataFrame:
-    """Read some columns of a table, without the index that pandas may have stored.
+def read_columns(
+    uri: str, file: pq.ParquetFile, names: Sequence[str], given: Mapping[str, str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Read what may be needed of a table, without the index that pandas may have stored.
+
+    Of columns that have no role by their name, only the names count, unless no column names the
+    class: then numbers are read, which may say it; see `join_class_columns`.
+
+    Args:
+        uri: The table.
+        file: The table, opened.
+        names: The columns that may be read.
+        given: By role, the column that the user names.
+
+    Returns:
+        All of these columns, empty where they were not read; and what to tell the user.
 
     Raises:
         InputError: A column would run code when it is read.
     """
-    plain = file.read(columns=list(names))
+    columns = list(dict.fromkeys(names))
+    is_named = "label" in given or "label" in choose_columns(columns, {}, uri).names
+    kinds = {field.name: field.type for field in file.schema_arrow}
+    wanted = [
+        name
+        for name in columns
+        if may_be_read(name, given) or (not is_named and _is_number(kinds[name]))
+    ]
+    plain = file.read(columns=wanted)
     refuse_objects(plain.schema, uri)
     # As floats, as which pandas holds integers with gaps, identifiers of 17 digits become one.
     table: pd.DataFrame = plain.to_pandas(ignore_metadata=True, integer_object_nulls=True)
-    return table
+    return join_class_columns(table.reindex(columns=columns), given)
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(
+        pa.types.is_boolean(kind) or pa.types.is_integer(kind) or pa.types.is_floating(kind)
+    )
 
 
 def open_image_table(uri: str, file: pq.ParquetFile, images: str, options: SourceOptions) -> Source:
@@ -73,8 +102,7 @@ def open_image_table(uri: str, file: pq.ParquetFile, images: str, options: Sourc
     """
     schema = file.schema_arrow
     others = [name for name in schema.names if name not in (images, "mask")]
-    wanted = [name for name in others if may_be_read(name, options.columns)]
-    table = read_columns(uri, file, wanted).reindex(columns=others)
+    table, notes = read_columns(uri, file, others, options.columns)
     choices = {role: name for role, name in options.columns.items() if role != "path"}
     options = replace(options, columns=choices)
     cells, columns = read_roles(table, uri, options, ("label",))
@@ -106,7 +134,7 @@ def open_image_table(uri: str, file: pq.ParquetFile, images: str, options: Sourc
         tabulate_items(kept),
         list_refused(refused),
         TableReader(uri, images, starts),
-        notes=(*columns.describe(), *said),
+        notes=(*notes, *columns.describe(), *said),
         hints=list_hints(cells, columns, of_row),
         attributes=list_attributes(cells, of_row),
     )

@@ -11,7 +11,6 @@ import pyarrow.parquet as pq
 from osteo_ray.base.remote import split_uri
 from osteo_ray.base.trust import refuse_objects
 from osteo_ray.data.sources.class_columns import join_class_columns
-from osteo_ray.data.sources.columns import may_be_read
 from osteo_ray.data.sources.image_tables import find_image_column, open_image_table, read_columns
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.sources.options import SourceOptions
@@ -40,8 +39,7 @@ def open_manifest(uri: str, options: SourceOptions) -> Source:
             if images:
                 refuse_objects(pa.schema([schema.field(images)]), uri)
                 return open_image_table(uri, file, images, options)
-            notes: list[str] = []
-            table = _read_parquet(file, uri, options.columns)
+            table, notes = read_columns(uri, file, schema.names, options.columns)
     else:
         with expecting("a table", uri, "Give another --data."), open_input(uri) as opened:
             content = opened.read()
@@ -52,7 +50,7 @@ def open_manifest(uri: str, options: SourceOptions) -> Source:
 def parse_table(
     content: bytes, path: str, columns: Mapping[str, str]
 ) -> tuple[pd.DataFrame, list[str]]:
-    """Read a table; see `read_text_table`, `read_sheets` and `join_class_columns`.
+    """Read a table; see `read_text_table`, `read_sheets`, `read_columns` and `join_class_columns`.
 
     Args:
         content: The file.
@@ -64,7 +62,8 @@ def parse_table(
     """
     if path.lower().endswith(".parquet"):
         with _expecting_parquet(path):
-            return _read_parquet(pq.ParquetFile(io.BytesIO(content)), path, columns), []
+            file = pq.ParquetFile(io.BytesIO(content))
+            return read_columns(path, file, file.schema_arrow.names, columns)
     is_workbook = path.lower().endswith(SHEET_SUFFIXES)
     table, notes = (read_sheets if is_workbook else read_text_table)(content, path, columns)
     table, said = join_class_columns(table, columns)
@@ -78,11 +77,3 @@ def _expecting_parquet(uri: str) -> AbstractContextManager[None]:
         "Write the table again, or give another --data.",
         (OSError, pa.ArrowException),
     )
-
-
-def _read_parquet(file: pq.ParquetFile, uri: str, given: Mapping[str, str]) -> pd.DataFrame:
-    """Read the columns that may be needed; of the others, only the names count."""
-    names = file.schema_arrow.names
-    wanted = [name for name in names if may_be_read(name, given)]
-    table = read_columns(uri, file, wanted)
-    return table.reindex(columns=list(dict.fromkeys(names)))
