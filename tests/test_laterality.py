@@ -14,8 +14,11 @@ from corpus import make_dicom, write_image
 from PIL import Image
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.commands.predict import write_mask
 from osteo_ray.config.build import build_config
 from osteo_ray.data.decoding.content import decode
+from osteo_ray.data.decoding.identity import digest_pixels
+from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.laterality import cut_film, find_gap, read_half
@@ -29,6 +32,7 @@ from osteo_ray.pipeline.ingest.auditing import audit_images
 from osteo_ray.pipeline.ingest.films import View, read_views
 from osteo_ray.pipeline.ingest.findings import describe_audit
 from osteo_ray.pipeline.ingest.reading import ingest_images
+from osteo_ray.pipeline.predict.new_images import read_new_images
 
 N = 12
 SPLIT = SourceOptions(laterality="split")
@@ -164,6 +168,27 @@ def test_a_film_gives_two_images_of_one_person() -> None:
     np.testing.assert_array_equal(whole, film)
     assert {find_gap(view.square) for view in (left, right)} == {None}
     assert look(glue_film(2))[0].person != left.person
+
+
+def test_a_new_film_is_cut_where_the_run_did(tmp_path: Path) -> None:
+    film = tmp_path / "a.png"
+    film.write_bytes(write_image(Image.fromarray(glue_film(1)), "PNG"))
+    size = ImageSize.square(32)
+    (whole,) = read_new_images(film, size, 8, "whole")
+    assert whole.path == str(film)
+    halves = read_new_images(film, size, 8, "split")
+    views = look(glue_film(1))
+    assert [read_half(one.path) for one in halves] == [(str(film), "left"), (str(film), "right")]
+    assert [one.digest for one in halves] == [digest_pixels(view.decoded.pixels) for view in views]
+    assert len({one.image_id for one in (whole, *halves)}) == 3
+    for half, view in zip(halves, views, strict=True):
+        np.testing.assert_array_equal(half.pixels, resize_image(view.decoded.pixels, size))
+    (refused,) = read_new_images(tmp_path / "gone.png", size, 8, "split")
+    assert "No such file" in refused.error
+    written: list[Any] = []
+    for number, one in enumerate(halves):
+        write_mask(tmp_path, written, number, one.path, np.zeros((4, 4)))
+    assert [file.name for file in written] == ["00001-a-left.png", "00002-a-right.png"]
 
 
 def test_whole_films_are_only_marked() -> None:

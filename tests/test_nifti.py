@@ -215,18 +215,25 @@ class TestSlices:
         empty = np.full(len(source.items), "", object)
         batch = {name: source.items[name].to_numpy(object) for name in source.items}
         del batch["patient_id"]
-        found = decode_block(
-            batch | {"patient": empty, "suggested": empty},
-            reader=source.reader,
-            key=b"k",
-            pixels=None,
-            image_size=None,
-            laterality="whole",
-        ).to_pandas()
+        found, elsewhere = (
+            decode_block(
+                batch | {"patient": empty, "suggested": empty},
+                reader=source.reader,
+                key=b"k",
+                own_key=own_key,
+                pixels=None,
+                image_size=None,
+                laterality="whole",
+            ).to_pandas()
+            for own_key in (b"one", b"other")
+        )
         assert found["failure"].isna().all()
         good = found[found["reason"] == ""].set_index("path")
         one, other, alone = good["patient"].loc[source.items["path"][:3]]
         assert one == other != alone != ""
+        # A volume of the same name in another set is another patient, whom nobody has named.
+        assert not set(good["patient"]) & set(elsewhere["patient"])
+        assert not good["is_named"].any()
         assert "expected 0 to 3" in found["reason"].max()
 
 

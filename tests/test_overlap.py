@@ -80,8 +80,9 @@ def test_sets_that_share_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     shared = describe_overlap(here, there, tmp_path)
     assert (shared["n_new"], shared["pairs"], shared["findings"]) == (2, [], [])
     assert shared["n_shared_patients"] == 0
-    for those in (replace(there, veiled=np.array(["", ""])), replace(there, guessed=True)):
-        unknown = describe_overlap(here, those, tmp_path)
+    unnamed = (replace(one, names_patients=False) for one in (here, there))
+    for sets in zip(unnamed, (there, here), strict=True):
+        unknown = describe_overlap(*sets, tmp_path)
         assert unknown["n_shared_patients"] is unknown["n_of_shared_patients"] is None
 
 

@@ -114,7 +114,11 @@ def write_mask(
 
     buffer = io.BytesIO()
     Image.fromarray(np.round(255 * keep_shares).astype(np.uint8)).save(buffer, "PNG", optimize=True)
-    written.append(folder / f"{place + 1:05d}-{PurePath(path).stem}.png")
+    from osteo_ray.data.laterality import read_half
+
+    film, half = read_half(path)
+    name = PurePath(film).stem + (f"-{half}" if half else "")
+    written.append(folder / f"{place + 1:05d}-{name}.png")
     _write(written[-1], buffer.getvalue())
 
 

@@ -99,8 +99,7 @@ def open_source(
 def open_second_source(data: str, options: SourceOptions, classes: Set[str]) -> Source:
     """List the images of a source that is to be compared with another one.
 
-    Its classes are called as those of the other where only the spelling differs. Patients that its
-    paths only suggest are marked, as the same number in two sets need not be one person.
+    Its classes are called as those of the other where only the spelling differs.
 
     Args:
         data: Path or URI; see `open_source`.
@@ -111,11 +110,7 @@ def open_second_source(data: str, options: SourceOptions, classes: Set[str]) -> 
     Raises:
         InputError: There is nothing, or something that cannot be used.
     """
-    source = _spell_as(open_source(data, replace(options, lenient=True)), classes)
-    if not source.guessed:
-        return source
-    marked = [name and f"second {name}" for name in source.items["patient_id"]]
-    return replace(source, items=source.items.assign(patient_id=marked))
+    return _spell_as(open_source(data, replace(options, lenient=True)), classes)
 
 
 def _spell_as(source: Source, classes: Set[str]) -> Source:

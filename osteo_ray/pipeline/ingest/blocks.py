@@ -31,6 +31,7 @@ FOUND = pa.schema(
         ("path", pa.string()),
         ("label", pa.string()),
         ("patient", pa.string()),
+        ("is_named", pa.bool_()),  # whether a table, a pattern or a header says who the patient is
         ("side", pa.string()),
         ("site", pa.string()),
         ("institution", pa.string()),
@@ -74,6 +75,7 @@ def _decode_batch(
     batch: dict[str, np.ndarray],
     reader: Reader,
     key: bytes,
+    own_key: bytes,
     pixels: Place | None,
     image_size: ImageSize | None,
     laterality: Laterality,
@@ -86,6 +88,7 @@ def _decode_batch(
             veiled: patient, and suggested, which counts if neither source nor header names any.
         reader: Fetches the images.
         key: Veils patients and institutions.
+        own_key: Veils what stands for a patient within this source only.
         pixels: Folder for the pixels, or None to keep none.
         image_size: Height and width that pixels are resized to.
         laterality: Whether films of both knees are cut in two.
@@ -101,7 +104,7 @@ def _decode_batch(
     ]
     for group in read_groups(items, reader, laterality, bits):
         found += group.refused
-        described = _describe(group.items, group.views, key)
+        described = _describe(group.items, group.views, key, own_key)
         found += described
         if pixels is not None and image_size is not None:
             kept += [_fit(view, image_size, bits).tobytes() for view in group.views]
@@ -118,7 +121,7 @@ def _fit(view: View, size: ImageSize, bits: Bits) -> np.ndarray:
     return view.square if same else resize_image(view.decoded.pixels, size)
 
 
-def _describe(items: list[Row], views: list[View], key: bytes) -> list[Row]:
+def _describe(items: list[Row], views: list[View], key: bytes, own_key: bytes) -> list[Row]:
     """Describe images, mostly by what they show once resized to a square."""
     images, squares = [view.decoded.pixels for view in views], [view.square for view in views]
     digests = [digest_pixels(image) for image in images]
@@ -131,7 +134,7 @@ def _describe(items: list[Row], views: list[View], key: bytes) -> list[Row]:
     ]
     return [
         {
-            **_tell(items[place], view, key),
+            **_tell(items[place], view, key, own_key),
             "image_id": identify_image(view.path, digests[place]),
             "digest": digests[place],
             "contrast": contrasts[place],
@@ -143,18 +146,17 @@ def _describe(items: list[Row], views: list[View], key: bytes) -> list[Row]:
     ]
 
 
-def _tell(item: Row, view: View, key: bytes) -> Row:
+def _tell(item: Row, view: View, key: bytes, own_key: bytes) -> Row:
     """Return what a source and a file say of an image."""
     decoded = view.decoded
+    named = item["patient"] or veil_patient(know_patient(decoded.patient_id or ""), key)
     return {
         "item": item["path"],
         "film": view.film,
         "path": view.path,
         "label": item["label"],
-        "patient": item["patient"]
-        or veil_patient(know_patient(decoded.patient_id or ""), key)
-        or item["suggested"]
-        or veil(view.person, key),
+        "patient": named or item["suggested"] or veil(view.person, own_key),
+        "is_named": bool(named),
         "side": item["side"] or decoded.side or "",
         "site": item["site"],
         "institution": veil(decoded.institution or "", key),

@@ -63,8 +63,7 @@ def describe_overlap(here: Ingest, there: Ingest, scratch: Path) -> dict[str, An
     }
     theirs = table[n_here:]
     digests = set(here.images["digest"])
-    # Patients that paths only suggest are marked in the second set: they equal nobody.
-    are_named = bool((here.veiled != "").any() and (there.veiled != "").any() and not there.guessed)
+    are_named = here.names_patients and there.names_patients
     labels, disagreements = _compare_labels(radiographs)
     found: dict[str, Any] = {
         "n_images": len(there.images),

@@ -47,11 +47,14 @@ class Ingest:
             `osteo_ray.data.appearance`).
         thumbnails: Thumbnails of the accepted images, in the order of `images`.
         rejects: A row per refused file, sorted by path: path, reason.
-        veiled: str, (n,); the patients of the accepted images as digests under the key with which
-            they were read, empty if unknown; never to be stored.
+        veiled: str, (n,); the patients of the accepted images as digests, empty if unknown; never
+            to be stored. Those of two sources that were read with the same key are equal where
+            both name the same patient; who paths only suggest, or stands for a patient, such as
+            the halves of a film, is equal within a source only.
         notes: How the source was read, in sentences for the user.
         doubts: What only the user can decide; see `Source.doubts`.
         guessed: Whether patients are what paths suggest; see `Source.guessed`.
+        names_patients: Whether the source or a header names the patient of any image.
     """
 
     images: pd.DataFrame
@@ -61,6 +64,7 @@ class Ingest:
     notes: tuple[str, ...] = ()
     doubts: tuple[str, ...] = ()
     guessed: bool = False
+    names_patients: bool = True
 
 
 def ingest_images(
@@ -96,13 +100,15 @@ def ingest_images(
         IncompleteError: Blocks could not be read, and their images are not to blame.
     """
     # A random key is forgotten at the end, and with it the way back to the patients.
-    key = secrets.token_bytes(16) if key is None else key
-    rows = _tabulate_rows(source, key)
+    own_key = secrets.token_bytes(16)
+    key = own_key if key is None else key
+    rows = _tabulate_rows(source, key, own_key)
     per_block = min(max(len(rows) // _BLOCKS, _LEAST_PER_BLOCK), _MOST_PER_BLOCK)
     decode = partial(
         decode_block,
         reader=source.reader,
         key=key,
+        own_key=own_key,
         pixels=pixels,
         image_size=image_size,
         laterality=source.laterality,
@@ -120,6 +126,7 @@ def ingest_images(
     _check_rejects(source, len(images), rejects, max_reject_share)
     of_patients = images["patient"].to_numpy(str)
     images["patient"] = _number(images["patient"])
+    names_patients = bool(images.pop("is_named").any())
     numbers = _number(images.pop("institution"))
     named = (images["site"] != "") | (numbers < 0)
     images["site"] = images["site"].where(named, [f"institution-{n + 1}" for n in numbers])
@@ -129,13 +136,18 @@ def ingest_images(
         images[name] = [listed.get(item) or told for item, told in pairs]
     stored = images.pop("row").to_numpy(np.int64)
     thumbnails = Thumbnails(path, stored, workers_see_scratch)
-    told = (source.notes, source.doubts, source.guessed)
+    told = (source.notes, source.doubts, source.guessed, names_patients)
     return Ingest(images, thumbnails, rejects, of_patients, *told)
 
 
-def _tabulate_rows(source: Source, key: bytes) -> pa.Table:
-    """Return the items of a source as workers get them, with patients veiled."""
-    veiled = [veil_patient(patient, key) for patient in source.items["patient_id"]]
+def _tabulate_rows(source: Source, key: bytes, own_key: bytes) -> pa.Table:
+    """Return the items of a source as workers get them, with patients veiled.
+
+    Patients that paths only suggest are of this source alone: the same number in two sets need not
+    be one person.
+    """
+    chosen = own_key if source.guessed else key
+    veiled = [veil_patient(patient, chosen) for patient in source.items["patient_id"]]
     named, suggested = ("", veiled) if source.guessed else (veiled, "")
     items = source.items.drop(columns="patient_id").assign(patient=named, suggested=suggested)
     return pa.Table.from_pandas(items, preserve_index=False)

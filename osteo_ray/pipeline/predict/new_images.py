@@ -12,7 +12,9 @@ from osteo_ray.data.decoding.identity import digest_pixels, identify_image
 from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.image_size import ImageSize
+from osteo_ray.data.laterality import Laterality
 from osteo_ray.data.pixels import Bits
+from osteo_ray.pipeline.ingest.films import find_views, show_square
 
 
 @dataclass(frozen=True)
@@ -20,7 +22,8 @@ class NewImage:
     """An image that is to be predicted.
 
     Attributes:
-        path: As the user named it, or below the folder that they named.
+        path: As the user named it, or below the folder that they named; of half of a film, with
+            the half.
         image_id: Its id.
         digest: Of its pixels at full size.
         pixels: uint8 or uint16, (height, width); None if it could not be read.
@@ -63,20 +66,31 @@ def _list_files(place: str) -> Iterator[Path]:
     yield from below
 
 
-def read_new_image(path: Path, image_size: ImageSize, bits: Bits) -> NewImage:
-    """Read an image as those of a run are read; one that cannot be read says why.
+def read_new_images(
+    path: Path, image_size: ImageSize, bits: Bits, laterality: Laterality
+) -> list[NewImage]:
+    """Read a file as those of a run are read; one that cannot be read says why.
 
     Args:
         path: The file.
         image_size: Height and width that it is resized to.
         bits: Of its gray values.
+        laterality: Whether films of both knees are cut in two.
+
+    Returns:
+        The image; of a film that is cut, both halves, called `PATH#left` and `PATH#right`.
     """
     try:
-        pixels = decode(path.read_bytes(), bits).pixels
+        decoded = decode(path.read_bytes(), bits)
+        square = show_square(decoded.pixels)
+        views = find_views(str(path), decoded, square, "", laterality)
     except (UnreadableImageError, OSError) as error:
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        return NewImage(str(path), "", "", None, reason)
-    digest = digest_pixels(pixels)
-    return NewImage(
-        str(path), identify_image(str(path), digest), digest, resize_image(pixels, image_size)
-    )
+        return [NewImage(str(path), "", "", None, reason)]
+    found = []
+    for view in views:
+        pixels = view.decoded.pixels
+        digest = digest_pixels(pixels)
+        image_id = identify_image(view.path, digest)
+        found.append(NewImage(view.path, image_id, digest, resize_image(pixels, image_size)))
+    return found

@@ -36,7 +36,7 @@ from osteo_ray.experiment.grid import VIEW
 from osteo_ray.experiment.soundness import refuse_damage
 from osteo_ray.experiment.stored_images import locate_pixels
 from osteo_ray.experiment.trials import WEIGHTS, Experiment, Trial
-from osteo_ray.pipeline.predict.new_images import NewImage, list_new_images, read_new_image
+from osteo_ray.pipeline.predict.new_images import NewImage, list_new_images, read_new_images
 from osteo_ray.pipeline.stored_run import describe_stored
 
 NOTICE = "For research. Not for clinical use: no probability here may guide the care of a patient."
@@ -169,8 +169,9 @@ def _read_images(paths: Sequence[Path], place: CohortRun, config: CompareConfig)
     stored: set[str] = set()
     for start in range(0, len(paths), _AT_A_TIME):
         read = [
-            read_new_image(path, config.image_size, config.bits)
+            one
             for path in paths[start : start + _AT_A_TIME]
+            for one in read_new_images(path, config.image_size, config.bits, config.laterality)
         ]
         fresh = {one.image_id: one for one in read if one.image_id not in stored}
         rows = [
