@@ -107,11 +107,29 @@ def test_groups_share_images_only_with_the_same_labels() -> None:
 
 
 @pytest.mark.parametrize("n_classes", [2, 3])
-def test_the_first_of_the_most_probable_classes_is_chosen(n_classes: int) -> None:
+@pytest.mark.parametrize("on_tie", [0, 1])
+def test_the_most_probable_class_is_chosen(n_classes: int, on_tie: int) -> None:
     shares = np.random.default_rng(0).integers(0, 3, (200, n_classes)) / 2
-    found = choose_classes(shares)
+    found = choose_classes(shares, on_tie)
     assert found.dtype == np.int64
-    np.testing.assert_array_equal(found, shares.argmax(1))
+    best = [[k for k in range(n_classes) if row[k] == max(row)] for row in shares.tolist()]
+    assert found.tolist() == [on_tie if on_tie in some else some[0] for some in best]
+
+
+def test_the_names_of_classes_do_not_decide_on_ties() -> None:
+    coin = {"p_{0}": [0.5, 0.5, 0.9, 0.2], "p_{1}": [0.5, 0.5, 0.1, 0.8]}
+    for classes in (("fracture", "normal"), ("normal", "worn")):
+        positive = next(name for name in classes if name != "normal")
+        negative_first = ("normal", positive)
+        columns = {name.format(*negative_first): values for name, values in coin.items()}
+        keys = {"model": "m", "seed": 0, "arm": "original", "split": "test"}
+        table = pa.table(
+            {name: [value] * 4 for name, value in keys.items()}
+            | {"image_id": list("abcd"), "label": ["normal", positive] * 2, **columns}
+        )
+        (group,) = encode_predictions(table, classes, positive).groups.values()
+        called = [classes[index] for index in group.predicted]
+        assert called == [positive, positive, "normal", positive]
 
 
 def test_no_rows_give_no_groups() -> None:

@@ -29,12 +29,22 @@ zdrowe zdravy zdrava zdrave prawidlowy ujemny normalni negativni saglikli saglam
 """
 _NEGATIONS = "no non not without un sans kein keine ohne sin sem senza ingen geen bez нет без 无 無"
 _DISEASED_WORDS = """
-abnormal positive pos disease diseased pathological pathology affected case cases sick malignant
-present
+abnormal positive pos disease diseased pathological pathology affected sick malignant present
 """
+_WEAK_WORDS = "clear false intact absent none nil nothing neg negative negatives"
+_HARMLESS_WORDS = """
+for of the in a an on by test tests tested result results finding findings class group image images
+scan scans x xray ray radiograph radiographs film films patient patients case cases sample samples
+study studies knee knees bone bones chest lung lungs left right
+"""
+_SUBTYPES = frozenset(("small", "hodgkin", "hodgkins"))
+"""After a negation, words for a disease of another kind, such as non-small-cell carcinoma."""
 _HEALTHY = frozenset(_HEALTHY_WORDS.split())  # whole words, in lower case, without accents
 _NOT = frozenset(_NEGATIONS.split())
 _DISEASED = frozenset(_DISEASED_WORDS.split())
+_WEAK = frozenset(_WEAK_WORDS.split())  # words for other things as well, as in `clear cell`
+_HARMLESS = frozenset(_HARMLESS_WORDS.split())
+_SIGNS = re.compile(r"(.+?)\s*(?:-|−|\(-\)|\(−\))")  # `OA-`, beside `OA+`
 _ZERO = re.compile(r"(?:grade|class|stage|level|kl|birads|label|score|g|c|k)?0+(?:[.,]0+)?")
 
 
@@ -139,26 +149,42 @@ def is_healthy(name: str, other: str = "") -> bool:
     Example:
         >>> [is_healthy(name) for name in ("Normal", "abnormal", "No Finding", "Grade 0", "KL4")]
         [True, False, True, True, False]
-        >>> is_healthy("non-covid", "covid")
-        True
+        >>> is_healthy("non-covid", "covid"), is_healthy("OA-", "OA+"), is_healthy("disease-free")
+        (True, True, True)
+        >>> is_healthy("triple negative", "luminal"), is_healthy("test negative", "infected")
+        (False, True)
     """
     words, others = _split_words(name), _split_words(other)
     joined = "".join(words)
-    if _ZERO.fullmatch(joined) is not None:
+    if _ZERO.fullmatch(joined) is not None or _is_minus(name, other):
         return True
     if words and words[0] in _NOT:
-        return not set(words[1:]) & _HEALTHY
-    for negation in ("non", "no", "not", "un"):
-        if others and joined == negation + "".join(others):
-            return True
+        return not set(words[1:]) & (_HEALTHY | _SUBTYPES)
+    if others and any(
+        joined == negation + "".join(others) for negation in ("non", "no", "not", "un")
+    ):
+        return not set(others) & (_HEALTHY | _SUBTYPES)
+    if len(words) > 1 and words[-1] == "free":
+        return not set(words[:-1]) & _HEALTHY
     if set(words) & _DISEASED:
         return False
-    return joined in _HEALTHY or bool(set(words) & _HEALTHY)
+    found = set(words) & _HEALTHY
+    if found and found <= _WEAK:
+        return set(words) <= _WEAK | _HARMLESS | set(others)
+    return joined in _HEALTHY or bool(found)
+
+
+def _is_minus(name: str, other: str) -> bool:
+    """Tell whether a class is called as the other one, with a minus for its plus."""
+    found = _SIGNS.fullmatch(name.strip())
+    stem = re.sub(r"\s*(?:\+|\(\+\))$", "", other.strip())
+    return found is not None and stem != other.strip() and found[1].casefold() == stem.casefold()
 
 
 def _split_words(name: str) -> list[str]:
     """Split a name into words: lower case, without accents, at anything but letters and digits."""
     spaced = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", name)
+    spaced = re.sub(r"(?i)\bw/o\b", "without", spaced)
     plain = unicodedata.normalize("NFKD", spaced.casefold())
     plain = "".join(c for c in plain if not unicodedata.combining(c) or ord(c) > 0x0900)
     plain = (

@@ -83,7 +83,7 @@ def _take(predictions: Predictions, of_site: np.ndarray) -> Predictions:
     groups: dict[Key, Group] = {}
     for key, group in predictions.groups.items():
         rows = of_site[group.images] if key.split == "test" else slice(None)
-        taken = Group(group.images[rows], group.labels[rows], group.probabilities[rows])
+        taken = group.take(rows)
         if len(taken.images):
             groups[key] = taken
     return replace(predictions, groups=groups)

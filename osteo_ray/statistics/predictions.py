@@ -37,16 +37,28 @@ class Group:
             groups.
         labels: int64, (n_images,); indices of the true classes.
         probabilities: float64, (n_images, n_classes), in [0, 1].
+        on_tie: Index of the class that is called where two are equally probable: the positive one,
+            as by a threshold of 0.5, so that the order of the alphabet does not decide.
     """
 
     images: np.ndarray
     labels: np.ndarray
     probabilities: np.ndarray
+    on_tie: int = 1
 
     @property
     def predicted(self) -> np.ndarray:
-        """Return the index of the most probable class, the first of them on a tie."""
-        return choose_classes(self.probabilities)
+        """Return the index of the most probable class."""
+        return choose_classes(self.probabilities, self.on_tie)
+
+    def take(self, rows: np.ndarray | slice) -> "Group":
+        """Keep some images."""
+        return replace(
+            self,
+            images=self.images[rows],
+            labels=self.labels[rows],
+            probabilities=self.probabilities[rows],
+        )
 
     def shares_images(self, other: "Group") -> bool:
         """Return whether both are of the same images with the same labels."""
@@ -110,7 +122,7 @@ def encode_predictions(
     for column, name in enumerate(scores):
         probabilities[:, column] = table[name].to_numpy()
     check_probabilities(probabilities)
-    rows = Group(images, labels, probabilities)
+    rows = Group(images, labels, probabilities, positive)
     groups = {}
     for number, found in _divide(trained, rows):
         group = _sort(found)
@@ -135,22 +147,26 @@ def rank_classes(classes: Sequence[str], ordinal: Sequence[str]) -> tuple[int, .
     return tuple(ordinal.index(name) for name in classes) if ordinal else None
 
 
-def choose_classes(probabilities: np.ndarray) -> np.ndarray:
-    """Return the index of the most probable class, the first of them on a tie.
+def choose_classes(probabilities: np.ndarray, on_tie: int) -> np.ndarray:
+    """Return the index of the most probable class.
 
     Args:
         probabilities: float, (n_images, n_classes), no NaN.
+        on_tie: Index of the class to return where none is more probable than it.
 
     Returns:
         int64, (n_images,).
 
     Example:
-        >>> choose_classes(np.array([[0.2, 0.8], [0.5, 0.5]])).tolist()
+        >>> choose_classes(np.array([[0.2, 0.8], [0.5, 0.5]]), on_tie=0).tolist()
         [1, 0]
     """
     if probabilities.shape[1] == 2:  # a search of rows of two takes ten times as long
-        return (probabilities[:, 1] > probabilities[:, 0]).astype(np.int64)
-    return np.asarray(probabilities.argmax(1))
+        is_called = probabilities[:, on_tie] >= probabilities[:, 1 - on_tie]
+        return np.where(is_called, on_tie, 1 - on_tie)
+    found = probabilities.argmax(1)
+    rows = np.arange(len(found))
+    return np.where(probabilities[:, on_tie] >= probabilities[rows, found], on_tie, found)
 
 
 def check_classes(classes: Sequence[str], positive_class: str) -> None:
@@ -203,11 +219,11 @@ def _divide(trained: np.ndarray, rows: Group) -> Iterator[tuple[int, Group]]:
     numbers, starts = _list_runs(trained)
     if len(np.unique(numbers)) < len(numbers):  # unlike trainings write them, one after the other
         order = np.argsort(trained, kind="stable")
-        trained, rows = trained[order], _take(rows, order)
+        trained, rows = trained[order], rows.take(order)
         numbers, starts = _list_runs(trained)
     ends = np.append(starts[1:], len(trained))
     for at in np.argsort(numbers):
-        yield int(numbers[at]), _take(rows, slice(starts[at], ends[at]))
+        yield int(numbers[at]), rows.take(slice(starts[at], ends[at]))
 
 
 def _list_runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -218,12 +234,8 @@ def _list_runs(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 def _sort(group: Group) -> Group:
     if np.any(group.images[1:] < group.images[:-1]):
-        return _take(group, np.argsort(group.images))
+        return group.take(np.argsort(group.images))
     return group
-
-
-def _take(group: Group, rows: np.ndarray | slice) -> Group:
-    return Group(group.images[rows], group.labels[rows], group.probabilities[rows])
 
 
 def _encode(column: pa.ChunkedArray) -> tuple[np.ndarray, list[str | int]]:

@@ -73,8 +73,9 @@ def compute_metrics(
     check_probabilities(probabilities)
     check_labels(list(set(labels.tolist()) - set(classes)), classes)
     codes = np.array([classes.index(label) for label in labels.tolist()])
-    group = Group(np.arange(len(codes)), codes, probabilities)
-    return _measure(group, classes.index(positive_class), rank_classes(classes, ordinal))
+    positive = classes.index(positive_class)
+    group = Group(np.arange(len(codes)), codes, probabilities, positive)
+    return _measure(group, positive, rank_classes(classes, ordinal))
 
 
 def compute_results(predictions: Predictions, prevalence: float | None = None) -> pd.DataFrame:

@@ -41,7 +41,7 @@ def compare_predictions(
         same = np.array_equal(ours, theirs, equal_nan=True)
         return Compared(name, same, () if same else ("some probabilities are not finite",))
     off = np.abs(theirs - ours)
-    changed = float(np.mean(choose_classes(ours) != choose_classes(theirs)))
+    changed = float(np.mean(choose_classes(ours, 0) != choose_classes(theirs, 0)))
     mean = float(off.mean())
     beyond = []
     if mean > tolerances.probability:
