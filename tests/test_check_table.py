@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from scipy import stats
 
+from osteo_ray.base.errors import InputError
 from osteo_ray.check_table.headers import read_header
 from osteo_ray.check_table.published import N_NEGATIVE, N_POSITIVE, PUBLISHED, list_printed_rows
 from osteo_ray.check_table.row_check import check_row, list_inconsistencies
@@ -222,6 +223,11 @@ def test_table_as_people_print_it(run, separator: str, start: str) -> None:
 )
 def test_headings_in_any_spelling(headings: tuple[str, ...], names: tuple[str, ...]) -> None:
     assert read_header(list(headings), 1).names == names
+
+
+def test_support_may_be_of_one_class_or_of_all() -> None:
+    with pytest.raises(InputError, match=r"Line 1: .* `Support` counts .* call it n_positive and"):
+        read_header(["model", "precision", "recall", "f1-score", "Support"], 1)
 
 
 def test_percentage_below_one_under_a_heading_that_says_so(run) -> None:

@@ -29,7 +29,7 @@ _SPELLINGS = {
     " matthewscorrcoef",
     "n_positive": "npositive npos positives positive npositives positiveimages numpositive",
     "n_negative": "nnegative nneg negatives negative nnegatives negativeimages numnegative",
-    "n_test": "ntest n testimages nimages ntestimages samples nsamples support testsize total "
+    "n_test": "ntest n testimages nimages ntestimages samples nsamples testsize total "
     "numtest testsamples",
     "folds": "folds nfolds fold kfolds kfold runs nruns seeds nseeds repeats repetitions",
     "class_counts": "classcounts imagesperclass nperclass classsizes",
@@ -125,6 +125,12 @@ def _name_column(field: str, number: int) -> str:
             return ""
     if not words:
         return ""
+    if words == ["support"]:
+        raise InputError(
+            f"Line {number}: Expected to know what is counted, but `{field.strip()}` counts the "
+            "images of one class in some rows and all of them in others. In a row of the positive "
+            "class, call it n_positive and add n_negative; in a row of all classes, call it n_test."
+        )
     joined = "_".join(words)
     if words[0] == "n" and len(words) > 1 and not get_close_matches(joined, SIZES, 1, 0.8):
         return CLASS_COUNT + " ".join(words[1:])

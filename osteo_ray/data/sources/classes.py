@@ -85,6 +85,22 @@ def fold_label(label: str) -> str:
     return _GRADE.sub("", words) or plain
 
 
+def spell_as(labels: Iterable[str], known: Iterable[str]) -> dict[str, str]:
+    """Return, for each label of one set, what another set calls the same class, or else the label.
+
+    Example:
+        >>> spell_as(["Normal", "worn out"], ["normal", "osteoporosis"])
+        {'Normal': 'normal', 'worn out': 'worn out'}
+        >>> spell_as(["no", "yes"], ["0", "1"])
+        {'no': '0', 'yes': '1'}
+    """
+    ours, theirs = ({name: fold_label(name) for name in names} for names in (labels, known))
+    folds = {*ours.values(), *theirs.values()}
+    truths = _TRUTHS if folds <= {*_TRUTHS, *_TRUTHS.values()} else {}
+    called = {truths.get(fold, fold): name for name, fold in theirs.items()}
+    return {name: called.get(truths.get(fold, fold), name) for name, fold in ours.items()}
+
+
 def _check_words(classes: Mapping[str, int], uri: str) -> None:
     parts = [name for name in classes if read_split(name)]
     if len(parts) >= 2 and len(parts) == len(classes):

@@ -23,7 +23,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.paths import locate_data
 from osteo_ray.base.remote import open_filesystem, split_uri
 from osteo_ray.data.sources.archives import open_archive
-from osteo_ray.data.sources.classes import doubt_classes, fold_label, join_spellings
+from osteo_ray.data.sources.classes import doubt_classes, join_spellings, spell_as
 from osteo_ray.data.sources.data_lists import open_data_list
 from osteo_ray.data.sources.file_sets import name_tables
 from osteo_ray.data.sources.folders import open_folder
@@ -114,8 +114,7 @@ def open_second_source(data: str, options: SourceOptions, classes: Set[str]) -> 
 
 
 def _spell_as(source: Source, classes: Set[str]) -> Source:
-    known = {fold_label(name): name for name in classes}
-    names = {name: known.get(fold_label(name), name) for name in set(source.items["label"])}
+    names = spell_as(dict.fromkeys(source.items["label"]), classes)
     notes = [
         f"The class `{name}` is that which --data calls `{wanted}`."
         for name, wanted in sorted(names.items())
