@@ -442,11 +442,70 @@ def test_datasheet_quotes_the_verdict(own_run: Run, tmp_path: Path) -> None:
     ]
     overall = {"verdict": "leakage", "reason": "All agree."}
     comparison = {"metric": "accuracy", "verdicts": verdicts, "verdict": overall}
-    write_json(own_run.comparison, comparison)
+    write_json(own_run.comparison, {**comparison, "judged": "given_region"})
     text = flatten(export_one(own_run, "npz", tmp_path / "out"))
+    label = ARMS["given_region"].label
+    assert f"run on the arm `given_region` ({label}) beside `original`, in accuracy" in text
+    assert "LIME masks, in accuracy" not in text
     assert "**leakage.** All agree." in text
     assert "`resnet18`: **leakage.** As resnet18 shows." in text
     assert "test_byobnet" not in text
+
+
+@pytest.mark.parametrize(
+    ("background", "shown"),
+    [
+        ("mean", "show the mean of the image**"),
+        ("blur", "show the blurred image**"),
+        ("imputed", "show what their neighbours suggest, with a little noise**"),
+    ],
+)
+def test_datasheet_says_what_masked_pixels_show(
+    tmp_path: Path, background: str, shown: str
+) -> None:
+    filled = make_run(tmp_path / "own", background=background)
+    text = flatten(export_one(filled, "npz", tmp_path / "lime"))
+    assert f"**pixels that were masked out {shown}, and only the mask tells them" in text
+    assert "a black pixel (0)" not in text
+    outlines = flatten(export_one(filled, "npz", tmp_path / "silhouette", "silhouette"))
+    assert "**white (255) is kept, black (0) masked out**" in outlines  # whatever the background
+
+
+def test_datasheet_calls_only_arms_without_masks_as_the_baseline_is(
+    run: Run, tmp_path: Path
+) -> None:
+    text = flatten(export_one(run, "npz", tmp_path / "original", "original"))
+    assert "Nothing was masked: this is how the baseline sees them." in text
+    text = flatten(export_one(run, "npz", tmp_path / "guided", "guided_gradients"))
+    assert "Nothing was masked: the images are shown whole." in text
+
+
+@pytest.mark.parametrize(
+    ("settings", "split", "aside"),
+    [
+        ({}, "as 7 : 2 : 1, stratified by class, anew", "because they have copies in another"),
+        (
+            {"split": "given"},
+            "kind `given`: the source says which images are for training",
+            "another class, or because the source names no part of the split for them.",
+        ),
+        (
+            {"split": "site", "conflicts": "majority"},
+            "kind `site`: each seed tests all images of one site",
+            "because their copies have no class in the majority, or because they are copies of "
+            "images of the tested site, or of its patients, but come from another site.",
+        ),
+        ({"folds": 2}, "dealt into 2 folds of equal size", "in another class. 0 file(s)"),
+        ({"split": "random"}, "each on its own", "are not included. 0 file(s)"),
+    ],
+)
+def test_datasheet_says_how_images_were_divided_and_why_some_were_set_aside(
+    tmp_path: Path, settings: dict[str, Any], split: str, aside: str
+) -> None:
+    text = flatten(export_one(make_run(tmp_path / "own", **settings), "npz", tmp_path / "out"))
+    assert split in text
+    assert aside in text
+    assert ("7 : 2 : 1" in text) == (settings in ({}, {"split": "random"}))
 
 
 def test_datasheet_tells_of_groups_that_stand_in_two_parts(tmp_path: Path) -> None:

@@ -11,15 +11,17 @@ from typing import Any
 import jinja2
 import numpy as np
 
-from osteo_ray.arms.arm import CHANGES, TEACHERS
-from osteo_ray.arms.registry import ARMS
+from osteo_ray.arms.arm import CHANGES, ORIGINAL, TEACHERS
+from osteo_ray.arms.registry import ARMS, label_arm
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, digest_file
 from osteo_ray.base.tables import count_rows, read_json
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.settings import BACKGROUNDS
 from osteo_ray.data.splits.assignment import SPLIT_NAMES
+from osteo_ray.data.splits.wording import list_aside, word_split
 from osteo_ray.experiment.trials import WEIGHTS, Experiment, Trial
 from osteo_ray.pipeline.export.forms import Content, Form
 
@@ -91,6 +93,8 @@ def write_datasheet(
     for row in content.rows:
         parts.setdefault(row["patient_id"], set()).add(row["split"])
     comparison = read_json(run.comparison) if run.comparison.is_file() else None
+    if comparison is not None:  # an earlier version did not name the baseline
+        comparison = {"baseline": ORIGINAL, **comparison}
     folder = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(
         loader=folder, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True
@@ -108,7 +112,11 @@ def write_datasheet(
         n_straddling=sum(len(splits) > 1 for splits in parts.values()),
         n_rejects=count_rows(run.rejects) if run.rejects.is_file() else 0,
         kept=content.kept_share,
+        split=word_split(config.split, config.split_ratio, config.folds),
+        aside=list_aside(config.split, config.conflict_policy),
+        background=BACKGROUNDS[config.background].rstrip(","),
         comparison=comparison,
+        judged=label_arm(comparison["judged"]) if comparison else None,
         arms=config.arms,
         remake=shlex.join(
             ["osteo-ray", "compare", "--config", str(run.config), "--out", str(run.root)]
