@@ -6,12 +6,14 @@ import shutil
 import tarfile
 import warnings
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
 import pytest
 import statsmodels.api as sm
+import yaml
 from scipy.special import expit
 
 from osteo_ray.base.runs import Run
@@ -19,6 +21,7 @@ from osteo_ray.base.tables import read_json, read_table, write_table
 from osteo_ray.commands.main import main
 from osteo_ray.report.card_facts import list_facts
 from osteo_ray.report.checklists import CLAIM_2024, NOT_REPORTED, TRIPOD_AI, fill
+from osteo_ray.report.page import write_report
 from osteo_ray.report.results import read_shown
 from osteo_ray.report.use_figures import (
     read_probabilities,
@@ -189,6 +192,61 @@ def test_subgroups_are_measured_where_they_are_known(run: Run) -> None:
     found = tabulate_subgroups(read_shown(run), table)
     assert set(found["value"]) == {"east", "west"}
     assert found.groupby("arm")["n_images"].sum().eq(len(table) // 2).all()
+
+
+@pytest.mark.parametrize(
+    ("settings", "split", "balance", "disjoint"),
+    [
+        (
+            {"split_ratio": (3, 1, 1)},
+            "dealt into training, validation and test as 3 : 1 : 1, stratified by class, anew",
+            "splits are stratified by class",
+            "patient, and copies of one radiograph, as far as both are known",
+        ),
+        (
+            {"folds": 2},
+            "2 folds of equal size, stratified by class, anew for every 2 seeds, each of which "
+            "tests another fold; the others are dealt into training and validation as 7 : 2",
+            "splits are stratified by class",
+            "patient, and copies",
+        ),
+        (
+            {"split": "random"},
+            "random: images, each on its own and whatever its copies and its patient",
+            "splits are stratified by class",
+            "image only",
+        ),
+        (
+            {"split": "given"},
+            "given: the source says which images are for training, validation and test, the same "
+            "for all seeds",
+            "the split of the source is taken as it is",
+            "patient, and copies",
+        ),
+        (
+            {"split": "site"},
+            "site: each seed tests all images of one site, and the sites take turns; those of the "
+            "other sites are dealt into training and validation as 7 : 2",
+            "training and validation are stratified by class, and test images are all of a site",
+            "as far as both are known; test images also by site",
+        ),
+    ],
+)
+def test_documents_and_page_say_how_images_were_divided(
+    run: Run, settings: dict[str, Any], split: str, balance: str, disjoint: str
+) -> None:
+    shown = read_shown(run)
+    assert shown.config is not None
+    config = shown.config.model_copy(update=settings)
+    run.config.write_text(yaml.safe_dump(config.model_dump(mode="json")))
+    facts = list_facts(read_shown(run), calibrated=True, subgroups=pd.DataFrame(), decisions=True)
+    assert split in facts["split"]
+    assert balance in facts["imbalance"]
+    assert disjoint in facts["disjoint"]
+    assert ("stratified" in facts["imbalance"]) == (settings != {"split": "given"})
+    page = write_report(run).read_text()
+    assert f"{split.partition(': ')[2] or split}"[1:] in page
+    assert ("this split leaks" in page) == (settings == {"split": "random"})
 
 
 @pytest.mark.parametrize(

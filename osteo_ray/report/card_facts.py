@@ -9,6 +9,7 @@ from osteo_ray.arms.registry import label_words
 from osteo_ray.base.formatting import format_level, format_score
 from osteo_ray.base.tables import read_json
 from osteo_ray.config.compare import CompareConfig
+from osteo_ray.data.splits.wording import word_balance, word_disjoint, word_split
 from osteo_ray.report.results import Shown
 from osteo_ray.statistics.metrics.registry import METRICS
 
@@ -99,15 +100,16 @@ def _list_data(audit: dict[str, Any], config: CompareConfig | None) -> Iterator[
     pixels = f"resized to {config.image_size.tell()}, gray, {config.bits} bits; " if config else ""
     yield "preparation", f"{pixels}searched for copies, conflicts and "\
         f"shortcuts{': ' + found if found else ''} (audit.json)"  # fmt: skip
-    yield "imbalance", f"{counts}; splits are stratified by class{_tell_weights(config)}"
+    yield "imbalance", counts + _tell_balance(config)
 
 
-def _tell_weights(config: CompareConfig | None) -> str:
+def _tell_balance(config: CompareConfig | None) -> str:
     if config is None:
         return ""
+    balance = word_balance(config.split)
     if config.training.loss.class_weights == "none":
-        return "; the loss weights all images alike"
-    return "; the loss weights each class by how few training images it has"
+        return f"; {balance}; the loss weights all images alike"
+    return f"; {balance}; the loss weights each class by how few training images it has"
 
 
 def _list_settings(
@@ -116,13 +118,9 @@ def _list_settings(
     training, environment = config.training, _read(shown, "environment")
     size = config.image_size
     yield "predictors", f"the pixels of one image, {size.tell()}, and nothing else"
-    ratio = " : ".join(map(str, config.split_ratio))
-    parts = f"{config.folds} folds" if config.folds else ratio
-    yield "split", f"{config.split}, {parts}, anew for each seed (splits.parquet)"
-    if config.split == "grouped":
-        yield "disjoint", "patient, and copies of one radiograph, as far as both are known"
-    elif config.split == "random":
-        yield "disjoint", "image only: copies and patients may be on both sides"
+    divided = word_split(config.split, config.split_ratio, config.folds)
+    yield "split", f"{config.split}: {divided} (splits.parquet)"
+    yield "disjoint", word_disjoint(config.split)
     yield "model", f"{', '.join(config.models)}; head: docs/networks.md"
     weights = "random" if config.weights == ("none",) else "pretrained on other images"
     yield "start", f"{weights} (config.yaml: weights)"

@@ -20,6 +20,7 @@ from osteo_ray.base.tables import FAITHFULNESS, read_json, read_parts, scan_tabl
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.attributes import ATTRIBUTES
 from osteo_ray.data.settings import BACKGROUNDS
+from osteo_ray.data.splits.wording import word_split
 from osteo_ray.experiment.coverage import say_recall
 from osteo_ray.experiment.doubts import list_doubts
 from osteo_ray.experiment.mask_notes import MAIN_MASKS
@@ -100,6 +101,7 @@ def _collect(shown: Shown, config: CompareConfig) -> dict[str, Any]:
         "operating_names": OPERATING_NAMES,
         "lower_is_better": {n for n, metric in METRICS.items() if not metric.higher_is_better},
         "backgrounds": BACKGROUNDS,
+        "split_words": word_split(config.split, config.split_ratio, config.folds),
         "searches": list_searches(shown),
         "grid": (comparison.get("grid") or {}).get("deployable", []),
         "coverage": comparison.get("coverage"),  # only of runs with regions
