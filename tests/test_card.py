@@ -15,9 +15,10 @@ import pytest
 import statsmodels.api as sm
 import yaml
 from scipy.special import expit
+from sklearn.metrics import roc_auc_score
 
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import read_json, read_table, write_table
+from osteo_ray.base.tables import read_json, read_table, write_json, write_table
 from osteo_ray.commands.main import main
 from osteo_ray.report.card_facts import list_facts
 from osteo_ray.report.checklists import CLAIM_2024, NOT_REPORTED, TRIPOD_AI, fill
@@ -183,15 +184,75 @@ def test_recalibrated_probabilities_keep_their_order(run: Run) -> None:
 def test_subgroups_are_measured_where_they_are_known(run: Run) -> None:
     shown = read_shown(run)
     table = read_probabilities(shown)
-    assert tabulate_subgroups(shown, table).empty
+    assert tabulate_subgroups(shown).empty
+    site_of = give_sites(run)
+    found = tabulate_subgroups(read_shown(run))
+    assert set(found["value"]) == {"east", "west"}
+    assert found.groupby("arm")["n_images"].sum().eq(len(table) // 2).all()
+    table["site"] = table["image_id"].map(site_of)
+    for row in found.to_dict("records"):
+        part = table[(table["arm"] == row["arm"]) & (table["site"] == row["value"])]
+        seeds = [one for _, one in part.groupby("seed") if one["occurred"].nunique() == 2]
+        assert row["n_seeds"] == len(seeds)
+        aucs = [roc_auc_score(one["occurred"], one["probability"]) for one in seeds]
+        assert row["auc"] == pytest.approx(np.mean(aucs)) if aucs else np.isnan(row["auc"])
+
+
+def give_sites(run: Run) -> dict[str, str]:
+    """Say of each image of a run that it is from the east or the west; return which, by image."""
     images = read_table(run.images)
     sites = ["east" if n % 2 else "west" for n in range(len(images))]
     at = images.schema.get_field_index("site")
-    column = read_table(run.images)["site"].type
-    write_table(run.images, images.set_column(at, "site", pa.array(sites, column)))
-    found = tabulate_subgroups(read_shown(run), table)
-    assert set(found["value"]) == {"east", "west"}
-    assert found.groupby("arm")["n_images"].sum().eq(len(table) // 2).all()
+    column = pa.array(sites, images["site"].type)
+    write_table(run.images, images.set_column(at, "site", column))
+    return dict(zip(images["image_id"].to_pylist(), sites, strict=True))
+
+
+def test_subgroups_of_three_classes_are_those_of_scikit_learn(
+    run: Run, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shown, classes, rng = read_shown(run), ["mild", "none", "severe"], np.random.default_rng(0)
+    site_of = give_sites(run)
+    write_json(run.comparison, read_json(run.comparison) | {"classes": classes})
+    rows = [
+        {"model": model, "seed": seed, "arm": arm, "split": "test", "image_id": image_id}
+        for model in shown.models
+        for seed in (0, 1)
+        for arm in shown.pair
+        for image_id in site_of
+    ]
+    table = pd.DataFrame(rows)
+    table["label"] = rng.choice(classes, len(table))
+    east = (table["image_id"].map(site_of) == "east") & (table["seed"] == 1)
+    table.loc[east & (table["label"] == "severe"), "label"] = "mild"  # a class without images
+    columns = [f"p_{name}" for name in classes]
+    table[columns] = rng.dirichlet(np.ones(3), len(table))
+    table.to_parquet(str(run.predictions), index=False)
+
+    found = tabulate_subgroups(read_shown(run))
+    assert len(found) == 2 * 2 * len(shown.models)
+    assert (found["n_seeds"] == 2).all()
+    for row in found.to_dict("records"):
+        chosen = (table["model"] == row["model"]) & (table["arm"] == row["arm"])
+        part = table[chosen & (table["image_id"].map(site_of) == row["value"])]
+        aucs = []
+        for seed, one in part.groupby("seed"):
+            if row["value"] == "east" and seed == 1:
+                said = (one["label"] == name for name in classes[:2])
+                aucs.append(
+                    np.mean([roc_auc_score(is_one, one[f"p_{name}"])
+                             for is_one, name in zip(said, classes[:2], strict=True)])
+                )  # fmt: skip
+            else:
+                truth, said = one["label"], one[columns]
+                aucs.append(roc_auc_score(truth, said, multi_class="ovr", labels=classes))
+        assert row["auc"] == pytest.approx(np.mean(aucs), abs=1e-12)
+
+    assert main(["card", str(run.root), "--out", str(tmp_path / "card")]) == 0
+    assert "No subgroups" not in capsys.readouterr().out
+    card = (tmp_path / "card" / "model-card.md").read_text()
+    assert "mean over seeds, and over classes, each against the rest" in card
+    assert "Not reported" not in card.partition("## Subgroups")[2]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from osteo_ray.report.use_figures import (
     tabulate_subgroups,
 )
 
+_NO_SUBGROUPS = "there are no predictions, or not two sides or sites that the run knows"
+
 
 @dataclass(frozen=True)
 class Card:
@@ -49,7 +51,7 @@ def write_documents(run: Run, out: Place) -> Card:
     shown = read_shown(run)
     table = read_probabilities(shown)
     calibration = tabulate_calibration(table) if len(table) else pd.DataFrame()
-    subgroups, decisions = tabulate_subgroups(shown, table), plot_decisions(shown, table)
+    subgroups, decisions = tabulate_subgroups(shown), plot_decisions(shown, table)
     facts = list_facts(
         shown,
         calibrated=len(calibration) > 0,
@@ -80,7 +82,7 @@ def write_documents(run: Run, out: Place) -> Card:
     else:
         absent.append(f"No {decisions.name}: {decisions.reason}")
     if not len(subgroups):
-        absent.append("No subgroups: the run knows neither side nor site, or no predictions.")
+        absent.append(f"No subgroups: {_NO_SUBGROUPS}.")
     for name, content in contents.items():
         with write_whole(out / name) as unfinished:
             unfinished.write_bytes(content)
@@ -122,9 +124,12 @@ def _write_model_card(
         yield "Not reported: there are no predictions, or more than two classes.\n"
     yield "## Subgroups\n"
     if len(subgroups):
-        yield _tabulate(subgroups, "AUC by what the run knows of its images, mean over seeds.")
+        several = len(shown.comparison["classes"]) > 2
+        macro = ", and over classes, each against the rest" if several else ""
+        caption = f"AUC by what the run knows of its images, mean over seeds{macro}."
+        yield _tabulate(subgroups, caption)
     else:
-        yield "Not reported: the run knows no side, site, sex or age.\n"
+        yield f"Not reported: {_NO_SUBGROUPS}. Sex and age are not kept.\n"
 
 
 def _make_sentence(text: str) -> str:

@@ -13,7 +13,7 @@ from osteo_ray.arms.registry import label_arm
 from osteo_ray.base.tables import scan_table
 from osteo_ray.experiment.ensemble import fit_temperature, soften
 from osteo_ray.report.plots import NO_PREDICTIONS, Absent, Plot
-from osteo_ray.report.results import Shown
+from osteo_ray.report.results import TEST, Shown
 from osteo_ray.report.style import ACCENT, INK, MUTED, RULE, draw_grid
 from osteo_ray.statistics.clinical_use import fit_calibration_line, measure_net_benefit
 
@@ -141,30 +141,50 @@ def _draw_decisions(shown: Shown, data: pd.DataFrame) -> Figure:
     )
 
 
-def tabulate_subgroups(shown: Shown, table: pd.DataFrame) -> pd.DataFrame:
+def tabulate_subgroups(shown: Shown) -> pd.DataFrame:
     """Return the AUC in each part of the test images that the run knows of: by side and site.
 
+    With three classes and more, it is the mean over classes, each against the rest; a class counts
+    in a part that holds images of it and of others.
+
     Returns:
-        A row per model, arm, property and value: `n_images` over all seeds, `n_seeds` on which both
-        classes occur, and the mean `auc` over them. Empty where neither is known.
+        A row per model, arm, property and value: `n_images` over all seeds, `n_seeds` on which
+        there is an AUC, and the mean `auc` over them. Empty without predictions, or where neither
+        is known.
     """
     images = scan_table(shown.run.images).to_pandas()
     known = [name for name in ("side", "site") if name in images and images[name].nunique() > 1]
+    arms = ds.field("arm").isin(list(shown.pair))
+    table = scan_table(shown.run.predictions, TEST & arms).to_pandas()
     if table.empty or not known:
         return pd.DataFrame()
-    joined = table.merge(images[["image_id", *known]], on="image_id")
-    return pd.DataFrame(row for name in known for row in _measure_parts(joined, name))
+    classes = list(shown.comparison["classes"])
+    if len(classes) == 2:  # either of two gives the same
+        classes = [shown.comparison["positive_class"]]
+    joined = table.drop(columns=known, errors="ignore").merge(
+        images[["image_id", *known]], on="image_id"
+    )
+    return pd.DataFrame(row for name in known for row in _measure_parts(joined, name, classes))
 
 
-def _measure_parts(joined: pd.DataFrame, name: str) -> Iterator[dict[str, object]]:
+def _measure_parts(
+    joined: pd.DataFrame, name: str, classes: list[str]
+) -> Iterator[dict[str, object]]:
     for (model, arm, value), part in joined.groupby(["model", "arm", name], sort=False):
-        found = [
-            roc_auc_score(of_seed["occurred"], of_seed["probability"])
-            for _, of_seed in part.groupby("seed")
-            if of_seed["occurred"].nunique() == 2
-        ]
+        measured = (_measure_auc(of_seed, classes) for _, of_seed in part.groupby("seed"))
+        found = [auc for auc in measured if auc is not None]
         yield {
             **{"model": model, "arm": arm, "property": name, "value": value or "unknown"},
             **{"n_images": len(part), "n_seeds": len(found)},
             "auc": float(np.mean(found)) if found else None,
         }
+
+
+def _measure_auc(part: pd.DataFrame, classes: list[str]) -> float | None:
+    """Return the mean AUC of the classes that have images in and out of them; None without any."""
+    found = []
+    for name in classes:
+        occurred = (part["label"] == name).to_numpy(bool)
+        if occurred.any() and not occurred.all():
+            found.append(roc_auc_score(occurred, part[f"p_{name}"].to_numpy(float)))
+    return float(np.mean(found)) if found else None
