@@ -175,6 +175,22 @@ def test_marks_that_cannot_be_drawn(mark: Any, words: str) -> None:
         CocoImage(12, 10, (mark,)).draw()
 
 
+def list_twice(**changes: Any) -> str:
+    """A COCO file with two entries of one image, each of which has a mark of its own."""
+    first = {"id": 4, "file_name": "1.png", "width": 12, "height": 10}
+    marks = {4: [3, 2, 8, 2, 8, 7, 3, 7], 5: [9, 8, 10, 8, 10, 9, 9, 9]}
+    annotations = [{"image_id": at, "segmentation": [mark]} for at, mark in marks.items()]
+    images = [first, {**first, "id": 5, **changes}]
+    return json.dumps({"images": images, "annotations": annotations})
+
+
+def test_entries_of_one_image_are_joined() -> None:
+    found = parse_coco(list_twice().encode())
+    np.testing.assert_array_equal(found["1.png"].draw(), INSIDE)
+    found = parse_coco(list_twice(id=4).encode())  # the same entry twice loses nothing, either
+    np.testing.assert_array_equal(found["1.png"].draw(), INSIDE & (np.arange(12) < 8))
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -183,6 +199,8 @@ def test_marks_that_cannot_be_drawn(mark: Any, words: str) -> None:
         ('{"images": []}', "'annotations' is missing"),
         ('{"images": [{"id": 1}], "annotations": []}', "'file_name' is missing"),
         ('{"images": 3, "annotations": []}', "not in COCO's form"),
+        (list_twice(height=9), r"1\.png is listed with 12 × 10 px and with 12 × 9 px"),
+        (list_twice(file_name="2.png", id=4), r"1\.png and 2\.png have the same `id`, 4"),
     ],
 )
 def test_what_is_no_coco_file(content: str, words: str) -> None:

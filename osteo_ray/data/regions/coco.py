@@ -3,7 +3,7 @@
 import json
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -47,24 +47,43 @@ class CocoImage:
 def parse_coco(content: bytes) -> dict[str, CocoImage]:
     """Read a COCO file; return its images by file name.
 
+    Exports that were merged may list an image more than once, each time with some of its marks.
+
     Raises:
-        ValueError: It is no JSON, or not in COCO's form.
+        ValueError: It is no JSON, or not in COCO's form; an image has two sizes, or two images have
+            one `id`.
     """
     try:
         read = json.loads(content)
         marks: dict[Any, list[Any]] = defaultdict(list)
         for one in read["annotations"]:
             marks[one["image_id"]].append(one["segmentation"])
-        return {
-            str(image["file_name"]): CocoImage(
-                int(image["width"]), int(image["height"]), tuple(marks[image["id"]])
-            )
-            for image in read["images"]
-        }
+        return _join_images(read["images"], marks)
     except KeyError as error:
         raise ValueError(f"{error} is missing") from None
     except TypeError:
         raise ValueError("its lists `images` and `annotations` are not in COCO's form") from None
+
+
+def _join_images(
+    listed: Sequence[Mapping[str, Any]], marks: Mapping[Any, Sequence[Any]]
+) -> dict[str, CocoImage]:
+    """Return the images of a file by name, each with the marks of all entries of its name."""
+    found: dict[str, CocoImage] = {}
+    name_of: dict[Any, str] = {}
+    for entry in listed:
+        name, number = str(entry["file_name"]), entry["id"]
+        one = CocoImage(int(entry["width"]), int(entry["height"]), tuple(marks.get(number, ())))
+        if name_of.setdefault(number, name) != name:
+            raise ValueError(f"{name_of[number]} and {name} have the same `id`, {number}")
+        known = found.get(name, one)
+        if (known.width, known.height) != (one.width, one.height):
+            raise ValueError(
+                f"{name} is listed with {known.width} × {known.height} px and with "
+                f"{one.width} × {one.height} px"
+            )
+        found[name] = one if known is one else replace(known, marks=known.marks + one.marks)
+    return found
 
 
 def _fill(polygons: Sequence[Any], canvas: np.ndarray) -> np.ndarray:
