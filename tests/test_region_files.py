@@ -18,7 +18,8 @@ from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.regions.coco import CocoImage, parse_coco
-from osteo_ray.data.regions.given import match_names, read_named_regions, read_regions
+from osteo_ray.data.regions.given import read_named_regions, read_regions
+from osteo_ray.data.regions.names import match_names
 from osteo_ray.data.regions.png import decode_mask
 from osteo_ray.data.regions.region import shrink_region
 from osteo_ray.data.sources.kinds import open_source
@@ -252,6 +253,14 @@ def test_region_that_cannot_be_seen(n_px: int, words: str) -> None:
         (["1.2.3", "1.2.4"], ["1.2.3.png", "1.2.4.png"], ["1.2.3.png", "1.2.4.png"]),
         (["train_images/0000001"], ["train_images/0000001.png"], ["train_images/0000001.png"]),
         (["a/1.jpg"], ["a/1.x.png", "a/2.png", ""], [None]),
+        (["a/é.jpg"], ["a/e\u0301.png"], ["a/e\u0301.png"]),
+        (["a/e\u0301.jpg", "a/1.jpg"], ["é.png", "1.png"], ["é.png", "1.png"]),
+        (["Normal/Knee1.JPG"], ["normal/knee1.png"], ["normal/knee1.png"]),
+        (["a/K1.jpg", "a/k1.jpg"], ["a/k1.png"], [None, "a/k1.png"]),  # the other's own
+        (["a/K1.jpg", "a/k1.jpg"], ["a/k1.png", "a/K1.PNG"], ["a/K1.PNG", "a/k1.png"]),
+        (["a/Ä1.jpg"], ["a/ä1.png", "a/a\u03081.png"], [None]),  # it may be either
+        (["a/Ä1.jpg", "a/ä1.jpg"], ["a/a\u03081.png"], [None, None]),  # it may be of either
+        (["a/Ä1.jpg", "b/ä1.jpg"], ["a\u03081.png"], [None, None]),
     ],
 )
 def test_names_are_matched(paths: list[str], names: list[str], expected: list[str | None]) -> None:

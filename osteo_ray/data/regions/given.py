@@ -1,10 +1,8 @@
 """Find, read and check the regions of a set of images."""
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import PurePosixPath
 
 import numpy as np
 import pyarrow.fs
@@ -15,6 +13,7 @@ from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.laterality import HALVES, Half, name_half, read_half
 from osteo_ray.data.regions.coco import parse_coco
+from osteo_ray.data.regions.names import match_names
 from osteo_ray.data.regions.png import decode_mask
 from osteo_ray.data.regions.region import Region, shrink_region
 from osteo_ray.data.sources.folders import open_folder
@@ -142,37 +141,6 @@ def read_named_regions(
     _check_complete(f"the column region of {uri}", paths, named, advice)
     drawn = {path: partial(_fetch, reader, named[path]) for path in paths}
     return _read_all(uri, drawn, image_size)
-
-
-def match_names(paths: Sequence[str], names: Iterable[str]) -> dict[str, str]:
-    """Find the name that belongs to each path.
-
-    The whole name belongs to it, or the name but for what follows its last dot, or that without
-    its folders if no two paths end in it.
-
-    Example:
-        >>> match_names(["a/1.jpg", "b/2.jpg"], ["a/1.png", "2.png"])
-        {'a/1.jpg': 'a/1.png', 'b/2.jpg': '2.png'}
-    """
-    known: dict[str, set[str]] = {}
-    for name in names:
-        for form in _list_forms(name):
-            known.setdefault(form, set()).add(name)
-    ends = Counter(end for path in paths for end in _list_forms(PurePosixPath(path).name))
-    found = {}
-    for path in paths:
-        flat = [form for form in _list_forms(PurePosixPath(path).name) if ends[form] == 1]
-        for form in (*_list_forms(path), *flat):
-            if len(known.get(form, ())) == 1:
-                (found[path],) = known[form]
-                break
-    return found
-
-
-def _list_forms(name: str) -> list[str]:
-    """List a name as it is and without its suffix, each once."""
-    folder, slash, last = name.rpartition("/")
-    return list(dict.fromkeys([name, folder + slash + (last.rpartition(".")[0] or last)]))
 
 
 def _find_masks(uri: str, paths: Sequence[str]) -> dict[str, Callable[[], np.ndarray]]:
