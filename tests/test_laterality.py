@@ -24,10 +24,12 @@ from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.laterality import cut_film, find_gap, read_half
 from osteo_ray.data.phantoms.knee import Bytes, render_knee
 from osteo_ray.data.regions.given import read_named_regions, read_regions
+from osteo_ray.data.regions.names import match_films
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import FileReader
+from osteo_ray.pipeline.compare.given_regions import check_given, read_given
 from osteo_ray.pipeline.ingest.auditing import audit_images
 from osteo_ray.pipeline.ingest.films import View, read_views
 from osteo_ray.pipeline.ingest.findings import describe_audit
@@ -354,6 +356,52 @@ def test_regions_that_do_not_fit_halves_are_refused(
     given = read_regions(str(tmp_path / "masks"), ["a/1.png"], ImageSize.square(64))
     with pytest.raises(InputError, match=expected):
         given.cut_halves(sizes)
+
+
+def write_mask(path: Path, size: tuple[int, int]) -> None:
+    mask = np.zeros(size[::-1], np.uint8)
+    mask[10:60, 10:-10] = 255
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(write_image(Image.fromarray(mask), "PNG"))
+
+
+@pytest.mark.parametrize("form", ["normal/{}.png#{}.png", "{}#{}.png", "NORMAL/{}#{}.png"])
+def test_masks_that_are_named_like_halves_do_for_their_film(
+    films: Path, tmp_path: Path, form: str
+) -> None:
+    source, masks = open_source(str(films), SPLIT), tmp_path / "masks"
+    settings = {"data": str(films), "regions": str(masks), "laterality": "split"}
+    config = build_config({**settings, "image_size": 64})
+    for path in source.items["path"]:
+        if path != "normal/film a.png":
+            write_mask(masks / path, (320 if "film" in path else 160, 160))
+    write_mask(masks / form.format("film a", "left"), (150, 160))
+    with pytest.raises(InputError, match=r"1 of 8 images have none: normal/film a\.png"):
+        check_given(config, source)
+    write_mask(masks / form.format("film a", "right"), (170, 160))
+    check_given(config, source)
+    given = read_given(config, source)
+    assert given is not None
+    sizes = {
+        **{"normal/film a.png#left": (150, 160), "normal/film a.png#right": (170, 160)},
+        **{"normal/film c.png#left": (155, 160), "normal/film c.png#right": (165, 160)},
+        "normal/knee a.png": (160, 160),
+    }
+    cut = given.cut_halves(sizes)
+    cut.check_sizes(sizes)
+    whole = {"normal/film a.png": (320, 160)}  # its pixels showed no gap
+    with pytest.raises(InputError, match=r"1 of 1 images have none: normal/film a\.png\. Draw one"):
+        given.cut_halves(whole)
+
+
+def test_one_half_that_is_used_needs_one_mask() -> None:
+    found = match_films(["a/1.png#left", "a/2.png"], ["1.png#left", "2#left", "2#right"])
+    assert found == {
+        "a/1.png": {"a/1.png#left": "1.png#left"},
+        "a/2.png": {"a/2.png#left": "2#left", "a/2.png#right": "2#right"},
+    }
+    assert match_films(["1.png"], ["1.png", "1#left", "1#right"]) == {"1.png": {"1.png": "1.png"}}
+    assert match_films(["1.png"], ["1#left.png", "2#right.png"]) == {"1.png": {}}
 
 
 # A whole source

@@ -1,6 +1,6 @@
 """Find, read and check the regions of a set of images."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -13,7 +13,7 @@ from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.laterality import HALVES, Half, name_half, read_half
 from osteo_ray.data.regions.coco import parse_coco
-from osteo_ray.data.regions.names import match_names
+from osteo_ray.data.regions.names import match_films, match_names
 from osteo_ray.data.regions.png import decode_mask
 from osteo_ray.data.regions.region import Region, shrink_region
 from osteo_ray.data.sources.folders import open_folder
@@ -49,7 +49,8 @@ class GivenRegions:
             sizes: Width and height of each image, in pixels, by its path.
 
         Raises:
-            InputError: A mask has another size than its film, or holds nothing of a half.
+            InputError: A mask has another size than its film, or holds nothing of a half; or an
+                image that was not cut has masks of halves only.
         """
         drawn = {}
         for path in sizes:
@@ -58,7 +59,10 @@ class GivenRegions:
             if half is not None and draw is not None:
                 drawn[path] = partial(_draw_half, draw, film, half, sizes)
         found = _read_all(self.uri, drawn, self.image_size)
-        return replace(self, regions={**self.regions, **found.regions})
+        regions = {**self.regions, **found.regions}
+        advice = "Draw one mask for an image that is not cut, even if it has one for each half"
+        _check_complete(self.uri, list(sizes), regions, advice)
+        return replace(self, regions=regions)
 
     def check_sizes(self, sizes: Mapping[str, tuple[int, int]]) -> None:
         """Refuse regions of another size than their image.
@@ -83,7 +87,9 @@ class GivenRegions:
             )
 
 
-def read_regions(uri: str, paths: Sequence[str], image_size: ImageSize) -> GivenRegions:
+def read_regions(
+    uri: str, paths: Sequence[str], image_size: ImageSize, *, cut: bool = False
+) -> GivenRegions:
     """Read the region of each image from a folder of masks or a COCO file.
 
     That every image has one is checked before any mask is decoded.
@@ -92,20 +98,27 @@ def read_regions(uri: str, paths: Sequence[str], image_size: ImageSize) -> Given
         uri: The folder or the file, as a path or URI.
         paths: The paths of the images in their source.
         image_size: Height and width that the images are resized to.
+        cut: See `find_regions`.
 
     Raises:
         InputError: There is no such place, an image has no region, or a region is unreadable or
             empty.
     """
-    return _read_all(uri, find_regions(uri, paths), image_size)
+    return _read_all(uri, find_regions(uri, paths, cut=cut), image_size)
 
 
-def find_regions(uri: str, paths: Sequence[str]) -> dict[str, Callable[[], np.ndarray]]:
+def find_regions(
+    uri: str, paths: Sequence[str], *, cut: bool = False
+) -> dict[str, Callable[[], np.ndarray]]:
     """Find the region of each image by its name, and return what draws it; decode none.
 
     Args:
         uri: The folder or the file, as a path or URI.
         paths: The paths of the images in their source.
+        cut: Whether films of both knees are cut. A region of each half then does for the film.
+
+    Returns:
+        By path of the image; if films are cut, by that of the film, or those of its halves.
 
     Raises:
         InputError: There is no such place, or an image has no region.
@@ -115,9 +128,9 @@ def find_regions(uri: str, paths: Sequence[str]) -> dict[str, Callable[[], np.nd
         filesystem, path = open_filesystem(uri)
         kind = filesystem.get_file_info(path).type
     if kind == pyarrow.fs.FileType.Directory:
-        return _find_masks(uri, paths)
+        return _find_masks(uri, paths, cut)
     if kind == pyarrow.fs.FileType.File and split_uri(uri)[0].lower().endswith(".json"):
-        return _find_marks(uri, paths)
+        return _find_marks(uri, paths, cut)
     found = "does not exist" if kind == pyarrow.fs.FileType.NotFound else "is neither"
     raise InputError(f"Expected --regions to be {_FORMS}, but {uri} {found}. Check its spelling.")
 
@@ -143,7 +156,7 @@ def read_named_regions(
     return _read_all(uri, drawn, image_size)
 
 
-def _find_masks(uri: str, paths: Sequence[str]) -> dict[str, Callable[[], np.ndarray]]:
+def _find_masks(uri: str, paths: Sequence[str], cut: bool) -> dict[str, Callable[[], np.ndarray]]:
     listed = open_folder(uri, labels_needed=False, flag="--regions").items["path"].tolist()
     names = [name for name in listed if name.lower().endswith(".png")]
     if not names:
@@ -151,14 +164,13 @@ def _find_masks(uri: str, paths: Sequence[str]) -> dict[str, Callable[[], np.nda
             f"Expected --regions to be {_FORMS}, but the folder {uri} holds no PNG file. Put a "
             "mask for each image into it."
         )
-    found = match_names(paths, names)
     advice = "Name each mask as its image, with its folder where file names repeat"
-    _check_complete(uri, paths, found, advice)
+    found = _match_all(uri, paths, names, cut, advice)
     reader = FileReader(uri)
-    return {path: partial(_fetch, reader, found[path]) for path in paths}
+    return {path: partial(_fetch, reader, name) for path, name in found.items()}
 
 
-def _find_marks(uri: str, paths: Sequence[str]) -> dict[str, Callable[[], np.ndarray]]:
+def _find_marks(uri: str, paths: Sequence[str], cut: bool) -> dict[str, Callable[[], np.ndarray]]:
     place, options = split_uri(uri)
     folder, _, name = place.rpartition("/")
     with expecting(
@@ -166,15 +178,25 @@ def _find_marks(uri: str, paths: Sequence[str]) -> dict[str, Callable[[], np.nda
     ):
         images = parse_coco(FileReader((folder or "/") + options).read(name, -1))
     marked = {name: image for name, image in images.items() if image.marks}
-    found = match_names(paths, marked)
     advice = "Mark the region of each image, with the image's name as its `file_name`"
-    _check_complete(uri, paths, found, advice)
-    return {path: marked[found[path]].draw for path in paths}
+    found = _match_all(uri, paths, marked, cut, advice)
+    return {path: marked[name].draw for path, name in found.items()}
 
 
-def _check_complete(
-    where: str, paths: Sequence[str], found: Mapping[str, str], advice: str
-) -> None:
+def _match_all(
+    uri: str, paths: Sequence[str], names: Iterable[str], cut: bool, advice: str
+) -> dict[str, str]:
+    """Return the name that belongs to each path; refuse images without one."""
+    if not cut:
+        found = match_names(paths, names)
+        _check_complete(uri, paths, found, advice)
+        return {path: found[path] for path in paths}
+    of_films = match_films(paths, names)
+    _check_complete(uri, list(of_films), [film for film in of_films if of_films[film]], advice)
+    return {path: name for of_film in of_films.values() for path, name in of_film.items()}
+
+
+def _check_complete(where: str, paths: Sequence[str], found: Collection[str], advice: str) -> None:
     missing = [path for path in paths if path not in found]
     if missing:
         raise InputError(

@@ -5,6 +5,8 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
+from osteo_ray.data.laterality import HALVES, name_half, read_half
+
 
 def match_names(paths: Sequence[str], names: Iterable[str]) -> dict[str, str]:
     """Find the name that belongs to each path.
@@ -38,6 +40,41 @@ def match_names(paths: Sequence[str], names: Iterable[str]) -> dict[str, str]:
     return found
 
 
+def match_films(paths: Sequence[str], names: Iterable[str]) -> dict[str, dict[str, str]]:
+    """Find the names that belong to images, some of which may be films that are cut.
+
+    A film has a name of its own, or else one for each half that is used. Which images are such
+    films only their pixels tell, so any image may be one.
+
+    Args:
+        paths: Those of images, or of single halves.
+        names: What may belong to them; that of a half is called `1.png#left`, or `1#left`, or so
+            with a suffix.
+
+    Returns:
+        For each image without `#`, the names by path: by its own, by those of its halves, or none.
+
+    Example:
+        >>> match_films(["1.png", "2.png"], ["1.png", "2#left.png", "2#right.png"])["2.png"]
+        {'2.png#left': '2#left.png', '2.png#right': '2#right.png'}
+    """
+    names, halves = list(names), dict[str, dict[str, None]]()  # like a set, but in order
+    for path in paths:
+        film, half = read_half(path)
+        used = [path] if half else [name_half(film, one) for one in HALVES]
+        halves.setdefault(film, {}).update(dict.fromkeys(used))
+    whole = match_names(list(halves), names)
+    parts = match_names([half for of_film in halves.values() for half in of_film], names)
+    found: dict[str, dict[str, str]] = {}
+    for film, of_film in halves.items():
+        if film in whole:
+            found[film] = {film: whole[film]}
+        else:
+            all_there = all(half in parts for half in of_film)
+            found[film] = {half: parts[half] for half in of_film} if all_there else {}
+    return found
+
+
 def _match(paths: Sequence[str], names: Iterable[str]) -> dict[str, str]:
     known: dict[str, set[str]] = {}
     for name in names:
@@ -55,7 +92,10 @@ def _match(paths: Sequence[str], names: Iterable[str]) -> dict[str, str]:
 
 
 def _list_forms(name: str) -> list[str]:
-    """List a name as it is and without its suffix, each once."""
+    """List a name as it is and without its suffix, each once; that of a half keeps its half."""
+    film, half = read_half(name)
+    if half:
+        return [name_half(form, half) for form in _list_forms(film)]
     folder, slash, last = name.rpartition("/")
     return list(dict.fromkeys([name, folder + slash + (last.rpartition(".")[0] or last)]))
 

@@ -11,7 +11,6 @@ from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import REGIONS, read_table, write_table
 from osteo_ray.config.compare import CompareConfig
-from osteo_ray.data.laterality import read_half
 from osteo_ray.data.regions.given import (
     GivenRegions,
     find_regions,
@@ -53,10 +52,10 @@ def read_given(config: CompareConfig, source: Source | PhantomSettings) -> Given
     """
     if isinstance(source, PhantomSettings):
         return None
+    paths = source.items["path"].tolist()
     if config.regions:
-        return read_regions(config.regions, _list_films(source), config.image_size)
+        return read_regions(config.regions, paths, config.image_size, cut=_is_cut(source))
     if source.regions:
-        paths = source.items["path"].tolist()
         return read_named_regions(
             source.uri, source.reader, source.regions, paths, config.image_size
         )
@@ -70,15 +69,12 @@ def check_given(config: CompareConfig, source: Source | PhantomSettings) -> None
         InputError: There is no such place, or an image has no region.
     """
     if config.regions and not isinstance(source, PhantomSettings):
-        find_regions(config.regions, _list_films(source))
+        find_regions(config.regions, source.items["path"].tolist(), cut=_is_cut(source))
 
 
-def _list_films(source: Source) -> list[str]:
-    """Return the paths that regions are named after; films that are cut have one for both sides."""
-    paths: list[str] = source.items["path"].tolist()
-    if source.laterality == "split":
-        return list(dict.fromkeys(read_half(path)[0] for path in paths))
-    return paths
+def _is_cut(source: Source) -> bool:
+    """Tell whether films of both knees become two images each."""
+    return source.laterality == "split"
 
 
 def store_regions(run: Run, config: CompareConfig, given: GivenRegions | None) -> None:
