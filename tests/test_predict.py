@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 import tiny_runs
 from PIL import Image
+from rich.console import Console
 from scipy.special import log_softmax, softmax
 
 from osteo_ray.base.digests import write_sealed
@@ -17,13 +18,15 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, read_table, write_json
 from osteo_ray.commands.main import main
+from osteo_ray.commands.predict import show_prediction
 from osteo_ray.experiment.ensemble import (
+    Ensemble,
     calibrate_members,
     choose_ensemble,
     fit_temperature,
     soften,
 )
-from osteo_ray.pipeline.predict.predictor import NOTICE, OF_THE_RUN
+from osteo_ray.pipeline.predict.predictor import NOTICE, OF_THE_RUN, Prediction
 
 CLASSES = ["normal", "osteoporosis"]
 ONE = {"model": "m", "arm": "original", "seed": 0, "split": "validation"}
@@ -224,3 +227,14 @@ def test_members_are_calibrated_by_their_own_validation_images() -> None:
     assert (few.temperature, few.n_validation) == (1.0, 0)
     (alike,) = calibrate_members(table[table["label"] == "normal"], CLASSES, found)
     assert alike.n_validation == 0
+
+
+def test_terminal_says_why_a_member_is_not_calibrated(capsys: pytest.CaptureFixture[str]) -> None:
+    chosen = Ensemble("m", "original", (0, 1), "Whole images are used.")
+    table = pd.concat([make_table(m=0.9)] * 2, ignore_index=True)  # enough images of each class
+    rows = [table.assign(seed=0), table[table["label"] == "normal"].assign(seed=1)]
+    members = calibrate_members(pd.concat(rows, ignore_index=True), CLASSES, chosen)
+    show_prediction(Console(), Prediction(chosen, tuple(members), tuple(CLASSES), ()))
+    printed = " ".join(capsys.readouterr().out.split())
+    why = "there are too few validation images, or images of one class only"
+    assert f"Not calibrated, as {why}: seeds 1." in printed

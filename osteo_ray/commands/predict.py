@@ -74,7 +74,7 @@ def predict_command(arguments: list[str]) -> int:
             result = {"notice": NOTICE, "ensemble": found.recommendation, "members": found.members}
             print_json(Console(), {**result, "images": rows, "masks": files})
             return
-        _show(Console(), found)
+        show_prediction(Console(), found)
         say(Console(), NOTICE, WARNING)
 
     words = [word for word in arguments if word != JSON]
@@ -122,7 +122,8 @@ def write_mask(
     _write(written[-1], buffer.getvalue())
 
 
-def _show(console: Console, found: "Prediction") -> None:
+def show_prediction(console: Console, found: "Prediction") -> None:
+    """Print the ensemble, how it is calibrated, and what it says of each image."""
     from rich.table import Column, Table
     from rich.text import Text
 
@@ -131,7 +132,8 @@ def _show(console: Console, found: "Prediction") -> None:
     raw = [one.seed for one in found.members if not one.n_validation]
     if raw:
         seeds = ", ".join(map(str, raw))
-        say(console, f"Not calibrated, as there are too few validation images: seeds {seeds}.")
+        why = "there are too few validation images, or images of one class only"
+        say(console, f"Not calibrated, as {why}: seeds {seeds}.")
     table = Table(
         Column("image", overflow="fold"),
         "predicted",
