@@ -32,6 +32,8 @@ from osteo_ray.experiment.simulated import SimulatedArm, draw_tested, simulate_p
 from osteo_ray.pipeline.validate.situation import draw_situation
 from osteo_ray.pipeline.validate.situations import SITUATIONS
 from osteo_ray.report.page import write_report
+from osteo_ray.statistics.significance import equivalence_p
+from osteo_ray.statistics.sizes import Sizes
 
 ARMS = {
     "original": SimulatedArm(0.80, 0.02),
@@ -653,6 +655,26 @@ def test_margin_is_that_of_the_endpoint_or_as_stated(judge: Judge) -> None:
     relative = judge(GAIN, "--metric", "brier")
     base = next(row for row in relative["arms"] if row["arm"] == "original")
     assert relative["margin"] == pytest.approx(0.1 * base["metrics"]["brier"]["mean"])
+
+
+def test_margin_of_an_error_is_that_of_each_model(judge: Judge, tmp_path: Path) -> None:
+    table = pd.concat([GAIN, draw({arm: SimulatedArm(0.95) for arm in ARMS}, model="other")])
+    found = judge(table, "--metric", "brier", "--n-train", "300")
+    test = table.assign(error=(table["p_osteoporosis"] - (table["label"] == "osteoporosis")) ** 2)
+    brier = test.groupby(["model", "arm", "seed"])["error"].mean()
+    sizes = Sizes(n_test=N_TEST, n_train=300)
+    margins = {}
+    for row in found["contrasts"]:
+        model = row["model"]
+        margins[model] = 0.1 * brier[model, "original"].mean()
+        assert row["margin"] == pytest.approx(margins[model])
+        gains = (brier[model, row["baseline"]] - brier[model, row["arm"]]).to_numpy()
+        assert row["p_equivalence"] == pytest.approx(equivalence_p(gains, margins[model], sizes))
+    assert found["margin"] == max(row["margin"] for row in found["contrasts"])
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert margins["net"] > 2 * margins["other"]
+    said = ", ".join(f"{100 * margin:.3g} ({model})" for model, margin in margins.items())
+    assert f"the margin, ± {said} points" in page
 
 
 def test_spelling_of_classes_does_not_decide(judge: Judge) -> None:

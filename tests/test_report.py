@@ -584,7 +584,7 @@ def test_run_without_comparison_is_refused(tmp_path: Path) -> None:
 
 def test_plots_keep_text_as_text() -> None:
     contrast = make_comparison()["contrasts"][0] | {"model": "$a_b$ <i>"}
-    forest = decode(encode_svg(draw_forest([contrast], margin=0.03, alpha=0.05)))
+    forest = decode(encode_svg(draw_forest([contrast], alpha=0.05)))
     assert "$a_b$ &lt;i&gt;" in forest
     assert "LIME mask − Original" in forest
     assert "−2.1  [−30.0, +25.8]" in forest

@@ -188,8 +188,9 @@ def _contrast(
         ContrastPlan(
             analysis.metric,
             analysis.alpha,
-            analysis.margin or METRICS[analysis.metric].margin,
+            METRICS[analysis.metric].margin if analysis.margin is None else analysis.margin,
             analysis.sizes,
+            {model: one.value for model, one in judged.margins.items()},
         ),
         pairs=pairs,
         models=analysis.models,

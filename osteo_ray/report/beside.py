@@ -133,16 +133,13 @@ def _draw_contrasts(names: Sequence[str], several: Sequence[Shown]) -> Plot | No
     shared = {heading: rows for heading, rows in groups.items() if len(rows) > 1}
     if not shared:
         return None
-    margins = {shown.comparison["margin"] for shown in several}
-    margin = margins.pop() if len(margins) == 1 else 0.0
     caption = (
         "Differences between arms, percentage points, where two or more runs have them. Diamond: "
         "mean; filled where p after Holm’s correction is below the error rate of the run. Line: "
-        "the interval that decides there. Dots: seeds."
-        + (" Shaded: differences within the margin." if margin else "")
+        "the interval that decides there. Dots: seeds. Shaded: differences within the margin there."
     )
     rows = [contrast for of_group in shared.values() for _, contrast, _ in of_group]
-    figure = draw_under_headings(shared, margin=margin)
+    figure = draw_under_headings(shared)
     return Plot("contrasts", caption, caption, figure, tabulate_contrasts(rows))
 
 

@@ -81,7 +81,7 @@ def _list_results(shown: Shown) -> Iterator[tuple[str, str]]:
     external = c["external"]
     if external:
         yield "external", f"{external['name']}, {external['n_images']} images: report.html#external"
-    margin = format_score(c["margin"])
+    margin = shown.name_margin(format_score)
     yield "power", f"differences below {margin} do not matter; smallest detectable difference per "\
         "contrast: report.html#contrasts"  # fmt: skip
 

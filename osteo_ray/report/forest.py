@@ -16,32 +16,29 @@ ForestRow = tuple[str, Mapping[str, Any], float]
 """A label, a contrast, and the error rate below which it counts as shown."""
 
 
-def draw_forest(contrasts: Sequence[Mapping[str, Any]], *, margin: float, alpha: float) -> Figure:
+def draw_forest(contrasts: Sequence[Mapping[str, Any]], *, alpha: float) -> Figure:
     """Plot the difference of each contrast with its interval and a dot per seed, grouped by model.
 
     Args:
         contrasts: Entries of `contrasts` in comparison.json, of one metric; fractions, not points.
-        margin: Half width of the band inside which differences count as equivalent, a fraction.
         alpha: A diamond is filled if Holm's p is below it.
     """
     groups: dict[str, list[ForestRow]] = {}
     for contrast in contrasts:
         row = (label_contrast(contrast), contrast, alpha)
         groups.setdefault(str(contrast["model"]), []).append(row)
-    return draw_under_headings(groups, margin=margin)
+    return draw_under_headings(groups)
 
 
-def draw_under_headings(groups: Mapping[str, Sequence[ForestRow]], *, margin: float) -> Figure:
-    """Plot contrasts below headings, each with its interval and a dot per seed.
+def draw_under_headings(groups: Mapping[str, Sequence[ForestRow]]) -> Figure:
+    """Plot contrasts below headings, each with its interval, its margin and a dot per seed.
 
     Args:
         groups: By heading, contrasts with a label and the error rate below which Holm's p fills
             the diamond; fractions, not points.
-        margin: Half width of the band inside which differences count as equivalent; 0 for none.
     """
     figure = start_figure(0.37 * (sum(map(len, groups.values())) + len(groups)) + 0.7)
     axes = figure.subplots()
-    axes.axvspan(-100 * margin, 100 * margin, color=BAND, lw=0, zorder=0)
     axes.axvline(0, color=INK, lw=0.9, zorder=1)
     labels = list[str]()
     for heading, rows in groups.items():
@@ -50,6 +47,7 @@ def draw_under_headings(groups: Mapping[str, Sequence[ForestRow]], *, margin: fl
         over.set(transform=axes.get_yaxis_transform(), va="center", parse_math=False)
         labels.append("")
         for label, contrast, alpha in rows:
+            _shade_margin(axes, len(labels), contrast)
             _draw_contrast(axes, len(labels), contrast, alpha)
             labels.append(label)
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
@@ -59,6 +57,12 @@ def draw_under_headings(groups: Mapping[str, Sequence[ForestRow]], *, margin: fl
     axes.set_xlabel("Difference, percentage points")
     strip_axes(axes, keep=("bottom",))
     return figure
+
+
+def _shade_margin(axes: Axes, row: float, contrast: Mapping[str, Any]) -> None:
+    """Shade the differences that do not matter; the margin may be another in another row."""
+    half = 100 * (contrast.get("margin") or 0)
+    axes.fill_betweenx([row - 0.5, row + 0.5], -half, half, color=BAND, lw=0, zorder=0)
 
 
 def _draw_contrast(axes: Axes, row: float, contrast: Mapping[str, Any], alpha: float) -> None:

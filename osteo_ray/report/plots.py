@@ -72,7 +72,7 @@ def plot_forest(shown: Shown) -> Plot | Absent:
     comparison, name = shown.comparison, "forest"
     if not shown.contrasts:
         return Absent(name, "No two arms have results that can be compared.")
-    level, margin = format_level(comparison["alpha"]), comparison["margin"]
+    level = format_level(comparison["alpha"])
     alt = (
         f"Forest plot of the differences in {shown.metric} between arms for each model, with "
         f"{level} intervals and one dot per seed."
@@ -81,10 +81,10 @@ def plot_forest(shown: Shown) -> Plot | Absent:
         f"{shown.metric} of one arm minus that of another, in percentage points. Diamond: mean; "
         f"filled where p < {comparison['alpha']:.2g} after Holm’s correction over models. Line: "
         f"the {level} interval that decides. Dots: seeds. Shaded: differences within "
-        f"the margin, ± {100 * margin:g} points."
+        f"the margin, ± {shown.margin_in_points} points."
     )
     data = tabulate_contrasts(shown.contrasts)
-    figure = draw_forest(shown.contrasts, margin=margin, alpha=comparison["alpha"])
+    figure = draw_forest(shown.contrasts, alpha=comparison["alpha"])
     return Plot(name, alt, caption, figure, data)
 
 

@@ -1,6 +1,6 @@
 """What pages and figures show of a run, or of a judgement of tables: read once, in one place."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -85,6 +85,22 @@ class Shown:
         """The contrasts of the endpoint."""
         metric = self.comparison["metric"]
         return [row for row in self.comparison["contrasts"] if row.get("metric", metric) == metric]
+
+    @property
+    def margin_in_points(self) -> str:
+        """The margin in percentage points, of each model where it is a share of its baseline's."""
+        return self.name_margin(lambda margin: f"{100 * margin:.3g}")
+
+    def name_margin(self, write: Callable[[float], str]) -> str:
+        """Write the margin, as in `1.6`; where models have their own, as in `1.6 (a), 1.8 (b)`."""
+        written = {
+            row["model"]: write(row["margin"])
+            for row in self.contrasts
+            if row["n_seeds"] and row.get("margin") is not None
+        }
+        if len(set(written.values())) > 1:
+            return ", ".join(f"{text} ({model})" for model, text in written.items())
+        return next(iter(written.values()), write(self.comparison["margin"]))
 
     @property
     def positive(self) -> str | None:

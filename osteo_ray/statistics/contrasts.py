@@ -1,8 +1,8 @@
 """Compare one arm with another, over the seeds that both have."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pandas as pd
@@ -38,7 +38,7 @@ class Contrast:
         n_seeds: Seeds used.
         seeds: Their numbers, sorted.
         differences: One per seed, to 12 decimals.
-        margin: Differences inside ± margin do not matter.
+        margin: Differences inside ± margin do not matter, of this model.
         difference: Mean of the differences. This and all that follow are None where they cannot be
             computed.
         sd: Standard deviation of the differences over seeds.
@@ -114,12 +114,15 @@ class ContrastPlan:
         margin: Differences inside ± margin do not matter: it is that of equivalence and of
             non-inferiority.
         sizes: Images per seed.
+        margins: By model, the margin of those that have one of their own: that of an error is a
+            share of what the baseline of the model has.
     """
 
     metric: str
     alpha: float
     margin: float
     sizes: Sizes
+    margins: Mapping[str, float] = field(default_factory=dict)
 
 
 def compare_arms(
@@ -165,7 +168,7 @@ def compare_arms(
                 n_seeds=len(seeds),
                 seeds=seeds,
                 differences=tuple(differences.tolist()),
-                margin=plan.margin,
+                margin=plan.margins.get(model, plan.margin),
                 note=note,
             )
             contrasts.append(_add_bootstrap(_test(contrast, plan), resampled, plan.alpha))
@@ -183,7 +186,7 @@ def _test(contrast: Contrast, plan: ContrastPlan) -> Contrast:
         few = f"A test needs at least 2 seeds with both arms, but there are {n_seeds}."
         mean = float(differences[0]) if n_seeds else None
         return replace(contrast, difference=mean, note=join_notes([contrast.note, few]))
-    alpha, margin, sizes = plan.alpha, plan.margin, plan.sizes
+    alpha, margin, sizes = plan.alpha, contrast.margin, plan.sizes
     metric = METRICS[contrast.metric]
     gains = metric.sign * differences
     test = corrected_t_test(differences, sizes, confidence=1 - alpha)
