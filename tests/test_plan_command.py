@@ -6,7 +6,9 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
+from scipy import stats
 
 from osteo_ray.arms.registry import list_presets
 from osteo_ray.base.errors import InputError
@@ -23,6 +25,8 @@ from osteo_ray.pipeline.compare import foresight
 from osteo_ray.pipeline.compare.calibration import measure_rates
 from osteo_ray.pipeline.compare.plan import make_plan, state_plan
 from osteo_ray.pipeline.compare.prepare import describe_plan
+from osteo_ray.statistics.power import detection_power
+from osteo_ray.statistics.sizes import Sizes
 
 Run = Callable[..., tuple[int, str]]
 OTHERS = (Alternative("6 seeds", Scheme(6, Parts(70, 20, 10))),)
@@ -80,6 +84,22 @@ def test_phantoms(run: Run) -> None:
     assert "hours" not in printed
     assert "Looks" not in printed
     assert re.search(r"Plan: [0-9a-f]{12} Simulating", printed)  # what follows is on stderr
+
+
+def test_margin_of_an_error_is_a_share_of_what_the_baseline_is_assumed_to_have(run: Run) -> None:
+    # The Brier score of an AUC of .85, by numerical integration: p is uniform under N(0, 1), and
+    # the scores of both classes lie `apart` on either side of 0.
+    apart = stats.norm.ppf(0.85) / math.sqrt(2)
+    z = np.linspace(-8, 8, 20_001)
+    brier = np.trapezoid(stats.norm.pdf(z, apart) * (1 - stats.norm.cdf(z)) ** 2, z)
+    code, printed = run("--statistics.metric", "brier", "--models", "test_byobnet")
+    assert code == 0
+    expected = f"margin {0.1 * brier:.3g}, the default margin of 10 % of the Brier score that"
+    assert expected in printed
+    sd = float(re.search(r"sd of the difference over seeds (0\.\d+)", printed)[1])
+    power = detection_power(0.1 * brier, sd, 5, Sizes(n_test=16, n_train=112), 0.04)
+    said = float(re.search(r"contrast alone, at the margin (0\.\d+)", printed)[1])
+    assert said == pytest.approx(power, abs=0.002)
 
 
 def test_images_are_counted_and_not_read(run: Run, knees: str) -> None:

@@ -2,7 +2,7 @@
 
 from rich.console import Console
 
-from osteo_ray.base.formatting import format_score
+from osteo_ray.base.formatting import format_percent, format_score
 from osteo_ray.commands.terminal import print_table, say
 from osteo_ray.experiment.costs import Speed, Work
 from osteo_ray.experiment.planning import MOST_SEEDS
@@ -59,7 +59,7 @@ def _list_design(plan: Plan) -> list[tuple[str, str]]:
         ("primary contrast", f"{design.arm} − {design.baseline}"),
         (
             "margin",
-            f"{design.effect:g}, {_name_margin(plan)}",
+            f"{design.effect:.3g}, {_name_margin(plan)}",
         ),
         (
             "error rate",
@@ -83,8 +83,14 @@ def _list_design(plan: Plan) -> list[tuple[str, str]]:
 
 def _name_margin(plan: Plan) -> str:
     whose = "the default margin" if plan.question.margin is None else "your margin"
-    relative = METRICS[plan.design.metric].margin_is_relative
-    return f"{whose}, a share of the baseline's value" if relative else whose
+    metric = METRICS[plan.design.metric]
+    if not metric.margin_is_relative:
+        return whose
+    share = metric.margin if plan.question.margin is None else plan.question.margin
+    return (
+        f"{whose} of {format_percent(share)} of the {metric.label} that {plan.design.baseline} is "
+        "assumed to have"
+    )
 
 
 def _list_detectable(plan: Plan) -> list[tuple[str, str]]:

@@ -170,15 +170,21 @@ def find_target(question: Question, assumed: Assumed, effect: float) -> float | 
     def measure(auc: float) -> float:
         return metric.sign * measure_expected(question.metric, auc, share)
 
-    base = measure(assumed.baseline_auc)
-    margin = metric.margin if question.margin is None else question.margin
-    if metric.margin_is_relative:
-        margin *= abs(base)
-    wanted = base + effect * margin
+    wanted = measure(assumed.baseline_auc) + effect * find_margin(question, assumed)
     low, high = assumed.baseline_auc, _HIGHEST_AUC
     if low >= high or measure(high) < wanted:
         return None
     return float(optimize.brentq(lambda auc: measure(auc) - wanted, low, high, xtol=1e-5))
+
+
+def find_margin(question: Question, assumed: Assumed) -> float:
+    """Return the margin in units of the endpoint: that of an error is a share of the baseline's."""
+    metric = METRICS[question.metric]
+    margin = metric.margin if question.margin is None else question.margin
+    if not metric.margin_is_relative:
+        return margin
+    share = assumed.population.positive_share
+    return margin * measure_expected(question.metric, assumed.baseline_auc, share)
 
 
 @lru_cache(maxsize=512)

@@ -77,7 +77,7 @@ class StatisticsSettings(Settings):
 
     @property
     def effect(self) -> float:
-        """The smallest difference of interest: the margin that is stated, or the endpoint's own."""
+        """The margin as stated, or the endpoint's own; of an error, a share of the baseline's."""
         return METRICS[self.metric].margin if self.margin is None else self.margin
 
     @field_validator("ordinal")

@@ -30,7 +30,7 @@ from osteo_ray.experiment.planning import (
     read_pilot,
 )
 from osteo_ray.experiment.positive_class import find_positive_class
-from osteo_ray.experiment.prospects import NONE, TWICE, Question, simulate_chances
+from osteo_ray.experiment.prospects import NONE, TWICE, Question, find_margin, simulate_chances
 from osteo_ray.experiment.simulated_run import Scheme
 from osteo_ray.experiment.soundness import refuse_damage
 from osteo_ray.pipeline.before_reading import check_setup
@@ -137,11 +137,21 @@ def plan_comparison(
     """
     statistics = config.statistics
     arm, baseline = _name_primary(config.arms)
+    question = Question(
+        arms=config.arms,
+        n_models=len(config.models),
+        metric=statistics.metric,
+        margin=statistics.margin,
+        alpha=statistics.alpha,
+        goes_on=config.second_start == "first",
+        looks=statistics.looks,
+        spending=statistics.spending,
+    )
     design = Design(
         metric=statistics.metric,
         arm=arm,
         baseline=baseline,
-        effect=statistics.effect,
+        effect=find_margin(question, assumptions.assumed),
         alpha=statistics.alpha * share_alpha(1),
         n_models=len(config.models),
         power=statistics.power,
@@ -154,16 +164,6 @@ def plan_comparison(
     if config.split == "site":  # as in folds, each image is tested once per round of seeds
         folds = round(sum(vars(parts).values()) / parts.test)
     scheme = Scheme(config.seeds, parts, folds, fixed=config.split == "given")
-    question = Question(
-        arms=config.arms,
-        n_models=len(config.models),
-        metric=statistics.metric,
-        margin=statistics.margin,
-        alpha=statistics.alpha,
-        goes_on=config.second_start == "first",
-        looks=statistics.looks,
-        spending=statistics.spending,
-    )
     detectable = assess(design)
     return Plan(
         config.plan_hash(),
@@ -201,7 +201,7 @@ def state_plan(config: CompareConfig, parts: Parts, positive_share: float) -> st
     design, work = plan.design, plan.work
     return (
         f"Plan {plan.hash}: {design.arm} minus {design.baseline} in {design.metric}, margin "
-        f"{design.effect:g}, {design.n_seeds} seeds. {_state_chances(plan)} "
+        f"{design.effect:.3g}, {design.n_seeds} seeds. {_state_chances(plan)} "
         f"{work.n_models * work.n_trainings} trainings, "
         f"{work.n_models * work.n_explanations} explanations."
     )
