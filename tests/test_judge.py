@@ -328,8 +328,14 @@ def test_two_way_error_decides_where_the_training_set_is_unknown(judge: Judge) -
     assert first(unknown)["p_corrected_t"] is None  # it cannot be corrected
     assert first(unknown)["low"] is None
     assert first(unknown)["decisive_low"] < first(unknown)["difference"]
-    notes = {row["metrics"]["auc"]["note"] for row in unknown["arms"]}
-    assert notes == {"No interval: the size of the training sets is unknown."}
+    for row in unknown["arms"]:
+        auc, mcc = row["metrics"]["auc"], row["metrics"]["mcc"]
+        assert (mcc["low"], mcc["note"]) == (
+            None,
+            "No interval: the size of the training sets is unknown.",
+        )
+        assert auc["low"] < auc["mean"] < auc["high"]  # the two-way one
+        assert auc["note"] is None
     small = judge(GAIN, "--n-train", "60")  # two test images for each that is trained on
     assert small["n_train"] == 60
     assert first(small)["inference"] == "corrected t"
@@ -349,7 +355,41 @@ def test_two_way_error_decides_where_all_seeds_test_the_same_images(judge: Judge
     assert known["n_train"] == 10_000
     assert {row["inference"] for row in known["contrasts"]} == {"two-way"}
     assert first(known)["p_decisive"] == first(unknown)["p_decisive"]
-    assert first(known)["p_corrected_t"] is not None  # shown beside it
+    # Nothing beside the verdict rests on the corrected t, which would be far too sure.
+    assert first(known) == first(unknown)
+    names = ("low", "p_corrected_t", "p_equivalence", "probability_better", "smallest_detectable")
+    assert [first(known)[name] for name in (*names, "seeds_needed")] == [None] * 6
+    assert known["fixed_test_set"] is unknown["fixed_test_set"] is True
+    assert judge(GAIN, "--n-train", "10000")["fixed_test_set"] is False
+
+
+def test_intervals_of_arms_on_one_test_set_are_two_way_ones(judge: Judge, tmp_path: Path) -> None:
+    arms = {"original": SimulatedArm(0.80, 0.001), "lime": SimulatedArm(0.90, 0.001)}
+    table = draw(arms, fixed=True, n_seeds=10)
+    found = judge(table, "--n-train", "10000")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "ROC curves on test images" in page
+    assert "Band: interval of the mean" not in page
+    assert "All seeds test the same images, so the two-way error" in page
+    rng = np.random.default_rng(0)
+    for row in found["arms"]:
+        # Trainings have no luck here, so the images alone are resampled, by hand.
+        part = table[table["arm"] == row["arm"]].sort_values(["seed", "image_id"])
+        scores = part["p_osteoporosis"].to_numpy().reshape(10, N_IMAGES)
+        truth = (part["label"].to_numpy() == "osteoporosis")[:N_IMAGES]
+        means = []
+        for _ in range(200):
+            at = rng.integers(N_IMAGES, size=N_IMAGES)
+            means.append(np.mean([roc_auc_score(truth[at], one[at]) for one in scores]))
+        auc, mcc = row["metrics"]["auc"], row["metrics"]["mcc"]
+        half = 2.054 * np.std(means)  # of the level of 96 %
+        assert (auc["high"] - auc["low"]) / 2 == pytest.approx(half, rel=0.15)
+        assert mcc["low"] is None
+        assert mcc["note"] == "No interval: all seeds test the same images."
+    judge(draw(arms, n_seeds=10), "--n-train", "380")
+    page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    assert "Band: interval of the mean" in page
+    assert "The more cautious of the two-way error" in page
 
 
 def test_training_sets_are_counted_in_rows_of_split_train(judge: Judge) -> None:

@@ -11,6 +11,7 @@ import pandas as pd
 import pyarrow as pa
 
 from osteo_ray.experiment.analysis import Analysis
+from osteo_ray.experiment.evidence import AUC
 from osteo_ray.experiment.grid_results import describe_grid
 from osteo_ray.experiment.judging import Judged, correct_over_models, judge_predictions
 from osteo_ray.experiment.roles import Roles
@@ -18,6 +19,7 @@ from osteo_ray.experiment.site_results import describe_sites, say_sites
 from osteo_ray.experiment.verdict import Verdict
 from osteo_ray.statistics.contrasts import ContrastPlan, compare_arms
 from osteo_ray.statistics.descriptive import summarize_arms
+from osteo_ray.statistics.inference import TestDesign
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.per_seed import describe_operating_points, describe_pairs
 from osteo_ray.statistics.predictions import Predictions, encode_predictions
@@ -128,9 +130,10 @@ def _describe(
         ),
         "stated_margin": analysis.margin,
         "margin_in_words": next((one.words for one in judged.margins.values()), ""),
+        "fixed_test_set": judged.design.fixed,
         "baseline": judged.roles.baseline,
         "judged": judged.roles.judged,
-        "arms": sorted(summarize_arms(results, analysis.sizes, **options), key=in_order),
+        "arms": sorted(_summarize_arms(results, analysis, judged), key=in_order),
         "contrasts": [
             {"family": family, **contrast}
             for family, of_family in families.items()
@@ -152,6 +155,28 @@ def _describe(
         ),
     }
     return {key: _to_plain(value) for key, value in comparison.items()}
+
+
+def _summarize_arms(
+    results: pd.DataFrame, analysis: Analysis, judged: Judged
+) -> list[dict[str, Any]]:
+    """Summarise each arm over seeds, with two-way intervals where the corrected t does not hold."""
+    intervals = {}
+    for model, one in judged.evidence.items():
+        for metric in (analysis.metric, AUC):
+            for arm in one.metrics[metric].values:
+                found = one.estimate({arm: 1}, metric)
+                if found is not None:
+                    low, high = found.interval(analysis.alpha)
+                    upward = METRICS[metric].higher_is_better
+                    intervals[model, arm, metric] = (low, high) if upward else (-high, -low)
+    return summarize_arms(
+        results,
+        analysis.sizes,
+        alpha=analysis.alpha,
+        fixed=judged.design.fixed,
+        two_way=intervals,
+    )
 
 
 def _pair_roles(roles: Roles, arms: Sequence[str]) -> list[tuple[str, str]]:
@@ -220,7 +245,7 @@ def _contrast(
                 low, high = -high, -low
         described.append(
             {
-                **_leave_out_unknown(asdict(contrast), analysis),
+                **_leave_out_unfounded(asdict(contrast), judged.design),
                 "p_holm": corrected.get(key),
                 "decisive_low": low,
                 "decisive_high": high,
@@ -231,18 +256,22 @@ def _contrast(
     return described
 
 
-_NEEDS_SIZES = (
+_OF_CORRECTED_T = (
     *("low", "high", "p_corrected_t", "p_equivalence", "p_non_inferiority", "p_non_superiority"),
     *("probability_worse", "probability_equivalent", "probability_better"),
     *("smallest_detectable", "seeds_needed"),
 )  # what the corrected t and its kin say of a contrast
 
 
-def _leave_out_unknown(contrast: dict[str, Any], analysis: Analysis) -> dict[str, Any]:
-    """Leave out what cannot be corrected for overlapping training sets of unknown size."""
-    if math.isfinite(analysis.sizes.n_train):
+def _leave_out_unfounded(contrast: dict[str, Any], design: TestDesign) -> dict[str, Any]:
+    """Leave out what rests on the corrected t where that has no say.
+
+    It cannot correct for overlapping training sets of unknown size, and where all seeds test the
+    same images, it knows nothing of the luck of these.
+    """
+    if "corrected t" in design.methods:
         return contrast
-    return contrast | dict.fromkeys(_NEEDS_SIZES) | {"equivalent": False}
+    return contrast | dict.fromkeys(_OF_CORRECTED_T) | {"equivalent": False}
 
 
 def _share_gain(results: pd.DataFrame, analysis: Analysis, judged: Judged) -> list[dict[str, Any]]:

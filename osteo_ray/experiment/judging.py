@@ -34,6 +34,7 @@ class Judged:
         verdicts: On each planned model.
         overall: On all of them.
         margins: Per model that has any evidence.
+        design: How the seeds relate, which says which error decides.
         resampled: The endpoint on resampled test images.
     """
 
@@ -44,6 +45,7 @@ class Judged:
     verdicts: tuple[Verdict, ...]
     overall: Verdict
     margins: Mapping[str, Margin]
+    design: TestDesign
     resampled: Resampled | None
 
 
@@ -112,6 +114,7 @@ def judge_predictions(
         verdicts=verdicts,
         overall=judge_overall(verdicts),
         margins=margins,
+        design=design,
         resampled=resampled,
     )
 

@@ -37,6 +37,7 @@ def _collect(shown: Shown) -> dict[str, Any]:
         "comparison": shown.comparison,
         "judgement": shown.judgement,
         "unread": shown.unread or f"{shown.run.config} does not exist",
+        "corrected_t_counts": shown.corrected_t_counts,
         "contrasts": shown.contrasts,
         "label_arm": label_arm,
         "label_contrast": label_contrast,

@@ -91,6 +91,7 @@ def _collect(shown: Shown, config: CompareConfig) -> dict[str, Any]:
         "config": config,
         "comparison": comparison,
         "contrasts": contrasts,
+        "corrected_t_counts": shown.corrected_t_counts,
         "margin_in_points": shown.margin_in_points,
         "notes": list(dict.fromkeys(row["note"] for row in contrasts if row["note"])),
         "arm_notes": _list_notes(comparison["arms"]),

@@ -87,6 +87,12 @@ class Shown:
         return [row for row in self.comparison["contrasts"] if row.get("metric", metric) == metric]
 
     @property
+    def corrected_t_counts(self) -> bool:
+        """Whether the corrected t has a say: it has none in seeds that test the same images."""
+        known = self.comparison.get("n_train") is not None
+        return known and not self.comparison["fixed_test_set"]
+
+    @property
     def margin_in_points(self) -> str:
         """The margin in percentage points, of each model where it is a share of its baseline's."""
         return self.name_margin(lambda margin: f"{100 * margin:.3g}")
@@ -179,6 +185,7 @@ def _complete(comparison: dict[str, Any]) -> dict[str, Any]:
         "conclusion": None,
         "external": None,
         "baseline": ORIGINAL,
+        "fixed_test_set": comparison.get("split") == "given",
         **comparison,
         "verdict": {**said, **comparison["verdict"]},
         "verdicts": [{**said, **verdict} for verdict in comparison["verdicts"]],

@@ -1,6 +1,5 @@
 """ROC and precision–recall curves of the baseline and the judged arm."""
 
-import math
 from collections.abc import Mapping
 from typing import Literal
 
@@ -135,14 +134,13 @@ def find_inflation(shown: Shown) -> dict[int, float]:
     be too narrow.
     """
     comparison = shown.comparison
-    if comparison["split"] == "given" or not comparison["n_train"]:
+    if not shown.corrected_t_counts:
         return {}
     sizes = Sizes(n_test=comparison["n_test"], n_train=comparison["n_train"])
     alpha = comparison["alpha"]
     return {
         n: float(stats.t.isf(alpha / 2, n - 1)) * inflate_error(n, sizes)
         for n in range(2, len(comparison["seeds"]) + 1)
-        if math.isfinite(sizes.n_train)
     }
 
 

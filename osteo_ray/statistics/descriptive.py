@@ -1,10 +1,12 @@
 """Each arm of a comparison, summarised over seeds.
 
-Seeds share images, so their results are not independent, and intervals are the corrected ones. They
+Seeds share images, so their results are not independent, and intervals are the corrected ones, or
+two-way ones where all seeds test the same images or nobody knows on how many they train. They
 describe one arm alone; `contrasts` tests whether arms differ, on paired differences.
 """
 
 import math
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -24,7 +26,7 @@ class Summary:
     Attributes:
         mean: Over the seeds that have it.
         sd: Their standard deviation.
-        low: Lower end of the corrected interval of the mean, cut off at the metric's lowest value.
+        low: Lower end of the interval of the mean, cut off at the metric's lowest value.
         high: Upper end, cut off at its highest value.
         n_seeds: Seeds that have it.
         note: What is missing, and why.
@@ -38,13 +40,23 @@ class Summary:
     note: str | None = None
 
 
-def summarize_arms(results: pd.DataFrame, sizes: Sizes, *, alpha: float) -> list[dict[str, Any]]:
+def summarize_arms(
+    results: pd.DataFrame,
+    sizes: Sizes,
+    *,
+    alpha: float,
+    fixed: bool = False,
+    two_way: Mapping[tuple[str, str, str], tuple[float, float]] | None = None,
+) -> list[dict[str, Any]]:
     """Summarise each metric over seeds, on test images, per model and arm.
 
     Args:
         results: As `results_table.compute_results` returns it; metrics that it lacks are left out.
         sizes: Images per seed.
         alpha: Intervals have the level 1 - alpha.
+        fixed: Whether all seeds test the same images.
+        two_way: By model, arm and metric, the intervals that are taken where the corrected t says
+            nothing.
 
     Returns:
         A mapping per model and arm, in the order of the table: model, arm, n_seeds, and metrics,
@@ -53,18 +65,19 @@ def summarize_arms(results: pd.DataFrame, sizes: Sizes, *, alpha: float) -> list
     test = results[results["split"] == "test"]
     names = [name for name in (*METRICS, *OPERATING_NAMES) if name in results]
 
-    def summarize(group: pd.DataFrame, name: str) -> dict[str, Any]:
+    def summarize(group: pd.DataFrame, name: str, model: str, arm: str) -> dict[str, Any]:
         metric = METRICS.get(name)
         bounds = (metric.lowest, metric.highest) if metric else (0.0, 1.0)
         values, seeds = group[name].to_numpy(np.float64), group["seed"].to_numpy()
-        return asdict(summarize_seeds(values, seeds, sizes, alpha=alpha, bounds=bounds))
+        known = {"fixed": fixed, "two_way": (two_way or {}).get((model, arm, name))}
+        return asdict(summarize_seeds(values, seeds, sizes, alpha=alpha, bounds=bounds, **known))
 
     return [
         {
             "model": model,
             "arm": arm,
             "n_seeds": int(group["seed"].nunique()),
-            "metrics": {name: summarize(group, name) for name in names},
+            "metrics": {name: summarize(group, name, model, arm) for name in names},
         }
         for (model, arm), group in test.groupby(["model", "arm"], sort=False, observed=True)
     ]
@@ -77,8 +90,13 @@ def summarize_seeds(
     *,
     alpha: float,
     bounds: tuple[float, float] = (0.0, 1.0),
+    fixed: bool = False,
+    two_way: tuple[float, float] | None = None,
 ) -> Summary:
     """Summarise a metric over seeds, with the interval of Nadeau and Bengio's corrected t.
+
+    Where all seeds test the same images, or where nobody knows on how many they train, it would be
+    too narrow. Then the interval is the two-way one, if there is one.
 
     Args:
         values: float, (n_seeds,); NaN where the metric is undefined.
@@ -86,6 +104,8 @@ def summarize_seeds(
         sizes: Images per seed.
         alpha: The interval has the level 1 - alpha.
         bounds: The lowest and the highest value that the metric can take.
+        fixed: Whether all seeds test the same images.
+        two_way: The interval by seed and group of test images, if it is known.
 
     Example:
         >>> values = np.array([0.7, 0.8, np.nan])
@@ -103,9 +123,13 @@ def summarize_seeds(
         note = f"{note} An interval needs at least 2 seeds, but there is 1.".strip()
         return Summary(float(kept[0]), None, None, None, 1, note)
     test = corrected_t_test(kept, sizes, confidence=1 - alpha)
-    if math.isinf(sizes.n_train):
-        note = f"{note} No interval: the size of the training sets is unknown.".strip()
-        return Summary(test.mean, test.sd, None, None, len(kept), note)
+    if fixed or math.isinf(sizes.n_train):
+        low, high = two_way or (None, None)
+        if two_way is None:
+            of_set = "all seeds test the same images"
+            why = of_set if fixed else "the size of the training sets is unknown"
+            note = f"{note} No interval: {why}.".strip()
+        return Summary(test.mean, test.sd, low, high, len(kept), note or None)
     if test.standard_error == 0:
         note = f"{note} All seeds have the same value, so there is no interval.".strip()
         return Summary(test.mean, 0.0, None, None, len(kept), note)
