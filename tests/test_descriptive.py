@@ -227,6 +227,20 @@ def test_comparison_holds_all_of_it_as_plain_json() -> None:
     assert [row["note"] for row in comparison["per_seed"]] == [None, "No test predictions of lime."]
 
 
+@pytest.mark.parametrize("split", ["random", "given", "site", "unknown"])
+def test_a_random_split_is_blamed_for_copies_only_where_there_was_one(split: str) -> None:
+    rows = _rows()
+    images = pd.DataFrame({"image_id": sorted(set(rows["image_id"])), "group": np.arange(12)})
+    analysis = Analysis(
+        models=("m",), arms=ARMS, seeds=(0, 1), metric="accuracy", margin=0.03, split=split,
+        classes=tuple(CLASSES), positive_class="worn", copies_leak=True, **SIZES,
+    )  # fmt: skip
+    _, found = analyse(pa.Table.from_pandas(rows, preserve_index=False), images, analysis)
+    reason = found["verdict"]["reason"]
+    assert "Copies of test images were in the training set" in reason
+    assert ("as the split was random" in reason) == (split == "random")
+
+
 def test_shuffled_labels_are_held_against_chance_and_nothing_else() -> None:
     """Their labels are not those of the other arms, which would be refused in a contrast."""
     rows = _rows()

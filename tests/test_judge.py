@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from html import escape
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from osteo_ray.arms.registry import label_words
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.runs import Run
@@ -410,6 +412,8 @@ def test_copies_of_test_images_in_training_are_leakage(judge: Judge) -> None:
     found = judge(together, "--n-train", "2000")
     assert found["copies_leak"] is True
     assert found["verdict"]["verdict"] == "leakage"
+    # Nobody said how the tables were split.
+    assert "the training set, so all figures also measure what was" in found["verdict"]["reason"]
     assert "Copies of test images" in found["verdict"]["reason"]
 
 
@@ -669,6 +673,9 @@ def test_gain_that_turns_round_at_a_site_is_told(judge: Judge, tmp_path: Path) -
     assert "better at" in said
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Site by site" in page
+    assert found["verdict"]["remarks"] == verdict["remarks"]
+    for remark in verdict["remarks"]:  # each once, the labels of arms in the place of their names
+        assert page.count(escape(label_words(remark))) == 1
 
 
 def test_sites_are_left_out_where_there_are_not_two(judge: Judge) -> None:

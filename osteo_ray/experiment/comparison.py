@@ -90,13 +90,19 @@ def _add_grid(comparison: dict[str, Any], grid: dict[str, Any]) -> dict[str, Any
 
 
 def _add_remarks(comparison: dict[str, Any], said: Mapping[str, str]) -> dict[str, Any]:
-    """Add a remark, by model, to the verdicts on models; empty ones are left out."""
+    """Add a remark, by model, to the verdicts on models; empty ones are left out.
+
+    The verdict on a single model is the overall one, so it is given that as well.
+    """
     verdicts = [
         {**one, "remarks": [*one["remarks"], *([said[name]] if said.get(name) else [])]}
         for one in comparison["verdicts"]
         for name in [str(one["model"])]
     ]
-    return {**comparison, "verdicts": verdicts}
+    overall = comparison["verdict"]
+    if len(verdicts) == 1:
+        overall = {**overall, "remarks": verdicts[0]["remarks"]}
+    return {**comparison, "verdicts": verdicts, "verdict": overall}
 
 
 def _describe(
@@ -306,9 +312,11 @@ def _add_warnings(
 ) -> str:
     reason = overall.reason
     if analysis.copies_leak:
+        # Of tables that were judged, and of other splits, nobody knows how copies came there.
+        why = ", as the split was random" if analysis.split == "random" else ""
         reason += (
-            " Copies of test images were in the training set, as the split was random, so all"
-            " figures also measure what was memorised."
+            f" Copies of test images were in the training set{why}, so all figures also measure"
+            " what was memorised."
         )
     if analysis.protocol == "paper":
         reason += (
