@@ -132,6 +132,26 @@ def test_every_fact_that_a_checklist_asks_for_can_be_known(run: Run) -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("known", "words"),
+    [
+        ({}, ["corrected t", "the more cautious decides"]),
+        ({"fixed_test_set": True}, ["decides alone, as all seeds test the same images"]),
+        ({"n_train": None}, ["decides alone, as the number of training images is unknown"]),
+        ({"n_train": None, "fixed_test_set": True}, ["as all seeds test the same images"]),
+    ],
+)
+def test_the_card_says_which_error_decided(
+    run: Run, known: dict[str, object], words: list[str]
+) -> None:
+    shown = read_shown(run)
+    shown.comparison.update(known)
+    facts = list_facts(shown, calibrated=True, subgroups=pd.DataFrame(), decisions=True)
+    assert all(one in facts["statistics"] for one in words)
+    assert ("corrected t" in facts["statistics"]) == (not known)
+    assert ("smallest detectable" in facts["power"]) == (not known)
+
+
 def test_items_have_the_numbers_of_the_guidelines() -> None:
     # Items with parts, and how many; all others have none. Names at places where they changed.
     parts = {3: 3, 5: 2, 6: 3, 8: 3, 9: 3, 12: 7, 18: 6, 20: 3, 23: 2, 27: 3}

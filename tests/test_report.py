@@ -455,6 +455,14 @@ def test_random_split_and_missing_trainings_are_announced(run: Run) -> None:
     assert f"died of {HOSTILE}" in text
 
 
+def test_sites_that_are_left_out_in_turn_are_no_random_split(run: Run) -> None:
+    stored = yaml.safe_load(run.config.read_text())
+    run.config.write_text(yaml.safe_dump({**stored, "split": "site"}))
+    text = read_page(run).text
+    assert "Each seed tests on all images of one site" in text
+    assert "without regard to copies" not in text
+
+
 def test_leaks_by_hand(tmp_path: Path) -> None:
     parts = {0: "a train, b test, c test", 1: "a train, b validation, c test, d test"}
     rows = [

@@ -72,8 +72,14 @@ def _list_results(shown: Shown) -> Iterator[tuple[str, str]]:
     yield "metrics", f"{label} decides; all others: results.parquet, report.html#results"
     yield "performance", "report.html#results, #contrasts, #confusion: "\
         f"{format_level(c['alpha'])} intervals over seeds"  # fmt: skip
-    yield "statistics", "corrected t (Nadeau and Bengio) and two-way bootstrap by seed and group "\
-        "of images, the more cautious decides; Holm over models"  # fmt: skip
+    two_way = "two-way bootstrap by seed and group of images"
+    if shown.corrected_t_counts:
+        error = f"corrected t (Nadeau and Bengio) and {two_way}, the more cautious decides"
+    elif c["fixed_test_set"]:
+        error = f"{two_way} decides alone, as all seeds test the same images"
+    else:
+        error = f"{two_way} decides alone, as the number of training images is unknown"
+    yield "statistics", f"{error}; Holm over models"
     yield "output", "probability per class; threshold of the largest balanced accuracy on "\
         "validation images (report.html, all metrics)"  # fmt: skip
     if c.get("sites"):
@@ -81,9 +87,10 @@ def _list_results(shown: Shown) -> Iterator[tuple[str, str]]:
     external = c["external"]
     if external:
         yield "external", f"{external['name']}, {external['n_images']} images: report.html#external"
-    margin = shown.name_margin(format_score)
-    yield "power", f"differences below {margin} do not matter; smallest detectable difference per "\
-        "contrast: report.html#contrasts"  # fmt: skip
+    power = f"differences below {shown.name_margin(format_score)} do not matter"
+    if shown.corrected_t_counts:
+        power += "; smallest detectable difference per contrast: report.html#contrasts"
+    yield "power", power
 
 
 def _list_data(audit: dict[str, Any], config: CompareConfig | None) -> Iterator[tuple[str, str]]:
