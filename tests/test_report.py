@@ -455,6 +455,17 @@ def test_random_split_and_missing_trainings_are_announced(run: Run) -> None:
     assert f"died of {HOSTILE}" in text
 
 
+def test_page_says_what_is_left_out_where_all_seeds_test_the_same_images(run: Run) -> None:
+    change_comparison(run, lambda found: found.update(split="given", fixed_test_set=True))
+    text = read_page(run).text
+    assert "All seeds test the same images, so the two-way error" in text
+    assert "What rests on the corrected t is left out here" in text
+    assert "Nadeau and Bengio" not in text
+    # An earlier version did not write it; there, the split that was asked for tells.
+    change_comparison(run, lambda found: found.pop("fixed_test_set"))
+    assert read_page(run).text == text
+
+
 def test_sites_that_are_left_out_in_turn_are_no_random_split(run: Run) -> None:
     stored = yaml.safe_load(run.config.read_text())
     run.config.write_text(yaml.safe_dump({**stored, "split": "site"}))

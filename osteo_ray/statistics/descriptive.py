@@ -69,8 +69,16 @@ def summarize_arms(
         metric = METRICS.get(name)
         bounds = (metric.lowest, metric.highest) if metric else (0.0, 1.0)
         values, seeds = group[name].to_numpy(np.float64), group["seed"].to_numpy()
-        known = {"fixed": fixed, "two_way": (two_way or {}).get((model, arm, name))}
-        return asdict(summarize_seeds(values, seeds, sizes, alpha=alpha, bounds=bounds, **known))
+        summary = summarize_seeds(
+            values,
+            seeds,
+            sizes,
+            alpha=alpha,
+            bounds=bounds,
+            fixed=fixed,
+            two_way=(two_way or {}).get((model, arm, name)),
+        )
+        return asdict(summary)
 
     return [
         {
