@@ -327,7 +327,9 @@ def test_documents_and_page_say_how_images_were_divided(
     assert ("stratified" in facts["imbalance"]) == (settings != {"split": "given"})
     page = write_report(run).read_text()
     assert f"{split.partition(': ')[2] or split}"[1:] in page
-    assert ("this split leaks" in page) == (settings == {"split": "random"})
+    assert ("So copies of test images may be in training." in page) == (
+        settings == {"split": "random"}
+    )
 
 
 @pytest.mark.parametrize(

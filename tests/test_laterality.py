@@ -14,7 +14,7 @@ from corpus import make_dicom, write_image
 from PIL import Image
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.commands.predict import write_mask
+from osteo_ray.commands import predict as command
 from osteo_ray.config.build import build_config
 from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.identity import digest_pixels
@@ -189,7 +189,7 @@ def test_a_new_film_is_cut_where_the_run_did(tmp_path: Path) -> None:
     assert "No such file" in refused.error
     written: list[Any] = []
     for number, one in enumerate(halves):
-        write_mask(tmp_path, written, number, one.path, np.zeros((4, 4)))
+        command.write_mask(tmp_path, written, number, one.path, np.zeros((4, 4)))
     assert [file.name for file in written] == ["00001-a-left.png", "00002-a-right.png"]
 
 

@@ -132,7 +132,7 @@ def summarize_seeds(
         return Summary(float(kept[0]), None, None, None, 1, note)
     test = corrected_t_test(kept, sizes, confidence=1 - alpha)
     if fixed or math.isinf(sizes.n_train):
-        low, high = two_way or (None, None)
+        low, high = (None, None) if two_way is None else np.clip(two_way, *bounds).tolist()
         if two_way is None:
             of_set = "all seeds test the same images"
             why = of_set if fixed else "the size of the training sets is unknown"
