@@ -1,6 +1,7 @@
 """Drift by hand: what is compared, what is tolerated, which environments are the same; samples."""
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,6 +10,8 @@ import pyarrow as pa
 import pytest
 
 from osteo_ray.base.machine import describe_machine, hash_code, name_cpu
+from osteo_ray.base.runs import Run
+from osteo_ray.config.build import build_config
 from osteo_ray.config.reproduce import ReproduceConfig, ToleranceSettings
 from osteo_ray.data.masks import measure_overlap, pack_mask
 from osteo_ray.experiment.reproduction import mask_differences
@@ -23,6 +26,8 @@ from osteo_ray.experiment.reproduction.drift import Compared, judge, summarize_d
 from osteo_ray.experiment.reproduction.environment import compare_environments, expects_equal_bits
 from osteo_ray.experiment.reproduction.mask_differences import compare_masks, expect_overlap
 from osteo_ray.experiment.reproduction.trial_sample import draw_sample
+from osteo_ray.pipeline.reproduce.compare_runs import find_largest_shift
+from osteo_ray.pipeline.reproduce.stored import StoredRun
 
 TOLERANCES = ToleranceSettings(probability=0.05, decisions=0.25)
 CLASSES = ["normal", "worn"]
@@ -494,3 +499,10 @@ def test_nothing_is_expected_of_masks_whose_stability_is_unknown() -> None:
     schema = pa.schema([("stability", pa.float64()), ("error", pa.string())])
     assert expect_overlap(pa.Table.from_pylist(rows, schema)) == pytest.approx(0.45)
     assert expect_overlap(pa.Table.from_pylist(rows[2:], schema)) == 0
+
+
+def test_shift_of_an_error_is_held_against_a_share_of_what_the_baseline_had(tmp_path: Path) -> None:
+    config = build_config({"statistics": {"metric": "brier"}})
+    stored = StoredRun(Run(tmp_path), config, {}, {"margin": 0.0158}, ())
+    assert find_largest_shift(stored, ToleranceSettings()) == 0.0158  # and not 0.1
+    assert find_largest_shift(stored, ToleranceSettings(metric=0.02)) == 0.02

@@ -74,7 +74,7 @@ def compare_runs(
     experiment = finished.experiment
     first, second = plan_trials(experiment, only)
     planned = stored.trials if only is None else only
-    most = stored.config.statistics.effect if tolerances.metric is None else tolerances.metric
+    most = find_largest_shift(stored, tolerances)
     found = {
         PREDICTIONS: _compare_trials(stored, finished, [*first, *second], planned, tolerances),
         MASKS: list(_compare_explanations(stored, experiment, second, tolerances)),
@@ -92,6 +92,16 @@ def compare_runs(
         for kind in KINDS
         if found.get(kind)
     ]
+
+
+def find_largest_shift(stored: StoredRun, tolerances: ToleranceSettings) -> float:
+    """Return the largest tolerated shift of the endpoint: as stated, or else the run's margin.
+
+    The margin is that of the conclusion: the configuration knows that of an error only as a share.
+    """
+    if tolerances.metric is not None:
+        return tolerances.metric
+    return float(stored.comparison.get("margin", stored.config.statistics.effect))
 
 
 def _compare_trials(
