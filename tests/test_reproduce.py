@@ -21,6 +21,7 @@ from PIL import Image
 from rich.console import Console
 from tiny_runs import MODEL, N_THREADS, TINY, compute_here, stay_quiet
 
+from osteo_ray.base.digests import forget_digests, read_tree, write_record
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.lock import HeldError, hold
 from osteo_ray.base.machine import describe_machine, hash_code
@@ -49,7 +50,7 @@ from osteo_ray.experiment.reproduction.ledger import (
     tabulate_history,
 )
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment
-from osteo_ray.pipeline.compare.conclusion import Finished
+from osteo_ray.pipeline.compare.conclusion import Finished, conclude
 from osteo_ray.pipeline.compare.prepare import create_run
 from osteo_ray.pipeline.compare.stages import Outcome
 from osteo_ray.pipeline.reproduce import rerun
@@ -206,6 +207,63 @@ def test_changed_metric_effect_and_verdict_are_named(whole: Reproduction, tamper
         assert (drifts[kind].outcome, drifts[kind].n_drifted) == ("drifted", 1), kind
     assert drifts["predictions"].outcome == "identical"
     assert "overall: real gain → " in drifts["verdicts"].said[0]
+
+
+def reproduce_as(whole: Reproduction, run: Run, patch: pytest.MonkeyPatch) -> Reproduction:
+    """Reproduce a run whole, with the trainings and masks of `whole` in place of new ones."""
+    assert whole.kept is not None
+    made = whole.kept / "run"
+
+    def take_over(experiment: Experiment, *_: object) -> Finished:
+        for kind in ("trials", "masks"):
+            shutil.copytree(made / kind, str(experiment.run.root / kind), dirs_exist_ok=True)
+        return Finished(experiment, [], Clock())
+
+    compute_here(patch)
+    patch.setattr(rerun, "run_experiment", take_over)
+    config = ReproduceConfig(run=str(run.root), images="stored", keep=True)
+    return reproduce(config, stay_quiet())
+
+
+def conclude_again(run: Run) -> None:
+    """Have a run draw its conclusion as one that follows another, as after seeds were added."""
+    config = open_stored(str(run.root)).config
+    experiment = describe_experiment(run, config, read_dataset(run, config))
+    first = {"key": "of fewer seeds", "verdict": "inconclusive"}
+    write_json(run.conclusions, [first], write_record)
+    conclude(Finished(experiment, [], Clock()))
+
+
+@pytest.mark.ray
+def test_second_conclusion_of_a_run_is_drawn_at_its_error_rate(
+    whole: Reproduction, tampered: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    conclude_again(tampered)
+    stored = read_json(tampered.comparison)
+    assert stored["conclusion"]["number"] == 2
+    found = reproduce_as(whole, tampered, monkeypatch)
+    assert found.kept is not None
+    assert read_json(found.kept / "run" / "comparison.json")["conclusion"] == stored["conclusion"]
+    assert found.entry["outcome"] == "identical"
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [(None, "it is missing"), ([], "it has 0"), ({"key": "a"}, "all of it is not a list")],
+)
+def test_earlier_conclusions_that_are_lost_are_told_at_once(
+    tampered: Run, content: Any, told: str
+) -> None:
+    conclude_again(tampered)
+    forget_digests(read_tree(tampered.root), [tampered.conclusions.name])
+    tampered.conclusions.unlink()
+    if content is not None:
+        write_json(tampered.conclusions, content)
+    with pytest.raises(InputError, match=told):
+        reproduce(ReproduceConfig(run=str(tampered.root)), stay_quiet())
+    (entry,) = read_ledger(tampered.root.parent / "reproductions.parquet")
+    assert entry["outcome"] == "failed"
 
 
 @pytest.mark.ray

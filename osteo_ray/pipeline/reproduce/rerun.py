@@ -1,8 +1,11 @@
 """Rerun a stored run, or a sample of it, in the present environment; report what has drifted."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
+from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.lock import hold
 from osteo_ray.base.progress import Clock, JobProgress
@@ -78,15 +81,29 @@ def reproduce(config: ReproduceConfig, progress: JobProgress) -> Reproduction:
     with recording_failure(config) as attempt:
         task = attempt.task = plan_task(config)
         run = task.stored.run
-        used = (run.images, run.splits, run.pixels, run.regions, run.tuning, run.networks)
+        used = [run.images, run.splits, run.pixels, run.regions, run.tuning, run.networks]
+        if task.only is None and task.stored.n_earlier:
+            used.append(run.conclusions)
         refuse_damage(run, [place.name for place in used])
+        earlier = task.stored.read_earlier_conclusions() if task.only is None else []
         check_setup(task.config)
         check_weights_hubs(task.config)
         with hold(task.work, progress.say):
-            return _reproduce(task, attempt, progress)
+            return _reproduce(task, attempt, earlier, progress)
 
 
-def _reproduce(task: Task, attempt: Attempt, progress: JobProgress) -> Reproduction:
+def _reproduce(
+    task: Task, attempt: Attempt, earlier: Sequence[dict[str, Any]], progress: JobProgress
+) -> Reproduction:
+    """Rerun what is asked for.
+
+    Args:
+        task: What is asked for.
+        attempt: How far it has come.
+        earlier: The conclusions before that of the run, which lowered the error rate of its looks
+            and of its verdict, and so must lower that of the rerun.
+        progress: Where to show progress.
+    """
     damaged = list_damaged(task.stored.run)
     started, clock = time.monotonic(), Clock()
     progress.say("start Ray")
@@ -115,6 +132,8 @@ def _reproduce(task: Task, attempt: Attempt, progress: JobProgress) -> Reproduct
         site = Site(layout, resources, progress, clock, Observer(run.logs))
         drifts = [_reread(task, source, workspace, site)] if source else []
         write_json(run.environment, present)
+        if earlier:
+            write_json(run.conclusions, earlier, write_record)
         finished = run_experiment(_open_experiment(task, run), site, task.only)
     progress.say("compare with the run")
     drifts += compare_runs(

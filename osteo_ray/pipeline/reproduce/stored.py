@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.forms import CONCLUSIONS, read_record
 from osteo_ray.base.mappings import list_differences
 from osteo_ray.base.networks import name_repeat
 from osteo_ray.base.runs import Run, open_run
@@ -95,6 +96,32 @@ class StoredRun:
             for model in self.config.models
             for arm in self.config.arms
         ]
+
+    @property
+    def n_earlier(self) -> int:
+        """Return how many conclusions the run had drawn before the one that it holds."""
+        return int((self.comparison.get("conclusion") or {}).get("number", 1)) - 1
+
+    def read_earlier_conclusions(self) -> list[dict[str, Any]]:
+        """Read those conclusions, on which the error rate of the one that it holds depends.
+
+        Raises:
+            InputError: The run has no record of all of them.
+            DamagedError: The record cannot be read.
+        """
+        if not self.n_earlier:
+            return []
+        place = self.run.conclusions
+        found = read_record(place, CONCLUSIONS) if place.is_file() else []
+        if len(found) < self.n_earlier:
+            raise InputError(
+                f"Expected {place} with the {self.n_earlier} conclusions that the run had drawn "
+                "before its last one, since they decide at which error rate that was drawn, but "
+                f"{f'it has {len(found)}' if place.is_file() else 'it is missing'}. Restore it, as "
+                "the same osteo-ray compare does from its spare copy, or rerun a --sample, which "
+                "draws no conclusion."
+            )
+        return list(found[: self.n_earlier])
 
 
 def open_stored(path: str) -> StoredRun:
