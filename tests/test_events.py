@@ -55,6 +55,15 @@ def test_jobs_are_in_order_and_spoiled_lines_passed_over(tmp_path: Path) -> None
     assert read_events(tmp_path / "nowhere") == []
 
 
+def test_log_with_a_bad_byte_is_read_and_one_that_cannot_be_read_is_not(tmp_path: Path) -> None:
+    lines = b'{"event": "knee \xe9", "elapsed_s": 0.5}\n{"event": "b", "elapsed_s": 1}\n\xff\n'
+    (tmp_path / "events-20260101T000000-a.jsonl").write_bytes(lines)
+    (tmp_path / "events-20260102T000000-a.jsonl").mkdir()  # reading it fails like a bad disk
+    assert [[line["event"] for line in job] for job in read_events(tmp_path)] == [
+        ["knee \ufffd", "b"]
+    ]
+
+
 JOBS = [
     [
         {"event": "job started", "elapsed_s": 0.0},

@@ -82,13 +82,21 @@ class EventLog:
 
 
 def read_events(folder: Place) -> list[list[dict[str, Any]]]:
-    """Read the logs of all commands, the earliest first; invalid lines are skipped."""
+    """Read the logs of all commands, the earliest first.
+
+    Lines that are no events are skipped, and so are logs that cannot be read: what was done is
+    known from its results, and a log is never needed to go on.
+    """
     jobs = []
     files: list[Place] = list(folder.iterdir()) if folder.is_dir() else []
     logs = [path for path in files if _NAME.fullmatch(path.name)]
     for path in sorted(logs, key=lambda path: path.name):
         lines = []
-        for text in path.read_text(encoding="utf-8").splitlines():
+        try:
+            content = path.read_bytes().decode("utf-8", errors="replace")
+        except OSError:
+            continue
+        for text in content.splitlines():
             try:
                 line = json.loads(text)
             except ValueError:
