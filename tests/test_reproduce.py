@@ -181,6 +181,28 @@ def test_gathered_prediction_changed_by_hand_is_named(whole: Reproduction, tampe
     assert "in predictions.parquet" in found.said[0]
 
 
+def spoil(run: Run) -> None:
+    run.predictions.write_bytes(b"PAR1")
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("damage", [lambda run: run.predictions.unlink(), spoil])
+def test_lost_table_of_predictions_is_missing_and_no_drift(
+    whole: Reproduction, tampered: Run, damage: Callable[[Run], None]
+) -> None:
+    damage(tampered)
+    found = compare_with(tampered, whole)["predictions"]
+    assert (found.outcome, found.n_missing, found.n_drifted) == ("missing", 1, 0)
+    assert found.said[0].startswith("predictions.parquet: what the run holds of it is damaged")
+
+
+@pytest.mark.ray
+def test_results_without_their_columns_are_missing(whole: Reproduction, tampered: Run) -> None:
+    write_table(tampered.results, pa.table({"x": [1]}))
+    found = compare_with(tampered, whole)["metrics"]
+    assert (found.outcome, found.n_missing) == ("missing", 1)
+
+
 @pytest.mark.ray
 def test_flipped_mask_is_named(whole: Reproduction, tampered: Run) -> None:
     masks = replace(describe(tampered, whole), run=tampered).masks_of(MaskJob(FIRST))

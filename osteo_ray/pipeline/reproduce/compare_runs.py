@@ -114,11 +114,12 @@ def _compare_trials(
     experiment = finished.experiment
     old = replace(experiment, run=stored.run)
     reasons = {failure.trial: failure.reason for failure in finished.failures}
+    compared = []
+    gathered = None
     try:
         gathered = read_gathered(stored.run, planned)
-    except DamagedError:
-        gathered = {}
-    compared = []
+    except (DamagedError, FileNotFoundError):
+        compared.append(Compared(stored.run.predictions.name, False, missing=_DAMAGED))
     for trial in dict.fromkeys([*trials, *planned]):
         name, path = str(trial), find_trial(old, trial)
         if trial.seed not in experiment.splits or trial not in trials:
@@ -139,7 +140,7 @@ def _compare_trials(
                 continue
             one = compare_predictions(name, was, rerun, experiment.classes, tolerances)
             compared.append(one)
-            if trial in planned:
+            if trial in planned and gathered is not None:
                 listed = f"{name}, in predictions.parquet"
                 table = gathered.get(trial, was.iloc[:0])
                 other = compare_predictions(listed, table, rerun, experiment.classes, tolerances)
@@ -191,8 +192,11 @@ def _compare_explanations(
 
 def _compare_results(stored: StoredRun, finished: Finished, most: float) -> list[Compared]:
     analysis = Analysis.of(finished.experiment)
+    damaged = [Compared(stored.run.results.name, False, missing=_DAMAGED)]
     try:
         before = read_table(stored.run.results).to_pandas()
     except (DamagedError, FileNotFoundError):
-        return [Compared(stored.run.results.name, False, missing=_DAMAGED)]
+        return damaged
+    if not {"model", "arm", "seed", "split", analysis.metric} <= set(before):
+        return damaged
     return compare_metrics(before, measure_results(finished, analysis), analysis.metric, most=most)

@@ -1,6 +1,8 @@
 """A finished run that is to be reproduced: what it holds, and where everything is."""
 
+import errno
 import hashlib
+import os
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -242,7 +244,14 @@ def read_trial(path: Place) -> pd.DataFrame:
 
 
 def read_gathered(run: Run, trials: Sequence[Trial]) -> dict[Trial, pd.DataFrame]:
-    """Read the predictions of some trainings from the table of all predictions."""
+    """Read the predictions of some trainings from the table of all predictions.
+
+    Raises:
+        FileNotFoundError: The run has no such table.
+        DamagedError: It cannot be read.
+    """
+    if not run.predictions.is_file():  # of which a scan makes an empty table
+        raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(run.predictions))
     wanted = (
         pc.field("seed").isin(sorted({trial.seed for trial in trials}))
         & pc.field("model").isin(sorted({trial.model for trial in trials}))
