@@ -21,6 +21,7 @@ from PIL import Image
 from rich.console import Console
 from tiny_runs import MODEL, N_THREADS, TINY, compute_here, stay_quiet
 
+from osteo_ray.base.damage import DamagedError
 from osteo_ray.base.digests import forget_digests, read_tree, write_record
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.lock import HeldError, hold
@@ -194,6 +195,31 @@ def test_lost_table_of_predictions_is_missing_and_no_drift(
     found = compare_with(tampered, whole)["predictions"]
     assert (found.outcome, found.n_missing, found.n_drifted) == ("missing", 1, 0)
     assert found.said[0].startswith("predictions.parquet: what the run holds of it is damaged")
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("comparison", [], "all of it is not a group"),
+        ("comparison", {"versions": {}}, "`verdict` is missing"),
+        ("environment", [], "all of it is not a group"),
+        ("environment", None, "all of it is not a group"),
+        ("environment", {"versions": [1]}, "`versions` is not a group"),
+        ("plan", {"a": 1}, "all of it is not a list"),
+        ("plan", [{"hash": "a"}, 5], "`2` is not a group"),
+    ],
+)
+def test_records_of_another_form_are_damaged(
+    tampered: Run, name: str, content: Any, told: str
+) -> None:
+    place = getattr(tampered, name)
+    write_json(place, content)
+    with pytest.raises(DamagedError, match=told) as refused:
+        open_stored(str(tampered.root))
+    assert str(place) in str(refused.value)
+    forget_digests(read_tree(tampered.root), [place.name])  # as those of early runs, without any
+    assert main(["report", str(tampered.root)]) == 2
 
 
 @pytest.mark.ray

@@ -14,19 +14,13 @@ GROUP: Form = {}
 ENVIRONMENT: Form = {"versions?": GROUP, "hardware?": GROUP}
 PLANS: Form = [{"hash": str}]
 CONCLUSIONS: Form = [{"key": str, "verdict": str}]
-CONTRASTS: Form = [
-    {
-        **{"model": str, "arm": str, "baseline": str},
-        **{"difference": object, "differences": object, "sd": object, "n_seeds": int},
-    }
-]
-COMPARISON: Form = {
+COMPARISON: Mapping[str, Form] = {
     "verdict": {"verdict": str},
     "verdicts": [{"model": str, "verdict": str}],
-    "contrasts": CONTRASTS,
+    "contrasts": [GROUP],
     "conclusion?": {"number": int},
 }
-"""What is read in comparison.json beside its figures; a judgement of tables has it as well."""
+"""What every comparison.json holds, that of a judgement of tables as well."""
 _WORDS = {str: "text", int: "a whole number", dict: "a group", list: "a list"}
 
 

@@ -10,9 +10,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.forms import COMPARISON, read_record
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
-from osteo_ray.base.tables import MASKS, read_json, read_parts, read_table
+from osteo_ray.base.tables import MASKS, read_parts, read_table
 from osteo_ray.config.build import read_yaml
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.soundness import refuse_damage, refuse_repeats
@@ -86,7 +87,7 @@ class FinishedRun:
     def comparison(self) -> dict[str, Any]:
         """What comparison.json holds; docs/run-files.md describes it."""
         refuse_damage(self.run, [self.run.comparison.name])
-        found: dict[str, Any] = read_json(self.run.comparison)
+        found: dict[str, Any] = read_record(self.run.comparison, COMPARISON)
         return found
 
     @property

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from osteo_ray.base.forms import ENVIRONMENT, read_record
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import read_json, read_table
+from osteo_ray.base.tables import read_table
 from osteo_ray.base.trust import refuse_paths
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.parts import ON_CPU, Devices
@@ -67,7 +68,8 @@ def read_dataset(run: Run, config: CompareConfig) -> Dataset:
 
 def read_devices(run: Run) -> Devices:
     """Read from the record of a run, or of a set of explanations, on what it computes."""
-    hardware = read_json(run.environment).get("hardware", {}) if run.environment.is_file() else {}
+    there = run.environment.is_file()
+    hardware = (read_record(run.environment, ENVIRONMENT) if there else {}).get("hardware") or {}
     training = hardware.get("device", "cpu")
     return Devices(training, hardware.get("explaining_device", training))
 

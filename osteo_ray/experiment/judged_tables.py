@@ -16,10 +16,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from osteo_ray.base.errors import InputError, suggest
+from osteo_ray.base.forms import COMPARISON, read_record
 from osteo_ray.base.remote import first_line
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import reach
-from osteo_ray.base.tables import read_json, read_table
+from osteo_ray.base.tables import read_table
 from osteo_ray.experiment.fair_splits import check_tested_apart, check_trained_alike
 from osteo_ray.experiment.prediction_files import (
     KEYS,
@@ -148,7 +149,7 @@ def _read_part(text: str) -> _Part:
 def _add_run(part: _Part, run: Run) -> _Part:
     """Add what a run says beside its predictions, as far as it is there."""
     if run.comparison.is_file():
-        part = replace(part, record=dict(read_json(run.comparison)))
+        part = replace(part, record=read_record(run.comparison, COMPARISON))
     if run.images.is_file():
         images = read_table(run.images).to_pandas()
         part = replace(part, groups=images[["image_id", "group"]])

@@ -6,8 +6,8 @@ from typing import Any
 
 from osteo_ray.arms.registry import label_arm
 from osteo_ray.base.formatting import MISSING
+from osteo_ray.base.forms import ENVIRONMENT, PLANS, Form, read_record
 from osteo_ray.base.storage import Place, write_whole
-from osteo_ray.base.tables import read_json
 from osteo_ray.report.forest import (
     ForestRow,
     draw_under_headings,
@@ -68,8 +68,8 @@ def _collect(several: Sequence[Shown]) -> dict[str, Any]:
 
 
 def _describe(shown: Shown) -> dict[str, Any]:
-    environment = _read(shown.run.environment, {})
-    plans = _read(shown.run.plan, [])
+    environment = _read(shown.run.environment, ENVIRONMENT, {})
+    plans = _read(shown.run.plan, PLANS, [])
     return {
         "versions": environment.get("versions", {}),
         "data_fingerprint": environment.get("data_fingerprint", UNKNOWN),
@@ -77,8 +77,8 @@ def _describe(shown: Shown) -> dict[str, Any]:
     }
 
 
-def _read(path: Place, otherwise: Any) -> Any:
-    return read_json(path) if path.is_file() else otherwise
+def _read(path: Place, form: Form, otherwise: Any) -> Any:
+    return read_record(path, form) if path.is_file() else otherwise
 
 
 def _list_settings(shown: Shown) -> dict[str, str]:

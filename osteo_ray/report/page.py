@@ -13,10 +13,11 @@ import numpy as np
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.arms.registry import ARMS, label_arm, label_kind
 from osteo_ray.base.digests import write_sealed
+from osteo_ray.base.forms import ENVIRONMENT, GROUP, PLANS, Form, read_record
 from osteo_ray.base.mappings import list_differences
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
-from osteo_ray.base.tables import FAITHFULNESS, read_json, read_parts, scan_table
+from osteo_ray.base.tables import FAITHFULNESS, read_parts, scan_table
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.attributes import ATTRIBUTES
 from osteo_ray.data.settings import BACKGROUNDS
@@ -117,7 +118,7 @@ def _collect(shown: Shown, config: CompareConfig) -> dict[str, Any]:
         "label_contrast": label_contrast,
         "arms": {name: ARMS[name] for name in config.arms},
         "summaries": arms,
-        "environment": _read_known(run.environment, _ENVIRONMENT),
+        "environment": _read_known(run.environment, _ENVIRONMENT, ENVIRONMENT),
         "attribute_labels": ATTRIBUTES,
         "audit": _read_known(run.audit, _AUDIT),
         "rejects": scan_table(run.rejects).to_pylist(),
@@ -148,9 +149,9 @@ def _list_notes(summaries: Rows) -> list[str]:
     return list(dict.fromkeys(figure["note"] for figure in figures_of if figure.get("note")))
 
 
-def _read_known(path: Place, keys: Sequence[str]) -> dict[str, Any]:
+def _read_known(path: Place, keys: Sequence[str], form: Form = GROUP) -> dict[str, Any]:
     """Read a JSON file; missing keys are None, and so is every key of a missing file."""
-    return dict.fromkeys(keys) | (read_json(path) if path.is_file() else {})
+    return dict.fromkeys(keys) | (read_record(path, form) if path.is_file() else {})
 
 
 _PLAN_NOTES = ("hash", "stated", "results_seen")  # not part of what is planned
@@ -158,10 +159,10 @@ _PLAN_NOTES = ("hash", "stated", "results_seen")  # not part of what is planned
 
 def _read_plan(run: Run) -> dict[str, Any]:
     """Return the hash of the plan, and the changes that were made to it after results were seen."""
-    plans = read_json(run.plan) if run.plan.is_file() else []
+    plans = read_record(run.plan, PLANS) if run.plan.is_file() else []
     changed = []
     for before, after in pairwise(plans):
-        if after["results_seen"]:
+        if after.get("results_seen"):
             old, new = (
                 {key: value for key, value in plan.items() if key not in _PLAN_NOTES}
                 for plan in (before, after)

@@ -9,9 +9,10 @@ import pyarrow as pa
 
 from osteo_ray.base.digests import write_record, write_sealed
 from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.forms import COMPARISON, CONCLUSIONS, ENVIRONMENT, read_record
 from osteo_ray.base.progress import Clock
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import read_json, read_table, read_tables, write_json, write_table
+from osteo_ray.base.tables import read_table, read_tables, write_json, write_table
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.comparison import analyse
 from osteo_ray.experiment.conclusions import identify_conclusion, number_conclusion, share_alpha
@@ -172,10 +173,10 @@ def plan_conclusion(experiment: Experiment) -> Conclusion:
 def _read_conclusions(run: Run) -> list[dict[str, Any]]:
     """Read the conclusions of a run; one that kept no record drew the one that it left."""
     if run.conclusions.is_file():
-        return list(read_json(run.conclusions))
+        return list(read_record(run.conclusions, CONCLUSIONS))
     if not run.comparison.is_file():
         return []
-    left = read_json(run.comparison)
+    left = read_record(run.comparison, COMPARISON)
     primary = [one for one in left["contrasts"] if one["arm"] == left["judged"]]
     tested = {one["model"]: one["seeds"] for one in reversed(primary)}
     key = identify_conclusion(
@@ -197,7 +198,7 @@ def describe_failures(failures: list[Failure]) -> list[dict[str, Any]]:
 def keep_durations(finished: Finished) -> None:
     """Write how long each stage took into the record of the run."""
     path = finished.experiment.run.environment
-    content = {**read_json(path), "durations_s": finished.clock.durations_s}
+    content = {**read_record(path, ENVIRONMENT), "durations_s": finished.clock.durations_s}
     write_json(path, content, write_record)
 
 

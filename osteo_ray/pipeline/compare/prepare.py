@@ -11,13 +11,13 @@ import pyarrow as pa
 from osteo_ray.arms.pairs import list_primary
 from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.forms import PLANS, read_record
 from osteo_ray.base.mappings import hash_settings, list_differences
 from osteo_ray.base.paths import name_source
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import (
     IMAGES,
     SPLITS,
-    read_json,
     read_table,
     write_json,
     write_table,
@@ -201,7 +201,7 @@ def extend_run(run: Run, config: CompareConfig, given: GivenRegions | None = Non
             images.
     """
     store_regions(run, config, given)
-    plans = read_json(run.plan) if run.plan.exists() else []
+    plans = read_record(run.plan, PLANS) if run.plan.exists() else []
     plan = describe_plan(config)
     if not plans or plan["hash"] != plans[-1]["hash"]:
         plan["results_seen"] = run.comparison.exists()
@@ -235,7 +235,7 @@ def divide_for_search(run: Run, config: CompareConfig) -> np.ndarray:
 
 def record_choices(run: Run, config: CompareConfig) -> None:
     """Write the training settings that were chosen into the latest plan of a run."""
-    *earlier, plan = read_json(run.plan)
+    *earlier, plan = read_record(run.plan, PLANS)
     chosen = [
         {"model": one.model, "arm": one.arm, "training": one.training.model_dump(mode="json")}
         for one in read_choices(run, config)

@@ -4,11 +4,12 @@ from functools import partial
 
 from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.forms import ENVIRONMENT, read_record
 from osteo_ray.base.joined_tables import join_parts, needs_joining
 from osteo_ray.base.lock import hold
 from osteo_ray.base.progress import Clock, JobProgress
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import read_json, read_table, write_json
+from osteo_ray.base.tables import read_table, write_json
 from osteo_ray.base.time_left import Stage
 from osteo_ray.base.trust import require_consent
 from osteo_ray.cluster.connection import (
@@ -111,7 +112,7 @@ def _explain_set(
                 read_again(run, lost, create)
         n_new = len(_list_missing(run, config))
         _explain(run, config, subject, Site(layout, resources, progress, clock, Observer(run.logs)))
-    environment = {**read_json(run.environment), "durations_s": clock.durations_s}
+    environment = {**read_record(run.environment, ENVIRONMENT), "durations_s": clock.durations_s}
     write_json(run.environment, environment, write_record)
     settle_digests(run)
     missing = _list_missing(run, config)

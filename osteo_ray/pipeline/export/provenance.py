@@ -13,11 +13,12 @@ import numpy as np
 
 from osteo_ray.arms.arm import CHANGES, ORIGINAL, TEACHERS
 from osteo_ray.arms.registry import ARMS, label_arm
+from osteo_ray.base.forms import COMPARISON, read_record
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, digest_file
-from osteo_ray.base.tables import count_rows, read_json
+from osteo_ray.base.tables import count_rows
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.settings import BACKGROUNDS
 from osteo_ray.data.splits.assignment import SPLIT_NAMES
@@ -92,7 +93,7 @@ def write_datasheet(
     parts: dict[str, set[str]] = {}
     for row in content.rows:
         parts.setdefault(row["patient_id"], set()).add(row["split"])
-    comparison = read_json(run.comparison) if run.comparison.is_file() else None
+    comparison = read_record(run.comparison, COMPARISON) if run.comparison.is_file() else None
     if comparison is not None:  # an earlier version did not name the baseline
         comparison = {"baseline": ORIGINAL, **comparison}
     folder = jinja2.FileSystemLoader(Path(__file__).parent)

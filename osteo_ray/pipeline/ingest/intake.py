@@ -8,10 +8,10 @@ from pathlib import Path
 
 from osteo_ray.base.digests import seal_folder
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.forms import read_record
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, write_whole
-from osteo_ray.base.tables import read_json
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.phantoms.sets import write_phantoms
 from osteo_ray.data.pixels import Bits
@@ -29,7 +29,8 @@ def check_unchanged(source: Source, run: Run) -> None:
     """
     if not run.config.exists():
         return
-    if read_json(run.environment)["source_fingerprint"] != source.fingerprint:
+    record = read_record(run.environment, {"source_fingerprint": str})
+    if record["source_fingerprint"] != source.fingerprint:
         raise InputError(
             f"Expected the files of {source.uri} to be those that the run {run.root} began with, "
             "but names, labels or sizes have changed. Choose another --out."

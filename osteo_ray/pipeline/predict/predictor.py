@@ -17,9 +17,10 @@ import pyarrow as pa
 
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.forms import COMPARISON, read_record
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import locate
-from osteo_ray.base.tables import PIXELS, list_parts, read_json, read_table, write_pixels
+from osteo_ray.base.tables import PIXELS, list_parts, read_table, write_pixels
 from osteo_ray.base.trust import require_consent
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
@@ -144,7 +145,7 @@ def _read_finished(run: Run) -> tuple[CompareConfig, dict[str, Any]]:
             f"Expected a finished run, but {run.root} {what}. Give the directory that "
             "`osteo-ray compare` named, or finish it with the same command."
         )
-    return build_config(read_yaml(run.config)), read_json(run.comparison)
+    return build_config(read_yaml(run.config)), read_record(run.comparison, COMPARISON)
 
 
 def _check_weights(experiment: Experiment, chosen: Ensemble) -> None:

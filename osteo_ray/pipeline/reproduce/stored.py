@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.base.forms import CONCLUSIONS, read_record
+from osteo_ray.base.forms import COMPARISON, CONCLUSIONS, ENVIRONMENT, PLANS, Form, read_record
 from osteo_ray.base.mappings import list_differences
 from osteo_ray.base.networks import name_repeat
 from osteo_ray.base.runs import Run, open_run
@@ -23,7 +23,6 @@ from osteo_ray.base.tables import (
     check_version,
     iterate_parts,
     list_parts,
-    read_json,
     read_parts,
     read_table,
     scan_table,
@@ -33,6 +32,11 @@ from osteo_ray.config.compare import PLANNED, CompareConfig
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial
 from osteo_ray.pipeline.compare.prepare import describe_plan
 
+_CONTRAST: Form = {
+    **{"model": str, "arm": str, "baseline": str, "n_seeds": int},
+    **{"difference": object, "differences": object, "sd": object},
+}
+_COMPARISON: Form = {**COMPARISON, "seeds": [int], "missing": list, "contrasts": [_CONTRAST]}
 _TOLD = 5  # missing trainings that a message names
 
 
@@ -131,6 +135,7 @@ def open_stored(path: str) -> StoredRun:
 
     Raises:
         InputError: There is no run, it is not finished, or another version wrote it.
+        DamagedError: A record of it is no JSON, or JSON of another form.
     """
     run = open_run(path)
     for needed in (run.config, run.images, run.splits, run.environment):
@@ -149,7 +154,7 @@ def open_stored(path: str) -> StoredRun:
         ) from None
     for table in (run.images, run.splits, *map(locate, list_parts(run.pixels))):
         check_version(table)
-    comparison = read_json(run.comparison) if run.comparison.exists() else None
+    comparison = read_record(run.comparison, _COMPARISON) if run.comparison.exists() else None
     seeds = config.seed_numbers if comparison is None else comparison["seeds"]
     missing = _list_missing(run, config, seeds)
     if missing or comparison is None or comparison["missing"]:
@@ -162,12 +167,12 @@ def open_stored(path: str) -> StoredRun:
             "osteo-ray compare again to finish it."
         )
     edits = tuple(_list_edits(run, config))
-    return StoredRun(run, config, read_json(run.environment), comparison, edits)
+    return StoredRun(run, config, read_record(run.environment, ENVIRONMENT), comparison, edits)
 
 
 def _list_edits(run: Run, config: CompareConfig) -> list[str]:
     """List what in the configuration of a run is not as its plan, plan.json, recorded it."""
-    plans = read_json(run.plan) if run.plan.exists() else []
+    plans = read_record(run.plan, PLANS) if run.plan.exists() else []
     now = describe_plan(config)
     if not plans or plans[-1].get("hash") == now["hash"]:
         return []
