@@ -1,12 +1,18 @@
 """What commands print, and how numbers are written there and on pages."""
 
 import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from rich.console import Console
 
+from osteo_ray.base.digests import seal_folder
 from osteo_ray.base.formatting import (
     format_difference,
     format_duration,
@@ -111,6 +117,22 @@ def test_sentences_are_not_broken() -> None:
     path = "/tmp/" + "long/" * 30 + "[bold]"
     say(Console(file=text, width=40), f"Report: {path}")
     assert text.getvalue() == f"Report: {path}\n"
+
+
+def test_names_that_are_no_text_are_printed_all_the_same(tmp_path: Path) -> None:
+    (tmp_path / "masks").mkdir()
+    (tmp_path / "masks" / "a.parquet").write_bytes(b"1")
+    seal_folder(tmp_path / "masks")
+    Path(os.fsdecode(os.fsencode(tmp_path / "masks") + b"/kn\xe9e.parquet")).write_bytes(b"x")
+    words = [sys.executable, "-m", "osteo_ray.commands.main", "verify", str(tmp_path)]
+    said = subprocess.run(words, capture_output=True, check=False)
+    assert said.returncode == 3
+    assert b"kn\\udce9e.parquet" in said.stdout + said.stderr
+    plain = os.environ | {"PYTHONIOENCODING": "latin-1"}
+    told = subprocess.run([*words, "--json"], capture_output=True, check=False, env=plain)
+    assert told.returncode == 3
+    (found,) = json.loads(told.stdout)["findings"]
+    assert found == {"file": "masks/kn\udce9e.parquet", "state": "foreign"}
 
 
 def test_failures_are_named_and_counted() -> None:

@@ -7,12 +7,15 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 if TYPE_CHECKING:
     from osteo_ray.base.storage import Place
+
+_TEXT: Any = {"encoding": "utf-8", "errors": "backslashreplace"}
+"""How text is written; names of files need not be text in any encoding."""
 
 
 class Capture:
@@ -53,8 +56,8 @@ def capture_noise() -> Iterator[Capture]:
     os.dup2(handle, 1)
     os.dup2(handle, 2)
     os.close(handle)
-    streams = [os.fdopen(os.dup(fd), "w", encoding="utf-8") for fd in saved]
-    noise = open(name, "a", encoding="utf-8")  # noqa: SIM115  # closed below
+    streams = [os.fdopen(os.dup(fd), "w", **_TEXT) for fd in saved]
+    noise = open(name, "a", **_TEXT)  # noqa: SIM115  # closed below
     try:
         with redirect_stdout(noise), redirect_stderr(noise):
             yield Capture(Console(file=streams[0]), Console(file=streams[1]), Path(name))

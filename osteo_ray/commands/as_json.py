@@ -18,7 +18,12 @@ def print_json(console: Console, content: Any) -> None:
         content: Plain types, dataclasses, arrays, and collections of those; a number that JSON
             lacks, such as NaN, becomes null.
     """
-    text = json.dumps(to_plain(content), indent=2, ensure_ascii=False, allow_nan=False)
+    plain = to_plain(content)
+    text = json.dumps(plain, indent=2, ensure_ascii=False, allow_nan=False)
+    try:
+        text.encode(getattr(console.file, "encoding", None) or "utf-8")
+    except UnicodeEncodeError:  # JSON has escapes of its own for what cannot be written as it is
+        text = json.dumps(plain, indent=2, ensure_ascii=True, allow_nan=False)
     console.file.write(text + "\n")
     console.file.flush()
 

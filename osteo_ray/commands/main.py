@@ -1,6 +1,7 @@
 """The `osteo-ray` command, which hands each command line to the function that runs it."""
 
 import importlib.metadata
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -46,6 +47,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     0: done; 1: something failed; 2: bad input; 3: an audit, a printed table or a check of files has
     findings; 4: a reproduced run has drifted.
     """
+    for stream in (sys.stdout, sys.stderr):  # names of files need not be text in any encoding
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
     return run_safely(_dispatch, list(sys.argv[1:] if argv is None else argv))
 
 
