@@ -329,6 +329,8 @@ class TestHeadsThatRefuse:
         [
             ("ray://head:10001", "Expected the URL of a dashboard"),
             ("http://me:secret@head:8265", "without a password"),  # pragma: allowlist secret
+            ("me:secret@head:8265", "without a password"),  # pragma: allowlist secret
+            ("ftp://me:secret@head", "without a password"),  # pragma: allowlist secret
         ],
     )
     def test_bad_addresses(self, address: str, expected: str) -> None:

@@ -164,6 +164,12 @@ class Head:
 
 
 def _complete(address: str) -> str:
+    if "@" in address:  # before any message that repeats it
+        raise InputError(
+            "Expected an address without a password, but it has an `@`. Give the host and the port "
+            f"alone; a cluster that asks who you are takes a token ({_MODE}=token)."
+        )
+    address = address.rstrip("/")
     scheme, separator, _ = address.partition("://")
     if not separator:
         return f"http://{address}"
@@ -171,9 +177,7 @@ def _complete(address: str) -> str:
         raise InputError(
             f"Expected the URL of a dashboard, such as {DEFAULT_ADDRESS}, but got {address}."
         )
-    if "@" in address:
-        raise InputError("Expected an address without a password, but it has an `@`.")
-    return address.rstrip("/")
+    return address
 
 
 def _locate_token() -> Path:
