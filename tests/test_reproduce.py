@@ -27,6 +27,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.lock import HeldError, hold
 from osteo_ray.base.machine import describe_machine, hash_code
 from osteo_ray.base.progress import Clock
+from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, write_json, write_table, write_yaml
 from osteo_ray.cluster.connection import plan_resources
@@ -55,6 +56,7 @@ from osteo_ray.pipeline.compare.conclusion import Finished, conclude
 from osteo_ray.pipeline.compare.prepare import create_run
 from osteo_ray.pipeline.compare.stages import Outcome
 from osteo_ray.pipeline.reproduce import rerun
+from osteo_ray.pipeline.reproduce import stored as stored_runs
 from osteo_ray.pipeline.reproduce.compare_runs import KINDS, compare_runs, compare_sources
 from osteo_ray.pipeline.reproduce.rerun import Reproduction, reproduce
 from osteo_ray.pipeline.reproduce.stored import Rerun, StoredRun, open_stored
@@ -329,6 +331,18 @@ def test_artifacts_under_another_key_are_found(whole: Reproduction, tampered: Ru
         part.rename(part.with_name(part.name.rpartition("-")[0] + "-" + 12 * "0"))
     drifts = compare_with(tampered, whole)
     assert {drift.outcome for drift in drifts.values()} == {"identical"}
+
+
+@pytest.mark.parametrize(
+    "options", ["", "?endpoint_override=http://localhost:9000", "?scheme=http"]
+)
+def test_artifacts_are_found_whatever_the_options_of_a_uri_hold(
+    options: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RemotePath.parse(f"s3://bucket/run/trials/m/seed-0{options}")
+    wanted = folder / "original-0123456789ab"  # pragma: allowlist secret
+    monkeypatch.setattr(stored_runs, "list_parts", lambda _: [str(wanted / "predictions.parquet")])
+    assert stored_runs._find_folders(folder, "original") == [wanted]
 
 
 @pytest.mark.ray

@@ -197,7 +197,7 @@ def _folder_of(run: Run, trial: Trial) -> Place:
 def _find_folders(folder: Place, name: str) -> list[Place]:
     """Find the finished artifacts with a name, whatever their keys."""
     keyed = re.compile(rf"{re.escape(name)}-[0-9a-f]{{12}}")
-    names = {part.rsplit("/", 2)[-2] for part in list_parts(folder)}
+    names = {locate(part).parent.name for part in list_parts(folder)}
     return [folder / found for found in sorted(names) if keyed.fullmatch(found)]
 
 
