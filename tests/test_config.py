@@ -338,6 +338,13 @@ def test_what_no_file_can_say_is_told_in_a_line(write_yaml, text: str, words: st
         ("out: ''", "a value for out, but got an empty text"),
         ("regions: ''", "a value for regions, but got an empty text"),
         ("models: [resnet18, '']", "a value for models, but got an empty text"),
+        ("seeds: yes", "Expected seeds to be a number, not true or false"),
+        ("lime: {top_k: true}", "Expected lime.top_k to be a number, not true or false"),
+        ("split_ratio: [yes, 2, 1]", "Expected split_ratio to be a number, not true"),
+        ("lime: yes", "Expected lime to be a group of settings, but got true"),
+        ("grid: 5", "Expected grid to be true or false"),
+        ("weights: {resnet18: ~}", "the path of a file for `resnet18`, but got nothing"),
+        ("weights: {resnet18: [a]}", "the path of a file for `resnet18`, but got `['a']`"),
     ],
     ids=lambda text: text[:20],
 )
@@ -428,6 +435,32 @@ def test_empty_file_changes_nothing(write_yaml) -> None:
 def test_repeated_flag_is_refused(flags: list[str]) -> None:
     with pytest.raises(InputError, match=f"{flags[0].split('=')[0]} once, but got it 2 times"):
         parse_compare(flags)
+
+
+@pytest.mark.parametrize(
+    "flags",
+    [
+        ["--workers", "2", "--resources.workers", "3"],
+        ["--epochs=2", "--training.epochs", "2"],
+        ["--grid", "--no-grid"],
+    ],
+)
+def test_two_names_of_one_flag_are_refused(flags: list[str]) -> None:
+    one, other = (flag.split("=")[0] for flag in flags if flag.startswith("--"))
+    with pytest.raises(InputError, match=f"Expected one of {one} and {other}, but got both"):
+        parse_compare(flags)
+
+
+@pytest.mark.parametrize("text", ["lime: 5", "lime: [1, 2]", "lime: 'a'", "lime: no"])
+def test_what_is_no_group_is_refused_under_a_flag(write_yaml, text: str) -> None:
+    with pytest.raises(InputError, match=r"Expected lime in .+ to be a group of settings, but got"):
+        parse_compare(["--config", write_yaml(text), "--lime.samples", "3"])
+
+
+@pytest.mark.parametrize("text", ["lime:", "lime: {}", "lime: {samples: 5}"])
+def test_empty_group_takes_a_flag(write_yaml, text: str) -> None:
+    config = parse_compare(["--config", write_yaml(text), "--lime.samples", "3"])
+    assert config.lime.samples == 3
 
 
 @pytest.mark.parametrize(

@@ -97,7 +97,14 @@ def test_no_setting_is_refused_in_the_words_of_pydantic(kind: type[Settings]) ->
             "Did you mean `grouped`?",
         ),
         ({"grid": "maybe"}, {}, "Expected grid to be true or false, but got `maybe`."),
-        ({"seeds": True}, {}, None),
+        ({"grid": True}, {}, None),
+        (
+            {"seeds": True},
+            {},
+            "Expected seeds to be a number, not true or false (YAML reads `yes`, `no`, `on` and "
+            "`off` as these, unless they are in quotes), but got true.",
+        ),
+        ({"models": True}, {}, "Expected models to be a list of values, but got true."),
         ({"lime": 3}, {}, "Expected lime to be a group of settings, but got 3."),
         (
             {"lime": {"fill": "men"}},

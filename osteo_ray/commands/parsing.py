@@ -14,6 +14,7 @@ from osteo_ray.commands.help_text import DEMO, HELP_ALL, JSON, show_help
 from osteo_ray.config.build import Config, build, change_recipe, list_texts, read_yaml
 from osteo_ray.config.demos import DEFAULT_DEMO
 from osteo_ray.config.flags import Flag, list_flags
+from osteo_ray.config.problems import say_value
 
 DONE, FAILED, BAD_INPUT, FINDINGS, DRIFT = 0, 1, 2, 3, 4
 """Exit codes of all commands."""
@@ -61,7 +62,7 @@ def parse_config(
         in_full = HELP_ALL in asked
         show_help(kind, flags, command, description, positional, switches=switches, in_full=in_full)
         raise SystemExit(DONE)
-    _refuse_repeats(words)
+    _refuse_repeats(words, flags)
     _refuse_secrets(words)
     words = [word for word in words if word not in switches]
     config, given = _read_words(words, flags, command, positional)
@@ -71,6 +72,7 @@ def parse_config(
     recipe = given.get("training", {}).get("recipe")
     if recipe is not None and isinstance(settings.get("training", {}), Mapping):
         settings["training"] = change_recipe(settings.get("training", {}), recipe)
+    _refuse_covered(settings, given, str(config))
     merged = merge_settings(settings, given)
     for name, text in list_texts(merged):
         _refuse_empty(by_flag.get(name, name), text)
@@ -82,6 +84,23 @@ def _refuse_empty(name: str, text: str | None) -> None:
         raise InputError(
             f"Expected a value for {name}, but got an empty text. Give one, or leave it out."
         )
+
+
+def _refuse_covered(
+    settings: Mapping[str, Any], given: Mapping[str, Any], file: str, at: str = ""
+) -> None:
+    """Refuse what a file has in place of a group, before flags of that group cover it."""
+    for name, value in given.items():
+        found = settings.get(name)
+        if not isinstance(value, Mapping) or found is None:
+            continue
+        if not isinstance(found, Mapping):
+            raise InputError(
+                f"Expected {at}{name} in {file} to be a group of settings, but got "
+                f"{say_value(found)}. Write its settings below it, each as `name: value`, or leave "
+                "it out."
+            )
+        _refuse_covered(found, value, file, f"{at}{name}.")
 
 
 def _is_given(flag: Flag, given: Mapping[str, Any]) -> bool:
@@ -154,11 +173,21 @@ def _refuse_secrets(arguments: Sequence[str]) -> None:
         refuse_secrets(word)
 
 
-def _refuse_repeats(arguments: Sequence[str]) -> None:
-    flags = Counter(word.split("=")[0] for word in arguments if word.startswith("--"))
-    for flag, count in flags.items():
+def _refuse_repeats(arguments: Sequence[str], known: Sequence[Flag]) -> None:
+    settings = {name: flag.name for flag in known for name in flag.names}
+    settings |= {flag.negative: flag.name for flag in known if flag.values == 0}
+    given = [word.split("=")[0] for word in arguments if word.startswith("--")]
+    for flag, count in Counter(given).items():
         if count > 1:
             raise InputError(
                 f"Expected {flag} once, but got it {count} times. Put all its values after one "
                 f"{flag}."
+            )
+    first: dict[str, str] = {}
+    for flag in given:
+        other = first.setdefault(settings.get(flag, flag), flag)
+        if other != flag:
+            raise InputError(
+                f"Expected one of {other} and {flag}, but got both, and they are the same setting. "
+                "Leave one of them out."
             )

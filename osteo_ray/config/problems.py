@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from osteo_ray.base.errors import suggest
-from osteo_ray.base.settings import Settings
+from osteo_ray.base.settings import NOT_A_SWITCH, Settings
 from osteo_ray.base.trust import AddressError
 from osteo_ray.config.compare import CompareConfig
 
@@ -130,6 +130,10 @@ _WANTED: dict[str, Callable[[_Context], str]] = {
     "string_too_short": lambda ctx: "have at least " + _count(ctx["min_length"], "character"),
     "string_too_long": lambda ctx: "have at most " + _count(ctx["max_length"], "character"),
     "none_required": lambda ctx: "be left out",
+    NOT_A_SWITCH: lambda ctx: (
+        "be a number, not true or false (YAML reads `yes`, `no`, `on` and `off` as these, "
+        "unless they are in quotes)"
+    ),
 }
 _OF_TYPE = {
     **dict.fromkeys(("int_type", "int_parsing", "int_from_float", "int_parsing_size"), _WHOLE),

@@ -159,6 +159,13 @@ class SetupConfig(SourceConfig):
         if isinstance(weights, str):
             return (weights,)
         if isinstance(weights, Mapping):  # the natural form in YAML
+            for name, file in weights.items():
+                if not isinstance(file, str):
+                    found = "nothing" if file is None else f"`{file}`"
+                    raise ValueError(
+                        f"Expected the path of a file for `{name}`, but got {found}. Give one, or "
+                        "leave the model out to take its weights from the hub."
+                    )
             return tuple(f"{name}={file}" for name, file in weights.items())
         return weights
 
