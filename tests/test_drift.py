@@ -9,9 +9,13 @@ import pandas as pd
 import pyarrow as pa
 import pytest
 
+from osteo_ray.base.errors import InputError
 from osteo_ray.base.machine import describe_machine, hash_code, name_cpu
 from osteo_ray.base.runs import Run
 from osteo_ray.config.build import build_config
+
+
+from osteo_ray.commands.reproduce import parse_reproduce
 from osteo_ray.config.reproduce import ReproduceConfig, ToleranceSettings
 from osteo_ray.data.masks import measure_overlap, pack_mask
 from osteo_ray.experiment.reproduction import mask_differences
@@ -251,6 +255,16 @@ def test_metric_that_no_seed_has_gives_no_figure() -> None:
     assert found.figures == {}
 
 
+@pytest.mark.parametrize(("before", "after"), [(0.9, None), (None, 0.9)])
+def test_metric_that_only_one_of_the_two_has_is_beyond_tolerance(
+    before: float | None, after: float | None
+) -> None:
+    stored, later = make_results([0.8, 0.7], [0.9, before]), make_results([0.8, 0.7], [0.9, after])
+    (found,) = compare_metrics(stored, later, "auc", most=0.05)
+    assert not found.equal
+    assert found.beyond == ("auc is known in only one of the two for 1 seeds",)
+
+
 def test_metrics_beyond_tolerance_and_missing_ones() -> None:
     stored = make_results([0.8, 0.7], [0.9, 0.9])
     later = make_results([0.9, 0.8], [0.9, 0.9])
@@ -483,6 +497,12 @@ def test_share_becomes_a_number_of_trainings() -> None:
     assert ReproduceConfig(share=1.0).count_sample(50) is None
     assert ReproduceConfig(sample=50).count_sample(50) is None
     assert ReproduceConfig().count_sample(50) is None
+
+
+def test_seed_is_one_that_a_ledger_can_hold() -> None:
+    assert parse_reproduce(["r", "--seed", str(2**63 - 1)]).seed == 2**63 - 1
+    with pytest.raises(InputError, match="Expected --seed to be at most 9223372036854775807"):
+        parse_reproduce(["r", "--seed", str(2**63)])
 
 
 def test_sample_and_share_exclude_each_other() -> None:

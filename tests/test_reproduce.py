@@ -504,7 +504,7 @@ def make_entry(number: int, **changes: Any) -> Entry:
         "duration_s": 1.5,
         "run": "knees",
         "path": "/runs/knees",
-        "run_created": None,
+        "run_created": "2026-01-01",
         "config_hash": "0" * 12,
         "whole": False,
         "sample_seed": 0,
@@ -604,6 +604,17 @@ def test_history_tells_what_changed_since_the_last_reproduction_of_the_same_run(
     assert [row["id"] for row in rows] == [entry["id"] for entry in entries]
 
 
+def test_history_passes_over_what_failed_before_it_knew_anything() -> None:
+    unknown = {"run_created": None, "config_hash": None, "n_trials": 0, "versions": {}}
+    entries = [
+        make_entry(0),
+        make_entry(1, **unknown, outcome="failed"),
+        make_entry(2, versions={"torch": "2.12.0"}),
+    ]
+    rows = tabulate_history(entries)
+    assert [row["changed_since_last"] for row in rows] == [[], [], ["torch 2.11.0 → 2.12.0"]]
+
+
 OTHER_IMAGES = {"kind": "images", "outcome": "drifted"}
 OTHER_DATA = "data: the images of the source are no longer those of the run"
 
@@ -613,7 +624,8 @@ OTHER_DATA = "data: the images of the source are no longer those of the run"
     [
         ({}, []),
         ({"config_hash": "f" * 12}, ["configuration 000000000000 → ffffffffffff"]),
-        ({"run_created": "2026-02-01"}, ["run made None → 2026-02-01"]),
+        ({"run_created": "2026-02-01"}, ["run made 2026-01-01 → 2026-02-01"]),
+        ({**dict.fromkeys(("run_created", "config_hash")), "n_trials": 0, "versions": {}}, []),
         ({"kinds": [OTHER_IMAGES]}, [OTHER_DATA]),
         ({"sample_seed": 7}, ["rerun 3 trainings (seed 0) → 3 trainings (seed 7)"]),
         ({"whole": True}, ["rerun 3 trainings (seed 0) → the whole run"]),

@@ -72,6 +72,8 @@ class TestPacking:
             *("/shared/knees", "--out", "/shared/run", "--config", "config.yaml"),
         ]
         assert (folder / "config.yaml").read_text() == "seeds: 3\n"
+        named = f"--config=file://{file}"
+        assert pack_config([named], folder) == ["--config", "config.yaml"]
         assert pack_config(["--seeds", "2"], folder) == ["--seeds", "2"]
         with pytest.raises(InputError, match="Expected a readable configuration file"):
             pack_config([f"--config={tmp_path / 'nowhere.yaml'}"], folder)
@@ -218,6 +220,7 @@ class TestFlags:
             (["--retries", "-1", "compare"], "whole number from 0, but got `-1`"),
             (["--lost-after", "nan", "compare"], "seconds, more than 0"),
             (["--id", "a b", "compare"], "Expected an --id of letters"),
+            (["./x"], "Expected a command that can run as a job"),
             (["--retry", "1", "compare"], "--retry"),
             (["compare"], "Expected an absolute --out"),
             (["compare", "--out", "run"], "got `run`"),

@@ -11,7 +11,12 @@ from rich.console import Console
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.commands.parsing import BAD_INPUT
-from osteo_ray.commands.submittable import SUBMITTABLE, check_submittable, list_networks
+from osteo_ray.commands.submittable import (
+    SUBMITTABLE,
+    check_command,
+    check_submittable,
+    list_networks,
+)
 
 _SUBMIT_HELP = f"""\
 Run a command as a job on a Ray cluster, follow it, and end with its exit code.
@@ -47,7 +52,7 @@ def parse_submit(arguments: list[str]) -> argparse.Namespace:
     """Separate the options of submit, the name of the command, and the command's own flags.
 
     Raises:
-        InputError: An option is unknown, or its value cannot be used.
+        InputError: An option or the command is unknown, or a value cannot be used.
         SystemExit: Help was printed.
     """
     parser = _Parser(
@@ -73,6 +78,7 @@ def parse_submit(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("command", metavar="COMMAND", help=", ".join(SUBMITTABLE))
     parser.add_argument("arguments", metavar="FLAGS", nargs=argparse.REMAINDER)
     options = parser.parse_args(arguments)
+    check_command(options.command)  # of which the id is made
     if options.id is None:
         options.id = f"osteo-ray-{options.command}-{secrets.token_hex(4)}"
     if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,99}", options.id):

@@ -123,6 +123,19 @@ def list_networks(
     return config.models, config.networks
 
 
+def check_command(command: str) -> None:
+    """Refuse the name of a command that cannot run as a job.
+
+    Raises:
+        InputError: It cannot.
+    """
+    if command not in SUBMITTABLE:
+        raise InputError(
+            f"Expected a command that can run as a job ({', '.join(SUBMITTABLE)}), but got "
+            f"`{command}`." + suggest(command, SUBMITTABLE)
+        )
+
+
 def check_submittable(command: str, arguments: Sequence[str]) -> str:
     """Check the flags of a command that is to run as a job; return where its result will be.
 
@@ -141,11 +154,7 @@ def check_submittable(command: str, arguments: Sequence[str]) -> str:
             other nodes do not see.
         SystemExit: The parser has printed help, or what is wrong.
     """
-    if command not in SUBMITTABLE:
-        raise InputError(
-            f"Expected a command that can run as a job ({', '.join(SUBMITTABLE)}), but got "
-            f"`{command}`." + suggest(command, SUBMITTABLE)
-        )
+    check_command(command)
     kind = SUBMITTABLE[command]
     config = kind.parse(arguments)
     out = kind.find_out(config)

@@ -62,7 +62,7 @@ class ReproduceConfig(Settings):
     share: float | None = Field(
         None, gt=0, le=1, description="The same as --sample, as a share of all trainings."
     )
-    seed: int = Field(0, ge=0, description="Random seed of the sample.")
+    seed: int = Field(0, ge=0, le=2**63 - 1, description="Random seed of the sample.")
     ledger: str | None = Field(
         None,
         description="Parquet file of reproductions; by default reproductions.parquet beside RUN.",

@@ -87,6 +87,9 @@ def compare_metrics(
             figures["metric difference"] = off
             if off > most:
                 beyond.append(f"{primary} differs by {off:.3f}, mean over {both.sum()} seeds")
+        one_only = int((np.isfinite(pair[0]) != np.isfinite(pair[1])).sum())
+        if one_only:
+            beyond.append(f"{primary} is known in only one of the two for {one_only} seeds")
         equal = np.array_equal(was.to_numpy(float), part.to_numpy(float), equal_nan=True)
         compared.append(Compared(name, equal, tuple(beyond), figures))
     return compared

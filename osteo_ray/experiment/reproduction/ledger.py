@@ -74,19 +74,20 @@ def list_changes(before: Entry, entry: Entry) -> list[str]:
     """List what results depend on that has changed between two reproductions of a run.
 
     That is its environment (versions and hardware), the configuration of the run, its data, the run
-    itself, and which trainings were rerun.
+    itself, and which trainings were rerun. What one of the two does not know, because it failed
+    before, has not changed.
     """
     old, new = ({part: one[part] for part in ("versions", "hardware")} for one in (before, entry))
     changes = compare_environments(old, new)
     said = [str(change) for change in changes if change.matters and change.is_known]
     for column, label in (("config_hash", "configuration"), ("run_created", "run made")):
-        if before[column] != entry[column]:
+        if None not in (before[column], entry[column]) and before[column] != entry[column]:
             said.append(f"{label} {before[column]} → {entry[column]}")
     data = [_find_outcome(one, "images") for one in (before, entry)]
     if data[1] == "drifted" and data[0] != "drifted":
         said.append("data: the images of the source are no longer those of the run")
     samples = [_name_sample(one) for one in (before, entry)]
-    if samples[0] != samples[1]:
+    if samples[0] != samples[1] and before["n_trials"] and entry["n_trials"]:
         said.append(f"rerun {samples[0]} → {samples[1]}")
     return said
 
@@ -128,8 +129,9 @@ def find_onset(entries: Sequence[Entry]) -> dict[str, Any] | None:
 def tabulate_history(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     """Return the rows of a ledger with two more columns, each on reproductions of the same run.
 
-    `changed_since_last` lists what numbers depend on and changed since the previous one; `onset` is
-    where the drift began that has lasted to this one, as `find_onset` returns it.
+    `changed_since_last` lists what numbers depend on and changed since the previous one that came
+    far enough to know its environment; `onset` is where the drift began that has lasted to this
+    one, as `find_onset` returns it.
 
     Args:
         entries: Oldest first.
@@ -137,7 +139,8 @@ def tabulate_history(entries: Sequence[Entry]) -> list[dict[str, Any]]:
     rows, earlier = [], dict[str, list[Entry]]()
     for entry in entries:
         same_run = earlier.setdefault(entry["path"], [])
-        changes = list_changes(same_run[-1], entry) if same_run else []
+        known = [one for one in same_run if one["versions"]] or same_run
+        changes = list_changes(known[-1], entry) if known else []
         same_run.append(entry)
         onset = find_onset(same_run)
         rows.append({**entry.values, "changed_since_last": changes, "onset": onset})

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import osteo_ray
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.storage import locate_here
 
 CONFIG = "config.yaml"
 """Name of the file of --config in the packed folder."""
@@ -61,7 +62,7 @@ def pack_config(arguments: Sequence[str], folder: Path) -> list[str]:
     if known.config is None:
         return list(arguments)
     try:
-        content = Path(known.config).expanduser().read_bytes()
+        content = locate_here(known.config, "--config").read_bytes()
     except OSError as error:
         raise InputError(
             f"Expected a readable configuration file, but {known.config}: {error.strerror}."
