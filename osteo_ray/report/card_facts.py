@@ -7,7 +7,7 @@ import pandas as pd
 
 from osteo_ray.arms.registry import label_words
 from osteo_ray.base.formatting import format_level, format_score
-from osteo_ray.base.forms import GROUP, read_record
+from osteo_ray.base.forms import GROUP, PLANS, read_record
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.splits.wording import word_balance, word_disjoint, word_split
 from osteo_ray.report.results import Shown
@@ -51,7 +51,7 @@ def list_facts(
 
 def _read(shown: Shown, name: str) -> Any:
     place = getattr(shown.run, name)
-    return read_record(place, GROUP) if place.is_file() else {}
+    return read_record(place, PLANS if name == "plan" else GROUP) if place.is_file() else {}
 
 
 def _list_results(shown: Shown) -> Iterator[tuple[str, str]]:
