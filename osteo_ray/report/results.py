@@ -185,7 +185,7 @@ def _complete(comparison: dict[str, Any]) -> dict[str, Any]:
         "conclusion": None,
         "external": None,
         "baseline": ORIGINAL,
-        "fixed_test_set": comparison.get("split") == "given",
+        "fixed_test_set": comparison["split"] == "given",
         **comparison,
         "verdict": {**said, **comparison["verdict"]},
         "verdicts": [{**said, **verdict} for verdict in comparison["verdicts"]],
