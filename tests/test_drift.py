@@ -12,10 +12,8 @@ import pytest
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.machine import describe_machine, hash_code, name_cpu
 from osteo_ray.base.runs import Run
-from osteo_ray.config.build import build_config
-
-
 from osteo_ray.commands.reproduce import parse_reproduce
+from osteo_ray.config.build import build_config
 from osteo_ray.config.reproduce import ReproduceConfig, ToleranceSettings
 from osteo_ray.data.masks import measure_overlap, pack_mask
 from osteo_ray.experiment.reproduction import mask_differences
