@@ -238,13 +238,16 @@ def test_grid_of_a_finished_run_is_added_and_equals_plain_loops(
     outcome = run_quietly(configure(run.root, grid=True))
     assert _count_computed(run) == computed
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert {**outcome.comparison, "verdicts": []} == {
-        **finished.comparison,
-        "verdicts": [],
-        "grid": outcome.comparison["grid"],
-    }
     (verdict,) = outcome.comparison["verdicts"]
     assert "whole images" in verdict["remarks"][-1]
+    (earlier,) = finished.comparison["verdicts"]
+    assert {**verdict, "remarks": verdict["remarks"][:-1]} == earlier
+    assert outcome.comparison == {
+        **finished.comparison,
+        "verdict": {**finished.comparison["verdict"], "remarks": verdict["remarks"]},
+        "verdicts": [verdict],
+        "grid": outcome.comparison["grid"],
+    }
     assert "Trained on one view, tested on another" in run.report.read_text()
     config = configure(run.root, grid=True)
     experiment = describe_experiment(run, config, read_dataset(run, config))

@@ -441,7 +441,7 @@ def test_datasheet_quotes_the_verdict(own_run: Run, tmp_path: Path) -> None:
         {"model": model, "verdict": "leakage", "reason": f"As {model} shows."} for model in MODELS
     ]
     overall = {"verdict": "leakage", "reason": "All agree."}
-    comparison = {"metric": "accuracy", "verdicts": verdicts, "verdict": overall}
+    comparison = {"metric": "accuracy", "verdicts": verdicts, "verdict": overall, "contrasts": []}
     write_json(own_run.comparison, {**comparison, "judged": "given_region"})
     text = flatten(export_one(own_run, "npz", tmp_path / "out"))
     label = ARMS["given_region"].label

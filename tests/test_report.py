@@ -470,8 +470,8 @@ def test_sites_that_are_left_out_in_turn_are_no_random_split(run: Run) -> None:
     stored = yaml.safe_load(run.config.read_text())
     run.config.write_text(yaml.safe_dump({**stored, "split": "site"}))
     text = read_page(run).text
-    assert "Each seed tests on all images of one site" in text
-    assert "without regard to copies" not in text
+    assert "Each seed tests all images of one site, and the sites take turns" in text
+    assert "So copies of test images may be in training" not in text
 
 
 def test_leaks_by_hand(tmp_path: Path) -> None:
