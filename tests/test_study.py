@@ -9,7 +9,7 @@ import pytest
 from sklearn.metrics import roc_auc_score
 from tiny_runs import Outcome
 
-from benchmarks.study import PARTS, keep_run, list_chunks, tell_study
+from benchmarks.study import PARTS, _tell_choices, keep_run, list_chunks, tell_study
 from osteo_ray.base.errors import InputError
 
 DOCS = Path(__file__).parents[1] / "docs"
@@ -68,6 +68,18 @@ def test_grid_of_the_page_by_scikit_learn() -> None:
     found = {arm: dict(zip(heading, row, strict=True)) for arm, row in zip(arms, rows, strict=True)}
     for arm in ("original", "lime", "random_mask", "complement"):
         assert abs(float(found[arm][arm]) - np.mean(aucs[arm])) < 6e-4
+
+
+def test_what_a_search_chose_is_told_by_arm() -> None:
+    training = {"learning_rate": 3.14159e-4, "optimizer": {"weight_decay": 0.05}, "epochs": 10}
+    chosen = {
+        "model": "m",
+        "arm": "lime",
+        "training": {**training, "augmentation": {"rotation_deg": 7.5}},
+    }
+    (table,) = _tell_choices([{"chosen_training": [chosen]}, {}])
+    assert table.splitlines()[-1] == "| `lime` | 0.00031 | 0.05 | 10 | 7.5° |"
+    assert list(_tell_choices([{}])) == []
 
 
 def test_a_run_is_kept_once_and_when_it_is_finished(finished: Outcome, tmp_path: Path) -> None:
