@@ -258,3 +258,11 @@ def test_shuffled_labels_are_held_against_chance_and_nothing_else() -> None:
     contrasts = [(one["arm"], one["baseline"]) for one in comparison["contrasts"]]
     assert contrasts == [("lime", "original")]
     assert comparison["contrasts"][0]["bootstrap_low"] is not None
+
+
+def test_two_way_intervals_end_where_the_metric_ends() -> None:
+    values, seeds = np.array([0.9, 0.95]), np.arange(2)
+    summary = summarize_seeds(
+        values, seeds, Sizes(n_test=10, n_train=70), alpha=0.05, fixed=True, two_way=(-0.1, 1.2)
+    )
+    assert (summary.low, summary.high) == (0.0, 1.0)
