@@ -99,6 +99,7 @@ def test_metrics_are_on_the_prometheus_endpoint(finished) -> None:
     pytest.fail(f"not on the endpoint: {missing}")
 
 
+@pytest.mark.long
 def test_mlflow_holds_the_comparison_and_each_training(finished, tmp_path: Path) -> None:
     from mlflow.tracking import MlflowClient
 
@@ -180,6 +181,7 @@ def _list_times(run: Run) -> dict[Path, int]:
     }
 
 
+@pytest.mark.long
 def test_arms_added_later_are_all_that_is_computed_and_equal_plain_loops(
     finished_copy: Run, tmp_path: Path
 ) -> None:
@@ -273,6 +275,7 @@ def _count_computed(run: Run) -> Counter[str]:
     return counts
 
 
+@pytest.mark.long
 def test_an_external_cohort_is_added_to_a_finished_run(
     finished, finished_copy: Run, tmp_path: Path
 ) -> None:

@@ -47,6 +47,7 @@ def jobs(head: Head, tmp_path_factory: pytest.TempPathFactory) -> Jobs:
     return Jobs(runs[0], good, runs[1], mistaken)
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_job_finishes_and_holds_every_planned_trial(jobs: Jobs) -> None:
     job, run = jobs.good, jobs.run

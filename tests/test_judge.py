@@ -95,11 +95,17 @@ Judge = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def judge(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Judge:
-    """Judge a table by the command, which must end with 0; return comparison.json."""
+    """Judge a table by the command, which must end with 0; return comparison.json.
 
-    def run(table: pd.DataFrame, *flags: str) -> dict[str, Any]:
+    The page is left out unless a test asks for it: its figures take most of the time.
+    """
+
+    def run(table: pd.DataFrame, *flags: str, page: bool = False) -> dict[str, Any]:
         path = write(table, tmp_path / "table.parquet")
-        code = main(["judge", path, "--out", str(tmp_path / "out"), *flags])
+        with pytest.MonkeyPatch.context() as patch:
+            if not page:
+                patch.setattr("osteo_ray.report.page.write_report", lambda run: run.report)
+            code = main(["judge", path, "--out", str(tmp_path / "out"), *flags])
         printed = "".join(capfd.readouterr())
         assert code == 0, printed
         comparison: dict[str, Any] = read_json(tmp_path / "out" / "comparison.json")
@@ -192,7 +198,7 @@ def test_results_are_those_of_scikit_learn(tmp_path: Path) -> None:
 def test_earlier_judgement_is_replaced_and_its_page_written_again(judge: Judge, tmp_path) -> None:
     assert judge(GAIN)["verdict"]["verdict"] == "real gain"
     worse = draw({**ARMS, "lime": SimulatedArm(0.65, 0.02)})
-    assert judge(worse)["verdict"]["verdict"] == "real loss"
+    assert judge(worse, page=True)["verdict"]["verdict"] == "real loss"
     page = (tmp_path / "out" / "report.html").read_bytes()
     assert b"Real loss" in page
     (tmp_path / "out" / "report.html").unlink()
@@ -202,7 +208,7 @@ def test_earlier_judgement_is_replaced_and_its_page_written_again(judge: Judge, 
 
 def test_names_in_the_page_are_escaped(judge: Judge, tmp_path: Path) -> None:
     hostile = GAIN.assign(model="<script>alert(1)</script> $x_$")
-    judge(hostile)
+    judge(hostile, page=True)
     assert "<script>" not in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
 
 
@@ -368,7 +374,7 @@ def test_two_way_error_decides_where_all_seeds_test_the_same_images(judge: Judge
 def test_intervals_of_arms_on_one_test_set_are_two_way_ones(judge: Judge, tmp_path: Path) -> None:
     arms = {"original": SimulatedArm(0.80, 0.001), "lime": SimulatedArm(0.90, 0.001)}
     table = draw(arms, fixed=True, n_seeds=10)
-    found = judge(table, "--n-train", "10000")
+    found = judge(table, "--n-train", "10000", page=True)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "ROC curves on test images" in page
     assert "Band: interval of the mean" not in page
@@ -388,7 +394,7 @@ def test_intervals_of_arms_on_one_test_set_are_two_way_ones(judge: Judge, tmp_pa
         assert (auc["high"] - auc["low"]) / 2 == pytest.approx(half, rel=0.15)
         assert mcc["low"] is None
         assert mcc["note"] == "No interval: all seeds test the same images."
-    judge(draw(arms, n_seeds=10), "--n-train", "380")
+    judge(draw(arms, n_seeds=10), "--n-train", "380", page=True)
     page = (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
     assert "Band: interval of the mean" in page
     assert "The more cautious of the two-way error" in page
@@ -666,7 +672,7 @@ def test_gain_at_each_site_by_hand(judge: Judge) -> None:
 
 def test_gain_that_turns_round_at_a_site_is_told(judge: Judge, tmp_path: Path) -> None:
     arms = {"original": SimulatedArm(0.75, 0.01), "lime": SimulatedArm(0.97, 0.01)}
-    found = judge(put_at_sites(draw(arms), turned="B"))
+    found = judge(put_at_sites(draw(arms), turned="B"), page=True)
     (verdict,) = found["verdicts"]
     (said,) = [one for one in verdict["remarks"] if one.startswith("It differs by site")]
     assert "worse at B (−0.1" in said
@@ -706,7 +712,7 @@ def test_margin_is_that_of_the_endpoint_or_as_stated(judge: Judge) -> None:
 
 def test_margin_of_an_error_is_that_of_each_model(judge: Judge, tmp_path: Path) -> None:
     table = pd.concat([GAIN, draw({arm: SimulatedArm(0.95) for arm in ARMS}, model="other")])
-    found = judge(table, "--metric", "brier", "--n-train", "300")
+    found = judge(table, "--metric", "brier", "--n-train", "300", page=True)
     test = table.assign(error=(table["p_osteoporosis"] - (table["label"] == "osteoporosis")) ** 2)
     brier = test.groupby(["model", "arm", "seed"])["error"].mean()
     sizes = Sizes(n_test=N_TEST, n_train=300)

@@ -49,6 +49,7 @@ FLAGS = [
 ]
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_audit_measures_what_copies_are_worth(
     local_ray: None, tmp_path: Path, capfd, monkeypatch: pytest.MonkeyPatch

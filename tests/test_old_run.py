@@ -215,6 +215,7 @@ def test_old_explanations_are_found_again(
     }
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_old_run_is_resumed_and_reproduced(old: Path, local_ray: None) -> None:
     trials = list_files(old / "run" / "trials")

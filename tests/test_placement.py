@@ -352,6 +352,7 @@ with start_cluster() as cluster:
 """
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_nodes_are_waited_for_if_told_so() -> None:
     printed = run_python(LATE_NODE).splitlines()

@@ -333,6 +333,7 @@ def test_bad_pilots(run: Run, tmp_path: Path) -> None:
 class TestOnRay:
     """What is measured on workers."""
 
+    @pytest.mark.long
     def test_hours_are_told(self, local_ray: None, capfd, monkeypatch) -> None:
         monkeypatch.setattr("osteo_ray.pipeline.compare.calibration.MOST_S", 0.2)
         monkeypatch.setenv("COLUMNS", "250")

@@ -125,6 +125,7 @@ def test_no_key_is_in_any_file(there: Outcome, client) -> None:
             assert b"secret" not in content, name
 
 
+@pytest.mark.long
 def test_a_rerun_makes_what_was_removed_and_nothing_else(there: Outcome, client) -> None:
     assert isinstance(there.run.root, RemotePath)
     config = build_config(read_yaml(there.run.config))
@@ -216,6 +217,7 @@ def test_exports_equal_those_of_a_folder(here: Run, there: Outcome, tmp_path, fo
     assert not (of_there.path / UNFINISHED).exists()
 
 
+@pytest.mark.long
 def test_explanations_equal_those_in_a_folder(
     there: Outcome,
     locate_there: Locate,
@@ -257,6 +259,7 @@ def test_a_source_in_storage_gives_the_same_images(finished: Outcome, there: Out
     pd.testing.assert_frame_equal(*frames)
 
 
+@pytest.mark.long
 def test_two_workers_share_a_training_in_storage(local_ray: None, locate_there: Locate) -> None:
     wide = {
         "seeds": 1,
@@ -299,6 +302,7 @@ def test_a_tree_of_a_run_is_removed(there: Outcome, locate_there: Locate, client
     assert list_objects(client, "copy") == {}
 
 
+@pytest.mark.long
 def test_audit_equals_that_in_a_folder(
     local_ray: None, client, locate_there: Locate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -374,6 +374,7 @@ def wait_for_driver(head: Head, run: Path, other_than: int = 0) -> int:
 
 @pytest.mark.ray
 class TestOnARealHead:
+    @pytest.mark.long
     @pytest.mark.timeout(600)  # two drivers, one after the other
     def test_driver_killed_and_connection_cut_and_all_is_well(
         self, head: Head, tmp_path: Path
@@ -422,6 +423,7 @@ class TestOnARealHead:
         assert "does not exist" in out
         assert "retry" not in err
 
+    @pytest.mark.long
     def test_stopped_is_a_failure_and_interrupted_leaves_the_job_running(
         self, head: Head, tmp_path: Path
     ) -> None:
@@ -464,6 +466,7 @@ class TestOnARealHead:
             assert token not in out + err
             assert "Traceback" not in err
 
+    @pytest.mark.long
     def test_head_killed_while_following_is_a_failure_in_bounded_time(self, tmp_path: Path) -> None:
         with start_head() as mortal:
             run = tmp_path / "run"

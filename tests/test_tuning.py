@@ -307,6 +307,7 @@ def test_a_teacher_that_is_lost_ends_the_search(
         tune_arms(experiment, config, experiment.splits[0], make_site())
 
 
+@pytest.mark.long
 def test_candidates_run_on_tune(local_ray: None, tmp_path: Path) -> None:
     experiment, pixels = make_experiment(tmp_path), make_pixels()
     trial = Trial(experiment.models[0], experiment.first_seed, "original")

@@ -184,6 +184,7 @@ def test_variance_command(
             assert sd == pytest.approx(expected, abs=1e-12), (arm, source)
 
 
+@pytest.mark.long
 def test_protocols_command(
     local_ray: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
 ) -> None:

@@ -146,6 +146,7 @@ def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
     assert found.verdicts == {"equivalent": 3}
 
 
+@pytest.mark.long
 @pytest.mark.ray
 def test_pool_judges_as_one_process_does(local_ray: None, tmp_path: Path) -> None:
     place = tmp_path / "out"
