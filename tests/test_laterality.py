@@ -358,6 +358,19 @@ def test_regions_that_do_not_fit_halves_are_refused(
         given.cut_halves(sizes)
 
 
+@pytest.mark.parametrize("halves", [("left", "right"), ("right",)])
+def test_mask_of_a_half_says_by_its_name_which_half(tmp_path: Path, halves: tuple[str]) -> None:
+    sizes = {f"1.png#{half}": (50, 40) for half in halves}
+    write_mask(tmp_path / "1.png", (50, 40))
+    given = read_regions(str(tmp_path), ["1.png"], ImageSize.square(64), cut=True)
+    with pytest.raises(InputError, match="50 × 40 px, unlike its film"):
+        given.cut_halves(sizes)
+    (tmp_path / "1.png").rename(tmp_path / "1#right.png")
+    write_mask(tmp_path / "1#left.png", (50, 40))
+    given = read_regions(str(tmp_path), ["1.png"], ImageSize.square(64), cut=True)
+    given.cut_halves(sizes).check_sizes(sizes)
+
+
 def write_mask(path: Path, size: tuple[int, int]) -> None:
     mask = np.zeros(size[::-1], np.uint8)
     mask[10:60, 10:-10] = 255

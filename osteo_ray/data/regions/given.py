@@ -11,7 +11,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import open_filesystem, split_uri
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.image_size import ImageSize
-from osteo_ray.data.laterality import HALVES, Half, name_half, read_half
+from osteo_ray.data.laterality import HALVES, name_half, read_half
 from osteo_ray.data.regions.coco import parse_coco
 from osteo_ray.data.regions.names import match_films, match_names
 from osteo_ray.data.regions.png import decode_mask
@@ -43,7 +43,8 @@ class GivenRegions:
     def cut_halves(self, sizes: Mapping[str, tuple[int, int]]) -> "GivenRegions":
         """Return the regions of images some of which are halves of films of both knees.
 
-        A mask of the whole film is cut where the film was.
+        A mask of the whole film is cut where the film was. One of half its width says by its name
+        which half it is of.
 
         Args:
             sizes: Width and height of each image, in pixels, by its path.
@@ -55,9 +56,9 @@ class GivenRegions:
         drawn = {}
         for path in sizes:
             film, half = read_half(path)
-            draw = self.drawn.get(path) or self.drawn.get(film)
-            if half is not None and draw is not None:
-                drawn[path] = partial(_draw_half, draw, film, half, sizes)
+            name = path if path in self.drawn else film
+            if half is not None and name in self.drawn:
+                drawn[path] = partial(_draw_half, self.drawn[name], name, path, sizes)
         found = _read_all(self.uri, drawn, self.image_size)
         regions = {**self.regions, **found.regions}
         advice = "Draw one mask for an image that is not cut, even if it has one for each half"
@@ -231,15 +232,24 @@ def _read_all(
 
 
 def _draw_half(
-    draw: Callable[[], np.ndarray], film: str, half: Half, sizes: Mapping[str, tuple[int, int]]
+    draw: Callable[[], np.ndarray], name: str, path: str, sizes: Mapping[str, tuple[int, int]]
 ) -> np.ndarray:
-    """Draw the mask of a half; it may be given for the half or for the whole film."""
+    """Draw the mask of a half: its own, or what the mask of the film holds of it.
+
+    Args:
+        draw: Reads the mask.
+        name: The image that it is given for, the half or its film.
+        path: The half.
+        sizes: Width and height of the images that are used, by path.
+    """
     mask = draw()
-    width, height = sizes[name_half(film, half)]
-    if mask.shape[1] == width:
+    film, half = read_half(path)
+    width, height = sizes[path]
+    if name == path and mask.shape[1] == width:
         return mask
     widths = [sizes[name][0] for name in (name_half(film, one) for one in HALVES) if name in sizes]
     fits = mask.shape[1] == sum(widths) or (len(widths) == 1 and mask.shape[1] > width)
+    # Under the name of the film, a mask of half its width may be of either knee, and does not fit.
     if mask.shape[0] != height or not fits:
         raise ValueError(f"is {mask.shape[1]} × {mask.shape[0]} px, unlike its film")
     return mask[:, :width] if half == "left" else mask[:, -width:]
