@@ -10,6 +10,8 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from osteo_ray.base.errors import InputError
@@ -362,3 +364,45 @@ class TestEvaluation:
             train_images=shown, train_labels=labels, eval_images=shown, eval_labels=labels,
         )  # fmt: skip
         assert set(open_given(tmp_path / "x.npz").items["split"]) == {"train", "test"}
+
+
+class TestTablesOfTheHub:
+    def save(self, file: Path, *columns: str, n_rows: int = 4) -> None:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        cells = {
+            name: [{"bytes": name.encode(), "path": f"{name}{k}.png"} for k in range(n_rows)]
+            for name in columns
+        }
+        labels = ["normal", "worn"] * (n_rows // 2)
+        pq.write_table(pa.table({**cells, "label": labels}), file)
+
+    @pytest.mark.parametrize(
+        ("columns", "given", "read", "told"),
+        [
+            (("segmentation", "image", "mask"), "", "image", ""),
+            (("annotation", "xray", "bone_masks"), "", "xray", ""),
+            (("overview", "image"), "", "image", "`image`; not read: `overview`."),
+            (("ap", "lateral"), "", "ap", "`ap`; not read: `lateral`."),
+            (("ap", "lateral"), "lateral", "lateral", "`lateral`; not read: `ap`."),
+        ],
+    )
+    def test_of_several_columns_of_images_one_is_read(
+        self, tmp_path: Path, columns: tuple[str, ...], given: str, read: str, told: str
+    ) -> None:
+        self.save(tmp_path / "t.parquet", *columns)
+        source = open_given(tmp_path / "t.parquet", columns={"path": given} if given else {})
+        path, position = source.items[["path", "position"]].iloc[1]
+        assert path == f"row-0000001/{read}1.png"
+        assert source.reader.read(path, position) == read.encode()
+        notes = [note for note in source.notes if "those of the column" in note]
+        assert notes == ([f"The images are those of the column {told}"] if told else [])
+
+    @pytest.mark.parametrize("end", ["", "-b21d4b4b3d6d1e4c"])
+    def test_names_of_files_tell_parts_and_numbers_of_rows_no_patients(
+        self, tmp_path: Path, end: str
+    ) -> None:
+        for part in ("train-00000-of-00002", "train-00001-of-00002", "test-00000-of-00001"):
+            self.save(tmp_path / f"data/{part}{end}.parquet", "image")
+        source = open_given(tmp_path)
+        assert source.items["split"].value_counts().to_dict() == {"train": 8, "test": 4}
+        assert not source.items["patient_id"].any()

@@ -29,15 +29,24 @@ from osteo_ray.data.sources.rows import (
     read_roles,
 )
 from osteo_ray.data.sources.sides import require_sides
+from osteo_ray.data.sources.words import names_masks
 
 
-def find_image_column(schema: pa.Schema) -> str | None:
-    """Return the name of the column that holds images, or None if there is none."""
-    for field in schema:
-        struct = pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
-        if (struct and field.name != "mask") or (field.name == "image" and _is_binary(field.type)):
-            return str(field.name)
-    return None
+def find_image_columns(schema: pa.Schema, given: Mapping[str, str]) -> list[str]:
+    """Return the names of the columns that hold images: first the one to read, no masks.
+
+    It is the one that the user names as that of paths, or else one with a usual name for it.
+    """
+    found = [str(field.name) for field in schema if _holds_images(field)]
+    found = [name for name in found if not names_masks(name)]
+    usual = choose_columns(found, {}, "").names.get("path")
+    chosen = next((name for name in (given.get("path"), usual) if name in found), None)
+    return sorted(found, key=lambda name: name != chosen)
+
+
+def _holds_images(field: pa.Field) -> bool:
+    is_struct = pa.types.is_struct(field.type) and field.type.get_field_index("bytes") >= 0
+    return is_struct or (field.name == "image" and _is_binary(field.type))
 
 
 def _is_binary(kind: pa.DataType) -> bool:
@@ -85,7 +94,9 @@ def _is_number(kind: pa.DataType) -> bool:
     )
 
 
-def open_image_table(uri: str, file: pq.ParquetFile, images: str, options: SourceOptions) -> Source:
+def open_image_table(
+    uri: str, file: pq.ParquetFile, columns_of_images: Sequence[str], options: SourceOptions
+) -> Source:
     """List the images of a table that holds them.
 
     The path of an image is the number of its row and, if the table has one, the name of the file
@@ -94,15 +105,19 @@ def open_image_table(uri: str, file: pq.ParquetFile, images: str, options: Sourc
     Args:
         uri: The table.
         file: The table, opened.
-        images: Column of the images; see `find_image_column`.
+        columns_of_images: See `find_image_columns`; the first is read.
         options: What the user says.
 
     Raises:
         InputError: There are no labels, or a split is unknown.
     """
     schema = file.schema_arrow
-    others = [name for name in schema.names if name not in (images, "mask")]
+    images, *more = columns_of_images
+    others = [field.name for field in schema if not _holds_images(field)]
     table, notes = read_columns(uri, file, others, options.columns)
+    if more:
+        told = ", ".join(f"`{name}`" for name in more)
+        notes.append(f"The images are those of the column `{images}`; not read: {told}.")
     choices = {role: name for role, name in options.columns.items() if role != "path"}
     options = replace(options, columns=choices)
     cells, columns = read_roles(table, uri, options, ("label",))

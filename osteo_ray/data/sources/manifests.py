@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 from osteo_ray.base.remote import split_uri
 from osteo_ray.base.trust import refuse_objects
 from osteo_ray.data.sources.class_columns import join_class_columns
-from osteo_ray.data.sources.image_tables import find_image_column, open_image_table, read_columns
+from osteo_ray.data.sources.image_tables import find_image_columns, open_image_table, read_columns
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import open_input
@@ -35,9 +35,9 @@ def open_manifest(uri: str, options: SourceOptions) -> Source:
         with _expecting_parquet(uri), open_input(uri) as opened:
             file = pq.ParquetFile(opened)
             schema = file.schema_arrow
-            images = find_image_column(schema)
+            images = find_image_columns(schema, options.columns)
             if images:
-                refuse_objects(pa.schema([schema.field(images)]), uri)
+                refuse_objects(pa.schema([schema.field(images[0])]), uri)
                 return open_image_table(uri, file, images, options)
             table, notes = read_columns(uri, file, schema.names, options.columns)
     else:
