@@ -88,7 +88,7 @@ _NO_PATIENTS = re.compile(  # folders with numbers that stand for something else
     r"(?i)(?:study|series|view|scan|visit|session|ses|fold|batch|part|chunk|shard|site|clinic|"
     r"hospital|cent(?:er|re)|device|scanner|room|grade|kl|kellgren|class|stage|level|group|set|"
     r"left|right|image|img|frame|slice|size|res|v|ver|version|year|month|day|week|aug|split|train|"
-    r"test|val|age|cohort|dataset)[ _-]*\w{0,4}|\d|.*\.(?:parquet|tar|tar\.\w+|tgz|zip)"
+    r"test|val|age|cohort|dataset)[ _-]*\w{0,4}|\d|row-\d{7}|.*\.(?:parquet|tar|tar\.\w+|tgz|zip)"
 )
 _DATE = re.compile(
     r"(?:19|20)\d\d(?:[-_.]?(?:0[1-9]|1[0-2])(?:[-_.]?(?:0[1-9]|[12]\d|3[01])\d*)?)?"

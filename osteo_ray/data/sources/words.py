@@ -53,7 +53,7 @@ _NO_CLASS = _UNKNOWN | _collect(
 _ERROR = re.compile(r"#[^\W_][\w/]*[!?]|err:\d+")
 """What spreadsheets show where a formula fails, in any language: `#REF!`, `#NAME?`, `#WERT!`."""
 _ZIPPED = ".nii.gz"
-_SHARD = re.compile(r"[-_. ]*\d+(?:[-_ ]*of[-_ ]*\d+)?$")
+_SHARD = re.compile(r"[-_. ]*\d+(?:[-_ ]*of[-_ ]*\d+(?:-[0-9a-f]{16})?)?$")  # with the Hub's digest
 _CAMEL = re.compile(r"(?<=[a-z0-9])(?=[A-Z])|(?<=[A-Z])(?=[A-Z][a-z])")
 _WORD = re.compile(r"[^\W\d_]+|\d+")
 _GLUED = re.compile(r"(?<=...)(?:sets?|data|images?|imgs?)$")  # as in `trainset`
