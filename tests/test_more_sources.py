@@ -57,6 +57,17 @@ def pack(place: Path, files: Mapping[str, str]) -> Path:
     return place
 
 
+def test_names_in_a_tar_file_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    with tarfile.open(
+        tmp_path / "x.tar", "w", format=tarfile.GNU_FORMAT, encoding="latin-1"
+    ) as tar:
+        for name in ("normal/1.png", "normal/kn\xe9e.png", "worn/2.png"):
+            tar.addfile(tarfile.TarInfo(name))
+    source = open_given(tmp_path / "x.tar")
+    assert list_items(source, "path") == [("normal/1.png",), ("worn/2.png",)]
+    assert list_reasons(source) == {"normal/kn\\xe9e.png": "a file name that is not valid UTF-8"}
+
+
 class TestMasksInWebDatasets:
     @pytest.mark.parametrize("ending", ["mask.png", "seg.png", "left_mask.png", "mask.nii.gz"])
     @pytest.mark.parametrize("masked", [(1, 3), (0, 1, 2, 3)])  # one class, or both

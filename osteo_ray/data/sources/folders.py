@@ -8,7 +8,7 @@ import pyarrow.fs
 
 from osteo_ray.base.remote import is_local, open_filesystem
 from osteo_ray.data.sources.file_sets import list_files, list_unlabelled
-from osteo_ray.data.sources.listing import Source
+from osteo_ray.data.sources.listing import NO_UTF8, Source, escape_path
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import FileReader
 from osteo_ray.data.sources.shards import find_shards, open_shards
@@ -58,32 +58,30 @@ def _walk_local(root: str, refused: list[tuple[str, str]]) -> Iterator[tuple[str
         path = Path(str(error.filename)).relative_to(root).as_posix()
         if path == ".":
             raise error
-        refused.append((_escape(path), f"a folder that cannot be listed: {error.strerror}"))
+        refused.append((escape_path(path), f"a folder that cannot be listed: {error.strerror}"))
 
     for folder, subfolders, names in os.walk(root, onerror=note):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
         for name in subfolders:
             if (Path(folder) / name).is_symlink():
                 path = (Path(folder) / name).relative_to(root).as_posix()
-                refused.append((_escape(path), "a link to a folder; such links are not followed"))
+                refused.append(
+                    (escape_path(path), "a link to a folder; such links are not followed")
+                )
         within = Path(folder).relative_to(root).as_posix()
         prefix = "" if within == "." else f"{within}/"
         for name in names:
             if name.startswith("."):
                 continue
             path = prefix + name
-            if path != _escape(path):
-                refused.append((_escape(path), "a file name that is not valid UTF-8"))
+            if path != escape_path(path):
+                refused.append((escape_path(path), NO_UTF8))
                 continue
             try:
                 size = os.lstat(os.path.join(folder, name)).st_size
             except OSError:
                 size = 0  # reading the file will show the error
             yield path, size
-
-
-def _escape(path: str) -> str:
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def _walk_remote(filesystem: pyarrow.fs.FileSystem, root: str) -> Iterator[tuple[str, int]]:

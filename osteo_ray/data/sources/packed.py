@@ -18,7 +18,7 @@ from osteo_ray.data.laterality import read_half
 from osteo_ray.data.slices import read_slice
 from osteo_ray.data.sources.file_sets import is_table, list_files
 from osteo_ray.data.sources.layouts import Files, is_image_name, is_no_image
-from osteo_ray.data.sources.listing import Source, list_refused
+from osteo_ray.data.sources.listing import NO_UTF8, Source, escape_path, list_refused
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import LARGEST_FILE, open_input, say_too_large
 from osteo_ray.data.sources.rows import use_rows
@@ -90,13 +90,15 @@ class _Tar:
         )
         found = {_clean(member.name): member for member in self._archive if not member.isdir()}
         targets = {path: _follow(path, found) for path in found}
-        self._members = {path: member for path, member in targets.items() if member}
+        named = {path: member for path, member in targets.items() if path == escape_path(path)}
+        self._members = {path: member for path, member in named.items() if member}
         self.files = [(path, member.size) for path, member in self._members.items()]
         self.refused: Refused = [
             (path, "not a regular file, nor a link to one in the archive")
-            for path, member in targets.items()
+            for path, member in named.items()
             if not member
         ]
+        self.refused += [(escape_path(path), NO_UTF8) for path in targets if path not in named]
 
     def read(self, path: str) -> bytes:
         member = self._members[path]
