@@ -340,6 +340,19 @@ class TestNumbersOfClasses:
         assert sorted(source.items["label"]) == ["normal", "worn", "worn"]
 
 
+class TestPatientsInArchives:
+    @pytest.mark.parametrize("name", ["patients", "patient_ids", "PatientID", "subject"])
+    @pytest.mark.parametrize("part", ["", "train_"])
+    def test_are_named_as_in_tables(self, tmp_path: Path, part: str, name: str) -> None:
+        arrays = {"images": np.zeros((4, 9, 9), np.uint8), "labels": np.arange(4) % 2}
+        arrays |= {name: np.array(["A", "A", "B", "B"]), "cases": np.arange(2), "ids": np.arange(4)}
+        named: dict[str, Any] = {part + key: values for key, values in arrays.items()}
+        np.savez(tmp_path / "x.npz", **named)
+        source = open_given(tmp_path / "x.npz")
+        assert source.items["patient_id"].tolist() == ["A", "A", "B", "B"]
+        assert f"Arrays not read: `{part}cases`, `{part}ids`." in source.notes
+
+
 class TestEvaluation:
     @pytest.mark.parametrize("name", ["eval", "evaluation", "eval-00000-of-00001"])
     @pytest.mark.parametrize(

@@ -19,11 +19,11 @@ _USUAL = {  # in the order in which they are preferred, without case, spaces and
     "path": "path filename imagepath filepath imagefilename imagefile file relativepath relpath "
     "imagename imageindex image img dicompath pngpath jpgpath",
     "label": "label class labels classlabel classname category target",
-    "patient": "patientid patient patientsid idpatient patid pid ptid pt ptno patientno "
+    "patient": "patientid patientids patient patientsid idpatient patid pid ptid pt ptno patientno "
     "patientnumber patientnr patientnum patientcode patientkey patientidentifier patientuid "
-    "patients pat patno subjectid subject subjid subj subjectno subjectnumber subjectidentifier "
-    "subjects usubjid studysubjectid subjectkey srcsubjectid participantid participant "
-    "participantno participantnumber personid person individualid individual mrn "
+    "patients pat patno subjectid subjectids subject subjid subj subjectno subjectnumber "
+    "subjectidentifier subjects usubjid studysubjectid subjectkey srcsubjectid participantid "
+    "participant participantno participantnumber personid person individualid individual mrn "
     "medicalrecordnumber medicalrecordno emrn hospitalnumber empi nhsnumber eid feid caseid case "
     "caseno casenumber caseidentifier cases sub anonid anonymizedpatientid anonymisedpatientid "
     "deidentifiedpatientid patientname patientsname",  # of namesakes, who may be several, last

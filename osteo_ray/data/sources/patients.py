@@ -90,7 +90,7 @@ def settle_patients(source: Source, options: SourceOptions) -> Source:
     form = find_form(paths, labels, source.n_levels, _list_column_forms(source))
     if form is None:
         said = "Patients are not known: no column names them, and no usual form of paths fits."
-        if any(map(is_dicom_name, paths)):
+        if source.kind != "archive" and any(map(is_dicom_name, paths)):
             said = f"{said[:-1]}; headers of DICOM files may name them."
         return _with_patients(source, cells.identifiers, [*notes, said], guessed=False)
     form = replace(form, identifiers=_join_spellings(form.identifiers))
