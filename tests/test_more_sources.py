@@ -340,6 +340,19 @@ class TestNumbersOfClasses:
         assert sorted(source.items["label"]) == ["normal", "worn", "worn"]
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_quotes_after_a_space_are_no_part_of_a_value(tmp_path: Path, separator: str) -> None:
+    rows = (
+        ("label", "patient", "path"),
+        ("normal", f"Doe{separator} J", "1.png"),
+        ("worn", "2", "2.png"),
+    )
+    lines = [f"{separator} ".join(f'"{cell}"' for cell in row) + "\n" for row in rows]
+    put(tmp_path, "1.png", "2.png", **{"t.csv": "".join(lines)})
+    expected = [("1.png", "normal", f"Doe{separator} J"), ("2.png", "worn", "2")]
+    assert list_items(open_given(tmp_path / "t.csv"), "path", "label", "patient_id") == expected
+
+
 class TestPatientsInArchives:
     @pytest.mark.parametrize("name", ["patients", "patient_ids", "PatientID", "subject"])
     @pytest.mark.parametrize("part", ["", "train_"])

@@ -97,7 +97,8 @@ def _find_separator(text: str, columns: Mapping[str, str]) -> str:
     """Find the separator by which the header has the most columns that are known, or any."""
 
     def rate(separator: str) -> tuple[int, int]:
-        header = next(csv.reader(io.StringIO(text, newline=""), delimiter=separator), [])
+        lines = io.StringIO(text, newline="")
+        header = next(csv.reader(lines, delimiter=separator, skipinitialspace=True), [])
         wanted = {name.strip().casefold() for name in columns.values()}
         known = len(choose_columns(header, {}, "").names)
         known += sum(name.strip().casefold() in wanted for name in header)
@@ -107,8 +108,12 @@ def _find_separator(text: str, columns: Mapping[str, str]) -> str:
 
 
 def _separate(text: str, separator: str) -> pd.DataFrame:
-    """Read every value as text; pandas would take a first column without a name for an index."""
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=separator)
+    """Read every value as text; pandas would take a first column without a name for an index.
+
+    Quotes may follow a space: otherwise, they would become part of the names of classes and files.
+    """
+    lines = io.StringIO(text, newline="")
+    reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
     header = next(reader, [])
     rows = []
     for row in filter(None, reader):
