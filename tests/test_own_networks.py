@@ -565,6 +565,26 @@ def test_parts_of_the_standard_library_work_in_the_file() -> None:
     assert build(more, "thorough").backbone.stem.out_channels == 8
 
 
+def test_weights_of_five_dimensions_are_taken_as_they_are(images: torch.Tensor) -> None:
+    more = """
+    class Deep(Net):
+        input_mean, input_std = [0.0], [1.0]
+
+        def __init__(self, n_classes):
+            super().__init__(n_classes)
+            self.stem = nn.Conv3d(1, 8, (1, 3, 3), 2, (0, 1, 1))
+
+        def forward(self, x):
+            return self.head(self.body(self.stem(x[:, :, None])[:, :, 0]).mean((2, 3)))
+
+    def deep(n_classes):
+        return Deep(n_classes)
+    """
+    classifier = build(more, "deep")
+    assert classifier.backbone.body.weight.is_contiguous(memory_format=torch.channels_last)
+    assert run(classifier, images).shape == (2, 3)
+
+
 # What is refused
 
 
@@ -596,6 +616,29 @@ def test_parts_of_the_standard_library_work_in_the_file() -> None:
             "class Two(Net):\n    def forward(self, x):\n        return {'out': x}\n"
             "def make(n_classes):\n    return Two(n_classes)",
             ["returns dict"],
+        ),
+        (
+            "class Squeezed(Net):\n    def forward(self, x):\n"
+            "        return super().forward(x).squeeze()\n"
+            "def make(n_classes):\n    return Squeezed(n_classes)",
+            ["logits, float32 (1, 3)", "float32 (3,)"],
+        ),
+        (
+            "class Drawn(Net):\n    def forward(self, x):\n"
+            "        return super().forward(nn.functional.dropout(x, 0.5))\n"
+            "def make(n_classes):\n    return Drawn(n_classes)",
+            ["same logits in every batch", "training=self.training"],
+        ),
+        (
+            "def make(n_classes):\n    net = Net(n_classes)\n"
+            "    net.norm = nn.BatchNorm2d(8, track_running_stats=False)\n    return net",
+            ["same logits in every batch", "alone they differ by"],
+        ),
+        (
+            "import warnings\ndef make(n_classes):\n    with warnings.catch_warnings():\n"
+            "        warnings.simplefilter('ignore')  # that it is deprecated\n"
+            "        return torch.jit.script(Net(n_classes))",
+            ["tell what its layers return", "not supported on ScriptModules"],
         ),
         (
             "class Broken(Net):\n    def forward(self, x):\n        return self.missing(x)\n"

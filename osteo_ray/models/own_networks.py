@@ -33,6 +33,7 @@ from osteo_ray.models.own_code import (
 from osteo_ray.models.weights_fit import Fit, find_stem
 
 _SHOWN = 60  # characters of a value that a message shows
+_TOLERANCE = 1e-3  # largest difference of a logit by rounding, as a share of the largest logit
 
 
 def create_own(
@@ -72,7 +73,11 @@ def create_own(
     what = f"classify a batch of shape {tuple(images.shape)}"
     logits = guard(reference, what, lambda: run_in_evaluation(network, images))
     _check_logits(logits, (len(images), n_classes), reference)
-    layer = _find_layer(network, images, reference)
+    what = "classify an image alone, a batch of one"
+    alone = guard(reference, what, lambda: run_in_evaluation(network, images[:1]))
+    _check_alone(alone, logits, reference)
+    what = "tell what its layers return"
+    layer = guard(reference, what, lambda: _find_layer(network, images, reference))
     stem = find_stem(network)
     head, names = split_head(network, images)
     return Architecture(network, mean, std, Fit(names, stem), 0, layer, head)
@@ -120,6 +125,24 @@ def _check_logits(found: Any, wanted: tuple[int, int], reference: FileReference)
     if (found >= 0).all() and torch.allclose(found.sum(1), torch.ones(len(found))):
         raise InputError(
             f"{expected}, but its rows are probabilities, which add up to 1. Leave the softmax out."
+        )
+
+
+def _check_alone(alone: Any, logits: torch.Tensor, reference: FileReference) -> None:
+    """Check that an image gets the logits that it had in a batch: in evaluation, nothing may vary.
+
+    A `squeeze` drops the batch of one; dropout and batch statistics may go on in evaluation.
+    """
+    _check_logits(alone, (1, logits.shape[1]), reference)
+    largest = float(logits.abs().max())
+    difference = float((alone - logits[:1]).abs().max())
+    if difference > _TOLERANCE * largest:
+        raise InputError(
+            f"Expected the network of {reference.file} to give an image the same logits in every "
+            f"batch once it is in evaluation mode, but alone they differ by {difference:.1e}, "
+            f"where the largest is {largest:.1e}. Draw and normalize over a batch in training "
+            "only, as nn.Dropout and nn.BatchNorm2d do by themselves, and functional.dropout if "
+            "it is given training=self.training."
         )
 
 
