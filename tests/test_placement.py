@@ -118,7 +118,7 @@ def test_workers_that_share_a_gpu_lie_on_one() -> None:
         (
             {"workers": 2, "gpus_per_worker": 0.5},
             r"whole GPU for each of 2 workers.*NCCL refuses two.*got 0\.5.*"
-            r"--resources\.gpus-per-worker 1; or use --workers 1",
+            r"Set that to 1; or train with --workers 1",
         ),
     ],
 )

@@ -60,7 +60,7 @@ from osteo_ray.pipeline.reproduce import stored as stored_runs
 from osteo_ray.pipeline.reproduce.compare_runs import KINDS, compare_runs, compare_sources
 from osteo_ray.pipeline.reproduce.rerun import Reproduction, reproduce
 from osteo_ray.pipeline.reproduce.stored import Rerun, StoredRun, open_stored
-from osteo_ray.pipeline.reproduce.task import find_images
+from osteo_ray.pipeline.reproduce.task import configure_rerun, find_images
 from osteo_ray.pipeline.reproduce.workspace import open_workspace
 from osteo_ray.report.reproductions_page import write_reproductions_page
 
@@ -484,6 +484,23 @@ def test_edited_configuration_is_named(
     settings[group][name] = value
     write_yaml(finished_copy.config, settings)
     assert list(open_stored(str(finished_copy.root)).edits) == edits
+
+
+@pytest.mark.parametrize(
+    ("workers", "gpus", "told"),
+    [
+        (2, 0.5, "whole GPU for each of 2 workers"),
+        (1, 1.5, "--gpus-per-worker: Expected one GPU or a part of one"),
+    ],
+)
+def test_gpus_that_no_worker_of_the_run_can_use_are_refused(
+    workers: int, gpus: float, told: str
+) -> None:
+    stored = build_config({"out": "run", "resources": {"workers": workers}})
+    config = configure_rerun(stored, ReproduceConfig(gpus_per_worker=1))
+    assert config.resources.gpus_per_worker == 1
+    with pytest.raises(InputError, match=told):
+        configure_rerun(stored, ReproduceConfig(gpus_per_worker=gpus))
 
 
 def test_edited_configuration_is_the_cause_that_is_told() -> None:

@@ -75,8 +75,7 @@ class ResourceSettings(SlotSettings):
         if self.workers > 1 and gpus and gpus < 1:
             raise ValueError(
                 f"Expected a whole GPU for each of {self.workers} workers of a training, since "
-                f"NCCL refuses two of them on one GPU, but got {gpus:g} (gpus_per_worker). Use "
-                "--resources.gpus-per-worker 1; or use --workers 1, with which several trainings "
-                "share a GPU."
+                f"NCCL refuses two of them on one GPU, but got {gpus:g} (gpus_per_worker). Set "
+                "that to 1; or train with --workers 1, with which several trainings share a GPU."
             )
         return self

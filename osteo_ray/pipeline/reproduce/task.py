@@ -10,6 +10,8 @@ from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, reach
 from osteo_ray.base.trust import require_consent
+from osteo_ray.cluster.settings import ResourceSettings
+from osteo_ray.config.build import build
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.reproduce import ReproduceConfig
 from osteo_ray.data.settings import PhantomSettings
@@ -103,7 +105,7 @@ def plan_task(settings: ReproduceConfig) -> Task:
     return Task(
         stored=stored,
         settings=settings,
-        config=_configure(stored.config, settings),
+        config=configure_rerun(stored.config, settings),
         only=_choose_trials(stored, settings),
         images=find_images(stored, settings),
         ledger=ledger,
@@ -139,13 +141,20 @@ def _choose_trials(stored: StoredRun, settings: ReproduceConfig) -> list[Trial] 
     return draw_sample(config.models, config.arms, seeds, n_wanted, seed=settings.seed)
 
 
-def _configure(stored: CompareConfig, settings: ReproduceConfig) -> CompareConfig:
+def configure_rerun(stored: CompareConfig, settings: ReproduceConfig) -> CompareConfig:
+    """Return the configuration of a run, with the workers that are asked for.
+
+    Raises:
+        InputError: Trainings of the run cannot use these.
+    """
     asked = {
         "cpus_per_worker": settings.cpus_per_worker,
         "gpus_per_worker": settings.gpus_per_worker,
     }
     given = {name: value for name, value in asked.items() if value is not None}
-    return stored.model_copy(update={"resources": stored.resources.model_copy(update=given)})
+    flags = {name: f"--{name.replace('_', '-')}" for name in given}
+    resources = build(ResourceSettings, stored.resources.model_dump() | given, flags)
+    return stored.model_copy(update={"resources": resources})
 
 
 def find_images(stored: StoredRun, settings: ReproduceConfig) -> Images:
