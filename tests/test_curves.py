@@ -11,8 +11,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from osteo_ray.base.damage import DamagedError
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import scan_table, write_table
+from osteo_ray.base.tables import scan_table, write_json, write_table
 from osteo_ray.config.build import build_config
 from osteo_ray.experiment.curves import CURVES, describe_trainings, is_falling, read_curves
 from osteo_ray.experiment.dataset import Dataset
@@ -150,6 +151,16 @@ def test_untrained_models_and_histories_of_earlier_versions_are_read(tmp_path: P
     drawn = draw_curves(curves.to_pandas(), [MODEL], ["original", "lime"])[MODEL]
     assert drawn["loss"] is not None
     assert drawn["auc"] is None
+
+
+@pytest.mark.parametrize(
+    "other", [{}, [5], [{"number": 0}], [{"number": 0, "validation_loss": "low"}]]
+)
+def test_history_of_another_form_is_damaged(tmp_path: Path, other: object) -> None:
+    experiment, trial = make_experiment(tmp_path), Trial(MODEL, 0, "original")
+    write_json(experiment.path_of(trial) / LAST, other)
+    with pytest.raises(DamagedError, match=f"{LAST}.*it holds something else"):
+        read_curves(experiment, [trial])
 
 
 def test_figure_has_a_panel_per_arm(experiment: Experiment) -> None:

@@ -21,9 +21,19 @@ from sklearn.metrics import roc_auc_score
 from tiny_runs import list_times
 
 from osteo_ray.arms import registry
+from osteo_ray.base.damage import DamagedError
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import IMAGES, MASKS, PIXELS, read_parts, write_pixels
+from osteo_ray.base.tables import (
+    IMAGES,
+    MASKS,
+    PIXELS,
+    REJECTS,
+    read_parts,
+    write_json,
+    write_pixels,
+    write_table,
+)
 from osteo_ray.commands.compare_tables import show_comparison
 from osteo_ray.commands.main import main
 from osteo_ray.commands.submittable import SUBMITTABLE
@@ -534,6 +544,23 @@ def test_copies_and_patients_of_the_run_are_dropped_and_named(
     assert [name for name in names if not name.startswith(".")] == [
         *("cohort.json", "dropped.parquet", "images.parquet", "pixels", "rejects.parquet", "spare")
     ]
+
+
+def test_record_of_a_cohort_of_another_form_is_damaged(tmp_path: Path) -> None:
+    run = CohortRun.of(Run(tmp_path), ["clinic", "0"], ImageSize.square(32), 8)
+    write_table(run.images, IMAGES.empty_table())
+    write_table(run.dropped, REJECTS.empty_table())
+    write_table(run.rejects, REJECTS.empty_table())
+    write_json(run.record, {"source": "clinic", "fingerprint": "0"})
+    assert read_cohort(run).source == "clinic"
+    for other in ([], {}, {"source": 5}):
+        write_json(run.record, other)
+        with pytest.raises(DamagedError, match=r"cohort\.json.*it holds something else"):
+            read_cohort(run)
+    write_json(run.record, {"source": "clinic"})
+    pq.write_table(pa.table({"path": ["a.png"]}), run.dropped)
+    with pytest.raises(InputError, match=r"tables of version.*dropped\.parquet"):
+        read_cohort(run)
 
 
 def test_many_dropped_images_are_counted() -> None:

@@ -323,10 +323,11 @@ def test_bad_pilots(run: Run, tmp_path: Path) -> None:
     assert (code, "but it has none" in printed) == (2, True)
     (tmp_path / "a" / "comparison.json").write_text("{")
     code, printed = run("--pilot", str(tmp_path / "a"))
-    assert (code, "Expected JSON in" in printed) == (2, True)
-    (tmp_path / "a" / "comparison.json").write_text("[]")
-    code, printed = run("--pilot", str(tmp_path / "a"))
-    assert (code, "holds something else" in printed) == (2, True)
+    assert (code, "it cannot be read" in printed) == (2, True)
+    for other in ("[]", '{"metric": "auc", "contrasts": [{"model": "resnet18"}]}'):
+        (tmp_path / "a" / "comparison.json").write_text(other)
+        code, printed = run("--pilot", str(tmp_path / "a"))
+        assert (code, "holds something else" in printed) == (2, True)
 
 
 @pytest.mark.ray

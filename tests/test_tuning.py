@@ -14,8 +14,10 @@ from planted import open_small_world
 from test_running import make_site, record_stages
 from test_trials import MODEL, make_experiment, make_pixels
 
+from osteo_ray.base.damage import DamagedError
 from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import write_json
 from osteo_ray.base.time_left import Stage
 from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.build import build_config
@@ -31,6 +33,7 @@ from osteo_ray.experiment.costs import Speed
 from osteo_ray.experiment.searches import (
     Tried,
     conclude_search,
+    place_search,
     read_choices,
     read_searches,
     write_search,
@@ -123,6 +126,10 @@ def test_searches_are_read_as_they_were_written(tmp_path: Path) -> None:
     assert (choice.model, choice.arm) == ("m", "lime")
     assert choice.training == draw_candidates(GIVEN, TuningSettings(trials=9))[1]
     assert read_choices(run, make_config(models=["m"], weights="none", tuning={})) == ()
+    for other in ([], {"tried": [{"number": 0}], "chosen": 0}):
+        write_json(place_search(run, "m", "lime"), other)
+        with pytest.raises(DamagedError, match="it holds something else"):
+            read_searches(run, ["m"], ["lime"])
 
 
 @pytest.fixture

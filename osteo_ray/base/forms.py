@@ -13,6 +13,7 @@ of which those with a `?` may be missing or null; or a list whose elements all h
 GROUP: Form = {}
 ENVIRONMENT: Form = {"versions?": GROUP, "hardware?": GROUP}
 PLANS: Form = [{"hash": str}]
+HISTORY: Form = [{"number": int, "validation_loss": float}]
 CONCLUSIONS: Form = [{"key": str, "verdict": str}]
 COMPARISON: Mapping[str, Form] = {
     "verdict": {"verdict": str},
@@ -21,7 +22,9 @@ COMPARISON: Mapping[str, Form] = {
     "conclusion?": {"number": int},
 }
 """What every comparison.json holds, that of a judgement of tables as well."""
-_WORDS = {str: "text", int: "a whole number", dict: "a group", list: "a list"}
+_WORDS = {
+    **{str: "text", int: "a whole number", float: "a number", dict: "a group", list: "a list"}
+}
 
 
 def read_record(place: Place, form: Form) -> Any:
@@ -40,7 +43,8 @@ def read_record(place: Place, form: Form) -> Any:
 def _find_misfits(content: Any, form: Form, name: str) -> Iterator[str]:
     """Say where a JSON value is not of a form."""
     kind: Any = form if isinstance(form, type) else list if isinstance(form, list) else dict
-    if not isinstance(content, kind):
+    # JSON writes a number without a fraction in either way.
+    if not isinstance(content, (int, float) if kind is float else kind):
         yield f"{f'`{name}`' if name else 'all of it'} is not {_WORDS[kind]}"
     elif isinstance(form, list):
         for number, one in enumerate(content, start=1):

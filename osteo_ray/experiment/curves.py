@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pyarrow as pa
 
-from osteo_ray.base.tables import read_json
+from osteo_ray.base.forms import HISTORY, read_record
 from osteo_ray.experiment.trials import LAST, Experiment, Trial
 
 CURVES = pa.schema(
@@ -39,7 +39,7 @@ def read_curves(experiment: Experiment, trials: Iterable[Trial]) -> pa.Table:
     trials = list(trials)
     with ThreadPoolExecutor(_READERS) as pool:
         paths = [experiment.path_of(trial) / LAST for trial in trials]
-        histories = list(pool.map(read_json, paths))
+        histories = list(pool.map(lambda path: read_record(path, HISTORY), paths))
     rows: list[dict[str, Any]] = []
     for trial, history in zip(trials, histories, strict=True):
         kept = _find_kept(history, experiment.settings.training.keep)

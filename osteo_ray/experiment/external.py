@@ -13,10 +13,11 @@ import pandas as pd
 
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.arms.registry import ARMS
+from osteo_ray.base.forms import read_record
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
-from osteo_ray.base.tables import read_json, read_table
+from osteo_ray.base.tables import check_version, read_table
 from osteo_ray.base.trust import refuse_paths
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.pixels import Bits
@@ -90,13 +91,18 @@ def read_cohort(run: CohortRun) -> Cohort:
     """Read the tables of a cohort that is complete.
 
     Raises:
-        InputError: An id could lead out of the folder, as files are named after them.
+        InputError: An id could lead out of the folder, as files are named after them, or a table is
+            of another version.
+        DamagedError: Its record is no JSON, or JSON of another form.
     """
+    record = read_record(run.record, {"source": str})
+    for table in (run.images, run.dropped, run.rejects):
+        check_version(table)
     images = read_table(run.images).to_pandas()
     refuse_paths(images["image_id"], "ids", run.images)
     return Cohort(
         run,
-        read_json(run.record)["source"],
+        record["source"],
         images,
         read_table(run.dropped).to_pandas(),
         len(read_table(run.rejects)),

@@ -10,9 +10,10 @@ import pyarrow.compute as pc
 
 from osteo_ray.arms.arm import MaskSource
 from osteo_ray.arms.registry import ARMS
+from osteo_ray.base.forms import Form, read_record
 from osteo_ray.base.remote import RemotePath
 from osteo_ray.base.storage import Place
-from osteo_ray.base.tables import MASKS, iterate_parts, read_json
+from osteo_ray.base.tables import MASKS, iterate_parts
 from osteo_ray.data.fresh_masks import FreshMasks, pass_areas_on
 from osteo_ray.data.masks import check_packed
 from osteo_ray.data.packed_masks import PackedMasks, borrow_masks, change_masks
@@ -22,6 +23,7 @@ from osteo_ray.experiment.trials import Experiment, Trial, list_arms
 
 UNEXPLAINED = "unexplained.json"
 """The file of a trial that lists its images without an explanation; missing if there are none."""
+_RECORD: Form = {"images": [{"split": str, "label": str}]}
 # Added to a seed: streams of their own, beside those of the augmentation and of the split.
 _FRESH, _REDRAWN = 2 * 10**6, 3 * 10**6
 _DRAWN = 256  # masks that are drawn at a time
@@ -224,7 +226,7 @@ def count_unexplained(experiment: Experiment) -> dict[str, Any]:
     for trial in sorted(experiment.list_done(list_arms(experiment)), key=str):
         path = experiment.path_of(trial) / UNEXPLAINED
         if path in records:
-            for image in read_json(path)["images"]:
+            for image in read_record(path, _RECORD)["images"]:
                 counts[trial.model, trial.arm, image["split"], image["label"]] += 1
     names = ("model", "arm", "split", "label")
     rows = [{**dict(zip(names, key, strict=True)), "n": n} for key, n in sorted(counts.items())]

@@ -13,12 +13,16 @@ import numpy as np
 
 from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.forms import GROUP, Form, read_record
 from osteo_ray.base.networks import name_folder
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place
-from osteo_ray.base.tables import read_json, write_json
+from osteo_ray.base.tables import write_json
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.tuning import Choice, read_training
+
+_TRIED: Form = {"number": int, "settings": GROUP, "losses": list, "aucs": list, "failed": str}
+_SEARCH: Form = {"tried": [_TRIED], "chosen": int}
 
 
 @dataclass(frozen=True)
@@ -94,13 +98,17 @@ def write_search(run: Run, search: Search) -> None:
 
 
 def read_searches(run: Run, models: Sequence[str], arms: Sequence[str]) -> list[Search]:
-    """Return the searches of some models and arms that are finished."""
+    """Return the searches of some models and arms that are finished.
+
+    Raises:
+        DamagedError: A record is no JSON, or JSON of another form.
+    """
     found = []
     for model in models:
         for arm in arms:
             place = place_search(run, model, arm)
             if place.is_file():
-                content = read_json(place)
+                content = read_record(place, _SEARCH)
                 tried = tuple(
                     Tried(
                         one["number"],

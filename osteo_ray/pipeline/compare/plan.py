@@ -9,9 +9,8 @@ from osteo_ray.arms.registry import ARMS, find_roles
 from osteo_ray.arms.roles import Candidate
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.formatting import format_percent
-from osteo_ray.base.remote import first_line
+from osteo_ray.base.forms import GROUP, Form, read_record
 from osteo_ray.base.runs import Run, open_run
-from osteo_ray.base.tables import read_json
 from osteo_ray.cluster.connection import connect, plan_resources
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.variants import PlanConfig
@@ -43,6 +42,9 @@ from osteo_ray.pipeline.compare.training_check import check_listed
 from osteo_ray.statistics.sequential import LookPlan, crossing_probabilities, plan_looks
 from osteo_ray.statistics.sizes import Sizes
 
+_CONTRAST: Form = {"model": str, "arm": str, "baseline": str, "n_seeds": int, "sd?": float}
+_ARM: Form = {"arm": str, "metrics": GROUP}
+_PILOT: Form = {"metric": str, "n_test": float, "contrasts": [_CONTRAST], "arms?": [_ARM]}
 _N_STATED = 40  # simulated runs per effect at the start of a comparison
 
 
@@ -283,16 +285,12 @@ def _read_comparison(run: Run) -> dict[str, Any]:
     path = run.comparison
     refuse_damage(run, [path.name])
     try:
-        comparison = read_json(path)
+        found: dict[str, Any] = read_record(path, _PILOT)
     except OSError as error:
         raise InputError(
             f"Expected --pilot to be a finished run, but {path}: {error.strerror}."
         ) from None
-    except ValueError as error:
-        raise InputError(f"Expected JSON in {path}, but found: {first_line(error)}.") from None
-    if not isinstance(comparison, dict):
-        raise InputError(f"Expected {path} to hold a comparison, but it holds something else.")
-    return comparison
+    return found
 
 
 def _count(config: CompareConfig, source: Source | PhantomSettings) -> _Counts:

@@ -10,11 +10,11 @@ from urllib.parse import urlsplit
 import pandas as pd
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.forms import HISTORY, read_record
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.remote import first_line
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import local_copy
-from osteo_ray.base.tables import read_json
 from osteo_ray.experiment.trials import LAST, Experiment, Trial
 
 if TYPE_CHECKING:
@@ -188,7 +188,7 @@ def _log_trial(
     tags = {_PARENT: parent, _TRIAL: name}
     run_id = client.create_run(number, run_name=str(trial), tags=tags).info.run_id
     now = int(1000 * time.time())
-    history = read_json(experiment.path_of(trial) / LAST)
+    history = read_record(experiment.path_of(trial) / LAST, HISTORY)
     logged = [Metric(f"test/{key}", float(value), now, 0) for key, value in metrics.items()]
     logged += [
         Metric(key, float(value), now, epoch["number"])

@@ -8,9 +8,10 @@ import ray
 
 from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.forms import Form, read_record
 from osteo_ray.base.startup import importing
 from osteo_ray.base.storage import Place, locate
-from osteo_ray.base.tables import list_parts, read_json, read_table, write_json
+from osteo_ray.base.tables import list_parts, read_table, write_json
 from osteo_ray.cluster.placement import Slot
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.pixels import unpack_pixels
@@ -23,6 +24,7 @@ LEAST_OVERLAP = 0.98
 N_IMAGES = 8
 """On how many images the overlap is measured, for each classifier."""
 _RECORD = "precision.json"
+_FORM: Form = {"precision": str, "overlap": float, "n_images": int}
 
 
 def check_processor(slot: Slot, precision: Precision) -> None:
@@ -80,7 +82,7 @@ def check_overlaps(pixels: Place, job: ExplainJob, slot: Slot) -> None:
             raise InputError(found)
         write_json(one.masks / _RECORD, found, write_sealed)
     for one in pending:
-        found = read_json(one.masks / _RECORD)
+        found = read_record(one.masks / _RECORD, _FORM)
         if not found["overlap"] >= LEAST_OVERLAP:
             raise InputError(
                 f"Expected masks in {precision} to overlap by at least {LEAST_OVERLAP:g} with "
@@ -91,7 +93,7 @@ def check_overlaps(pixels: Place, job: ExplainJob, slot: Slot) -> None:
 
 def _is_measured(record: Place, precision: Precision) -> bool:
     """Tell whether the overlap was measured before, in this precision and not in another one."""
-    return record.is_file() and bool(read_json(record)["precision"] == precision)
+    return record.is_file() and bool(read_record(record, _FORM)["precision"] == precision)
 
 
 @ray.remote

@@ -4,13 +4,15 @@ from collections.abc import Set
 from dataclasses import dataclass
 from typing import Any
 
+from osteo_ray.base.damage import DamagedError
 from osteo_ray.base.digests import is_damaged, write_record
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.forms import read_record
 from osteo_ray.base.mappings import hash_settings, list_differences
 from osteo_ray.base.paths import name_source
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, digest_file, reach
-from osteo_ray.base.tables import READ_IMAGES, read_json, write_json
+from osteo_ray.base.tables import READ_IMAGES, write_json
 from osteo_ray.cluster.connection import describe_environment
 from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.build import build, read_yaml
@@ -109,11 +111,10 @@ def _read_digest(run: Run) -> str | None:
     if not run.environment.is_file():
         return None
     try:
-        stored: Any = read_json(run.environment)
-    except ValueError:
+        stored = read_record(run.environment, {"checkpoint": {"digest": str}})
+    except DamagedError:
         return None
-    known = isinstance(stored, dict) and "checkpoint" in stored
-    return stored["checkpoint"]["digest"] if known else None
+    return str(stored["checkpoint"]["digest"])
 
 
 def create_set(
