@@ -167,6 +167,13 @@ def test_micro_averages_of_two_classes(
     assert not find(".8333").is_consistent
 
 
+def test_kappa_beside_micro_averages_of_three_classes(tmp_path: Path) -> None:
+    # 5 3 3, 1 6 0, 9 4 20
+    found = check(tmp_path / "table.csv", {"F1": 0.6078, "Kappa": 0.3569}, [11, 7, 33])
+    assert describe_convention(found) == "line 2: fits three classes as a micro average."
+    assert not check(tmp_path / "table.csv", {"F1": 0.6078, "Kappa": 0.75}, [11, 7, 33]).is_allowed
+
+
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize("average", ["macro", "weighted"])
 def test_f1_of_three_classes_may_be_that_of_average_precision_and_recall(

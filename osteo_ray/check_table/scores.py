@@ -127,7 +127,7 @@ def list_values(
 def write_as_sum(name: str, scoring: Scoring) -> tuple[str, Scoring]:
     """Return the metric of one class, and the weighting, whose sum over classes a figure is.
 
-    Kappa and MCC are no such sums. Where each image has one class, micro averages of precision,
+    Kappa and MCC are no such sums, and stay what they are. Where each image has one class, micro averages of precision,
     recall and F1 are accuracy; and those of specificity and negative predictive value are equal.
 
     Example:
@@ -139,7 +139,7 @@ def write_as_sum(name: str, scoring: Scoring) -> tuple[str, Scoring]:
         return "recall", Scoring.MACRO
     if scoring is Scoring.MICRO and metric in ("specificity", "npv"):
         return "specificity", scoring
-    if metric == "accuracy" or scoring is Scoring.MICRO:
+    if metric == "accuracy" or (scoring is Scoring.MICRO and metric in OF_CLASS):
         return "recall", Scoring.WEIGHTED
     return metric, scoring
 
