@@ -15,6 +15,7 @@ from osteo_ray.statistics.bootstrap import draw_weights, estimate_interval
 from osteo_ray.statistics.contrasts import Contrast, ContrastPlan, compare_arms
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.posterior import correlated_posterior
+from osteo_ray.statistics.power import smallest_detectable
 from osteo_ray.statistics.predictions import NAMES, encode_predictions
 from osteo_ray.statistics.resampling import Resampled, resample_metric
 from osteo_ray.statistics.results_table import compute_results
@@ -165,6 +166,16 @@ def test_contrasts_are_those_asked_for() -> None:
     assert [(c.model, c.arm, c.baseline) for c in contrasts] == [
         (model, *pair) for model in ("k", "m") for pair in PAIRS
     ]
+
+
+@pytest.mark.parametrize("models", [("m",), ("m", "k")])
+def test_power_is_that_of_a_test_corrected_over_models(models: tuple[str, ...]) -> None:
+    """As the verdict is, and the plan before it, however many controls are beside."""
+    for contrast in _compare(_predict(models=models)):
+        assert contrast.sd is not None
+        assert contrast.smallest_detectable == smallest_detectable(
+            contrast.sd, contrast.n_seeds, PLAN.sizes, PLAN.alpha / len(models)
+        )
 
 
 def test_where_less_is_better_a_fall_is_a_gain() -> None:

@@ -49,6 +49,10 @@ WEAK = {**compare()["contrasts"][0], "smallest_detectable": 0.2}
         ({"verdicts": INCONCLUSIVE}, []),
         ({"contrasts": [WEAK]}, []),  # the verdict is settled, whatever the power was
         ({"verdicts": INCONCLUSIVE, "contrasts": [WEAK]}, ["With 9 seeds", "0.200 in AUC"]),
+        (
+            {"verdicts": INCONCLUSIVE, "contrasts": [{**WEAK, "smallest_detectable": 1.286}]},
+            ["no difference that AUC can have would probably be found"],
+        ),
         ({"verdicts": INCONCLUSIVE, "contrasts": [{**WEAK, "arm": "silhouette"}]}, []),
         (
             {"trainings": [{**compare()["trainings"][0], "collapsed": [1, 4]}]},

@@ -57,14 +57,19 @@ def _doubt_power(comparison: Mapping[str, Any]) -> Iterator[str]:
         for verdict in comparison["verdicts"]
         if verdict["verdict"] == "inconclusive"
     }
-    label = METRICS[comparison["metric"]].label
+    metric = METRICS[comparison["metric"]]
     main = (comparison.get("judged"), comparison.get("baseline", ORIGINAL))
     for row in comparison["contrasts"]:
         smallest = row.get("smallest_detectable")
         is_main = main == (row["arm"], row["baseline"]) and row["model"] in inconclusive
         if is_main and smallest is not None and smallest > row["margin"]:
+            found = (
+                f"only a difference of {format_score(smallest)} in {metric.label}"
+                if metric.cut_difference(smallest) == smallest
+                else f"no difference that {metric.label} can have"
+            )
             yield (
                 f"{row['model']}: too little power. With {row['n_seeds']} seeds that spread so "
-                f"much, only a difference of {format_score(smallest)} in {label} would probably be "
-                f"found, and the margin is {format_score(row['margin'])}."
+                f"much, {found} would probably be found, and the margin is "
+                f"{format_score(row['margin'])}."
             )

@@ -1,6 +1,7 @@
 """Compare one arm with another, over the seeds that both have."""
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -65,10 +66,10 @@ class Contrast:
         probability_worse: Posterior probability (correlated t) of a loss beyond the margin.
         probability_equivalent: Posterior probability of a difference inside ± margin.
         probability_better: Posterior probability of a gain beyond the margin.
-        smallest_detectable: Smallest true difference that Holm's strictest step detects with power
-            0.8.
-        seeds_needed: Seeds with which Holm's strictest step detects the observed difference with
-            power 0.8; None if even 1000 are too few.
+        smallest_detectable: Smallest true difference that the strictest step of Holm's correction
+            over models detects with power 0.8.
+        seeds_needed: Seeds with which that step detects the observed difference with power 0.8;
+            None if even 1000 are too few.
         note: What was left out or cannot be computed, and why.
     """
 
@@ -173,9 +174,14 @@ def compare_arms(
             )
             contrasts.append(_add_bootstrap(_test(contrast, plan), resampled, plan.alpha))
     adjusted = adjust_holm([contrast.p_corrected_t for contrast in contrasts])
-    strictest = plan.alpha / max(1, sum(p is not None for p in adjusted))
+    # A verdict asks each question of every model, and corrects over these alone.
+    n_models = Counter((one.arm, one.baseline) for one in contrasts if one.n_seeds > 1)
     return [
-        _add_power(replace(contrast, p_holm=p), strictest, plan.sizes)
+        _add_power(
+            replace(contrast, p_holm=p),
+            plan.alpha / max(1, n_models[contrast.arm, contrast.baseline]),
+            plan.sizes,
+        )
         for contrast, p in zip(contrasts, adjusted, strict=True)
     ]
 
