@@ -127,8 +127,9 @@ def list_values(
 def write_as_sum(name: str, scoring: Scoring) -> tuple[str, Scoring]:
     """Return the metric of one class, and the weighting, whose sum over classes a figure is.
 
-    Kappa and MCC are no such sums, and stay what they are. Where each image has one class, micro averages of precision,
-    recall and F1 are accuracy; and those of specificity and negative predictive value are equal.
+    Kappa and MCC are no such sums, and stay what they are. Where each image has one class, micro
+    averages of precision, recall and F1 are accuracy; and those of specificity and negative
+    predictive value are equal.
 
     Example:
         >>> write_as_sum("accuracy", Scoring.POSITIVE)
