@@ -104,13 +104,19 @@ def test_equivalence_takes_images_not_seeds(n_groups: int, verdict: str) -> None
     """By hand: 1.645 standard errors of 1/n, one-sided at 5 %, fit into .03 from n = 55 on."""
     evidence = make_evidence({**REAL, "lime": 0.80}, sd=1e-6)
     assert judge(evidence).verdict == "equivalent"
-    assert judge(replace(evidence, fewest_groups=n_groups)).verdict == verdict
+    found = judge(replace(evidence, fewest_groups=n_groups))
+    assert found.verdict == verdict
+    lacking = "takes 55 groups of test images (patients, or sets of copies) of each class, and of"
+    assert (f"{lacking} some class there are 54." in found.reason) == (verdict == "inconclusive")
     # a metric that ranges over 2 takes twice as many
     mcc = replace(evidence, metrics={"auc": replace(evidence.metrics["auc"], bounds=(-1, 1))})
     assert judge(replace(mcc, fewest_groups=2 * n_groups)).verdict == verdict
     endless = replace(evidence.metrics["auc"], bounds=(0, np.inf))
     one = replace(evidence, metrics={"auc": endless}, fewest_groups=n_groups)
     assert judge(one).verdict == verdict
+    # where seeds differ too much as well, more groups would not do
+    apart = replace(make_evidence({**REAL, "lime": 0.80}, sd=0.2), fewest_groups=n_groups)
+    assert "groups" not in judge(apart).reason
 
 
 @pytest.mark.parametrize("arm", ["original", "lime", "random_mask"])

@@ -1,6 +1,8 @@
 """The evidence on one model beside what else is known: what is shown, and how it is said."""
 
+import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from osteo_ray.base.formatting import format_level, format_p, format_percent
 from osteo_ray.experiment.evidence import AUC, Evidence
@@ -127,6 +129,19 @@ class Case:
         text = self.describe({self.roles.judged: 1, self.roles.baseline: -1}, p)
         margin = self.known.margin
         return f"{text} The margin is {margin.value:.3g} ({margin.words})."
+
+    def describe_lacking_groups(self) -> str:
+        """Say how many groups of test images equivalence lacks; empty where it lacks more."""
+        gain, margin, fewest = self.shown_gain, self.known.margin.value, self.evidence.fewest_groups
+        but_for_groups = replace(gain, resolution=0.0).p_within(margin)
+        if not fewest or not self.is_shown(but_for_groups) or self.is_shown(gain.p_within(margin)):
+            return ""
+        factor = gain.resolution / gain.find_resolution(margin, self.known.alpha)
+        return (
+            "The seeds agree well enough to show equivalence, but it takes "
+            f"{math.floor(fewest * factor) + 1} groups of test images (patients, or sets of "
+            f"copies) of each class, and of some class there are {fewest}."
+        )
 
     def describe(self, weights: Mapping[str, float], p: float | None = None) -> str:
         arm, baseline = weights

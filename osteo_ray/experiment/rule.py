@@ -252,7 +252,8 @@ class _Rule(Case):
             return None
         return self.say(
             "inconclusive",
-            f"Neither a gain, nor a loss, nor equivalence is shown. {self.describe_gain()}",
+            "Neither a gain, nor a loss, nor equivalence is shown. "
+            f"{self.describe_gain()} {self.describe_lacking_groups()}",
             "Ask `osteo-ray plan` which design can settle it: more seeds, folds, more images, or "
             "an external set.",
         )

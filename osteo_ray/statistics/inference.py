@@ -104,6 +104,10 @@ class Estimate:
             return p
         return max(p, _exceed((margin - abs(self.mean)) / self.resolution, math.inf))
 
+    def find_resolution(self, margin: float, alpha: float) -> float:
+        """Return the `resolution` below which `p_within` is below `alpha`, by it alone."""
+        return (margin - abs(self.mean)) / _quantile(alpha, math.inf)
+
     def interval(self, alpha: float) -> tuple[float, float]:
         """Return the widest of the intervals of level 1 - alpha, cut off at what is possible."""
         half = max(one.value * _quantile(alpha / 2, one.freedom) for one in self.errors)
