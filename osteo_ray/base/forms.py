@@ -22,8 +22,12 @@ COMPARISON: Mapping[str, Form] = {
     "conclusion?": {"number": int},
 }
 """What every comparison.json holds, that of a judgement of tables as well."""
-_WORDS = {
-    **{str: "text", int: "a whole number", float: "a number", dict: "a group", list: "a list"}
+_WORDS: Mapping[type, str] = {
+    str: "text",
+    int: "a whole number",
+    float: "a number",
+    dict: "a group",
+    list: "a list",
 }
 
 
@@ -44,7 +48,8 @@ def _find_misfits(content: Any, form: Form, name: str) -> Iterator[str]:
     """Say where a JSON value is not of a form."""
     kind: Any = form if isinstance(form, type) else list if isinstance(form, list) else dict
     # JSON writes a number without a fraction in either way.
-    if not isinstance(content, (int, float) if kind is float else kind):
+    kinds: Any = (int, float) if kind is float else kind
+    if not isinstance(content, kinds):
         yield f"{f'`{name}`' if name else 'all of it'} is not {_WORDS[kind]}"
     elif isinstance(form, list):
         for number, one in enumerate(content, start=1):
