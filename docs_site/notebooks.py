@@ -46,12 +46,14 @@ def execute(cells: list[Cell]) -> list[Cell]:
 
 def _run_cell(source: str, known: dict[str, Any], count: int) -> list[dict[str, Any]]:
     tree = ast.parse(source)
-    last = tree.body.pop() if tree.body and isinstance(tree.body[-1], ast.Expr) else None
+    last = tree.body[-1] if tree.body else None
+    if isinstance(last, ast.Expr):  # Its value is shown.
+        tree.body.pop()
     said, value = io.StringIO(), None
     with contextlib.redirect_stdout(said):
         exec(compile(tree, "<cell>", "exec"), known)
-        if last is not None:
-            expression = ast.Expression(last.value)  # type: ignore[attr-defined]
+        if isinstance(last, ast.Expr):
+            expression = ast.Expression(last.value)
             value = eval(compile(expression, "<cell>", "eval"), known)
     outputs: list[dict[str, Any]] = []
     if said.getvalue():
