@@ -353,6 +353,17 @@ def test_quotes_after_a_space_are_no_part_of_a_value(tmp_path: Path, separator: 
     assert list_items(open_given(tmp_path / "t.csv"), "path", "label", "patient_id") == expected
 
 
+def test_accents_in_paths_may_be_composed_or_not(tmp_path: Path) -> None:
+    composed, apart = "g\xe9n\xfc.png", "ge\u0301nu\u0308.png"
+    put(tmp_path, "a/1.png", "b/2.png", f"a/{apart}", f"b/{composed}", f"b/{apart}")
+    rows = f"a/1.png,0\na/{composed},0\nb/2.png,1\nb/{apart},1\nb/{composed},1\n"
+    put(tmp_path, **{"t.csv": f"path,label\n{rows}"})
+    source = open_given(tmp_path / "t.csv")
+    wanted = {"a/1.png", f"a/{apart}", "b/2.png", f"b/{apart}", f"b/{composed}"}
+    assert set(source.items["path"]) == wanted
+    assert "1 of 5 paths lead to files whose accents are composed otherwise." in source.notes
+
+
 class TestPatientsInArchives:
     @pytest.mark.parametrize("name", ["patients", "patient_ids", "PatientID", "subject"])
     @pytest.mark.parametrize("part", ["", "train_"])

@@ -6,6 +6,7 @@ machine. A path that leads to a file is left alone, and a file that another row 
 """
 
 import os
+import unicodedata
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence, Set
 
@@ -18,7 +19,7 @@ _MEANINGS = (read_split, read_side)  # of folders, where different words are no 
 
 
 def find_files(paths: Sequence[str], root: str) -> tuple[list[str], dict[int, str], list[str]]:
-    """Find the files that paths mean, if most of them lead to none.
+    """Find the files that paths mean where they lead to none, by their names if most do not.
 
     Args:
         paths: Of files below the root, or absolute ones of another machine; "" for those that are
@@ -31,21 +32,45 @@ def find_files(paths: Sequence[str], root: str) -> tuple[list[str], dict[int, st
     """
     rows = Counter(path for path in paths if path)
     missing = [path for path in rows if path[0] == "/" or not os.path.lexists(f"{root}/{path}")]
-    if 2 * sum(rows[path] for path in missing) <= rows.total():
-        return list(paths), {}, []
-    prefix, found = _drop_folders(missing, root)
+    there = rows.keys() - set(missing)
+    found = _respell(missing, root, there)
+    notes = []
+    if found:
+        notes.append(_count(rows, found, "lead to files whose accents are composed otherwise"))
+    missing = [path for path in missing if path not in found]
     doubts: dict[str, str] = {}
-    if not prefix:
-        found, doubts = _find_by_name(missing, root)
-    found = _keep_certain(found, rows.keys() - set(missing))
+    if 2 * sum(rows[path] for path in missing) > rows.total():
+        prefix, more = _drop_folders(missing, root)
+        if not prefix:
+            more, doubts = _find_by_name(missing, root)
+        more = _keep_certain(more, {*there, *found.values()})
+        how = f"are read without `{prefix}`, at which they begin"
+        if not prefix:
+            how = f"lead to no file and are taken for the files of the same name in {_show(more)}"
+        if more:
+            notes.append(_count(rows, more, how))
+        found |= more
     doubtful = {row: doubts[path] for row, path in enumerate(paths) if path in doubts}
-    if not found:
-        return list(paths), doubtful, []
-    n_changed = f"{sum(rows[path] for path in found)} of {rows.total()} paths"
-    how = f"are read without `{prefix}`, at which they begin"
-    if not prefix:
-        how = f"lead to no file and are taken for the files of the same name in {_show(found)}"
-    return [found.get(path, path) for path in paths], doubtful, [f"{n_changed} {how}."]
+    return [found.get(path, path) for path in paths], doubtful, notes
+
+
+def _count(rows: Counter[str], found: Collection[str], how: str) -> str:
+    return f"{sum(rows[path] for path in found)} of {rows.total()} paths {how}."
+
+
+def _respell(missing: Sequence[str], root: str, there: Set[str]) -> dict[str, str]:
+    """Return the files of paths that differ from theirs in how accents are composed alone.
+
+    On macOS, names of files are often decomposed, and those in tables seldom are.
+    """
+    found = {}
+    for path in missing:
+        forms = {unicodedata.normalize(form, path) for form in ("NFC", "NFD")} - {path}
+        for form in forms:
+            if path[0] != "/" and form not in there and os.path.lexists(f"{root}/{form}"):
+                found[path] = form
+    times = Counter(found.values())
+    return {path: form for path, form in found.items() if times[form] == 1}
 
 
 def _drop_folders(missing: Sequence[str], root: str) -> tuple[str, dict[str, str]]:
