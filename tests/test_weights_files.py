@@ -268,6 +268,16 @@ def test_values_that_cannot_be_used_are_named(
     assert re.search(f"`bn1.running_mean` {words}|`bn1.running_mean`.*{words}", found)
 
 
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
+@pytest.mark.parametrize("kind", ["sparse", "meta"])
+def test_tensors_without_a_number_per_weight_are_refused(kind: str, tmp_path: Path) -> None:
+    tensors, name = make_tensors(), "layer1.0.conv1.weight"
+    tensors[name] = tensors[name].to_sparse() if kind == "sparse" else tensors[name].to("meta")
+    found = refuse(save(tmp_path / "a.pt", tensors))
+    assert f"`{name}` holds " in found
+    assert "instead of a number per weight" in found
+
+
 def test_misfit_leaves_the_network_as_it_was() -> None:
     module, tensors = timm.create_model(TINY, pretrained=False), make_tensors()
     before = {name: one.clone() for name, one in module.state_dict().items()}
@@ -309,6 +319,15 @@ def test_damaged_files_are_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     path.write_bytes(content)
     assert f"{path}" in refuse(path)
+
+
+def test_file_with_a_changed_byte_is_refused(tmp_path: Path) -> None:
+    path = save(tmp_path / "a.pt", make_tensors())
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    path.write_bytes(content)
+    found = refuse(path)
+    assert f"{path} is damaged: the checksum of `a/data/" in found
 
 
 @pytest.mark.parametrize("first", [0x80, 0x50, 0x00])

@@ -209,6 +209,9 @@ def _check_complete(module: nn.Module, wanted: Tensors, tensors: Tensors) -> Non
     for name in needed:
         if not tensors[name].is_floating_point():
             raise MisfitError(f"`{name}` holds {tensors[name].dtype} instead of floating point.")
+        if tensors[name].is_meta or tensors[name].layout != torch.strided:
+            found = "no values" if tensors[name].is_meta else f"{tensors[name].layout}"
+            raise MisfitError(f"`{name}` holds {found} instead of a number per weight.")
         if not torch.isfinite(tensors[name]).all():
             raise MisfitError(f"`{name}` holds numbers that are not finite.")
 

@@ -36,7 +36,7 @@ def tell_format(file: Path, place: object) -> Literal["torch", "safetensors"]:
             return "torch"
         raise InputError(
             f"Expected weights in safetensors format, or a file of torch.save, but {place} is "
-            f"something else. Convert it by {CONVERT}."
+            f"something else, or not whole. Fetch it again, or convert it by {CONVERT}."
         ) from None
     if not names:
         raise refuse_empty(place)
