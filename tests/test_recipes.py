@@ -11,6 +11,7 @@ import torch
 from timm.layers.drop import DropPath
 from tiny_nets import CPU, TRAINING, VALIDATION, flatten, make_classifier, train
 from torch import nn
+from torch.nn import functional
 from torchvision import models
 from torchvision.ops import StochasticDepth
 
@@ -352,6 +353,20 @@ def test_moving_average_is_what_is_kept(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 # The loss
+
+
+def test_moving_average_of_a_weight_under_two_names_moves_once_a_step() -> None:
+    classifier = make_classifier(steady=True)
+    classifier.backbone.again = classifier.backbone.layers[2]
+    settings = TrainingSettings(learning_rate=0.01, optimizer={"ema_decay": 0.6})
+    optimization = take_steps(classifier, settings)
+    first = flatten(classifier)
+    labels = torch.from_numpy(TRAINING.labels)
+    images = TRAINING.make_batch(np.arange(len(TRAINING)), CPU)
+    optimization.take_step(functional.cross_entropy(classifier(images), labels))
+    decay = 1 - 2 ** (-2 / 3)
+    expected = decay * first + (1 - decay) * flatten(classifier)
+    torch.testing.assert_close(flatten(optimization.shown), expected)
 
 
 def test_loss_by_hand() -> None:

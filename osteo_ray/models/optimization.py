@@ -40,7 +40,7 @@ class Optimization:
         decay = settings.optimizer.ema_decay
         # With a warm-up, as else the average would hardly leave the first weights in a short
         # training.
-        self._average = None if decay is None else ModelEmaV3(classifier, decay, use_warmup=True)
+        self._average = None if decay is None else _Average(classifier, decay, use_warmup=True)
 
     @property
     def shown(self) -> Classifier:
@@ -83,6 +83,20 @@ class Optimization:
         self.n_steps = state["n_steps"]
         if self._average is not None:
             self._average.module.load_state_dict(state["average"])
+
+
+class _Average(ModelEmaV3):
+    """timm's moving average, which would move a tensor twice where a network names it twice."""
+
+    def apply_update_(self, model: nn.Module, decay: float) -> None:
+        """Move each parameter and buffer once; numbers of batches are copied."""
+        kept, learned = ([*one.parameters(), *one.buffers()] for one in (self.module, model))
+        moved = [place for place, one in enumerate(kept) if one.is_floating_point()]
+        self._foreach_lerp_(
+            [kept[place] for place in moved], [learned[place] for place in moved], 1 - decay
+        )
+        for place in set(range(len(kept))).difference(moved):
+            kept[place].copy_(learned[place])
 
 
 def find_factor(step: int, n_steps: int, settings: ScheduleSettings) -> float:
