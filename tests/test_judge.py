@@ -3,8 +3,10 @@
 The tables are drawn by `experiment.simulated`, so that the truth about them is known.
 """
 
+import errno
 import gzip
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -28,6 +30,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import locate
 from osteo_ray.base.tables import read_json
 from osteo_ray.commands.main import main
+from osteo_ray.experiment import judgement_folder
 from osteo_ray.experiment.conclusions import share_alpha
 from osteo_ray.experiment.judge_tables import JudgeRequest, judge_tables
 from osteo_ray.experiment.simulated import SimulatedArm, draw_tested, simulate_predictions
@@ -204,6 +207,29 @@ def test_earlier_judgement_is_replaced_and_its_page_written_again(judge: Judge, 
     (tmp_path / "out" / "report.html").unlink()
     assert main(["report", str(tmp_path / "out")]) == 0
     assert (tmp_path / "out" / "report.html").read_bytes() == page
+
+
+def test_judgement_that_fails_leaves_no_verdict_beside_tables_of_another(
+    judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    judge(GAIN)
+    out = tmp_path / "out"
+    before = {path: path.read_bytes() for path in out.iterdir()}
+    words = ["judge", write(GAIN[GAIN["seed"] < 2], tmp_path / "other.csv"), "--out", str(out)]
+
+    def fill_disk(place: Path, *_: object, **__: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(place))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(judgement_folder, "write_json", fill_disk)  # while tables are written
+        assert main(words) == 1
+    assert {path: path.read_bytes() for path in out.iterdir()} == before
+    with monkeypatch.context() as patch:
+        patch.setattr("osteo_ray.report.page.write_report", fill_disk)
+        assert main(words) == 1
+    assert before.keys() - set(out.iterdir()) == {out / "report.html"}
+    assert len(read_json(out / "comparison.json")["seeds"]) == 2
+    assert set(pd.read_parquet(out / "predictions.parquet")["seed"]) == {0, 1}
 
 
 def test_names_in_the_page_are_escaped(judge: Judge, tmp_path: Path) -> None:

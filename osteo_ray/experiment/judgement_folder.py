@@ -1,13 +1,14 @@
 """The folder that a judgement of tables is written to."""
 
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 
 import pyarrow as pa
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
-from osteo_ray.base.storage import find_obstacle, reach
-from osteo_ray.base.tables import read_json, write_json, write_table
+from osteo_ray.base.storage import Place, find_obstacle, reach, remove_tree
+from osteo_ray.base.tables import read_json, write_json, write_table, write_whole
 from osteo_ray.experiment.judge_tables import Judgement
 
 _BESIDE = "card"
@@ -45,14 +46,26 @@ def is_judgement(run: Run) -> bool:
 
 
 def keep_judgement(run: Run, judged: Judgement) -> None:
-    """Write the tables of a judgement, which replace those of an earlier one.
+    """Write the tables of a judgement, which replace those of an earlier one, and its page.
 
-    The predictions are kept so that figures can be drawn wherever the folder goes.
+    The predictions are kept so that figures can be drawn wherever the folder goes. All files appear
+    together, once each is written, since a verdict beside the tables of another would mislead.
     """
-    write_json(run.comparison, judged.comparison)  # first: it tells whose folder this is
-    write_table(run.results, pa.Table.from_pandas(judged.results, preserve_index=False))
-    write_table(run.predictions, judged.predictions)
-    write_table(run.images, pa.Table.from_pandas(judged.images, preserve_index=False))
+    with ExitStack() as together:
+
+        def put_off(place: Place) -> AbstractContextManager[Path]:
+            return nullcontext(together.enter_context(write_whole(place)))
+
+        results, images = (
+            pa.Table.from_pandas(table, preserve_index=False)
+            for table in (judged.results, judged.images)
+        )
+        write_table(run.results, results, how=put_off)
+        write_table(run.predictions, judged.predictions, how=put_off)
+        write_table(run.images, images, how=put_off)
+        # The last of them appears first; it tells whose folder this is.
+        write_json(run.comparison, judged.comparison, put_off)
+        remove_tree(run.report)
 
 
 def _is_free(run: Run) -> bool:
