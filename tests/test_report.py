@@ -612,6 +612,15 @@ def test_plots_keep_text_as_text() -> None:
     assert "$m$" in paired
 
 
+@pytest.mark.parametrize(("metric", "widest"), [("accuracy", 104), ("mcc", 208)])
+def test_forest_holds_every_difference_that_there_can_be(metric: str, widest: float) -> None:
+    """Differences of MCC reach ±2; intervals of older runs may go on beyond what can be."""
+    changes = {"metric": metric, "difference": 0.9, "decisive_low": -9.0, "decisive_high": 9.0}
+    contrast = make_comparison()["contrasts"][0] | changes
+    (axes,) = draw_forest([contrast], alpha=0.05).axes
+    assert axes.get_xlim() == (-widest, widest)
+
+
 def test_one_model_has_its_verdict_once_in_the_names_of_the_arms(run: Run) -> None:
     comparison = read_json(run.comparison)
     reason = "lime minus original: a loss. random_mask is worse."

@@ -11,6 +11,7 @@ from matplotlib.figure import Figure
 from osteo_ray.arms.registry import label_arm
 from osteo_ray.base.formatting import format_points
 from osteo_ray.report.style import ACCENT, BAND, INK, shorten, start_figure, strip_axes
+from osteo_ray.statistics.metrics.registry import METRICS
 
 ForestRow = tuple[str, Mapping[str, Any], float]
 """A label, a contrast, and the error rate below which it counts as shown."""
@@ -53,10 +54,16 @@ def draw_under_headings(groups: Mapping[str, Sequence[ForestRow]]) -> Figure:
     axes.set_yticks(range(len(labels)), labels, parse_math=False)
     axes.set_ylim(len(labels) - 0.3, -0.5)
     low, high = axes.get_xlim()  # with two seeds, an interval may exceed all possible differences
-    axes.set_xlim(max(low, -104), min(high, 104))
+    widest = max(_find_widest(contrast) for rows in groups.values() for _, contrast, _ in rows)
+    axes.set_xlim(max(low, -widest), min(high, widest))
     axes.set_xlabel("Difference, percentage points")
     strip_axes(axes, keep=("bottom",))
     return figure
+
+
+def _find_widest(contrast: Mapping[str, Any]) -> float:
+    """Return a little more than the largest difference that its metric can have, in points."""
+    return 104 * METRICS[contrast.get("metric", "auc")].cut_difference(np.inf)
 
 
 def _shade_margin(axes: Axes, row: float, contrast: Mapping[str, Any]) -> None:
