@@ -59,6 +59,7 @@ def test_missing_seeds_are_asked_for_first() -> None:
     found = judge(make_evidence(REAL, seeds=nine))
     assert found.verdict == "inconclusive"
     assert "lime: seed 9" in found.reason
+    assert found.next.startswith("Make what is missing")  # tables may come from anything
     # a control that lacks seeds is as good as none
     two = {"random_mask": (0, 1)}
     found = judge(make_evidence(REAL, seeds=two))
@@ -66,6 +67,12 @@ def test_missing_seeds_are_asked_for_first() -> None:
     assert "random_mask lacks seeds 2, 3, 4" in found.reason
     # where there is nothing to explain, none is missed
     assert judge(make_evidence({**REAL, "lime": 0.80}, seeds=two)).verdict == "equivalent"
+
+
+def test_chance_that_is_not_ruled_out_is_not_called_bad_training_alone() -> None:
+    found = judge(make_evidence(REAL, sd=1.0))  # AUC around .8 and .9, but the seeds are far apart
+    assert found.verdict == "nothing learned"
+    assert "Where AUC is far above 0.5 already, add seeds or test images instead." in found.next
 
 
 def test_trainings_that_were_counted_twice_are_no_evidence() -> None:

@@ -27,7 +27,8 @@ def list_doubts(comparison: Mapping[str, Any]) -> list[str]:
 def _doubt_learning(comparison: Mapping[str, Any]) -> Iterator[str]:
     for verdict in comparison["verdicts"]:
         if verdict["verdict"] == "nothing learned":
-            yield f"{verdict['model']} has learned nothing: neither arm is shown to beat chance."
+            model = verdict["model"]
+            yield f"{model} may have learned nothing: neither arm is shown to beat chance."
     for row in comparison.get("trainings", []):
         for kind, words in (
             ("collapsed", "predict one class for every image"),

@@ -110,7 +110,7 @@ class _Rule(Case):
             return self.say(
                 "inconclusive",
                 f"The evidence is not whole: planned results are missing ({'; '.join(missing)}).",
-                "Run the same command again to make what is missing.",
+                "Make what is missing, by running again what made the rest.",
             )
         repeated = [
             self.describe_repeated(arm)
@@ -189,7 +189,8 @@ class _Rule(Case):
             f"Neither {baseline} nor {judged} is shown to do better than chance ({found}), so they "
             "cannot be compared in any way that matters.",
             "Train longer, with another learning rate, larger images, pretrained weights or more "
-            "data, until the baseline is above chance; then compare again.",
+            "data, until the baseline is above chance; then compare again. Where AUC is far above "
+            "0.5 already, add seeds or test images instead.",
         )
 
     def _ask_whether_masks_remember(self) -> Verdict | None:
