@@ -68,6 +68,19 @@ def test_names_in_a_tar_file_that_are_no_text_are_refused(tmp_path: Path) -> Non
     assert list_reasons(source) == {"normal/kn\\xe9e.png": "a file name that is not valid UTF-8"}
 
 
+@pytest.mark.parametrize(("folder", "split"), [("eval", "test"), ("data/val", "validation")])
+def test_folders_in_a_web_dataset_name_parts(tmp_path: Path, folder: str, split: str) -> None:
+    files = {f"{part}/test_{k}.png": "any" for part in (folder, "train") for k in range(2)}
+    files |= {path.replace(".png", ".cls"): path[-5] for path in files}
+    files |= {"train/test_0.json": json.dumps({"split": "val"})}
+    source = open_given(pack(tmp_path / "x.tar", files))
+    assert list_items(source, "path", "split") == [
+        *((f"{folder}/test_{k}.png", split) for k in range(2)),
+        ("train/test_0.png", "validation"),
+        ("train/test_1.png", "train"),
+    ]
+
+
 class TestMasksInWebDatasets:
     @pytest.mark.parametrize("ending", ["mask.png", "seg.png", "left_mask.png", "mask.nii.gz"])
     @pytest.mark.parametrize("masked", [(1, 3), (0, 1, 2, 3)])  # one class, or both

@@ -20,6 +20,7 @@ from osteo_ray.data.sources.file_sets import is_table, list_files
 from osteo_ray.data.sources.layouts import Files, is_image_name, is_no_image
 from osteo_ray.data.sources.listing import NO_UTF8, Source, escape_path, list_refused
 from osteo_ray.data.sources.options import SourceOptions
+from osteo_ray.data.sources.parts import tell_parts_of_paths
 from osteo_ray.data.sources.readers import LARGEST_FILE, open_input, say_too_large
 from osteo_ray.data.sources.rows import use_rows
 from osteo_ray.data.sources.unreadable import expecting
@@ -289,7 +290,20 @@ def _list_samples(
         notes.append(f"{told}, and are passed over.")
     source = use_rows(uri, "packed", table, options, notes=notes, reader=reader, folder="")
     refused += source.refused.itertuples(index=False, name=None)
-    return replace(source, refused=list_refused(refused))
+    return replace(_add_parts(source), refused=list_refused(refused))
+
+
+def _add_parts(source: Source) -> Source:
+    """Take the part of a split from the folder of an image whose sample names none."""
+    folders = [posixpath.dirname(path) for path in source.items["path"]]
+    parts = tell_parts_of_paths({f"{folder}/any" for folder in folders})
+    found = pd.Series([parts[f"{folder}/any"] for folder in folders], source.items.index, dtype=str)
+    if not found.any():
+        return source
+    split = source.items["split"].where(source.items["split"] != "", found)
+    told = ", ".join(sorted(set(found) - {""}))
+    notes = (*source.notes, f"Folders of the samples name parts of a split: {told}.")
+    return replace(source, items=source.items.assign(split=split), notes=notes)
 
 
 def _read_label(of_key: Sample, reader: PackedReader) -> tuple[Any, dict[str, Any]]:
