@@ -81,6 +81,22 @@ def test_folders_in_a_web_dataset_name_parts(tmp_path: Path, folder: str, split:
     ]
 
 
+@pytest.mark.parametrize("parts", [("train", "test"), ("knees/train", "knees/val")])
+@pytest.mark.parametrize("name", ["labels", "regions"])
+def test_folders_that_repeat_images_within_parts_are_no_class(
+    tmp_path: Path, parts: tuple[str, ...], name: str
+) -> None:
+    ends = ["normal/1.png", "worn/2.png"]
+    put(tmp_path, *(f"{part}/{folder}/{end}" for part in parts for folder in ("images", name)
+                    for end in ends))  # fmt: skip
+    source = open_given(tmp_path)
+    wanted = [(f"{part}/images/{end}", end.partition("/")[0]) for part in parts for end in ends]
+    assert list_items(source, "path", "label") == sorted(wanted)
+    for part in parts:
+        told = f"The folder `{part}/{name}` is taken as one of masks, no class: 2 files are passed"
+        assert any(note.startswith(told) for note in source.notes)
+
+
 class TestMasksInWebDatasets:
     @pytest.mark.parametrize("ending", ["mask.png", "seg.png", "left_mask.png", "mask.nii.gz"])
     @pytest.mark.parametrize("masked", [(1, 3), (0, 1, 2, 3)])  # one class, or both

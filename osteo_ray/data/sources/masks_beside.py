@@ -3,7 +3,7 @@
 import posixpath
 import re
 from collections import Counter
-from collections.abc import Iterable, Set
+from collections.abc import Iterable, Sequence, Set
 
 from osteo_ray.data.sources.layouts import Files
 from osteo_ray.data.sources.words import (
@@ -108,13 +108,27 @@ def _find_folders_beside(paths: Iterable[str]) -> set[str]:
 def _find_mirrors(paths: Iterable[str]) -> set[str]:
     """Return folders such as `regions` that hold the class folders of `images` once more.
 
-    They lie beside `images`, at the top or where the first folders part, and every file in them
-    has the place and the name, but for its ending, of an image.
+    They lie beside `images`, at the top or where the first folders part, or in a part of a split
+    that lies there, and every file in them has the place and the name, but for its ending, of an
+    image.
     """
     listed = list(paths)
     above = posixpath.commonpath([posixpath.dirname(path) for path in listed] or [""])
-    held: dict[str, set[str]] = {}
+    found = _find_mirrors_in(above, listed)
+    of_part: dict[str, list[str]] = {}
     for path in listed:
+        name, slash, _ = path.removeprefix(above).strip("/").partition("/")
+        if slash:
+            of_part.setdefault(name, []).append(path)
+    for name in filter(read_split, of_part):
+        found |= _find_mirrors_in(posixpath.join(above, name), of_part[name])
+    return found
+
+
+def _find_mirrors_in(above: str, paths: Sequence[str]) -> set[str]:
+    """Return the folders in `above` that repeat one beside them that is named as one of data."""
+    held: dict[str, set[str]] = {}
+    for path in paths:
         name, _, below = path.removeprefix(above).strip("/").partition("/")
         held.setdefault(name, set()).add(cut_suffix(below))
     shown = [name for name in held if names_data(name)]
