@@ -249,6 +249,17 @@ class TestTablesBesideClassFolders:
         said = "b.csv: Rows not used: 1; the first: worn/4.png (listed twice)."
         assert said in source.notes
 
+    def test_tables_that_contradict_each_other(self, tmp_path: Path) -> None:
+        files = [path for path in self.FILES if path.endswith(".png")]
+        for name, patients in (("a", ["P1", "p2", "unknown", ""]), ("b", ["Q", "P2", "P3", "nan"])):
+            rows = "".join(f"{row[0]},{row[1]}\n" for row in zip(files, patients, strict=True))
+            put(tmp_path, *self.FILES, **{f"{name}.csv": f"path,patient\n{rows}"})
+        source = open_given(tmp_path)
+        named = source.items.set_index("path")["patient_id"]
+        assert [named[path] for path in files] == ["P1", "p2", "P3", ""]
+        (doubt,) = source.doubts
+        assert doubt.startswith("`b.csv` names other patients than another table on 1 images")
+
 
 class TestDataLists:
     def open_list(self, root: Path, content: object, **options: Any) -> Source:

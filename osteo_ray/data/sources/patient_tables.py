@@ -11,7 +11,9 @@ from osteo_ray.data.sources.columns import choose_columns
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.sources.manifests import parse_table
 from osteo_ray.data.sources.options import SourceOptions
+from osteo_ray.data.sources.patients import fold_patient
 from osteo_ray.data.sources.rows import use_rows
+from osteo_ray.data.sources.words import is_sentinel
 
 _CLASS = "the class by its folder"  # stands for a column of classes, which is not read
 _TAKEN = ("patient_id", "side", "site")
@@ -20,7 +22,8 @@ _TAKEN = ("patient_id", "side", "site")
 def add_patients(source: Source, tables: Sequence[str], options: SourceOptions) -> Source:
     """Return a source of class folders with the patients, sides and sites that tables name.
 
-    Tables that do not name both images and patients are passed over.
+    Tables that do not name both images and patients are passed over. Of tables that name different
+    patients, the first counts.
 
     Args:
         source: The source.
@@ -47,7 +50,16 @@ def add_patients(source: Source, tables: Sequence[str], options: SourceOptions) 
                 "as --data."
             )
             continue
-        items.loc[told.index, taken] = told.where(told != "", items.loc[told.index, taken])
+        known = items.loc[told.index, taken]
+        named = known != ""
+        named["patient_id"] = ~known["patient_id"].map(is_sentinel)
+        if n_others := _count_others(known, told):
+            doubts.append(
+                f"`{path}` names other patients than another table on {n_others} images, for which "
+                "the other counts; remove the table that is wrong, or give one with the columns "
+                "path, label and patient as --data."
+            )
+        items.loc[told.index, taken] = known.where(named | (told == ""), told)
         n_read += 1
         notes.append(
             f"`{path}` names the patients of {len(told)} of {len(items)} images. The classes are "
@@ -64,6 +76,16 @@ def add_patients(source: Source, tables: Sequence[str], options: SourceOptions) 
         notes=tuple(notes),
         doubts=tuple(doubts),
         has_table=n_read > 0,
+    )
+
+
+def _count_others(known: pd.DataFrame, told: pd.DataFrame) -> int:
+    """Count the images for which both name a patient, but not the same."""
+    pairs = zip(known["patient_id"], told["patient_id"], strict=True)
+    return sum(
+        fold_patient(one) != fold_patient(other)
+        for one, other in pairs
+        if not (is_sentinel(one) or is_sentinel(other))
     )
 
 
