@@ -44,6 +44,7 @@ def put(root: Path, *paths: str, **texts: str) -> Path:
 
 def pack(place: Path, files: Mapping[str, str]) -> Path:
     """Pack texts, in sorted order, as tools do."""
+    place.parent.mkdir(exist_ok=True)
     if place.suffix == ".zip":
         with zipfile.ZipFile(place, "w") as archive:
             for name in sorted(files):
@@ -452,6 +453,22 @@ class TestEvaluation:
             train_images=shown, train_labels=labels, eval_images=shown, eval_labels=labels,
         )  # fmt: skip
         assert set(open_given(tmp_path / "x.npz").items["split"]) == {"train", "test"}
+
+
+def test_what_tables_in_several_tar_files_say_is_kept(tmp_path: Path) -> None:
+    for part in ("train", "test"):
+        files = {f"{label}/{part}{k}.png": "any" for label in ("normal", "worn") for k in range(2)}
+        files["patients.csv"] = "path,patient\nelsewhere/1.png,P1\n"
+        pack(tmp_path / "doubtful" / f"{part}.tar", files)
+        rows = "".join(f"{path},{path[0]},masks/{path}\n" for path in files if "png" in path)
+        files = {f"masks/{path}": "mask" for path in files} | files
+        files["metadata.csv"] = f"path,label,region\n{rows}"
+        pack(tmp_path / "named" / f"{part}.tar", files)
+    (doubt,) = open_given(tmp_path / "doubtful").doubts
+    assert doubt.startswith("`patients.csv` names patients, but its paths lead to none")
+    source = open_given(tmp_path / "named")
+    assert source.regions["test.tar/worn/test1.png"] == "test.tar/masks/worn/test1.png"
+    assert {source.reader.read(mask, -1) for mask in source.regions.values()} == {b"mask"}
 
 
 class TestTablesOfTheHub:

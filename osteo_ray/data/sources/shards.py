@@ -67,6 +67,8 @@ def open_shards(uri: str, shards: Sequence[str], options: SourceOptions) -> Sour
     place, query = split_uri(uri)
     items, refused, readers = [], [], {}
     notes: dict[str, None] = {}
+    doubts: dict[str, None] = {}
+    regions: dict[str, str] = {}
     hints: dict[str, dict[str, str]] = {}
     attributes: dict[str, dict[str, str]] = {}
     parts = tell_parts_of_paths(shards)
@@ -84,6 +86,8 @@ def open_shards(uri: str, shards: Sequence[str], options: SourceOptions) -> Sour
         items.append(part.items.assign(path=path + "/" + part.items["path"], split=split))
         refused += [(f"{path}/{name}", why) for name, why in part.refused.to_numpy().tolist()]
         notes |= dict.fromkeys(part.notes)
+        doubts |= dict.fromkeys(part.doubts)
+        regions |= {f"{path}/{k}": f"{path}/{mask}" for k, mask in part.regions.items()}
         for joint, own in ((hints, part.hints), (attributes, part.attributes)):
             for name, values in own.items():
                 joint.setdefault(name, {}).update({f"{path}/{k}": v for k, v in values.items()})
@@ -96,7 +100,9 @@ def open_shards(uri: str, shards: Sequence[str], options: SourceOptions) -> Sour
         tabulate_items(joined.to_dict("records")),
         list_refused(refused),
         ShardsReader(readers),
+        regions,
         notes=(first, *notes),
+        doubts=tuple(doubts),
         hints=hints,
         attributes=attributes,
     )
