@@ -108,6 +108,14 @@ def test_lowest_loss_of_any_epoch_is_chosen() -> None:
     assert found.n_epochs == 6
 
 
+def test_candidate_that_diverged_is_not_chosen_however_low_its_loss_was() -> None:
+    steady, fast = try_losses((0.7, 0.6), (0.9, 0.4))
+    fast = replace(fast, failed="The loss is no longer finite in epoch 3")
+    assert conclude_search("m", "lime", [steady, fast]).chosen == 0
+    with pytest.raises(IncompleteError, match=r"to have a result, but none has\..*in epoch 3"):
+        conclude_search("m", "lime", [fast])
+
+
 def test_nothing_finished() -> None:
     lost = Tried(0, {}, (), failed="The loss is no longer finite")
     with pytest.raises(IncompleteError, match=r"one of 1 candidates for m, lime.*no longer finite"):

@@ -9,8 +9,6 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
-import numpy as np
-
 from osteo_ray.base.digests import write_record
 from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.forms import GROUP, Form, read_record
@@ -74,16 +72,20 @@ class Search:
 def conclude_search(model: str, arm: str, tried: Sequence[Tried]) -> Search:
     """Choose the candidate with the lowest validation loss, of equal ones the first.
 
+    One that diverged cannot be chosen, however low its loss once was: the trainings of the
+    comparison would diverge as well, and have no result.
+
     Raises:
         IncompleteError: No candidate has a result.
     """
-    best = min(tried, key=lambda one: (one.best, one.number))
-    if not np.isfinite(best.best):
+    finished = [one for one in tried if one.losses and not one.failed]
+    if not finished:
         raise IncompleteError(
-            f"Expected one of {len(tried)} candidates for {model}, {arm} to finish an epoch, but "
-            f"none did. The first: {best.failed or 'it ended without a result'}. Check "
+            f"Expected one of {len(tried)} candidates for {model}, {arm} to have a result, but "
+            f"none has. The first: {tried[0].failed or 'it ended without one'}. Check "
             "--training.learning-rate, and run the same command again."
         )
+    best = min(finished, key=lambda one: (one.best, one.number))
     return Search(model, arm, tuple(tried), best.number)
 
 
