@@ -1,6 +1,7 @@
 """`osteo-ray predict`: new images by the classifiers of a run, calibrated, and with masks."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, read_table, write_json
 from osteo_ray.commands.main import main
 from osteo_ray.commands.predict import show_prediction
+from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.ensemble import (
     Ensemble,
     calibrate_members,
@@ -26,6 +28,7 @@ from osteo_ray.experiment.ensemble import (
     fit_temperature,
     soften,
 )
+from osteo_ray.pipeline.predict.new_images import read_new_images
 from osteo_ray.pipeline.predict.predictor import NOTICE, OF_THE_RUN, Prediction
 
 CLASSES = ["normal", "osteoporosis"]
@@ -153,6 +156,16 @@ def test_what_cannot_be_predicted_is_refused(
     (tmp_path / "empty").mkdir()
     assert main(["predict", str(finished_copy.root), *flags]) == 2
     assert words in " ".join(capfd.readouterr().err.split())
+
+
+def test_name_that_is_no_text_is_written_with_escapes(tmp_path: Path) -> None:
+    path = tmp_path / os.fsdecode(b"kn\xe9e.png")
+    Image.fromarray(np.arange(4096, dtype=np.uint8).reshape(64, 64)).save(path, "PNG")
+    for content in (path.read_bytes(), b"no image"):
+        path.write_bytes(content)
+        (found,) = read_new_images(path, ImageSize.square(32), 8, "whole")
+        assert found.path == str(tmp_path / r"kn\xe9e.png")
+        assert (found.pixels is None) == bool(found.error)
 
 
 # The ensemble

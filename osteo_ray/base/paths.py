@@ -74,3 +74,13 @@ def _make_absolute(path: str) -> str:
         raise AddressError(f"Expected a path or URI, but no file can be called {path!r}.")
     # Unlike pathlib, these tolerate links that lead in circles and users that do not exist.
     return os.path.realpath(os.path.expanduser(path))
+
+
+def write_path(path: str) -> str:
+    """Write a path as text, with escapes for bytes that are no UTF-8.
+
+    Example:
+        >>> write_path("kn\\udce9e.png")
+        'kn\\\\xe9e.png'
+    """
+    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pyarrow.fs
 
+from osteo_ray.base.paths import write_path
 from osteo_ray.base.remote import is_local, open_filesystem
 from osteo_ray.data.sources.file_sets import list_files, list_unlabelled
-from osteo_ray.data.sources.listing import NO_UTF8, Source, escape_path
+from osteo_ray.data.sources.listing import NO_UTF8, Source
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.readers import FileReader
 from osteo_ray.data.sources.shards import find_shards, open_shards
@@ -58,7 +59,7 @@ def _walk_local(root: str, refused: list[tuple[str, str]]) -> Iterator[tuple[str
         path = Path(str(error.filename)).relative_to(root).as_posix()
         if path == ".":
             raise error
-        refused.append((escape_path(path), f"a folder that cannot be listed: {error.strerror}"))
+        refused.append((write_path(path), f"a folder that cannot be listed: {error.strerror}"))
 
     for folder, subfolders, names in os.walk(root, onerror=note):
         subfolders[:] = [name for name in subfolders if not name.startswith(".")]
@@ -66,7 +67,7 @@ def _walk_local(root: str, refused: list[tuple[str, str]]) -> Iterator[tuple[str
             if (Path(folder) / name).is_symlink():
                 path = (Path(folder) / name).relative_to(root).as_posix()
                 refused.append(
-                    (escape_path(path), "a link to a folder; such links are not followed")
+                    (write_path(path), "a link to a folder; such links are not followed")
                 )
         within = Path(folder).relative_to(root).as_posix()
         prefix = "" if within == "." else f"{within}/"
@@ -74,8 +75,8 @@ def _walk_local(root: str, refused: list[tuple[str, str]]) -> Iterator[tuple[str
             if name.startswith("."):
                 continue
             path = prefix + name
-            if path != escape_path(path):
-                refused.append((escape_path(path), NO_UTF8))
+            if path != write_path(path):
+                refused.append((write_path(path), NO_UTF8))
                 continue
             try:
                 size = os.lstat(os.path.join(folder, name)).st_size

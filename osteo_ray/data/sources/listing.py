@@ -21,7 +21,7 @@ _UNKNOWN: dict[str, str | int] = {
 }
 ITEM_COLUMNS = tuple(_UNKNOWN)
 NO_UTF8 = "a file name that is not valid UTF-8"
-"""Why a file whose path `escape_path` changes is refused."""
+"""Why a file whose path `write_path` changes is refused."""
 
 
 @dataclass(frozen=True)
@@ -85,16 +85,6 @@ def tabulate_items(rows: Iterable[dict[str, Any]]) -> pd.DataFrame:
 def list_refused(rows: Iterable[tuple[str, str]]) -> pd.DataFrame:
     """Make the table of refused entries: path, reason."""
     return pd.DataFrame(list(rows), columns=["path", "reason"]).astype(str)
-
-
-def escape_path(path: str) -> str:
-    """Return a path as any file can hold it; bytes that are no UTF-8 are written as escapes.
-
-    Example:
-        >>> escape_path("normal/1.png"), escape_path("kn\\udce9e.png")
-        ('normal/1.png', 'kn\\\\xe9e.png')
-    """
-    return path.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
 
 
 def name_class(label: Any, names: Sequence[Any] | None) -> str:

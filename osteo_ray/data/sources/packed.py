@@ -12,13 +12,14 @@ from typing import Any
 import pandas as pd
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.paths import write_path
 from osteo_ray.base.remote import first_line, split_uri
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.laterality import read_half
 from osteo_ray.data.slices import read_slice
 from osteo_ray.data.sources.file_sets import is_table, list_files
 from osteo_ray.data.sources.layouts import Files, is_image_name, is_no_image
-from osteo_ray.data.sources.listing import NO_UTF8, Source, escape_path, list_refused
+from osteo_ray.data.sources.listing import NO_UTF8, Source, list_refused
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.parts import tell_parts_of_paths
 from osteo_ray.data.sources.readers import LARGEST_FILE, open_input, say_too_large
@@ -91,7 +92,7 @@ class _Tar:
         )
         found = {_clean(member.name): member for member in self._archive if not member.isdir()}
         targets = {path: _follow(path, found) for path in found}
-        named = {path: member for path, member in targets.items() if path == escape_path(path)}
+        named = {path: member for path, member in targets.items() if path == write_path(path)}
         self._members = {path: member for path, member in named.items() if member}
         self.files = [(path, member.size) for path, member in self._members.items()]
         self.refused: Refused = [
@@ -99,7 +100,7 @@ class _Tar:
             for path, member in named.items()
             if not member
         ]
-        self.refused += [(escape_path(path), NO_UTF8) for path in targets if path not in named]
+        self.refused += [(write_path(path), NO_UTF8) for path in targets if path not in named]
 
     def read(self, path: str) -> bytes:
         member = self._members[path]

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.paths import write_path
 from osteo_ray.data.decoding.content import decode
 from osteo_ray.data.decoding.identity import digest_pixels, identify_image
 from osteo_ray.data.decoding.resizing import resize_image
@@ -22,8 +23,8 @@ class NewImage:
     """An image that is to be predicted.
 
     Attributes:
-        path: As the user named it, or below the folder that they named; of half of a film, with
-            the half.
+        path: As the user named it, or below the folder that they named, with escapes for what is
+            no UTF-8; of half of a film, with the half.
         image_id: Its id.
         digest: Of its pixels at full size.
         pixels: uint8 or uint16, (height, width); None if it could not be read.
@@ -80,13 +81,14 @@ def read_new_images(
     Returns:
         The image; of a film that is cut, both halves, called `PATH#left` and `PATH#right`.
     """
+    name = write_path(str(path))
     try:
         decoded = decode(path.read_bytes(), bits)
         square = show_square(decoded.pixels)
-        views = find_views(str(path), decoded, square, "", laterality)
+        views = find_views(name, decoded, square, "", laterality)
     except (UnreadableImageError, OSError) as error:
         reason = error.strerror or str(error) if isinstance(error, OSError) else str(error)
-        return [NewImage(str(path), "", "", None, reason)]
+        return [NewImage(name, "", "", None, reason)]
     found = []
     for view in views:
         pixels = view.decoded.pixels
