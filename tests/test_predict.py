@@ -28,6 +28,7 @@ from osteo_ray.experiment.ensemble import (
     fit_temperature,
     soften,
 )
+from osteo_ray.pipeline.predict import predictor
 from osteo_ray.pipeline.predict.new_images import read_new_images
 from osteo_ray.pipeline.predict.predictor import NOTICE, OF_THE_RUN, Prediction
 
@@ -166,6 +167,20 @@ def test_name_that_is_no_text_is_written_with_escapes(tmp_path: Path) -> None:
         (found,) = read_new_images(path, ImageSize.square(32), 8, "whole")
         assert found.path == str(tmp_path / r"kn\xe9e.png")
         assert (found.pixels is None) == bool(found.error)
+
+
+def test_what_a_network_prints_is_not_among_the_results(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def predict_images(*_: object, **__: object) -> Prediction:
+        print("a shape")
+        return Prediction(Ensemble("net.py:make", "original", (0,), "So."), (), (), ())
+
+    monkeypatch.setattr(predictor, "predict_images", predict_images)
+    assert main(["predict", "run", "a.png", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["notice"] == NOTICE
+    assert printed.err == "a shape\n"
 
 
 # The ensemble

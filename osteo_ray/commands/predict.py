@@ -1,5 +1,7 @@
 """`osteo-ray predict`."""
 
+import sys
+from contextlib import redirect_stdout
 from functools import partial
 from pathlib import PurePath
 from typing import TYPE_CHECKING, Annotated
@@ -63,9 +65,10 @@ def predict_command(arguments: list[str]) -> int:
         folder = None if masks is None else reach_folder(masks, "--masks")
         files: list[Place] = []
         show = None if folder is None else partial(write_mask, folder, files)
-        found = predict_images(
-            open_run(run), images, model=model, show_mask=show, run_code=run_code
-        )
+        with redirect_stdout(sys.stderr):  # a network of the user's may print
+            found = predict_images(
+                open_run(run), images, model=model, show_mask=show, run_code=run_code
+            )
         code = FAILED if any(one.error for one in found.images) else DONE
         if table is not None:
             _write(table, list_columns(found).to_csv(index=False, lineterminator="\n").encode())
