@@ -5,7 +5,9 @@ import json
 import shutil
 import tarfile
 from collections.abc import Callable
+from importlib.machinery import SourceFileLoader
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -14,7 +16,7 @@ import torch
 from osteo_ray.base.runs import Run
 from osteo_ray.commands.main import main
 from osteo_ray.data.image_size import ImageSize
-from osteo_ray.models.classifier import load_classifier
+from osteo_ray.models.classifier import build_classifier, load_classifier
 from osteo_ray.models.graphs import compile_graph
 from osteo_ray.pipeline.export import networks
 
@@ -46,17 +48,40 @@ def draw_images() -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(1).random((4, 1, SIZE_PX, SIZE_PX), np.float32))
 
 
+def import_loader(file: Path) -> ModuleType:
+    loader = SourceFileLoader("load", str(file))
+    spec = importlib.util.spec_from_loader("load", loader)
+    assert spec is not None
+    loaded = importlib.util.module_from_spec(spec)
+    loader.exec_module(loaded)
+    return loaded
+
+
+@pytest.mark.parametrize("name", ["efficientvit_b0", "test_vit"])
+def test_timm_loads_networks_that_are_called_like_transformers(name: str, tmp_path: Path) -> None:
+    size = ImageSize(64, 32)
+    classifier = build_classifier(name, n_classes=2, image_size=size, weights="none", seed=0).eval()
+    record = {
+        "network": name,
+        "image_size": size.plain,
+        "head": networks._write_safetensors(classifier, tmp_path),
+        "mean": classifier.mean.flatten().tolist(),
+        "std": classifier.std.flatten().tolist(),
+    }
+    (tmp_path / "model.json").write_text(json.dumps(record))
+    images = torch.rand(2, 1, *size.shape, generator=torch.Generator().manual_seed(0))
+    found = import_loader(networks._LOADER).load_exported(str(tmp_path))(images)
+    with torch.inference_mode():
+        torch.testing.assert_close(found, classifier(images), rtol=1e-4, atol=1e-5)
+
+
 def test_timm_loads_what_was_exported_and_gives_its_logits(run: Run, tmp_path: Path) -> None:
     out = tmp_path / "out"
     words = ["export", str(run.root), "--arm", "original", "--as", "safetensors"]
     assert main([*words, "--out", str(out)]) == 0
     for seed in (0, 1):
         folder = out / MODEL / f"seed-{seed}"
-        spec = importlib.util.spec_from_file_location("load", folder / "load.py")
-        assert spec is not None
-        assert spec.loader is not None
-        loaded = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(loaded)
+        loaded = import_loader(folder / "load.py")
         assert "osteo_ray" not in (folder / "load.py").read_text().replace("`osteo-ray", "")
         images = draw_images()
         found = loaded.load_exported(str(folder))(images)
