@@ -160,6 +160,17 @@ def test_nothing_of_the_run_is_touched(whole: Reproduction, stored: Run, tmp_pat
     assert newest < whole.entry["date"].timestamp() + 1
 
 
+def test_record_of_a_reproduction_that_is_damaged_is_left_and_another_begun(tmp_path: Path) -> None:
+    first = open_workspace(tmp_path, "key")
+    assert open_workspace(tmp_path, "key").id == first.id
+    record = first.root / "reproduction.json"
+    for damaged in ("{", "[]", '{"id": "a"}'):
+        record.write_text(damaged)
+        second = open_workspace(tmp_path, "key")
+        assert second.root.name == "2-key"
+        assert record.read_text() == damaged
+
+
 # A run that is not
 
 

@@ -24,6 +24,7 @@ COMPARISON: Mapping[str, Form] = {
 """What every comparison.json holds, that of a judgement of tables as well."""
 _WORDS: Mapping[type, str] = {
     str: "text",
+    bool: "true or false",
     int: "a whole number",
     float: "a number",
     dict: "a group",

@@ -2,13 +2,17 @@
 
 import secrets
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
+from osteo_ray.base.damage import DamagedError
+from osteo_ray.base.forms import Form, read_record
 from osteo_ray.base.storage import Place, remove_tree
-from osteo_ray.base.tables import read_json, write_json
+from osteo_ray.base.tables import write_json
 
 _RECORD = "reproduction.json"
+_FORM: Form = {"id": str, "begun": int, "finished": bool}
 
 
 @dataclass(frozen=True)
@@ -51,9 +55,10 @@ def open_workspace(parent: Place, key: str) -> Workspace:
             workspace = Workspace(root, secrets.token_hex(6), int(time.time()), is_new=True)
             write_json(record, {**_describe(workspace), "finished": False})
             return workspace
-        found = read_json(record)
-        if not found["finished"]:
-            return Workspace(root, found["id"], found["begun"], is_new=False)
+        with suppress(DamagedError):  # one that cannot be read is left as it is
+            found = read_record(record, _FORM)
+            if not found["finished"]:
+                return Workspace(root, found["id"], found["begun"], is_new=False)
         number += 1
 
 
