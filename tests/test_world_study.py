@@ -23,6 +23,7 @@ from osteo_ray.pipeline.validate.planted_worlds import WORLDS
 from osteo_ray.pipeline.validate.striped_images import draw_set
 from osteo_ray.pipeline.validate.world_experiment import ARMS, judge_world, open_world, plant_masks
 from osteo_ray.pipeline.validate.world_study import (
+    has_verdict,
     join_false_gains,
     locate_verdict,
     summarize_world,
@@ -144,6 +145,9 @@ def test_what_is_there_is_not_run_again(tmp_path: Path) -> None:
         write_json(place, _tell("equivalent")[0])
     (found,) = validate_worlds([APART], 3, tmp_path, n_actors=1, on_done=pytest.fail)
     assert found.verdicts == {"equivalent": 3}
+    for damaged in ("{", "[]"):
+        place.write_text(damaged)
+        assert not has_verdict(tmp_path, APART.name, APART.first_number + 2)  # to be judged again
 
 
 @pytest.mark.long

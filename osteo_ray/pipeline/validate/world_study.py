@@ -13,7 +13,9 @@ import ray.data
 from ray.data.exceptions import ExecutionTimeoutError
 from ray.exceptions import RayError
 
+from osteo_ray.base.damage import DamagedError
 from osteo_ray.base.errors import IncompleteError
+from osteo_ray.base.forms import GROUP, Form, read_record
 from osteo_ray.base.tables import read_json, write_json
 from osteo_ray.cluster.connection import connect, plan_resources
 from osteo_ray.cluster.settings import ResourceSettings
@@ -25,6 +27,7 @@ RIGHT = (0.95, 1.0)
 FALSE_GAIN = (0.0, 0.05)
 """Share of verdicts `real gain` that is allowed where there is no real gain."""
 _REAL_GAIN = "real gain"
+_VERDICT: Form = {"verdict": str, "accuracy": GROUP}
 
 
 @dataclass(frozen=True)
@@ -67,6 +70,15 @@ def locate_verdict(out: Path, world: str, number: int) -> Path:
     return out / world.replace(" ", "-") / f"{number:04}.json"
 
 
+def has_verdict(out: Path, world: str, number: int) -> bool:
+    """Tell whether one experiment has a verdict that can be read; any other is written again."""
+    try:
+        read_record(locate_verdict(out, world, number), _VERDICT)
+    except (DamagedError, FileNotFoundError):
+        return False
+    return True
+
+
 def plan_experiments(worlds: Sequence[World], n_experiments: int) -> list[tuple[str, int]]:
     """List the world and number of each experiment, alternating between worlds."""
     return [
@@ -99,7 +111,7 @@ def validate_worlds(
     pending = [
         {"world": name, "number": number}
         for name, number in planned
-        if not locate_verdict(out, name, number).exists()
+        if not has_verdict(out, name, number)
     ]
     if pending:
         with connect(), warnings.catch_warnings():
