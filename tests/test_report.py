@@ -20,6 +20,7 @@ import yaml
 from PIL import Image
 from rich.console import Console
 
+from osteo_ray.base.damage import DamagedError
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import (
@@ -599,6 +600,24 @@ def test_page_says_what_fills_the_rest(run: Run, background: Background) -> None
 def test_run_without_comparison_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"comparison\.json is missing"):
         write_report(Run(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("record", "changes", "told"),
+    [
+        ("comparison", {"shares": None}, "`shares` is not a list"),
+        ("comparison", {"seeds": 5}, "`seeds` is not a list"),
+        ("comparison", {"contrasts": [{"model": "m"}]}, r"`contrasts\.1\.arm` is missing"),
+        ("environment", {"created": 5}, "`created` is not text"),
+    ],
+)
+def test_records_of_another_form_are_damaged(
+    run: Run, record: str, changes: dict[str, Any], told: str
+) -> None:
+    place = getattr(run, record)
+    write_json(place, {**read_json(place), **changes})
+    with pytest.raises(DamagedError, match=told):
+        write_report(run)
 
 
 def test_plots_keep_text_as_text() -> None:

@@ -11,7 +11,7 @@ Form: TypeAlias = type | Mapping[str, "Form"] | list["Form"]
 """What a JSON value has to be: of a type (`object` is any); a group that has at least these names,
 of which those with a `?` may be missing or null; or a list whose elements all have one form."""
 GROUP: Form = {}
-ENVIRONMENT: Form = {"versions?": GROUP, "hardware?": GROUP}
+ENVIRONMENT: Form = {"created?": str, "versions?": GROUP, "hardware?": GROUP}
 PLANS: Form = [{"hash": str}]
 HISTORY: Form = [{"number": int, "validation_loss": float}]
 CONCLUSIONS: Form = [{"key": str, "verdict": str}]

@@ -71,8 +71,8 @@ def _describe(shown: Shown) -> dict[str, Any]:
     environment = _read(shown.run.environment, ENVIRONMENT, {})
     plans = _read(shown.run.plan, PLANS, [])
     return {
-        "versions": environment.get("versions", {}),
-        "data_fingerprint": environment.get("data_fingerprint", UNKNOWN),
+        "versions": environment.get("versions") or {},
+        "data_fingerprint": environment.get("data_fingerprint") or UNKNOWN,
         "plan": plans[-1]["hash"] if plans else UNKNOWN,
     }
 

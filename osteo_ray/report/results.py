@@ -10,8 +10,9 @@ import yaml
 
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.forms import COMPARISON, GROUP, Form, read_record
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import read_json, scan_table
+from osteo_ray.base.tables import scan_table
 from osteo_ray.config.build import build_config, read_yaml
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.experiment.gathering import encode_judged
@@ -20,6 +21,22 @@ from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.predictions import Predictions
 
 TEST = ds.field("split") == "test"
+_CONTRAST: Form = {
+    **{"model": str, "arm": str, "baseline": str, "n_seeds": int},
+    **{"difference": object, "low": object, "high": object},
+}
+_SHOWN: Form = {
+    **COMPARISON,
+    **{"models": [str], "arms": [{"model": str, "arm": str, "metrics": GROUP}], "seeds": [int]},
+    **{"metric": str, "alpha": float, "margin": float, "n_test": float, "n_train": object},
+    **{"classes": [str], "positive_class": object, "ordinal?": [str], "split": object},
+    **{"baseline?": str, "judged": str, "contrasts": [_CONTRAST], "shares": [GROUP]},
+    **{"missing": [GROUP], "looks?": [GROUP], "shuffled?": GROUP, "seeds_of_model?": GROUP},
+    **{"operating_points?": [GROUP], "per_seed?": [GROUP], "sites?": [GROUP], "grid?": GROUP},
+    **{"unexplained?": GROUP, "trainings?": [GROUP], "mask_notes?": [GROUP]},
+    **{"coverage?": GROUP, "external?": GROUP, "judgement?": GROUP},
+}
+"""What pages and figures take from a comparison; what earlier versions lack may be missing."""
 
 
 @dataclass(frozen=True)
@@ -132,7 +149,7 @@ def read_shown(run: Run) -> Shown:
 
     Raises:
         InputError: There are none.
-        DamagedError: They cannot be read.
+        DamagedError: They are no JSON, or JSON of another form.
     """
     if not run.comparison.is_file():
         advice = (
@@ -144,14 +161,7 @@ def read_shown(run: Run) -> Shown:
             f"Expected a run whose comparison is finished, but {run.comparison} is missing. "
             + advice
         )
-    found = read_json(run.comparison)
-    try:
-        comparison = _complete(found)
-    except (ValueError, KeyError, TypeError) as error:
-        raise InputError(
-            f"Expected the results of a comparison, but {run.comparison} holds something else "
-            f"({error}). Run the command that wrote it again."
-        ) from None
+    comparison = _complete(read_record(run.comparison, _SHOWN))
     if "judgement" in comparison or not run.config.is_file():
         return Shown(run, comparison)
     try:
