@@ -696,6 +696,15 @@ def test_gain_at_each_site_by_hand(judge: Judge) -> None:
     assert any("By site, the differences lie between +0." in one for one in verdict["remarks"])
 
 
+def test_intervals_at_all_sites_of_all_models_hold_together(judge: Judge) -> None:
+    """By Bonferroni: of three sites and two models, each has a sixth of the error rate."""
+    table = put_at_sites(GAIN[GAIN["arm"].isin(["original", "lime"])])
+    sixth = judge(table, "--alpha", "0.03")["sites"]
+    found = judge(pd.concat([table, table.assign(model="other")]), "--alpha", "0.06")["sites"]
+    ends = {(one["site"], one["low"], one["high"]) for one in found}
+    assert ends == {(one["site"], one["low"], one["high"]) for one in sixth}
+
+
 def test_gain_that_turns_round_at_a_site_is_told(judge: Judge, tmp_path: Path) -> None:
     arms = {"original": SimulatedArm(0.75, 0.01), "lime": SimulatedArm(0.97, 0.01)}
     found = judge(put_at_sites(draw(arms), turned="B"), page=True)

@@ -29,7 +29,8 @@ class SiteGain:
         n_images: Its test images, over all seeds.
         n_seeds: Seeds with images of both sorts, so that the endpoint is defined.
         difference: Mean over seeds, in the endpoint; None with fewer than two seeds.
-        low: Lower end of its interval; all sites together hold at the level of the run.
+        low: Lower end of its interval; those of all sites and models together hold at the level
+            of the run.
         high: Upper end.
     """
 
@@ -70,7 +71,7 @@ def describe_sites(
     if len(sizes) < 2:
         return []
     largest = sorted(sizes, key=lambda name: (-sizes[name], name))[:_MOST_SITES]
-    at_level = replace(analysis, alpha=analysis.alpha / len(largest))
+    at_level = replace(analysis, alpha=analysis.alpha / (len(largest) * len(analysis.models)))
     return [
         asdict(SiteGain(model, name, sizes[name], *gain))
         for name in largest
