@@ -152,6 +152,19 @@ def test_the_card_says_which_error_decided(
     assert ("smallest detectable" in facts["power"]) == (not known)
 
 
+def list_known(run: Run) -> dict[str, str]:
+    return list_facts(read_shown(run), calibrated=True, subgroups=pd.DataFrame(), decisions=True)
+
+
+def test_the_card_names_a_threshold_only_where_there_is_one(run: Run) -> None:
+    assert "threshold of the largest balanced accuracy" in list_known(run)["output"]
+    # three classes have no operating points, and without validation images they have no threshold
+    points = read_json(run.comparison)["operating_points"]
+    for none in ([], [row | {"threshold": None} for row in points]):
+        write_json(run.comparison, read_json(run.comparison) | {"operating_points": none})
+        assert list_known(run)["output"].startswith("probability per class; decision-curve.csv")
+
+
 def test_items_have_the_numbers_of_the_guidelines() -> None:
     # Items with parts, and how many; all others have none. Names at places where they changed.
     parts = {3: 3, 5: 2, 6: 3, 8: 3, 9: 3, 12: 7, 18: 6, 20: 3, 23: 2, 27: 3}
@@ -355,6 +368,13 @@ def test_judgement_has_a_card_and_no_run_has_none(
     assert main(["judge", str(run.root), "--out", str(judged)]) == 0
     assert main(["card", str(judged), "--out", str(tmp_path / "card")]) == 0
     assert "Not a medical device" in (tmp_path / "card" / "model-card.md").read_text()
+    page = (judged / "report.html").read_text()
+    for name in ("model-card.md", "tripod-ai.md", "claim-2024.md"):
+        for pointers in re.findall(
+            r"report\.html(#\w+(?:, #\w+)*)", (tmp_path / "card" / name).read_text()
+        ):
+            assert all(f'id="{one[1:]}"' in page for one in pointers.split(", ")), pointers
+    assert "comparison.json" in list_known(Run(judged))["power"]
     shutil.rmtree(str(run.root))
     capfd.readouterr()
     assert main(["card", str(run.root)]) == 2

@@ -55,8 +55,9 @@ def _read(shown: Shown, name: str) -> Any:
 
 
 def _list_results(shown: Shown) -> Iterator[tuple[str, str]]:
-    c = shown.comparison
-    yield "use", f"{NOT_FOR_USE} To find out whether masks help, and why"
+    c, is_run = shown.comparison, shown.config is not None  # else the page has fewer sections
+    yield "use", f"{NOT_FOR_USE} To find out whether "\
+        f"{'masks help' if is_run else c['judged'] + ' helps'}, and why"  # fmt: skip
     yield "aim", f"Is {c['judged']} better than {c['baseline']} in {shown.metric}, and is it real?"
     yield "classes", f"{', '.join(c['classes'])}, as the source names them; how they were assessed"\
         " is not known to the run"  # fmt: skip
@@ -70,7 +71,8 @@ def _list_results(shown: Shown) -> Iterator[tuple[str, str]]:
     yield "counts", f"{test} test and {train} training images per seed, {len(c['seeds'])} seeds"
     label = METRICS[c["metric"]].label
     yield "metrics", f"{label} decides; all others: results.parquet, report.html#results"
-    yield "performance", "report.html#results, #contrasts, #confusion: "\
+    pages = "#results, #contrasts" + ", #confusion" * is_run
+    yield "performance", f"report.html{pages}: "\
         f"{format_level(c['alpha'])} intervals over seeds"  # fmt: skip
     two_way = "two-way bootstrap by seed and group of images"
     if shown.corrected_t_counts:
@@ -80,8 +82,11 @@ def _list_results(shown: Shown) -> Iterator[tuple[str, str]]:
     else:
         error = f"{two_way} decides alone, as the number of training images is unknown"
     yield "statistics", f"{error}; Holm over models"
-    yield "output", "probability per class; threshold of the largest balanced accuracy on "\
-        "validation images (report.html, all metrics)"  # fmt: skip
+    output = "probability per class"
+    if any(row.get("threshold") is not None for row in c.get("operating_points", [])):
+        output += "; threshold of the largest balanced accuracy on validation images "\
+            f"({'report.html, all metrics' if is_run else 'results.parquet'})"  # fmt: skip
+    yield "output", output
     if c.get("sites"):
         yield "site_results", "report.html#sites: performance at each site"
     external = c["external"]
@@ -89,7 +94,8 @@ def _list_results(shown: Shown) -> Iterator[tuple[str, str]]:
         yield "external", f"{external['name']}, {external['n_images']} images: report.html#external"
     power = f"differences below {shown.name_margin(format_score)} do not matter"
     if shown.corrected_t_counts:
-        power += "; smallest detectable difference per contrast: report.html#contrasts"
+        power += "; smallest detectable difference per contrast: "
+        power += "report.html#contrasts" if is_run else "comparison.json"
     yield "power", power
 
 
