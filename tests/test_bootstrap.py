@@ -13,6 +13,8 @@ from osteo_ray.statistics.bootstrap import (
     estimate_ratio,
     estimate_spread,
 )
+from osteo_ray.statistics.significance import corrected_t_test
+from osteo_ray.statistics.sizes import Sizes
 
 
 def _draws(n_draws: int = 400, k: int = 2, n_seeds: int = 5, seed: int = 0) -> np.ndarray:
@@ -145,6 +147,30 @@ def test_ratio_inverts_a_test() -> None:
         error = math.sqrt(direction @ spread.total @ direction)
         t = abs((parts - end * wholes).mean()) / error
         assert t == pytest.approx(stats.t.ppf(0.975, freedom))
+
+
+def test_ratio_is_as_uncertain_as_the_more_cautious_test_has_it() -> None:
+    """By hand: where the corrected t counts and is wider, the ends of the ratio invert that."""
+    rng = np.random.default_rng(3)
+    wholes = 0.3 + 0.02 * rng.normal(size=6)
+    parts = 0.5 * wholes + 0.02 * rng.normal(size=6)
+    draws = np.tile(np.stack([parts, wholes]), (20, 1, 1))  # the images tell of no luck of theirs
+    sizes = Sizes(n_test=30, n_train=70)
+    alone = estimate_ratio(parts, wholes, draws, n_groups=50)
+    found = estimate_ratio(parts, wholes, draws, n_groups=50, sizes=sizes)
+    assert alone is not None
+    assert found is not None
+    for end in found[1:]:
+        test = corrected_t_test(parts - end * wholes, sizes)
+        assert abs(test.mean) / test.standard_error == pytest.approx(stats.t.ppf(0.975, 5))
+    assert found[1] < alone[1] < alone[2] < found[2]
+    # where the images tell of more, the two-way error is the wider one
+    noisy = draws + 0.1 * rng.normal(size=(20, 2, 1))
+    two_way = estimate_ratio(parts, wholes, noisy, n_groups=50)
+    assert estimate_ratio(parts, wholes, noisy, n_groups=50, sizes=sizes) == two_way
+    # and there is none where either test leaves the whole unsure
+    few = Sizes(n_test=30, n_train=0.01)
+    assert estimate_ratio(parts, wholes, draws, n_groups=50, sizes=few) is None
 
 
 def test_ratio_of_an_unsure_whole_is_not_given() -> None:

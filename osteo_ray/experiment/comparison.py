@@ -299,6 +299,7 @@ def _share_gain(results: pd.DataFrame, analysis: Analysis, judged: Judged) -> li
                     control=control.name,
                     baseline=roles.baseline,
                     alpha=analysis.alpha,
+                    sizes=judged.design.sizes,
                 )
             )
             | {"gain_must_survive": control.gain_must_survive}

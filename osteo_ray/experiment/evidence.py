@@ -152,7 +152,11 @@ class Evidence:
         stacked = stacked[~np.isnan(stacked).any(axis=(1, 2))]
         found = (
             estimate_ratio(
-                gains[0], gains[1], stacked, self._count_shared(seeds), confidence=1 - alpha
+                *gains,
+                stacked,
+                self._count_shared(seeds),
+                confidence=1 - alpha,
+                sizes=self.design.sizes,
             )
             if len(stacked) > 1
             else None

@@ -17,14 +17,15 @@ the intervals cover, and which other forms were tried.
 """
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
 from scipy import stats
 
 from osteo_ray.statistics.arrays import Values, Weights
-from osteo_ray.statistics.significance import NEGLIGIBLE
+from osteo_ray.statistics.significance import NEGLIGIBLE, inflate_error
+from osteo_ray.statistics.sizes import Sizes
 
 
 @dataclass(frozen=True)
@@ -158,7 +159,13 @@ def estimate_interval(
 
 
 def estimate_ratio(
-    parts: Values, wholes: Values, draws: Values, n_groups: int, *, confidence: float = 0.95
+    parts: Values,
+    wholes: Values,
+    draws: Values,
+    n_groups: int,
+    *,
+    confidence: float = 0.95,
+    sizes: Sizes | None = None,
 ) -> tuple[float, float, float] | None:
     """Give the ratio of two means over seeds with Fieller's interval (1954).
 
@@ -172,13 +179,31 @@ def estimate_ratio(
         draws: float, (n_draws, 2, n_seeds); both, resampled together.
         n_groups: Groups that two seeds or more share.
         confidence: Level.
+        sizes: Images per seed, where the corrected t counts as well. Then its interval is found
+            too, and the wider end of both counts, as in a difference (`statistics.inference`).
 
     Returns:
         Ratio, low, high; None where the interval is unbounded.
     """
-    spread = estimate_spread(np.stack([parts, wholes]), draws, n_groups)
+    both = np.stack([parts, wholes])
+    spread = estimate_spread(both, draws, n_groups)
+    spreads = [spread]
+    if sizes is not None:
+        corrected = np.cov(both) * inflate_error(len(parts), sizes) ** 2
+        spreads.append(replace(spread, seeds=corrected, images=np.zeros((2, 2))))
+    means = float(parts.mean()), float(wholes.mean())
+    found = [_find_ratio(*means, one, confidence) for one in spreads]
+    known = [ends for ends in found if ends is not None]
+    if len(known) < len(found):
+        return None
+    return means[0] / means[1], min(low for low, _ in known), max(high for _, high in known)
+
+
+def _find_ratio(
+    part: float, whole: float, spread: Spread, confidence: float
+) -> tuple[float, float] | None:
+    """Return the ends of Fieller's interval of part / whole; None where it is unbounded."""
     total = spread.total
-    part, whole = float(parts.mean()), float(wholes.mean())
     if whole == 0:
         return None
     ratio = part / whole
@@ -193,7 +218,7 @@ def estimate_ratio(
     if a <= 0:
         return None
     half = math.sqrt(max(0.0, b * b - a * c)) / a
-    return ratio, b / a - half, b / a + half
+    return b / a - half, b / a + half
 
 
 def _drop_negative(matrix: Values) -> Values:

@@ -53,6 +53,13 @@ class TestDesign:
             return ("two-way",)
         return ("corrected t", "two-way")
 
+    @property
+    def sizes(self) -> Sizes | None:
+        """Images per seed, for the corrected t; None where that does not count."""
+        if self.n_train is None or "corrected t" not in self.methods:
+            return None
+        return Sizes(n_test=self.n_test, n_train=self.n_train)
+
 
 @dataclass(frozen=True)
 class StandardError:
@@ -153,10 +160,9 @@ def estimate_mean(
         return None
     least = _least_sd(n_seeds, design.n_test)
     errors = []
-    if "corrected t" in design.methods:
-        assert design.n_train is not None  # as `methods` has it
+    if design.sizes is not None:
         sd = float(values.std(ddof=1)) if np.ptp(values) > NEGLIGIBLE else least
-        inflated = sd * inflate_error(n_seeds, Sizes(n_test=design.n_test, n_train=design.n_train))
+        inflated = sd * inflate_error(n_seeds, design.sizes)
         errors.append(StandardError("corrected t", inflated, n_seeds - 1))
     two_way = _estimate_two_way(values, draws, n_shared, least)
     if two_way is not None:

@@ -8,6 +8,7 @@ import pandas as pd
 from osteo_ray.statistics.bootstrap import estimate_ratio
 from osteo_ray.statistics.pairing import TestValues, join_notes
 from osteo_ray.statistics.resampling import Resampled
+from osteo_ray.statistics.sizes import Sizes
 
 
 @dataclass(frozen=True)
@@ -50,12 +51,14 @@ def share_explained(
     control: str,
     baseline: str = "original",
     alpha: float = 0.05,
+    sizes: Sizes | None = None,
 ) -> Share:
     """Estimate (control - baseline) / (arm - baseline), ratio of the mean differences over seeds.
 
-    The interval, of level 1 - alpha, is Fieller's, with variances from the two-way bootstrap. It is
-    bounded only where the gain itself differs significantly from 0 by the same variances. Elsewhere
-    the ratio has a denominator that may be 0, any share fits the data, and none is given.
+    The interval, of level 1 - alpha, is Fieller's, with variances from the two-way bootstrap or,
+    where the corrected t counts too, the wider one by either. It is bounded only where the gain
+    itself differs significantly from 0 by the same variances. Elsewhere the ratio has a denominator
+    that may be 0, any share fits the data, and none is given.
 
     Args:
         results: As `results_table.compute_results` returns it; only test rows are used.
@@ -65,6 +68,7 @@ def share_explained(
         control: The arm that may explain it.
         baseline: The arm that both are compared with.
         alpha: Error rate.
+        sizes: Images per seed, where the corrected t counts.
     """
     metric, arms = resampled.metric, (control, arm, baseline)
     seeds, values, note = TestValues.of(results, metric).pair(model, arms)
@@ -87,6 +91,7 @@ def share_explained(
         draws[:, :2] - draws[:, 2:],
         resampled.count_shared(seeds),
         confidence=1 - alpha,
+        sizes=sizes,
     )
     if found is None:
         return end("No share: the gain may be 0, and then any share would fit.")
