@@ -152,7 +152,8 @@ class Evidence:
         stacked = stacked[~np.isnan(stacked).any(axis=(1, 2))]
         found = (
             estimate_ratio(
-                *gains,
+                gains[0],
+                gains[1],
                 stacked,
                 self._count_shared(seeds),
                 confidence=1 - alpha,
