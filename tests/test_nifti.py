@@ -229,11 +229,12 @@ class TestSlices:
         )
         assert found["failure"].isna().all()
         good = found[found["reason"] == ""].set_index("path")
-        one, other, alone = good["patient"].loc[source.items["path"][:3]]
+        one, other, alone = good["person"].loc[source.items["path"][:3]]
         assert one == other != alone != ""
         # A volume of the same name in another set is another patient, whom nobody has named.
-        assert not set(good["patient"]) & set(elsewhere["patient"])
+        assert not set(good["person"]) & set(elsewhere["person"])
         assert not good["is_named"].any()
+        assert set(good["patient"]) == {""}
         assert "expected 0 to 3" in found["reason"].max()
 
 

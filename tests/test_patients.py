@@ -19,7 +19,7 @@ from osteo_ray.data.sources.patients import know_patient
 from osteo_ray.pipeline.compare.cohort import describe_reading, list_cohort
 from osteo_ray.pipeline.ingest.blocks import decode_block, veil_patient
 from osteo_ray.pipeline.ingest.findings import doubt_patients
-from osteo_ray.pipeline.ingest.reading import _tabulate_rows
+from osteo_ray.pipeline.ingest.reading import _join_patients, _tabulate_rows
 
 
 def open_files(root: Path, paths: list[str], **options: object) -> Source:
@@ -305,6 +305,15 @@ def test_paths_do_not_count_beside_a_column(tmp_path: Path) -> None:
     assert "It replaces the column of patients." in tell(given)
     unknown = open_table(tmp_path, {**table, "patient": ["unknown"] * 16})  # type: ignore[arg-type]
     assert (unknown.guessed, len(group(unknown))) == (True, 8)
+
+
+def test_halves_and_slices_are_of_one_patient_whoever_is_named() -> None:
+    patients = ["A", "", "", "B", "", "", "C", "D", "E"]
+    people = ["", "1", "1", "2", "2", "", "3", "3", ""]
+    found = _join_patients(pd.Series(patients), pd.Series(people))
+    # The cell of one row is empty, as where cells of a sheet are merged; those of `3` contradict.
+    assert found == ["A", "1", "1", "B", "B", "", "C", "C", "E"]
+    assert _join_patients(pd.Series([], dtype=str), pd.Series([], dtype=str)) == []
 
 
 class TestHeaders:

@@ -31,6 +31,7 @@ FOUND = pa.schema(
         ("path", pa.string()),
         ("label", pa.string()),
         ("patient", pa.string()),
+        ("person", pa.string()),  # equal for the halves of a film, or for the slices of a volume
         ("is_named", pa.bool_()),  # whether a table, a pattern or a header says who the patient is
         ("side", pa.string()),
         ("site", pa.string()),
@@ -155,7 +156,8 @@ def _tell(item: Row, view: View, key: bytes, own_key: bytes) -> Row:
         "film": view.film,
         "path": view.path,
         "label": item["label"],
-        "patient": named or item["suggested"] or veil(view.person, own_key),
+        "patient": named or item["suggested"],
+        "person": veil(view.person, own_key),
         "is_named": bool(named),
         "side": item["side"] or decoded.side or "",
         "site": item["site"],

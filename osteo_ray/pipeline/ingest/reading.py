@@ -20,6 +20,7 @@ from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.base.progress import tell_progress
 from osteo_ray.base.storage import Place
 from osteo_ray.cluster.connection import allow_lost_blocks
+from osteo_ray.data.copies.groups import join_groups
 from osteo_ray.data.copies.thumbnails import Thumbnails
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.pixels import Bits
@@ -124,6 +125,7 @@ def ingest_images(
     rejects = table.filter(pc.invert(good)).select(["path", "reason"]).to_pandas()
     rejects = pd.concat([rejects, source.refused]).sort_values("path", ignore_index=True)
     _check_rejects(source, len(images), rejects, max_reject_share)
+    images["patient"] = _join_patients(images["patient"], images.pop("person"))
     of_patients = images["patient"].to_numpy(str)
     images["patient"] = _number(images["patient"])
     names_patients = bool(images.pop("is_named").any())
@@ -222,6 +224,25 @@ def _read_blocks(
                 "the memory of the workers, and run the same command again. The last error: "
                 f"{error}"
             ) from error
+
+
+def _join_patients(patients: "pd.Series[str]", people: "pd.Series[str]") -> list[str]:
+    """Return the patient of each image, "" where nobody is known.
+
+    The halves of a film and the slices of a volume are of one patient, even where a table names
+    only some of them, or names several patients.
+
+    Args:
+        patients: What a source or header says of each image, veiled.
+        people: What its halves or slices have in common; stands for a patient if none is named.
+    """
+    groups = join_groups(_number(patients), _number(people)).tolist()
+    first: dict[int, str] = {}
+    for names in (patients, people):
+        for group, name in zip(groups, names, strict=True):
+            if name:
+                first.setdefault(group, name)
+    return [first.get(group, "") for group in groups]
 
 
 def _number(names: "pd.Series[str]") -> np.ndarray:
