@@ -405,6 +405,23 @@ def test_accents_in_paths_may_be_composed_or_not(tmp_path: Path) -> None:
     assert "1 of 5 paths lead to files whose accents are composed otherwise." in source.notes
 
 
+def test_columns_of_the_first_set_count_for_the_second(tmp_path: Path) -> None:
+    rows = "1.png,normal,2019,a\n2.png,worn,2020,a\n"
+    put(tmp_path, **{"t.csv": f"Path,Diag-nosis,split,patient\n{rows}"})
+    options = SourceOptions({"label": "diagnosis", "split": "", "patient": "", "side": "limb"})
+    source = open_second_source(str(tmp_path / "t.csv"), options, {"normal", "worn"})
+    assert list_items(source, "label", "split", "patient_id") == [
+        ("normal", "", ""),
+        ("worn", "", ""),
+    ]
+
+
+def test_columns_of_tables_in_a_folder_are_named_in_any_case(tmp_path: Path) -> None:
+    put(tmp_path, "1.png", "2.png", **{"metadata.csv": "file,Diagnosis\n1.png,a\n2.png,b\n"})
+    source = open_given(tmp_path, columns={"label": "diagnosis"})
+    assert source.items["label"].tolist() == ["a", "b"]
+
+
 class TestPatientsInArchives:
     @pytest.mark.parametrize("name", ["patients", "patient_ids", "PatientID", "subject"])
     @pytest.mark.parametrize("part", ["", "train_"])

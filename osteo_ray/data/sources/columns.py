@@ -126,15 +126,14 @@ def choose_columns(found: Sequence[Any], given: Mapping[str, str], uri: str) -> 
     for role, wanted in given.items():
         if not wanted:
             continue
-        alike = [name for name in texts if _plain(name) == _plain(wanted)]
-        exact = [name for name in texts if tidy(name) == tidy(wanted)] or alike
-        if not exact:
+        name = find_column(wanted, texts)
+        if not name:
             raise InputError(
                 f"Expected a column `{wanted}` in {uri}, as --columns {role}={wanted} says, but "
                 f"the columns found are: {', '.join(texts) or 'none'}.{suggest(wanted, texts)} "
                 "Correct --columns."
             )
-        names[role] = exact[0]
+        names[role] = name
     best: dict[str, tuple[int, str]] = {}
     for name in texts:
         role, rank = _BY_NAME.get(_plain(name), ("", 0))
@@ -143,6 +142,18 @@ def choose_columns(found: Sequence[Any], given: Mapping[str, str], uri: str) -> 
     names |= {role: name for role, (_, name) in best.items()}
     unread = [name for name in texts if name not in names.values()]
     return Columns(names, unread)
+
+
+def find_column(wanted: str, found: Sequence[str]) -> str:
+    """Return the column that a user means, in any case and with any signs, or "" if there is none.
+
+    Example:
+        >>> find_column("file name", ["id", "File_Name"]), find_column("dx", ["id"])
+        ('File_Name', '')
+    """
+    exact = [name for name in found if tidy(name) == tidy(wanted)]
+    alike = [name for name in found if _plain(name) == _plain(wanted)]
+    return next(iter(exact or alike), "") if wanted else ""
 
 
 def may_be_read(name: str, given: Mapping[str, str]) -> bool:

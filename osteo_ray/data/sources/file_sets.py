@@ -8,7 +8,7 @@ import pandas as pd
 from osteo_ray.base.errors import InputError
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.sources.classes import fold_label
-from osteo_ray.data.sources.columns import choose_columns
+from osteo_ray.data.sources.columns import choose_columns, find_column
 from osteo_ray.data.sources.layouts import (
     Files,
     is_image_name,
@@ -120,7 +120,7 @@ def _read_tables(
         table, notes = parse_table(bytes(content), path, options.columns)
         names = [str(name) for name in table.columns]
         chosen = choose_columns(names, {}, path).names.keys() | {
-            role for role, name in options.columns.items() if name in names
+            role for role, name in options.columns.items() if find_column(name, names)
         }
         if {"path", "label"} <= chosen:
             found[path] = (table, notes)

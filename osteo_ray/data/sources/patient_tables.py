@@ -7,7 +7,7 @@ import pandas as pd
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.data.decoding.result import UnreadableImageError
-from osteo_ray.data.sources.columns import choose_columns
+from osteo_ray.data.sources.columns import choose_columns, find_column
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.sources.manifests import parse_table
 from osteo_ray.data.sources.options import SourceOptions
@@ -94,7 +94,9 @@ def _read_patients(source: Source, path: str, options: SourceOptions) -> Source 
     content = source.reader.read(path, -1)
     table, _ = parse_table(bytes(content), path, options.columns)
     names = [str(name) for name in table.columns]
-    columns = {role: name for role, name in options.columns.items() if not name or name in names}
+    columns = {
+        role: name for role, name in options.columns.items() if not name or find_column(name, names)
+    }
     columns |= {"label": _CLASS, "split": "", "slice": ""}
     table = pd.concat([table, pd.Series("any", table.index, name=_CLASS)], axis=1)
     if not {"path", "patient"} <= choose_columns(list(table.columns), columns, path).names.keys():

@@ -17,6 +17,7 @@ from osteo_ray.data.sources.columns import (
     TOLD,
     Columns,
     choose_columns,
+    find_column,
     is_bare_identifier,
     may_name_splits,
 )
@@ -62,7 +63,8 @@ def read_roles(
     table.columns = [str(name) for name in table.columns]
     given = options.columns
     if options.lenient:
-        given = {role: name for role, name in given.items() if name in table.columns}
+        there = list(table.columns)
+        given = {role: name for role, name in given.items() if not name or find_column(name, there)}
     columns = replace(choose_columns(list(table.columns), given, uri), twice=twice)
     missing = [role for role in needed if role not in columns.names]
     if missing and not len(table.columns):

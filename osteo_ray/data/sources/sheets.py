@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import pandas as pd
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.data.sources.columns import choose_columns
+from osteo_ray.data.sources.columns import choose_columns, find_column
 from osteo_ray.data.sources.unreadable import expecting
 
 SHEET_SUFFIXES = (".xlsx", ".xlsm")
@@ -62,5 +62,5 @@ def _check_reader(uri: str) -> None:
 def _count_needed(table: pd.DataFrame, columns: Mapping[str, str]) -> int:
     names = [str(name) for name in table.columns]
     usual = choose_columns(names, {}, "").names.keys()
-    given = {role for role, name in columns.items() if name in names}
+    given = {role for role, name in columns.items() if find_column(name, names)}
     return len({"path", "label"} & (usual | given))
