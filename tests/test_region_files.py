@@ -256,6 +256,9 @@ def test_region_that_cannot_be_seen(n_px: int, words: str) -> None:
         (["a/é.jpg"], ["a/e\u0301.png"], ["a/e\u0301.png"]),
         (["a/e\u0301.jpg", "a/1.jpg"], ["é.png", "1.png"], ["é.png", "1.png"]),
         (["Normal/Knee1.JPG"], ["normal/knee1.png"], ["normal/knee1.png"]),
+        (["a/1.jpg", "a/1.png"], ["a/1.png"], [None, "a/1.png"]),  # the other's own
+        (["a/1.jpg", "a/1.tif"], ["a/1.png"], [None, None]),
+        (["a/1.jpg", "a/1.tif"], ["a/1.jpg.png", "1.tif.png"], ["a/1.jpg.png", "1.tif.png"]),
         (["a/K1.jpg", "a/k1.jpg"], ["a/k1.png"], [None, "a/k1.png"]),  # the other's own
         (["a/K1.jpg", "a/k1.jpg"], ["a/k1.png", "a/K1.PNG"], ["a/K1.PNG", "a/k1.png"]),
         (["a/Ä1.jpg"], ["a/ä1.png", "a/a\u03081.png"], [None]),  # it may be either

@@ -11,9 +11,10 @@ from osteo_ray.data.laterality import HALVES, name_half, read_half
 def match_names(paths: Sequence[str], names: Iterable[str]) -> dict[str, str]:
     """Find the name that belongs to each path.
 
-    The whole name belongs to it, or the name but for what follows its last dot, or that without
-    its folders if no two paths end in it. Names that belong to no path may be spelled otherwise, in
-    capitals or with accents composed or not, as long as this leaves no choice.
+    The whole name belongs to it, or the name but for what follows its last dot if no two paths have
+    it in common, or that without its folders if no two paths end in it. Names that belong to no
+    path may be spelled otherwise, in capitals or with accents composed or not, as long as this
+    leaves no choice.
 
     Example:
         >>> match_names(["a/1.jpg", "b/X2.jpg"], ["a/1.png", "x2.png"])
@@ -80,11 +81,14 @@ def _match(paths: Sequence[str], names: Iterable[str]) -> dict[str, str]:
     for name in names:
         for form in _list_forms(name):
             known.setdefault(form, set()).add(name)
+    stems = Counter(form for path in paths for form in _list_forms(path))
     ends = Counter(end for path in paths for end in _list_forms(PurePosixPath(path).name))
     found = {}
     for path in paths:
+        # What `1.png` and `1.jpg` have in common tells neither of them.
+        own = [form for form in _list_forms(path) if form == path or stems[form] == 1]
         flat = [form for form in _list_forms(PurePosixPath(path).name) if ends[form] == 1]
-        for form in (*_list_forms(path), *flat):
+        for form in (*own, *flat):
             if len(known.get(form, ())) == 1:
                 (found[path],) = known[form]
                 break
