@@ -19,6 +19,8 @@ from osteo_ray.models.classifier import (
     load_classifier,
     save_classifier,
 )
+from osteo_ray.models.rehearsal import rehearse_training
+from osteo_ray.models.settings import TrainingSettings
 
 IMAGENET = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225])
 
@@ -172,6 +174,22 @@ def test_weights_file_of_the_whole_network(tmp_path: Path) -> None:
         backbone = build("resnet18", str(tmp_path / "a.pt")).backbone
         assert torch.equal(backbone.layer4[1].conv2.weight, plain.layer4[1].conv2.weight)
         assert torch.equal(backbone.bn1.running_var, plain.bn1.running_var)
+
+
+def test_network_that_asks_for_the_version_of_its_names_is_filled_trained_and_read(
+    tmp_path: Path,
+) -> None:
+    name, size = "torchvision:mnasnet0_5", ImageSize.square(32)
+    network = torchvision.models.mnasnet0_5()
+    safetensors.torch.save_file(network.state_dict(), tmp_path / "file.safetensors")
+    classifier = build("mnasnet0_5", str(tmp_path / "file.safetensors"), size.height)
+    assert torch.equal(classifier.backbone.layers[0].weight, network.layers[0].weight)
+    rehearse_training(classifier, name, TrainingSettings(), size)
+    path = tmp_path / "model.safetensors"
+    save_classifier(classifier, path, Checkpoint(name, ("a", "b", "c"), size))
+    found = load_classifier(path, name, n_classes=3, image_size=size)
+    with torch.inference_mode():
+        assert torch.equal(found(draw(32)), classifier.eval()(draw(32)))
 
 
 def test_weights_without_statistics_are_refused(tmp_path: Path) -> None:

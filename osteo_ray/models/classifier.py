@@ -17,6 +17,7 @@ from osteo_ray.models.feature_maps import draw_probe, find_map_call
 from osteo_ray.models.own_networks import create_own
 from osteo_ray.models.timm_networks import create_timm, pool_features
 from osteo_ray.models.torchvision_networks import create_torchvision
+from osteo_ray.models.weights_fit import put_tensors
 
 HIDDEN_UNITS = {"efficientnet": 1024}
 """Units of the hidden layer by part of the name; in the paper, only this family has one."""
@@ -320,7 +321,7 @@ def load_classifier(
             f"Expected tensors of a `{name}` with {n_classes} classes in {path}, but {problem}. "
             "Give the checkpoint as osteo_ray wrote it."
         )
-    classifier.load_state_dict(tensors)
+    put_tensors(classifier, tensors)
     return classifier.eval()
 
 

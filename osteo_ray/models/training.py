@@ -25,6 +25,7 @@ from osteo_ray.models.synchronization import (
     synchronize_batch_norm,
 )
 from osteo_ray.models.validation import validate
+from osteo_ray.models.weights_fit import put_tensors
 
 
 class DivergedError(Exception):
@@ -157,7 +158,7 @@ def train_classifier(
         if worker.rank == 0:
             resumption.save(classifier, optimization, epochs, best)
         listener.epoch_ended(epochs[-1])
-    classifier.load_state_dict(best)
+    put_tensors(classifier, best)
     classifier.eval()
     return epochs
 
