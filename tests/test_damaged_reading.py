@@ -155,6 +155,16 @@ def test_a_reproduction_that_fails_leaves_a_row(
     assert entry["n_planned"] == entry["n_trials"] > 0
 
 
+@pytest.mark.parametrize("name", ["masks", "trials"])
+def test_a_run_on_a_disk_that_is_not_there_leaves_a_row(root: Path, name: str) -> None:
+    shutil.rmtree(root / name)
+    (root / name).symlink_to(root.parent / "not-mounted")
+    assert main(["reproduce", str(root), "--run-code", "--images", "stored"]) == 2
+    (entry,) = read_ledger(root.parent / "reproductions.parquet")
+    told = f"Expected the link {root / name} to lead to a file or folder"
+    assert sum(failure.startswith(told) for failure in entry["failures"]) == 1
+
+
 def test_a_request_that_makes_no_sense_leaves_no_row(root: Path) -> None:
     assert main(["reproduce", str(root), "--run-code", "--sample", "999"]) == 2
     assert not (root.parent / "reproductions.parquet").exists()

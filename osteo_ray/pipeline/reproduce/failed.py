@@ -47,7 +47,7 @@ def recording_failure(settings: ReproduceConfig) -> Iterator[Attempt]:
     except Exception as error:
         with suppress(OSError, InputError):  # the first error is the one to tell
             run = open_run(settings.run or "")
-            damaged = list_damaged(run)
+            damaged = _list_what_can_be_read(run)
             if attempt.task is not None or damaged:
                 entry = _describe_failed(run, settings, attempt, error, damaged, started)
                 append_entry(place_ledger(run, settings), entry)
@@ -60,6 +60,14 @@ def list_damaged(run: Run) -> list[str]:
     lines = [f"stored run: {one.name} is {one.state}" for one in bad[:_MOST_TOLD]]
     more = len(bad) - len(lines)
     return [*lines, *([f"stored run: and {more} more"] if more else [])]
+
+
+def _list_what_can_be_read(run: Run) -> list[str]:
+    """Return what `list_damaged` does, or else why nobody can tell, such as an unmounted disk."""
+    try:
+        return list_damaged(run)
+    except (OSError, InputError) as error:
+        return [" ".join(str(error).split())]
 
 
 def _describe_failed(
@@ -107,7 +115,7 @@ def _describe_failed(
             "kinds": [],
             "figures": {},
             "drifted": [],
-            "failures": [reason, *damaged],
+            "failures": list(dict.fromkeys([reason, *damaged])),
             "changes": [],
             "unknown": [],
             "versions": {},
