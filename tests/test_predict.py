@@ -23,13 +23,14 @@ from osteo_ray.commands.predict import show_prediction
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.experiment.ensemble import (
     Ensemble,
+    Member,
     calibrate_members,
     choose_ensemble,
     fit_temperature,
     soften,
 )
 from osteo_ray.pipeline.predict import predictor
-from osteo_ray.pipeline.predict.new_images import read_new_images
+from osteo_ray.pipeline.predict.new_images import NewImage, read_new_images
 from osteo_ray.pipeline.predict.predictor import NOTICE, OF_THE_RUN, Prediction
 
 CLASSES = ["normal", "osteoporosis"]
@@ -167,6 +168,13 @@ def test_name_that_is_no_text_is_written_with_escapes(tmp_path: Path) -> None:
         (found,) = read_new_images(path, ImageSize.square(32), 8, "whole")
         assert found.path == str(tmp_path / r"kn\xe9e.png")
         assert (found.pixels is None) == bool(found.error)
+
+
+def test_image_of_which_a_classifier_makes_nothing_finite_has_no_class() -> None:
+    image, said = NewImage("a.png", "id", "digest", None), {"id": {0: np.array([np.nan, np.nan])}}
+    found = predictor._join(image, said, [Member(0, 1.0, 0)], CLASSES, known=set())
+    assert (found.predicted, found.probabilities) == ("", {})
+    assert "NaN" in found.error
 
 
 def test_what_a_network_prints_is_not_among_the_results(

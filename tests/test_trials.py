@@ -57,7 +57,13 @@ from osteo_ray.models.checkpoint import Checkpoint, describe_checkpoint
 from osteo_ray.models.classifier import Classifier, build_classifier, load_classifier
 from osteo_ray.models.epochs import Epoch, TrainingListener
 from osteo_ray.models.prediction import predict_probabilities
-from osteo_ray.models.training import Recipe, TrainingData, Worker, make_deterministic
+from osteo_ray.models.training import (
+    DivergedError,
+    Recipe,
+    TrainingData,
+    Worker,
+    make_deterministic,
+)
 from osteo_ray.pipeline.compare import one_trial
 from osteo_ray.pipeline.compare.mask_jobs import list_explanations
 from osteo_ray.pipeline.compare.one_trial import run_trial
@@ -322,6 +328,21 @@ def test_cut_off_trial_leaves_nothing_that_counts_and_ends_the_same(
 
 class Seen(Exception):
     """Carries out what a training would have been given."""
+
+
+def test_training_that_predicts_nan_has_no_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def predict(*_: Any, **__: Any) -> np.ndarray:
+        return np.array([[0.5, 0.5], [np.nan, np.nan], [0.1, 0.9]])
+
+    monkeypatch.setattr(one_trial, "predict_probabilities", predict)
+    monkeypatch.setattr(one_trial, "train_classifier", lambda *_, **__: [])
+    experiment = make_experiment(tmp_path)
+    message = r"for 1 of 3 validation images; the first is 9\.png"
+    with pytest.raises(DivergedError, match=message):
+        run_trial(FIRST, experiment, make_pixels(), Worker(CPU))
+    assert not experiment.is_done(FIRST)
 
 
 @pytest.fixture

@@ -35,6 +35,7 @@ from osteo_ray.models.guidance import Penalty
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.settings import TrainingSettings
 from osteo_ray.models.training import (
+    DivergedError,
     Recipe,
     TrainingData,
     Worker,
@@ -65,7 +66,7 @@ def run_trial(
 
     Raises:
         LeakError: The split separates images that belong together.
-        DivergedError: The loss became infinite or NaN.
+        DivergedError: The loss became infinite or NaN, or a prediction is.
     """
     if experiment.is_done(trial):
         return
@@ -103,6 +104,7 @@ def run_trial(
             batch_size=shared.training.per_worker_batch_size,
             device=worker.device,
         )
+        _check_finite(found, experiment.paths[rows], split)
         tables.append(tabulate_predictions(trial, experiment, split, rows, found))
     with write_whole(path, last=LAST) as unfinished:
         unfinished.mkdir(parents=True)
@@ -120,6 +122,17 @@ def run_trial(
         seal_folder(unfinished)
     with suppress(OSError):  # no longer of use, but harmless
         remove_tree(locate_checkpoint(trial, experiment).parent)
+
+
+def _check_finite(found: np.ndarray, paths: np.ndarray, split: str) -> None:
+    """Refuse to store what no comparison could read, as a network may give for a blank image."""
+    wrong = np.flatnonzero(~np.isfinite(found).all(axis=1))
+    if len(wrong):
+        raise DivergedError(
+            f"Expected finite logits for every image, but the classifier gives NaN or an infinite "
+            f"number for {len(wrong)} of {len(found)} {split} images; the first is "
+            f"{paths[wrong[0]]}. Correct the network, or leave such images out"
+        )
 
 
 def locate_checkpoint(trial: Trial, experiment: Experiment) -> Place:

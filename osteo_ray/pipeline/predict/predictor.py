@@ -46,6 +46,7 @@ ShowMask = Callable[[int, str, np.ndarray], None]
 """Takes the place of an image among those that are predicted, from 0, its path, and the share of
 members whose mask keeps each pixel: float64, (height, width)."""
 _AT_A_TIME = 256  # images in memory
+_NOT_FINITE = "a classifier gives NaN or an infinite number for it"
 
 
 @dataclass(frozen=True)
@@ -287,6 +288,8 @@ def _join(
         return Predicted(image.path, "", {}, {}, {}, error=image.error)
     of_image = said[image.image_id]
     each = np.stack([soften(of_image[one.seed], one.temperature) for one in members])
+    if not np.isfinite(each).all():
+        return Predicted(image.path, "", {}, {}, {}, error=_NOT_FINITE)
     mean, low, high = each.mean(axis=0), each.min(axis=0), each.max(axis=0)
 
     def by_class(values: np.ndarray) -> dict[str, float]:
