@@ -379,8 +379,19 @@ def test_loss_by_hand() -> None:
         total = math.log(sum(math.exp(value) for value in row))
         for number in range(2):
             wanted = 0.2 / 2 + (0.8 if number == label else 0.0)
-            expected -= wanted * weights[number] * (row[number] - total)
+            expected -= wanted * weights[label] * (row[number] - total)
     assert found == pytest.approx(expected)
+
+
+def test_smoothed_labels_are_learned_alike_however_many_images_a_class_has() -> None:
+    labels = np.array([0] * 100 + [1] * 10)
+    settings = LossSettings(label_smoothing=0.1, class_weights="balanced")
+    loss = TrainingLoss(settings, labels, 2, CPU)
+    known = math.log(0.95 / 0.05)  # the logit of a classifier that tells 0.95 for the class
+    logits = torch.tensor([[known, 0.0], [0.0, known]], requires_grad=True)
+    numbers = torch.from_numpy(labels)
+    (gradient,) = torch.autograd.grad(loss(logits[numbers], numbers), logits)
+    torch.testing.assert_close(gradient, torch.zeros(2, 2), atol=1e-4, rtol=0)
 
 
 def test_class_without_images_cannot_be_balanced() -> None:

@@ -9,7 +9,7 @@ from osteo_ray.models.settings import LossSettings
 
 
 class TrainingLoss:
-    """Cross-entropy, with smoothed labels and weighted classes if the settings say so.
+    """Cross-entropy, with smoothed labels and images weighted by class if the settings say so.
 
     Args:
         settings: Smoothing and weights.
@@ -37,10 +37,9 @@ class TrainingLoss:
             logits: float, (batch, n_classes).
             labels: int64, (batch,).
         """
-        return functional.cross_entropy(
-            logits.float(),
-            labels,
-            weight=self.weights,
-            label_smoothing=self.smoothing,
-            reduction="sum",
+        losses = functional.cross_entropy(
+            logits.float(), labels, label_smoothing=self.smoothing, reduction="none"
         )
+        # PyTorch's own `weight` would weight each class of a smoothed label by itself, so that
+        # images of a frequent class would be drawn to the rare ones.
+        return (losses if self.weights is None else losses * self.weights[labels]).sum()
