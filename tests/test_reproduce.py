@@ -563,6 +563,19 @@ def test_ledger_grows_by_a_row_and_gives_back_what_it_was_given(tmp_path: Path) 
     assert set(make_entry(0).values) == set(LEDGER.names)
 
 
+@pytest.mark.parametrize("column", ["id", "date", "kinds", "figures", "versions"])
+def test_ledger_with_other_values_is_refused_before_anything_starts(
+    column: str, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.parquet"
+    append_entry(ledger, make_entry(0))
+    table = pq.read_table(ledger)
+    other = pa.array([{"a": 1}])
+    pq.write_table(table.set_column(table.column_names.index(column), column, other), ledger)
+    with pytest.raises(InputError, match=rf"the values of {column} in .*ledger\.parquet"):
+        read_ledger(ledger)
+
+
 def test_reproduction_that_was_taken_up_again_stands_once(tmp_path: Path) -> None:
     path = tmp_path / "ledger.parquet"
     append_entry(path, make_entry(1, outcome="failed"))

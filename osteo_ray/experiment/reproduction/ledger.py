@@ -56,6 +56,10 @@ LEDGER = pa.schema(
 )
 
 
+_OFTEN_UNKNOWN = frozenset({"run_created", "config_hash", "sample_seed", "images_from"})
+"""Columns with nulls: what a run does not tell, or what was not asked for."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """A row of the ledger; docs/reproduce.md explains its columns.
@@ -151,7 +155,7 @@ def read_ledger(path: Place) -> list[Entry]:
     """Read the reproductions in a ledger, oldest first; a missing file holds none.
 
     Raises:
-        InputError: The file is not a ledger, or one of another version.
+        InputError: The file is not a ledger, or one of another version, or holds other values.
     """
     if not path.exists():
         return []
@@ -180,8 +184,24 @@ def read_ledger(path: Place) -> list[Entry]:
             f"Expected a ledger of reproductions, but {path} lacks the columns {', '.join(lost)}. "
             "Give a new --ledger."
         )
-    rows = table.select(LEDGER.names).to_pylist(maps_as_pydicts="strict")
+    strange = [name for name in LEDGER.names if not _is_of_ledger(table[name], name)]
+    if strange:
+        raise InputError(
+            f"Expected a ledger of reproductions, but the values of {', '.join(strange)} in {path} "
+            "are not those that this osteo_ray writes. Put back a copy, or give a new --ledger."
+        )
+    rows = table.select(LEDGER.names).cast(LEDGER).to_pylist(maps_as_pydicts="strict")
     return sorted((Entry(row) for row in rows), key=lambda entry: (entry["date"], entry["id"]))
+
+
+def _is_of_ledger(column: pa.ChunkedArray, name: str) -> bool:
+    if column.null_count and name not in _OFTEN_UNKNOWN:
+        return False
+    try:
+        column.cast(LEDGER.field(name).type)
+    except pa.ArrowException:
+        return False
+    return True
 
 
 def append_entry(path: Place, entry: Entry) -> list[Entry]:
