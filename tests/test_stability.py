@@ -187,6 +187,15 @@ def test_output_that_does_not_vary_is_an_error(mode: str, slope: float, text: st
         assert np.unique(np.nonzero(found.keep_mask)[1] // 2).tolist() == [4]
 
 
+@pytest.mark.parametrize("mode", ["adaptive", "exact"])
+def test_kernel_in_which_no_perturbed_image_counts_is_an_error(mode: str) -> None:
+    """Nothing is fitted then, and an empty mask would be found stable."""
+    options = {"mode": mode, "samples": 200}
+    found = explain(lambda on: on[:, 4], 12, kernel_width=1e-4, **options)
+    assert isinstance(found, ValueError)
+    assert "a kernel of width 0.0001 leaves none. Raise --lime.kernel-width." in str(found)
+
+
 def test_sampling_goes_on_until_something_has_varied() -> None:
     # The probability drops only if all of the first six superpixels are off: 1 row in 64.
     def score(on: torch.Tensor) -> torch.Tensor:

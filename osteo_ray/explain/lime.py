@@ -86,8 +86,8 @@ def explain_by_lime(
 
     Returns:
         Per image, what was found, or why it cannot be explained: the image is a single superpixel
-        or has more superpixels than there are samples, the classifier gave NaN, or what it gave did
-        not vary.
+        or has more superpixels than there are samples, the classifier gave NaN, what it gave did
+        not vary, or the kernel is so narrow that no perturbed image counts.
     """
     found: dict[int, LimeExplanation | ValueError] = {}
     running: dict[int, tuple[_Sampling, Perturbable, np.ndarray]] = {}
@@ -158,6 +158,9 @@ def _sample(
             alpha=settings.alpha * len(rows) / settings.samples,
             paired=adaptive and not enumerated,
         )
+        if model.total == 0:  # the kernel leaves nothing beside the whole image
+            explained = None
+            continue
         if enumerated:
             stability = Stability(1.0, 0.0)
         elif len(rows) > _LEAST_PER_SUPERPIXEL * len(areas):
@@ -168,7 +171,7 @@ def _sample(
         if stability and stability.reaches(settings.stability):
             break
     if explained is None:
-        raise ValueError(_describe_constant(logits, explained_class, settings.target))
+        raise ValueError(_describe_constant(logits, explained_class, settings))
     (kept,) = choose_masks(model, model.weights[None], settings.top_k, settings.selection)
     weights, local_fit = model.weights, model.local_fit
     if settings.selection == "forward":
@@ -216,11 +219,17 @@ def measure_targets(logits: np.ndarray, explained_class: int, target: Target) ->
     return None if np.ptp(found) < np.finfo(float).tiny else np.asarray(found)
 
 
-def _describe_constant(logits: np.ndarray, explained_class: int, target: Target) -> str:
+def _describe_constant(logits: np.ndarray, explained_class: int, settings: LimeSettings) -> str:
+    if measure_targets(logits, explained_class, settings.target) is not None:
+        return (
+            "Expected perturbed images that are close enough to the image to count, but a kernel "
+            f"of width {settings.kernel_width:g} leaves none. Raise --lime.kernel-width."
+        )
     text = (
         "Expected the output for the explained class to vary, but it is the same for all "
         f"{len(logits)} perturbed images"
     )
-    if target == "probability" and measure_targets(logits, explained_class, "log-odds") is not None:
+    varied = measure_targets(logits, explained_class, "log-odds") is not None
+    if settings.target == "probability" and varied:
         return f"{text}. Only its log-odds vary, which --lime.target log-odds explains."
     return f"{text}."
