@@ -383,6 +383,7 @@ def test_markup_in_names_is_shown_as_it_is(run) -> None:
         (HEADER + "a,x,0,92,5,5\n", "Line 2: Expected 5 columns as in the header, but got 6"),
         (HEADER + "a,x,0.8,-5,5\n", "column n_positive: Expected a whole number of images"),
         (HEADER + "a,x,0.8,5.5,5\n", "column n_positive: Expected a whole number of images"),
+        ("model,accuracy,n_test,folds\na,1,9,5-fold\n", "folds: Expected a whole number of folds"),
         (HEADER + "a,x,0.8,5,\n", "column n_negative: Expected n_positive and n_negative, or"),
         (HEADER + "a,x,0.8,0,0\n", "Expected at least one test image"),
         (HEADER + "a,x,,5,5\n", "Expected at least one figure in this row"),

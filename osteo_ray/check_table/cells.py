@@ -127,8 +127,12 @@ def read_cell(text: str, *, percent: bool = False, signed: bool = False) -> Cell
     return Cell(text.strip(), -units if sign else units, len(decimals))
 
 
-def read_count(text: str) -> int:
+def read_count(text: str, of: str = "images") -> int:
     """Read a number of images: `1024`, `1,024`, `1 024` or `74.0`.
+
+    Args:
+        text: Of the cell.
+        of: What is counted, for the message.
 
     Raises:
         ValueError: It is not a whole number, or may be one of two.
@@ -140,10 +144,10 @@ def read_count(text: str) -> int:
     if _ONE_OR_A_THOUSAND.fullmatch(text.strip()):
         whole = text.strip().partition(".")[0]
         raise ValueError(
-            f"Expected a whole number of images, but `{text}` may be {whole} or {whole}000. Write "
+            f"Expected a whole number of {of}, but `{text}` may be {whole} or {whole}000. Write "
             "one of them without a point."
         )
     found = _COUNT.fullmatch(text.strip())
     if not found:
-        raise ValueError(f"Expected a whole number of images, but got `{text}`.")
+        raise ValueError(f"Expected a whole number of {of}, but got `{text}`.")
     return int(re.sub(r"\D", "", found[1]))

@@ -39,7 +39,7 @@ class _Line:
         if text is None:
             return None
         try:
-            return read_count(text)
+            return read_count(text, "folds or runs" if column == "folds" else "images")
         except ValueError as error:
             raise self.refuse(column, str(error)) from None
 
