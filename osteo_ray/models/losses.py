@@ -38,8 +38,11 @@ class TrainingLoss:
             labels: int64, (batch,).
         """
         losses = functional.cross_entropy(
-            logits.float(), labels, label_smoothing=self.smoothing, reduction="none"
+            logits.float(),
+            labels,
+            label_smoothing=self.smoothing,
+            reduction="sum" if self.weights is None else "none",
         )
         # PyTorch's own `weight` would weight each class of a smoothed label by itself, so that
         # images of a frequent class would be drawn to the rare ones.
-        return (losses if self.weights is None else losses * self.weights[labels]).sum()
+        return losses if self.weights is None else (losses * self.weights[labels]).sum()
