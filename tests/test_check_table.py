@@ -329,6 +329,24 @@ def test_rows_of_other_test_sets_are_not_compared(run) -> None:
     assert "10 and 20 test images: not the same" in " ".join(printed.split())
 
 
+@pytest.mark.parametrize("accuracy", ["0·932", "0·932 (0·85–0·97)", "69/74", "69 / 74 (93%)"])
+def test_figures_as_journals_print_them(run, accuracy: str) -> None:
+    code, printed = run(HEADER + f"a,x,{accuracy},37,37\n")
+    assert code == 0, printed
+    of_60 = HEADER + f"a,x,{accuracy},30,30\n"
+    code, printed = run(of_60, "--one-test")
+    assert code == 3, printed
+    assert accuracy in " ".join(printed.split())
+
+
+def test_counts_stand_beside_percentages(run) -> None:
+    assert run(HEADER + "a,x,93.24,37,37\nb,x,69/74,37,37\n")[0] == 0
+
+
+def test_table_of_a_spreadsheet_in_utf_16_is_read(run) -> None:
+    assert run((HEADER + "ä,x,0.80,5,5\n").encode("utf-16"))[0] == 0
+
+
 def test_markup_in_names_is_shown_as_it_is(run) -> None:
     _, printed = run(HEADER + "[bold]a[/],x,0.80,5,5\n")
     assert "[bold]a[/]" in printed
@@ -339,7 +357,7 @@ def test_markup_in_names_is_shown_as_it_is(run) -> None:
     [
         ("", "has no row"),
         (HEADER, "has no row"),
-        (b"\xff\xfe\x00", "in another encoding"),
+        (b"\xff\xfe\x00", "is in neither"),
         (b"accuracy\n" + b"0.5\n" * 2**22, "at most 16,777,216 characters"),
         (
             "model,recall,sensitivity,TPR,n_test\na,1,1,1,10\n",

@@ -4,13 +4,15 @@ import re
 from dataclasses import dataclass
 
 _MOST_DECIMALS = 10  # distinguishes any two shares of 100,000 images, and fits into 64 bits
-_FIGURE = re.compile(r"([-\N{MINUS SIGN}]?)(\d*)(?:[.,](\d*))?\s*(%?)")
-_NUMBER = r"[-+\N{MINUS SIGN}]?(?:\d+(?:[.,]\d*)?|[.,]\d+)"
+_POINT = r"[.,\N{MIDDLE DOT}]"  # some journals raise it
+_FIGURE = re.compile(rf"([-\N{{MINUS SIGN}}]?)(\d*)(?:{_POINT}(\d*))?\s*(%?)")
+_NUMBER = rf"[-+\N{{MINUS SIGN}}]?(?:\d+(?:{_POINT}\d*)?|{_POINT}\d+)"
 _SPREAD = re.compile(
     rf"(?P<figure>{_NUMBER}\s*%?)\s*"
     rf"(?:(?:±|\+/-|\+-|\\pm)\s*{_NUMBER}\s*(?P<percent>%?)(?:\s*[(\[][^()\[\]]*[)\]])?"
     r"|[(\[][^()\[\]]*\d[^()\[\]]*[)\]]\s*(?P<percent_after>%?))"
 )
+_RATIO = re.compile(r"(\d{1,9})\s*/\s*(\d{1,9})(?:\s*[(\[][^()\[\]]*[)\]])?")
 _EMPTY = {"-", "--", "---", "–", "—", "\N{MINUS SIGN}", "n/a", "na", "n.a.", "n. a.", "nr", "n/r"}
 _COUNT = re.compile(r"(\d{1,3}(?:[.,'’ \u00a0\u202f]\d{3}){1,2}|\d{1,9})(?:[.,]0*)?")
 _ONE_OR_A_THOUSAND = re.compile(r"[1-9]\d{0,2}\.000")
@@ -62,15 +64,19 @@ def is_empty(text: str) -> bool:
 def split_figure(text: str) -> str:
     """Return the figure of a cell without its spread, interval, stars and bold marks.
 
-    A percent sign at the end of the spread belongs to the figure too.
+    A percent sign at the end of the spread belongs to the figure too. Counts, as in 69/74, are the
+    percentage that they make, whatever rounded one follows.
 
     Example:
         >>> [split_figure(text) for text in ("0.91 ± 0.02", "91(2)", "0.91 [0.85, 0.95]")]
         ['0.91', '91', '0.91']
-        >>> split_figure("**93.2 ± 0.4 %**")
-        '93.2%'
+        >>> split_figure("**93.2 ± 0.4 %**"), split_figure("3/4 (75 %)")
+        ('93.2%', '75.00000000%')
     """
     plain = text.strip().strip("*†‡§#").strip()
+    counts = _RATIO.fullmatch(plain)
+    if counts and int(counts[2]):
+        return f"{100 * int(counts[1]) / int(counts[2]):.{_MOST_DECIMALS - 2}f}%"
     found = _SPREAD.fullmatch(plain)
     if not found:
         return plain
@@ -95,8 +101,8 @@ def exceeds_one(text: str) -> bool:
 def read_cell(text: str, *, percent: bool = False, signed: bool = False) -> Cell:
     """Read a share between 0 and 1, or a percentage; its spread or interval is left aside.
 
-    Decimals stand after a point or a comma. Those beyond the tenth are dropped, because they cannot
-    distinguish matrices of a test set.
+    Decimals stand after a point, even a raised one, or a comma. Those beyond the tenth are dropped,
+    because they cannot distinguish matrices of a test set.
 
     Args:
         text: Of the cell.
@@ -107,8 +113,10 @@ def read_cell(text: str, *, percent: bool = False, signed: bool = False) -> Cell
         ValueError: It is something else.
 
     Example:
-        >>> read_cell("0.9324").units, read_cell("93,24 %").units, read_cell(".9").decimals
-        (9324, 9324, 1)
+        >>> [read_cell(text).units for text in ("0.9324", "93,24 %", "0·9324")]
+        [9324, 9324, 9324]
+        >>> read_cell(".9").decimals, read_cell("69/74").units
+        (1, 9324324324)
     """
     found = _FIGURE.fullmatch(split_figure(text))
     sign, whole, decimals, mark = found.groups(default="") if found else ("", "", "", "")

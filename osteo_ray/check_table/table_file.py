@@ -1,18 +1,27 @@
 """Read a printed table from a file; whatever is not understood is refused, with its place."""
 
+import codecs
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.check_table.cells import Cell, exceeds_one, is_empty, read_cell, read_count
+from osteo_ray.check_table.cells import (
+    Cell,
+    exceeds_one,
+    is_empty,
+    read_cell,
+    read_count,
+    split_figure,
+)
 from osteo_ray.check_table.headers import CLASS_COUNT, SIZES, Header, read_header
 from osteo_ray.check_table.matrices import MOST_MATRICES, Confusion, PrintedRow, count_possible
 from osteo_ray.check_table.scores import FIGURES, SIGNED
 from osteo_ray.check_table.table_rows import read_fields
 
 _LARGEST = 2**24  # characters
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)
 
 
 @dataclass(frozen=True)
@@ -54,12 +63,16 @@ def read_printed_table(path: Path) -> PrintedTable:
         InputError: The file is not such a table; the message names the line and column.
     """
     try:
-        with path.open(encoding="utf-8-sig") as file:
+        with path.open("rb") as opened:
+            encoding = "utf-16" if opened.read(2) in _UTF_16 else "utf-8-sig"
+        with path.open(encoding=encoding) as file:
             text = file.read(_LARGEST + 1)
     except OSError as error:
         raise InputError(f"Expected a readable CSV file, but {path}: {error.strerror}.") from None
     except UnicodeDecodeError:
-        raise InputError(f"Expected CSV in UTF-8, but {path} is in another encoding.") from None
+        raise InputError(
+            f"Expected CSV in UTF-8, or in UTF-16 with its mark, but {path} is in neither."
+        ) from None
     if len(text) > _LARGEST:
         raise InputError(
             f"Expected a printed table of at most {_LARGEST:,} characters, but {path} has more. "
@@ -119,7 +132,9 @@ def _is_percent(lines: Sequence[_Line], name: str, has_sign: bool) -> bool:
     plain = [
         (line, line.cells[name])
         for line in lines
-        if name in line.cells and "%" not in line.cells[name]
+        if name in line.cells
+        and "%" not in line.cells[name]
+        and not split_figure(line.cells[name]).endswith("%")  # as counts are read
     ]
     large = [text for _, text in plain if exceeds_one(text)]
     if not large:
