@@ -1,11 +1,12 @@
 """Layers of settings, what is refused and in which words, and what identifies a run."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import yaml
+from pydantic import BaseModel
 
 from osteo_ray.arms.registry import ARMS, list_presets
 from osteo_ray.base.errors import InputError, suggest
@@ -190,6 +191,25 @@ def test_presets_leave_out_what_the_papers_protocol_cannot_have(refuse: Refuse) 
         protocol="paper", arms=["original", "lime", "lime_crossfit"]
     )
     assert "--split random" in refuse(protocol="paper", split="grouped")
+
+
+def list_numbers(group: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Yield the names of all settings that may have a fraction, with those of their groups."""
+    for name, field in group.model_fields.items():
+        kind = field.annotation
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            yield from list_numbers(kind, (*above, name))
+        elif kind is float or float in get_args(kind):
+            yield (*above, name)
+
+
+@pytest.mark.parametrize("names", [*list_numbers(CompareConfig)], ids=".".join)
+def test_no_setting_is_infinite_or_no_number(refuse: Refuse, names: tuple[str, ...]) -> None:
+    for value in (float("inf"), float("-inf"), float("nan")):
+        settings: Any = value
+        for name in reversed(names):
+            settings = {name: settings}
+        assert f"Expected {'.'.join(names)}" in refuse(**settings)
 
 
 def test_all_problems_are_told_at_once(refuse: Refuse) -> None:

@@ -106,7 +106,6 @@ class CompareConfig(SetupConfig):
     guidance_weight: float = Field(
         1.0,
         gt=0,
-        allow_inf_nan=False,
         description="Weight of the penalty of guided arms, beside the cross-entropy.",
     )
     grid: bool = Field(

@@ -30,12 +30,8 @@ class PhantomSettings(Settings):
 
     n_images: int = Field(160, ge=4, le=10**6, description="Number of images, copies included.")
     size_px: int = Field(96, ge=32, le=4096, description="Width and height in pixels.")
-    positive_share: float = Field(
-        0.5, gt=0, lt=1, allow_inf_nan=False, description="Share labelled osteoporosis."
-    )
-    duplicate_share: float = Field(
-        0.2, ge=0, le=0.5, allow_inf_nan=False, description="Share that are copies."
-    )
+    positive_share: float = Field(0.5, gt=0, lt=1, description="Share labelled osteoporosis.")
+    duplicate_share: float = Field(0.2, ge=0, le=0.5, description="Share that are copies.")
     copy_kinds: tuple[CopyKind, ...] = Field(
         USUAL_COPY_KINDS, min_length=1, description="Kinds of copies, equally likely."
     )
@@ -43,28 +39,24 @@ class PhantomSettings(Settings):
         0.0,
         ge=0,
         le=1,
-        allow_inf_nan=False,
         description="Share of the copies that lie in the other class.",
     )
     difficulty: float = Field(
         0.3,
         ge=0,
         le=1,
-        allow_inf_nan=False,
         description="0: told by eye; 1: the classes do not differ.",
     )
     nuisance: float = Field(
         0.5,
         ge=0,
         le=1,
-        allow_inf_nan=False,
         description="Strength of markers, letterboxes, exposure and noise.",
     )
     clutter: float = Field(
         0.0,
         ge=0,
         le=1,
-        allow_inf_nan=False,
         description="How much bone, as thin in either class, covers all but the joint.",
     )
     bilateral: bool = Field(
