@@ -279,7 +279,7 @@ def test_networks_that_planned_arms_cannot_explain_are_refused_beforehand() -> N
 
     def find_problems(model: str, size_px: int) -> list[str]:
         size = ImageSize.square(size_px)
-        return list(check({model: "none"}, size, (), TrainingSettings(), {}, cams))
+        return list(check({model: "none"}, size, (), TrainingSettings(), {}, cams, 2))
 
     assert find_problems("test_byobnet", SIZE_PX) == []
     (problem,) = find_problems("test_byobnet", 32)

@@ -129,9 +129,9 @@ def test_guided_arms_are_tried_before_training(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(guidance_module, "check_guidance", refuse)
     check = check_models._function  # type: ignore[attr-defined]
     size, training = ImageSize.square(32), TrainingSettings()
-    found = check({"test_byobnet": "none"}, size, ["gradients"], training, {}, ())
+    found = check({"test_byobnet": "none"}, size, ["gradients"], training, {}, (), 2)
     assert found == ["cannot be guided"]
-    assert check({"test_byobnet": "none"}, size, [], training, {}, ()) == []
+    assert check({"test_byobnet": "none"}, size, [], training, {}, (), 2) == []
 
 
 def test_inside_the_region_nothing_is_penalized(classifier: Classifier) -> None:

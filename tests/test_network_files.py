@@ -200,7 +200,7 @@ def test_check_on_a_worker_knows_the_file_by_its_text_alone(local_ray: None) -> 
     wide = NET + "\ndef wide(n_classes):\n    return make(n_classes + 1)\n"
     codes = dict.fromkeys(list(weights)[:2], wide)
     problems = ray.get(
-        check_models.remote(weights, ImageSize.square(32), (), TrainingSettings(), codes, ())
+        check_models.remote(weights, ImageSize.square(32), (), TrainingSettings(), codes, (), 2)
     )
     assert len(problems) == 2
     assert "to return logits, float32 (2, 2): a row per image" in problems[0]

@@ -15,13 +15,14 @@ from osteo_ray.commands.parsing import BAD_INPUT
 from osteo_ray.config.build import build_config
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.settings import PhantomSettings
+from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.experiment.dataset import Dataset
 from osteo_ray.experiment.trials import Experiment, describe_experiment
 from osteo_ray.models import rehearsal
 from osteo_ray.models.settings import NetworkSettings, RecipeName, TrainingSettings
 from osteo_ray.pipeline import before_reading
 from osteo_ray.pipeline.compare import plan, stages
-from osteo_ray.pipeline.compare.model_check import check_models
+from osteo_ray.pipeline.compare.model_check import check_models, count_classes
 from osteo_ray.pipeline.compare.training_check import check_listed, check_trainings
 
 LABELS = np.array(["normal"] * 20 + ["worn"] * 4)
@@ -101,11 +102,11 @@ def test_network_without_blocks_to_skip_is_refused_beforehand() -> None:
 
 
 def check_here(
-    models: dict[str, str | None], training: TrainingSettings, code: str = ""
+    models: dict[str, str | None], training: TrainingSettings, code: str = "", n_classes: int = 2
 ) -> list[str]:
     check = check_models._function  # type: ignore[attr-defined]
     codes = {name: code for name in models if code}
-    return list(check(models, ImageSize.square(32), (), training, codes, ()))
+    return list(check(models, ImageSize.square(32), (), training, codes, (), n_classes))
 
 
 NET = """
@@ -243,3 +244,15 @@ def test_command_refuses_before_it_starts_ray(
     assert message.replace("\\", "") in said
     assert "Traceback" not in said
     assert not (tmp_path / "run").exists()
+
+
+def test_networks_are_tried_with_as_many_classes_as_there_are(tmp_path: Path) -> None:
+    three = NET + "\ndef make(n_classes):\n    return Net(3)\n"
+    assert check_here({"net.py:make": "none"}, TrainingSettings(), three, n_classes=3) == []
+    (problem,) = check_here({"net.py:make": "none"}, TrainingSettings(), three)
+    assert "float32 (2, 2)" in problem
+    for grade in range(3):
+        (tmp_path / f"grade {grade}").mkdir()
+        (tmp_path / f"grade {grade}" / "1.png").write_bytes(b"not looked into")
+    assert count_classes(open_source(str(tmp_path))) == 3
+    assert count_classes(PhantomSettings()) == count_classes(None) == 2

@@ -13,7 +13,8 @@ from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.startup import importing
 from osteo_ray.config.setup import SetupConfig
 from osteo_ray.data.image_size import ImageSize
-from osteo_ray.data.settings import Guidance
+from osteo_ray.data.settings import Guidance, PhantomSettings
+from osteo_ray.data.sources.listing import Source
 from osteo_ray.explain.explainer import Explainer
 from osteo_ray.explain.explainers.gradcam import CamExplainer
 from osteo_ray.explain.registry import find_explainer
@@ -32,6 +33,11 @@ def waits_for_check(config: SetupConfig) -> bool:
     return config.data != PHANTOM
 
 
+def count_classes(source: Source | PhantomSettings | None) -> int:
+    """Return how many classes a source has: 2 of phantoms, and no fewer where one alone is left."""
+    return max(2, source.items["label"].nunique()) if isinstance(source, Source) else 2
+
+
 @ray.remote(num_cpus=1)
 def check_models(
     weights: Mapping[str, str | None],
@@ -40,6 +46,7 @@ def check_models(
     training: TrainingSettings,
     codes: Mapping[str, str],
     explainers: Sequence[Explainer],
+    n_classes: int,
 ) -> list[str]:
     """Build each model once, train and penalise it as its trainings will; return what is wrong.
 
@@ -50,6 +57,7 @@ def check_models(
         training: The settings of the trainings, of which one step is taken.
         codes: The text of the Python file of each model that has one.
         explainers: What makes the masks of the planned arms and cannot explain every network.
+        n_classes: How many classes they are to tell.
     """
     # Imported here: PyTorch takes seconds to import, and the driver does not need it.
     with importing("timm"):
@@ -67,7 +75,7 @@ def check_models(
                 check_network_size(name, image_size)
             classifier = build_classifier(
                 name,
-                n_classes=2,
+                n_classes=n_classes,
                 image_size=image_size,
                 weights=file,
                 seed=0,

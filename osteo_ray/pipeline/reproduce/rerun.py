@@ -120,6 +120,7 @@ def _reproduce(
             config.training,
             task.codes,
             (),  # what could not be explained is in the run as such
+            len(task.stored.comparison["classes"]),
         )
         present = describe_environment(layout)
         changes = compare_environments(task.stored.environment, present)
