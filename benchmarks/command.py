@@ -10,6 +10,7 @@ from rich.console import Console
 
 from benchmarks.devices import Device
 from benchmarks.explaining import run_exactness, run_fidelity, run_lime, run_stability
+from benchmarks.train import WAYS, Way
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.noise import capture_noise
 from osteo_ray.commands.parsing import DONE
@@ -280,6 +281,7 @@ def _train(
     image_size: int = 224,
     batch_size: int = 32,
     device: Device = "cpu",
+    ways: tuple[Way, ...] = WAYS,
 ) -> None:
     """Train for an epoch from memory, from disk and from Ray Data, beside a loop by hand.
 
@@ -289,6 +291,7 @@ def _train(
         image_size: Side of the images, in pixels.
         batch_size: Images per step.
         device: Where to compute, on one thread if on a CPU.
+        ways: Where the pixels come from.
     """
     from benchmarks.tables import show_trained
     from benchmarks.train import bench_train
@@ -296,7 +299,12 @@ def _train(
     _expect_positive(sizes=sizes, image_size=[image_size], batch_size=[batch_size - 1])
     with capture_noise() as captured:
         found = bench_train(
-            sizes, model=model, size_px=image_size, batch_size=batch_size, device=device
+            sizes,
+            model=model,
+            size_px=image_size,
+            batch_size=batch_size,
+            device=device,
+            ways=ways,
         )
         show_trained(captured.out, found)
 

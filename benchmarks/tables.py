@@ -273,7 +273,7 @@ def show_trained(console: Console, trained: Iterable[Trained]) -> None:
         if of_size and of_size[0].n_images != one.n_images:
             of_size = []
         of_size.append(one)
-        ratio = relate(of_size).get(one.way) if len(of_size) > 2 else None
+        ratio = relate(of_size).get(one.way)
         beside = "" if ratio is None else f", {ratio:.2f} × memory"
         say(
             console,

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pyarrow as pa
@@ -17,7 +17,8 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import PIXELS, write_pixels
 from osteo_ray.data.image_size import ImageSize
 
-WAYS = ("synthetic batch", "bare loop", "memory", "disk", "Ray Data")
+Way = Literal["synthetic batch", "bare loop", "memory", "disk", "Ray Data"]
+WAYS: tuple[Way, ...] = get_args(Way)
 """The same batch again and again; a loop by hand; and the three ways of the product."""
 _PER_FILE = 512  # as many as a reading task writes at most
 _VALIDATION = 32
@@ -36,7 +37,7 @@ class Trained:
         store_gib: Peak memory of Ray's object store.
     """
 
-    way: str
+    way: Way
     n_images: int
     images_per_s: float
     process_gib: float
@@ -66,7 +67,13 @@ class _Case:
 
 
 def bench_train(
-    sizes: Sequence[int], *, model: str, size_px: int, batch_size: int, device: Device = "cpu"
+    sizes: Sequence[int],
+    *,
+    model: str,
+    size_px: int,
+    batch_size: int,
+    device: Device = "cpu",
+    ways: Sequence[Way] = WAYS,
 ) -> Iterator[Trained]:
     """Train one epoch in each way, each in a process of its own, without augmentation.
 
@@ -76,12 +83,13 @@ def bench_train(
         size_px: Side of the images, in pixels.
         batch_size: Images per step.
         device: Where to compute, on one thread if on a CPU.
+        ways: Where the pixels come from; without "memory", no speed is related to it.
     """
     for n_images in sizes:
         with tempfile.TemporaryDirectory() as name:
             write_noise(Run(Path(name)), n_images, size_px)
             case = _Case(name, n_images, size_px, model, batch_size, device)
-            for way in WAYS:
+            for way in ways:
                 with multiprocessing.get_context("spawn").Pool(1) as pool:
                     yield pool.apply(_train, (case, way))
 
@@ -97,7 +105,7 @@ def write_noise(run: Run, n_images: int, size_px: int) -> None:
         write_pixels(run.pixels / f"part-{start:08}.parquet", table)
 
 
-def _train(case: _Case, way: str) -> Trained:
+def _train(case: _Case, way: Way) -> Trained:
     """Train for an epoch; to be called in a new process."""
     with PeakMemory() as memory:
         seconds = _time_bare(case, way) if way in WAYS[:2] else _time_product(case, way)
@@ -121,7 +129,7 @@ def _make_network(case: _Case) -> tuple[Any, Any]:
     return classifier.to(device), device
 
 
-def _time_bare(case: _Case, way: str) -> float:
+def _time_bare(case: _Case, way: Way) -> float:
     """Time the loop that one would write by hand, in seconds."""
     import torch
 
@@ -164,7 +172,7 @@ def _time(work: Callable[[], object], device: str) -> float:
     return time.perf_counter() - start
 
 
-def _time_product(case: _Case, way: str) -> float:
+def _time_product(case: _Case, way: Way) -> float:
     """Time the second of two epochs of `train_classifier`, in seconds.
 
     It ends with the prediction of a few validation images, which a bare loop does not make.
@@ -216,6 +224,9 @@ def _time_product(case: _Case, way: str) -> float:
 
 
 def relate(found: Sequence[Trained]) -> dict[str, float]:
-    """Return the speed of each way as a share of that from memory, among those of one size."""
-    (memory,) = (one.images_per_s for one in found if one.way == "memory")
-    return {one.way: one.images_per_s / memory for one in found}
+    """Return the speed of each way as a share of that from memory, among those of one size.
+
+    Nothing if that from memory is not among them.
+    """
+    memory = [one.images_per_s for one in found if one.way == "memory"]
+    return {one.way: one.images_per_s / memory[0] for one in found if memory}

@@ -22,7 +22,7 @@ from benchmarks.stability import Calibration, measure_calibration, summarize_cal
 from benchmarks.statistics import bench_statistics
 from benchmarks.sweep import Sweep
 from benchmarks.tables import show_masks, show_trained
-from benchmarks.train import Trained, _Case, _train, write_noise
+from benchmarks.train import Trained, Way, _Case, _train, relate, write_noise
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.data.image_size import ImageSize
@@ -277,7 +277,7 @@ def test_picture_of_the_arms_shows_two_images_of_each(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("way", ["synthetic batch", "bare loop", "memory", "disk"])
-def test_an_epoch_is_timed_in_each_way(tmp_path: Path, way: str) -> None:
+def test_an_epoch_is_timed_in_each_way(tmp_path: Path, way: Way) -> None:
     write_noise(Run(tmp_path), 40, 32)
     found = _train(_Case(str(tmp_path), 40, 32, "test_byobnet", 10, "cpu"), way)
     assert (found.way, found.n_images) == (way, 40)
@@ -288,7 +288,7 @@ def test_an_epoch_is_timed_in_each_way(tmp_path: Path, way: str) -> None:
 def test_speeds_are_related_to_memory_among_sets_of_one_size() -> None:
     console = Console(file=io.StringIO(), width=200)
     speeds = {10: (9.0, 8.0, 4.0, 2.0, 3.0), 20: (9.0, 8.0, 5.0, 5.0, 6.0)}
-    ways = ("synthetic batch", "bare loop", "memory", "disk", "Ray Data")
+    ways: list[Way] = ["synthetic batch", "bare loop", "memory", "disk", "Ray Data"]
     show_trained(
         console,
         [
@@ -303,6 +303,7 @@ def test_speeds_are_related_to_memory_among_sets_of_one_size() -> None:
         *("1.00", "0.50", "0.75"),
         *("1.00", "1.00", "1.20"),
     ]
+    assert relate([Trained("disk", 10, 2.0, 1.0, 2.0, 0.5)]) == {}
 
 
 @pytest.mark.parametrize(
