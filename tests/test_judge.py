@@ -212,7 +212,7 @@ def test_earlier_judgement_is_replaced_and_its_page_written_again(judge: Judge, 
 def test_judgement_that_fails_leaves_no_verdict_beside_tables_of_another(
     judge: Judge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge(GAIN)
+    judge(GAIN, page=True)
     out = tmp_path / "out"
     before = {path: path.read_bytes() for path in out.iterdir()}
     words = ["judge", write(GAIN[GAIN["seed"] < 2], tmp_path / "other.csv"), "--out", str(out)]

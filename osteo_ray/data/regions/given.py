@@ -248,7 +248,7 @@ def _draw_half(
     if name == path and mask.shape[1] == width:
         return mask
     widths = [sizes[name][0] for name in (name_half(film, one) for one in HALVES) if name in sizes]
-    fits = mask.shape[1] == sum(widths) or (len(widths) == 1 and mask.shape[1] > width)
+    fits = mask.shape[1] == sum(widths) if len(widths) > 1 else mask.shape[1] > width
     # Under the name of the film, a mask of half its width may be of either knee, and does not fit.
     if mask.shape[0] != height or not fits:
         raise ValueError(f"is {mask.shape[1]} × {mask.shape[0]} px, unlike its film")
