@@ -379,3 +379,17 @@ def test_judgement_has_a_card_and_no_run_has_none(
     capfd.readouterr()
     assert main(["card", str(run.root)]) == 2
     assert "Expected a run whose comparison is finished" in capfd.readouterr().err
+
+
+def test_markup_in_names_is_shown_as_it_is(run: Run, tmp_path: Path) -> None:
+    table = pd.read_parquet(str(run.predictions))
+    table["model"] = "<script>alert(1)</script> *net*"
+    table.to_parquet(tmp_path / "table.parquet")
+    judged = tmp_path / "judged *two*"
+    assert main(["judge", str(tmp_path / "table.parquet"), "--out", str(judged)]) == 0
+    assert main(["card", str(judged), "--out", str(tmp_path / "card")]) == 0
+    for name in ("model-card.md", "datasheet.md", "tripod-ai.md", "claim-2024.md"):
+        text = (tmp_path / "card" / name).read_text()
+        assert "<script>" not in text, name
+        assert not re.search(r"(?<!\\)\*(?:net|two)", text), name
+    assert "&lt;script>" in (tmp_path / "card" / "model-card.md").read_text()

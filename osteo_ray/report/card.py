@@ -11,7 +11,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, write_whole
 from osteo_ray.report.card_facts import NOT_FOR_USE, list_facts
 from osteo_ray.report.checklists import CLAIM_2024, NOT_REPORTED, TRIPOD_AI, fill
-from osteo_ray.report.paper_tables import PaperTable, list_tables
+from osteo_ray.report.paper_tables import PaperTable, escape_markdown, list_tables
 from osteo_ray.report.plots import Plot
 from osteo_ray.report.results import Shown, read_shown
 from osteo_ray.report.style import export_figure
@@ -98,7 +98,7 @@ def _write_model_card(
     shown: Shown, facts: Mapping[str, str], calibration: pd.DataFrame, subgroups: pd.DataFrame
 ) -> Iterator[str]:
     """Write a model card (Mitchell et al. 2019)."""
-    yield f"# Model card: {shown.name}\n"
+    yield f"# Model card: {escape_markdown(shown.name)}\n"
     yield f"**{NOT_FOR_USE}**\n"
     for title, names in (
         ("Model", ("model", "start", "training", "keep", "weights", "software", "code")),
@@ -133,7 +133,8 @@ def _write_model_card(
 
 
 def _make_sentence(text: str) -> str:
-    return text[:1].upper() + text[1:] + ("" if text[-1] in ".?" else ".")
+    """Return a fact as a sentence in Markdown; names in it may hold any signs."""
+    return escape_markdown(text[:1].upper() + text[1:] + ("" if text[-1] in ".?" else "."))
 
 
 def _summarise(calibration: pd.DataFrame) -> PaperTable:
@@ -172,7 +173,7 @@ def _tabulate(frame: pd.DataFrame, caption: str) -> str:
 
 def _write_datasheet(shown: Shown, facts: Mapping[str, str]) -> Iterator[str]:
     """Write a datasheet of the images (Gebru et al. 2021), as far as a run knows of them."""
-    yield f"# Datasheet: the images of {shown.name}\n"
+    yield f"# Datasheet: the images of {escape_markdown(shown.name)}\n"
     for title, names in (
         ("Motivation: why, by whom, and with what money they were collected", ()),
         ("Composition", ("data", "classes", "imbalance", "missing", "flow")),

@@ -57,9 +57,9 @@ class PaperTable:
     def to_markdown(self) -> str:
         """Return it as Markdown."""
         lines = [self.header, ("---",) * len(self.header), *self.rows]
-        body = [f"| {' | '.join(map(_escape_markdown, line))} |" for line in lines]
+        body = [f"| {' | '.join(map(escape_markdown, line))} |" for line in lines]
         body[1] = "|" + "---|" * len(self.header)
-        return f"{_escape_markdown(self.caption)}\n\n" + "\n".join(body) + "\n"
+        return f"{escape_markdown(self.caption)}\n\n" + "\n".join(body) + "\n"
 
     def to_latex(self) -> str:
         """Return it as LaTeX; it needs the package booktabs."""
@@ -175,7 +175,8 @@ def _tabulate_paper() -> PaperTable:
     )
 
 
-def _escape_markdown(text: str) -> str:
+def escape_markdown(text: str) -> str:
+    """Return text in one line that Markdown shows as it is, in tables as well."""
     cleaned = _one_line(text).replace("\\", "\\\\").replace("<", "&lt;")
     return "".join(f"\\{sign}" if sign in "|*_`[]" else sign for sign in cleaned)
 
