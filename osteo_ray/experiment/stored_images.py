@@ -1,6 +1,9 @@
 """Arrays of images, such as their pixels, left on disk and read when needed. Free of Ray."""
 
+import errno
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
@@ -10,7 +13,8 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from osteo_ray.base.errors import InputError
+from osteo_ray.base.errors import InputError, StorageError
+from osteo_ray.base.remote import RemotePath, first_line
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, locate, open_place
 from osteo_ray.base.tables import check_version, list_parts
@@ -77,14 +81,15 @@ def _read_rows(
     part: str, column: str, rows: np.ndarray, found: np.ndarray, places: np.ndarray
 ) -> None:
     """Read some rows of a file into some places of an array, one row group at a time."""
-    file = _open(part)
-    ends = np.cumsum([file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)])
-    group_of = np.searchsorted(ends, rows, side="right")
-    for group in np.unique(group_of):
-        here = group_of == group
-        stored = file.read_row_group(int(group), columns=[column])[column].combine_chunks()
-        first = ends[group] - len(stored)
-        found[places[here]] = _as_array(stored, found, part)[rows[here] - first]
+    with _naming(locate(part)):
+        file = _open(part)
+        ends = np.cumsum([file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)])
+        group_of = np.searchsorted(ends, rows, side="right")
+        for group in np.unique(group_of):
+            here = group_of == group
+            stored = file.read_row_group(int(group), columns=[column])[column].combine_chunks()
+            first = ends[group] - len(stored)
+            found[places[here]] = _as_array(stored, found, part)[rows[here] - first]
 
 
 def _as_array(stored: pa.Array, like: np.ndarray, part: str) -> np.ndarray:
@@ -141,9 +146,10 @@ def find_pixels(
     """Find where pixels lie, as `locate_images` does; how deep they are, the files say."""
     dtype: npt.DTypeLike = np.uint8
     for part in list_parts(directory):
-        file = _open(part)
-        refuse_objects(file.schema_arrow, part)
-        first = next(file.iter_batches(1, columns=["pixels"]), None)
+        with _naming(locate(part)):
+            file = _open(part)
+            refuse_objects(file.schema_arrow, part)
+            first = next(file.iter_batches(1, columns=["pixels"]), None)
         if first is not None:
             deep = len(first["pixels"][0].as_py() or b"") == 2 * image_size.area_px
             dtype = np.uint16 if deep else np.uint8
@@ -168,7 +174,23 @@ def locate_pixels(run: Run, image_ids: list[str], image_size: ImageSize) -> Stor
 
 def _list_ids(part: Place) -> list[str]:
     check_version(part)
-    filesystem, name = open_place(part)
-    column = pq.read_table(name, columns=["image_id"], filesystem=filesystem).column(0)
+    with _naming(part):
+        filesystem, name = open_place(part)
+        column = pq.read_table(name, columns=["image_id"], filesystem=filesystem).column(0)
     ids: list[str] = column.to_pylist()
     return ids
+
+
+@contextmanager
+def _naming(part: Place) -> Iterator[None]:
+    """Tell which remote file it was that storage failed with, as PyArrow does not.
+
+    Raises:
+        StorageError: Storage failed.
+    """
+    try:
+        yield
+    except OSError as error:
+        if isinstance(part, RemotePath) and not isinstance(error, StorageError):
+            raise StorageError(errno.EIO, first_line(error), str(part)) from None
+        raise
