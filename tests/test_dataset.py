@@ -2,6 +2,7 @@
 
 import pickle
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,10 +10,11 @@ import pyarrow as pa
 import pytest
 import ray
 
-from osteo_ray.base.errors import InputError
+from osteo_ray.base.errors import InputError, StorageError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import PIXELS, write_pixels
 from osteo_ray.data.image_size import ImageSize
+from osteo_ray.experiment import stored_images
 from osteo_ray.experiment.dataset import read_pixels
 from osteo_ray.experiment.stored_images import StoredImages, locate_pixels
 from osteo_ray.pipeline.compare.shared_pixels import share_pixels
@@ -67,6 +69,25 @@ def test_pixels_on_disk_are_indexed_as_an_array(drawn: tuple[Run, np.ndarray]) -
     np.testing.assert_array_equal(stored.select(some)[np.array([2, 0])], pixels[some[[2, 0]]])
     travelled = pickle.loads(pickle.dumps(stored))
     np.testing.assert_array_equal(travelled[some], pixels[some])
+
+
+def test_storage_that_fails_under_way_is_told_with_the_file(
+    drawn: tuple[Run, np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    size, ids = ImageSize.square(SIDE), ["id-1", "id-2"]
+    stored = locate_pixels(drawn[0], ids, size)
+    there = replace(stored, files=tuple(f"s3://bucket/{number}" for number in range(4)))
+
+    def hang_up(_: str) -> None:
+        raise OSError("AWS Error NETWORK_CONNECTION: Empty reply from server")
+
+    monkeypatch.setattr(stored_images, "_open", hang_up)
+    with pytest.raises(StorageError, match="Empty reply") as caught:
+        there[np.arange(2)]
+    assert str(caught.value.filename).startswith("s3://bucket/")
+    with pytest.raises(OSError, match="Empty reply") as local:
+        locate_pixels(drawn[0], ids, size)
+    assert not isinstance(local.value, StorageError)
 
 
 def test_pixels_of_another_size_on_disk_are_refused(drawn: tuple[Run, np.ndarray]) -> None:
