@@ -50,6 +50,23 @@ def test_auc_of_the_page_by_scikit_learn(chunk: Path) -> None:
         assert np.isclose(stored[arm, seed], auc), (arm, seed)
 
 
+def test_luck_of_the_page_by_scikit_learn() -> None:
+    frame = pq.read_table(STUDY / "variance" / "predictions.parquet").to_pandas()
+    aucs = {
+        key: roc_auc_score(rows["label"] == "osteoporosis", rows["p_osteoporosis"])
+        for key, rows in frame[frame["split"] == "test"].groupby(["arm", "seed"])
+    }
+    gains = np.array([aucs["lime", run] - aucs["original", run] for run in range(11)])
+    sds = [gains[[0, first, first + 1]].std(ddof=1) for first in range(1, 11, 2)]
+    names = ("split", "initialisation", "order", "augmentation", "LIME's samples")
+    told = ", ".join(f"{name} {sd:.3f}" for name, sd in zip(names, sds, strict=True))
+    page = " ".join((DOCS / "study.md").read_text(encoding="utf-8").split())
+    assert f"gain by source: {told}.".replace(" 0.", " .") in page
+    assert f"goes from −{-gains.min():.2f} to +{gains.max():.2f} ".replace("0.", ".") in page
+    assert (gains > 0.15).sum() == 3
+    assert [f"{aucs['original', run]:.2f}" for run in (0, 8)] == ["0.79", "0.33"]
+
+
 def test_grid_of_the_page_by_scikit_learn() -> None:
     """A classifier on the view that it was trained on is in the predictions, too."""
     aucs: dict[str, list[float]] = {}
