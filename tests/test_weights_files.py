@@ -15,6 +15,7 @@ from torch import nn
 from osteo_ray.base.errors import InputError
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.models.classifier import Classifier, build_classifier
+from osteo_ray.models.resumption import count_epochs
 from osteo_ray.models.weights_fit import Fit, MisfitError, load_weights
 from osteo_ray.models.weights_format import tell_format
 
@@ -319,6 +320,20 @@ def test_damaged_files_are_refused(content: bytes, tmp_path: Path) -> None:
     path = tmp_path / "a.pt"
     path.write_bytes(content)
     assert f"{path}" in refuse(path)
+
+
+def test_checkpoint_with_a_changed_byte_counts_as_missing(tmp_path: Path) -> None:
+    file = tmp_path / "trial" / "training.pt"
+    file.parent.mkdir()
+    values = torch.full((64,), 0.123)
+    save(file, {"training": "trial", "epochs": [{}, {}], "kept": values})
+    assert count_epochs(file) == 2
+    content = bytearray(file.read_bytes())
+    content[content.index(values.numpy().tobytes()) + 9] ^= 1
+    file.write_bytes(content)
+    assert count_epochs(file) == 0
+    file.write_bytes(content[:-30])
+    assert count_epochs(file) == 0
 
 
 def test_file_with_a_changed_byte_is_refused(tmp_path: Path) -> None:

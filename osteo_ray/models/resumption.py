@@ -1,7 +1,6 @@
 """The file from which a training that was interrupted goes on."""
 
 import time
-import zipfile
 from dataclasses import asdict
 from typing import Any
 
@@ -11,6 +10,7 @@ from osteo_ray.base.storage import Place, local_copy, write_whole
 from osteo_ray.models.classifier import Classifier
 from osteo_ray.models.epochs import Epoch
 from osteo_ray.models.optimization import Optimization
+from osteo_ray.models.weights_format import find_damage
 
 State = dict[str, torch.Tensor]
 
@@ -31,11 +31,7 @@ def _read(path: Place, device: torch.device) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     with local_copy(path) as file:
-        try:
-            with zipfile.ZipFile(file) as archive:
-                if archive.testzip() is not None:  # PyTorch compares no checksums
-                    return None
-        except (zipfile.BadZipFile, EOFError, NotImplementedError):
+        if find_damage(file) is not None:
             return None
         state: dict[str, Any] = torch.load(file, map_location=device, weights_only=True)
     return state if state.get("training") == path.parent.name else None

@@ -10,7 +10,7 @@ import safetensors.torch
 import torch
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.models.weights_format import CONVERT, refuse_empty, tell_format
+from osteo_ray.models.weights_format import CONVERT, find_damage, refuse_empty, tell_format
 
 
 def read_weights(file: Path, place: object) -> dict[str, torch.Tensor]:
@@ -39,14 +39,8 @@ def read_weights(file: Path, place: object) -> dict[str, torch.Tensor]:
 
 
 def _refuse_damage(file: Path, place: object) -> None:
-    """Refuse a file of which a part has changed: PyTorch would load it, as it compares no sums."""
-    if not zipfile.is_zipfile(file):  # PyTorch before 1.6 stored none
-        return
-    try:
-        with zipfile.ZipFile(file) as archive:
-            damaged = archive.testzip()
-    except (zipfile.BadZipFile, EOFError, NotImplementedError):
-        damaged = "its list of parts"
+    """Refuse a file of which a part has changed; PyTorch before 1.6 stored no checksums."""
+    damaged = find_damage(file) if zipfile.is_zipfile(file) else None
     if damaged is not None:
         raise InputError(
             f"Expected a whole file of torch.save, but {place} is damaged: the checksum of "

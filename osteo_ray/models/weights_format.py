@@ -43,6 +43,19 @@ def tell_format(file: Path, place: object) -> Literal["torch", "safetensors"]:
     return "safetensors"
 
 
+def find_damage(file: Path) -> str | None:
+    """Return what is damaged in a zip file of `torch.save`, or None; PyTorch compares no checksums.
+
+    Args:
+        file: A local file. One that is no zip file counts as damaged.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return archive.testzip()
+    except (zipfile.BadZipFile, EOFError, NotImplementedError):  # a flipped bit may name a method
+        return "its list of parts"
+
+
 def refuse_empty(place: object) -> InputError:
     """Return an error about a weights file without tensors."""
     return InputError(
