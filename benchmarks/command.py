@@ -1,15 +1,16 @@
 """Benchmarks of speed and quality: `python -m benchmarks NAME`, from a clone of the repository."""
 
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import tyro
 from rich.console import Console
 
+from benchmarks.checks import expect_positive
 from benchmarks.devices import Device
 from benchmarks.explaining import run_exactness, run_fidelity, run_lime, run_stability
+from benchmarks.large_sets import run_drivers, run_masks, run_stream, run_whole
 from benchmarks.train import WAYS, Way
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.noise import capture_noise
@@ -35,10 +36,11 @@ def run_benchmark(arguments: list[str]) -> int:
             "statistics": _statistics,
             "actors": _actors,
             "sweep": _sweep,
-            "stream": _stream,
+            "stream": run_stream,
             "train": _train,
-            "masks": _masks,
-            "drivers": _drivers,
+            "masks": run_masks,
+            "drivers": run_drivers,
+            "whole": run_whole,
             "overhead": _overhead,
             "arms": _arms,
             "keep": _keep,
@@ -68,19 +70,6 @@ def _ingest(
     with capture_noise() as captured, connect():
         folder = Path(data).expanduser().resolve()
         show_reading(captured.out, bench_ingest(folder, n_images=images, image_size=image_size))
-
-
-def _masks(sizes: tuple[int, ...] = (1_000, 10_000), image_size: int = 224) -> None:
-    """Join the files of masks of large sets, and read them as a training does.
-
-    Args:
-        sizes: Numbers of images.
-        image_size: Side of the images, in pixels.
-    """
-    from benchmarks.masks import bench_masks
-    from benchmarks.tables import show_mask_readings
-
-    show_mask_readings(Console(), bench_masks(sizes, size_px=image_size))
 
 
 def _keep(run: Annotated[str, tyro.conf.Positional], out: Path) -> None:
@@ -210,7 +199,7 @@ def _actors(
     from benchmarks.actors import bench_actors
     from benchmarks.tables import show_speeds
 
-    _expect_positive(actors=actors, images=[images])
+    expect_positive(actors=actors, images=[images])
     folder, file = (Path(path).expanduser().resolve() for path in (data, checkpoint))
     settings = build(LimeSettings, {"samples": samples, "mode": "exact"})
     with capture_noise() as captured:
@@ -236,45 +225,6 @@ def _sweep(trainings: int = 200, device: Device = "cpu") -> None:
         show_sweep(captured.out, bench_sweep(trainings, device))
 
 
-def _stream(
-    sizes: tuple[int, ...] = (1000, 10_000),
-    method: str = "lime",
-    workers: int = 2,
-    device: Device = "cpu",
-) -> None:
-    """Explain sets of phantoms with a tiny network, from files to masks: time and memory.
-
-    Args:
-        sizes: Number of images of each set.
-        method: The method of explanation.
-        workers: Number of CPUs of the cluster, with one actor each.
-        device: Where to compute.
-    """
-    from benchmarks.stream import bench_stream
-    from benchmarks.tables import show_streams
-
-    _expect_positive(sizes=sizes, workers=[workers])
-    with capture_noise() as captured:
-        show_streams(
-            captured.out, bench_stream(sizes, method=method, workers=workers, device=device)
-        )
-
-
-def _drivers(images: int = 20_000, image_size: int = 224, only: tuple[str, ...] = ()) -> None:
-    """Run commands on a finished comparison of many images, whose tables are drawn: memory.
-
-    Args:
-        images: Images of the comparison.
-        image_size: Side of the images, in pixels.
-        only: Words of the commands to run; all by default.
-    """
-    from benchmarks.drivers import bench_drivers
-    from benchmarks.tables import show_drivers
-
-    _expect_positive(images=[images], image_size=[image_size])
-    show_drivers(Console(), bench_drivers(images, size_px=image_size, words=only))
-
-
 def _train(
     sizes: tuple[int, ...] = (1000, 10_000),
     model: str = "mobilenetv3_large_100",
@@ -296,7 +246,7 @@ def _train(
     from benchmarks.tables import show_trained
     from benchmarks.train import bench_train
 
-    _expect_positive(sizes=sizes, image_size=[image_size], batch_size=[batch_size - 1])
+    expect_positive(sizes=sizes, image_size=[image_size], batch_size=[batch_size - 1])
     with capture_noise() as captured:
         found = bench_train(
             sizes,
@@ -324,14 +274,7 @@ def _overhead(
     from benchmarks.overhead import bench_overhead
     from benchmarks.tables import show_overheads
 
-    _expect_positive(seeds=seeds, workers=[workers])
+    expect_positive(seeds=seeds, workers=[workers])
     comparison = build(CompareConfig, read_yaml(Path(config)))
     with capture_noise() as captured:
         show_overheads(captured.out, bench_overhead(comparison, seeds, workers=workers))
-
-
-def _expect_positive(**numbers: Sequence[int]) -> None:
-    for name, values in numbers.items():
-        if min(values, default=0) < 1:
-            given = " ".join(map(str, values)) or "none"
-            raise InputError(f"Expected numbers of at least 1 for --{name}, but got {given}.")

@@ -20,6 +20,7 @@ from benchmarks.steps import StepTimes
 from benchmarks.stream import Streamed
 from benchmarks.sweep import Sweep
 from benchmarks.train import Trained, relate
+from benchmarks.whole import Whole
 from osteo_ray.base.formatting import (
     format_difference,
     format_interval,
@@ -69,6 +70,18 @@ def show_drivers(console: Console, peaks: Iterable[DriverPeak]) -> None:
         say(
             console,
             f"{one.command}: {one.n_images} images, {one.peak_gib:.2f} GiB, {one.seconds:.0f} s",
+        )
+
+
+def show_whole(console: Console, commands: Iterable[Whole]) -> None:
+    """Show what whole commands took, each as soon as it has ended."""
+    for one in commands:
+        say(
+            console,
+            f"{one.command}: {one.n_images} images, {one.seconds:.0f} s in {one.pieces} pieces "
+            f"({one.n_images / one.seconds:.0f} images/s); memory of the driver "
+            f"{one.driver_gib:.2f} GiB, of all processes {one.total_gib:.2f} GiB, of the object "
+            f"store {one.store_gib:.2f} GiB; {one.n_files} files, {one.n_mask_files} of masks",
         )
 
 

@@ -28,6 +28,7 @@ from osteo_ray.pipeline.compare.network_code import has_networks, read_networks,
 from osteo_ray.pipeline.explain.explain_set import explain_set
 from osteo_ray.pipeline.reproduce.rerun import reproduce
 from osteo_ray.pipeline.submit.packing import Networks, check_as_packed, pack_networks
+from osteo_ray.report.reproductions_page import write_reproductions_page
 
 NET = """
 from torch import nn
@@ -290,7 +291,7 @@ def test_code_of_others_runs_only_if_the_user_says_so(finished: Run) -> None:
     with pytest.raises(InputError, match=r"Expected --run-code, .*`net\.py:make` in .*safetensors"):
         explain_set(ExplainConfig(checkpoint=str(path)), stay_quiet())
     with pytest.raises(InputError, match=r"Expected --run-code, .*`net\.py:make`, in .*networks"):
-        reproduce(ReproduceConfig(run=str(finished.root)), stay_quiet())
+        reproduce(ReproduceConfig(run=str(finished.root)), stay_quiet(), write_reproductions_page)
 
 
 def test_reproduction_is_identical_without_the_users_file(
@@ -300,7 +301,7 @@ def test_reproduction_is_identical_without_the_users_file(
     config = ReproduceConfig(
         run=str(finished.root), run_code=True, images="stored", out=str(tmp_path / "work"), sample=4
     )
-    assert reproduce(config, stay_quiet()).entry["outcome"] == "identical"
+    assert reproduce(config, stay_quiet(), write_reproductions_page).entry["outcome"] == "identical"
 
 
 def test_explaining_needs_the_checkpoint_alone(

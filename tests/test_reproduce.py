@@ -85,10 +85,10 @@ def whole(stored: Run) -> Reproduction:
     with pytest.MonkeyPatch.context() as patch:
         compute_here(patch)  # test_old_run.py reproduces a run on the cluster
         with patch.context() as stopping:
-            stopping.setattr(rerun, "append_entry", stop)
+            stopping.setattr(rerun, "add_record", stop)
             with pytest.raises(KeyboardInterrupt):
-                reproduce(config, stay_quiet())
-        return reproduce(config, stay_quiet())
+                reproduce(config, stay_quiet(), write_reproductions_page)
+        return reproduce(config, stay_quiet(), write_reproductions_page)
 
 
 @pytest.fixture
@@ -283,7 +283,7 @@ def reproduce_as(whole: Reproduction, run: Run, patch: pytest.MonkeyPatch) -> Re
     compute_here(patch)
     patch.setattr(rerun, "run_experiment", take_over)
     config = ReproduceConfig(run=str(run.root), images="stored", keep=True)
-    return reproduce(config, stay_quiet())
+    return reproduce(config, stay_quiet(), write_reproductions_page)
 
 
 def conclude_again(run: Run) -> None:
@@ -322,9 +322,11 @@ def test_earlier_conclusions_that_are_lost_are_told_at_once(
     if content is not None:
         write_json(tampered.conclusions, content)
     with pytest.raises(InputError, match=told):
-        reproduce(ReproduceConfig(run=str(tampered.root)), stay_quiet())
+        reproduce(ReproduceConfig(run=str(tampered.root)), stay_quiet(), write_reproductions_page)
     (entry,) = read_ledger(tampered.root.parent / "reproductions.parquet")
     assert entry["outcome"] == "failed"
+    page = tampered.root.parent / "reproductions.html"
+    assert "conclusions.json" in page.read_text(encoding="utf-8")  # so does the page
 
 
 @pytest.mark.ray
@@ -438,7 +440,7 @@ def test_one_process_at_a_time_reproduces_a_run(tampered: Run) -> None:
     config = ReproduceConfig(run=str(tampered.root), images="stored")
     work = tampered.root.with_name(f"{tampered.root.name}-reproductions")
     with hold(work), pytest.raises(HeldError, match="process"):
-        reproduce(config, stay_quiet())
+        reproduce(config, stay_quiet(), write_reproductions_page)
 
 
 def test_changed_source_is_named(local_ray: None, tmp_path: Path) -> None:
@@ -726,9 +728,8 @@ def test_page_shows_every_run_and_escapes_what_others_named(tmp_path: Path) -> N
         ),
         make_entry(3, path="/runs/other", run=hostile, outcome="failed", failures=[hostile]),
     ]
-    page = write_reproductions_page(tmp_path / "ledger.parquet", tabulate_history(entries))
-    assert page == tmp_path / "ledger.html"
-    text = page.read_text(encoding="utf-8")
+    write_reproductions_page(tmp_path / "ledger.parquet", tabulate_history(entries))
+    text = (tmp_path / "ledger.html").read_text(encoding="utf-8")
     assert hostile not in text
     assert text.count("&lt;script&gt;") >= 3
     assert "torch 2.11.0 → 2.12.0" in text
@@ -743,9 +744,8 @@ def test_page_shows_the_latest_reproductions(tmp_path: Path) -> None:
         make_entry(n, date=datetime(2026, 1, 1, tzinfo=UTC) + n * timedelta(weeks=1))
         for n in range(70)
     ]
-    text = write_reproductions_page(
-        tmp_path / "ledger.parquet", tabulate_history(entries)
-    ).read_text()
+    write_reproductions_page(tmp_path / "ledger.parquet", tabulate_history(entries))
+    text = (tmp_path / "ledger.html").read_text(encoding="utf-8")
     assert "<dt>reproductions</dt><dd>70</dd>" in text
     assert "10 earlier ones are in the ledger." in text
     assert "2026-03-12" in text  # the eleventh

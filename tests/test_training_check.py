@@ -22,7 +22,7 @@ from osteo_ray.models import rehearsal
 from osteo_ray.models.settings import NetworkSettings, RecipeName, TrainingSettings
 from osteo_ray.pipeline import before_reading
 from osteo_ray.pipeline.compare import plan, stages
-from osteo_ray.pipeline.compare.model_check import check_models, count_classes
+from osteo_ray.pipeline.compare.model_check import check_models
 from osteo_ray.pipeline.compare.training_check import check_listed, check_trainings
 
 LABELS = np.array(["normal"] * 20 + ["worn"] * 4)
@@ -254,5 +254,5 @@ def test_networks_are_tried_with_as_many_classes_as_there_are(tmp_path: Path) ->
     for grade in range(3):
         (tmp_path / f"grade {grade}").mkdir()
         (tmp_path / f"grade {grade}" / "1.png").write_bytes(b"not looked into")
-    assert count_classes(open_source(str(tmp_path))) == 3
-    assert count_classes(PhantomSettings()) == count_classes(None) == 2
+    assert open_source(str(tmp_path)).n_classes == 3
+    assert PhantomSettings().n_classes == 2

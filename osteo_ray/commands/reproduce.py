@@ -42,14 +42,16 @@ def run_reproduce(config: ReproduceConfig, captured: Capture, *, as_json: bool =
     from osteo_ray.base.progress import JobProgress
     from osteo_ray.commands.reproduce_tables import show_reproduction
     from osteo_ray.experiment.reproduction.drift import REPRODUCED
-    from osteo_ray.experiment.reproduction.ledger import tabulate_history
     from osteo_ray.pipeline.reproduce.rerun import reproduce
-    from osteo_ray.report.reproductions_page import write_reproductions_page
+    from osteo_ray.report.reproductions_page import (
+        place_reproductions_page,
+        write_reproductions_page,
+    )
 
-    found = reproduce(config, JobProgress(captured.err))
+    found = reproduce(config, JobProgress(captured.err), write_reproductions_page)
     if found.kept is not None:
         captured.keep_log(found.kept / "logs")
-    page = write_reproductions_page(found.ledger, tabulate_history(found.history))
+    page = place_reproductions_page(found.ledger)
     if as_json:
         print_json(captured.out, {"page": page, "reproduction": found})
     else:

@@ -63,3 +63,8 @@ class PhantomSettings(Settings):
         False, description="Show two knees side by side, of which one has the label."
     )
     seed: int = Field(0, ge=0, lt=2**63, description="Seed of the set.")
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes there are; see `Source.n_classes`."""
+        return 2

@@ -110,17 +110,13 @@ def measure_room(run: Run) -> int | None:
 
 def estimate_bytes(config: CompareConfig, source: Source | PhantomSettings) -> float:
     """Estimate how many bytes a run takes at least."""
-    if isinstance(source, PhantomSettings):
-        n_images, n_classes = source.n_images, 2
-    else:
-        n_images, n_classes = len(source.items), source.items["label"].nunique()
-    parts = count_parts(n_images, config.split_ratio, config.folds)
+    parts = count_parts(source.n_images, config.split_ratio, config.folds)
     scheme = Scheme(len(config.seed_numbers), parts)
-    work = count_planned(config, scheme, config.arms, n_classes)
+    work = count_planned(config, scheme, config.arms, source.n_classes)
     n_px = config.image_size.area_px
     masks = work.n_models * work.n_explanations * n_px / 8
     classifiers = sum(work.n_trainings * size_weights(config, name) for name in config.models)
-    return _COMPRESSED * (n_images * n_px * config.bits / 8 + masks) + classifiers
+    return _COMPRESSED * (source.n_images * n_px * config.bits / 8 + masks) + classifiers
 
 
 def size_weights(config: SetupConfig, name: str) -> int:

@@ -14,8 +14,13 @@ _LATEST = 60  # reproductions of a run that the page shows: more than a year of 
 Row = Mapping[str, Any]
 
 
-def write_reproductions_page(ledger: Place, history: Sequence[Row]) -> Place:
-    """Write the page of a ledger beside it, in one self-contained file; return its path.
+def place_reproductions_page(ledger: Place) -> Place:
+    """Return where the page of a ledger is: beside it."""
+    return ledger.with_name(ledger.name.removesuffix(".parquet") + ".html")
+
+
+def write_reproductions_page(ledger: Place, history: Sequence[Row]) -> None:
+    """Write the page of a ledger beside it, in one self-contained file.
 
     Args:
         ledger: The Parquet file.
@@ -27,11 +32,9 @@ def write_reproductions_page(ledger: Place, history: Sequence[Row]) -> Place:
         by_run.setdefault(row["path"], []).append(row)
     runs = [_describe_run(rows) for rows in by_run.values()]
     figures = list(dict.fromkeys(name for row in history for name in row["figures"]))
-    page = ledger.with_name(ledger.name.removesuffix(".parquet") + ".html")
     text = open_template("reproductions.html").render(ledger=ledger, runs=runs, figures=figures)
-    with write_whole(page) as unfinished:
+    with write_whole(place_reproductions_page(ledger)) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
-    return page
 
 
 def _describe_run(rows: Sequence[Row]) -> dict[str, Any]:

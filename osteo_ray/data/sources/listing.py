@@ -66,6 +66,16 @@ class Source:
     laterality: Laterality = "whole"
 
     @property
+    def n_images(self) -> int:
+        """How many images are listed, those included that will turn out not to be readable."""
+        return len(self.items)
+
+    @property
+    def n_classes(self) -> int:
+        """How many classes there are, and no fewer than two where one alone is listed."""
+        return max(2, int(self.items["label"].nunique()))
+
+    @property
     def fingerprint(self) -> str:
         """Hash of all columns of `items`, which shows whether a source has changed."""
         return hash_settings(self.items.to_numpy().tolist())

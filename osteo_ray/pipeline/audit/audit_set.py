@@ -33,7 +33,7 @@ from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.healing import heal_run
 from osteo_ray.pipeline.audit.leak import SPLITS, describe_leak, measure_leak
 from osteo_ray.pipeline.before_reading import check_setup, check_weights_hubs
-from osteo_ray.pipeline.compare.model_check import check_models, count_classes, waits_for_check
+from osteo_ray.pipeline.compare.model_check import check_models, waits_for_check
 from osteo_ray.pipeline.compare.network_code import read_networks, store_networks
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.pipeline.ingest.auditing import Audit, audit_images
@@ -153,7 +153,7 @@ def _audit(
             training = config.training
             check = check_models.remote(
                 *(config.first_weights, config.image_size, (), training, codes, ()),
-                count_classes(source),
+                (config.phantom if source is None else source).n_classes,
             )
             if waits_for_check(config):
                 progress.say("check the models")

@@ -93,12 +93,8 @@ def check_search_hours(
     Raises:
         InputError: It may take longer, or a model cannot be built.
     """
-    if isinstance(source, PhantomSettings):
-        n_images, n_classes = source.n_images, 2
-    else:
-        n_images, n_classes = len(source.items), source.items["label"].nunique()
-    parts = count_parts(n_images, config.split_ratio, config.folds)
-    one = count_planned(config, Scheme(1, parts), config.arms, n_classes)
+    parts = count_parts(source.n_images, config.split_ratio, config.folds)
+    one = count_planned(config, Scheme(1, parts), config.arms, source.n_classes)
     n_candidates = config.tuning.trials
     work = replace(
         one,

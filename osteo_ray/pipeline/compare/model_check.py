@@ -13,8 +13,7 @@ from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.startup import importing
 from osteo_ray.config.setup import SetupConfig
 from osteo_ray.data.image_size import ImageSize
-from osteo_ray.data.settings import Guidance, PhantomSettings
-from osteo_ray.data.sources.listing import Source
+from osteo_ray.data.settings import Guidance
 from osteo_ray.explain.explainer import Explainer
 from osteo_ray.explain.explainers.gradcam import CamExplainer
 from osteo_ray.explain.registry import find_explainer
@@ -31,11 +30,6 @@ def waits_for_check(config: SetupConfig) -> bool:
     Phantoms are drawn meanwhile, since that is done in no time.
     """
     return config.data != PHANTOM
-
-
-def count_classes(source: Source | PhantomSettings | None) -> int:
-    """Return how many classes a source has: 2 of phantoms, and no fewer where one alone is left."""
-    return max(2, source.items["label"].nunique()) if isinstance(source, Source) else 2
 
 
 @ray.remote(num_cpus=1)

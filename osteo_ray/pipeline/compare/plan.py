@@ -300,7 +300,7 @@ def _count(config: CompareConfig, source: Source | PhantomSettings) -> _Counts:
         return _Counts(parts, source.positive_share)
     labels = source.items["label"]
     positive = find_positive_class(sorted(set(labels)), config.positive_class).name
-    share, n_classes = float((labels == positive).mean()), labels.nunique()
+    share, n_classes = float((labels == positive).mean()), source.n_classes
     if config.split != "given":
         folds = config.folds or count_sites(config, source)
         return _Counts(count_parts(len(labels), config.split_ratio, folds), share, n_classes)

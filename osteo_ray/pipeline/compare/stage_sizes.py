@@ -129,12 +129,9 @@ def foresee_stages(
         layout: What runs at once.
         cohort: An external cohort, listed, if there is one.
     """
-    if isinstance(source, PhantomSettings):
-        n_images, n_classes = source.n_images, 2
-    else:
-        n_images, n_classes = len(source.items), source.items["label"].nunique()
+    n_images = source.n_images
     parts = count_parts(n_images, config.split_ratio, config.folds)
-    work = count_planned(config, Scheme(config.seeds, parts), config.arms, n_classes)
+    work = count_planned(config, Scheme(config.seeds, parts), config.arms, source.n_classes)
     sizes = StageSizes(layout, n_images, parts, config.training.epochs, config.lime.samples)
     stages = [sizes.plan_trainings("train", work.n_models * work.n_trainings, 0)]
     explain = sizes.plan_explanations("explain", ())

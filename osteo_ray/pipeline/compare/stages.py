@@ -32,7 +32,6 @@ from osteo_ray.pipeline.compare.given_regions import read_given
 from osteo_ray.pipeline.compare.listed import ListedComparison, list_comparison
 from osteo_ray.pipeline.compare.model_check import (
     check_models,
-    count_classes,
     list_cams,
     list_guidances,
     waits_for_check,
@@ -150,7 +149,7 @@ def run_trials(config: CompareConfig, progress: JobProgress) -> Finished:
         else:
             check = check_models.remote(
                 *(config.first_weights, config.image_size, guidances, config.training, codes, cams),
-                count_classes(source),
+                source.n_classes,
             )
 
         def look_over() -> None:

@@ -28,10 +28,7 @@ def check_listed(config: CompareConfig, source: Source | PhantomSettings) -> Non
     Raises:
         InputError: It is above the number of training images, or there are too few.
     """
-    if isinstance(source, PhantomSettings):
-        n_classes, n_images = 2, source.n_images
-    else:
-        n_classes, n_images = source.items["label"].nunique(), len(source.items)
+    n_images, n_classes = source.n_images, source.n_classes
     if config.split == "given" and not isinstance(source, PhantomSettings):
         most = int((source.items["split"] == "train").sum())
     elif config.split == "site":  # all sites but one, of which some images are for validation

@@ -12,8 +12,9 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.lock import HeldError
 from osteo_ray.base.runs import Run, open_run
 from osteo_ray.config.reproduce import ReproduceConfig
-from osteo_ray.experiment.reproduction.ledger import Entry, append_entry
+from osteo_ray.experiment.reproduction.ledger import Entry
 from osteo_ray.experiment.soundness import inspect_run
+from osteo_ray.pipeline.reproduce.record import WriteLedgerPage, add_record
 from osteo_ray.pipeline.reproduce.task import Task, place_ledger
 from osteo_ray.pipeline.reproduce.workspace import Workspace
 
@@ -34,7 +35,7 @@ class Attempt:
 
 
 @contextmanager
-def recording_failure(settings: ReproduceConfig) -> Iterator[Attempt]:
+def recording_failure(settings: ReproduceConfig, write_page: WriteLedgerPage) -> Iterator[Attempt]:
     """Add a row to the ledger if the block fails, or if the run is too damaged to be opened.
 
     A request that makes no sense, and one that another process is carrying out, leave no row.
@@ -50,7 +51,7 @@ def recording_failure(settings: ReproduceConfig) -> Iterator[Attempt]:
             damaged = _list_what_can_be_read(run)
             if attempt.task is not None or damaged:
                 entry = _describe_failed(run, settings, attempt, error, damaged, started)
-                append_entry(place_ledger(run, settings), entry)
+                add_record(place_ledger(run, settings), entry, write_page)
         raise
 
 

@@ -1,18 +1,33 @@
 """The row that a reproduction adds to the ledger."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from osteo_ray.base.storage import Place
 from osteo_ray.experiment.reproduction.drift import Drift, judge
 from osteo_ray.experiment.reproduction.environment import Change, expects_equal_bits
-from osteo_ray.experiment.reproduction.ledger import Entry
+from osteo_ray.experiment.reproduction.ledger import Entry, append_entry, tabulate_history
 from osteo_ray.experiment.trials import plan_trials
 from osteo_ray.pipeline.compare.conclusion import Finished
 from osteo_ray.pipeline.reproduce.task import Task
 from osteo_ray.pipeline.reproduce.workspace import Workspace
 
 _MOST_TOLD = 100  # lines per kind of result, so that the ledger stays small
+
+WriteLedgerPage = Callable[[Place, list[dict[str, Any]]], object]
+"""Writes the page of a ledger, whose rows are those of `tabulate_history`."""
+
+
+def add_record(ledger: Place, entry: Entry, write_page: WriteLedgerPage) -> list[Entry]:
+    """Add a reproduction to a ledger, and write its page; return all rows, oldest first.
+
+    Raises:
+        InputError: The file is not a ledger, or one of another version.
+    """
+    history = append_entry(ledger, entry)
+    write_page(ledger, tabulate_history(history))
+    return history
 
 
 def describe_reproduction(

@@ -24,7 +24,7 @@ from osteo_ray.experiment.reproduction.environment import (
     compare_environments,
     expects_equal_bits,
 )
-from osteo_ray.experiment.reproduction.ledger import Entry, append_entry
+from osteo_ray.experiment.reproduction.ledger import Entry
 from osteo_ray.experiment.soundness import refuse_damage
 from osteo_ray.experiment.trials import Experiment, describe_experiment
 from osteo_ray.pipeline.before_reading import check_setup, check_weights_hubs
@@ -33,7 +33,7 @@ from osteo_ray.pipeline.compare.prepare import create_run
 from osteo_ray.pipeline.compare.running import run_experiment
 from osteo_ray.pipeline.reproduce.compare_runs import IMAGES, compare_runs, compare_sources
 from osteo_ray.pipeline.reproduce.failed import Attempt, list_damaged, recording_failure
-from osteo_ray.pipeline.reproduce.record import describe_reproduction
+from osteo_ray.pipeline.reproduce.record import WriteLedgerPage, add_record, describe_reproduction
 from osteo_ray.pipeline.reproduce.stored import Rerun
 from osteo_ray.pipeline.reproduce.task import Task, plan_task
 from osteo_ray.pipeline.reproduce.workspace import Workspace, open_workspace
@@ -67,18 +67,21 @@ class Reproduction:
     kept: Place | None
 
 
-def reproduce(config: ReproduceConfig, progress: JobProgress) -> Reproduction:
+def reproduce(
+    config: ReproduceConfig, progress: JobProgress, write_page: WriteLedgerPage
+) -> Reproduction:
     """Rerun a stored run, or resume rerunning it.
 
     Args:
         config: Which run to reproduce, and how much of it.
         progress: Where to show progress.
+        write_page: Writes the page of the ledger, also after a failure.
 
     Raises:
         InputError: The run, the sample, the ledger, the source or the first weights cannot be used,
             or another process is reproducing the run.
     """
-    with recording_failure(config) as attempt:
+    with recording_failure(config, write_page) as attempt:
         task = attempt.task = plan_task(config)
         run = task.stored.run
         used = [run.images, run.splits, run.pixels, run.regions, run.tuning, run.networks]
@@ -89,11 +92,15 @@ def reproduce(config: ReproduceConfig, progress: JobProgress) -> Reproduction:
         check_setup(task.config)
         check_weights_hubs(task.config)
         with hold(task.work, progress.say):
-            return _reproduce(task, attempt, earlier, progress)
+            return _reproduce(task, attempt, earlier, progress, write_page)
 
 
 def _reproduce(
-    task: Task, attempt: Attempt, earlier: Sequence[dict[str, Any]], progress: JobProgress
+    task: Task,
+    attempt: Attempt,
+    earlier: Sequence[dict[str, Any]],
+    progress: JobProgress,
+    write_page: WriteLedgerPage,
 ) -> Reproduction:
     """Rerun what is asked for.
 
@@ -103,6 +110,7 @@ def _reproduce(
         earlier: The conclusions before that of the run, which lowered the error rate of its looks
             and of its verdict, and so must lower that of the rerun.
         progress: Where to show progress.
+        write_page: Writes the page of the ledger.
     """
     damaged = list_damaged(task.stored.run)
     started, clock = time.monotonic(), Clock()
@@ -154,7 +162,7 @@ def _reproduce(
         duration_s=time.monotonic() - started,
         damaged=damaged,
     )
-    history = append_entry(task.ledger, entry)
+    history = add_record(task.ledger, entry, write_page)
     keep = task.settings.keep or entry["outcome"] not in REPRODUCED
     if entry["outcome"] != "failed":  # what failed is retried in the same place
         workspace.finish(keep=keep)
