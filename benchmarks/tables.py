@@ -78,7 +78,7 @@ def show_whole(console: Console, commands: Iterable[Whole]) -> None:
     for one in commands:
         say(
             console,
-            f"{one.command}: {one.n_images} images, {one.seconds:.0f} s in {one.pieces} pieces "
+            f"{one.command}: {one.n_images} images, {one.seconds:.0f} s, pieces: {one.pieces} "
             f"({one.n_images / one.seconds:.0f} images/s); memory of the driver "
             f"{one.driver_gib:.2f} GiB, of all processes {one.total_gib:.2f} GiB, of the object "
             f"store {one.store_gib:.2f} GiB; {one.n_files} files, {one.n_mask_files} of masks",
