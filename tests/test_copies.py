@@ -1,5 +1,6 @@
 """Likeness of two images: what counts as a copy, what does not, and how images are described."""
 
+import tracemalloc
 from itertools import combinations
 
 import cv2
@@ -138,6 +139,21 @@ def test_vectors_are_projected_sums_of_how_keypoints_differ_from_their_words() -
             counts = sums.ravel() / np.linalg.norm(sums)
             expected = (counts - codebook.mean) @ codebook.projection
             np.testing.assert_allclose(vector, expected / np.linalg.norm(expected), atol=1e-4)
+
+
+def test_learning_words_does_not_hold_the_keypoints_of_all_forms() -> None:
+    rng = np.random.default_rng(0)
+    points = np.zeros((200, 2), np.float32)
+    images = [Keypoints(points, rng.random((200, 128), np.float32)) for _ in range(100)]
+    n_bytes = len(COPY_CHANGES) * sum(image.descriptors.nbytes for image in images)
+    assert n_bytes > 140e6
+    tracemalloc.start()
+    try:
+        fit_codebook(images, COPY_CHANGES, words=2, dimensions=2)
+        most = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert most < n_bytes / 2  # a sample of 40 000 keypoints, and what faiss makes of it
 
 
 def test_vectors_do_not_depend_on_what_is_encoded_with_them(

@@ -83,13 +83,19 @@ def fit_codebook(
     described = [
         (change, image.descriptors) for change in changes for image in images if len(image.points)
     ]
-    none_found = [np.zeros((0, 128), np.float32)]
-    pooled = np.concatenate([change.permute(found) for change, found in described] or none_found)
-    if len(pooled) < 2 * len(changes):  # blank images only
+    ends = np.cumsum([len(found) for _, found in described], dtype=np.int64)
+    n_pooled = int(ends[-1]) if described else 0
+    if n_pooled < 2 * len(changes):  # blank images only
         none = np.zeros(128, np.float32)
         return Codebook(none[None], none, np.zeros((128, 1), np.float32))
     rng = np.random.default_rng(_SEED)
-    sample = pooled[rng.permutation(len(pooled))[:_TRAINING_KEYPOINTS]]
+    # Drawn before they are pooled, which would take a gibibyte.
+    drawn = rng.permutation(n_pooled)[:_TRAINING_KEYPOINTS]
+    sample = np.empty((len(drawn), 128), np.float32)
+    parts = np.searchsorted(ends, drawn, side="right")
+    for part in np.unique(parts):
+        (places,), (change, found) = np.nonzero(parts == part), described[part]
+        sample[places] = change.permute(found[drawn[places] - (ends[part] - len(found))])
     n_words = min(words, len(sample))
     kmeans = faiss.Kmeans(
         128, n_words, niter=15, seed=_SEED, min_points_per_centroid=1, max_points_per_centroid=1000
