@@ -74,6 +74,20 @@ def test_without_masks_there_is_no_grid(found: tuple[Experiment, np.ndarray]) ->
     assert list_grid(experiment, list_arms(experiment)) == []
 
 
+def test_views_whose_masks_are_not_made_of_all_images_are_left_out(
+    found: tuple[Experiment, np.ndarray],
+) -> None:
+    # Of training images, out-of-fold masks come from other models than the view `lime` asks for.
+    root = found[0].run.root
+    for arms, expected in (
+        (("original", "lime_crossfit"), set()),
+        (("original", "lime_crossfit", "silhouette"), {*VIEWS}),
+    ):
+        experiment = open_small_world(root, arms)[0]
+        rows = list_grid(experiment, list_arms(experiment))
+        assert {view for row in rows for view in row.views} == expected
+
+
 def test_predictions_are_those_of_the_classifier_on_that_view(
     found: tuple[Experiment, np.ndarray],
 ) -> None:

@@ -6,8 +6,9 @@ anything without a mask at test time is read from there.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
+import numpy as np
 import pyarrow as pa
 
 from osteo_ray.arms.registry import ARMS
@@ -41,9 +42,10 @@ class GridRow:
 def list_grid(experiment: Experiment, trials: Iterable[Trial]) -> list[GridRow]:
     """List what is to be predicted with the classifiers of some trials that are done.
 
-    There is nothing if the run was asked for no grid. Views that need masks are left out if no
-    planned arm has these masks made, and that of given regions if the run has none. Classifiers of
-    shuffled labels, and those that see outlines alone, have no part in the grid.
+    There is nothing if the run was asked for no grid. Views that need masks are left out if the
+    planned arms do not have these masks made of all images, and that of given regions if the run
+    has none. Classifiers of shuffled labels, and those that see outlines alone, have no part in the
+    grid.
     """
     rows = []
     for trial in trials if experiment.grid else ():
@@ -56,14 +58,17 @@ def list_grid(experiment: Experiment, trials: Iterable[Trial]) -> list[GridRow]:
 
 def list_views(experiment: Experiment, trial: Trial) -> list[str]:
     """List the views that can be shown to the classifiers of a model and a seed."""
-    planned = (Trial(trial.model, trial.seed, arm) for arm in experiment.arms)
-    made = {job for one in planned for job in experiment.list_jobs(one)}
+    made: dict[MaskJob, np.ndarray] = {}
+    for arm_name in experiment.arms:
+        for job, images in experiment.list_jobs(replace(trial, arm=arm_name)).items():
+            made[job] = made.get(job, np.zeros_like(images)) | images
     found = []
     for name, arm in ARMS.items():
         if not arm.in_grid or (arm.shows_regions and not experiment.regions):
             continue
-        jobs = experiment.list_jobs(Trial(trial.model, trial.seed, name))
-        if made.issuperset(jobs):
+        jobs = experiment.list_jobs(replace(trial, arm=name))
+        # Out-of-fold masks leave it to other models to explain training images.
+        if all(job in made and np.all(made[job] >= images) for job, images in jobs.items()):
             found.append(name)
     return found if len(found) > 1 else []
 
