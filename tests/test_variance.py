@@ -5,15 +5,19 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from scipy import stats
 from tiny_runs import compute_here
 
-from osteo_ray.base.tables import read_json
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import read_json, write_table
 from osteo_ray.commands.main import main
 from osteo_ray.config.build import build
+from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.variants import SOURCES, ProtocolsConfig, VarianceConfig
 from osteo_ray.experiment.protocol_gains import join_gains, subtract_gains
+from osteo_ray.pipeline.compare.prepare import divide_for_search
 from osteo_ray.statistics.sizes import Sizes
 from osteo_ray.statistics.variance import divide_variance, share_variance
 
@@ -36,6 +40,21 @@ def test_each_rerun_changes_one_source_and_all_are_covered() -> None:
         assert different == [config.source_of(number)]
         changed[different[0]].add(getattr(seeds, different[0]))
     assert all(values == {8, 9, 10} for values in changed.values())
+
+
+def test_settings_are_searched_on_a_split_that_is_no_rerun(tmp_path: Path) -> None:
+    images = pd.DataFrame(
+        {name: [f"i{n}" for n in range(12)] for name in ("image_id", "path", "digest")}
+        | {"label": ["normal", "worn"] * 6, "group": range(12), "used": True}
+    )
+    run = Run(tmp_path)
+    write_table(run.images, pa.Table.from_pandas(images))
+    searched = {"tuning": {"trials": 2}, "first_seed": 7}
+    split = divide_for_search(run, make_config(**searched))
+    assert sorted(set(split)) == ["test", "train", "validation"]
+    # It is that of a comparison, whose number no rerun has.
+    config = build(CompareConfig, {"data": "/knees", **searched})
+    assert split.tolist() == divide_for_search(run, config).tolist()
 
 
 def test_a_run_of_more_reruns_is_another_run() -> None:

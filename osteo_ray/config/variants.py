@@ -6,6 +6,7 @@ from pydantic import Field, field_validator, model_validator
 
 from osteo_ray.base.paths import locate_file
 from osteo_ray.config.compare import CompareConfig, Seeds
+from osteo_ray.config.tuning import TUNING_SEED
 
 SOURCES = Seeds._fields
 """The sources of randomness of a training."""
@@ -35,6 +36,8 @@ class VarianceConfig(CompareConfig):
 
     def seeds_of(self, number: int) -> Seeds:
         """Return the seeds of a rerun: those of the base except for one source."""
+        if number == TUNING_SEED:  # settings are searched on it, and it is no rerun
+            return super().seeds_of(number)
         base = Seeds(*(self.first_seed,) * len(SOURCES))
         source = self.source_of(number)
         if source is None:

@@ -8,7 +8,7 @@ import numpy as np
 
 from osteo_ray.arms.arm import ORIGINAL
 from osteo_ray.base.errors import IncompleteError
-from osteo_ray.config.compare import CompareConfig, Seeds
+from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.tuning import TUNING_SEED, draw_candidates
 from osteo_ray.experiment.searches import (
     Search,
@@ -47,10 +47,8 @@ def tune_arms(
     Raises:
         IncompleteError: A search failed, or a model that explains images could not be trained.
     """
-    seeds = Seeds(*(TUNING_SEED,) * len(Seeds._fields))
-    searched = replace(
-        experiment, seeds={TUNING_SEED: seeds}, splits={TUNING_SEED: split}, grid=False
-    )
+    seeds = {TUNING_SEED: config.seeds_of(TUNING_SEED)}
+    searched = replace(experiment, seeds=seeds, splits={TUNING_SEED: split}, grid=False)
     candidates = [
         one.model_dump(mode="json") for one in draw_candidates(config.training, config.tuning)
     ]
