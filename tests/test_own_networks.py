@@ -23,6 +23,7 @@ from osteo_ray.models.classifier import (
     save_classifier,
 )
 from osteo_ray.models.guidance import Penalty
+from osteo_ray.models.own_code import import_text
 from osteo_ray.models.settings import TrainingSettings
 from osteo_ray.models.training import Recipe, TrainingData, Worker, train_classifier
 from osteo_ray.pipeline.export.networks import _write_safetensors as write_safetensors
@@ -113,6 +114,15 @@ def test_seed_decides_every_weight_whenever_the_file_is_imported() -> None:
     assert all(torch.equal(a, b) for a, b in zip(one.values(), again.values(), strict=True))
     other = build(import_draws, seed=1).state_dict()
     assert not torch.equal(one["backbone.stem.weight"], other["backbone.stem.weight"])
+
+
+def test_what_an_import_draws_is_the_same_in_every_process() -> None:
+    drawn = set()
+    for seed in (0, 1):
+        import_text.cache_clear()  # as in a process whose first training has this seed
+        build("\nNet.drawn = torch.rand(7)\n", seed=seed)
+        drawn.add(tuple(build("\nNet.drawn = torch.rand(7)\n").backbone.drawn.tolist()))
+    assert len(drawn) == 1
 
 
 def test_arguments_are_those_that_the_function_names() -> None:

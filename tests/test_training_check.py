@@ -160,6 +160,43 @@ class Fixed(nn.Module):
 class Dense(nn.Sequential):
     def __init__(self, n_classes):
         super().__init__(nn.Flatten(), nn.Linear(1024, n_classes))
+
+
+BODY = nn.Conv2d(1, 4, 3)
+
+
+class Cached(Net):
+    def __init__(self, n_classes):
+        super().__init__(n_classes)
+        self.stem = BODY
+
+
+class Projected(Net):
+    def __init__(self, n_classes, keep=setattr):
+        super().__init__(n_classes)
+        keep(self, "drawn", torch.randn(4, 4))
+
+    def forward(self, images):
+        return self.head(self.stem(images).mean((2, 3)) @ self.drawn)
+
+
+class Buffered(Projected):
+    def __init__(self, n_classes):
+        super().__init__(n_classes, nn.Module.register_buffer)
+
+
+class Learned(Net):
+    seen = 0
+
+    def forward(self, images):
+        self.seen += self.training
+        return (1 + self.seen) * super().forward(images)
+
+
+class Two(Net):
+    def __init__(self, n_classes, pretrained):
+        super().__init__(n_classes)
+        self.more = nn.Linear(2, 2) if pretrained else nn.Identity()
 """
 
 
@@ -181,6 +218,25 @@ def test_own_networks_that_cannot_be_trained_are_refused_beforehand(
 ) -> None:
     training = TrainingSettings(recipe=recipe)
     found = check_here({f"net.py:{function}": "none"}, training, NET)
+    assert len(found) == (words is not None)
+    assert "".join(found).count("\n") == 0
+    assert (words or "") in "".join(found)
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("Cached", "`Cached` in net.py to build a new network at each call, but what two calls"),
+        ("Projected", "to give the same logits once it is read from a file, but they differ by"),
+        ("Learned", "to give the same logits once it is read from a file, but they differ by"),
+        ("Two", "Expected net.py to be filled from a file, but it raises RuntimeError: "),
+        ("Buffered", None),
+    ],
+)
+def test_own_networks_that_a_file_cannot_make_again_are_refused(
+    function: str, words: str | None
+) -> None:
+    found = check_here({f"net.py:{function}": None}, TrainingSettings(), NET)
     assert len(found) == (words is not None)
     assert "".join(found).count("\n") == 0
     assert (words or "") in "".join(found)

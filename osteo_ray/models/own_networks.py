@@ -30,7 +30,7 @@ from osteo_ray.models.own_code import (
     import_text,
     show_call,
 )
-from osteo_ray.models.weights_fit import Fit, find_stem
+from osteo_ray.models.weights_fit import Fit, find_stem, put_tensors
 
 _SHOWN = 60  # characters of a value that a message shows
 _TOLERANCE = 1e-3  # largest difference of a logit by rounding, as a share of the largest logit
@@ -58,6 +58,7 @@ def create_own(
     reference = read_reference(name)
     assert reference is not None
     with torch.random.fork_rng(devices=[]):  # imports happen once per process, calls often
+        torch.manual_seed(0)  # so that what an import draws is the same in all processes
         module = guard(reference, "be imported", lambda: import_text(reference.file, code))
     function = find_function(module, reference)
     options = choose_options(function, reference, n_classes, image_size, pretrained)
@@ -143,6 +144,46 @@ def _check_alone(alone: Any, logits: torch.Tensor, reference: FileReference) -> 
             f"where the largest is {largest:.1e}. Draw and normalize over a batch in training "
             "only, as nn.Dropout and nn.BatchNorm2d do by themselves, and functional.dropout if "
             "it is given training=self.training."
+        )
+
+
+def check_rebuilt(
+    classifier: nn.Module, again: nn.Module, name: str, image_size: ImageSize
+) -> None:
+    """Check that a file of a classifier's weights can make it again.
+
+    What is drawn or learned must be among its parameters and buffers, for a file holds nothing
+    else; and none of them may be shared by networks of several calls, or a training would go on
+    from another one.
+
+    Args:
+        classifier: As its network was trained, with any seed.
+        again: Built anew by the same function with another seed, as for a file; it is filled.
+        name: `FILE.py:FUNCTION`.
+        image_size: Height and width of the images.
+
+    Raises:
+        InputError: It cannot.
+    """
+    reference = read_reference(name)
+    assert reference is not None
+    if not set(classifier.parameters()).isdisjoint(again.parameters()):
+        raise InputError(
+            f"Expected `{reference.function}` in {reference.file} to build a new network at each "
+            "call, but what two calls return shares weights, so that one training would go on from "
+            f"another. Make all layers within the function. {CONTRACT}"
+        )
+    images = draw_probe(1, image_size)
+    expected = run_in_evaluation(classifier, images)
+    guard(reference, "be filled from a file", lambda: put_tensors(again, classifier.state_dict()))
+    largest = float(expected.abs().max())
+    difference = float((run_in_evaluation(again, images) - expected).abs().max())
+    if difference > _TOLERANCE * largest:
+        raise InputError(
+            f"Expected the network of {reference.file} to give the same logits once it is read "
+            f"from a file, but they differ by {difference:.1e}, where the largest is "
+            f"{largest:.1e}. Keep whatever it computes with that is drawn or learned as "
+            "nn.Parameter or by register_buffer, as files hold nothing else."
         )
 
 

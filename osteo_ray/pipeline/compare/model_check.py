@@ -2,6 +2,7 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import ray
@@ -42,7 +43,7 @@ def check_models(
     explainers: Sequence[Explainer],
     n_classes: int,
 ) -> list[str]:
-    """Build each model once, train and penalise it as its trainings will; return what is wrong.
+    """Build each model, train and penalise it as its trainings will; return what is wrong.
 
     Args:
         weights: For each model, its first weights as `build_classifier` takes them.
@@ -58,6 +59,7 @@ def check_models(
         from osteo_ray.models.classifier import build_classifier
         from osteo_ray.models.guidance import check_guidance
         from osteo_ray.models.hub import check_hubs
+        from osteo_ray.models.own_networks import check_rebuilt
         from osteo_ray.models.rehearsal import rehearse_training
         from osteo_ray.models.timm_networks import check_network_size
 
@@ -67,15 +69,17 @@ def check_models(
             check_hubs([name] if file is None else [])
             if is_timm_name(name):
                 check_network_size(name, image_size)
-            classifier = build_classifier(
+            build = partial(
+                build_classifier,
                 name,
                 n_classes=n_classes,
                 image_size=image_size,
-                weights=file,
-                seed=0,
                 code=codes.get(name),
             )
+            classifier = build(weights=file, seed=0)
             rehearse_training(classifier, name, training, image_size)
+            if name in codes:
+                check_rebuilt(classifier, build(weights="none", seed=1), name, image_size)
             for guidance in guidances:
                 check_guidance(classifier, name, guidance, image_size)
             _check_explainers(classifier.eval(), name, explainers, image_size)
