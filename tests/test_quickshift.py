@@ -45,6 +45,14 @@ def test_drawn_images(image: np.ndarray, kernel_size: float, max_dist: float, ra
     expect_equal(image, kernel_size, max_dist, ratio)
 
 
+def test_window_that_is_wider_than_the_image_takes_no_longer() -> None:
+    image = DRAWN["noise"][:12, :9]
+    for kernel_size in (4.0, 10.0):
+        expect_equal(image, kernel_size, 3.0, 0.2)
+    labels = divide_by_quickshift(image, kernel_size=1e6, max_dist=200.0, ratio=0.2)
+    assert labels.max() == 0
+
+
 def test_pixels_farther_than_the_longest_way_stay_apart() -> None:
     image = DRAWN["noise"]
     assert expect_equal(image, 2.0, 0.5, 0.2) == image.size

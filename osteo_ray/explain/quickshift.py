@@ -37,7 +37,7 @@ def divide_by_quickshift(
         int64, (height, width), numbered from 0 without gaps.
     """
     gray = torch.from_numpy(image.astype(np.int64))
-    radius = math.ceil(_WIDTHS * kernel_size)
+    radius = min(math.ceil(_WIDTHS * kernel_size), max(image.shape))  # beyond, there is nothing
     density = _measure_density(gray, kernel_size, ratio, radius)
     noise = np.random.default_rng(_NOISE_SEED).normal(scale=_NOISE, size=image.shape)
     density += torch.from_numpy(noise)
