@@ -8,6 +8,7 @@ import lime.lime_image
 import numpy as np
 import pytest
 import torch
+from pydantic import ValidationError
 from scipy.ndimage import gaussian_filter
 from scipy.special import logit, softmax
 
@@ -461,6 +462,29 @@ def test_image_equal_to_its_fill_is_refused() -> None:
     segments = np.arange(40)[:, None] // 10 + np.zeros((40, 40), np.int64)
     with pytest.raises(ValueError, match="the same for all 60 perturbed images"):
         explain(flat, segments)
+
+
+@pytest.mark.parametrize("changes", [{"kernel_width": 0.001}, {"samples": 17}])
+@pytest.mark.parametrize("selection", ["weights", "forward"])
+def test_samples_that_do_not_tell_superpixels_apart_need_a_penalty(
+    image: np.ndarray, changes: dict[str, float], selection: str
+) -> None:
+    row, column = np.arange(40)[:, None] // 10, np.arange(40) // 10
+    quarters = 4 * row + column
+    kernel = {"kernel_width": 0.01, **changes, "selection": selection}
+    with pytest.raises(ValueError, match=r"^Expected perturbed images that tell all .*lime\.alpha"):
+        explain(image[:40, :40], quarters, alpha=0, **kernel)
+
+
+@pytest.mark.parametrize("name", ["kernel_width", "alpha"])
+def test_settings_of_the_local_model_stay_within_what_can_be_computed(
+    name: str, image: np.ndarray, segments: np.ndarray
+) -> None:
+    with pytest.raises(ValidationError, match="less than or equal to 1000000"):
+        LimeSettings(**{name: 1e160})
+    assert np.isfinite(explain(image, segments, **{name: 1e6}).weights).all()
+    with pytest.raises(ValidationError, match="greater than or equal to"):
+        LimeSettings(**{name: -1.0 if name == "alpha" else 1e-160})
 
 
 # The adaptive mode

@@ -87,7 +87,8 @@ def explain_by_lime(
     Returns:
         Per image, what was found, or why it cannot be explained: the image is a single superpixel
         or has more superpixels than there are samples, the classifier gave NaN, what it gave did
-        not vary, or the kernel is so narrow that no perturbed image counts.
+        not vary, the kernel is so narrow that no perturbed image counts, or there is no penalty and
+        the samples do not tell all superpixels apart.
     """
     found: dict[int, LimeExplanation | ValueError] = {}
     running: dict[int, tuple[_Sampling, Perturbable, np.ndarray]] = {}

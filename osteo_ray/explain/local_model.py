@@ -61,6 +61,9 @@ def fit_local_model(
     Returns:
         The model. Its covariance is the sandwich estimate (White 1980; for pairs, Liang & Zeger
         1986), scaled up for the degrees of freedom that the weights use.
+
+    Raises:
+        ValueError: There is no penalty, and the rows do not determine the weights.
     """
     x = rows.astype(np.float64)
     norms = np.sqrt(x.sum(1) * x.shape[1])
@@ -73,13 +76,13 @@ def fit_local_model(
     weighted = x * closeness[:, None]
     gram = weighted.T @ x
     penalised = gram + alpha * np.eye(x.shape[1])
-    weights = np.linalg.solve(penalised, weighted.T @ y)
+    weights = _solve(penalised, weighted.T @ y)
     residuals = y - x @ weights
     unexplained, total = closeness @ residuals**2, float(closeness @ y**2)
     scores = weighted * residuals[:, None]
     if paired:
         scores = np.add.reduceat(scores, np.append(0, np.arange(1, len(scores), 2)), axis=0)
-    spread = np.linalg.solve(penalised, scores.T)
+    spread = _solve(penalised, scores.T)
     free = len(scores) / max(len(scores) - x.shape[1], 1)
     fit = float(1 - unexplained / total) if total > 0 else float("nan")
     return LocalModel(weights, fit, free * spread @ spread.T, gram, alpha, total)
@@ -122,6 +125,9 @@ def select_forward(model: LocalModel, weights: np.ndarray, n_features: int) -> n
 
     Returns:
         float64, (n, n_superpixels); 0 for superpixels that are not in a model.
+
+    Raises:
+        ValueError: There is no penalty, and a superpixel adds nothing to the others.
     """
     moments = model.compute_moments(weights)
     every = np.arange(len(weights))
@@ -144,8 +150,19 @@ def select_forward(model: LocalModel, weights: np.ndarray, n_features: int) -> n
     gram = model.gram[order[:, :, None], order[:, None, :]] + model.alpha * np.eye(order.shape[1])
     chosen = np.take_along_axis(moments, order, axis=1)
     found = np.zeros(weights.shape)
-    np.put_along_axis(found, order, np.linalg.solve(gram, chosen[..., None])[..., 0], axis=1)
+    np.put_along_axis(found, order, _solve(gram, chosen[..., None])[..., 0], axis=1)
     return found
+
+
+def _solve(gram: np.ndarray, moments: np.ndarray) -> np.ndarray:
+    try:
+        return np.linalg.solve(gram, moments)
+    except np.linalg.LinAlgError:
+        raise ValueError(
+            "Expected perturbed images that tell all superpixels apart, as a local model without a "
+            "penalty needs, but they do not. Raise --lime.alpha, --lime-samples or "
+            "--lime.kernel-width."
+        ) from None
 
 
 def measure_fit(model: LocalModel, weights: np.ndarray) -> float:

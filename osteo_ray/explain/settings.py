@@ -96,8 +96,9 @@ class LimeSettings(Settings):
         description="How much weight quickshift gives to gray values, beside distances in pixels; "
         "by default 0.2 for images of 224 pixels, and in proportion for others, up to 1.",
     )
-    kernel_width: float = Field(0.25, gt=0, description="Width of the distance kernel.")
-    alpha: float = Field(1.0, ge=0, description="Ridge penalty of the local model.")
+    # Within these bounds, nothing that is computed from them is too large or small for a number.
+    kernel_width: float = Field(0.25, ge=1e-6, le=1e6, description="Width of the distance kernel.")
+    alpha: float = Field(1.0, ge=0, le=1e6, description="Ridge penalty of the local model.")
 
     precision: Precision = Field(
         "fp32",
