@@ -1,15 +1,24 @@
 """The error rate that the conclusions of a run share."""
 
+import tarfile
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from test_old_run import ARCHIVE, open_old
 
+from osteo_ray.base.progress import Clock
+from osteo_ray.base.runs import Run
+from osteo_ray.base.tables import read_json
 from osteo_ray.experiment.conclusions import (
     identify_conclusion,
     number_conclusion,
     share_alpha,
 )
+from osteo_ray.experiment.trials import Trial
+from osteo_ray.pipeline.compare.conclusion import Finished, conclude
+from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.statistics.significance import corrected_t_test
 from osteo_ray.statistics.sizes import Sizes
 
@@ -64,3 +73,28 @@ def test_adding_seeds_until_something_is_shown_keeps_the_error_rate() -> None:
         paid += any(p < 0.05 * share_alpha(k) for k, p in enumerate(p_values, start=1))
     assert naive > 600 * 0.10
     assert paid <= 600 * 0.05
+
+
+@pytest.fixture
+def trained(tmp_path: Path) -> Run:
+    """A run whose trainings are there, and that has drawn no conclusion yet."""
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    run = Run(tmp_path / "run")
+    run.comparison.unlink()
+    return run
+
+
+def test_training_that_failed_and_was_retried_costs_no_error_rate(trained: Run) -> None:
+    experiment = open_old(trained)
+    judged = Trial("test_byobnet", 1, "lime_crossfit")
+    place = experiment.path_of(judged)
+    place.rename(place.parent / "lost")
+    conclude(Finished(experiment, [Failure(judged, "its process died")], Clock()))
+    assert read_json(trained.comparison)["conclusion"]["number"] == 1
+    assert not trained.conclusions.exists()  # no gain could be claimed
+    (place.parent / "lost").rename(place)
+    conclude(Finished(experiment, [], Clock()))
+    found = read_json(trained.comparison)["conclusion"]
+    assert (found["number"], found["earlier"]) == (1, [])
+    assert found["alpha"] == pytest.approx(0.8 * 0.05)

@@ -171,12 +171,12 @@ def plan_conclusion(experiment: Experiment) -> Conclusion:
 
 
 def _read_conclusions(run: Run) -> list[dict[str, Any]]:
-    """Read the conclusions of a run; one that kept no record drew the one that it left."""
+    """Read the conclusions of a run; one of before they were kept drew the one that it left."""
     if run.conclusions.is_file():
         return list(read_record(run.conclusions, CONCLUSIONS))
-    if not run.comparison.is_file():
+    left = read_record(run.comparison, COMPARISON) if run.comparison.is_file() else None
+    if left is None or left.get("conclusion"):  # planned results were missing, so nothing was spent
         return []
-    left = read_record(run.comparison, COMPARISON)
     primary = [one for one in left["contrasts"] if one["arm"] == left["judged"]]
     tested = {one["model"]: one["seeds"] for one in reversed(primary)}
     key = identify_conclusion(
