@@ -1,5 +1,6 @@
 """The error rate that the conclusions of a run share."""
 
+import errno
 import tarfile
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,15 @@ from test_old_run import ARCHIVE, open_old
 
 from osteo_ray.base.progress import Clock
 from osteo_ray.base.runs import Run
-from osteo_ray.base.tables import read_json
+from osteo_ray.base.storage import Place
+from osteo_ray.base.tables import read_json, write_json
 from osteo_ray.experiment.conclusions import (
     identify_conclusion,
     number_conclusion,
     share_alpha,
 )
 from osteo_ray.experiment.trials import Trial
+from osteo_ray.pipeline.compare import conclusion
 from osteo_ray.pipeline.compare.conclusion import Finished, conclude
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.statistics.significance import corrected_t_test
@@ -98,3 +101,21 @@ def test_training_that_failed_and_was_retried_costs_no_error_rate(trained: Run) 
     found = read_json(trained.comparison)["conclusion"]
     assert (found["number"], found["earlier"]) == (1, [])
     assert found["alpha"] == pytest.approx(0.8 * 0.05)
+
+
+def test_nothing_is_concluded_that_could_not_be_recorded(
+    trained: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fill_disk(path: Place, *rest: Any) -> None:
+        if path == trained.conclusions:
+            raise OSError(errno.ENOSPC, "No space left on device", str(path))
+        write_json(path, *rest)
+
+    finished = Finished(open_old(trained), [], Clock())
+    with monkeypatch.context() as patch:
+        patch.setattr(conclusion, "write_json", fill_disk)
+        with pytest.raises(OSError, match="No space left"):
+            conclude(finished)
+    assert not trained.comparison.exists()
+    conclude(finished)
+    assert read_json(trained.comparison)["conclusion"]["number"] == 1

@@ -243,9 +243,7 @@ def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
         comparison["external"] = judge_external(
             finished.external, predictions, analysis, comparison
         )
-    table = pa.Table.from_pandas(results, preserve_index=False)
-    write_table(experiment.run.results, table, how=write_sealed)
-    write_json(experiment.run.comparison, comparison, write_sealed)
+    # First, as whoever has seen a conclusion has to pay for it, even if the disk is full by then.
     if conclusion.key is not None and conclusion.number > len(conclusion.earlier):
         record = {
             "key": conclusion.key,
@@ -257,6 +255,9 @@ def conclude(finished: Finished) -> tuple[pd.DataFrame, dict[str, Any]]:
             "verdict": comparison["verdict"]["verdict"],
         }
         write_json(experiment.run.conclusions, [*conclusion.earlier, record], write_record)
+    table = pa.Table.from_pandas(results, preserve_index=False)
+    write_table(experiment.run.results, table, how=write_sealed)
+    write_json(experiment.run.comparison, comparison, write_sealed)
     finished.clock.lap("statistics")
     keep_durations(finished)
     return results, comparison
