@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from whole_runs import assert_mended, link_run, list_files, resume
 
+from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.runs import Run
-from osteo_ray.experiment.healing import heal_run
+from osteo_ray.experiment.healing import heal_run, settle_digests
 from osteo_ray.experiment.run_files import is_spare
 from osteo_ray.experiment.soundness import inspect_run
 from osteo_ray.pipeline.explain.actor import ExplainingActor
@@ -173,3 +174,18 @@ def test_a_run_with_one_damaged_file_ends_as_it_was(whole: Path, tmp_path: Path,
         resume(whole, root, [])
         assert_mended(whole, root)
         shutil.rmtree(root)
+
+
+def test_figures_of_one_seed_take_no_masks_of_others_with_them(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    lost = "masks/net/seed-1/original-0123456789ab/part-1.parquet"  # pragma: allowlist secret
+    kept = "masks/net/seed-10/original-0123456789ab/part-1.parquet"  # pragma: allowlist secret
+    figures = "faithfulness/net/seed-1/part-1.parquet"
+    for name in (lost, kept, figures):
+        with write_sealed(tmp_path / name) as unfinished:
+            unfinished.write_text(name)
+    settle_digests(run)
+    (tmp_path / figures).write_text("another")
+    heal_run(run)
+    assert not (tmp_path / lost).exists()  # explained again, as the figures come with it
+    assert (tmp_path / kept).read_text() == kept

@@ -138,8 +138,9 @@ def _list_partners(tree: Tree, cohort: str, parts: list[str]) -> Iterator[str]:
     if parts[0] == "masks":
         for inner in (folder, name_parent(folder)):
             yield f"{start}faithfulness/{inner}/{last}".replace("//", "/")
-    masks = [name for name in tree.files if name.startswith(f"{start}masks/{folder}".rstrip("/"))]
     if parts[0] == "faithfulness":
+        around = f"{start}masks/{folder}/".replace("//", "/")
+        masks = (name for name in tree.files if name.startswith(around))
         yield from (name for name in masks if name.endswith(f"/{last}"))
 
 
