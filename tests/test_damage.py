@@ -189,3 +189,20 @@ def test_figures_of_one_seed_take_no_masks_of_others_with_them(tmp_path: Path) -
     heal_run(run)
     assert not (tmp_path / lost).exists()  # explained again, as the figures come with it
     assert (tmp_path / kept).read_text() == kept
+
+
+@pytest.mark.parametrize("name", ["variance.json", "frozen/graph.bin", "frozen.zip"])
+def test_what_other_commands_leave_beside_is_checked_and_set_aside(
+    tmp_path: Path, name: str
+) -> None:
+    place, run = tmp_path / name, Run(tmp_path)
+    place.parent.mkdir(exist_ok=True)
+    with write_sealed(place) as unfinished:
+        unfinished.write_bytes(b"as it was written")
+    settle_digests(run)
+    assert [(one.name, one.state) for one in inspect_run(run).checked] == [(name, "sound")]
+    place.write_bytes(b"cut")
+    assert [(one.name, one.state) for one in inspect_run(run).checked] == [(name, "damaged")]
+    heal_run(run)
+    assert not (tmp_path / name.partition("/")[0]).exists()
+    assert inspect_run(run).checked == ()

@@ -29,6 +29,7 @@ def run_variance(config: VarianceConfig, captured: Capture, *, as_json: bool = F
     # Imported here: Ray takes seconds to import, and `--help` does without it.
     from osteo_ray.base.progress import JobProgress
     from osteo_ray.commands.variance_tables import show_variance
+    from osteo_ray.experiment.run_files import VARIANCE
     from osteo_ray.pipeline.compare.variance_runs import measure_variance
 
     run, budget, failures = measure_variance(config, JobProgress(captured.err))
@@ -37,5 +38,5 @@ def run_variance(config: VarianceConfig, captured: Capture, *, as_json: bool = F
         print_json(captured.out, {"run": run.root, "budget": budget})
     else:
         show_variance(captured.out, budget)
-        say(captured.out, f"Written: {run.root / 'variance.json'}")
+        say(captured.out, f"Written: {run.root / VARIANCE}")
     return tell_failures(failures, captured)

@@ -26,6 +26,7 @@ from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import UNFINISHED, digest_file, move_tree
 from osteo_ray.experiment.records import Say, find_room, restore_records
 from osteo_ray.experiment.run_files import (
+    FROZEN,
     SET_ASIDE,
     is_checked,
     is_record,
@@ -36,7 +37,7 @@ from osteo_ray.experiment.soundness import Checked, Inspection, inspect_run, tel
 from osteo_ray.experiment.trials import LAST
 
 _PHANTOM, _PIXELS = "phantom", "pixels"
-_WHOLE = {"trials": 4, "tensorboard": 4, _PHANTOM: 1}
+_WHOLE = {"trials": 4, "tensorboard": 4, _PHANTOM: 1, FROZEN: 1}
 """By kind, how many parts the name has of a folder that is made as a whole."""
 
 

@@ -8,9 +8,13 @@ from osteo_ray.base.runs import Run
 SET_ASIDE = "set-aside"
 """The folder of a run to which damaged files are moved."""
 COHORT = "cohort"
+VARIANCE = "variance.json"
+"""What `osteo-ray variance` found."""
+FROZEN = "frozen"
+"""The folder of OpenVINO's graph beside the masks of `osteo-ray explain`; one file in storage."""
 KINDS = frozenset(
     {
-        COHORT,
+        *(COHORT, VARIANCE, FROZEN, f"{FROZEN}.zip"),
         *(
             getattr(Run(Path()), name).name
             for name, value in vars(Run).items()
@@ -19,8 +23,10 @@ KINDS = frozenset(
     }
 ) - {"logs"}
 """Names of the files and folders of a run that are checked."""
-_DERIVED = frozenset({"predictions", "results", "curves", "comparison", "report", "variance"})
-"""Files of a run, without suffix, that are made from its artifacts whenever it ends."""
+_DERIVED = frozenset(
+    {"predictions", "results", "curves", "comparison", "report", "variance", FROZEN}
+)
+"""Files of a run, without suffix, that are made from its artifacts when it ends, or goes on."""
 _FROM_SOURCE = frozenset({"images", "rejects", "audit", "splits", "regions", "dropped", COHORT})
 """Records, without suffix, that reading the source gives again."""
 _FOLDERS = frozenset({"tuning", "networks"})

@@ -10,6 +10,7 @@ from osteo_ray.base.tables import write_json
 from osteo_ray.config.variants import VarianceConfig
 from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.healing import settle_digests
+from osteo_ray.experiment.run_files import VARIANCE
 from osteo_ray.pipeline.compare.conclusion import (
     Finished,
     describe_failures,
@@ -48,7 +49,7 @@ def _measure(
     budget = divide_variance(results, config.statistics.metric, changed)
     missing = describe_failures(finished.failures)
     write_json(
-        run.root / "variance.json",
+        run.root / VARIANCE,
         {"metric": config.statistics.metric, "budget": budget, "missing": missing},
         write_sealed,
     )

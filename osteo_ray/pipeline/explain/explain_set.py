@@ -23,6 +23,7 @@ from osteo_ray.cluster.observer import Observer
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.explain import ExplainConfig
 from osteo_ray.experiment.healing import heal_run, settle_digests
+from osteo_ray.experiment.run_files import FROZEN
 from osteo_ray.explain.jobs import (
     Explainable,
     find_done,
@@ -139,7 +140,7 @@ def _explain(run: Run, config: ExplainConfig, subject: Subject, site: Site) -> N
         fingerprint=subject.digest,
         lime_seed=config.seed,
         checkpoint=subject.path,
-        frozen=run.root / "frozen",
+        frozen=run.root / FROZEN,
         masks=run.masks,
         faithfulness=run.faithfulness,
         faithfulness_ids=ids,
