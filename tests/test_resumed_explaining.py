@@ -112,6 +112,29 @@ def test_joining_that_was_interrupted_is_finished_though_no_mask_is_missing(
     assert main(["verify", str(run.root)]) == 0
 
 
+@pytest.mark.parametrize("content", [None, "", '{"checkpoint": {"digest": "0"}}'])
+def test_record_of_explanations_that_is_damaged_is_restored(
+    images: Path,
+    checkpoint: Path,
+    explaining_here: None,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+    content: str | None,
+) -> None:
+    run = Run(tmp_path / "out")
+    command = ["explain", str(images), "--checkpoint", str(checkpoint), *LIME]
+    command += ["--method", "gradcam", "--out", str(run.root)]
+    assert main(command) == 0
+    known = run.environment.read_bytes()
+    run.environment.unlink()
+    if content is not None:
+        run.environment.write_text(content)
+    assert main(command) == 0
+    assert "environment.json was" in capfd.readouterr().err
+    assert run.environment.read_bytes() == known
+    assert main(["verify", str(run.root)]) == 0
+
+
 def test_figures_are_there_once_though_their_masks_were_lost_and_slices_are_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

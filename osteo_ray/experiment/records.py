@@ -27,17 +27,18 @@ def find_room(root: Place) -> Place:
     return root / SET_ASIDE / str(number)
 
 
-def restore_config(run: Run, say: Say = lambda text: None) -> None:
-    """Restore the configuration of a run from its spare copy if it is missing or damaged.
+def restore_identity(run: Run, say: Say = lambda text: None) -> None:
+    """Restore what tells a run from others, if it is missing or damaged, from its spare copy.
 
-    Everything else is found by it, so this comes before anything is read.
+    That is its configuration, and the record of what it began with. Everything else is found by
+    them, so this comes before anything is read.
 
     Raises:
-        InputError: Its spare copy is damaged, too.
+        InputError: The spare copy of one is damaged, too.
     """
-    name = run.config.name
-    if join_name(run.root, name_spare(name)).is_file():
-        restore_records(inspect_run(run, frozenset({name, SPARE}).__contains__), say, only={name})
+    names = frozenset({run.config.name, run.environment.name})
+    if any(join_name(run.root, name_spare(name)).is_file() for name in names):
+        restore_records(inspect_run(run, (names | {SPARE}).__contains__), say, only=names)
 
 
 def restore_records(

@@ -20,7 +20,7 @@ from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.experiment.dataset import read_devices
-from osteo_ray.experiment.records import restore_config
+from osteo_ray.experiment.records import restore_identity
 from osteo_ray.pipeline.ingest.intake import check_unchanged
 
 
@@ -63,7 +63,7 @@ def locate_output(
         what: What such a directory holds, with its article.
         list_differences: Given a directory with a config.yaml, returns how it differs from what the
             job would write; None if the job did not write it.
-        say: Told if its config.yaml had to be restored.
+        say: Told if its records had to be restored.
 
     Raises:
         InputError: The directory cannot be written to, holds something else, or holds the results
@@ -72,7 +72,7 @@ def locate_output(
     run = Run(reach_folder(default if out is None else out))
     if is_free(run.root, run.config.name):
         return run
-    restore_config(run, say)
+    restore_identity(run, say)
     reason = "it holds something else"
     differences = None
     if run.config.is_file():

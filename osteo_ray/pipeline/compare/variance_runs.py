@@ -36,7 +36,7 @@ def measure_variance(
         InputError: The input cannot be used; nothing was written.
         IncompleteError: No training finished.
     """
-    with hold(locate_run(config).root, progress.say):
+    with hold(locate_run(config, progress.say).root, progress.say):
         return _measure(run_trials(config, progress), config)
 
 

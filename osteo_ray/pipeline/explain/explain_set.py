@@ -65,7 +65,7 @@ def explain_set(config: ExplainConfig, progress: JobProgress) -> tuple[Run, Expl
     subject = find_subject(config.checkpoint)
     if subject.checkpoint.code is not None:
         require_consent(config.run_code, f"of `{subject.checkpoint.model}` in {subject.path}")
-    with hold(locate_set(config, subject).root, progress.say):
+    with hold(locate_set(config, subject, progress.say).root, progress.say):
         return _explain_set(config, subject, progress)
 
 

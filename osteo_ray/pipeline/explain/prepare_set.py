@@ -1,6 +1,6 @@
 """Open a set of explanations: read the images of a new one, or resume an old one."""
 
-from collections.abc import Set
+from collections.abc import Callable, Set
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,8 +62,15 @@ def find_subject(file: str | None) -> Subject:
     return Subject(path, describe_checkpoint(path), digest_file(path))
 
 
-def locate_set(config: ExplainConfig, subject: Subject) -> Run:
+def locate_set(
+    config: ExplainConfig, subject: Subject, say: Callable[[str], None] = lambda text: None
+) -> Run:
     """Return the directory of a set of explanations, whether or not it exists yet.
+
+    Args:
+        config: What to explain, and how.
+        subject: The classifier.
+        say: Told if the records of the set had to be restored.
 
     Raises:
         InputError: `--out` cannot be written to, holds something else than explanations, or holds
@@ -92,6 +99,7 @@ def locate_set(config: ExplainConfig, subject: Subject) -> Run:
         f"explanations/{name_source(config.data)}-{key}",
         what="explanations of the same checkpoint",
         list_differences=compare_with,
+        say=say,
     )
 
 
