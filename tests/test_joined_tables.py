@@ -55,6 +55,19 @@ def test_all_rows_are_there_in_few_files(table: Path, monkeypatch: pytest.Monkey
     assert len(set(list_ids(table))) == len(list_ids(table)) == (N_FILES + 20) * N_ROWS
 
 
+def test_files_that_are_links_are_joined_and_what_they_lead_to_stays(
+    table: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    store, before = tmp_path_factory.mktemp("store"), list_ids(table)
+    for number, path in enumerate(sorted(table.iterdir())):
+        path.symlink_to(path.rename(store / f"blob-{N_FILES - number}"))
+    join_parts(table)
+    assert [Path(part).name[:7] for part in list_parts(table)] == ["joined-"]
+    assert list_ids(table) == before
+    assert not needs_joining(table)
+    assert len(list(store.iterdir())) == N_FILES
+
+
 def test_few_files_stay_as_they_are(tmp_path: Path) -> None:
     write(tmp_path, range(16))
     files = {path: path.read_bytes() for path in tmp_path.iterdir()}

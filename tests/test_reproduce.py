@@ -52,6 +52,7 @@ from osteo_ray.experiment.reproduction.ledger import (
     tabulate_history,
 )
 from osteo_ray.experiment.trials import Experiment, MaskJob, Trial, describe_experiment
+from osteo_ray.explain.jobs import list_drawn
 from osteo_ray.pipeline.compare.conclusion import Finished, conclude
 from osteo_ray.pipeline.compare.prepare import create_run
 from osteo_ray.pipeline.compare.stages import Outcome
@@ -356,6 +357,16 @@ def test_artifacts_are_found_whatever_the_options_of_a_uri_hold(
     wanted = folder / "original-0123456789ab"  # pragma: allowlist secret
     monkeypatch.setattr(stored_runs, "list_parts", lambda _: [str(wanted / "predictions.parquet")])
     assert stored_runs._find_folders(folder, "original") == [wanted]
+
+
+def test_artifacts_are_found_whose_files_are_links(tmp_path: Path) -> None:
+    wanted = tmp_path / "seed-0" / "original-0123456789ab"  # pragma: allowlist secret
+    wanted.mkdir(parents=True)
+    (tmp_path / "blobs").mkdir()
+    (tmp_path / "blobs" / "e3b0c442").touch()
+    (wanted / "predictions.parquet").symlink_to(tmp_path / "blobs" / "e3b0c442")
+    assert stored_runs._find_folders(wanted.parent, "original") == [wanted]
+    assert list_drawn(wanted) == {"predictions"}
 
 
 @pytest.mark.ray

@@ -8,7 +8,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from osteo_ray.base.digests import forget_files, write_sealed
-from osteo_ray.base.storage import Place, locate, open_place
+from osteo_ray.base.storage import Place, open_place, recall_place
 from osteo_ray.base.tables import count_rows, list_parts, read_table, write_table
 
 _MOST_SMALL = 16  # files that are left as they are
@@ -84,14 +84,14 @@ def _name_joined(names: Sequence[str]) -> str:
 def _list_small(directory: Place | None) -> list[Place]:
     if directory is None or not directory.is_dir():
         return []
-    parts = [locate(part) for part in list_parts(directory)]
+    parts = [recall_place(part) for part in list_parts(directory)]
     return [part for part in parts if not part.name.startswith(_PREFIX)]
 
 
 def _read_joined(directory: Place) -> dict[str, list[str]]:
     """Return, by the name of each joined file, the names of those that it was made of."""
     found = {}
-    for part in map(locate, list_parts(directory)):
+    for part in map(recall_place, list_parts(directory)):
         if part.name.startswith(_PREFIX):
             filesystem, path = open_place(part)
             metadata = pq.read_schema(path, filesystem=filesystem).metadata

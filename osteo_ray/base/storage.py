@@ -46,6 +46,14 @@ def locate(text: str) -> Place:
     return Path(address) if is_local(address) else RemotePath.parse(address)
 
 
+def recall_place(text: str) -> Place:
+    """Return the place that was written as a text; unlike `locate`, this leaves links as they are.
+
+    Files of a run are told by their names, and what a link leads to may have any other name.
+    """
+    return Path(text) if is_local(text) else RemotePath.parse(text)
+
+
 def locate_here(text: str, what: str = "--out") -> Path:
     """Return the absolute path that a user names, which must be one of this machine.
 

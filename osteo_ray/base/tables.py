@@ -20,7 +20,7 @@ from osteo_ray.base.damage import naming_damage
 from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.remote import RemotePath
-from osteo_ray.base.storage import Place, locate, open_place, walk_files
+from osteo_ray.base.storage import Place, open_place, recall_place, walk_files
 from osteo_ray.base.storage import write_whole as write_whole
 from osteo_ray.base.trust import refuse_objects
 
@@ -208,7 +208,7 @@ def read_rows(part: str, start: int, stop: int) -> list[dict[str, Any]]:
         start: Number of the first row.
         stop: Number of the row after the last.
     """
-    filesystem, name = open_place(locate(part))
+    filesystem, name = open_place(recall_place(part))
     with naming_damage(part), pq.ParquetFile(name, filesystem=filesystem) as file:
         refuse_objects(file.schema_arrow, part)
         sizes = [file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)]

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from osteo_ray.base.errors import InputError, StorageError
 from osteo_ray.base.remote import RemotePath, first_line
 from osteo_ray.base.runs import Run
-from osteo_ray.base.storage import Place, locate, open_place
+from osteo_ray.base.storage import Place, open_place, recall_place
 from osteo_ray.base.tables import check_version, list_parts
 from osteo_ray.base.trust import refuse_objects
 from osteo_ray.data.image_size import ImageSize
@@ -81,7 +81,7 @@ def _read_rows(
     part: str, column: str, rows: np.ndarray, found: np.ndarray, places: np.ndarray
 ) -> None:
     """Read some rows of a file into some places of an array, one row group at a time."""
-    with _naming(locate(part)):
+    with _naming(recall_place(part)):
         file = _open(part)
         ends = np.cumsum([file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)])
         group_of = np.searchsorted(ends, rows, side="right")
@@ -108,7 +108,7 @@ def _as_array(stored: pa.Array, like: np.ndarray, part: str) -> np.ndarray:
 
 @lru_cache(_OPEN_FILES)
 def _open(part: str) -> Any:
-    filesystem, name = open_place(locate(part))
+    filesystem, name = open_place(recall_place(part))
     return pq.ParquetFile(name, filesystem=filesystem)
 
 
@@ -132,7 +132,7 @@ def locate_images(
     file_of = np.full(len(image_ids), -1, np.int32)
     row_of = np.zeros(len(image_ids), np.int32)
     for number, part in enumerate(files):
-        for row, image_id in enumerate(_list_ids(locate(part))):
+        for row, image_id in enumerate(_list_ids(recall_place(part))):
             place = place_of.get(image_id)
             if place is not None:
                 file_of[place], row_of[place] = number, row
@@ -146,7 +146,7 @@ def find_pixels(
     """Find where pixels lie, as `locate_images` does; how deep they are, the files say."""
     dtype: npt.DTypeLike = np.uint8
     for part in list_parts(directory):
-        with _naming(locate(part)):
+        with _naming(recall_place(part)):
             file = _open(part)
             refuse_objects(file.schema_arrow, part)
             first = next(file.iter_batches(1, columns=["pixels"]), None)

@@ -8,7 +8,7 @@ import numpy as np
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.mappings import hash_settings
-from osteo_ray.base.storage import Place, locate
+from osteo_ray.base.storage import Place, recall_place
 from osteo_ray.base.tables import list_parts
 from osteo_ray.data.pixels import Superpixels
 from osteo_ray.experiment.stored_images import locate_images
@@ -31,8 +31,8 @@ def list_divisions(experiment: Experiment, trials: Iterable[Trial]) -> list[Divi
     if not any(arm.needs_superpixels for arm in arms):
         return []
     folder = _place_superpixels(experiment)
-    done = {locate(path).name for path in list_parts(folder)}
-    files = {path: locate(path).name for path in list_parts(experiment.run.pixels)}
+    done = {recall_place(path).name for path in list_parts(folder)}
+    files = {path: recall_place(path).name for path in list_parts(experiment.run.pixels)}
     return [Division(path, folder / name) for path, name in files.items() if name not in done]
 
 

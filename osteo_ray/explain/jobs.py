@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from sys import intern
 from typing import Any
 
-from osteo_ray.base.storage import Place, locate
+from osteo_ray.base.storage import Place, recall_place
 from osteo_ray.base.tables import MASKS, list_parts, read_parts
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.explain.explainer import Explainer
@@ -197,7 +197,9 @@ def read_done(masks: Place) -> dict[str, frozenset[str]]:
 
 def list_drawn(directory: Place) -> frozenset[str]:
     """Return the images of which a directory holds a file of their own, named by their ids."""
-    return frozenset(locate(part).name.removesuffix(".parquet") for part in list_parts(directory))
+    return frozenset(
+        recall_place(part).name.removesuffix(".parquet") for part in list_parts(directory)
+    )
 
 
 def find_done(done: Mapping[str, frozenset[str]], kinds: Iterable[str]) -> frozenset[str]:

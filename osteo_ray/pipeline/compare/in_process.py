@@ -9,7 +9,7 @@ from collections.abc import Iterable
 import numpy as np
 import torch
 
-from osteo_ray.base.storage import Place, locate
+from osteo_ray.base.storage import Place, recall_place
 from osteo_ray.base.tables import count_rows, list_parts
 from osteo_ray.data.pixels import Pixels
 from osteo_ray.experiment.external import ExternalExperiment
@@ -87,5 +87,5 @@ def explain_in_process(
 
 def _list_slices(pixels: Place) -> dict[str, np.ndarray]:
     files = list_parts(pixels)
-    stops = [count_rows(locate(file)) for file in files]
+    stops = [count_rows(recall_place(file)) for file in files]
     return {"file": np.array(files), "start": np.zeros(len(files), int), "stop": np.array(stops)}

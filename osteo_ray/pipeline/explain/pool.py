@@ -18,7 +18,7 @@ from osteo_ray.base.errors import IncompleteError
 from osteo_ray.base.events import Explained
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.startup import importing
-from osteo_ray.base.storage import Place, locate
+from osteo_ray.base.storage import Place, recall_place
 from osteo_ray.base.tables import MASKS, count_rows, list_parts, read_table, write_table
 from osteo_ray.cluster.connection import allow_lost_blocks, name_worker
 from osteo_ray.cluster.placement import Layout, Slot
@@ -152,7 +152,7 @@ def _read_progress(job: ExplainJob) -> ExplainJob:
 def _cut(pixels: Place, size: int) -> list[Slice]:
     slices = []
     for file in list_parts(pixels):
-        n_rows = count_rows(locate(file))
+        n_rows = count_rows(recall_place(file))
         starts = range(0, n_rows, size)
         slices += [Slice(file, start, min(start + size, n_rows)) for start in starts]
     return slices
@@ -239,7 +239,7 @@ def _find_lost(slices: list[Slice], job: ExplainJob) -> list[tuple[str, Slice]]:
     missing = frozenset().union(*(one.pending for one in job.explainables))
     lost = []
     for one in slices:
-        ids = read_table(locate(one.file), ["image_id"])["image_id"].to_pylist()
+        ids = read_table(recall_place(one.file), ["image_id"])["image_id"].to_pylist()
         lost += [
             (ids[row], Slice(one.file, row, row + 1))
             for row in range(one.start, one.stop)

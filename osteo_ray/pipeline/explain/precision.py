@@ -10,7 +10,7 @@ from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.forms import Form, read_record
 from osteo_ray.base.startup import importing
-from osteo_ray.base.storage import Place, locate
+from osteo_ray.base.storage import Place, recall_place
 from osteo_ray.base.tables import list_parts, read_table, write_json
 from osteo_ray.cluster.placement import Slot
 from osteo_ray.data.image_size import ImageSize
@@ -160,7 +160,7 @@ def _read_pictures(
 ) -> Iterator[Picture]:
     left = N_IMAGES
     for part in list_parts(pixels):
-        for row in read_table(locate(part)).to_pylist():
+        for row in read_table(recall_place(part)).to_pylist():
             if row["image_id"] in explainable.wanted and left:
                 left -= 1
                 image = unpack_pixels(row["pixels"], image_size)

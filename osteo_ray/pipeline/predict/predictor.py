@@ -19,7 +19,7 @@ from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.forms import COMPARISON, read_record
 from osteo_ray.base.runs import Run
-from osteo_ray.base.storage import locate
+from osteo_ray.base.storage import recall_place
 from osteo_ray.base.tables import PIXELS, list_parts, read_table, write_pixels
 from osteo_ray.base.trust import require_consent
 from osteo_ray.config.build import build_config, read_yaml
@@ -266,7 +266,7 @@ def _pose_as_cohort(
 def _read_rows(
     place: CohortRun, chosen: Ensemble, classes: Sequence[str]
 ) -> dict[str, dict[int, np.ndarray]]:
-    tables = [read_table(path).to_pandas() for path in map(locate, list_parts(place.grid))]
+    tables = [read_table(path).to_pandas() for path in map(recall_place, list_parts(place.grid))]
     found: dict[str, dict[int, np.ndarray]] = {}
     for table in tables:
         own = table[(table["arm"] == chosen.arm) & (table[VIEW] == chosen.arm)]

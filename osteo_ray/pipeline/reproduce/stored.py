@@ -17,7 +17,7 @@ from osteo_ray.base.forms import COMPARISON, CONCLUSIONS, ENVIRONMENT, PLANS, Fo
 from osteo_ray.base.mappings import list_differences
 from osteo_ray.base.networks import name_repeat
 from osteo_ray.base.runs import Run, open_run
-from osteo_ray.base.storage import Place, locate
+from osteo_ray.base.storage import Place, recall_place
 from osteo_ray.base.tables import (
     MASKS,
     check_version,
@@ -152,7 +152,7 @@ def open_stored(path: str) -> StoredRun:
             "Expected a run directory of osteo-ray compare, but the configuration in "
             f"{run.config} is not one that this osteo_ray knows: {reason}"
         ) from None
-    for table in (run.images, run.splits, *map(locate, list_parts(run.pixels))):
+    for table in (run.images, run.splits, *map(recall_place, list_parts(run.pixels))):
         check_version(table)
     comparison = read_record(run.comparison, _COMPARISON) if run.comparison.exists() else None
     seeds = config.seed_numbers if comparison is None else comparison["seeds"]
@@ -197,7 +197,7 @@ def _folder_of(run: Run, trial: Trial) -> Place:
 def _find_folders(folder: Place, name: str) -> list[Place]:
     """Find the finished artifacts with a name, whatever their keys."""
     keyed = re.compile(rf"{re.escape(name)}-[0-9a-f]{{12}}")
-    names = {locate(part).parent.name for part in list_parts(folder)}
+    names = {recall_place(part).parent.name for part in list_parts(folder)}
     return [folder / found for found in sorted(names) if keyed.fullmatch(found)]
 
 
@@ -237,7 +237,7 @@ def hash_pixels(run: Run) -> dict[str, bytes]:
     """Return a hash of the resized pixels of each image, by its id."""
     hashes = {}
     for part in list_parts(run.pixels):  # one at a time, as together they may not fit into memory
-        table = read_table(locate(part), ["image_id", "pixels"])
+        table = read_table(recall_place(part), ["image_id", "pixels"])
         for row in table.to_pylist():
             hashes[row["image_id"]] = hashlib.blake2b(row["pixels"], digest_size=16).digest()
     return hashes
