@@ -1,6 +1,7 @@
 """A stored run, rerun here: what is found equal, what is named, and what the ledger keeps."""
 
 import io
+import math
 import os
 import shutil
 import signal
@@ -585,6 +586,28 @@ def test_ledger_with_other_values_is_refused_before_anything_starts(
     table = pq.read_table(ledger)
     other = pa.array([{"a": 1}])
     pq.write_table(table.set_column(table.column_names.index(column), column, other), ledger)
+    with pytest.raises(InputError, match=rf"the values of {column} in .*ledger\.parquet"):
+        read_ledger(ledger)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [
+        ("kinds", [None]),
+        ("kinds", [{"kind": "images", "outcome": None}]),
+        ("figures", {"effect shift": None}),
+        ("figures", {"effect shift": math.inf}),
+        ("drifted", [None]),
+        ("duration_s", math.nan),
+        ("versions", [("torch", "2.11.0"), ("torch", "2.12.0")]),
+    ],
+)
+def test_ledger_with_gaps_in_its_values_is_refused(
+    column: str, value: object, tmp_path: Path
+) -> None:
+    ledger = tmp_path / "ledger.parquet"
+    row = {**make_entry(0).values, column: value}
+    write_table(ledger, pa.Table.from_pylist([row], schema=LEDGER))
     with pytest.raises(InputError, match=rf"the values of {column} in .*ledger\.parquet"):
         read_ledger(ledger)
 

@@ -1,5 +1,6 @@
 """The ledger: a Parquet file with one row for each reproduction of any number of runs."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -58,6 +59,8 @@ LEDGER = pa.schema(
 
 _OFTEN_UNKNOWN = frozenset({"run_created", "config_hash", "sample_seed", "images_from"})
 """Columns with nulls: what a run does not tell, or what was not asked for."""
+_WITH_UNKNOWNS = frozenset({"versions", "hardware"})
+"""Columns whose values have nulls within: what a machine does not tell."""
 
 
 @dataclass(frozen=True)
@@ -198,10 +201,19 @@ def _is_of_ledger(column: pa.ChunkedArray, name: str) -> bool:
     if column.null_count and name not in _OFTEN_UNKNOWN:
         return False
     try:
-        column.cast(LEDGER.field(name).type)
-    except pa.ArrowException:
+        values = column.cast(LEDGER.field(name).type).to_pylist(maps_as_pydicts="strict")
+    except (pa.ArrowException, KeyError, OverflowError):  # the last: dates that Python lacks
         return False
-    return True
+    return name in _OFTEN_UNKNOWN or name in _WITH_UNKNOWNS or not any(map(_has_gap, values))
+
+
+def _has_gap(value: Any) -> bool:
+    """Tell whether something within a value is null, or a number that is not finite."""
+    if isinstance(value, Mapping):
+        return any(map(_has_gap, value.values()))
+    if isinstance(value, list):
+        return any(map(_has_gap, value))
+    return value is None or (isinstance(value, float) and not math.isfinite(value))
 
 
 def append_entry(path: Place, entry: Entry) -> list[Entry]:
