@@ -32,10 +32,16 @@ def predict(without: Sequence[tuple[str, int]] = ()) -> Predictions:
     return Predictions(("normal", "worn"), 1, groups, tuple(f"{n:02}" for n in range(N)))
 
 
-def gather(predictions: Predictions, groups: Sequence[object]):
+def gather(predictions: Predictions, groups: Sequence[object], endpoint: str = "auc"):
     images = pd.DataFrame({"image_id": predictions.image_ids, "group": groups})
     found, _ = gather_evidence(
-        predictions, images, DESIGN, endpoint="auc", seeds={"net": range(3)}, n_draws=20
+        predictions,
+        images,
+        DESIGN,
+        endpoint=endpoint,
+        seeds={"net": range(3)},
+        compared=("lime", "original"),
+        n_draws=20,
     )
     return found["net"]
 
@@ -48,6 +54,20 @@ def test_a_training_without_threshold_leaves_the_others_their_guard() -> None:
     assert found["control"].keys() == {0, 2}
     everywhere = [(arm, seed) for arm in ("original", "lime", "control") for seed in range(3)]
     assert "balanced_accuracy" not in gather(predict(everywhere), range(N)).metrics
+
+
+def test_other_arms_decide_nothing_of_the_guard_of_those_compared() -> None:
+    def are_as_called(without: Sequence[tuple[str, int]]) -> bool:
+        found = gather(predict(without), range(N), "accuracy").metrics
+        # Of 20 images of each class, balanced accuracy of the more probable class is accuracy.
+        guards, calls = (found[name].values for name in ("balanced_accuracy", "accuracy"))
+        return all(guards[arm] == pytest.approx(calls[arm]) for arm in ("lime", "original"))
+
+    compared = [(arm, seed) for arm in ("lime", "original") for seed in range(3)]
+    assert are_as_called(compared)  # the control alone has validation images
+    assert are_as_called([("lime", 1)])  # and no pair is of a threshold and of none
+    assert not are_as_called([("control", 1)])
+    assert not are_as_called([])
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -30,13 +30,15 @@ def gather_evidence(
     *,
     endpoint: str,
     seeds: Mapping[str, Sequence[int]],
+    compared: Collection[str] | None = None,
     n_draws: int = N_DRAWS,
 ) -> tuple[dict[str, Evidence], Resampled]:
     """Measure the endpoint and the guard metrics of each model, on resampled test images too.
 
     The guard metrics are AUC and balanced accuracy at the threshold that validation images set.
-    Where there are none, the more probable class is predicted, and that is no guard of an endpoint
-    which no threshold moves.
+    Where a training of the arms that are compared has none, the more probable class is predicted by
+    all of the model, and that is no guard of an endpoint which no threshold moves: of such a one,
+    those trainings are guarded that have a threshold.
 
     Args:
         predictions: Of all arms that can be compared: those on shuffled labels cannot.
@@ -44,6 +46,8 @@ def gather_evidence(
         design: How the seeds relate.
         endpoint: Name of the metric that decides.
         seeds: Those planned, per model.
+        compared: The arms whose guard metrics count, so that no other one decides how these are
+            measured; None for all.
         n_draws: Bootstrap samples of the test images.
 
     Returns:
@@ -52,11 +56,10 @@ def gather_evidence(
     Raises:
         InputError: Arms of one seed were tested on different images.
     """
-    at_threshold = _apply_thresholds(predictions)
-    guarded = at_threshold is not None or METRICS[endpoint].has_threshold
     of_metric = {endpoint: predictions, AUC: predictions}
-    if guarded and endpoint != BALANCED_ACCURACY:
-        of_metric[BALANCED_ACCURACY] = at_threshold or predictions
+    called = _call_classes(predictions, compared, if_none=METRICS[endpoint].has_threshold)
+    if called.groups and endpoint != BALANCED_ACCURACY:
+        of_metric[BALANCED_ACCURACY] = called
     resampled = {
         metric: resample_metric(part, images, metric=metric, n_draws=n_draws)
         for metric, part in of_metric.items()
@@ -122,20 +125,34 @@ def _measure(predictions: Predictions, resampled: Resampled) -> dict[str, Measur
     }
 
 
-def _apply_thresholds(predictions: Predictions) -> Predictions | None:
-    """Return hard calls of the trained models that have a threshold; None where none has one."""
+def _call_classes(
+    predictions: Predictions, compared: Collection[str] | None, *, if_none: bool
+) -> Predictions:
+    """Return hard calls on test images by the threshold of each training.
+
+    Args:
+        predictions: Of all arms.
+        compared: The arms whose trainings are looked at; None for all.
+        if_none: Leave a model as it is if a training that is looked at has no threshold; else
+            only such trainings are left out.
+    """
     thresholds = choose_thresholds(predictions)
-    positive, groups = predictions.positive, dict[Key, Group]()
-    for key, group in predictions.groups.items():
-        if key.split != "test":
-            continue
-        threshold = thresholds.get(key[:3], np.nan)
-        if np.isnan(threshold):
-            continue
-        called = (group.probabilities[:, positive] >= threshold).astype(np.float64)
-        columns = (1 - called, called) if positive == 1 else (called, 1 - called)
-        groups[key] = replace(group, probabilities=np.stack(columns, axis=1))
-    return replace(predictions, groups=groups) if groups else None
+    tested = {key: group for key, group in predictions.groups.items() if key.split == "test"}
+    lacking = {key for key in tested if np.isnan(thresholds.get(key[:3], np.nan))}
+    is_left = {key.model for key in lacking if compared is None or key.arm in compared}
+    groups = dict[Key, Group]()
+    for key, group in tested.items():
+        if if_none and key.model in is_left:
+            groups[key] = group
+        elif key not in lacking:
+            groups[key] = _call(group, thresholds[key[:3]], predictions.positive)
+    return replace(predictions, groups=groups)
+
+
+def _call(group: Group, threshold: float, positive: int) -> Group:
+    called = (group.probabilities[:, positive] >= threshold).astype(np.float64)
+    columns = (1 - called, called) if positive == 1 else (called, 1 - called)
+    return replace(group, probabilities=np.stack(columns, axis=1))
 
 
 def _find_collapsed(predictions: Predictions) -> dict[str, dict[str, float]]:

@@ -76,7 +76,13 @@ def judge_predictions(
     resampled = None
     if any(key.split == "test" for key in comparable.groups):
         evidence, resampled = gather_evidence(
-            comparable, images, design, endpoint=analysis.metric, seeds=seeds, n_draws=n_draws
+            comparable,
+            images,
+            design,
+            endpoint=analysis.metric,
+            seeds=seeds,
+            compared=(roles.judged, roles.baseline),
+            n_draws=n_draws,
         )
     gains = {
         model: found.estimate({roles.judged: 1, roles.baseline: -1})
