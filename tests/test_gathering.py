@@ -83,3 +83,16 @@ def test_other_arms_decide_nothing_of_the_guard_of_those_compared() -> None:
 )
 def test_groups_count_by_what_they_tell(groups: Sequence[int], count: int) -> None:
     assert gather(predict(), list(groups)).fewest_groups == count
+
+
+@pytest.mark.parametrize(
+    ("groups", "error"),
+    [
+        (range(N), (41 / 4800) ** 0.5),  # 20 images of each class, as Mann and Whitney have it
+        ([n // 4 for n in range(N)], (21 / 1200) ** 0.5),
+        ([0] * N, (3 / 12) ** 0.5),
+    ],
+)
+def test_error_of_chance_is_that_of_groups(groups: Sequence[int], error: float) -> None:
+    found = gather(predict(), list(groups)).chance_errors
+    assert found == pytest.approx(dict.fromkeys(range(3), error))

@@ -539,6 +539,18 @@ def test_exchanged_columns_are_no_gain(judge: Judge) -> None:
     assert "wrong way round (original: AUC 0.193" in found["reason"]
 
 
+def test_columns_exchanged_on_half_of_the_seeds_are_no_gain(judge: Judge) -> None:
+    equal = draw({name: SimulatedArm(0.8, 0.02) for name in ("original", "lime")}, n_seeds=10)
+    worse = (equal["arm"] == "original") & (equal["seed"] % 2 == 0)
+    table = equal.copy()
+    table.loc[worse, ["p_normal", "p_osteoporosis"]] = equal.loc[
+        worse, ["p_osteoporosis", "p_normal"]
+    ].to_numpy()
+    found = judge(table)["verdict"]
+    assert found["verdict"] == "inconclusive"
+    assert "wrong way round (original on seeds 0, 2, 4, 6, 8: AUC 0." in found["reason"]
+
+
 # Roles, models, seeds
 
 

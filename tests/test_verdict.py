@@ -7,6 +7,7 @@ import pytest
 from made_evidence import DESIGN, N_DRAWS, N_SEEDS, REAL, judge, make_evidence
 
 from osteo_ray.arms.registry import ARMS
+from osteo_ray.experiment.evidence import Evidence
 from osteo_ray.experiment.roles import assign_roles
 from osteo_ray.experiment.verdict import (
     SETTLED,
@@ -136,6 +137,33 @@ def test_classes_the_wrong_way_round(arm: str, auc: float, turned: bool) -> None
         assert found.verdict == "inconclusive"
         assert f"{arm}: AUC {auc:.1f}"[:-1] in found.reason
         assert "exchanged" in found.next
+
+
+def turn(evidence: Evidence, arm: str, seeds: tuple[int, ...]) -> Evidence:
+    """Exchange the columns of an arm on some seeds."""
+    auc = evidence.metrics["auc"]
+    values = {seed: 1 - v if seed in seeds else v for seed, v in auc.values[arm].items()}
+    draws = {seed: 1 - v if seed in seeds else v for seed, v in auc.draws[arm].items()}
+    turned = replace(auc, values={**auc.values, arm: values}, draws={**auc.draws, arm: draws})
+    return replace(evidence, metrics={"auc": turned})
+
+
+@pytest.mark.parametrize("arm", ["original", "lime", "random_mask"])
+def test_classes_the_wrong_way_round_on_some_seeds(arm: str) -> None:
+    """70 images of each class: at chance, AUC has a standard error of √(141 / 58800) = .0490."""
+    evidence = replace(make_evidence(REAL), chance_errors=dict.fromkeys(range(10), 0.0490))
+    assert judge(evidence).verdict == "real gain"
+    found = judge(turn(evidence, arm, (1, 4)))
+    assert found.verdict == "inconclusive"
+    assert f"wrong way round ({arm} on seeds 1, 4: AUC 0." in found.reason
+    assert " or less" in found.reason
+    # At 3.1 standard errors of .10 below .47 none is turned: each of 5 arms and 10 seeds might be.
+    wide = replace(evidence, chance_errors=dict.fromkeys(range(10), 0.12))
+    assert "wrong way round" not in judge(turn(wide, arm, (1, 4))).reason
+    # A classifier may sort masks of another kind than it was trained on either way.
+    other = make_evidence({**REAL, "random_trained": 0.88})
+    other = replace(other, chance_errors=evidence.chance_errors)
+    assert "wrong way" not in judge(turn(other, "random_trained", (1,))).reason
 
 
 def test_endpoint_that_is_undefined_is_not_missing() -> None:

@@ -4,6 +4,8 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
+from scipy.special import ndtr
+
 from osteo_ray.base.formatting import format_level, format_p, format_percent
 from osteo_ray.experiment.evidence import AUC, Evidence
 from osteo_ray.experiment.roles import ControlRole, Roles
@@ -52,6 +54,21 @@ class Case:
         """
         found = self.evidence.estimate({arm: 1}, AUC, above=CHANCE)
         return found is not None and found.p_below(-GUARD_MARGIN) < self.known.alpha / 2 / n_arms
+
+    def list_below_chance(self, arm: str, *, n_arms: int) -> list[int]:
+        """List the seeds on which AUC is, by itself, shown to be as much below chance.
+
+        The level is that of all arms and seeds.
+        """
+        values, errors = self.evidence.metrics[AUC].values.get(arm, {}), self.evidence.chance_errors
+        level = self.known.alpha / 2 / n_arms / len(self.evidence.seeds)
+        return [
+            seed
+            for seed in self.evidence.seeds
+            if seed in values
+            and seed in errors
+            and ndtr((values[seed] - CHANCE + GUARD_MARGIN) / errors[seed]) < level
+        ]
 
     def exceeds_half(self, control: ControlRole) -> Estimate | None:
         """Estimate by how much the part that a control accounts for exceeds half of the gain."""
@@ -169,6 +186,24 @@ class Case:
             return f"{arm}: AUC unknown"
         low, high = found.interval(self.known.alpha)
         return f"{arm}: AUC {found.mean:.3f}, interval {low:.3f} to {high:.3f}"
+
+    def list_turned(self) -> list[str]:
+        """List the arms that rank the classes the wrong way round, each with its AUC.
+
+        What is tested on other masks than it was trained on may sort these either way on a seed.
+        """
+        roles, found = self.roles, list[str]()
+        either_way = {one.name for one in roles.controls if one.gain_must_survive}
+        arms = [roles.judged, roles.baseline, *(one.name for one in roles.controls)]
+        for arm in arms:
+            seeds = self.list_below_chance(arm, n_arms=len(arms))
+            if self.is_below_chance(arm, n_arms=len(arms)):
+                found.append(self.describe_auc(arm))
+            elif seeds and arm not in either_way:
+                highest = max(self.evidence.metrics[AUC].values[arm][seed] for seed in seeds)
+                at_most = " or less" if len(seeds) > 1 else ""
+                found.append(f"{arm} on {name_seeds(seeds)}: AUC {highest:.3f}{at_most}")
+        return found
 
     def describe_share(self, control: ControlRole) -> str:
         roles, name = self.roles, control.name

@@ -73,6 +73,7 @@ class Evidence:
         equal: Pairs of arms that predict the same on every seed.
         fewest_groups: Groups of test images of the class that has fewest, over all seeds; None if
             that is not known.
+        chance_errors: Per seed, the standard error that AUC has on its test images at chance.
     """
 
     model: str
@@ -85,6 +86,7 @@ class Evidence:
     repeated: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     equal: tuple[tuple[str, str], ...] = ()
     fewest_groups: int | None = None
+    chance_errors: Mapping[int, float] = field(default_factory=dict)
 
     def list_missing(self, arm: str) -> list[int]:
         """Return the planned seeds on which an arm has no value of the endpoint."""

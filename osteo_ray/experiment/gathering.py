@@ -66,7 +66,9 @@ def gather_evidence(
     }
     measured = {metric: _measure(part, resampled[metric]) for metric, part in of_metric.items()}
     collapsed, repeated = _find_collapsed(predictions), find_repeated_seeds(predictions)
-    equal, fewest = find_equal_arms(predictions), _count_fewest_groups(predictions, images)
+    equal, group = find_equal_arms(predictions), _number_groups(predictions, images)
+    fewest = _count_fewest_groups(predictions, group)
+    chance_errors = _measure_chance_errors(predictions, group)
     evidence = {
         model: Evidence(
             model=model,
@@ -79,6 +81,7 @@ def gather_evidence(
             repeated=repeated.get(model, {}),
             equal=equal.get(model, ()),
             fewest_groups=fewest.get(model),
+            chance_errors=chance_errors.get(model, {}),
         )
         for model, of_model in seeds.items()
         if model in measured[endpoint]
@@ -167,27 +170,63 @@ def _find_collapsed(predictions: Predictions) -> dict[str, dict[str, float]]:
     }
 
 
-def _count_fewest_groups(predictions: Predictions, images: pd.DataFrame) -> dict[str, int]:
-    """Return, per model, how many groups of test images the class has that has fewest.
-
-    Groups of different sizes count as so many equal ones as tell as much of the mean (Kish 1965):
-    one patient with most of the images is hardly more than one patient.
-    """
+def _number_groups(predictions: Predictions, images: pd.DataFrame) -> npt.NDArray[np.int64]:
+    """Return the number of the group of each image, by the number of the image."""
     group_of = images.drop_duplicates("image_id").set_index("image_id")["group"]
-    group = pd.factorize(group_of.reindex(list(predictions.image_ids)))[0]
-    found: dict[str, list[npt.NDArray[np.int64]]] = defaultdict(list)
-    seen: set[tuple[str, int]] = set()
-    for key, part in predictions.groups.items():
-        if key.split == "test" and (key.model, key.seed) not in seen:
-            seen.add((key.model, key.seed))  # all arms of a seed test the same images
-            found[key.model].append(np.stack([part.labels, part.images]))
+    numbers: npt.NDArray[np.int64]
+    numbers, _ = pd.factorize(group_of.reindex(list(predictions.image_ids)))
+    return numbers
+
+
+def _count_fewest_groups(predictions: Predictions, group: npt.NDArray[np.int64]) -> dict[str, int]:
+    """Return, per model, how many groups of test images the class has that has fewest."""
     fewest = {}
-    for model, parts in found.items():
+    for model, of_seed in _list_tested(predictions).items():
+        parts = [np.stack([part.labels, part.images]) for part in of_seed.values()]
         labels, tested = np.unique(np.concatenate(parts, axis=1), axis=1)
-        sizes = [
-            np.unique(group[tested[labels == label]], return_counts=True)[1]
+        told = min(
+            _count_equal_groups(group[tested[labels == label]])
             for label in range(len(predictions.classes))
-        ]
-        told = min(n.sum() ** 2 / max(1, (n**2).sum()) for n in sizes)
+        )
         fewest[model] = math.ceil(told - 1e-9)
     return fewest
+
+
+def _measure_chance_errors(
+    predictions: Predictions, group: npt.NDArray[np.int64]
+) -> dict[str, dict[int, float]]:
+    """Return, per model and seed, the standard error of AUC at chance (Mann and Whitney 1947).
+
+    With several classes it is the mean of those of each against the rest: that of their mean is no
+    larger. Seeds whose test images lack a class are left out.
+    """
+    found: dict[str, dict[int, float]] = defaultdict(dict)
+    for model, of_seed in _list_tested(predictions).items():
+        for seed, part in of_seed.items():
+            errors = []
+            for label in range(len(predictions.classes)):
+                own = part.labels == label
+                n, m = (_count_equal_groups(group[part.images[rows]]) for rows in (own, ~own))
+                errors.append(math.sqrt((n + m + 1) / (12 * n * m)) if n and m else math.nan)
+            if not np.isnan(errors).any():
+                found[model][seed] = float(np.mean(errors))
+    return found
+
+
+def _list_tested(predictions: Predictions) -> dict[str, dict[int, Group]]:
+    """Return, per model and seed, the test images, which all arms of a seed share."""
+    found: dict[str, dict[int, Group]] = defaultdict(dict)
+    for key, part in predictions.groups.items():
+        if key.split == "test":
+            found[key.model].setdefault(key.seed, part)
+    return found
+
+
+def _count_equal_groups(groups: npt.NDArray[np.int64]) -> float:
+    """Return as how many groups of equal size those of some images count; 0 without images.
+
+    That is as many as tell as much of the mean (Kish 1965): one patient with most of the images is
+    hardly more than one patient.
+    """
+    n = np.unique(groups, return_counts=True)[1]
+    return float(n.sum() ** 2 / max(1, (n**2).sum()))

@@ -7,8 +7,8 @@ p of the gain is corrected by Holm's method over models. Questions are asked in 
 first that has an answer ends it:
 
 1. Does a planned seed of the judged arm or of the baseline lack a result, or repeat the
-   predictions of an earlier seed? Is an arm shown to rank the classes the wrong way round?
-   **inconclusive**
+   predictions of an earlier seed? Is an arm shown to rank the classes the wrong way round, be it
+   on one seed alone? **inconclusive**
 2. Is AUC with shuffled labels shown to be above chance? **leakage**
 3. Is neither the judged arm nor the baseline shown to be above chance in AUC? **nothing learned**
 4. Is no gain shown, but masks by models that saw the labels are shown to gain, and to gain more?
@@ -136,15 +136,13 @@ class _Rule(Case):
         return None
 
     def _ask_whether_upside_down(self) -> Verdict | None:
-        arms = [self.roles.judged, self.roles.baseline, *(one.name for one in self.roles.controls)]
-        turned = [arm for arm in arms if self.is_below_chance(arm, n_arms=len(arms))]
+        turned = self.list_turned()
         if not turned:
             return None
-        found = " and ".join(self.describe_auc(arm) for arm in turned)
         return self.say(
             "inconclusive",
-            f"The classes are ranked the wrong way round ({found}), and no difference means "
-            "anything then.",
+            f"The classes are ranked the wrong way round ({' and '.join(turned)}), and no "
+            "difference means anything then.",
             "Check that probabilities, or labels, of two classes were not exchanged.",
         )
 
