@@ -218,6 +218,14 @@ FORMS = {
     "side before number and visit": ("{view[0]}{seven}_{view[1]}.png", ("L0", "R0", "L1", "R1")),
     "name of a person": ("{name}_{view}.png", ("L", "R")),
     "name of a person, side in a word": ("{name} - {view} knee.png", ("left", "Right")),
+    "versions beside their picture": ("{n}{view}.png", ("", "_aug1", "_aug2")),
+    "versions named before": ("{view}{n}.png", ("", "rotated_", "flipped_")),
+    "versions named before and after": ("{view[0]}{n}{view[1]}.png", (("", ""), ("aug_", "_1"))),
+    "versions of a word and a number": ("knee_{n}{view}.png", ("", "_aug")),
+    "copies beside their picture": ("Knee {n}{view}.png", ("", " (1)", " - Copy")),
+    "versions by augmentor": ("x_original_IMG{n}.jpg_{view}e7fab12-{hash}.jpg", ("a", "b")),
+    "short second part": ("KNEE_P{n:03}_{view}.png", ("V00_L", "V00_R", "V01_L", "V01_R")),
+    "side before it": ("{view[0]}_P{n:03}_{view[1]}.png", ("L0", "R0", "L1", "R1")),
     "versions by roboflow": ("IMG_{n}_jpg.rf.{view}e7f{hash}.jpg", ("a", "b", "c")),
 }
 
@@ -264,6 +272,7 @@ def test_usual_forms_of_paths(tmp_path: Path, name: str) -> None:
         [f"{label}/{label} {side}.png" for label in ("normal", "worn") for side in "LR"],
         [f"{'nw'[k % 2]}/{'abcdef'[k % 6] * (1 + k // 6)}l.png" for k in range(60)],
         [f"{'nw'[k % 2]}/{k}normal.png" for k in range(60)],  # an l at the end is no side
+        [*(f"{c}/{k}.png" for c in "nw" for k in range(30)), "n/1_aug.png", "n/2_aug.png"],
     ],
 )
 def test_names_that_tell_no_patients(tmp_path: Path, paths: list[str]) -> None:

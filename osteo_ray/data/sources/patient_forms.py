@@ -4,6 +4,9 @@ import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
+
+from osteo_ray.data.sources.words import cut_suffix
 
 Identifiers = Sequence[str]
 """The patient of each image; "" where it is not known."""
@@ -19,8 +22,8 @@ _FORMS = (  # what is said of a form, and its pattern
         r"|pid|pt)(?:[ _.-]*id)?[ _.#-]*|p[_-]?(?=\d{4}))(\d+)(?!\d)",
     ),
     (
-        "the name that a picture had before Roboflow made versions of it",
-        r"(?:^|/)([^/]+?)[_.-](?i:jpe?g|png|bmp|tiff?)\.rf\.[0-9A-Za-z]+",
+        "the name that a picture had before Roboflow or Augmentor made versions of it",
+        r"(?:^|/)([^/]+?)[_.-](?i:jpe?g|png|bmp|tiff?)(?:\.rf\.|_(?=[0-9a-f]{8}-))[0-9A-Za-z]+",
     ),
     (
         "a number at the beginning of the file name",
@@ -57,8 +60,12 @@ _FORMS = (  # what is said of a form, and its pattern
     ),
     (
         "the second part of the file name",
-        r"(?:^|/)[^/_]+_((?=[^/_]*\d)[^/_]{5,})_[^/]*$",
+        r"(?:^|/)[^/_]+_((?=[^/_]*\d)[^/_]{5,}|(?![LRlr]\d)[A-Za-z]+\d{2,})_[^/]*$",
     ),
+)
+_OF_VERSIONS = (
+    "the first number in the names of pictures and of their versions",
+    r"([^/ _.()-]*\d[^/ _.()-]*)(?:[ _.()-][^/]*)?\.[^./]+$",
 )
 _READABLE = (  # some forms as one would write them for a set at hand
     r"patient(\d+)",
@@ -82,6 +89,7 @@ _READABLE = (  # some forms as one would write them for a set at hand
     r"([^/]*\d)(?:left|right)",
     r"[LR](\d+)",
     r"(?:left|right)(\d+)",
+    r"(\d+)[^/]*$",
 )
 _WORD_FORM = _FORMS[0][0]
 _NO_PATIENTS = re.compile(  # folders with numbers that stand for something else, such as grades
@@ -96,6 +104,7 @@ _DATE = re.compile(
 _LEAST_PATIENTS = 3
 _LEAST_MATCHED, _LEAST_MATCHED_BY_WORD = 0.5, 0.1  # shares of the images
 _LEAST_SHARED = 0.02  # share of the images that have a companion
+_LEAST_VERSIONS = 0.1  # share of the images that are called like another one with something added
 _LARGEST_FOLDER, _LARGEST_NUMBER = 0.25, 0.1  # shares of the images that one patient may have
 _ALWAYS_FEW = 12  # images that one patient may have in the smallest set
 _DEEPEST = 6
@@ -195,7 +204,8 @@ def find_form(
     """
     n_classes = len(set(labels))
     found = list(others)
-    for words, pattern in _FORMS:
+    forms = [*_FORMS, _OF_VERSIONS] if _has_versions(paths, labels) else _FORMS
+    for words, pattern in forms:
         by_word = words == _WORD_FORM
         identifiers = apply_pattern(pattern, paths)
         form = Form(words, quote_pattern(pattern), identifiers)
@@ -210,6 +220,29 @@ def find_form(
         if form.is_plausible(n_classes, _LEAST_MATCHED, _LARGEST_FOLDER)
     ]
     return _simplify(max(found, key=lambda form: form.n_joined), paths) if found else None
+
+
+def _has_versions(paths: Sequence[str], labels: Sequence[str]) -> bool:
+    """Tell whether many images are called like another one of their class with words added to it.
+
+    So are the pictures that augmentation makes of one (`12_aug1.png`, `rotated_12.png` beside
+    `12.png`) and copies (`12 (1).png`). Where there are none, plain numbers are no patients: most
+    sets count the images of each class anew.
+    """
+    names = [
+        (label, tuple(filter(None, re.split(_SEP, cut_suffix(path).rpartition("/")[2]))))
+        for path, label in zip(paths, labels, strict=True)
+    ]
+    known = {name for name in names if any(map(str.isdigit, "".join(name[1])))}
+    n_versions = sum(
+        any(
+            (label, words[start:end]) in known
+            for start, end in combinations(range(len(words) + 1), 2)
+            if end - start < len(words)
+        )
+        for label, words in names
+    )
+    return n_versions >= max(2, _LEAST_VERSIONS * len(paths))
 
 
 def _simplify(form: Form, paths: Sequence[str]) -> Form:
