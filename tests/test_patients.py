@@ -299,6 +299,17 @@ def test_a_word_in_most_names_counts_before_numbers_of_sites(tmp_path: Path) -> 
     assert found == {frozenset(paths[k : k + 2]) for k in range(0, 96, 2)}
 
 
+@pytest.mark.parametrize(
+    "form",
+    ["{}{}_{}.png", "{}_{:02}/{}.png", "sub-{:.3}{:02}/ses-{}/x.png", "{}{:02}-1-{}.png"],
+)
+def test_controls_beside_patients_are_told_as_these_are(tmp_path: Path, form: str) -> None:
+    people = [("a", "control", k) for k in range(12)] + [("b", "patient", k) for k in range(18)]
+    paths = [f"{c}/{form.format(word, k, s)}" for c, word, k in people for s in "LR"]
+    found = group(open_files(tmp_path, paths))
+    assert found == {frozenset(paths[k : k + 2]) for k in range(0, 60, 2)}
+
+
 def test_patients_in_several_classes_are_counted(tmp_path: Path) -> None:
     paths = [f"{c}/{9000001 + k}{s}.png" for k in range(8) for c, s in (("0", "L"), ("1", "R"))]
     assert "8 of them in several classes; 16 images share" in tell(open_files(tmp_path, paths))

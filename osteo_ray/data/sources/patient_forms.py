@@ -192,9 +192,10 @@ def find_form(
 ) -> Form | None:
     """Find the way to tell patients by their paths that fits best; None if none does.
 
-    A word that says so in most paths counts first, as numbers beside it may be of a site. Of other
-    forms, it is the one that joins most images: groups that are too large cost a little precision,
-    whereas a patient on both sides of a split makes accuracy a memory of faces.
+    A word that says so in most paths counts first, as numbers beside it may be of a site; unless
+    another form tells these patients apart as well, and others beside them, such as controls. Of
+    other forms, it is the one that joins most images: groups that are too large cost a little
+    precision, whereas a patient on both sides of a split makes accuracy a memory of faces.
 
     Args:
         paths: Path of each image.
@@ -203,7 +204,7 @@ def find_form(
         others: Other ways that have been found plausible.
     """
     n_classes = len(set(labels))
-    found = list(others)
+    found, worded = list(others), list[Form]()
     forms = [*_FORMS, _OF_VERSIONS] if _has_versions(paths, labels) else _FORMS
     for words, pattern in forms:
         by_word = words == _WORD_FORM
@@ -211,15 +212,28 @@ def find_form(
         form = Form(words, quote_pattern(pattern), identifiers)
         least = _LEAST_MATCHED_BY_WORD if by_word else _LEAST_MATCHED
         if form.is_plausible(n_classes, least, 1.0 if by_word else _LARGEST_NUMBER):
-            if by_word and 2 * sum(form.sizes.values()) > len(paths):
-                return _simplify(form, paths)
             found.append(form)
+            if by_word and 2 * sum(form.sizes.values()) > len(paths):
+                worded.append(form)
     found += [
         form
         for form in _list_folder_forms(paths, n_levels)
         if form.is_plausible(n_classes, _LEAST_MATCHED, _LARGEST_FOLDER)
     ]
+    for first in worded:
+        found = [first, *(form for form in found if _tells_alike(first, form))]
     return _simplify(max(found, key=lambda form: form.n_joined), paths) if found else None
+
+
+def _tells_alike(one: Form, other: Form) -> bool:
+    """Tell whether another form makes the same patients of the images that one names.
+
+    It may name others beside them.
+    """
+    pairs = set(zip(one.identifiers, other.identifiers, strict=True))
+    same = [name for known, name in pairs if known]
+    beside = {name for known, name in pairs if not known}
+    return len(same) == len(one.sizes) == len(set(same) - {""} - beside)
 
 
 def _has_versions(paths: Sequence[str], labels: Sequence[str]) -> bool:
