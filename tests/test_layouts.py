@@ -236,6 +236,22 @@ class TestMasks:
         assert source.items["path"].tolist() == ["a/1.png", "b/2.png"]
         assert source.refused.empty
 
+    def test_folders_of_operating_systems_are_no_classes(self, tmp_path: Path) -> None:
+        put(tmp_path, "a/1.png", "b/2.png", "$RECYCLE.BIN/S-1/$R1.png", "lost+found/1.png")
+        put(tmp_path, "System Volume Information/IndexerVolumeGuid", "a/@eaDir/1.png/THUMB_M.png")
+        put(tmp_path, "#recycle/b/3.png", "~$train.xlsx")
+        for labels_needed in (True, False):
+            source = open_source(str(tmp_path), labels_needed=labels_needed)
+            assert source.items["path"].tolist() == ["a/1.png", "b/2.png"]
+            assert source.refused.empty
+
+
+def test_files_of_any_name_are_listed_where_no_classes_are_needed(tmp_path: Path) -> None:
+    images = ["1.2.840.113.7", "IM0001", "knee.heic", "knee.jfif", "p1/IM0002"]
+    put(tmp_path, *images, "DICOMDIR", "notes.txt", "p1/Thumbs.db")
+    source = open_source(str(tmp_path), labels_needed=False)
+    assert source.items["path"].tolist() == images
+
 
 class TestClasses:
     @pytest.mark.parametrize(

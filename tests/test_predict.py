@@ -30,7 +30,7 @@ from osteo_ray.experiment.ensemble import (
     soften,
 )
 from osteo_ray.pipeline.predict import predictor
-from osteo_ray.pipeline.predict.new_images import NewImage, read_new_images
+from osteo_ray.pipeline.predict.new_images import NewImage, list_new_images, read_new_images
 from osteo_ray.pipeline.predict.predictor import NOTICE, OF_THE_RUN, Prediction
 
 CLASSES = ["normal", "osteoporosis"]
@@ -116,6 +116,15 @@ def test_table_has_a_row_per_image_and_says_what_cannot_be_read(
     first = table.iloc[0]
     assert float(first["p_normal"]) + float(first["p_osteoporosis"]) == pytest.approx(1)
     assert first["note"] == ""
+
+
+def test_what_systems_leave_in_a_folder_is_not_predicted(tmp_path: Path) -> None:
+    (tmp_path / "p1" / "@eaDir").mkdir(parents=True)
+    for name in ("DICOMDIR", "p1/IM0001", "p1/Thumbs.db", "p1/@eaDir/x.png", "p1/.hidden"):
+        (tmp_path / name).write_bytes(b"any")
+    assert list_new_images([str(tmp_path)]) == [tmp_path / "p1" / "IM0001"]
+    named = tmp_path / "DICOMDIR"
+    assert list_new_images([str(named)]) == [named]  # whoever names a file means it
 
 
 @pytest.mark.parametrize(

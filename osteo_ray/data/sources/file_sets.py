@@ -12,6 +12,7 @@ from osteo_ray.data.sources.columns import choose_columns, find_column
 from osteo_ray.data.sources.layouts import (
     Files,
     is_image_name,
+    is_no_image,
     leave_out_annotations,
     read_folders,
 )
@@ -23,7 +24,7 @@ from osteo_ray.data.sources.parts import tell_parts_of_paths
 from osteo_ray.data.sources.patient_tables import add_patients
 from osteo_ray.data.sources.readers import Reader
 from osteo_ray.data.sources.rows import use_rows
-from osteo_ray.data.sources.words import read_split_of_path, read_suffix
+from osteo_ray.data.sources.words import is_of_system, read_split_of_path, read_suffix
 
 _METADATA = ("metadata", "manifest")
 """Names of tables that list images, as Hugging Face's image folders have them."""
@@ -44,7 +45,7 @@ def list_unlabelled(uri: str, files: Files, refused: Refused, reader: Reader) ->
     rows = [
         {"path": path, "label": path.partition("/")[0] if "/" in path else "", "size": size}
         for path, size in files
-        if "/" in path or is_image_name(path)
+        if ("/" in path or not is_no_image(path)) and not is_of_system(path)
     ]
     items = tabulate_items(rows)
     return Source(uri, "folders", items, list_refused(refused), reader, notes=tuple(notes))

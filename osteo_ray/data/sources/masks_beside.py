@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence, Set
 from osteo_ray.data.sources.layouts import Files
 from osteo_ray.data.sources.words import (
     cut_suffix,
+    is_of_system,
     list_words,
     names_data,
     names_masks,
@@ -15,9 +16,6 @@ from osteo_ray.data.sources.words import (
     separate_mask,
 )
 
-_OF_SYSTEMS = frozenset(
-    {"thumbs.db", "ehthumbs.db", "desktop.ini", "folder.jpg", "icon\r", "dicomdir"}
-)
 _MASK_NAME = re.compile(r"(?i)(.+?)[ _.-]+(?:mask|masks|seg|segmentation|roi|gt)(?:[ _-]*\d+)?")
 
 
@@ -35,11 +33,7 @@ def leave_out_masks(files: Files) -> tuple[Files, list[str]]:
         >>> leave_out_masks(files)[0]
         [('normal/1.png', 9)]
     """
-    files = [
-        (path, size)
-        for path, size in files
-        if path.rpartition("/")[2].lower() not in _OF_SYSTEMS and "__MACOSX" not in path.split("/")
-    ]
+    files = [(path, size) for path, size in files if not is_of_system(path)]
     stems = {cut_suffix(path) for path, _ in files}
     kept, folders, named = [], Counter[str](), 0
     beside = _find_folders_beside(path for path, _ in files)

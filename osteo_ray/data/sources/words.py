@@ -35,6 +35,14 @@ _MASKS = _collect(
     "polygons"
 )
 _OF_MASKS = _NOISE | {"manual", "binary", "lesion", "bone", "knee", "lung", "left", "right"}
+_SYSTEM_FILES = frozenset(
+    {"thumbs.db", "ehthumbs.db", "desktop.ini", "folder.jpg", "icon\r", "dicomdir"}
+)
+_SYSTEM_FOLDERS = frozenset(  # the last two hold thumbnails, and what was deleted, on a NAS
+    {"__macosx", "$recycle.bin", "recycler", "system volume information", "lost+found"}
+    | {"@eadir", "#recycle"}
+)
+_OPEN_IN_OFFICE = "~$"
 _UNKNOWN = _collect(
     "nan na n/a n.a. n.a n\\a <na> #n/a #nv nat null nil - -- --- – — _ ? ?? ??? . .. ... unknown "
     "unkown unk unkn unspecified undefined unidentified unavailable unassigned missing tbd "
@@ -93,6 +101,19 @@ def cut_suffix(path: str) -> str:
         ['a.b/1', 'a.b/1', '1_mask']
     """
     return path[: len(path) - len(read_suffix(path))]
+
+
+def is_of_system(path: str) -> bool:
+    """Tell whether a file, or a folder that it lies in, is one that systems leave behind.
+
+    Example:
+        >>> paths = ("a/Thumbs.db", "__MACOSX/1.png", "$RECYCLE.BIN/1.png", "~$t.xlsx", "a/1.png")
+        >>> [is_of_system(path) for path in paths]
+        [True, True, True, True, False]
+    """
+    *folders, name = path.lower().split("/")
+    is_left = name in _SYSTEM_FILES or name.startswith(_OPEN_IN_OFFICE)
+    return is_left or not _SYSTEM_FOLDERS.isdisjoint(folders)
 
 
 def list_words(name: str) -> list[str]:

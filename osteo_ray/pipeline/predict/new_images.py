@@ -15,6 +15,7 @@ from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.laterality import Laterality
 from osteo_ray.data.pixels import Bits
+from osteo_ray.data.sources.words import is_of_system
 from osteo_ray.pipeline.ingest.films import find_views, show_square
 
 
@@ -42,7 +43,8 @@ def list_new_images(places: Sequence[str]) -> list[Path]:
     """List the images to read, each once.
 
     Args:
-        places: Files and folders; all files below a folder are listed, but hidden ones.
+        places: Files and folders; all files below a folder are listed, but hidden ones and those
+            that systems leave behind.
 
     Raises:
         InputError: A place does not exist, or a folder holds no file.
@@ -60,11 +62,15 @@ def _list_files(place: str) -> Iterator[Path]:
     below = sorted(
         one
         for one in path.rglob("*")
-        if one.is_file() and not any(part.startswith(".") for part in one.relative_to(path).parts)
+        if one.is_file() and not _is_passed_over(one.relative_to(path))
     )
     if not below:
         raise InputError(f"Expected images in {place}, but the folder holds no file.")
     yield from below
+
+
+def _is_passed_over(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts) or is_of_system(path.as_posix())
 
 
 def read_new_images(
