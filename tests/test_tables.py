@@ -192,6 +192,15 @@ class TestColumns:
         assert list_items(source, "label") == [("a",), ("b",)]
         assert "Of several columns called `label`, the first counts." in source.notes
 
+    @pytest.mark.parametrize("images", [["1", "2"], [b"any", b"other"]])
+    def test_columns_of_one_name_in_parquet(self, tmp_path: Path, images: list[Any]) -> None:
+        name = "path" if isinstance(images[0], str) else "image"
+        table = pa.table([images, ["a", "b"], ["b", "a"]], names=[name, "label", "label"])
+        pq.write_table(table, tmp_path / "t.parquet")
+        source = open_source(str(tmp_path / "t.parquet"))
+        assert list_items(source, "label") == [("a",), ("b",)]
+        assert source.notes.count("Of several columns called `label`, the first counts.") == 1
+
     def test_the_only_column_that_may_be_meant_is_named(self, write) -> None:
         file = write("Image Index,Finding Labels,Patient ID\n1.png,a,1\n")
         with pytest.raises(InputError, match=r"by --columns label='Finding Labels', or rename"):

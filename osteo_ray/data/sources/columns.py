@@ -72,8 +72,12 @@ class Columns:
         ]  # pandas' index has no name
         if unread:
             notes.append(f"Columns not read: {', '.join(unread)}.")
-        notes += [f"Of several columns called `{name}`, the first counts." for name in self.twice]
-        return notes
+        return notes + list(map(say_first_counts, self.twice))
+
+
+def say_first_counts(name: str) -> str:
+    """Say which of several columns of one name is read."""
+    return f"Of several columns called `{name}`, the first counts."
 
 
 def read_choices_of_columns(entries: Iterable[str]) -> dict[str, str]:

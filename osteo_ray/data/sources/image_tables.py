@@ -1,6 +1,7 @@
 """Parquet tables with the images inside, as Hugging Face's `datasets` writes them."""
 
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 from osteo_ray.base.trust import refuse_objects
 from osteo_ray.data.sources.class_columns import join_class_columns
 from osteo_ray.data.sources.classes import join_spellings
-from osteo_ray.data.sources.columns import choose_columns, may_be_read
+from osteo_ray.data.sources.columns import choose_columns, may_be_read, say_first_counts
 from osteo_ray.data.sources.listing import (
     Source,
     list_refused,
@@ -85,7 +86,10 @@ def read_columns(
     refuse_objects(plain.schema, uri)
     # As floats, as which pandas holds integers with gaps, identifiers of 17 digits become one.
     table: pd.DataFrame = plain.to_pandas(ignore_metadata=True, integer_object_nulls=True)
-    return join_class_columns(table.reindex(columns=columns), given)
+    table = table.loc[:, ~table.columns.duplicated()].reindex(columns=columns)
+    table, notes = join_class_columns(table, given)
+    twice = [name for name, n in Counter(names).items() if n > 1]
+    return table, notes + list(map(say_first_counts, twice))
 
 
 def _is_number(kind: pa.DataType) -> bool:
