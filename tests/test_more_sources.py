@@ -228,6 +228,15 @@ class TestTablesBesideClassFolders:
         (doubt,) = source.doubts
         assert doubt.startswith("`metadata.csv` names patients, but its paths lead to none of ")
 
+    def test_a_table_of_patients_that_names_no_images_is_asked_about(self, tmp_path: Path) -> None:
+        put(tmp_path, *self.FILES, **{"clinical.csv": f"Knee film,Patient Id,side\n{self.ROWS}"})
+        (doubt,) = open_given(tmp_path).doubts
+        assert doubt.startswith("`clinical.csv` names patients in its column `Patient Id`, but no ")
+        named = open_given(tmp_path, columns={"path": "knee film"})
+        assert self.list_patients(named) == self.WANTED
+        put(tmp_path, **{"images.csv": f"path,patient,side\n{self.ROWS}"})
+        assert open_given(tmp_path).doubts == ()  # who is on an image is known then
+
     @pytest.mark.parametrize(
         ("text", "told"),
         [("a\0b", True), ("path,pid\n1.png,x,y\n", True), ("", False), ("path,x\n1,2\n", False)],

@@ -13,7 +13,7 @@ from osteo_ray.data.sources.manifests import parse_table
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.patients import fold_patient
 from osteo_ray.data.sources.rows import use_rows
-from osteo_ray.data.sources.words import is_sentinel
+from osteo_ray.data.sources.words import is_sentinel, tidy
 
 _CLASS = "the class by its folder"  # stands for a column of classes, which is not read
 _TAKEN = ("patient_id", "side", "site")
@@ -22,8 +22,8 @@ _TAKEN = ("patient_id", "side", "site")
 def add_patients(source: Source, tables: Sequence[str], options: SourceOptions) -> Source:
     """Return a source of class folders with the patients, sides and sites that tables name.
 
-    Tables that do not name both images and patients are passed over. Of tables that name different
-    patients, the first counts.
+    Tables that do not name both images and patients are passed over; where no other is read, those
+    of patients are asked about. Of tables that name different patients, the first counts.
 
     Args:
         source: The source.
@@ -32,14 +32,15 @@ def add_patients(source: Source, tables: Sequence[str], options: SourceOptions) 
     """
     items, notes, doubts = source.items.set_index("path"), [*source.notes], [*source.doubts]
     taken = [name for name in _TAKEN if name != "side" or options.laterality == "whole"]
-    n_read = 0
+    n_read, asked = 0, list[str]()
     for path in tables:
         try:
             part = _read_patients(source, path, options)
         except (InputError, UnreadableImageError):
             notes.append(f"`{path}` cannot be read as a table, so nobody it may name is known.")
             continue
-        if part is None:
+        if isinstance(part, str):
+            asked += [_ask_for_paths(path, part)] if part else []
             continue
         told = part.items.set_index("path")[taken]
         told = told[told.index.isin(items.index)]
@@ -74,8 +75,16 @@ def add_patients(source: Source, tables: Sequence[str], options: SourceOptions) 
         source,
         items=items.reset_index()[source.items.columns],
         notes=tuple(notes),
-        doubts=tuple(doubts),
+        doubts=tuple(doubts if n_read else [*doubts, *asked]),
         has_table=n_read > 0,
+    )
+
+
+def _ask_for_paths(path: str, column: str) -> str:
+    return (
+        f"`{path}` names patients in its column `{tidy(column)}`, but no column of it is called "
+        "like one of images, so it is not read; if one holds the names of their files, say which "
+        "by --columns path=COLUMN."
     )
 
 
@@ -89,8 +98,11 @@ def _count_others(known: pd.DataFrame, told: pd.DataFrame) -> int:
     )
 
 
-def _read_patients(source: Source, path: str, options: SourceOptions) -> Source | None:
-    """Return what a table says of images, but for their classes; None if it names no patients."""
+def _read_patients(source: Source, path: str, options: SourceOptions) -> Source | str:
+    """Return what a table says of images, but for their classes.
+
+    If it does not name images, return the name of its column of patients; "" if it has none.
+    """
     content = source.reader.read(path, -1)
     table, _ = parse_table(bytes(content), path, options.columns)
     names = [str(name) for name in table.columns]
@@ -99,8 +111,9 @@ def _read_patients(source: Source, path: str, options: SourceOptions) -> Source 
     }
     columns |= {"label": _CLASS, "split": "", "slice": ""}
     table = pd.concat([table, pd.Series("any", table.index, name=_CLASS)], axis=1)
-    if not {"path", "patient"} <= choose_columns(list(table.columns), columns, path).names.keys():
-        return None
+    chosen = choose_columns(list(table.columns), columns, path).names
+    if not {"path", "patient"} <= chosen.keys():
+        return chosen.get("patient", "")
     options = SourceOptions(columns)
     where = f"{source.uri.rstrip('/')}/{path}"
     folder = path.rpartition("/")[0]
