@@ -20,6 +20,7 @@ from osteo_ray.data.sources.kinds import open_second_source, open_source
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.data.sources.options import SourceOptions
 from osteo_ray.data.sources.patients import know_patient
+from osteo_ray.data.sources.readers import FileReader
 
 
 def open_given(place: Path, **options: Any) -> Source:
@@ -121,6 +122,20 @@ class TestMasksInWebDatasets:
         assert list_items(source, "path") == [(f"{k}.png",) for k in range(4)]
         assert set(list_reasons(source).values()) == {"a further image of a sample"}
         assert len(source.refused) == 8
+
+
+@pytest.mark.parametrize("has_images", [True, False])
+def test_the_root_of_one_set_is_not_that_of_another_with_images_of_its_own(
+    tmp_path: Path, has_images: bool
+) -> None:
+    put(tmp_path, "here/1.png", "here/2.png", **{"there/t.csv": "path,label\n1.png,a\n2.png,b\n"})
+    if has_images:
+        put(tmp_path / "there", "1.png", "2.png")
+    options = SourceOptions(root=str(tmp_path / "here"))
+    source = open_second_source(str(tmp_path / "there/t.csv"), options, {"a", "b"})
+    assert source.reader == FileReader(str(tmp_path / ("there" if has_images else "here")))
+    assert any("--root is that of --data" in note for note in source.notes) == has_images
+    assert open_source(str(tmp_path / "there/t.csv"), options).reader == FileReader(options.root)
 
 
 class TestPatternsForTwoSets:

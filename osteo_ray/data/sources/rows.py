@@ -1,5 +1,6 @@
 """Make a source of the rows of a table or list, and refuse the rows that cannot be used."""
 
+import os
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -177,6 +178,10 @@ def use_rows(
     cells["label"] = [names[label] for label in labels]
     place, query = split_uri(uri)
     root = here = place.rpartition("/")[0] or "/"
+    is_second = options.lenient and reader is None
+    if is_second and options.root and _lead_to_files(cells["path"], here):
+        options = replace(options, root=None)
+        said = ["Paths are relative to the folder of the table; --root is that of --data.", *said]
     outside = _OUTSIDE_SOURCE if reader else _OUTSIDE_ROOT if options.root else _OUTSIDE_FOLDER
     if reader is None:
         root = split_uri(options.root)[0].rstrip("/") if options.root else root
@@ -223,6 +228,14 @@ def use_rows(
         hints=list_hints(cells, columns, of_row),
         attributes=list_attributes(cells, of_row),
     )
+
+
+def _lead_to_files(paths: Iterable[str], folder: str) -> bool:
+    """Tell whether some path leads to a file in a folder of this machine."""
+    if not is_local(folder):
+        return False
+    inside = (locate_path(path, folder, folder, folder) for path in paths)
+    return any(path and os.path.lexists(f"{folder}/{path}") for path in inside)
 
 
 def _name_regions(
