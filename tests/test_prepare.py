@@ -18,10 +18,11 @@ from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.parts import SplitSettings
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.settings import PhantomSettings
-from osteo_ray.data.sources.listing import Source
+from osteo_ray.data.sources.listing import Source, list_refused, tabulate_items
 from osteo_ray.data.sources.readers import FileReader
 from osteo_ray.pipeline.compare import prepare
 from osteo_ray.pipeline.compare.prepare import (
+    check_classes_left,
     describe_plan,
     extend_run,
     knows_models,
@@ -33,6 +34,7 @@ from osteo_ray.pipeline.compare.sites import (
     place_images,
     state_sites,
 )
+from osteo_ray.pipeline.ingest.auditing import Audit
 
 
 def make_config(**settings: Any) -> CompareConfig:
@@ -201,6 +203,29 @@ def test_plan_may_change_and_the_change_is_kept(tmp_path: Path) -> None:
 def test_impossible_plans(settings: dict[str, Any], expected: str) -> None:
     with pytest.raises(InputError, match=expected):
         make_config(**settings)
+
+
+def test_a_class_of_which_nothing_can_be_used_is_missed() -> None:
+    rows = [{"path": f"{label}/{k}.png", "label": label} for label in "abc" for k in range(2)]
+    source = Source("/knees", "folders", tabulate_items(rows), list_refused([]), FileReader("/x"))
+    images = source.items.assign(given_label=source.items["label"], used=True)
+
+    def check(images: pd.DataFrame, *refused: str) -> None:
+        rejects = list_refused((path, "a HEIF file") for path in refused)
+        check_classes_left(source, Audit(images, pd.DataFrame(), rejects, [], []))
+
+    check(images)
+    check(images[1:], "a/0.png")
+    with pytest.raises(InputError, match=r"none of c can be used\. Of 2, 2 cannot be read, the fi"):
+        check(images[:4], "c/0.png", "c/1.png")
+    images.loc[[2, 4, 5], "used"] = False  # as copies in several classes are
+    with pytest.raises(InputError, match=r"none of c can .* Of 2, 2 have copies in another class"):
+        check(images)
+    images.loc[[4, 5], ["used", "label"]] = True, "a"  # by majority
+    with pytest.raises(InputError, match="none of c can be used"):
+        check(images)
+    with pytest.raises(InputError, match=r"c/0.png: a HEIF file; 1 have copies in another class"):
+        check(images.drop(4), "c/0.png")
 
 
 def test_conflicts_are_kept_only_where_the_split_leaks_anyway() -> None:

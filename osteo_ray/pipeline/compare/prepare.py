@@ -45,7 +45,7 @@ from osteo_ray.experiment.positive_class import check_order, find_positive_class
 from osteo_ray.experiment.searches import read_choices
 from osteo_ray.pipeline.compare.given_regions import check_region_arms, store_regions
 from osteo_ray.pipeline.compare.sites import check_listed_sites, check_read_sites, place_images
-from osteo_ray.pipeline.ingest.auditing import audit_images
+from osteo_ray.pipeline.ingest.auditing import Audit, audit_images
 from osteo_ray.pipeline.ingest.findings import describe_audit
 from osteo_ray.pipeline.ingest.intake import take_in
 from osteo_ray.pipeline.output import fill_output, list_source, locate_output, write_images
@@ -157,6 +157,8 @@ def create_run(
             labels_needed=True,
         ) as (ingest, fingerprint):
             audit = audit_images(ingest, config.conflict_policy)
+        if isinstance(source, Source):
+            check_classes_left(source, audit)
         images = place_images(audit.images[IMAGES.names], config.site_level)
         _write_splits(run, _divide(images, config, config.seed_numbers))
         write_images(run, images, IMAGES, ingest.rejects)
@@ -169,6 +171,34 @@ def create_run(
             "data_fingerprint": fingerprint_images(images, config.image_size, config.bits),
         }
         write_json(run.environment, environment, write_record)
+
+
+def check_classes_left(source: Source, audit: Audit) -> None:
+    """Refuse a set that has lost a class by the time its images have been read.
+
+    A comparison on the other classes would answer another question than the one that was asked.
+
+    Raises:
+        InputError: No image of some class can be used.
+    """
+    listed, images = source.items, audit.images
+    gone = sorted(set(listed["label"]) - set(images["label"][images["used"]]))
+    if not gone:
+        return
+    paths = listed["path"][listed["label"].isin(gone)]
+    refused = audit.rejects[audit.rejects["path"].isin(paths)]
+    why = []
+    if len(refused):
+        first = refused.iloc[0]
+        why.append(f"{len(refused)} cannot be read, the first of them {first['path']}: ")
+        why[0] += first["reason"]
+    if n_aside := int(images["given_label"].isin(gone).sum()):
+        why.append(f"{n_aside} have copies in another class")
+    raise InputError(
+        f"Expected images of every class in {source.uri}, but none of {', '.join(gone)} can be "
+        f"used. Of {len(paths)}, {'; '.join(why)}. Repair these files, correct their labels, or "
+        "leave the class out of --data."
+    )
 
 
 def _write_splits(run: Run, splits: pd.DataFrame) -> None:
