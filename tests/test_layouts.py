@@ -347,11 +347,29 @@ class TestClasses:
         assert "misspelling" in doubt_classes(["osteoporosis"] * 3 + ["osteoporsis"])[0]
         assert "misspelling" in doubt_classes(["osteopenia"] * 3 + ["osetopenia"])[0]
         assert "without a finding" in doubt_classes(["None", "mild"])[0]
+        for one, other in (("KL2", "2"), ("KL 2", "Grade 2"), ("Kellgren-Lawrence grade 0", "0")):
+            assert "both may be one grade" in doubt_classes([one, other])[0]
+        for one, other in (("worn", "worn_aug"), ("Original Images", "Augmented Images")):
+            assert "one may hold versions of the images" in doubt_classes([one, other])[0]
         for one, other in (
+            ("A", "A-"), ("grade", "+"), ("KL2", "3"), ("worn", "worn 2"), ("T1.5", "T-1.5"),
             ("grade 1", "grade 2"), ("symptomatic", "asymptomatic"), ("normal", "abnormal"),
             ("left", "lift"), ("osteopenia", "osteoporosis"),
         ):  # fmt: skip
             assert doubt_classes([one, other]) == []
+
+
+@pytest.mark.parametrize("labels", [["a, b", "a", "b"], ["['a']", "['a', 'b']"], ["a/b", "b"]])
+def test_classes_that_join_others_are_asked_about(labels: list[str]) -> None:
+    [doubt] = doubt_classes(labels)
+    assert "joins the classes `a` and `b`, on 1 images, and is taken as a class of its own" in doubt
+
+
+@pytest.mark.parametrize("name", ["{}", "sub-{:02}", "patient{:03}", "P{:02}A", "knee {} L"])
+def test_folders_that_look_like_patients_are_asked_about(tmp_path: Path, name: str) -> None:
+    put(tmp_path, *(f"{name.format(k)}/{view}.png" for k in range(24) for view in "123"))
+    told = tell(tmp_path)
+    assert f"The 24 classes mostly bear numbers, such as `{name.format(0)}`, with 3.0" in told
 
 
 @pytest.mark.parametrize(

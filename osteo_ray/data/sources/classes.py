@@ -5,12 +5,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping
 
 from osteo_ray.base.errors import InputError
-from osteo_ray.data.sources.words import read_split, says_no_class, tidy
+from osteo_ray.data.sources.words import list_words, read_split, says_no_class, tidy
 
 _TRUTHS = {"true": "1", "yes": "1", "y": "1", "t": "1", "false": "0", "no": "0", "n": "0", "f": "0"}
 _LETTERS = frozenset("yn"), frozenset("tf")  # beside each other, `N` and `F` are other words
 _NUMBER = re.compile(r"[+-]?\d+(?:[.,]0*)?")
-_JOINED = re.compile(r"[|;+]")
+_JOINED = re.compile(r"[|;+,&/]")
+_AS_LIST = "[]'\" "  # around the names of classes where Python has written a list of them
+_VERSIONS = frozenset(
+    ("aug", "augmented", "augmentation", "original", "orig", "raw", "copy", "flipped", "rotated")
+)
+_OF_GRADES = frozenset(("kl", "kellgren", "lawrence", "grade", "stage", "class", "level", "score"))
 _GRADE = re.compile(r"(?<=[^\W\d_]) (?=\d)|(?<=\d) (?=[^\W\d_])")  # between letter and digit
 _GAP = re.compile(r"(?:[\s_]|-(?!\d+[.,]\d|$))+")  # but a sign, as in `T-1.5` or `A-`, is none
 _MOST_TOLD = 3
@@ -136,13 +141,22 @@ def doubt_classes(labels: Iterable[str]) -> list[str]:
         if name.casefold() == "none"
     ]
     rare_first = sorted(classes, key=lambda name: (classes[name], name))
+    words = {name: frozenset(list_words(name)) for name in classes}
     for number, rare in enumerate(rare_first):
         for other in rare_first[number + 1 :]:
+            apart, shared = words[rare] ^ words[other], words[rare] & words[other]
+            why = ""
             if _differ_by_a_slip(rare.casefold(), other.casefold()):
+                why = "one may be a misspelling of the other"
+            elif apart and apart <= _VERSIONS:
+                why = "one may hold versions of the images of the other"
+            elif apart and shared and apart <= _OF_GRADES:
+                why = "both may be one grade"
+            if why:
                 told = _list_counts({rare: classes[rare], other: classes[other]})
                 notes.append(
-                    f"{told} are taken as two classes, though one may be a misspelling of the "
-                    "other; if so, correct it in the source."
+                    f"{told} are taken as two classes, though {why}; if so, correct it in the "
+                    "source."
                 )
     return notes + _doubt_findings(classes) + _doubt_numbers(classes)
 
@@ -150,9 +164,10 @@ def doubt_classes(labels: Iterable[str]) -> list[str]:
 def _doubt_findings(classes: Mapping[str, int]) -> list[str]:
     """Say which classes join others, as where an image has several findings."""
     notes = []
+    bare = {name.strip(_AS_LIST) for name in classes}
     for name, n in classes.items():
-        parts = [part.strip() for part in _JOINED.split(name)]
-        known = [part for part in parts if part in classes]
+        parts = [part.strip(_AS_LIST) for part in _JOINED.split(name)]
+        known = [part for part in parts if part in bare]
         if len(parts) > 1 and known:
             told = " and ".join(f"`{part}`" for part in parts)
             notes.append(
@@ -163,12 +178,12 @@ def _doubt_findings(classes: Mapping[str, int]) -> list[str]:
 
 
 def _doubt_numbers(classes: Mapping[str, int]) -> list[str]:
-    """Say if classes look like patients: many numbers, with few images each."""
-    numbers = [name for name in classes if name.isdigit()]
+    """Say if classes look like patients: many, and told by numbers, with few images each."""
+    numbers = [name for name in classes if any(map(str.isdigit, name))]
     if len(numbers) < _MOST_GRADES or 2 * len(numbers) < len(classes):
         return []
     return [
-        f"The {len(classes)} classes are mostly numbers, such as `{min(numbers)}`, with "
+        f"The {len(classes)} classes mostly bear numbers, such as `{min(numbers)}`, with "
         f"{sum(classes.values()) / len(classes):.1f} images each; if these are patients, give the "
         "classes by a table with the columns path, label and patient."
     ]
