@@ -100,6 +100,14 @@ class TestColumns:
         both = open_table(tmp_path, {name: [7, 7, 8, 8, 9, 10], "patient": list("AAAABB")})
         assert (both.guessed, len(group(both))) == (False, 2)
 
+    def test_a_column_is_accepted_as_a_column_though_paths_say_the_same(
+        self, tmp_path: Path
+    ) -> None:
+        paths = [f"{k // 2}_{k}.png" for k in range(12)]
+        source = open_table(tmp_path, {"path": [*paths], "ID": [k // 2 for k in range(12)]})
+        assert "the column `ID` may name them: 6 on 12" in source.doubts[0]
+        assert "write --columns patient='ID'; if not," in source.doubts[0]
+
     def test_a_study_of_which_all_are_a_part_joins_nothing(self, tmp_path: Path) -> None:
         source = open_table(tmp_path, {"study": ["OAI"] * 6})
         assert (source.guessed, group(source)) == (False, set())

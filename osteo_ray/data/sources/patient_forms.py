@@ -222,7 +222,10 @@ def find_form(
     ]
     for first in worded:
         found = [first, *(form for form in found if _tells_alike(first, form))]
-    return _simplify(max(found, key=lambda form: form.n_joined), paths) if found else None
+    if not found:
+        return None
+    best = max(found, key=lambda form: form.n_joined)
+    return best if best in others else _simplify(best, paths)
 
 
 def _tells_alike(one: Form, other: Form) -> bool:
