@@ -135,6 +135,10 @@ def test_class_and_part_in_one_name() -> None:
         (("normal/1.png", "worn/2.png", "test/3.png"), ("`test` names a part (test)",)),
         (("train/train/1.png", "test/test/2.png"), ("hold no class folders", "PART/CLASS/")),
         (("train/test/1.png", "train/val/2.png"), ("name parts of a split", "PART/CLASS/")),
+        (
+            ("train/a/1.png", "train/b/2.png", "train/val/a/3.png", "test/a/4.png"),
+            ("`val` names a part (validation) within another", "PART/CLASS/"),
+        ),
         (("fold1/a/1.png", "fold2/a/2.png"), ("named as folds: `fold1`, `fold2`",)),
     ],
 )
@@ -155,6 +159,33 @@ def test_what_lies_beside_parts_is_refused_with_a_reason(tmp_path: Path) -> None
         "extra/4.png": "beside the folders of parts (`test`, `train`), so in none of them"
     }
     assert "The folder `docs` holds no images and is passed over." in source.notes
+
+
+@pytest.mark.parametrize("folder", ["segmented", "old", "Augmented"])
+def test_a_folder_that_repeats_the_classes_beside_it_is_none(tmp_path: Path, folder: str) -> None:
+    put(tmp_path, "normal/1.png", "worn/2.png", "worn/left/3.png", f"{folder}/Normal/1.png")
+    put(tmp_path, f"{folder}/worn/IM2")
+    source = open_source(str(tmp_path))
+    assert source.items["label"].tolist() == ["normal", "worn", "worn"]
+    reason = f"in `{folder}`, which repeats the classes beside it, so in none of them"
+    assert dict(source.refused.to_numpy().tolist()) == {
+        f"{folder}/Normal/1.png": reason, f"{folder}/worn/IM2": reason
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("folder", ["images", "test_images", "Test Data"])
+def test_images_of_a_part_without_classes_are_refused(tmp_path: Path, folder: str) -> None:
+    put(tmp_path, *(f"{part}/{c}/1.png" for part in ("train", "val") for c in "nw"))
+    put(tmp_path, f"test/{folder}/1.png")
+    source = open_source(str(tmp_path))
+    assert set(source.items["label"]) == {"n", "w"}
+    assert source.refused.to_numpy().tolist() == [[f"test/{folder}/1.png", "not in a class folder"]]
+
+
+def test_classes_that_are_called_images_of_something(tmp_path: Path) -> None:
+    names = ("Normal images", "Osteoporosis images")
+    put(tmp_path, *(f"{part}/{name}/1.png" for part in ("train", "test") for name in names))
+    assert open_source(str(tmp_path)).items["label"].tolist() == [*names, *names]
 
 
 def test_annotations_beside_images_without_classes(tmp_path: Path) -> None:

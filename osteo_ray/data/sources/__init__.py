@@ -5,7 +5,7 @@
 lists what folders and packed folders have in common; `text_tables` and `sheets` read tables.
 `listing` holds what they all make, a `Source`, and `readers` fetch the images.
 
-What people mean is told by `words` (parts of a split, masks, unknowns), `layouts` and
+What people mean is told by `words` (parts of a split, masks, unknowns), `layouts`, `no_classes` and
 `masks_beside` (folders), `parts` (names beside each other), `columns`, `class_columns`, `rows`,
 `row_paths`, `sides` and `named_files` (tables), `classes` (spellings of labels), and `patients`
 with `patient_forms` and `patient_tables`. Whatever they assume, they say in `Source.notes` and

@@ -1,15 +1,17 @@
 """What the folders of a set of images stand for: parts of a split, classes, masks, or nothing."""
 
 import re
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.data.sources.no_classes import find_repeating, find_unnamed, may_be_classes
 from osteo_ray.data.sources.parts import tell_parts
 from osteo_ray.data.sources.words import (
     cut_suffix,
     names_data,
+    names_only_data,
     read_short_split,
     read_split,
     read_suffix,
@@ -26,11 +28,6 @@ _NO_IMAGES = (
     *(".ini", ".db", ".log", ".sh", ".zip", ".gz", ".tar", ".h5", ".pt", ".pth", ".safetensors"),
 )
 _FOLD = re.compile(r"(?i)(?:k?[ _-]?fold|cv|split)[ _-]*\d+")
-
-_MOST_CLASSES_BELOW = 10
-_SIDES_AND_VIEWS = frozenset(
-    {"left", "right", "l", "r", "ap", "pa", "lat", "lateral", "frontal", "front", "side"}
-)
 
 Files = Sequence[tuple[str, int]]
 """Path and size in bytes of each file, as they lie in the source."""
@@ -150,13 +147,21 @@ def _lay_out_classes(
 ) -> FolderLayout:
     """Take the uppermost folders as classes; those below may still be parts of a split."""
     below = {top: set(_group(of_top, level + 1)) for top, of_top in tops.items()}
+    direct = {path.split("/")[level] for path, _ in files if path.count("/") == level + 1}
+    repeating = find_repeating(below, direct)
+    strays = _list_strays(files, level) + [
+        (path, f"in `{top}`, which repeats the classes beside it, so in none of them")
+        for top in sorted(repeating)
+        for path, _ in tops[top]
+    ]
+    tops = {top: of_top for top, of_top in tops.items() if top not in repeating}
+    below = {top: below[top] for top in tops}
     names = set().union(*below.values()) if below else set()
     parts = _name_splits(names)
-    flat = any(path.count("/") == level + 1 for of_top in tops.values() for path, _ in of_top)
-    has_parts = len(set(parts.values())) >= 2 and parts.keys() == names and not flat
+    has_parts = len(set(parts.values())) >= 2 and parts.keys() == names and not direct
     if has_parts:
         notes.append(_state_splits(parts, "inside the class folders"))
-    elif len(tops) >= 2 and _may_be_classes(names, below.values()):
+    elif len(tops) >= 2 and may_be_classes(names, below.values()):
         notes.append(
             f"The classes are the upper folders, {_quote(tops)}, each of which holds "
             f"{_quote(names)}. If the lower ones are the classes, say so by a manifest."
@@ -171,15 +176,7 @@ def _lay_out_classes(
         for top, of_top in tops.items()
         for path, size in of_top
     ]
-    return FolderLayout(rows, _list_strays(files, level), notes, level + 1 + has_parts)
-
-
-def _may_be_classes(names: Set[str], below: Iterable[Set[str]]) -> bool:
-    """Tell whether folders that all others hold alike may be the classes rather than these."""
-    few = 2 <= len(names) <= _MOST_CLASSES_BELOW
-    of_patients = all(re.search(r"[A-Za-z].*\d", name) for name in names)
-    plain = any(name.casefold() in _SIDES_AND_VIEWS for name in names)
-    return few and not of_patients and not plain and all(found == names for found in below)
+    return FolderLayout(rows, strays, notes, level + 1 + has_parts)
 
 
 def _lay_out_parts(
@@ -193,6 +190,10 @@ def _lay_out_parts(
     files, said = _leave_out_papers(files, level + 1)
     notes += said
     levels = _find_class_levels(files, level, splits)
+    inside = [path.split("/") for path, _ in files if _part(path, level) in splits]
+    unnamed = find_unnamed(
+        (parts[at] for parts in inside if len(parts) > (at := levels[parts[level]]) + 1), uri
+    )
     rows, strays = [], _list_strays(files, level)
     for path, size in files:
         parts = path.split("/")
@@ -202,10 +203,10 @@ def _lay_out_parts(
         if parts[level] in others:
             beside = _quote(splits)
             strays.append((path, f"beside the folders of parts ({beside}), so in none of them"))
-        elif len(parts) > inner + 1:
+        elif len(parts) > inner + 1 and parts[inner] not in unnamed:
             split = splits[parts[level]]
             rows.append({"path": path, "label": parts[inner], "split": split, "size": size})
-        elif is_image_name(path):
+        elif len(parts) > inner + 1 or is_image_name(path):
             strays.append((path, "not in a class folder"))
     if not rows:
         told = ", ".join(f"`{name}` ({split})" for name, split in splits.items())
@@ -229,8 +230,13 @@ def _find_class_levels(files: Files, level: int, splits: Mapping[str, str]) -> d
         again = len(names) == 1 and (names[0] == top or read_split(names[0]) == splits[top])
         levels[top] = level + 1 + again
     below = {name for top, of_top in within.items() for name in _group(of_top, levels[top])}
-    strays = any(_has_strays(of_top, levels[top]) for top, of_top in within.items())
-    if below and all(map(names_data, below)) and not strays:
+    strays, direct = (
+        any(_has_strays(of_top, levels[top] + more) for top, of_top in within.items())
+        for more in (0, 1)
+    )
+    # But `Normal images`, with images, is a class.
+    are_above = all(map(names_data, below)) and (not direct or all(map(names_only_data, below)))
+    if below and are_above and not strays:
         levels = {top: inner + 1 for top, inner in levels.items()}  # train/images/normal
     return levels
 

@@ -239,6 +239,17 @@ def names_data(name: str) -> bool:
     return bool(_DATA & set(list_words(name)))
 
 
+def names_only_data(name: str) -> bool:
+    """Tell whether all words of a folder are about data in general, so that none is of a class.
+
+    Example:
+        >>> [names_only_data(name) for name in ("images", "test_imgs 2", "Normal images", "test")]
+        [True, True, False, False]
+    """
+    known = _DATA | _NOISE | _SPLITS.keys()
+    return names_data(name) and all(w in known or w.isdigit() for w in list_words(name))
+
+
 def names_masks(name: str) -> bool:
     """Tell whether a folder is named as one of masks, not of images.
 
