@@ -138,6 +138,21 @@ def test_the_root_of_one_set_is_not_that_of_another_with_images_of_its_own(
     assert open_source(str(tmp_path / "there/t.csv"), options).reader == FileReader(options.root)
 
 
+def test_rows_that_contradict_the_folders_of_their_images_are_asked_about(tmp_path: Path) -> None:
+    paths = [f"train/{name}/{k}.png" for name in ("Normal", "worn") for k in range(4)]
+    labels = ["normal", "worn", "normal", "normal", "worn", "worn", "worn", "worn"]
+    rows = "".join(f"{path},{label}\n" for path, label in zip(paths, labels, strict=True))
+    put(tmp_path, *paths, **{"t.csv": f"path,label\n{rows}"})
+    (doubt,) = open_given(tmp_path / "t.csv").doubts
+    assert doubt.startswith("Rows give 1 images another class than that which their folder is ")
+    assert "called like: `train/Normal/1.png` is `worn`. The rows count" in doubt
+    # Folders of patients with numbers are none of grades.
+    paths = [f"{k % 4}/{k}.png" for k in range(8)]
+    rows = "".join(f"{path},{k // 4}\n" for k, path in enumerate(paths))
+    put(tmp_path, *paths, **{"t.csv": f"path,label\n{rows}"})
+    assert open_given(tmp_path / "t.csv").doubts == ()
+
+
 class TestPatternsForTwoSets:
     PATTERN = r"case(\d+)"
 

@@ -112,6 +112,15 @@ class TestColumns:
         source = open_table(tmp_path, {"study": ["OAI"] * 6})
         assert (source.guessed, group(source)) == (False, set())
 
+    @pytest.mark.parametrize("cells", [["case", "control"], [0, 1]])
+    def test_a_column_of_cases_and_controls_is_asked_about(
+        self, tmp_path: Path, cells: list[object]
+    ) -> None:
+        (doubt,) = open_table(tmp_path, {"case": cells * 10}).doubts
+        assert doubt.startswith("Only 2 patients are named, on 20 images, no more than there are")
+        assert open_table(tmp_path, {"case": cells * 9}).doubts == ()
+        assert open_table(tmp_path, {"case": [*cells, "P3"] * 10}).doubts == ()
+
     def test_a_bare_identifier_that_repeats_is_asked_about(self, tmp_path: Path) -> None:
         source = open_table(tmp_path, {"ID": [1, 1, 2, 2, 3, 3, 4, 4]})
         assert (source.guessed, len(group(source))) == (True, 4)

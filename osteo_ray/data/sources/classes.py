@@ -2,7 +2,7 @@
 
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.data.sources.words import list_words, read_split, says_no_class, tidy
@@ -159,6 +159,42 @@ def doubt_classes(labels: Iterable[str]) -> list[str]:
                     "source."
                 )
     return notes + _doubt_findings(classes) + _doubt_numbers(classes)
+
+
+def doubt_rows(paths: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """Say if rows of a table give images another class than the folders that these lie in.
+
+    Folders are those of classes if more images lie in one that is called like their own class.
+
+    Args:
+        paths: Path of each image.
+        labels: Its class.
+
+    Example:
+        >>> paths = ["normal/1.png", "normal/2.png", "worn/3.png"]
+        >>> [doubt] = doubt_rows(paths, ["normal", "worn", "worn"])
+        >>> doubt.partition(":")[0]
+        'Rows give 1 images another class than that which their folder is called like'
+    """
+    folded = {label: fold_label(label) for label in set(labels)}
+    places = {path.rpartition("/")[0] for path in paths}
+    called = {
+        place: set(folded.values()).intersection(map(fold_label, place.split("/")))
+        for place in places
+    }
+    agreeing, torn = 0, list[str]()
+    for path, label in zip(paths, labels, strict=True):
+        named = called[path.rpartition("/")[0]]
+        if folded[label] in named:
+            agreeing += 1
+        elif named:
+            torn.append(f"`{path}` is `{label}`")
+    if not torn or agreeing <= len(torn):
+        return []
+    return [
+        f"Rows give {len(torn)} images another class than that which their folder is called like: "
+        f"{', '.join(sorted(torn)[:_MOST_TOLD])}. The rows count; if they are wrong, correct them."
+    ]
 
 
 def _doubt_findings(classes: Mapping[str, int]) -> list[str]:

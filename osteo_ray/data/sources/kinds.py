@@ -23,7 +23,7 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.paths import locate_data
 from osteo_ray.base.remote import open_filesystem, split_uri
 from osteo_ray.data.sources.archives import open_archive
-from osteo_ray.data.sources.classes import doubt_classes, join_spellings, spell_as
+from osteo_ray.data.sources.classes import doubt_classes, doubt_rows, join_spellings, spell_as
 from osteo_ray.data.sources.data_lists import open_data_list
 from osteo_ray.data.sources.file_sets import name_tables
 from osteo_ray.data.sources.folders import open_folder
@@ -186,14 +186,19 @@ def _join_classes(source: Source) -> Source:
     notes = [note for note in notes if note not in source.notes]
     items = source.items.assign(label=[names[label] for label in source.items["label"]])
     unlabelled = items["label"] == ""
+    kept = items[~unlabelled]
     more = [(path, "no label") for path in items["path"][unlabelled]]
     refused = list_refused([*source.refused.itertuples(index=False, name=None), *more])
     return replace(
         source,
-        items=items[~unlabelled].reset_index(drop=True),
+        items=kept.reset_index(drop=True),
         refused=refused,
         notes=(*source.notes, *notes),
-        doubts=(*source.doubts, *doubt_classes(items["label"][~unlabelled])),
+        doubts=(
+            *source.doubts,
+            *doubt_classes(kept["label"]),
+            *doubt_rows(kept["path"].tolist(), kept["label"].tolist()),
+        ),
     )
 
 

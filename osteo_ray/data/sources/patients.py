@@ -28,6 +28,7 @@ _ZEROS = re.compile(r"[-+]?0+(?:\.0*)?|-\d{1,4}(?:\.0*)?")
 _NEGATIVE = re.compile(r"-\d+(?:\.0*)?")
 _FILLERS = re.compile(r"-?(?:9{3,}|8{3,}|7{4,}|1234(?:5(?:6(?:78?9?)?)?)?)(?:\.0*)?")
 _MOST_TOLD = 6
+_MANY_IMAGES = 10  # of one patient
 
 
 @dataclass(frozen=True)
@@ -76,8 +77,8 @@ def settle_patients(source: Source, options: SourceOptions) -> Source:
     if pattern is not None and pattern != NO_PATTERN:
         named = ["" if is_sentinel(name) else name for name in apply_pattern(pattern, paths)]
         if any(named) or not options.lenient:
-            found, notes = _apply_given(pattern, source, named)
-            return _with_patients(source, found, notes, guessed=False)
+            identifiers, notes = _apply_given(pattern, source, named)
+            return _with_patients(source, identifiers, notes, guessed=False)
         unfit = [f"{quote_pattern(pattern)} matches no path here, so it tells no patients."]
     cells = _read_cells(source.items["patient_id"].tolist())
     notes = [*unfit, *_describe_cells(cells)]
@@ -85,7 +86,8 @@ def settle_patients(source: Source, options: SourceOptions) -> Source:
         if not any(cells.identifiers):
             why = "no column names them either" if unfit else f"{REFUSE} says so"
             notes = [*notes, f"Patients are not known: {why}."]
-        return _with_patients(source, cells.identifiers, notes, guessed=False)
+        found = _with_patients(source, cells.identifiers, notes, guessed=False)
+        return replace(found, doubts=(*found.doubts, *_doubt_few(cells, source.n_classes)))
     labels = source.items["label"].tolist()
     form = find_form(paths, labels, source.n_levels, _list_column_forms(source))
     if form is None:
@@ -198,6 +200,21 @@ def _describe_cells(cells: _Cells) -> list[str]:
             "one of its patient."
         )
     return notes
+
+
+def _doubt_few(cells: _Cells, n_classes: int) -> list[str]:
+    """Say if a column names so few patients, on many images, that it may name something else.
+
+    So does a column `case` that parts cases from controls.
+    """
+    sizes = Counter(name for name in cells.identifiers if name)
+    if not 0 < len(sizes) <= n_classes or sizes.total() < _MANY_IMAGES * len(sizes):
+        return []
+    return [
+        f"Only {len(sizes)} patients are named, on {sizes.total()} images, no more than there are "
+        "classes; if the column of patients names something else, such as cases and controls, "
+        "write --columns patient= to leave it unread."
+    ]
 
 
 def _list_column_forms(source: Source) -> list[Form]:
