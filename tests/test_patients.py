@@ -143,6 +143,7 @@ class TestUnknown:
         [
             *("NaN", "nan", "N/A", "n/a", "NA", "-", "--", "?", "unknown", "Unknown", "None"),
             *("null", "<NA>", "#N/A", "not known", "not_available", "."),
+            *("Anonymous Patient", "anonymized^name", "Unknown_ID", "patient removed"),
             *("(unknown)", "-1", "0", "0.0", "000000", "9999", "unbekannt", "невідомо", "[]"),
         ],
     )  # fmt: skip
@@ -178,7 +179,18 @@ class TestUnknown:
         assert source.items["patient_id"].tolist() == ["p-1", "p-1", "p-1", "17", "17", "017"]
 
     def test_headers(self) -> None:
-        for name in ("", "Anonymous", "0000", "UNKNOWN", "-", "N/A", "anonymized"):
+        for name in ("Patient A", "Anonymous 7", "ANON1234", "Anna^Name"):
+            assert know_patient(name) == name
+        for name in (
+            "Anonymous^Patient",
+            "",
+            "Anonymous",
+            "0000",
+            "UNKNOWN",
+            "-",
+            "N/A",
+            "anonymized",
+        ):
             assert know_patient(name) == ""
         assert know_patient("10") == "10"
 

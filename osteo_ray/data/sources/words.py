@@ -55,6 +55,7 @@ _NOBODY = _UNKNOWN | _collect(
     "anon deid deidentified de-identified redacted removed withheld hidden masked dummy default "
     "noid noname nopatient"
 )
+_OF_PEOPLE = _collect("patient patients pat subject person people id name")
 _NO_CLASS = _UNKNOWN | _collect(
     "unlabelled unlabeled unlabel nolabel unclassified notlabelled notlabeled todo"
 )
@@ -272,8 +273,12 @@ def is_sentinel(text: str) -> bool:
     Example:
         >>> [is_sentinel(text) for text in ("", "N/A", "[Unknown]", "not known", "#REF!", "P-7")]
         [True, True, True, True, True, False]
+        >>> is_sentinel("Anonymous^Patient"), is_sentinel("Patient X")
+        (True, False)
     """
-    return _is_among(text, _NOBODY)
+    rest = set(list_words(text)) - _OF_PEOPLE
+    of_nobody = bool(rest) and all(len(word) > 2 and word in _NOBODY for word in rest)
+    return of_nobody or _is_among(text, _NOBODY)
 
 
 def says_no_class(text: str) -> bool:
