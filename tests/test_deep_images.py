@@ -154,12 +154,18 @@ def test_sgi_of_sixteen_bits_is_refused_by_name() -> None:
         (b"PF\n56 40\n-1\n", "PFM file in colors"),
         (b"\xff\n" + bytes(90), "JPEG XL"),
         (b"\0\0\0\x18ftypheic" + bytes(90), "HEIF"),
+        (b"\0\0\0\x18ftypmsf1" + bytes(90), "HEIF"),
     ],
 )
 def test_formats_that_are_not_supported_are_named(content: bytes, what: str) -> None:
     reason = _refuse(content)
     assert what in reason
     assert "not supported; save it as PNG or TIFF" in reason
+
+
+def test_a_pointer_of_git_lfs_is_told_from_an_image() -> None:
+    content = b"version https://git-lfs.github.com/spec/v1\noid sha256:5d41402a\nsize 9\n"
+    assert _refuse(content) == "not an image but a pointer to one; fetch it by `git lfs pull`"
 
 
 # TIFF

@@ -24,7 +24,10 @@ _BARE_DICOM = re.compile(
 """The start of a DICOM file without the usual preamble."""
 _UNSUPPORTED = "{}, which is not supported; save it as PNG or TIFF"
 _DAMAGED_JPEG = "damaged JPEG file"
-_HEIF = (b"ftypheic", b"ftypheix", b"ftypmif1", b"ftypheim")
+_HEIF = tuple(
+    b"ftyp" + brand
+    for brand in (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
+)
 _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"%PDF", "not an image but a PDF document"),
     (b"PK\x03\x04", "not an image but a ZIP archive"),
@@ -44,6 +47,10 @@ _SIGNATURES: tuple[tuple[bytes, str], ...] = (
     (b"\xff\n", _UNSUPPORTED.format("a JPEG XL file")),
     (b"\0\0\0\x0cJXL ", _UNSUPPORTED.format("a JPEG XL file")),
     (b"8BPS", _UNSUPPORTED.format("a Photoshop file")),
+    (
+        b"version https://git-lfs.github.com/spec/",
+        "not an image but a pointer to one; fetch it by `git lfs pull`",
+    ),
 )
 
 
