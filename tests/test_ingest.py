@@ -27,9 +27,10 @@ from osteo_ray.data.decoding.resizing import resize_image
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.sources.kinds import open_source
-from osteo_ray.data.sources.listing import Source
+from osteo_ray.data.sources.listing import Source, list_refused, tabulate_items
+from osteo_ray.data.sources.readers import FileReader
 from osteo_ray.pipeline.ingest.blocks import veil
-from osteo_ray.pipeline.ingest.reading import Ingest, ingest_images
+from osteo_ray.pipeline.ingest.reading import Ingest, doubt_lost_classes, ingest_images
 
 pytestmark = pytest.mark.ray
 SIZE = 32
@@ -438,3 +439,12 @@ class TestObjectStorage:
         for name in ("nothing", "knees/nothing.csv"):
             with pytest.raises(InputError, match="does not exist"):
                 open_source(locate(name))
+
+
+def test_classes_without_a_readable_image_are_named() -> None:
+    rows = [{"path": f"{label}/{k}.heic", "label": label} for label in "abc" for k in range(2)]
+    source = Source("/knees", "folders", tabulate_items(rows), list_refused([]), FileReader("/x"))
+    assert doubt_lost_classes(source, source.items[1:5]) == []
+    assert doubt_lost_classes(source, source.items[1:4]) == [
+        "The class `c` is lost, as none of its 2 files can be read."
+    ]

@@ -138,8 +138,24 @@ def ingest_images(
         images[name] = [listed.get(item) or told for item, told in pairs]
     stored = images.pop("row").to_numpy(np.int64)
     thumbnails = Thumbnails(path, stored, workers_see_scratch)
-    told = (source.notes, source.doubts, source.guessed, names_patients)
+    doubts = (*source.doubts, *doubt_lost_classes(source, images))
+    told = (source.notes, doubts, source.guessed, names_patients)
     return Ingest(images, thumbnails, rejects, of_patients, *told)
+
+
+def doubt_lost_classes(source: Source, images: pd.DataFrame) -> list[str]:
+    """Say which classes of a source have no image that could be read.
+
+    Args:
+        source: The images as they are listed.
+        images: Those that were read, with their labels.
+    """
+    listed = source.items["label"].value_counts().drop(images["label"].unique(), errors="ignore")
+    return [
+        f"The class `{name}` is lost, as none of its {n} files can be read."
+        for name, n in sorted(listed.items())
+        if name
+    ]
 
 
 def _tabulate_rows(source: Source, key: bytes, own_key: bytes) -> pa.Table:
