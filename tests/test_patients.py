@@ -144,6 +144,7 @@ class TestUnknown:
             *("NaN", "nan", "N/A", "n/a", "NA", "-", "--", "?", "unknown", "Unknown", "None"),
             *("null", "<NA>", "#N/A", "not known", "not_available", "."),
             *("Anonymous Patient", "anonymized^name", "Unknown_ID", "patient removed"),
+            *("-1,0", "0,0", "9999,0"),
             *("(unknown)", "-1", "0", "0.0", "000000", "9999", "unbekannt", "невідомо", "[]"),
         ],
     )  # fmt: skip
@@ -161,6 +162,7 @@ class TestUnknown:
         ("cells", "unknown"),
         [
             ([0, 0, 1, 1, 2, 2], set()),  # patients are counted from 0
+            (["0,0", "0,0", "1,0", "1,0", "2,0", "2,0"], set()),
             ([0, 0, 0, 0, 1, 1, 2, 2], {0}),  # more often than anybody
             ([0, 0, 9000001, 9000001, 9000007, 9000009], {0}),
             ([999, 999, 1, 1, 2, 2], {999}),
@@ -169,14 +171,17 @@ class TestUnknown:
             ([1234, 12, 13, 1234, 14, 15], {1234}),
         ],
     )
-    def test_numbers_for_nobody(self, tmp_path: Path, cells: list[int], unknown: set[int]) -> None:
+    def test_numbers_for_nobody(
+        self, tmp_path: Path, cells: list[object], unknown: set[object]
+    ) -> None:
         source = open_table(tmp_path, {"patient": list(cells)})
         expected = ["" if cell in unknown else str(cell) for cell in cells]
         assert source.items["patient_id"].tolist() == expected
 
     def test_spellings_of_a_patient(self, tmp_path: Path) -> None:
-        source = open_table(tmp_path, {"patient": ["p-1", "P-1", " P-1", "17", "17.0", "017"]})
-        assert source.items["patient_id"].tolist() == ["p-1", "p-1", "p-1", "17", "17", "017"]
+        cells = ["p-1", "P-1", " P-1", "17", "17.0", "17,0", "017"]
+        source = open_table(tmp_path, {"patient": [*cells]})
+        assert source.items["patient_id"].tolist() == ["p-1"] * 3 + ["17"] * 3 + ["017"]
 
     def test_headers(self) -> None:
         for name in ("Patient A", "Anonymous 7", "ANON1234", "Anna^Name"):

@@ -24,9 +24,11 @@ from osteo_ray.data.sources.patient_forms import (
 from osteo_ray.data.sources.words import is_sentinel, tidy
 
 REFUSE = f"--patient-pattern {NO_PATTERN}"
-_ZEROS = re.compile(r"[-+]?0+(?:\.0*)?|-\d{1,4}(?:\.0*)?")
-_NEGATIVE = re.compile(r"-\d+(?:\.0*)?")
-_FILLERS = re.compile(r"-?(?:9{3,}|8{3,}|7{4,}|1234(?:5(?:6(?:78?9?)?)?)?)(?:\.0*)?")
+_DECIMALS = r"(?:[.,]0*)?"  # of a number that was held as a float
+_ZEROS = re.compile(rf"[-+]?0+{_DECIMALS}|-\d{{1,4}}{_DECIMALS}")
+_NEGATIVE = re.compile(rf"-\d+{_DECIMALS}")
+_FILLERS = re.compile(rf"-?(?:9{{3,}}|8{{3,}}|7{{4,}}|1234(?:5(?:6(?:78?9?)?)?)?){_DECIMALS}")
+_NUMBER = re.compile(rf"(\d{{1,18}}){_DECIMALS}")
 _MOST_TOLD = 6
 _MANY_IMAGES = 10  # of one patient
 
@@ -52,13 +54,14 @@ def know_patient(identifier: str) -> str:
 def fold_patient(identifier: str) -> str:
     """Return what all spellings of an identifier have in common, in whatever source they are.
 
-    Capitals count for nothing, and neither does the `.0` of a number that was held as a float.
+    Capitals count for nothing, and neither does the `.0` or `,0` of a number that was held as a
+    float.
 
     Example:
-        >>> [fold_patient(text) for text in ("P-7", " p-7", "17.0", "17", "017")]
-        ['p-7', 'p-7', '17', '17', '017']
+        >>> [fold_patient(text) for text in ("P-7", " p-7", "17.0", "17,0", "17", "017")]
+        ['p-7', 'p-7', '17', '17', '17', '017']
     """
-    return re.sub(r"(?<=\d)\.0+$", "", tidy(identifier).casefold())
+    return re.sub(r"(?<=\d)[.,]0+$", "", tidy(identifier).casefold())
 
 
 def settle_patients(source: Source, options: SourceOptions) -> Source:
@@ -167,14 +170,11 @@ def _is_filler(cell: str, known: dict[str, int], n_negative: int) -> bool:
     if not (_ZEROS.fullmatch(plain) or _FILLERS.fullmatch(plain)):
         return False
     others = {name: n for name, n in known.items() if name != cell}
-    numbers = {int(tidy(name).partition(".")[0]) for name in others if _is_number(name)}
-    value = int(plain.partition(".")[0])
+    told = (_NUMBER.fullmatch(tidy(name)) for name in others)
+    numbers = {int(number[1]) for number in told if number}
+    value = int(re.split("[.,]", plain)[0])
     beside = {value - 1, value + 1} & numbers
     return not beside or known[cell] > max(others.values(), default=0)
-
-
-def _is_number(name: str) -> bool:
-    return re.fullmatch(r"\d{1,18}(?:\.0*)?", tidy(name)) is not None
 
 
 def _describe_cells(cells: _Cells) -> list[str]:
