@@ -192,6 +192,14 @@ class TestColumns:
         assert list_items(source, "label") == [("a",), ("b",)]
         assert "Of several columns called `label`, the first counts." in source.notes
 
+    @pytest.mark.parametrize("quoted", [False, True])
+    def test_text_that_is_protected_from_spreadsheets(self, write, quoted: bool) -> None:
+        cells = ['="017"', "017", '="17"', '=""']
+        cells = [f'"{cell.replace(chr(34), 2 * chr(34))}"' for cell in cells] if quoted else cells
+        rows = "".join(f"{k}.png,{'ab'[k % 2]},{cell}\n" for k, cell in enumerate(cells))
+        source = open_source(str(write(f"path,label,patient\n{rows}")))
+        assert source.items["patient_id"].tolist() == ["017", "017", "17", ""]
+
     @pytest.mark.parametrize("images", [["1", "2"], [b"any", b"other"]])
     def test_columns_of_one_name_in_parquet(self, tmp_path: Path, images: list[Any]) -> None:
         name = "path" if isinstance(images[0], str) else "image"

@@ -22,6 +22,7 @@ _MARKS = (  # the longer first, as that of UTF-32 begins like that of UTF-16
 )
 _UNSEEN = "\t\r\n\xa0\xad"  # what text may hold and none can see, in Windows-1252
 _LINE_END = re.compile(r"\r\n?|\n")  # str.splitlines would also cut within the strings of JSON
+_PROTECTED = re.compile(r'^="([^"]*)"$')  # what keeps Excel from cutting the zeros off `="017"`
 _SEPARATORS = {",": "comma", ";": "semicolon", "\t": "tab", "|": "bar"}
 
 Parser = Callable[[str, Mapping[str, str]], tuple[pd.DataFrame, list[str]]]
@@ -110,7 +111,8 @@ def _find_separator(text: str, columns: Mapping[str, str]) -> str:
 def _separate(text: str, separator: str) -> pd.DataFrame:
     """Read every value as text; pandas would take a first column without a name for an index.
 
-    Quotes may follow a space: otherwise, they would become part of the names of classes and files.
+    Quotes may follow a space: otherwise, they would become part of the names of classes and files,
+    as would those of `="017"`, by which exports keep zeros.
     """
     lines = io.StringIO(text, newline="")
     reader = csv.reader(lines, delimiter=separator, skipinitialspace=True, strict=True)
@@ -119,6 +121,7 @@ def _separate(text: str, separator: str) -> pd.DataFrame:
     for row in filter(None, reader):
         if any(row[len(header) :]):
             raise ValueError(f"line {reader.line_num} has more values than there are columns")
+        row = [_PROTECTED.sub(r"\1", value) if value[:1] == "=" else value for value in row]
         rows.append([*row, *[""] * (len(header) - len(row))][: len(header)])
     return pd.DataFrame(rows, columns=header, dtype=object)
 
