@@ -380,10 +380,13 @@ class TestClasses:
         assert "without a finding" in doubt_classes(["None", "mild"])[0]
         for one, other in (("KL2", "2"), ("KL 2", "Grade 2"), ("Kellgren-Lawrence grade 0", "0")):
             assert "both may be one grade" in doubt_classes([one, other])[0]
+        for one, other in (("Neg", "negative"), ("Osteoporotic", "osteoporosis")):
+            assert "both may be forms of one word" in doubt_classes([one, other])[0]
         for one, other in (("worn", "worn_aug"), ("Original Images", "Augmented Images")):
             assert "one may hold versions of the images" in doubt_classes([one, other])[0]
         for one, other in (
-            ("A", "A-"), ("grade", "+"), ("KL2", "3"), ("worn", "worn 2"), ("T1.5", "T-1.5"),
+            ("no", "normal"), ("A", "A-"), ("grade", "+"),
+            ("KL2", "3"), ("worn", "worn 2"), ("T1.5", "T-1.5"),
             ("grade 1", "grade 2"), ("symptomatic", "asymptomatic"), ("normal", "abnormal"),
             ("left", "lift"), ("osteopenia", "osteoporosis"),
         ):  # fmt: skip

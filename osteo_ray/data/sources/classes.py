@@ -20,7 +20,8 @@ _GRADE = re.compile(r"(?<=[^\W\d_]) (?=\d)|(?<=\d) (?=[^\W\d_])")  # between let
 _GAP = re.compile(r"(?:[\s_]|-(?!\d+[.,]\d|$))+")  # but a sign, as in `T-1.5` or `A-`, is none
 _MOST_TOLD = 3
 _MOST_GRADES = 20  # that people number
-_LEAST_LETTERS = 6  # of names that may be misspelled
+_LEAST_LETTERS = 6  # of names that may be misspelled, and of what forms of a word share
+_LEAST_STEM, _MOST_ENDING = 3, 3  # letters of a word that is cut short, and of endings
 
 
 def join_spellings(labels: Iterable[str], uri: str) -> tuple[dict[str, str], list[str]]:
@@ -148,6 +149,8 @@ def doubt_classes(labels: Iterable[str]) -> list[str]:
             why = ""
             if _differ_by_a_slip(rare.casefold(), other.casefold()):
                 why = "one may be a misspelling of the other"
+            elif _are_forms_of_a_word(rare.casefold(), other.casefold()):
+                why = "both may be forms of one word"
             elif apart and apart <= _VERSIONS:
                 why = "one may hold versions of the images of the other"
             elif apart and shared and apart <= _OF_GRADES:
@@ -237,16 +240,37 @@ def _differ_by_a_slip(one: str, other: str) -> bool:
     short, long = sorted((one, other), key=len)
     if len(short) < _LEAST_LETTERS or len(long) - len(short) > 1 or short[0] != long[0]:
         return False
-    start = next(
-        (k for k, pair in enumerate(zip(short, long, strict=False)) if len(set(pair)) > 1),
-        len(short),
-    )
+    start = _count_shared(short, long)
     if any(c.isdigit() for c in short[start : start + 1] + long[start : start + 1]):
         return False
     if len(short) < len(long):
         return short[start:] == long[start + 1 :]
     swapped = long[:start] + long[start : start + 2][::-1] + long[start + 2 :]
     return short == swapped or short[start + 1 :] == long[start + 1 :]
+
+
+def _count_shared(one: str, other: str) -> int:
+    """Count the letters at the beginning that two names share."""
+    pairs = enumerate(zip(one, other, strict=False))
+    return next((k for k, (a, b) in pairs if a != b), min(len(one), len(other)))
+
+
+def _are_forms_of_a_word(one: str, other: str) -> bool:
+    """Tell whether two names differ by the end of a word alone, or one word is cut short.
+
+    Example:
+        >>> names = ("osteoporotic", "osteopor", "osteopenia", "osteoporosis 2")
+        >>> [_are_forms_of_a_word("osteoporosis", name) for name in names]
+        [True, True, False, False]
+    """
+    start = _count_shared(one, other)
+    same, ends = one[:start], (one[start:], other[start:])
+    if start < _LEAST_STEM or not all(end.isalpha() for end in ends if end):
+        return False
+    if "" in ends:
+        return same.isalpha()
+    stem = re.split(r"[\W\d_]", same)[-1]
+    return len(stem) >= _LEAST_LETTERS and max(map(len, ends)) <= _MOST_ENDING
 
 
 def _list_counts(counts: Mapping[str, int]) -> str:
