@@ -277,6 +277,16 @@ class TestMasks:
             assert source.refused.empty
 
 
+def test_images_of_other_names_beside_classes_are_not_lost_without_a_word(tmp_path: Path) -> None:
+    put(tmp_path, "a/1.JFIF", "b/2.jpe", "3.jfif", "4.HEIC", "notes.txt")
+    source = open_source(str(tmp_path))
+    assert source.items["path"].tolist() == ["a/1.JFIF", "b/2.jpe"]
+    assert sorted(source.refused["path"]) == ["3.jfif", "4.HEIC"]
+    put(tmp_path, "t.csv", content=b"path,label\n1,x\n2,y\n")
+    named = open_source(str(tmp_path / "t.csv"))  # by their names, wherever they lie
+    assert named.items["path"].tolist() == ["a/1.JFIF", "b/2.jpe"]
+
+
 def test_files_of_any_name_are_listed_where_no_classes_are_needed(tmp_path: Path) -> None:
     images = ["1.2.840.113.7", "IM0001", "knee.heic", "knee.jfif", "p1/IM0002"]
     put(tmp_path, *images, "DICOMDIR", "notes.txt", "p1/Thumbs.db")

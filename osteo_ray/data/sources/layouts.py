@@ -19,8 +19,9 @@ from osteo_ray.data.sources.words import (
 )
 
 IMAGE_SUFFIXES = (
-    *(".avif", ".bmp", ".dcm", ".dicom", ".gif", ".j2k", ".jp2", ".jpeg", ".jpg"),
+    *(".avif", ".bmp", ".dcm", ".dicom", ".gif", ".j2k", ".jfif", ".jp2", ".jpe", ".jpeg", ".jpg"),
     *(".nii", ".nii.gz", ".pgm", ".png", ".ppm", ".qoi", ".sgi", ".tif", ".tiff", ".webp"),
+    *(".heic", ".heif"),  # which are refused, but by their names
 )
 _NO_IMAGES = (
     *(".txt", ".cls", ".md", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".pdf"),
