@@ -287,9 +287,9 @@ def test_images_of_other_names_beside_classes_are_not_lost_without_a_word(tmp_pa
     assert named.items["path"].tolist() == ["a/1.JFIF", "b/2.jpe"]
 
 
-def test_files_of_any_name_are_listed_where_no_classes_are_needed(tmp_path: Path) -> None:
+def test_files_as_of_pacs_exports_are_listed_where_no_classes_are_needed(tmp_path: Path) -> None:
     images = ["1.2.840.113.7", "IM0001", "knee.heic", "knee.jfif", "p1/IM0002"]
-    put(tmp_path, *images, "DICOMDIR", "notes.txt", "p1/Thumbs.db")
+    put(tmp_path, *images, "DICOMDIR", "notes.txt", "p1/Thumbs.db", "README", "tour.mp4")
     source = open_source(str(tmp_path), labels_needed=False)
     assert source.items["path"].tolist() == images
 

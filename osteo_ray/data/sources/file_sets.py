@@ -11,8 +11,8 @@ from osteo_ray.data.sources.classes import fold_label
 from osteo_ray.data.sources.columns import choose_columns, find_column
 from osteo_ray.data.sources.layouts import (
     Files,
+    is_dicom_name,
     is_image_name,
-    is_no_image,
     leave_out_annotations,
     read_folders,
 )
@@ -45,10 +45,15 @@ def list_unlabelled(uri: str, files: Files, refused: Refused, reader: Reader) ->
     rows = [
         {"path": path, "label": path.partition("/")[0] if "/" in path else "", "size": size}
         for path, size in files
-        if ("/" in path or not is_no_image(path)) and not is_of_system(path)
+        if ("/" in path or _may_be_image(path)) and not is_of_system(path)
     ]
     items = tabulate_items(rows)
     return Source(uri, "folders", items, list_refused(refused), reader, notes=tuple(notes))
+
+
+def _may_be_image(path: str) -> bool:
+    # Files of DICOM without a suffix bear numbers, as `IM0001` does and `README` does not.
+    return is_image_name(path) or (is_dicom_name(path) and any(map(str.isdigit, path)))
 
 
 def list_files(
