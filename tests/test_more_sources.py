@@ -138,6 +138,17 @@ def test_the_root_of_one_set_is_not_that_of_another_with_images_of_its_own(
     assert open_source(str(tmp_path / "there/t.csv"), options).reader == FileReader(options.root)
 
 
+def test_tables_of_parts_name_the_files_in_the_folders_of_these(tmp_path: Path) -> None:
+    put(tmp_path, *(f"stage_1_{part}_images/{k}.png" for part in ("train", "test") for k in "0123"))
+    put(tmp_path, "stage_1_test_images/4.png")
+    rows = "".join(f"{k},{'ab'[k % 2]}\n" for k in range(5))
+    put(tmp_path, **{"train_labels.csv": f"image,label\n{rows}"})
+    source = open_given(tmp_path / "train_labels.csv")
+    # Of `4`, the image of the other part is none.
+    wanted = ["4", *(f"stage_1_train_images/{k}.png" for k in range(4))]
+    assert source.items["path"].tolist() == wanted
+
+
 def test_rows_that_contradict_the_folders_of_their_images_are_asked_about(tmp_path: Path) -> None:
     paths = [f"train/{name}/{k}.png" for name in ("Normal", "worn") for k in range(4)]
     labels = ["normal", "worn", "normal", "normal", "worn", "worn", "worn", "worn"]

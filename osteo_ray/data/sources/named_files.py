@@ -12,19 +12,23 @@ from collections.abc import Collection, Mapping, Sequence, Set
 
 from osteo_ray.data.laterality import read_side
 from osteo_ray.data.sources.layouts import is_image_name
-from osteo_ray.data.sources.words import cut_suffix, names_masks, read_split
+from osteo_ray.data.sources.words import cut_suffix, names_masks, read_split, read_split_within
 
 _MOST_FILES = 2_000_000  # a table in the home folder must not have all of a disk listed
 _MEANINGS = (read_split, read_side)  # of folders, where different words are no slip
 
 
-def find_files(paths: Sequence[str], root: str) -> tuple[list[str], dict[int, str], list[str]]:
+def find_files(
+    paths: Sequence[str], root: str, part: str = ""
+) -> tuple[list[str], dict[int, str], list[str]]:
     """Find the files that paths mean where they lead to none, by their names if most do not.
 
     Args:
         paths: Of files below the root, or absolute ones of another machine; "" for those that are
             none.
         root: A folder of this machine.
+        part: The part of a split that the table is of, if its name says so; no file is then looked
+            for in the folder of another one.
 
     Returns:
         The paths as they are or as they were found; by row, why the name of a file does not tell
@@ -42,7 +46,7 @@ def find_files(paths: Sequence[str], root: str) -> tuple[list[str], dict[int, st
     if 2 * sum(rows[path] for path in missing) > rows.total():
         prefix, more = _drop_folders(missing, root)
         if not prefix:
-            more, doubts = _find_by_name(missing, root)
+            more, doubts = _find_by_name(missing, root, part)
         more = _keep_certain(more, {*there, *found.values()})
         how = f"are read without `{prefix}`, at which they begin"
         if not prefix:
@@ -89,13 +93,16 @@ def _drop_folders(missing: Sequence[str], root: str) -> tuple[str, dict[str, str
     return "", {}
 
 
-def _find_by_name(missing: Sequence[str], root: str) -> tuple[dict[str, str], dict[str, str]]:
+def _find_by_name(
+    missing: Sequence[str], root: str, part: str
+) -> tuple[dict[str, str], dict[str, str]]:
     """Return the file of each path whose name, with most folders, only one has; or why not."""
     known = _list_ends(root, {path.rpartition("/")[2] for path in missing})
     found, doubts = dict[str, str](), dict[str, str]()
     for path in missing:
         ends = (path.split("/", n)[-1] for n in range(path.count("/") + 1))  # the longest first
         places = next((known[end] for end in ends if end in known), [])
+        places = [place for place in places if _read_part(place) in ("", part)] if part else places
         if len(places) == 1:
             found[path] = places[0]
         elif places:
@@ -106,6 +113,10 @@ def _find_by_name(missing: Sequence[str], root: str) -> tuple[dict[str, str], di
                 else f"{many}; give paths with folders"
             )
     return found, doubts
+
+
+def _read_part(place: str) -> str:
+    return next(filter(None, map(read_split_within, place.split("/")[:-1])), "")
 
 
 def _keep_certain(found: Mapping[str, str], there: Collection[str]) -> dict[str, str]:

@@ -14,7 +14,7 @@ _DRIVE = re.compile(r"[A-Za-z]:/")
 
 
 def locate_files(
-    paths: Sequence[str], start: str, here: str, root: str
+    paths: Sequence[str], start: str, here: str, root: str, part: str = ""
 ) -> tuple[list[str], dict[int, str], list[str]]:
     """Find the files of this machine that paths mean; see `locate_path` and `find_files`.
 
@@ -27,9 +27,9 @@ def locate_files(
     """
     inside = [locate_path(path, start, here, root) for path in paths]
     if any(inside):
-        return find_files(inside, root)
+        return find_files(inside, root, part)
     foreign = [_tidy_absolute(path) for path in paths]
-    found, doubtful, notes = find_files(foreign, root)
+    found, doubtful, notes = find_files(foreign, root, part)
     moved = [new if new != old else "" for new, old in zip(found, foreign, strict=True)]
     return moved, doubtful, notes
 

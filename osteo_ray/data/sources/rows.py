@@ -5,6 +5,7 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from pathlib import PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -28,6 +29,7 @@ from osteo_ray.data.sources.parts import tell_parts
 from osteo_ray.data.sources.readers import FileReader, Reader
 from osteo_ray.data.sources.row_paths import locate_files, locate_path
 from osteo_ray.data.sources.sides import name_halves, require_sides
+from osteo_ray.data.sources.words import read_split_within
 
 _FILES = re.compile(
     r"(?i).*\.(?:png|jpe?g|tiff?|bmp|gif|nii|nii\.gz|nrrd|mha|mhd|npy|npz|dcm|gz|json|xml|txt)"
@@ -193,7 +195,8 @@ def use_rows(
     start = root if options.root else here
     doubtful: dict[int, str] = {}
     if isinstance(reader, FileReader) and is_local(root):
-        found, doubtful, told = locate_files(cells["path"], start, here, root)
+        part = read_split_within(PurePosixPath(place).stem)
+        found, doubtful, told = locate_files(cells["path"], start, here, root, part)
         said = [*told, *said]
     else:
         found = [locate_path(path, start, here, root) for path in cells["path"]]

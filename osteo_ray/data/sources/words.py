@@ -156,6 +156,16 @@ def read_split_of_path(path: str) -> str:
     return read_split(stem) or next(filter(None, map(read_split, file.parts[:-1])), "")
 
 
+def read_split_within(name: str) -> str:
+    """Return the part of a split that a name speaks of, whatever else it says, or "".
+
+    Example:
+        >>> [read_split_within(name) for name in ("trainLabels", "stage_2_test_images", "labels")]
+        ['train', 'test', '']
+    """
+    return _divide_name(name)[0]
+
+
 def separate_split(name: str) -> tuple[str, str]:
     """Separate the part of a split at either end of a name from the class beside it.
 
