@@ -82,6 +82,18 @@ def test_class_that_a_fold_lacks_cannot_be_balanced(tmp_path: Path) -> None:
     )
 
 
+def test_every_part_of_the_training_images_has_some(tmp_path: Path) -> None:
+    crossfit = make_experiment(tmp_path, ("original", "lime_crossfit"))
+    for n_folds, found in ((8, None), (16, "fill 14 at most"), (1000, "fill 16 at most")):
+        divided = replace(crossfit, settings=replace(crossfit.settings, crossfit_folds=n_folds))
+        if found is None:
+            check_trainings(divided)
+            continue
+        with pytest.raises(InputError, match=rf"{n_folds} parts of --crossfit-folds, .*{found}"):
+            check_trainings(divided)
+        check_trainings(replace(divided, arms=("original", "lime")))
+
+
 def test_listing_is_enough_to_refuse_what_can_never_be(tmp_path: Path) -> None:
     source = PhantomSettings(n_images=100)
     for size, fits in ((72, True), (73, False)):

@@ -4,6 +4,8 @@ import math
 
 import numpy as np
 
+from osteo_ray.arms.arm import ORIGINAL
+from osteo_ray.arms.registry import ARMS
 from osteo_ray.base.errors import InputError
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.demos import PHANTOM_DEFAULTS
@@ -42,15 +44,19 @@ def check_listed(config: CompareConfig, source: Source | PhantomSettings) -> Non
 
 
 def check_trainings(experiment: Experiment) -> None:
-    """Refuse trainings with too few images for their steps, or for the weights of their classes.
+    """Refuse trainings with too few images for their steps, parts or weights of their classes.
 
     Raises:
         InputError: A batch is larger than the training images of a seed, a training has fewer
-            images than workers, or it lacks a class that is to be weighted.
+            images than workers, or it lacks a class that is to be weighted; or there is no image
+            for a part of the training images that out-of-fold masks are to explain.
     """
     training, n_workers = experiment.settings.training, experiment.settings.workers
     for split in experiment.splits.values():
         _check_size(int(np.sum(split == "train")), training, n_workers)
+    for arm in experiment.arms:
+        if ARMS[arm].is_clean_only:
+            _check_folds(arm, experiment)
     model = experiment.models[0]
     first, second = plan_trials(experiment)
     for trial in dict.fromkeys([*first, *second]):
@@ -61,6 +67,22 @@ def check_trainings(experiment: Experiment) -> None:
 def _check_size(n_images: int, training: TrainingSettings, n_workers: int) -> None:
     is_preset = training.per_worker_batch_size in _PRESET_SIZES
     (plan_steps if is_preset else check_batch_size)(n_images, training, n_workers)
+
+
+def _check_folds(arm: str, experiment: Experiment) -> None:
+    n_parts = experiment.settings.crossfit_folds
+    for seed, split in experiment.splits.items():
+        n_found = len(np.unique(experiment.groups[split == "train"]))
+        if n_found >= n_parts:  # else dividing them would take long
+            jobs = experiment.list_jobs(Trial(experiment.models[0], seed, arm))
+            parts = [rows for job, rows in jobs.items() if job.teacher.arm != ORIGINAL]
+            n_found = sum(bool(rows.any()) for rows in parts)
+        if n_found < n_parts:
+            raise InputError(
+                f"Expected training images for each of the {n_parts} parts of --crossfit-folds, "
+                f"but those of seed {seed} fill {n_found} at most, as images that belong together "
+                "stay together. Lower --crossfit-folds."
+            )
 
 
 def _check_trial(trial: Trial, experiment: Experiment) -> None:
