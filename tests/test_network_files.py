@@ -181,6 +181,12 @@ def test_whatever_may_define_the_function_is_let_through(code: str, net: Path) -
     assert read_networks(build(net)) == {"net.py:make": code}
 
 
+def test_file_with_a_byte_order_mark_is_read_as_python_reads_it(net: Path) -> None:
+    code = net.read_text()
+    net.write_bytes(b"\xef\xbb\xbf" + code.encode())
+    assert read_networks(build(net)) == {"net.py:make": code}
+
+
 def test_run_keeps_the_file_and_notices_another(net: Path, tmp_path: Path) -> None:
     run, codes = Run(tmp_path / "run"), read_networks(build(net))
     assert not has_networks(run, codes)

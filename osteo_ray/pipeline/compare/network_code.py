@@ -26,7 +26,7 @@ def read_networks(config: SetupConfig) -> dict[str, str]:
     codes = {}
     for name, file in config.network_files.items():
         try:
-            codes[name] = locate(file).read_text(encoding="utf-8")
+            codes[name] = locate(file).read_text(encoding="utf-8-sig")  # editors may leave a mark
         except (OSError, UnicodeDecodeError) as error:
             reason = getattr(error, "strerror", None) or "it is not UTF-8 text"
             raise InputError(
