@@ -261,6 +261,25 @@ def test_dry_run_says_what_would_be_done_and_leaves_nothing(tmp_path: Path, capf
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.parametrize(
+    ("split", "counts"),  # of sites, one of three is tested; the rest is divided 7:2
+    [("grouped", (42, 12, 6)), ("given", (12, 18, 30)), ("site", (31, 9, 20))],
+)
+def test_dry_run_counts_the_parts_of_the_split_that_is_asked_for(
+    split: str, counts: tuple[int, int, int], tmp_path: Path, capfd
+) -> None:
+    rows = ["path,label,split,site"]
+    for number in range(60):
+        part = "train" if number < 12 else "validation" if number < 30 else "test"
+        rows.append(f"{number}.png,{('normal', 'worn')[number % 2]},{part},{'abc'[number // 20]}")
+    (tmp_path / "knees.csv").write_text("\n".join(rows))  # no content: nothing is decoded
+    words = [str(tmp_path / "knees.csv"), "--weights", "none", "--models", "resnet18"]
+    words += ["--out", str(tmp_path / "run"), "--seeds", "3", "--split", split, "--dry-run"]
+    assert main(["compare", *words, "--json"]) == 0
+    parts = json.loads(capfd.readouterr().out)["parts"]
+    assert tuple(round(parts[name]) for name in ("train", "validation", "test")) == counts
+
+
 def test_dry_run_refuses_regions_that_lack_an_image(tmp_path: Path, capfd) -> None:
     for label, seed in (("normal", 0), ("worn", 1)):
         draw_images(tmp_path / "set" / label, 10, seed=seed)

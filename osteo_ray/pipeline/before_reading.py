@@ -15,12 +15,11 @@ from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.setup import SetupConfig
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.experiment.costs import count_parts
 from osteo_ray.experiment.simulated_run import Scheme
 from osteo_ray.models.hub import check_hubs, find_stored
 from osteo_ray.models.offered import check_names
 from osteo_ray.models.weights_format import tell_format
-from osteo_ray.pipeline.compare.costing import count_planned
+from osteo_ray.pipeline.compare.costing import count_listed, count_planned
 
 _GIB = 2**30
 _COMPRESSED = 0.3
@@ -110,8 +109,7 @@ def measure_room(run: Run) -> int | None:
 
 def estimate_bytes(config: CompareConfig, source: Source | PhantomSettings) -> float:
     """Estimate how many bytes a run takes at least."""
-    parts = count_parts(source.n_images, config.split_ratio, config.folds)
-    scheme = Scheme(len(config.seed_numbers), parts)
+    scheme = Scheme(len(config.seed_numbers), count_listed(config, source))
     work = count_planned(config, scheme, config.arms, source.n_classes)
     n_px = config.image_size.area_px
     masks = work.n_models * work.n_explanations * n_px / 8

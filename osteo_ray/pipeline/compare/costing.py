@@ -10,10 +10,12 @@ from osteo_ray.cluster.placement import Layout
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
-from osteo_ray.experiment.costs import Work, count_parts, count_work
+from osteo_ray.data.splits.assignment import SPLIT_NAMES
+from osteo_ray.experiment.costs import Parts, Work, count_parts, count_work
 from osteo_ray.experiment.simulated_run import Scheme
 from osteo_ray.explain.registry import find_explainer
 from osteo_ray.pipeline.compare.calibration import calibrate
+from osteo_ray.pipeline.compare.sites import count_sites
 
 
 @dataclass(frozen=True)
@@ -29,6 +31,31 @@ class ArmCost:
     name: str
     n_arms: int
     added: Work
+
+
+def count_listed(config: CompareConfig, source: Source | PhantomSettings) -> Parts:
+    """Count the images of each part of the split, as if all listed images were used.
+
+    Args:
+        config: The configuration of the comparison.
+        source: The images, or the settings of phantoms.
+
+    Raises:
+        InputError: The source is to say which images are for training and test, and does not.
+    """
+    if isinstance(source, PhantomSettings):
+        return count_parts(source.n_images, config.split_ratio, config.folds)
+    if config.split != "given":
+        folds = config.folds or count_sites(config, source)
+        return count_parts(source.n_images, config.split_ratio, folds)
+    given = source.items["split"].value_counts()
+    parts = Parts(*(float(given.get(name, 0)) for name in SPLIT_NAMES))
+    if not (parts.train and parts.test):
+        raise InputError(
+            f"Expected {config.data} to say which images are for training and test, as --split "
+            f"given asks, but it names {parts.train:g} and {parts.test:g}."
+        )
+    return parts
 
 
 def list_arm_costs(config: CompareConfig, scheme: Scheme, n_classes: int) -> list[ArmCost]:
@@ -93,8 +120,8 @@ def check_search_hours(
     Raises:
         InputError: It may take longer, or a model cannot be built.
     """
-    parts = count_parts(source.n_images, config.split_ratio, config.folds)
-    one = count_planned(config, Scheme(1, parts), config.arms, source.n_classes)
+    scheme = Scheme(1, count_listed(config, source))
+    one = count_planned(config, scheme, config.arms, source.n_classes)
     n_candidates = config.tuning.trials
     work = replace(
         one,

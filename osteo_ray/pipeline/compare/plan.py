@@ -20,7 +20,7 @@ from osteo_ray.data.settings import PhantomSettings
 from osteo_ray.data.sources.listing import Source
 from osteo_ray.experiment.assumptions import Assumptions, assume, assume_from_pilot, find_sd
 from osteo_ray.experiment.conclusions import share_alpha
-from osteo_ray.experiment.costs import Parts, Speed, Work, count_parts
+from osteo_ray.experiment.costs import Parts, Speed, Work
 from osteo_ray.experiment.planning import (
     AssumedSd,
     Design,
@@ -35,9 +35,8 @@ from osteo_ray.experiment.soundness import refuse_damage
 from osteo_ray.pipeline.before_reading import check_setup
 from osteo_ray.pipeline.compare.calibration import calibrate
 from osteo_ray.pipeline.compare.cohort import describe_reading
-from osteo_ray.pipeline.compare.costing import count_planned
+from osteo_ray.pipeline.compare.costing import count_listed, count_planned
 from osteo_ray.pipeline.compare.prepare import list_images, locate_run, settle_rule
-from osteo_ray.pipeline.compare.sites import count_sites
 from osteo_ray.pipeline.compare.training_check import check_listed
 from osteo_ray.statistics.sequential import LookPlan, crossing_probabilities, plan_looks
 from osteo_ray.statistics.sizes import Sizes
@@ -295,20 +294,9 @@ def _read_comparison(run: Run) -> dict[str, Any]:
 
 def _count(config: CompareConfig, source: Source | PhantomSettings) -> _Counts:
     """Count the images of each part and class, assuming that all listed images are used."""
+    parts = count_listed(config, source)
     if isinstance(source, PhantomSettings):
-        parts = count_parts(source.n_images, config.split_ratio, config.folds)
         return _Counts(parts, source.positive_share)
     labels = source.items["label"]
     positive = find_positive_class(sorted(set(labels)), config.positive_class).name
-    share, n_classes = float((labels == positive).mean()), source.n_classes
-    if config.split != "given":
-        folds = config.folds or count_sites(config, source)
-        return _Counts(count_parts(len(labels), config.split_ratio, folds), share, n_classes)
-    given = source.items["split"].value_counts()
-    parts = Parts(*(float(given.get(name, 0)) for name in ("train", "validation", "test")))
-    if not (parts.train and parts.test):
-        raise InputError(
-            f"Expected {config.data} to say which images are for training and test, as --split "
-            f"given asks, but it names {parts.train:g} and {parts.test:g}."
-        )
-    return _Counts(parts, share, n_classes)
+    return _Counts(parts, float((labels == positive).mean()), source.n_classes)

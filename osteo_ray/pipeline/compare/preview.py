@@ -8,11 +8,11 @@ from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.phantoms.sets import CLASSES
 from osteo_ray.data.pixels import Bits
 from osteo_ray.data.settings import PhantomSettings
-from osteo_ray.experiment.costs import Parts, Work, count_parts
+from osteo_ray.experiment.costs import Parts, Work
 from osteo_ray.experiment.simulated_run import Scheme
 from osteo_ray.pipeline.before_reading import estimate_bytes, measure_room
 from osteo_ray.pipeline.compare.cohort import describe_reading
-from osteo_ray.pipeline.compare.costing import count_planned
+from osteo_ray.pipeline.compare.costing import count_listed, count_planned
 from osteo_ray.pipeline.compare.given_regions import check_given
 from osteo_ray.pipeline.compare.listed import list_comparison
 
@@ -71,7 +71,7 @@ def preview(config: CompareConfig) -> Preview:
         classes = {healthy: source.n_images - n_positive, ill: n_positive}
     else:
         classes = {str(name): int(n) for name, n in source.items["label"].value_counts().items()}
-    parts = count_parts(sum(classes.values()), config.split_ratio, config.folds)
+    parts = count_listed(config, source)
     scheme = Scheme(len(config.seed_numbers), parts)
     return Preview(
         run=run,

@@ -21,13 +21,12 @@ from osteo_ray.experiment.costs import (
     EXPLAINING_SHARE,
     TRAINING_COST,
     Parts,
-    count_parts,
 )
 from osteo_ray.experiment.grid import GridRow
 from osteo_ray.experiment.simulated_run import Scheme
 from osteo_ray.experiment.trials import Experiment
 from osteo_ray.explain.jobs import Explainable
-from osteo_ray.pipeline.compare.costing import count_planned
+from osteo_ray.pipeline.compare.costing import count_listed, count_planned
 
 
 @dataclass(frozen=True)
@@ -129,8 +128,7 @@ def foresee_stages(
         layout: What runs at once.
         cohort: An external cohort, listed, if there is one.
     """
-    n_images = source.n_images
-    parts = count_parts(n_images, config.split_ratio, config.folds)
+    n_images, parts = source.n_images, count_listed(config, source)
     work = count_planned(config, Scheme(config.seeds, parts), config.arms, source.n_classes)
     sizes = StageSizes(layout, n_images, parts, config.training.epochs, config.lime.samples)
     stages = [sizes.plan_trainings("train", work.n_models * work.n_trainings, 0)]
