@@ -270,6 +270,15 @@ def test_values_that_cannot_be_used_are_named(
 
 
 @pytest.mark.filterwarnings("ignore:Validating sparse tensor")
+@pytest.mark.parametrize("kind", ["sparse", "int8", "complex64"])
+def test_stem_of_another_width_is_made_of_numbers_as_well(kind: str, tmp_path: Path) -> None:
+    tensors, name = make_tensors(), "conv1.0.weight"
+    gray = tensors[name].sum(1, keepdim=True)
+    tensors[name] = gray.to_sparse() if kind == "sparse" else gray.to(getattr(torch, kind))
+    assert f"`{name}` holds torch.{kind}" in refuse(save(tmp_path / "a.pt", tensors))
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse tensor")
 @pytest.mark.parametrize("kind", ["sparse", "meta"])
 def test_tensors_without_a_number_per_weight_are_refused(kind: str, tmp_path: Path) -> None:
     tensors, name = make_tensors(), "layer1.0.conv1.weight"

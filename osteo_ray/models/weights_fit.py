@@ -86,12 +86,13 @@ def load_weights(module: nn.Module, found: Tensors, fit: Fit) -> None:
             f"{len(wanted)}; it begins with `{next(iter(found))}`, and the network with "
             f"`{next(iter(wanted))}`."
         )
+    needed = _check_values(module, wanted, tensors)
     stems = {f"{name}.weight" for name in fit.stems}
     tensors |= {
         name: _adapt_channels(tensors[name], wanted[name].shape)
         for name in stems & tensors.keys() & wanted.keys()
     }
-    _check_complete(module, wanted, tensors)
+    _check_shapes(needed, wanted, tensors)
     _check_leftovers(wanted, tensors, fit.heads)
     put_tensors(module, {name: tensors[name] for name in wanted if name in tensors})
 
@@ -201,7 +202,11 @@ def _adapt_channels(weight: torch.Tensor, shape: torch.Size) -> torch.Tensor:
     return weight
 
 
-def _check_complete(module: nn.Module, wanted: Tensors, tensors: Tensors) -> None:
+def _check_values(module: nn.Module, wanted: Tensors, tensors: Tensors) -> list[str]:
+    """Refuse tensors of which any is missing or holds no numbers; return the names of all needed.
+
+    That comes before channels are adapted, which would make numbers of some.
+    """
     parameters = {name for name, _ in module.named_parameters()}
     # Counters and tables of positions follow from the network itself; files may lack them.
     needed = [name for name, one in wanted.items() if one.is_floating_point()]
@@ -213,11 +218,6 @@ def _check_complete(module: nn.Module, wanted: Tensors, tensors: Tensors) -> Non
         )
     if missing:
         raise MisfitError(f"it lacks {_name_some(missing)}.")
-    unlike = [name for name in needed if tensors[name].shape != wanted[name].shape]
-    if unlike:
-        shapes = [tuple(one[unlike[0]].shape) for one in (tensors, wanted)]
-        more = f", and {len(unlike) - 1} more do not fit" if len(unlike) > 1 else ""
-        raise MisfitError(f"`{unlike[0]}` has the shape {shapes[0]} instead of {shapes[1]}{more}.")
     for name in needed:
         if not tensors[name].is_floating_point():
             raise MisfitError(f"`{name}` holds {tensors[name].dtype} instead of floating point.")
@@ -226,6 +226,15 @@ def _check_complete(module: nn.Module, wanted: Tensors, tensors: Tensors) -> Non
             raise MisfitError(f"`{name}` holds {found} instead of a number per weight.")
         if not torch.isfinite(tensors[name]).all():
             raise MisfitError(f"`{name}` holds numbers that are not finite.")
+    return needed
+
+
+def _check_shapes(needed: Iterable[str], wanted: Tensors, tensors: Tensors) -> None:
+    unlike = [name for name in needed if tensors[name].shape != wanted[name].shape]
+    if unlike:
+        shapes = [tuple(one[unlike[0]].shape) for one in (tensors, wanted)]
+        more = f", and {len(unlike) - 1} more do not fit" if len(unlike) > 1 else ""
+        raise MisfitError(f"`{unlike[0]}` has the shape {shapes[0]} instead of {shapes[1]}{more}.")
 
 
 def _check_leftovers(wanted: Tensors, tensors: Tensors, heads: tuple[str, ...]) -> None:
