@@ -1,5 +1,6 @@
 """Reduced precision: refused where a processor lacks it, and where masks would be others."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -186,6 +187,15 @@ def test_masks_that_would_be_others_are_refused_and_the_overlap_is_stored(
     monkeypatch.setattr(precision, "LEAST_OVERLAP", stored["overlap"])
     check_overlaps(root / "pixels", job, SLOT)
     assert in_process == [1]  # what was measured is read
+
+
+def test_classifier_that_cannot_be_explained_is_told_from_other_masks(
+    root: Path, tmp_path: Path, with_bf16: None, in_process: list[int]
+) -> None:
+    job = make_job(root, tmp_path, "bf16")
+    none = replace(job, settings=job.settings.model_copy(update={"samples": 2}))
+    with pytest.raises(InputError, match="LIME explains none of the first 8 images by "):
+        check_overlaps(root / "pixels", none, SLOT)
 
 
 def test_overlap_of_another_precision_is_measured_anew(

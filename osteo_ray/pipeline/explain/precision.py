@@ -68,7 +68,7 @@ def check_overlaps(pixels: Place, job: ExplainJob, slot: Slot) -> None:
 
     Raises:
         InputError: The masks of a classifier overlap too little with those of 32-bit floats, or
-            the processor does not have the precision.
+            there are none; or the processor does not have the precision.
     """
     precision = job.settings.precision
     if precision == "fp32":
@@ -83,6 +83,12 @@ def check_overlaps(pixels: Place, job: ExplainJob, slot: Slot) -> None:
         write_json(one.masks / _RECORD, found, write_sealed)
     for one in pending:
         found = read_record(one.masks / _RECORD, _FORM)
+        if not found["n_images"]:
+            raise InputError(
+                f"Expected masks in fp32 that those in {precision} can be compared with, but LIME "
+                f"explains none of the first {N_IMAGES} images by {one.name}. Use "
+                "--lime.precision fp32, which says why for each image."
+            )
         if not found["overlap"] >= LEAST_OVERLAP:
             raise InputError(
                 f"Expected masks in {precision} to overlap by at least {LEAST_OVERLAP:g} with "
