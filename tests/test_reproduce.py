@@ -57,12 +57,12 @@ from osteo_ray.explain.jobs import list_drawn
 from osteo_ray.pipeline.compare.conclusion import Finished, conclude
 from osteo_ray.pipeline.compare.prepare import create_run
 from osteo_ray.pipeline.compare.stages import Outcome
-from osteo_ray.pipeline.reproduce import rerun
+from osteo_ray.pipeline.reproduce import rerun, task
 from osteo_ray.pipeline.reproduce import stored as stored_runs
 from osteo_ray.pipeline.reproduce.compare_runs import KINDS, compare_runs, compare_sources
 from osteo_ray.pipeline.reproduce.rerun import Reproduction, reproduce
 from osteo_ray.pipeline.reproduce.stored import Rerun, StoredRun, open_stored
-from osteo_ray.pipeline.reproduce.task import configure_rerun, find_images
+from osteo_ray.pipeline.reproduce.task import configure_rerun, find_images, plan_task
 from osteo_ray.pipeline.reproduce.workspace import open_workspace
 from osteo_ray.report.reproductions_page import write_reproductions_page
 
@@ -869,6 +869,20 @@ def test_sample_larger_than_the_run_is_refused(refuse: Callable[..., str], tampe
 def test_ledger_that_is_none_is_refused(refuse: Callable[..., str], tampered: Run) -> None:
     printed = refuse(str(tampered.root), "--ledger", str(tampered.config))
     assert "cannot be read as Parquet" in printed
+
+
+@pytest.mark.parametrize(
+    ("ledger", "told"), [("", "is a folder"), ("taken/ledger.parquet", "taken is not a folder")]
+)
+def test_ledger_that_cannot_be_written_is_refused_before_anything_starts(
+    ledger: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "taken").write_text("a file")
+    stored = StoredRun(Run(tmp_path / "run"), build_config({}), {}, {})
+    monkeypatch.setattr(task, "open_stored", lambda _: stored)
+    config = ReproduceConfig(run=str(stored.run.root), ledger=str(tmp_path / ledger))
+    with pytest.raises(InputError, match=rf"--ledger to be a file .*, but .*{told}"):
+        plan_task(config)
 
 
 @pytest.mark.ray

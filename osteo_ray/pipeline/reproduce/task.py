@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.mappings import hash_settings
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.base.runs import Run
-from osteo_ray.base.storage import Place, reach
+from osteo_ray.base.storage import Place, find_obstacle, reach
 from osteo_ray.base.trust import require_consent
 from osteo_ray.cluster.settings import ResourceSettings
 from osteo_ray.config.build import build
@@ -101,6 +102,7 @@ def plan_task(settings: ReproduceConfig) -> Task:
         raise InputError("Expected the directory of a run: `osteo-ray reproduce RUN`.")
     stored = open_stored(settings.run)
     ledger = place_ledger(stored.run, settings)
+    _refuse_unwritable(ledger)
     read_ledger(ledger)
     return Task(
         stored=stored,
@@ -117,6 +119,18 @@ def place_ledger(run: Run, settings: ReproduceConfig) -> Place:
     """Return the ledger that a reproduction of a run adds its row to."""
     beside = run.root.parent / "reproductions.parquet"
     return reach(settings.ledger, "--ledger") if settings.ledger else beside
+
+
+def _refuse_unwritable(ledger: Place) -> None:
+    """Refuse a ledger that no row could be added to, which would be found out at the very end."""
+    if not isinstance(ledger, Path):
+        return
+    obstacle = f"{ledger} is a folder" if ledger.is_dir() else find_obstacle(ledger.parent)
+    if obstacle:
+        raise InputError(
+            f"Expected --ledger to be a file that can be written, but {obstacle}. Give another "
+            "--ledger."
+        )
 
 
 def _read_codes(stored: StoredRun, settings: ReproduceConfig) -> dict[str, str]:
