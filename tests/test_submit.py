@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,7 +23,7 @@ from ray_heads import BIN, Head, Proxy, start_head
 import osteo_ray.pipeline.submit.submission as submission
 from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.commands.main import main
-from osteo_ray.pipeline.submit.head import UnknownJobError, UnreachableError
+from osteo_ray.pipeline.submit.head import NoAgentError, UnknownJobError, UnreachableError
 from osteo_ray.pipeline.submit.outcome import JobOutcome
 from osteo_ray.pipeline.submit.packing import pack_config, pack_package
 from osteo_ray.pipeline.submit.submission import Submission, run_submission
@@ -98,10 +98,14 @@ class FakeHead:
 
     def __init__(self, ends: list[Any], log: str = "", breaks: tuple[int, ...] = ()) -> None:
         self.ends, self.log, self.breaks = ends, log, list(breaks)
+        self.refusals: list[Exception | None] = []  # one per job that comes
         self.submitted: list[tuple[str, str]] = []
 
     def submit(self, job: str, entrypoint: str, folder: Path) -> None:
         assert (folder / "osteo_ray").is_dir()
+        refusal = self.refusals.pop(0) if self.refusals else None
+        if refusal is not None:
+            raise refusal
         self.submitted.append((job, entrypoint))
 
     def read_details(self, job: str) -> SimpleNamespace:
@@ -168,8 +172,11 @@ class TestFollowing:
 
 
 class TestAttempts:
-    def run(self, ends: list[Any], retries: int = 2) -> tuple[JobOutcome, list[str], str]:
+    def run(
+        self, ends: list[Any], retries: int = 2, refusals: Sequence[Exception | None] = ()
+    ) -> tuple[JobOutcome, list[str], str]:
         head = FakeHead(ends)
+        head.refusals = list(refusals)
         told: list[str] = []
         wanted = Submission("compare", ("--out", "/a b/run"), "knees", retries, 0.1)
         outcome = run_submission(head, wanted, lambda _: None, told.append)  # type: ignore[arg-type]
@@ -209,6 +216,18 @@ class TestAttempts:
     def test_jobs_that_a_restarted_head_forgot_are(self) -> None:
         outcome, jobs, _ = self.run([UnknownJobError(), state("SUCCEEDED", 0)])
         assert (outcome.exit_code, jobs) == (0, ["knees", "knees-retry-1"])
+
+    def test_head_that_comes_up_again_is_waited_for(self) -> None:
+        ends = [UnknownJobError(), state("SUCCEEDED", 0)]
+        starting = [None, *[NoAgentError("no agent")] * 3]
+        outcome, jobs, _ = self.run(ends, refusals=starting)
+        assert (outcome.exit_code, jobs) == (0, ["knees", "knees-retry-1"])
+
+    @pytest.mark.parametrize("error", [NoAgentError("no agent"), IncompleteError("no answer")])
+    def test_job_that_could_not_be_submitted_again_is_told(self, error: Exception) -> None:
+        outcome, jobs, told = self.run([UnknownJobError()], refusals=[None, *[error] * 99])
+        assert (outcome.exit_code, jobs) == (1, ["knees"])
+        assert told.endswith(f"Job knees-retry-1 was not submitted: {error}")
 
 
 class TestFlags:

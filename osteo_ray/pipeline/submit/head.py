@@ -32,6 +32,10 @@ class UnknownJobError(Exception):
     """The head answers, but does not know the job."""
 
 
+class NoAgentError(IncompleteError):
+    """The head answers, but nothing there starts jobs yet, as while it comes up."""
+
+
 class _BoundedClient(JobSubmissionClient):
     """Ray's client with a time limit; without it, requests wait forever if the network is cut."""
 
@@ -98,7 +102,8 @@ class Head:
 
         Raises:
             InputError: The id is taken, or the cluster refuses the token.
-            IncompleteError: The cluster cannot start jobs at the moment.
+            NoAgentError: The cluster does not start jobs yet.
+            IncompleteError: It did not answer, so the job may run; or it refuses the job.
         """
         try:
             self._client.submit_job(
@@ -123,7 +128,7 @@ class Head:
                 f"Expected a new --id, but the cluster at {self.address} already has a job {job}."
             ) from None
         if "No available agent" in said:
-            raise IncompleteError(
+            raise NoAgentError(
                 f"The cluster at {self.address} has no agent that accepts jobs. Either it is still "
                 "starting, or another Ray on the head's machine uses the agent's port (start the "
                 "head with another --dashboard-agent-listen-port)."

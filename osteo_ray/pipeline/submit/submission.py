@@ -7,12 +7,13 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from ray.job_submission import JobDetails
 
 from osteo_ray.base.errors import IncompleteError
-from osteo_ray.pipeline.submit.head import Head, UnknownJobError, UnreachableError
+from osteo_ray.pipeline.submit.head import Head, NoAgentError, UnknownJobError, UnreachableError
 from osteo_ray.pipeline.submit.outcome import JobOutcome
 from osteo_ray.pipeline.submit.packing import (
     NO_NETWORKS,
@@ -77,11 +78,13 @@ def run_submission(head: Head, submission: Submission, write: Write, tell: Write
         for attempt in range(submission.retries + 1):
             # Ray accepts each id only once.
             job = f"{submission.job}-retry-{attempt}" if attempt else submission.job
+            submit = partial(head.submit, job, entrypoint, Path(folder))
             try:
-                head.submit(job, entrypoint, Path(folder))
+                _wait_for_agent(submit, submission.lost_after_s if attempt else 0.0)
             except IncompleteError as error:
                 if attempt == 0:
                     raise
+                tell(f"Job {job} was not submitted: {error}")
                 return JobOutcome("failed", message=str(error))
             tell(f"Job {job} on {head.address}")
             try:
@@ -97,6 +100,20 @@ def run_submission(head: Head, submission: Submission, write: Write, tell: Write
             if not outcome.may_be_tried_again:
                 break
     return outcome
+
+
+def _wait_for_agent(submit: Callable[[], None], patience_s: float) -> None:
+    """Submit a job; where nothing starts jobs yet, as on a head that comes up again, wait."""
+    until = time.monotonic() + patience_s
+    while True:
+        try:
+            submit()
+        except NoAgentError:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(_POLL_S)
+        else:
+            return
 
 
 async def follow_job(head: Head, job: str, write: Write, lost_after_s: float) -> JobOutcome:
