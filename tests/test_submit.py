@@ -350,6 +350,9 @@ class TestHeadsThatRefuse:
         ("address", "expected"),
         [
             ("ray://head:10001", "Expected the URL of a dashboard"),
+            ("http://", "Expected the URL of a dashboard, .* but got http://"),
+            ("head:port", "Expected the URL of a dashboard, .* but got http://head:port"),
+            ("http://[::1", "Expected the URL of a dashboard"),
             ("http://me:secret@head:8265", "without a password"),  # pragma: allowlist secret
             ("me:secret@head:8265", "without a password"),  # pragma: allowlist secret
             ("ftp://me:secret@head", "without a password"),  # pragma: allowlist secret

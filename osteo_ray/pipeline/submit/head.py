@@ -70,6 +70,8 @@ class Head:
             self._client = _BoundedClient(self.address)
         except AuthenticationError as error:
             _refuse_token(self.address, error)
+        except requests.exceptions.InvalidURL:
+            _refuse_address(self.address)
         except (ConnectionError, requests.RequestException) as error:
             raise IncompleteError(
                 f"No Ray cluster answers at {self.address} ({type(error).__name__}). Start its "
@@ -174,15 +176,18 @@ def _complete(address: str) -> str:
             "Expected an address without a password, but it has an `@`. Give the host and the port "
             f"alone; a cluster that asks who you are takes a token ({_MODE}=token)."
         )
-    address = address.rstrip("/")
-    scheme, separator, _ = address.partition("://")
+    scheme, separator, place = address.partition("://")
     if not separator:
-        return f"http://{address}"
-    if scheme not in ("http", "https"):
-        raise InputError(
-            f"Expected the URL of a dashboard, such as {DEFAULT_ADDRESS}, but got {address}."
-        )
-    return address
+        scheme, place = "http", address
+    if scheme not in ("http", "https") or not place.strip("/"):
+        _refuse_address(address)
+    return f"{scheme}://{place.rstrip('/')}"
+
+
+def _refuse_address(address: str) -> Never:
+    raise InputError(
+        f"Expected the URL of a dashboard, such as {DEFAULT_ADDRESS}, but got {address}."
+    ) from None
 
 
 def _locate_token() -> Path:
