@@ -140,6 +140,7 @@ class TestLocate:
             ("gs://key:hush@bucket/x", "GOOGLE_APPLICATION_CREDENTIALS"),
             ("s3:///x", "with a bucket"),
             ("s3://[x/y", "with a bucket"),
+            ("s3://bucket/runs//knees", "one slash between two names, but got s3://bucket/runs//k"),
             ("file://home/x", "names the machine `home`"),
             ("file://", "empty text"),
             ("s3:/bucket/x", "two slashes, s3://bucket/x"),

@@ -107,8 +107,8 @@ class RemotePath:
         """Parse a URI, without contacting the storage.
 
         Raises:
-            AddressError: The URI names no bucket, or contains a secret, which would end up in the
-                files of the run. Keys come from the environment.
+            AddressError: The URI names no bucket, has an empty part, or contains a secret, which
+                would end up in the files of the run. Keys come from the environment.
 
         Example:
             >>> RemotePath.parse("s3://bucket/runs/my%20knees/?region=eu-west-1")
@@ -124,7 +124,10 @@ class RemotePath:
                 f"Expected a URI with a bucket, such as s3://bucket/runs/knees, but got {uri}."
             )
         base = f"{parts.scheme}://{parts.netloc}"
-        return cls(base, unquote(parts.path).strip("/"), mark + options)
+        found = cls(base, unquote(parts.path).strip("/"), mark + options)
+        if found.is_in_store and "//" in found.key:  # PyArrow cannot name it
+            raise AddressError(f"Expected a URI with one slash between two names, but got {uri}.")
+        return found
 
     def __str__(self) -> str:
         """Return the URI that `parse` turns into this path."""
