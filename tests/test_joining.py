@@ -12,7 +12,7 @@ import pytest
 from ray.exceptions import AuthenticationError
 
 from osteo_ray.base.errors import IncompleteError, InputError
-from osteo_ray.cluster import joining
+from osteo_ray.cluster import connection, joining
 from osteo_ray.commands.main import main
 
 
@@ -44,10 +44,26 @@ def test_host_without_a_name_is_named(impatient: None) -> None:
         joining.join("no-such-host.invalid:6379", None)
 
 
-@pytest.mark.parametrize("address", ["head", "head:", ":6379", "head:ray", ""])
+@pytest.mark.parametrize(
+    "address", ["head", "head:", ":6379", "head:ray", "", "http://head:8265", "gs://head:6379"]
+)
 def test_address_of_another_form_is_refused(address: str) -> None:
     with pytest.raises(InputError, match=f"RAY_ADDRESS to be HOST:PORT.* but got `{address}`"):
         joining.join(address, None)
+
+
+@pytest.mark.parametrize("address", ["", "local", None])
+def test_empty_address_is_none(address: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(connection.ray, "is_initialized", lambda: False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    if address is not None:
+        monkeypatch.setenv("RAY_ADDRESS", address)
+    assert not connection.is_cluster_given()
+    joined: list[object] = []
+    monkeypatch.setattr(connection, "join", lambda *given: joined.append(given))
+    monkeypatch.setattr(connection.ray, "shutdown", lambda: None)
+    with connection.connect():
+        assert joined == [("local", None)]
 
 
 def test_command_ends_with_a_sentence_and_holds_nothing(

@@ -33,7 +33,12 @@ _ADDRESS = "RAY_ADDRESS"
 
 def is_cluster_given() -> bool:
     """Tell whether there is a cluster already, so that none is started on this machine."""
-    return ray.is_initialized() or os.environ.get(_ADDRESS, "local") != "local"
+    return ray.is_initialized() or _find_address() != "local"
+
+
+def _find_address() -> str:
+    """Return the address that the user names; an empty one counts as none, as in most shells."""
+    return os.environ.get(_ADDRESS) or "local"
 
 
 def check_machine(settings: ResourceSettings) -> None:
@@ -66,7 +71,7 @@ def connect(*, cpus: int | None = None) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
-    address = os.environ.get(_ADDRESS, "local") if cpus is None else "local"
+    address = _find_address() if cpus is None else "local"
     join(address, cpus)
     try:
         with end_on(signal.SIGTERM, _tell_terminated):  # `ray job stop` sends it before SIGKILL

@@ -32,7 +32,7 @@ def join(address: str, cpus: int | None) -> None:
         InputError: The address or the token cannot be used, or the cluster runs another Ray.
         IncompleteError: No cluster answers there, or none can be started here.
     """
-    if address not in (_LOCAL, "auto") and "://" not in address:
+    if address not in (_LOCAL, "auto") and not address.startswith("ray://"):
         _check_answer(address)
     try:
         with _limit_time(address), warnings.catch_warnings():
@@ -49,8 +49,11 @@ def join(address: str, cpus: int | None) -> None:
 def _check_answer(address: str) -> None:
     """Check that something speaks Ray's protocol there: `ray.init` alone tries for ten minutes."""
     host, _, port = address.rpartition(":")
-    if not host or not port.isdecimal():
-        raise InputError(f"Expected RAY_ADDRESS to be {_FORMS}, but got `{address}`.")
+    if not host or not port.isdecimal() or "://" in address:
+        raise InputError(
+            f"Expected RAY_ADDRESS to be {_FORMS}, but got `{address}`. The URL of a dashboard is "
+            "for `osteo-ray submit`."
+        )
     channel = init_grpc_channel(address, options=GLOBAL_GRPC_OPTIONS)  # without a proxy
     try:
         grpc.channel_ready_future(channel).result(timeout=_ANSWER_S)
