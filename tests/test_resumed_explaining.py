@@ -15,7 +15,7 @@ from tiny_runs import configure, explain_here, stay_quiet
 from without_ray import _read, compare_here
 
 from osteo_ray.base import joined_tables
-from osteo_ray.base.errors import InputError
+from osteo_ray.base.errors import IncompleteError, InputError
 from osteo_ray.base.joined_tables import join_parts
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import (
@@ -133,6 +133,24 @@ def test_record_of_explanations_that_is_damaged_is_restored(
     assert "environment.json was" in capfd.readouterr().err
     assert run.environment.read_bytes() == known
     assert main(["verify", str(run.root)]) == 0
+
+
+def test_log_of_explaining_that_fails_is_kept(
+    images: Path,
+    checkpoint: Path,
+    explaining_here: None,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def fail(*_: object, **named: object) -> None:
+        print("what a library says")
+        raise IncompleteError("An explaining actor failed.")
+
+    monkeypatch.setattr(explain_set, "explain_images", fail)
+    out = tmp_path / "out"
+    command = ["explain", str(images), "--checkpoint", str(checkpoint), *LIME, "--out", str(out)]
+    assert main(command) == 1
+    assert "what a library says" in (out / "logs" / "driver.log").read_text()
 
 
 def test_figures_are_there_once_though_their_masks_were_lost_and_slices_are_others(

@@ -39,10 +39,13 @@ def run_explain(config: ExplainConfig, captured: Capture, *, as_json: bool = Fal
     # Imported here: Ray takes seconds to import, and `--help` does without it.
     from osteo_ray.base.progress import JobProgress
     from osteo_ray.commands.explain_tables import show_explanations
+    from osteo_ray.commands.logs import keeping_log
     from osteo_ray.pipeline.explain.explain_set import explain_set
+    from osteo_ray.pipeline.explain.prepare_set import find_subject, locate_set
 
-    run, summary = explain_set(config, JobProgress(captured.err))
-    captured.keep_log(run.logs)
+    run = locate_set(config, find_subject(config.checkpoint), partial(say, captured.err))
+    with keeping_log(captured, run):
+        _, summary = explain_set(config, JobProgress(captured.err))
     if as_json:
         print_json(captured.out, {"masks": run.masks, "summary": summary})
         return DONE

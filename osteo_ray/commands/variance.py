@@ -28,12 +28,15 @@ def run_variance(config: VarianceConfig, captured: Capture, *, as_json: bool = F
     """Run all repeats, show progress and results; return the exit code."""
     # Imported here: Ray takes seconds to import, and `--help` does without it.
     from osteo_ray.base.progress import JobProgress
+    from osteo_ray.commands.logs import keeping_log
     from osteo_ray.commands.variance_tables import show_variance
     from osteo_ray.experiment.run_files import VARIANCE
+    from osteo_ray.pipeline.compare.prepare import locate_run
     from osteo_ray.pipeline.compare.variance_runs import measure_variance
 
-    run, budget, failures = measure_variance(config, JobProgress(captured.err))
-    captured.keep_log(run.logs)
+    run = locate_run(config, partial(say, captured.err))
+    with keeping_log(captured, run):
+        _, budget, failures = measure_variance(config, JobProgress(captured.err))
     if as_json:
         print_json(captured.out, {"run": run.root, "budget": budget})
     else:
