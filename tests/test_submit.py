@@ -98,7 +98,7 @@ class FakeHead:
 
     def __init__(self, ends: list[Any], log: str = "", breaks: tuple[int, ...] = ()) -> None:
         self.ends, self.log, self.breaks = ends, log, list(breaks)
-        self.refusals: list[Exception | None] = []  # one per job that comes
+        self.refusals: list[BaseException | None] = []  # one per job that comes
         self.submitted: list[tuple[str, str]] = []
 
     def submit(self, job: str, entrypoint: str, folder: Path) -> None:
@@ -228,6 +228,14 @@ class TestAttempts:
         outcome, jobs, told = self.run([UnknownJobError()], refusals=[None, *[error] * 99])
         assert (outcome.exit_code, jobs) == (1, ["knees"])
         assert told.endswith(f"Job knees-retry-1 was not submitted: {error}")
+
+    def test_interrupted_before_a_job_was_followed(self) -> None:
+        head, told = FakeHead([]), list[str]()
+        head.refusals = [KeyboardInterrupt()]
+        wanted = Submission("compare", ("--out", "/run"), "knees", 0, 0.1)
+        with pytest.raises(KeyboardInterrupt):
+            run_submission(head, wanted, lambda _: None, told.append)  # type: ignore[arg-type]
+        assert "`ray job list --address http://head` shows whether it runs" in told[0]
 
 
 class TestFlags:

@@ -86,6 +86,12 @@ def run_submission(head: Head, submission: Submission, write: Write, tell: Write
                     raise
                 tell(f"Job {job} was not submitted: {error}")
                 return JobOutcome("failed", message=str(error))
+            except KeyboardInterrupt:
+                tell(
+                    f"\nInterrupted while job {job} was being submitted; `ray job list --address "
+                    f"{head.address}` shows whether it runs."
+                )
+                raise
             tell(f"Job {job} on {head.address}")
             try:
                 outcome = asyncio.run(follow_job(head, job, write, submission.lost_after_s))
