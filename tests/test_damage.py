@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 from whole_runs import assert_mended, link_run, list_files, resume
 
-from osteo_ray.base.digests import write_sealed
+from osteo_ray.base.digests import write_record, write_sealed
 from osteo_ray.base.runs import Run
+from osteo_ray.base.storage import UNFINISHED, is_free
 from osteo_ray.experiment.healing import heal_run, settle_digests
 from osteo_ray.experiment.run_files import is_spare
 from osteo_ray.experiment.soundness import inspect_run
@@ -206,3 +207,17 @@ def test_what_other_commands_leave_beside_is_checked_and_set_aside(
     heal_run(run)
     assert not (tmp_path / name.partition("/")[0]).exists()
     assert inspect_run(run).checked == ()
+
+
+def test_a_mark_that_stayed_behind_keeps_no_run_from_being_mended(tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    for place, how in ((run.config, write_record), (run.results, write_sealed)):
+        with how(place) as unfinished:
+            unfinished.write_text("as it was written")
+    (tmp_path / UNFINISHED).touch()  # the process was killed once config.yaml was there
+    run.results.write_text("cut")
+    heal_run(run)
+    assert not run.results.exists()
+    assert not is_free(run.root, run.config.name)
+    run.config.unlink()
+    assert not is_free(run.root, run.config.name)  # or the next command would empty it

@@ -70,8 +70,11 @@ def heal_run(run: Run, say: Say = lambda text: None) -> Losses:
         InputError: A record is damaged, and so is its spare copy.
         OSError: A file cannot be read, or not be moved.
     """
-    if (run.root / UNFINISHED).exists():
-        return Losses()
+    mark = run.root / UNFINISHED
+    if mark.exists():
+        if not run.config.is_file():
+            return Losses()
+        mark.unlink(missing_ok=True)  # the process that read the images died just before this
     inspection = inspect_run(run)
     tree = inspection.tree
     lost = set(restore_records(inspection, say))
