@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -20,6 +21,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 from rich.console import Console
+from test_old_run import ARCHIVE
 from tiny_runs import MODEL, N_THREADS, TINY, compute_here, stay_quiet
 
 from osteo_ray.base.damage import DamagedError
@@ -851,6 +853,22 @@ def test_unfinished_run_is_refused_and_what_is_missing_named(
 def test_run_without_a_comparison_is_refused(refuse: Callable[..., str], tampered: Run) -> None:
     tampered.comparison.unlink()
     assert "its comparison is not complete" in refuse(str(tampered.root))
+
+
+@pytest.mark.parametrize(
+    ("seeds", "told"),
+    [(3, r"7 trainings are missing \(test_byobnet, seed 2, original;"), (1, "is not complete")],
+)
+def test_run_that_was_interrupted_as_seeds_were_added_or_taken_away_is_refused(
+    seeds: int, told: str, tmp_path: Path
+) -> None:
+    with tarfile.open(ARCHIVE) as archive:
+        archive.extractall(tmp_path, filter="data")
+    run = Run(tmp_path / "run")
+    assert len(open_stored(str(run.root)).trials) == 2 * 7
+    write_yaml(run.config, {**read_yaml(run.config), "seeds": seeds})
+    with pytest.raises(InputError, match=f"Expected a finished run, but .*{told}"):
+        open_stored(str(run.root))
 
 
 @pytest.mark.ray

@@ -36,7 +36,10 @@ _CONTRAST: Form = {
     **{"model": str, "arm": str, "baseline": str, "n_seeds": int},
     **{"difference": object, "differences": object, "sd": object},
 }
-_COMPARISON: Form = {**COMPARISON, "seeds": [int], "missing": list, "contrasts": [_CONTRAST]}
+_COMPARISON: Form = {
+    **{**COMPARISON, "seeds": [int], "missing": list, "contrasts": [_CONTRAST]},
+    "looks?": [{"number": int}],
+}
 _TOLD = 5  # missing trainings that a message names
 
 
@@ -155,9 +158,17 @@ def open_stored(path: str) -> StoredRun:
     for table in (run.images, run.splits, *map(recall_place, list_parts(run.pixels))):
         check_version(table)
     comparison = read_record(run.comparison, _COMPARISON) if run.comparison.exists() else None
-    seeds = config.seed_numbers if comparison is None else comparison["seeds"]
-    missing = _list_missing(run, config, seeds)
-    if missing or comparison is None or comparison["missing"]:
+    planned = config.seed_numbers
+    if comparison is not None and _has_ended_early(comparison, config):
+        planned = tuple(comparison["seeds"])
+    missing = _list_missing(run, config, planned)
+    if (
+        comparison is None
+        or missing
+        or comparison["missing"]
+        # A comparison of other seeds is that of before some were added, or taken away.
+        or tuple(comparison["seeds"]) != planned
+    ):
         what = f": {len(missing)} trainings are missing" if missing else ""
         names = "; ".join(str(trial) for trial in missing[:_TOLD])
         more = f"; and {len(missing) - _TOLD} more" if len(missing) > _TOLD else ""
@@ -168,6 +179,12 @@ def open_stored(path: str) -> StoredRun:
         )
     edits = tuple(_list_edits(run, config))
     return StoredRun(run, config, read_record(run.environment, ENVIRONMENT), comparison, edits)
+
+
+def _has_ended_early(comparison: dict[str, Any], config: CompareConfig) -> bool:
+    """Tell whether a look has ended a run before all its seeds had run."""
+    looks = comparison.get("looks") or []
+    return bool(looks) and looks[-1]["number"] <= len(config.statistics.looks)
 
 
 def _list_edits(run: Run, config: CompareConfig) -> list[str]:
