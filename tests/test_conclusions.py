@@ -2,7 +2,9 @@
 
 import errno
 import tarfile
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -18,8 +20,9 @@ from osteo_ray.experiment.conclusions import (
     number_conclusion,
     share_alpha,
 )
+from osteo_ray.experiment.looks import LookTaken
 from osteo_ray.experiment.trials import Trial
-from osteo_ray.pipeline.compare import conclusion
+from osteo_ray.pipeline.compare import conclusion, running
 from osteo_ray.pipeline.compare.conclusion import Finished, conclude
 from osteo_ray.pipeline.compare.sweeps import Failure
 from osteo_ray.statistics.significance import corrected_t_test
@@ -118,4 +121,29 @@ def test_nothing_is_concluded_that_could_not_be_recorded(
             conclude(finished)
     assert not trained.comparison.exists()
     conclude(finished)
+    assert read_json(trained.comparison)["conclusion"]["number"] == 1
+
+
+@pytest.mark.parametrize("stop", [False, True])
+def test_looks_of_a_run_that_is_gone_on_with_have_their_error_rate(
+    trained: Run, monkeypatch: pytest.MonkeyPatch, stop: bool
+) -> None:
+    rates: list[float] = []
+
+    def look(found: object, images: object, analysis: Any, *_: object, **named: int) -> LookTaken:
+        rates.append(analysis.alpha)
+        return LookTaken(named["number"], len(analysis.seeds), 1.0, {}, {}, stop)
+
+    monkeypatch.setattr(running, "_run_stages", lambda *_, **named: [])
+    monkeypatch.setattr(running, "take_look", look)
+    experiment = open_old(trained)
+    statistics = experiment.statistics.model_copy(update={"looks": (1,)})
+    for _ in range(2):
+        finished = running._run_looks(
+            replace(experiment, statistics=statistics),
+            SimpleNamespace(clock=Clock()),
+            (),  # type: ignore[arg-type]
+        )
+        conclude(finished)
+    assert rates == [pytest.approx(0.8 * 0.05)] * (2 if stop else 4)
     assert read_json(trained.comparison)["conclusion"]["number"] == 1

@@ -67,7 +67,9 @@ def _run_looks(whole: Experiment, site: Site, ahead: Sequence[Stage]) -> Finishe
         later = (counts[-1] - n_seeds) / (n_seeds - ([0, *counts][number - 1]))
         failures = _run_stages(experiment, site, ahead=ahead, later=later)
         finished = replace(finished, experiment=experiment, failures=failures)
-        analysis = plan_conclusion(experiment).analysis
+        # A run that is gone on with has drawn its conclusion, at this look or at the end.
+        planned = [plan_conclusion(one).analysis for one in (experiment, whole)]
+        analysis = replace(planned[0], alpha=max(one.alpha for one in planned))
         look = take_look(
             encode_results(finished, analysis),
             list_groups(experiment),
