@@ -672,6 +672,35 @@ def test_conclusions_of_a_run_count_as_looks(judge: Judge, tmp_path: Path) -> No
     assert found["alpha"] == pytest.approx(conclusion["alpha"])
     stated = judge_tables([str(run)], JudgeRequest(looks=0))[1]
     assert stated["alpha"] == pytest.approx(0.1 * share_alpha(1))
+    # Another question is a conclusion after those that the run has drawn: three, or those kept.
+    for other in (JudgeRequest(metric="mcc"), JudgeRequest(margin=0.1), JudgeRequest(alpha=0.09)):
+        assert judge_tables([str(run)], other)[1]["judgement"]["looks"] == 3
+    named = JudgeRequest(metric="auc", judged="lime", baseline="original", alpha=0.1)
+    assert judge_tables([str(run)], named)[1]["judgement"]["looks"] == 2
+    kept = [{"key": key, "verdict": "inconclusive"} for key in "abcde"]
+    (run / "conclusions.json").write_text(json.dumps(kept))
+    assert judge_tables([str(run)])[1]["judgement"]["looks"] == 2
+    assert judge_tables([str(run)], JudgeRequest(metric="mcc"))[1]["judgement"]["looks"] == 5
+
+
+def test_looks_that_a_run_planned_leave_as_much_as_they_left_it(judge: Judge, tmp_path) -> None:
+    run = tmp_path / "run"
+    run.mkdir()
+    write(GAIN, run / "predictions.parquet")
+    conclusion = {"number": 1, "planned_alpha": 0.05, "alpha": 0.034, "earlier": []}
+    record = {**judge(GAIN), "alpha": 0.034, "conclusion": conclusion}
+    del record["judgement"]
+    record["looks"] = [{"number": 2, "alpha_share": 0.85}]  # 0.8 × 0.85 × 0.05 = 0.034
+    (run / "comparison.json").write_text(json.dumps(record))
+    assert judge_tables([str(run)])[1]["alpha"] == pytest.approx(0.034)
+
+
+def test_judgement_that_is_judged_again_has_the_looks_it_had(judge: Judge, tmp_path: Path) -> None:
+    first_time = judge(GAIN, "--looks", "3")
+    again = judge_tables([str(tmp_path / "out")])[1]
+    assert again["alpha"] == first_time["alpha"] == pytest.approx(0.05 * share_alpha(4))
+    other = judge_tables([str(tmp_path / "out")], JudgeRequest(metric="mcc"))[1]
+    assert other["alpha"] == pytest.approx(0.05 * share_alpha(5))
 
 
 # Sites

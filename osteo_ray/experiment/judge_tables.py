@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -95,8 +95,9 @@ def judge_tables(paths: Sequence[str], request: JudgeRequest = JudgeRequest()) -
     tables = read_judged_tables(paths, shuffled=tuple(find_roles(ARMS, SanityCheck)))
     planned = [_recall_alpha(record) for record in tables.records]
     alpha = float(_choose("alpha", request.alpha, planned, _DEFAULTS.alpha))
-    looks = _count_looks(request, tables.records)
-    analysis, positive = _plan(tables, request, alpha * share_alpha(looks + 1))
+    analysis, positive = _plan(tables, request, alpha)
+    looks = _count_looks(request, planned, analysis)
+    analysis = replace(analysis, alpha=alpha * share_alpha(looks + 1))
     results, comparison = analyse(tables.predictions, tables.images, analysis)
     judgement = {
         "tables": list(paths),
@@ -166,18 +167,51 @@ def _check_numbers(request: JudgeRequest) -> None:
 
 
 def _recall_alpha(record: Record) -> Record:
-    """Return what is known of a run, at the error rate before its conclusions spent of it."""
+    """Return what is known of a run, at the error rate before its conclusions spent of it.
+
+    What planned looks left of it stays spent.
+    """
     conclusion, judgement = record.get("conclusion") or {}, record.get("judgement") or {}
-    spent = {"alpha": conclusion["planned_alpha"]} if conclusion else {}
-    return {**record, **judgement, **spent}
+    looks = record.get("looks") or [{}]
+    left = looks[-1].get("alpha_share", 1.0)
+    stated = {"alpha": conclusion["planned_alpha"] * left} if conclusion else {}
+    number = conclusion.get("number", judgement.get("looks", 0) + 1)
+    known = {"number": int(number), "n_drawn": record.get("n_drawn", 0)}
+    return {**record, **judgement, **stated, **known}
 
 
-def _count_looks(request: JudgeRequest, records: Sequence[Record]) -> int:
-    """Return how many conclusions came before: those stated, or else those of the runs."""
+def _count_looks(request: JudgeRequest, planned: Sequence[Record], analysis: Analysis) -> int:
+    """Return how many conclusions came before: those stated, or else those of the runs.
+
+    A judgement of tables counts as the conclusion that it was. Whoever asks what was asked before
+    draws the same conclusion; of another question, that one came before as well.
+
+    Args:
+        request: What is asked of the tables.
+        planned: What is known of each run, as `_recall_alpha` returns it.
+        analysis: What is asked, at the whole error rate.
+    """
     if request.looks is not None:
         return request.looks
-    numbers = [int((record.get("conclusion") or {}).get("number", 1)) for record in records]
-    return max(numbers, default=1) - 1
+    before = [
+        one["number"] - 1 if _asks_the_same(analysis, one) else max(one["number"], one["n_drawn"])
+        for one in planned
+    ]
+    return min(max(before, default=0), _MOST_LOOKS)
+
+
+def _asks_the_same(analysis: Analysis, record: Record) -> bool:
+    """Tell whether a run was judged by the same question, as `identify_conclusion` has it."""
+    roles = analysis.roles
+    assert roles is not None  # `_plan` assigns them
+    asked = {
+        **{"metric": analysis.metric, "stated_margin": analysis.margin, "alpha": analysis.alpha},
+        **{"positive_class": analysis.positive_class},
+        **{"judged": roles.judged, "baseline": roles.baseline},
+        **({"ordinal": list(analysis.ordinal)} if METRICS[analysis.metric].is_ordinal else {}),
+    }
+    before = {"stated_margin": record.get("margin"), **record}
+    return all(before.get(name, value) == value for name, value in asked.items())
 
 
 def _find_endpoint(request: JudgeRequest, records: Sequence[Record]) -> str:

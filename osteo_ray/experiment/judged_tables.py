@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from osteo_ray.base.errors import InputError, suggest
-from osteo_ray.base.forms import COMPARISON, read_record
+from osteo_ray.base.forms import COMPARISON, CONCLUSIONS, read_record
 from osteo_ray.base.remote import first_line
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import reach
@@ -46,7 +46,8 @@ class JudgedTables:
         n_train: Training images per seed, on average, by rows of split `train` or by the splits of
             a run; None where nothing tells.
         copies_leak: A group has images in the test and the training set of one training.
-        records: What comparison.json says of each run, of those that have one.
+        records: What comparison.json says of each run, of those that have one; `n_drawn` is the
+            number of conclusions that the run has kept.
     """
 
     predictions: pa.Table
@@ -133,7 +134,7 @@ def _read_part(text: str) -> _Part:
             f"Expected a table of predictions or a finished run, but {text} is a folder "
             "without predictions.parquet. Name the table itself, or finish the run first."
         )
-    read = (run.predictions, run.comparison, run.images, run.splits)
+    read = (run.predictions, run.comparison, run.conclusions, run.images, run.splits)
     refuse_damage(run, [place.name for place in read])
     table = read_prediction_file(run.predictions, str(run.predictions))
     try:
@@ -149,7 +150,10 @@ def _read_part(text: str) -> _Part:
 def _add_run(part: _Part, run: Run) -> _Part:
     """Add what a run says beside its predictions, as far as it is there."""
     if run.comparison.is_file():
-        part = replace(part, record=read_record(run.comparison, COMPARISON))
+        record = read_record(run.comparison, COMPARISON)
+        if run.conclusions.is_file():
+            record["n_drawn"] = len(read_record(run.conclusions, CONCLUSIONS))
+        part = replace(part, record=record)
     if run.images.is_file():
         images = read_table(run.images).to_pandas()
         part = replace(part, groups=images[["image_id", "group"]])
