@@ -201,8 +201,8 @@ def test_table_as_people_print_it(run, separator: str, start: str) -> None:
     ("headings", "names"),
     [
         (("Acc",), ("accuracy",)),
-        (("ACC", "Sensitivity"), ("accuracy", "recall")),
-        (("Acc.", "TPR", "TNR"), ("accuracy", "recall", "specificity")),
+        (("ACC", "Sensitivity"), ("accuracy", "sensitivity")),
+        (("Acc.", "TPR", "TNR"), ("accuracy", "sensitivity", "specificity")),
         (("Overall accuracy [%]", "Spec"), ("accuracy", "specificity")),
         (("Sensitivity (%)", "Recall"), ("sensitivity", "recall")),
         (("F1-score",), ("f1",)),

@@ -140,6 +140,28 @@ def test_what_is_left_open_is_named(
     assert describe_convention(found).removeprefix("line 2: ") == words
 
 
+@pytest.mark.parametrize("average", ["macro", "weighted"])
+def test_sensitivity_of_one_class_beside_averages_is_no_finding(
+    average: str, tmp_path: Path
+) -> None:
+    labels, predicted = draw_labels(np.random.default_rng(2), [100, 40])
+    columns = {
+        "Accuracy": metrics.accuracy_score(labels, predicted),
+        "Precision": metrics.precision_score(labels, predicted, average=average),
+        "Sensitivity": metrics.recall_score(labels, predicted),
+        "Specificity": metrics.recall_score(labels, predicted, pos_label=0),
+        "F1": metrics.f1_score(labels, predicted, average=average),
+    }
+    found = check(tmp_path / "table.csv", columns, [100, 40])
+    assert list_inconsistencies(found) == []
+    assert f"fits as a {average} average" in describe_convention(found)
+    # Under a heading that says recall, all three are averages.
+    renamed = {name.replace("Sensitivity", "Recall"): value for name, value in columns.items()}
+    assert not check(tmp_path / "table.csv", renamed, [100, 40]).is_consistent
+    wrong = {**columns, "Sensitivity": columns["Sensitivity"] - 0.05}
+    assert not check(tmp_path / "table.csv", wrong, [100, 40]).is_consistent
+
+
 def test_several_averages_of_one_metric_are_columns_of_their_own(tmp_path: Path) -> None:
     # tp 40, fp 13, fn 9, tn 70
     columns = {"F1": 0.7843, "Macro F1": 0.8243, "Weighted F1": 0.8345, "Micro F1": 0.8333}

@@ -83,8 +83,9 @@ def read_header(fields: list[str], number: int) -> Header:
         InputError: A heading is not understood, is there twice, or no figure is there.
     """
     names = [_name_column(field, number) for field in fields]
-    recalls = [name.replace("sensitivity", "recall") for name in names]
-    # Where the table prints both, they keep their names.
+    # An average of sensitivities is one of recalls. Without one, sensitivity keeps its name, as it
+    # may be of one class beside averages. Where the table prints both, they keep their names, too.
+    recalls = [name.replace("_sensitivity", "_recall") for name in names]
     names = [
         name if recall in names else recall for name, recall in zip(names, recalls, strict=True)
     ]

@@ -24,7 +24,7 @@ METRICS = (
     "kappa",
     "mcc",
 )
-"""`sensitivity` is recall; it has its own name for tables that print both."""
+"""`sensitivity` is recall under the name that is usual for one class: see `list_values`."""
 OF_CLASS = ("precision", "recall", "sensitivity", "specificity", "npv", "f1")
 """Metrics of one class, which tables average over classes."""
 SIGNED = ("kappa", "mcc")
