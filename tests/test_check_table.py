@@ -236,6 +236,10 @@ def test_percentage_below_one_under_a_heading_that_says_so(run) -> None:
     assert code == 0
     assert " a 0, 199, 1, 1 " in printed
     assert run(text.replace(" (%)", ""))[0] == 2
+    # Nor is the level of an interval a sign of percentages.
+    code, printed = run(text.replace("(%)", "(95% CI)"))
+    assert code == 2
+    assert "the column has both `0.5` and `90.0`" in printed
 
 
 def test_table_without_names(run) -> None:

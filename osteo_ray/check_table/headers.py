@@ -42,7 +42,10 @@ _ASIDE = (
     "brierscore ece calibrationerror logloss params parameters numberofparameters flops gflops "
     "time trainingtime inferencetime epochs epoch year ref reference references author authors "
     "study pvalue iou dice jaccard ci 95ci unnamed0 no id index row comment comments note "
-    "notes remark remarks qwk lwk wkappa kappaw κw"
+    "notes remark remarks qwk lwk wkappa kappaw κw "
+    "f2 f2score f2measure f05 f05score f05measure fbeta fbetascore fbetameasure fβ fβscore fpr fnr "
+    "fdr falsepositiverate falsenegativerate falsediscoveryrate errorrate error youden youdens "
+    "youdenj youdenindex youdensj youdensindex gmean geometricmean"
 )
 _COLUMNS = {word: name for name, words in _SPELLINGS.items() for word in words.split()}
 _WORDS_LEFT_OUT = {"mean", "average", "avg", "averaged", "averaging", "test"}
@@ -52,6 +55,7 @@ _SAME = {"accuracy": {"micro"}, "balanced_accuracy": {"macro"}, "kappa": {"macro
 """Metrics of all classes, and the averages that leave them what they are."""
 _QUALIFIERS = {*_WORDS_LEFT_OUT, *_AVERAGES, *_KAPPA_WEIGHTS}
 _AVERAGE = re.compile("|".join(sorted(_AVERAGES, key=len, reverse=True)))
+_OF_INTERVAL = re.compile(r"\d\s*%\s*-?\s*(?:ci|c\.i|conf|interval)", re.IGNORECASE)
 _BRACKETS = re.compile(r"\((.*?)\)|\[(.*?)\]")
 _NAMES = tuple(_SPELLINGS)
 
@@ -63,7 +67,7 @@ class Header:
     Attributes:
         names: Per column, what it means: one of `scores.FIGURES`, or a name or number of the row;
             empty for a column that is not checked.
-        is_percent: Per column, whether its heading has a percent sign.
+        is_percent: Per column, whether its heading has a percent sign, but for that of an interval.
         aside: Headings of the columns that are not checked, in small letters.
     """
 
@@ -107,7 +111,8 @@ def read_header(fields: list[str], number: int) -> Header:
         for field, name in zip(fields, names, strict=True)
         if not name and field.strip()
     )
-    return Header(tuple(names), tuple("%" in field for field in fields), aside)
+    is_percent = tuple("%" in _OF_INTERVAL.sub("", field) for field in fields)
+    return Header(tuple(names), is_percent, aside)
 
 
 def _name_column(field: str, number: int) -> str:
