@@ -65,6 +65,8 @@ def judge(evidence: Evidence, roles: Roles | None = None, **known: Any) -> Verdi
     arms = tuple(evidence.metrics[evidence.endpoint].values)
     roles = roles or assign_roles(arms)
     gain = evidence.estimate({roles.judged: 1, roles.baseline: -1})
-    stated = {"alpha": 0.05, "margin": Margin(0.03, "the default margin")}
-    p_gain = None if gain is None else gain.p_other_than()
-    return judge_model(evidence, roles, Circumstances(**{**stated, "p_gain": p_gain, **known}))
+    stated = {"alpha": 0.05, "margin": Margin(0.03, "the default margin"), **known}
+    if gain is not None:
+        p_equivalent = gain.p_within(stated["margin"].value)
+        stated = {"p_gain": gain.p_other_than(), "p_equivalent": p_equivalent, **stated}
+    return judge_model(evidence, roles, Circumstances(**{"p_gain": None, **stated}))

@@ -165,7 +165,7 @@ def test_cells_and_deployable_gain_by_hand(found: tuple[Experiment, np.ndarray])
 )
 def test_deployable_gain_in_words(mean: float, error: float, words: str) -> None:
     found = Estimate(mean, 10, (StandardError("corrected t", error, 9),))
-    assert words in _say(found, found.p_other_than(), 0.05, 0.05, "lime")
+    assert words in _say(found, found.p_other_than(), found.p_within(0.05), 0.05, "lime")
 
 
 def test_row_without_weights_is_left_out(tmp_path: Path) -> None:

@@ -627,6 +627,29 @@ def test_models_are_corrected_for_one_another(judge: Judge) -> None:
     assert first(both)["p_holm"] == pytest.approx(2 * first(alone)["p_decisive"])
 
 
+@pytest.mark.parametrize(("n_groups", "models", "verdict"), [
+    (58, "a", "inconclusive"), (59, "a", "equivalent"),
+    (68, "ab", "inconclusive"), (69, "ab", "equivalent"),
+])  # fmt: skip
+def test_equivalence_is_corrected_over_models(
+    judge: Judge, n_groups: int, models: str, verdict: str
+) -> None:
+    """By hand: .03 holds 1.751 standard errors of 1/59 (4 %), and 2.054 of 1/69 (2 %)."""
+    n, parts = 2 * n_groups, []
+    for model in models:
+        rng = np.random.default_rng((n, *model.encode()))
+        arms = {"original": SimulatedArm(0.9)}
+        table = simulate_predictions(
+            arms, [np.arange(n)] * 4, n_images=n, rng=np.random.default_rng(n), luck=rng
+        )
+        one = table.to_pandas().assign(model=model)
+        parts += [one, one.assign(arm="lime")]
+    found = judge(pd.concat(parts))
+    assert {one["verdict"] for one in found["verdicts"]} == {verdict}
+    if verdict == "inconclusive":
+        assert f"it takes {n_groups + 1} groups" in found["verdict"]["reason"]
+
+
 SIGNED = {one.name: one for one in SITUATIONS}
 
 

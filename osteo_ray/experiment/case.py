@@ -150,10 +150,10 @@ class Case:
     def describe_lacking_groups(self) -> str:
         """Say how many groups of test images equivalence lacks; empty where it lacks more."""
         gain, margin, fewest = self.shown_gain, self.known.margin.value, self.evidence.fewest_groups
-        but_for_groups = replace(gain, resolution=0.0).p_within(margin)
-        if not fewest or not self.is_shown(but_for_groups) or self.is_shown(gain.p_within(margin)):
+        but_for_groups, level = replace(gain, resolution=0.0).p_within(margin), self.known.strictest
+        if not fewest or but_for_groups >= level or self.is_shown(self.known.p_equivalent):
             return ""
-        factor = gain.resolution / gain.find_resolution(margin, self.known.alpha)
+        factor = gain.resolution / gain.find_resolution(margin, level)
         return (
             "The seeds agree well enough to show equivalence, but it takes "
             f"{math.floor(fewest * factor) + 1} groups of test images (patients, or sets of "

@@ -180,12 +180,18 @@ def _list_deployable(
     p_values = correct_over_models(
         {model: None if one is None else one.p_other_than() for model, one in estimates.items()}
     )
+    p_equivalent = correct_over_models(
+        {
+            model: None if one is None else one.p_within(judged.margins[model].value)
+            for model, one in estimates.items()
+        }
+    )
     found = []
     for model, one in estimates.items():
         if one is None:
             continue
         p, (mean, low, high) = p_values[model], _orient(one, analysis)
-        start = _say(one, p, judged.margins[model].value, analysis.alpha, roles.judged)
+        start = _say(one, p, p_equivalent[model], analysis.alpha, roles.judged)
         figures = (
             f"{METRICS[analysis.metric].label} {mean:+.3f} over {one.n_seeds} seeds, "
             f"{format_level(analysis.alpha)} interval {low:+.3f} to {high:+.3f}, p {format_p(p)}"
@@ -197,12 +203,14 @@ def _list_deployable(
     return found
 
 
-def _say(found: Estimate, p: float | None, margin: float, alpha: float, arm: str) -> str:
+def _say(
+    found: Estimate, p: float | None, p_equivalent: float | None, alpha: float, arm: str
+) -> str:
     """Say what the deployable gain is."""
     if p is not None and p < alpha:
         if found.mean > 0:
             return f"Without a mask at test time, {arm} is better as well: the gain can be deployed"
         return f"Without a mask at test time, {arm} is worse, so each new image would need a mask"
-    if found.p_within(margin) < alpha:
+    if p_equivalent is not None and p_equivalent < alpha:
         return f"Without a mask at test time, {arm} makes no difference that matters"
     return f"It is open whether {arm} is better without a mask at test time"

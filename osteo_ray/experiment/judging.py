@@ -93,6 +93,9 @@ def judge_predictions(
     )
     p_shuffled = _test_shuffled(coded, images, analysis, roles, design, n_draws)
     margins = {model: _find_margin(analysis, one, roles) for model, one in evidence.items()}
+    p_equivalent = correct_over_models(
+        {m: None if g is None else g.p_within(margins[m].value) for m, g in gains.items()}
+    )
     verdicts = tuple(
         judge_model(
             evidence[model],
@@ -103,6 +106,8 @@ def judge_predictions(
                 margin=margins[model],
                 p_shuffled={arm: found.get(model) for arm, found in p_shuffled.items()},
                 copies_leak=analysis.copies_leak,
+                p_equivalent=p_equivalent[model],
+                n_models=sum(p is not None for p in p_equivalent.values()),
             ),
         )
         if model in evidence

@@ -3,8 +3,8 @@
 The *judged* arm is compared with the *baseline*, in the endpoint, on test images. *Shown* means
 p < alpha, two-sided, by the inference that fits the split (`statistics.inference`): where every
 seed tests the same images, the two-way error; else the more cautious of it and the corrected t. The
-p of the gain is corrected by Holm's method over models. Questions are asked in this order, and the
-first that has an answer ends it:
+p of the gain, and that of equivalence, is corrected by Holm's method over models. Questions are
+asked in this order, and the first that has an answer ends it:
 
 1. Does a planned seed of the judged arm or of the baseline lack a result, or repeat the
    predictions of an earlier seed? Is an arm shown to rank the classes the wrong way round, be it
@@ -208,7 +208,7 @@ class _Rule(Case):
 
     def _ask_whether_equivalent(self) -> Verdict | None:
         margin = self.known.margin
-        if not self.is_shown(self.shown_gain.p_within(margin.value)) or self.list_guards(0):
+        if not self.is_shown(self.known.p_equivalent) or self.list_guards(0):
             return None
         sure = (
             "A difference is shown, but it is smaller than "

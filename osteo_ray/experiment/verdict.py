@@ -49,6 +49,8 @@ class Circumstances:
     Attributes:
         alpha: Error rate of this conclusion.
         p_gain: Two-sided p of judged minus baseline, after Holm's correction over models.
+        p_equivalent: The p of two one-sided tests that it lies within the margin, after the same.
+        n_models: Over how many models it is corrected.
         p_shuffled: Per arm on shuffled labels, the one-sided p that its AUC is above chance, after
             Holm's correction over models; None where it cannot be tested.
         margin: The smallest difference that matters.
@@ -60,6 +62,13 @@ class Circumstances:
     margin: Margin
     p_shuffled: Mapping[str, float | None] = field(default_factory=dict)
     copies_leak: bool = False
+    p_equivalent: float | None = None
+    n_models: int = 1
+
+    @property
+    def strictest(self) -> float:
+        """Error rate of one model in the first and strictest step of Holm's method."""
+        return self.alpha / self.n_models
 
 
 @dataclass(frozen=True)
