@@ -627,6 +627,19 @@ def test_models_are_corrected_for_one_another(judge: Judge) -> None:
     assert first(both)["p_holm"] == pytest.approx(2 * first(alone)["p_decisive"])
 
 
+def test_images_that_are_numbered_are_the_same_beside_gaps(tmp_path: Path) -> None:
+    """Tables of seeds whose images are called 7 and 7.0 test the same images."""
+    table = draw({name: ARMS[name] for name in ("original", "lime")}, fixed=True, n_seeds=4)
+    table["image_id"] = table["image_id"].str.removeprefix("image-").astype(int)
+    late = table["seed"] >= 2
+    paths = [write(table[~late], tmp_path / "one.csv")]
+    paths.append(write(table[late].astype({"image_id": float}), tmp_path / "other.csv"))
+    assert "7.0," in Path(paths[1]).read_text()
+    apart, whole = judge_tables(paths)[1], judge_tables([write(table, tmp_path / "all.csv")])[1]
+    assert apart["fixed_test_set"] is whole["fixed_test_set"] is True
+    assert apart["verdict"] == whole["verdict"]
+
+
 @pytest.mark.parametrize(("n_groups", "models", "verdict"), [
     (58, "a", "inconclusive"), (59, "a", "equivalent"),
     (68, "ab", "inconclusive"), (69, "ab", "equivalent"),
@@ -979,6 +992,8 @@ def test_one_probability_is_not_enough(refuse: Refuse) -> None:
     ("table", "words"),
     [
         (change("p_normal", 0.9999), ["add up to 1", "p_normal 0.9999", "row 8", "image-"]),
+        (GAIN.assign(p_value=0.03), ["add up to 1", "that of p_value: rename what is of no class"]),
+        (GAIN.assign(p_name="x"), ["numbers in the column p_name", "if it is none of a class"]),
         (change("p_normal", -0.5), ["between 0 and 1", "p_normal -0.5", "row 8", "softmax"]),
         (change("p_normal", 40.0), ["between 0 and 1", "not scores or percentages"]),
         (change("p_normal", np.nan), ["a number in every p_CLASS", "nan", "row 8"]),

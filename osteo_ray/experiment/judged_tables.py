@@ -196,6 +196,7 @@ def _agree_on_classes(parts: Sequence[_Part]) -> tuple[str, ...]:
 def _check_values(part: _Part, classes: tuple[str, ...]) -> pa.Table:
     """Check labels and probabilities; return the table with these as float64 in [0, 1]."""
     table, text, scores = part.table, part.text, [f"p_{name}" for name in classes]
+    labels = set(pc.unique(table["label"]).to_pylist())
     values = np.column_stack([read_numbers(table[name], name, text) for name in scores])
     trained = pc.equal(table["split"], "train").to_numpy(zero_copy_only=False)
     values[trained] = 1 / len(classes)  # only counted, so they need no probabilities
@@ -228,10 +229,11 @@ def _check_values(part: _Part, classes: tuple[str, ...]) -> pa.Table:
     tell(
         np.asarray(np.abs(values.sum(axis=1) - 1) > len(classes) * _ROUNDING + _EXCESS),
         "probabilities of all classes that add up to 1",
-        "Give probabilities after softmax, a column per class.",
+        "Give probabilities after softmax, a column per class, with three decimals or more."
+        + _name_unused(classes, labels),
         summed=True,
     )
-    unknown = sorted(set(pc.unique(table["label"]).to_pylist()) - set(classes))
+    unknown = sorted(labels - set(classes))
     if unknown:
         raise InputError(
             f"Expected labels among {', '.join(classes)} in {text}, as there is a column p_CLASS "
@@ -244,6 +246,12 @@ def _check_values(part: _Part, classes: tuple[str, ...]) -> pa.Table:
         {name: table[name] for name in kept}
         | {name: pa.array(clipped[:, number]) for number, name in enumerate(scores)}
     )
+
+
+def _name_unused(classes: Sequence[str], labels: Collection[str]) -> str:
+    """Say which columns are of no label, as they may be no probabilities of a class."""
+    unused = ", ".join(f"p_{name}" for name in classes if name not in labels)
+    return f" No label is that of {unused}: rename what is of no class." if unused else ""
 
 
 def _check_labels(table: pa.Table, shuffled: Collection[str]) -> None:

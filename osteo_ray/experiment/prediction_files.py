@@ -148,6 +148,8 @@ def _read_key(table: pa.Table, name: str, text: str) -> pa.ChunkedArray:
             f"Expected a value in every row of {text}, but {name} is empty in row "
             f"{_find(empty) + 1}. Fill it in, or leave the row out."
         )
+    if name == "image_id":
+        return _drop_point(as_text)
     if name != "seed":
         return as_text
     for numbers in (column, as_text):
@@ -163,14 +165,15 @@ def _read_key(table: pa.Table, name: str, text: str) -> pa.ChunkedArray:
 
 
 def _read_optional(column: pa.ChunkedArray) -> pa.ChunkedArray:
-    """Return text, null where nothing is said: an empty cell, or NaN as gaps become in numbers.
-
-    Beside gaps, whole numbers become 7.0, and are 7 all the same.
-    """
+    """Return text, null where nothing is said: an empty cell, or NaN as gaps become in numbers."""
     if pa.types.is_floating(column.type):
         column = pc.if_else(pc.is_nan(column), pa.scalar(None, column.type), column)
     text = _to_text(column)
-    text = pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text)
+    return _drop_point(pc.if_else(pc.equal(text, ""), pa.scalar(None, pa.string()), text))
+
+
+def _drop_point(text: pa.ChunkedArray) -> pa.ChunkedArray:
+    """Return whole numbers, which become 7.0 beside gaps, as 7; text that is none as it is."""
     if pc.all(pc.match_substring_regex(text, r"^-?\d+(\.0*)?$")).as_py():
         return pc.replace_substring_regex(text, r"\.0*$", "")
     return text
@@ -201,7 +204,8 @@ def read_numbers(column: pa.ChunkedArray, name: str, text: str) -> np.ndarray:
             except pa.ArrowException:
                 raise InputError(
                     f"Expected numbers in the column {name} of {text}, but found "
-                    f"{_quote_other(as_text)}. Write probabilities such as 0.25."
+                    f"{_quote_other(as_text)}. Write probabilities such as 0.25, or rename the "
+                    "column if it is none of a class."
                 ) from None
     numbers = column.cast(pa.float64()).fill_null(np.nan).to_numpy(zero_copy_only=False)
     return np.asarray(numbers, np.float64)
