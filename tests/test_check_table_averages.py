@@ -162,6 +162,29 @@ def test_sensitivity_of_one_class_beside_averages_is_no_finding(
     assert not check(tmp_path / "table.csv", wrong, [100, 40]).is_consistent
 
 
+@pytest.mark.parametrize(("average", "other"), [("weighted", "macro"), ("macro", "weighted")])
+def test_specificity_of_three_classes_may_be_averaged_otherwise(
+    average: str, other: str, tmp_path: Path
+) -> None:
+    sizes = [50, 30, 20]
+    labels, predicted = draw_labels(np.random.default_rng(3), sizes)
+    matrices = metrics.multilabel_confusion_matrix(labels, predicted)
+    weights = np.array(sizes) / 100 if other == "weighted" else np.full(3, 1 / 3)
+    columns = {
+        "Accuracy": metrics.accuracy_score(labels, predicted),
+        "Precision": metrics.precision_score(labels, predicted, average=average),
+        "Recall": metrics.recall_score(labels, predicted, average=average),
+        "Specificity": float(weights @ (matrices[:, 0, 0] / matrices[:, 0].sum(axis=1))),
+        "F1": metrics.f1_score(labels, predicted, average=average),
+    }
+    found = check(tmp_path / "table.csv", columns, sizes)
+    assert list_inconsistencies(found) == []
+    words = f"as a {average} average, but a {other} one of specificity."
+    assert words in describe_convention(found)
+    wrong = {**columns, "Specificity": columns["Specificity"] - 0.1}
+    assert not check(tmp_path / "table.csv", wrong, sizes).is_consistent
+
+
 def test_several_averages_of_one_metric_are_columns_of_their_own(tmp_path: Path) -> None:
     # tp 40, fp 13, fn 9, tn 70
     columns = {"F1": 0.7843, "Macro F1": 0.8243, "Weighted F1": 0.8345, "Micro F1": 0.8333}

@@ -6,7 +6,7 @@ Each is tried before a row is said to be wrong.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from osteo_ray.check_table.matrices import Fits, PrintedRow, agrees, find_matrices
@@ -16,7 +16,7 @@ from osteo_ray.check_table.means import (
     can_be_mean_over_runs,
     find_least_spread,
 )
-from osteo_ray.check_table.scores import AVERAGES, OF_CLASS, Scoring
+from osteo_ray.check_table.scores import AVERAGES, OF_CLASS, SELDOM_AVERAGED, Scoring
 from osteo_ray.check_table.several_classes import can_be_mean_of_classes, fit_classes
 
 _NUMBERS = {3: "three", 4: "four", 5: "five", 6: "six", 7: "seven", 8: "eight", 9: "nine"}
@@ -132,8 +132,8 @@ def _list_of_classes(row: PrintedRow) -> Iterator[Convention]:
     number = len(row.class_counts)
     classes = f"{_NUMBERS.get(number, str(number))} classes"
     found = False
-    for scoring, position, words in _list_ways(row):
-        fitting = fit_classes(row, scoring, position)
+    for read, scoring, position, words in _list_ways(row):
+        fitting = fit_classes(read, scoring, position)
         if fitting is not False:
             found = True
             yield Convention(classes + (words and f" as {words}"), bool(fitting))
@@ -142,23 +142,34 @@ def _list_of_classes(row: PrintedRow) -> Iterator[Convention]:
     if found or not _may_be_mean(row):
         return
     known, runs = row.n_averaged, _name_runs(row)
-    for scoring, position, words in _list_ways(row):
+    for read, scoring, position, words in _list_ways(row):
         of = words and f" of {words}"
-        if can_be_mean_of_classes(row, scoring, 1, position):
+        if can_be_mean_of_classes(read, scoring, 1, position):
             yield Convention(f"{classes} as the mean over {runs}{of}", False)
             return
         for n_folds in USUAL_FOLDS if known is None else (known,):
-            if can_be_mean_of_classes(row, scoring, n_folds, position):
+            if can_be_mean_of_classes(read, scoring, n_folds, position):
                 yield Convention(f"{classes} as the mean over {n_folds} folds{of}", False)
                 return
 
 
-def _list_ways(row: PrintedRow) -> Iterator[tuple[Scoring, int, str]]:
-    """Yield what the open figures of several classes may be: averages, or the scores of one."""
+def _list_ways(row: PrintedRow) -> Iterator[tuple[PrintedRow, Scoring, int, str]]:
+    """Yield what the open figures of several classes may be: averages, or the scores of one.
+
+    The row is as it is printed, or with the averages that some of its figures are taken for.
+    """
     if not _is_open(row):
-        yield Scoring.POSITIVE, 0, ""
+        yield row, Scoring.POSITIVE, 0, ""
         return
     for scoring in (Scoring.MACRO, Scoring.WEIGHTED, Scoring.MICRO):
-        yield scoring, 0, scoring.value.removeprefix("as ") + _limit(row)
+        yield row, scoring, 0, scoring.value.removeprefix("as ") + _limit(row)
     for k in range(len(row.class_counts)):
-        yield Scoring.POSITIVE, k, f"the scores of class {k + 1}{_limit(row)}"
+        yield row, Scoring.POSITIVE, k, f"the scores of class {k + 1}{_limit(row)}"
+    for scoring, other in ((Scoring.WEIGHTED, "macro"), (Scoring.MACRO, "weighted")):
+        named = {f"{other}_{name}": name for name in SELDOM_AVERAGED if name in row.cells}
+        if named and not named.keys() & row.cells.keys():
+            written = {name: one for one, name in named.items()}
+            cells = {written.get(name, name): cell for name, cell in row.cells.items()}
+            average, few = scoring.value.removeprefix("as "), " and ".join(named.values())
+            words = f"{average}, but a {other} one of {few}"
+            yield replace(row, cells=cells), scoring, 0, words + _limit(row)

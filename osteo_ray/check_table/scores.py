@@ -27,6 +27,8 @@ METRICS = (
 """`sensitivity` is recall under the name that is usual for one class: see `list_values`."""
 OF_CLASS = ("precision", "recall", "sensitivity", "specificity", "npv", "f1")
 """Metrics of one class, which tables average over classes."""
+SELDOM_AVERAGED = ("sensitivity", "specificity", "npv")
+"""Metrics of one class that few libraries average: beside averages, these may be others."""
 SIGNED = ("kappa", "mcc")
 """Metrics that may be below 0."""
 _FLOAT32 = 6e-8  # by how much a 32-bit float may be off, below 1
