@@ -1,5 +1,6 @@
 """`osteo-ray figures`: files, data and captions, and the decomposition of a gain."""
 
+import itertools
 import json
 import re
 import shutil
@@ -14,11 +15,13 @@ from scipy import stats
 from skimage.color import rgb2lab
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from osteo_ray.arms.registry import label_arm, list_presets
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, read_table
 from osteo_ray.commands.main import main
 from osteo_ray.experiment.decomposition import Decomposed, decompose, gather_decomposed
+from osteo_ray.experiment.searches import Search, Tried
 from osteo_ray.experiment.simulated import SimulatedArm, draw_tested, simulate_predictions
 from osteo_ray.report import figure_files
 from osteo_ray.report.confusion import count_confusions, tabulate_confusions
@@ -28,6 +31,8 @@ from osteo_ray.report.picture_plots import plot_pictures
 from osteo_ray.report.plots import Plot, draw_plots
 from osteo_ray.report.results import name_apart, read_shown
 from osteo_ray.report.roc import PRECISION_RECALL, ROC, tabulate_curves, trace_curve
+from osteo_ray.report.search_figure import draw_searches
+from osteo_ray.report.seeds_figure import draw_paired
 from osteo_ray.report.style import SERIES, export_figure, start_figure
 from osteo_ray.statistics.inference import Estimate, StandardError, subtract_estimates
 
@@ -439,6 +444,71 @@ def test_colours_can_be_told_apart(vision: str) -> None:
     lab = rgb2lab(shown[None])[0]
     distances = [np.linalg.norm(lab[i] - lab[j]) for i in range(len(lab)) for j in range(i)]
     assert min(distances) > 15  # differences of 2 to 3 can just be seen
+
+
+# Names
+
+
+@pytest.mark.parametrize(
+    ("preset", "n_models"), [("demo", 1), ("controls", 1), ("controls", 2), ("full", 3)]
+)
+def test_names_of_arms_never_run_into_each_other(preset: Any, n_models: int) -> None:
+    arms = list_presets()[preset]
+    rows = [
+        {"model": f"net-{number}", "seed": seed, "arm": arm, "value": seed / 10}
+        for number in range(n_models)
+        for seed in (0, 1)
+        for arm in arms
+    ]
+    figure = draw_paired(pd.DataFrame(rows), arms, "AUC")
+    figure.draw_without_rendering()
+    panels = [axes for axes in figure.axes if axes.get_visible()]
+    assert len(panels) == n_models
+    for axes in panels:
+        names = axes.get_xticklabels()
+        assert [" ".join(name.get_text().split()) for name in names] == list(map(label_arm, arms))
+        if all(name.get_rotation() for name in names):  # so that they end at their places
+            assert {name.get_ha() for name in names} == {"right"}
+            continue
+        boxes = [name.get_window_extent() for name in names]
+        assert all(one.x1 <= other.x0 for one, other in itertools.pairwise(boxes))
+
+
+def test_legends_and_titles_hold_whatever_arms_and_classes_are_called(tmp_path: Path) -> None:
+    names = {"original": "_whole $x$ and $y$", "lime": f"masked {'very ' * 20}much"}
+    table = draw_table({name: CLEAN[name] for name in names}, 3)
+    table["arm"] = table["arm"].map(names)
+    table.to_csv(tmp_path / "named.csv", index=False)
+    words = ["--out", str(tmp_path / "out"), "--baseline", names["original"]]
+    assert main(["judge", str(tmp_path / "named.csv"), *words]) == 0
+    plots = draw_plots(read_shown(Run(tmp_path / "out")))
+    for name in ("roc", "precision-recall", "calibration"):
+        figure = plots[name].figure
+        legend = figure.axes[0].get_legend()
+        assert [one.get_text() for one in legend.get_texts()] == [
+            names["original"],
+            f"masked {'very ' * 20}much"[:35] + "…",
+        ]
+        assert not any(one.get_parse_math() for one in legend.get_texts())
+    figure = plots["forest"].figure
+    figure.draw_without_rendering()
+    boxes = [name.get_window_extent() for name in figure.axes[0].get_yticklabels()]
+    assert all(box.x0 >= 0 for box in boxes)
+    assert all(len(axes.get_title("left")) < 70 for axes in plots["confusion"].figure.axes)
+
+
+def test_searches_have_axes_with_labels_and_names_leave_them_room() -> None:
+    tried = tuple(Tried(k, {"learning_rate": 10.0**-k}, (0.5 + k / 10,)) for k in range(1, 4))
+    models = ("net", f"torchvision:{'long_' * 12}name")
+    searches = [Search(model, "lime", tried, 1) for model in models for _ in range(4)]
+    figure = draw_searches(searches)
+    assert figure is not None
+    figure.draw_without_rendering()
+    first, second = figure.axes[0], figure.axes[1]
+    assert (first.get_xlabel(), first.get_ylabel()) == ("Learning rate", "Validation loss, nats")
+    assert (second.get_xlabel(), second.get_ylabel()) == ("Learning rate", "")
+    # Four panels side by side, each of which is mostly plot.
+    assert all(axes.get_position().width > 0.15 for axes in figure.axes)
 
 
 def test_tables_escape_what_would_be_commands() -> None:

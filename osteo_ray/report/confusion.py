@@ -12,9 +12,18 @@ from osteo_ray.base.formatting import format_percent
 from osteo_ray.report.grid_figure import SHADES
 from osteo_ray.report.per_class import describe_classes
 from osteo_ray.report.results import Shown
-from osteo_ray.report.style import INK, shorten, start_figure, strip_axes
+from osteo_ray.report.style import (
+    INK,
+    LETTERS,
+    break_names,
+    name_across,
+    shorten,
+    start_figure,
+    strip_axes,
+)
 
 _PANEL_IN, _COLUMNS = 2.7, 3
+_LONGEST = 14  # letters of the name of a class
 
 
 def count_confusions(shown: Shown) -> list[dict[str, Any]]:
@@ -64,27 +73,29 @@ def draw_confusions(shown: Shown) -> Figure | None:
     columns = min(len(matrices), _COLUMNS if len(shown.models) > 1 else 2)
     columns -= columns % 2 if len(matrices) > 2 else 0  # both arms of a model side by side
     n_rows = -(-len(matrices) // columns)
-    figure = start_figure(_PANEL_IN * n_rows)
+    names = [shorten(name, _LONGEST) for name in shown.comparison["classes"]]
+    letters = LETTERS // columns - _LONGEST  # beside the same names along y
+    height_in = _PANEL_IN if break_names(names, letters) else _PANEL_IN + 0.6
+    figure = start_figure(height_in * n_rows)
     grid = figure.subplots(n_rows, columns, squeeze=False)
     for axes in grid.flat[len(matrices) :]:
         axes.set_visible(False)
     for axes, one in zip(grid.flat, matrices, strict=False):
-        _draw_matrix(axes, one, shown.comparison["classes"])
+        _draw_matrix(axes, one, names, letters)
     return figure
 
 
-def _draw_matrix(axes: Axes, one: dict[str, Any], classes: list[str]) -> None:
+def _draw_matrix(axes: Axes, one: dict[str, Any], names: list[str], letters: int) -> None:
     shares = np.array([[share for _, share in row] for row in one["rows"]])
     axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1, aspect="auto")
     for row, cells in enumerate(one["rows"]):
         for column, (count, share) in enumerate(cells):
             text = f"{count:.0f}\n{format_percent(share)}"
             axes.text(column, row, text, ha="center", va="center", color=INK)
-    names = [shorten(name, 14) for name in classes]
-    axes.set_xticks(range(len(names)), names, parse_math=False)
+    name_across(axes, names, letters)
     axes.set_yticks(range(len(names)), names, parse_math=False)
     axes.set_xlabel("Predicted")
     axes.set_ylabel("True")
-    title = f"{shorten(one['model'], 30)}\n{label_arm(one['arm'])}"
+    title = f"{shorten(one['model'], 30)}\n{shorten(label_arm(one['arm']), 30)}"
     axes.set_title(title, loc="left", fontweight="bold", fontsize="medium", parse_math=False)
     strip_axes(axes, keep=())

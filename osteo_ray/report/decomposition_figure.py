@@ -21,7 +21,16 @@ from osteo_ray.experiment.decomposition import (
 from osteo_ray.report.paper_tables import PaperTable, tabulate_steps
 from osteo_ray.report.plots import Absent, Plot
 from osteo_ray.report.results import Shown
-from osteo_ray.report.style import ACCENT, INK, MUTED, RULE, SERIES, start_figure, strip_axes
+from osteo_ray.report.style import (
+    ACCENT,
+    INK,
+    MUTED,
+    RULE,
+    SERIES,
+    shorten,
+    start_figure,
+    strip_axes,
+)
 
 _ROW_IN, _BAR = 0.42, 0.56
 _LEFT = SERIES[1]
@@ -90,7 +99,8 @@ def draw_decomposition(steps: Sequence[Step]) -> Figure:
     panels = figure.subplots(len(models), 1, sharex=True, squeeze=False, height_ratios=ratios)
     for axes, model, of_model in zip(panels[:, 0], models, rows, strict=True):
         _draw_model(axes, of_model)
-        axes.set_title(model, loc="left", fontweight="bold", fontsize="medium", parse_math=False)
+        title = shorten(model, 60)
+        axes.set_title(title, loc="left", fontweight="bold", fontsize="medium", parse_math=False)
     panels[-1, 0].set_xlabel("Percentage points")
     return figure
 
@@ -114,7 +124,8 @@ def _draw_model(axes: Axes, steps: Sequence[Step]) -> None:
         interval = f"[{format_points(step.low)}, {format_points(step.high)}]"
         text = f"{format_points(step.mean)}  {interval}"
         axes.text(1.015, row, text, transform=beside, va="center", color=INK)
-    axes.set_yticks(range(len(steps)), [f"{one.name}\n{one.basis}" for one in steps])
+    names = [f"{one.name}\n{one.basis}" for one in steps]
+    axes.set_yticks(range(len(steps)), names, parse_math=False)
     axes.set_ylim(len(steps) - 0.4, -0.6)
     axes.grid(axis="x", color=RULE, lw=0.6, zorder=0)
     strip_axes(axes, keep=("bottom",))

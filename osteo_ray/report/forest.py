@@ -26,7 +26,7 @@ def draw_forest(contrasts: Sequence[Mapping[str, Any]], *, alpha: float) -> Figu
     """
     groups: dict[str, list[ForestRow]] = {}
     for contrast in contrasts:
-        row = (label_contrast(contrast), contrast, alpha)
+        row = (_label_in_short(contrast), contrast, alpha)
         groups.setdefault(str(contrast["model"]), []).append(row)
     return draw_under_headings(groups)
 
@@ -107,6 +107,12 @@ def label_contrast(contrast: Mapping[str, Any]) -> str:
     """Return the labels of a contrast, as in `LIME mask − Original`."""
     arm, baseline = (str(contrast[key]) for key in ("arm", "baseline"))
     return f"{label_arm(arm)} \N{MINUS SIGN} {label_arm(baseline)}"
+
+
+def _label_in_short(contrast: Mapping[str, Any]) -> str:
+    """Return the same for a figure, half of whose width it may take."""
+    arm, baseline = (shorten(label_arm(str(contrast[key])), 28) for key in ("arm", "baseline"))
+    return f"{arm} \N{MINUS SIGN} {baseline}"
 
 
 def tabulate_contrasts(contrasts: Sequence[Mapping[str, Any]]) -> pd.DataFrame:

@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from osteo_ray.arms.registry import label_arm
 from osteo_ray.report.results import Shown
-from osteo_ray.report.style import ACCENT, INK, MUTED, RULE, draw_grid, make_square
+from osteo_ray.report.style import ACCENT, INK, MUTED, RULE, add_legend, draw_grid, make_square
 from osteo_ray.statistics.metrics.calibration_error import N_BINS, bin_probabilities
 from osteo_ray.statistics.sample import Sample
 
@@ -73,6 +73,7 @@ def draw_reliability(shown: Shown, table: pd.DataFrame) -> Figure | None:
 def _draw_arms(axes: Axes, table: pd.DataFrame, arms: Sequence[str]) -> None:
     """Draw a thin line per seed, and dots for all seeds together, with areas by images per bin."""
     axes.plot([0, 1], [0, 1], color=INK, lw=0.8, ls=(0, (4, 3)), zorder=1)
+    drawn = {}
     for arm, colour in zip(arms, (MUTED, ACCENT), strict=True):
         part = table[table["arm"] == arm]
         for _, bins in part.groupby("seed"):
@@ -81,14 +82,14 @@ def _draw_arms(axes: Axes, table: pd.DataFrame, arms: Sequence[str]) -> None:
             )
         if len(part):
             means, shares, weights = _pool(part)
-            axes.plot(means, shares, color=colour, lw=1.8, zorder=3, label=label_arm(arm))
+            drawn[label_arm(arm)] = axes.plot(means, shares, color=colour, lw=1.8, zorder=3)[0]
             area = (2 * _RADIUS_PT) ** 2 * weights
             axes.scatter(means, shares, s=area, color=colour, alpha=0.55, linewidths=0, zorder=4)
     axes.set_xlim(-0.04, 1.04)
     axes.set_ylim(-0.04, 1.04)
     make_square(axes)
     axes.grid(color=RULE, lw=0.6, zorder=0)
-    axes.legend(frameon=False, loc="upper left", handlelength=1.2)
+    add_legend(axes, drawn, loc="upper left", handlelength=1.2)
 
 
 def _pool(table: pd.DataFrame) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

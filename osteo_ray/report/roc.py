@@ -1,18 +1,18 @@
 """ROC and precision–recall curves of the baseline and the judged arm."""
 
 from collections.abc import Mapping
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from scipy import stats
 from sklearn.metrics import precision_recall_curve, roc_curve
 
 from osteo_ray.arms.registry import label_arm
 from osteo_ray.report.results import Shown
-from osteo_ray.report.style import ACCENT, MUTED, RULE, draw_grid, make_square
+from osteo_ray.report.style import ACCENT, MUTED, RULE, add_legend, draw_grid, make_square
 from osteo_ray.statistics.predictions import Group
 from osteo_ray.statistics.significance import inflate_error
 from osteo_ray.statistics.sizes import Sizes
@@ -97,25 +97,26 @@ def draw_receiver(shown: Shown, kind: str, table: pd.DataFrame) -> Figure | None
     def draw(axes: Axes, part: pd.DataFrame) -> None:
         if kind == ROC:
             axes.plot([0, 1], [0, 1], color=MUTED, lw=0.8, ls=(0, (4, 3)), zorder=1)
+        drawn = {}
         for arm, colour in zip(shown.pair, (MUTED, ACCENT), strict=True):
             of_arm = part[part["arm"] == arm].pivot(index="x", columns="seed", values="y")
             if of_arm.shape[1]:
-                _draw_curves(axes, of_arm, label_arm(arm), colour, inflation)
+                drawn[label_arm(arm)] = _draw_curves(axes, of_arm, colour, inflation)
         axes.set_xlim(-0.02, 1.02)
         axes.set_ylim(-0.02, 1.02)
         make_square(axes)
         axes.grid(color=RULE, lw=0.6, zorder=0)
-        corner: Literal["lower right", "lower left"]
         corner = "lower right" if kind == ROC else "lower left"
-        axes.legend(frameon=False, loc=corner, handlelength=1.2)
+        add_legend(axes, drawn, loc=corner, handlelength=1.2)
 
     x_label, y_label = _AXES[kind]
     return draw_grid(panels, draw, height_in=3.6, x_label=x_label, y_label=y_label)
 
 
 def _draw_curves(
-    axes: Axes, curves: pd.DataFrame, label: str, colour: str, inflation: Mapping[int, float]
-) -> None:
+    axes: Axes, curves: pd.DataFrame, colour: str, inflation: Mapping[int, float]
+) -> Line2D:
+    """Draw a line per seed, their mean, which is returned, and the band around it."""
     x, heights = curves.index.to_numpy(), curves.to_numpy()
     axes.plot(x, heights, color=colour, lw=0.6, alpha=0.3, zorder=2)
     mean, n = heights.mean(axis=1), heights.shape[1]
@@ -123,7 +124,7 @@ def _draw_curves(
         half = inflation[n] * heights.std(axis=1, ddof=1)
         low, high = np.clip([mean - half, mean + half], 0, 1)
         axes.fill_between(x, low, high, color=colour, alpha=0.16, lw=0, zorder=1)
-    axes.plot(x, mean, color=colour, lw=2, zorder=3, label=label)
+    return axes.plot(x, mean, color=colour, lw=2, zorder=3)[0]
 
 
 def find_inflation(shown: Shown) -> dict[int, float]:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from osteo_ray.arms.registry import label_arm
 from osteo_ray.experiment.searches import Search, Tried
-from osteo_ray.report.style import ACCENT, MUTED, RULE, start_figure, strip_axes
+from osteo_ray.report.style import ACCENT, MUTED, RULE, shorten, start_figure, strip_axes
 
 _COLUMNS = 4
 _HEADROOM = 1.5  # times the median loss; worse candidates are drawn at the upper edge
@@ -23,7 +23,7 @@ def draw_searches(searches: Sequence[Search]) -> Figure | None:
     if not searches:
         return None
     n_rows = -(-len(searches) // _COLUMNS)
-    figure = start_figure(1.9 * n_rows + 0.3)
+    figure = start_figure(2.1 * n_rows + 0.3)
     panels = figure.subplots(n_rows, _COLUMNS, squeeze=False).ravel()
     several = len({search.model for search in searches}) > 1
     losses = [one.best for search in searches for one in search.tried if np.isfinite(one.best)]
@@ -32,9 +32,12 @@ def draw_searches(searches: Sequence[Search]) -> Figure | None:
     for axes, search in zip(panels, searches, strict=False):
         _draw_search(axes, search, high)
         axes.set_ylim(low - 0.08 * (high - low), high + 0.08 * (high - low))
-        name = label_arm(search.arm)
-        title = f"{search.model}\n{name}" if several else name
+        name = shorten(label_arm(search.arm), 24)
+        title = f"{shorten(search.model, 24)}\n{name}" if several else name
         axes.set_title(title, loc="left", fontsize="small", parse_math=False)
+        axes.set_xlabel("Learning rate", size="small")
+        if axes.get_subplotspec().is_first_col():
+            axes.set_ylabel("Validation loss, nats", size="small")
     for axes in panels[len(searches) :]:
         axes.set_visible(False)
     return figure

@@ -1,6 +1,5 @@
 """The endpoint seed by seed."""
 
-import textwrap
 from collections.abc import Sequence
 
 import numpy as np
@@ -12,7 +11,17 @@ from matplotlib.figure import Figure
 from osteo_ray.arms.registry import label_arm
 from osteo_ray.base.tables import scan_table
 from osteo_ray.report.results import TEST, Shown
-from osteo_ray.report.style import ACCENT, MUTED, RULE, draw_grid
+from osteo_ray.report.style import (
+    ACCENT,
+    LETTERS,
+    MUTED,
+    RULE,
+    break_names,
+    count_columns,
+    draw_grid,
+    name_across,
+    shorten,
+)
 
 
 def tabulate_values(shown: Shown) -> pd.DataFrame:
@@ -36,8 +45,9 @@ def draw_paired(values: pd.DataFrame, arms: Sequence[str], metric: str) -> Figur
         arms: The arms along x, in this order.
         metric: Label of the y axis.
     """
-    x, width = np.arange(len(arms)), max(8, 100 // len(arms))
-    names = [textwrap.fill(label_arm(arm), width, break_long_words=False) for arm in arms]
+    panels = {str(model): part for model, part in values.groupby("model", sort=False)}
+    x, letters = np.arange(len(arms)), LETTERS // count_columns(len(panels))
+    names = [shorten(label_arm(arm), 36) for arm in arms]
 
     def draw(axes: Axes, of_model: pd.DataFrame) -> None:
         # (seeds, arms); NaN where a training is missing
@@ -47,9 +57,9 @@ def draw_paired(values: pd.DataFrame, arms: Sequence[str], metric: str) -> Figur
         counted = np.isfinite(table).sum(axis=0)
         means = np.where(counted, np.nansum(table, axis=0) / np.maximum(counted, 1), np.nan)
         axes.plot(x, means, color=ACCENT, lw=2.2, marker="o", ms=6, mec="white", zorder=3)
-        axes.set_xticks(x, names, parse_math=False)
+        name_across(axes, names, letters)
         axes.set_xlim(-0.4, len(arms) - 0.6)
         axes.grid(axis="y", color=RULE, lw=0.6, zorder=0)
 
-    panels = {str(model): part for model, part in values.groupby("model", sort=False)}
-    return draw_grid(panels, draw, height_in=2.9, y_label=metric)
+    height_in = 2.9 if break_names(names, letters) else 3.7
+    return draw_grid(panels, draw, height_in=height_in, y_label=metric)

@@ -6,8 +6,10 @@ alone: nothing here touches its global figures.
 
 import base64
 import io
+import textwrap
+import unicodedata
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from typing import Any, TypeVar
@@ -21,6 +23,8 @@ ACCENT, INK, MUTED, RULE, BAND = "#0b5c8a", "#1c2530", "#66717d", "#d5dae0", "#e
 BAD = "#a8321a"
 SERIES = (ACCENT, "#e6b422", "#5a9e6f", "#cc79a7")
 """Colours of things of one kind that are told apart by colour alone."""
+LETTERS = 100
+"""How many fit side by side into the width of the page, beside labels of a y axis."""
 FORMATS = ("svg", "pdf", "png")
 _FONTS = "system-ui,-apple-system,'Segoe UI',Roboto,'Helvetica Neue',Arial,'DejaVu Sans',sans-serif"
 _FONT = "DejaVu Sans"  # comes with Matplotlib; it is wide, so where it fits, other fonts do too
@@ -60,7 +64,7 @@ def draw_grid(
         y_label: Label of the y axis.
         x_label: Label of the x axis, if any.
     """
-    n_columns = min(len(panels), 3)
+    n_columns = count_columns(len(panels))
     n_rows = -(-len(panels) // n_columns)
     figure = start_figure(height_in * n_rows)
     grid = figure.subplots(n_rows, n_columns, sharey=True, squeeze=False)
@@ -78,8 +82,63 @@ def draw_grid(
     return figure
 
 
+def count_columns(n_panels: int) -> int:
+    """Return how many panels of a grid stand side by side."""
+    return min(n_panels, 3)
+
+
 def shorten(text: str, length: int) -> str:
     return text if len(text) <= length else text[: length - 1] + "…"
+
+
+def break_names(names: Sequence[str], letters: int) -> list[str] | None:
+    """Break names between words, so that they fit side by side into so many letters.
+
+    Returns:
+        None if a word of them does not fit.
+
+    Example:
+        >>> break_names(["LIME mask", "Original"], 16), break_names(["LIME mask", "Original"], 12)
+        (['LIME\\nmask', 'Original'], None)
+    """
+    room = letters // len(names)
+    if max(_count_letters(word) for name in names for word in name.split() or [""]) > room:
+        return None
+    return [textwrap.fill(name, room, break_long_words=False) for name in names]
+
+
+def name_across(axes: Axes, names: Sequence[str], letters: int) -> None:
+    """Name the places 0, 1, … along x: upright if so many letters suffice, else slanting."""
+    broken = break_names(names, letters)
+    if broken is not None:
+        axes.set_xticks(range(len(names)), broken, parse_math=False)
+    else:
+        axes.set_xticks(range(len(names)), list(names), parse_math=False)
+        axes.tick_params(axis="x", rotation=40)
+        for name in axes.get_xticklabels():
+            name.set(ha="right", rotation_mode="anchor")
+
+
+def _count_letters(text: str) -> int:
+    """Return how many Latin letters take as much room; Chinese ones take that of two."""
+    return sum(1 + (unicodedata.east_asian_width(letter) in "WF") for letter in text)
+
+
+def add_legend(axes: Axes, names: Mapping[str, Any], **options: Any) -> None:
+    """Add a legend, whatever signs its names hold.
+
+    Args:
+        axes: The plot.
+        names: What is drawn, by its name.
+        options: As `Axes.legend` takes them.
+    """
+    if not names:
+        return
+    # Matplotlib leaves names out that begin with an underscore, and takes $…$ for formulas.
+    legend = axes.legend(names.values(), map(str, range(len(names))), frameon=False, **options)
+    for text, name in zip(legend.get_texts(), names, strict=True):
+        text.set_parse_math(False)
+        text.set_text(shorten(name, 36))
 
 
 def start_figure(height_in: float) -> Figure:

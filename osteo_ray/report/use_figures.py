@@ -14,7 +14,7 @@ from osteo_ray.base.tables import scan_table
 from osteo_ray.experiment.ensemble import fit_temperature, soften
 from osteo_ray.report.plots import NO_PREDICTIONS, Absent, Plot
 from osteo_ray.report.results import TEST, Shown
-from osteo_ray.report.style import ACCENT, INK, MUTED, RULE, draw_grid
+from osteo_ray.report.style import ACCENT, INK, MUTED, RULE, add_legend, draw_grid
 from osteo_ray.statistics.clinical_use import fit_calibration_line, measure_net_benefit
 
 _THRESHOLDS = np.linspace(0.01, 0.99, 99)
@@ -125,14 +125,15 @@ def _draw_decisions(shown: Shown, data: pd.DataFrame) -> Figure:
         axes.axhline(0, color=INK, lw=0.8)
         whole = part[part["arm"] == _ALL]
         axes.plot(whole["threshold"], whole["net_benefit"], color=INK, lw=0.9, ls=(0, (4, 3)))
+        drawn = {}
         for arm, colour in zip(shown.pair, (MUTED, ACCENT), strict=True):
             own = part[part["arm"] == arm]
             if len(own):
-                label = label_arm(arm)
-                axes.plot(own["threshold"], own["net_benefit"], color=colour, lw=2, label=label)
+                line = axes.plot(own["threshold"], own["net_benefit"], color=colour, lw=2)
+                drawn[label_arm(arm)] = line[0]
         axes.set_ylim(-0.1 * max(top, 0.1), 1.1 * max(top, 0.1))
         axes.grid(color=RULE, lw=0.6, zorder=0)
-        axes.legend(frameon=False, loc="upper right", handlelength=1.2)
+        add_legend(axes, drawn, loc="upper right", handlelength=1.2)
 
     panels = {model: data[data["model"] == model] for model in shown.models}
     panels = {model: part for model, part in panels.items() if len(part)}
