@@ -348,8 +348,8 @@ def test_no_gain_has_no_share() -> None:
     assert share.note == "No share: the gain may be 0, and then any share would fit."
 
 
-@pytest.mark.parametrize("n_seeds", [0, 1])
-def test_share_of_too_few_seeds(n_seeds: int) -> None:
+@pytest.mark.parametrize(("n_seeds", "said"), [(0, "there are 0."), (1, "there is 1.")])
+def test_share_of_too_few_seeds(n_seeds: int, said: str) -> None:
     predictions = _predict()
     results = _results(predictions)
     results = results[(results["arm"] != "random_mask") | (results["seed"] < n_seeds)]
@@ -357,4 +357,4 @@ def test_share_of_too_few_seeds(n_seeds: int) -> None:
         results, _resample(predictions), model="m", arm="lime", control="random_mask"
     )
     assert (share.share, share.n_seeds) == (None, n_seeds)
-    assert f"at least 2 seeds with all three arms, but there are {n_seeds}." in (share.note or "")
+    assert f"at least 2 seeds with all three arms, but {said}" in (share.note or "")

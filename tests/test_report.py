@@ -43,12 +43,13 @@ from osteo_ray.config.build import build_config
 from osteo_ray.data.masks import pack_mask
 from osteo_ray.data.settings import BACKGROUNDS, Background
 from osteo_ray.experiment.mask_notes import FAILED, UNSTABLE, count_mask_notes
+from osteo_ray.report.beside import write_beside
 from osteo_ray.report.forest import draw_forest
 from osteo_ray.report.gallery import MOST_CASES, ArmAnswer, ShownCase, choose_cases
 from osteo_ray.report.page import _count_leaks, write_report
 from osteo_ray.report.pictures import PANEL_LABELS, compose_panels, draw_panels
 from osteo_ray.report.reliability import draw_reliability, tabulate_reliability
-from osteo_ray.report.results import Shown
+from osteo_ray.report.results import Shown, read_shown
 from osteo_ray.report.seeds_figure import draw_paired
 from osteo_ray.report.style import encode_svg
 from osteo_ray.statistics.metrics.registry import METRICS
@@ -411,6 +412,7 @@ def test_coverage_of_regions_is_shown_where_there_are_any(run: Run) -> None:
     [
         ("lime", "training on explanation-masked images", "explained with LIME"),
         ("given_region", "training on regions alone", "on the region of each that was given"),
+        ("guided_gradients", "telling the network where to look", "on the same images with a pen"),
     ],
 )
 def test_page_says_what_was_compared(run: Run, judged: str, asked: str, done: str) -> None:
@@ -418,7 +420,52 @@ def test_page_says_what_was_compared(run: Run, judged: str, asked: str, done: st
     text = " ".join(read_page(run).text.split())
     assert f"Does {asked} make the classifier better" in text
     assert done in text
-    assert ("LIME samples" in text) == (judged == "lime")
+    assert ("LIME samples" in text) == (judged != "given_region")
+
+
+def test_page_of_regions_alone_claims_no_explanations(run: Run) -> None:
+    assert "the network trained on the originals is explained on every image" in read_page(run).text
+    arms = ["original", "given_region", "random_region"]
+    settings = {"models": MODELS, "seeds": 2, "image_size": SIZE, "arms": arms}
+    write_yaml(run.config, build_config(settings).model_dump(mode="json"))
+    change_comparison(run, lambda comparison: comparison.update(judged="given_region"))
+    text = read_page(run).text
+    assert "is explained on every image" not in text
+    assert "No network was explained. Arms of given regions keep the region that was given" in text
+
+
+def test_large_sets_are_counted_in_digits(run: Run) -> None:
+    change_comparison(run, lambda comparison: comparison.update(n_test=1234.0, n_train=98765.4))
+    text = read_page(run).text
+    assert "(1234 / 98765)" in text
+    assert re.search(r"\de\+\d", text) is None
+
+
+@pytest.mark.parametrize(
+    ("verdict", "tone"),
+    [
+        *(("real gain", "good"), ("equivalent", ""), ("any region", "bad")),
+        *(("explained by a control", "bad"), ("leakage", "bad"), ("nothing learned", "")),
+    ],
+)
+def test_verdicts_have_one_tone_on_every_page(run: Run, verdict: str, tone: str) -> None:
+    def change(comparison: dict[str, Any]) -> None:
+        for one in (comparison["verdict"], *comparison["verdicts"]):
+            one["verdict"] = verdict
+
+    change_comparison(run, change)
+    assert f'class="verdict {tone}"' in read_page(run).page
+    run.config.unlink()
+    assert f'class="verdict {tone}"' in read_page(run).page
+    write_beside([read_shown(run)] * 2, run.root / "beside.html")
+    assert f'<div class="{tone}"><b>' in (run.root / "beside.html").read_text()
+
+
+def test_images_are_counted_beside_radiographs_and_not_beside_groups_of_patients(run: Run) -> None:
+    assert "distinct radiograph" not in read_page(run).text  # an audit of an earlier version
+    audit = read_json(run.audit)
+    write_json(run.audit, {**audit, "n_groups": 3, "n_radiographs": 9})
+    assert "10 images of 9 distinct radiographs" in read_page(run).text
 
 
 def test_copies_in_training_are_counted(page: Reader) -> None:

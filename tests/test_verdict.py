@@ -430,3 +430,9 @@ def test_random_trained_on_some_seeds_only_is_missing() -> None:
     found = judge(make_evidence(ENCODING, seeds={"random_trained": (0, 1)}))
     assert found.verdict == "inconclusive"
     assert "random_trained lacks seeds 2, 3" in found.reason
+
+
+def test_one_seed_is_told_in_a_sentence() -> None:
+    found = judge(replace(make_evidence(REAL), seeds=(0,)))
+    assert found.verdict == "inconclusive"
+    assert found.reason == "A test needs at least 2 seeds, but there is 1."

@@ -67,6 +67,26 @@ def format_percent(share: float | None, digits: int = 0) -> str:
     return MISSING if share is None else f"{format_score(100 * share, digits)} %"
 
 
+def format_mean_count(count: float) -> str:
+    """Write a number of things that may be a mean, in four digits or more.
+
+    Example:
+        >>> format_mean_count(74.0), format_mean_count(520.84), format_mean_count(12345.6)
+        ('74', '520.8', '12346')
+    """
+    return f"{count:.4g}" if count < 1000 else f"{count:.0f}"
+
+
+def say_there_are(number: int) -> str:
+    """Say how many there are.
+
+    Example:
+        >>> say_there_are(0), say_there_are(1)
+        ('there are 0', 'there is 1')
+    """
+    return f"there {'is' if number == 1 else 'are'} {number}"
+
+
 def format_level(alpha: float) -> str:
     """Write the level of an interval whose error rate is `alpha`, which keeps two digits.
 

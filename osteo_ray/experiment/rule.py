@@ -41,7 +41,7 @@ arm predicts one class throughout) is a remark, and overturns nothing.
 from collections.abc import Callable
 from dataclasses import replace
 
-from osteo_ray.base.formatting import format_p
+from osteo_ray.base.formatting import format_p, say_there_are
 from osteo_ray.experiment.case import GUARD_MARGIN, Case, name_seeds
 from osteo_ray.experiment.evidence import AUC, Evidence
 from osteo_ray.experiment.roles import Roles
@@ -127,7 +127,7 @@ class _Rule(Case):
         if self.gain is None:
             return self.say(
                 "inconclusive",
-                f"A comparison needs at least 2 seeds, but there are {len(self.evidence.seeds)}"
+                f"A test needs at least 2 seeds, but {say_there_are(len(self.evidence.seeds))}."
                 if len(self.evidence.seeds) < 2
                 else f"{self.endpoint} cannot be tested: most resampled test sets lack a "
                 "class, so the luck of the test images cannot be measured.",

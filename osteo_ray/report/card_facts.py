@@ -6,7 +6,7 @@ from typing import Any
 import pandas as pd
 
 from osteo_ray.arms.registry import label_words
-from osteo_ray.base.formatting import format_level, format_score
+from osteo_ray.base.formatting import format_level, format_mean_count, format_score
 from osteo_ray.base.forms import GROUP, PLANS, read_record
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.data.splits.wording import word_balance, word_disjoint, word_split
@@ -65,9 +65,9 @@ def _list_results(shown: Shown) -> Iterator[tuple[str, str]]:
     yield "next", c["verdict"]["next"]
     remarks = [f"{one['model']}: {text}" for one in c["verdicts"] for text in one["remarks"]]
     yield "limits", " ".join(remarks)
-    test, train = f"{c['n_test']:.4g}", "an unknown number of"
+    test, train = format_mean_count(c["n_test"]), "an unknown number of"
     if c["n_train"] is not None:
-        train = f"{c['n_train']:.4g}"
+        train = format_mean_count(c["n_train"])
     yield "counts", f"{test} test and {train} training images per seed, {len(c['seeds'])} seeds"
     label = METRICS[c["metric"]].label
     yield "metrics", f"{label} decides; all others: results.parquet, report.html#results"

@@ -5,12 +5,13 @@ It needs no model, no GPU and no cluster, so it can be written again at any time
 
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
-from osteo_ray.arms.arm import ORIGINAL
+from osteo_ray.arms.arm import ORIGINAL, Arm
 from osteo_ray.arms.registry import ARMS, label_arm, label_kind
 from osteo_ray.base.digests import write_sealed
 from osteo_ray.base.forms import ENVIRONMENT, GROUP, PLANS, Form, read_record
@@ -50,7 +51,7 @@ _OPERATING_LABELS = {
 }
 _ENVIRONMENT = ("created", "versions", "hardware", "data_fingerprint", "durations_s")
 _AUDIT = (
-    *("n_images", "n_rejects", "classes", "n_groups", "copies", "conflicts", "set_aside"),
+    *("n_images", "n_rejects", "classes", "n_radiographs", "copies", "conflicts", "set_aside"),
     *("findings", "reading", "attributes"),
 )
 READ = frozenset(KINDS) - {
@@ -87,6 +88,7 @@ def _collect(shown: Shown, config: CompareConfig) -> dict[str, Any]:
     confusions, plots = count_confusions(shown), draw_plots(shown)
     plots["decomposition"] = decompose_run(shown)
     arms = {(row["model"], row["arm"]): row for row in comparison["arms"]}
+    judged, planned = ARMS.get(comparison["judged"]), [ARMS[name] for name in config.arms]
     return {
         "run": run,
         "config": config,
@@ -97,7 +99,6 @@ def _collect(shown: Shown, config: CompareConfig) -> dict[str, Any]:
         "notes": list(dict.fromkeys(row["note"] for row in contrasts if row["note"])),
         "arm_notes": _list_notes(comparison["arms"]),
         "metric": label,
-        "metric_in_words": label if label[1:2].isupper() or label == "F1" else label.lower(),
         "metric_labels": {name: labels[name] for name in (*SHOWN_METRICS, *grades)},
         "grades": comparison.get("ordinal") or [],
         "all_labels": labels,
@@ -110,8 +111,10 @@ def _collect(shown: Shown, config: CompareConfig) -> dict[str, Any]:
         "coverage": comparison.get("coverage"),  # only of runs with regions
         "shares": [row for row in comparison["shares"] if row["share"] is not None or row["note"]],
         **_read_plan(run),
-        "judges_regions": (judged := ARMS.get(comparison.get("judged", "")))
-        and judged.shows_regions,
+        "compared": _say_compared(judged),
+        "judges_regions": judged is not None and judged.shows_regions,
+        "explains": any(arm.masks and not arm.shows_regions for arm in planned),
+        "shows_regions": any(arm.shows_regions for arm in planned),
         "arm_labels": {name: arm.label for name, arm in ARMS.items()},
         "baseline": ORIGINAL,
         "verdicts": VERDICTS,
@@ -141,6 +144,25 @@ def _collect(shown: Shown, config: CompareConfig) -> dict[str, Any]:
         "unexplained": _list_unexplained(comparison),
         "trainings": [row for row in comparison.get("trainings", []) if row["words"]],
     }
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What was compared: as the question that is asked, and what was done beside training."""
+
+    asked: str
+    done: str
+
+
+def _say_compared(judged: Arm | None) -> _Compared:
+    if judged is not None and judged.shows_regions:
+        given = " and on the region of each that was given with it"
+        return _Compared("training on regions alone", given)
+    if judged is not None and judged.guidance is not None:
+        again = "trained again on the same images with a penalty on what matters outside its mask"
+        return _Compared("telling the network where to look", f", explained with LIME, and {again}")
+    masks = ", explained with LIME, and trained again on mask × image"
+    return _Compared("training on explanation-masked images", masks)
 
 
 def _list_notes(summaries: Rows) -> list[str]:

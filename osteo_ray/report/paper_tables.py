@@ -122,7 +122,7 @@ def _tabulate_results(shown: Shown) -> PaperTable:
         + (
             f"Positive class: {shown.comparison['positive_class']}."
             if len(shown.comparison["classes"]) == 2
-            else "Macro averages over classes, but for accuracy."
+            else "Macro averages over classes, but for what is of all at once, as accuracy is."
         ),
         ("Network", "Trained and tested on", "Seeds", *(METRICS[name].label for name in names)),
         tuple(rows),

@@ -13,6 +13,7 @@ from osteo_ray.base.formatting import (
     format_difference,
     format_duration,
     format_level,
+    format_mean_count,
     format_p,
     format_percent,
     format_points,
@@ -52,6 +53,14 @@ def _mark_up(words: str) -> Markup:
     return Markup("".join(marked))
 
 
+_OPEN = ("equivalent", "inconclusive", "nothing learned")
+
+
+def _choose_tone(verdict: str) -> str:
+    """Return the class of a verdict in the style sheet: good, bad, or neither."""
+    return "good" if verdict == "real gain" else "" if verdict in _OPEN else "bad"
+
+
 def open_template(name: str) -> jinja2.Template:
     """Open a template of this folder; its filters write numbers as everything else does."""
     environment = jinja2.Environment(
@@ -67,10 +76,12 @@ def open_template(name: str) -> jinja2.Template:
         "p": format_p,
         "percent": format_percent,
         "level": format_level,
+        "mean_count": format_mean_count,
         "duration": format_duration,
         "sentence": _mark_up,
         "arms": label_words,
         "svg": encode_svg,
         "folder": name_folder,
+        "tone": _choose_tone,
     }
     return environment.get_template(name)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 import pandas as pd
 
+from osteo_ray.base.formatting import say_there_are
 from osteo_ray.statistics.bootstrap import estimate_interval
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.pairing import TestValues, join_notes
@@ -189,7 +190,7 @@ def compare_arms(
 def _test(contrast: Contrast, plan: ContrastPlan) -> Contrast:
     differences, n_seeds = np.array(contrast.differences), contrast.n_seeds
     if n_seeds < 2:
-        few = f"A test needs at least 2 seeds with both arms, but there are {n_seeds}."
+        few = f"A test needs at least 2 seeds with both arms, but {say_there_are(n_seeds)}."
         mean = float(differences[0]) if n_seeds else None
         return replace(contrast, difference=mean, note=join_notes([contrast.note, few]))
     alpha, margin, sizes = plan.alpha, contrast.margin, plan.sizes

@@ -5,6 +5,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 import pandas as pd
 
+from osteo_ray.base.formatting import say_there_are
 from osteo_ray.statistics.bootstrap import estimate_ratio
 from osteo_ray.statistics.pairing import TestValues, join_notes
 from osteo_ray.statistics.resampling import Resampled
@@ -79,7 +80,7 @@ def share_explained(
 
     if len(seeds) < 2:
         return end(
-            f"A share needs at least 2 seeds with all three arms, but there are {len(seeds)}."
+            f"A share needs at least 2 seeds with all three arms, but {say_there_are(len(seeds))}."
         )
     draws, missing = resampled.stack(model, arms, seeds)
     if draws is None:
