@@ -282,4 +282,4 @@ def test_terminal_says_why_a_member_is_not_calibrated(capsys: pytest.CaptureFixt
     show_prediction(Console(), Prediction(chosen, tuple(members), tuple(CLASSES), ()))
     printed = " ".join(capsys.readouterr().out.split())
     why = "there are too few validation images, or images of one class only"
-    assert f"Not calibrated, as {why}: seeds 1." in printed
+    assert f"Not calibrated, as {why}: seed 1." in printed

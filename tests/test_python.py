@@ -1,6 +1,7 @@
 """What `import osteo_ray` offers."""
 
 import inspect
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +18,10 @@ from osteo_ray.base.errors import InputError
 from osteo_ray.base.tables import MASKS, read_parts
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import unpack_mask
+from osteo_ray.experiment.trials import Trial
+from osteo_ray.pipeline.audit import audit_set
 from osteo_ray.pipeline.compare.stages import Outcome
+from osteo_ray.pipeline.compare.sweeps import Failure
 
 FUNCTIONS = ("audit", "compare", "explain", "judge", "open_run")
 
@@ -160,3 +164,32 @@ def test_comparison_audit_and_explanation_from_python(
 def test_functions_are_on_the_page(name: str) -> None:
     page = Path(__file__).parents[1] / "docs" / "python.md"
     assert f"osteo_ray.{name}(" in page.read_text()
+
+
+@pytest.mark.parametrize(
+    ("asked", "said"),
+    [
+        ({"margin": "narrow"}, "Expected margin to be a number, but got `narrow`."),
+        ({"controls": "random_mask"}, "Expected controls to be a list of values, but got `random"),
+        ({"looks": 1.5}, "Expected looks to be a whole number, but got 1.5."),
+        ({"metric": 3}, "Expected metric to be text, but got 3."),
+    ],
+)
+def test_what_judge_cannot_use_is_refused_as_settings_are(
+    asked: dict[str, Any], said: str, tmp_path: Path
+) -> None:
+    with pytest.raises(osteo_ray.InputError, match=re.escape(said)):
+        osteo_ray.judge("predictions.csv", out=tmp_path / "out", **asked)
+    with pytest.raises(osteo_ray.InputError, match=r"predictions\.csv"):  # margins may be typed
+        osteo_ray.judge("predictions.csv", out=tmp_path / "out", margin="0.02")
+
+
+@pytest.mark.parametrize(("n", "said"), [(1, "1 training is missing"), (2, "2 trainings are mis")])
+def test_audit_whose_trainings_failed_is_incomplete(
+    n: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = [Failure(Trial("net", seed, "original"), "it died") for seed in range(n)]
+    outcome = audit_set.AuditOutcome(Path("audits/set"), {}, failed)
+    monkeypatch.setattr(audit_set, "audit", lambda *_: outcome)
+    with pytest.raises(osteo_ray.IncompleteError, match=f"^{said}.*it died.*audits/set"):
+        osteo_ray.audit("set", measure_leak=True, progress=False)

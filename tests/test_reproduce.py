@@ -844,9 +844,9 @@ def test_unfinished_run_is_refused_and_what_is_missing_named(
     lime = next((tampered.trials / MODEL / "seed-1").glob("lime-*"))
     shutil.rmtree(lime)
     printed = refuse(str(tampered.root))
-    assert f"1 trainings are missing ({MODEL}, seed 1, lime)" in printed
+    assert f"1 training is missing ({MODEL}, seed 1, lime)" in printed
     tampered.comparison.unlink()
-    assert "1 trainings are missing" in refuse(str(tampered.root))
+    assert "1 training is missing" in refuse(str(tampered.root))
 
 
 @pytest.mark.ray

@@ -87,6 +87,26 @@ def say_there_are(number: int) -> str:
     return f"there {'is' if number == 1 else 'are'} {number}"
 
 
+def say_number(number: int, one: str, several: str) -> str:
+    """Say how many there are of something, with the words for one or for several.
+
+    Example:
+        >>> say_number(1, "entry is", "entries are"), say_number(0, "entry", "entries")
+        ('1 entry is', '0 entries')
+    """
+    return f"{number} {one if number == 1 else several}"
+
+
+def count_missing(trainings: int) -> str:
+    """Say how many trainings are missing.
+
+    Example:
+        >>> count_missing(1), count_missing(2)
+        ('1 training is missing', '2 trainings are missing')
+    """
+    return f"{say_number(trainings, 'training is', 'trainings are')} missing"
+
+
 def format_level(alpha: float) -> str:
     """Write the level of an interval whose error rate is `alpha`, which keeps two digits.
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from functools import partial
 
+from osteo_ray.base.formatting import count_missing
 from osteo_ray.base.noise import Capture
 from osteo_ray.commands.as_json import print_json
 from osteo_ray.commands.help_text import JSON
@@ -54,7 +55,7 @@ def run_audit(config: AuditConfig, captured: Capture, *, as_json: bool = False) 
         captured.keep_log(outcome.out / "logs")
         first = outcome.failures[0]
         text = (
-            f"{len(outcome.failures)} trainings are missing. The first to fail was {first.trial}: "
+            f"{count_missing(len(outcome.failures))}. The first to fail was {first.trial}: "
             f"{first.reason}. Run the same command again to retry."
         )
         say(captured.err, text, ERROR)

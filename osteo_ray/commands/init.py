@@ -7,6 +7,7 @@ import tyro
 from rich.console import Console
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.formatting import say_number
 from osteo_ray.base.paths import locate_data
 from osteo_ray.base.storage import locate_here
 from osteo_ray.commands.parsing import DONE
@@ -93,11 +94,12 @@ def _describe_source(source: "Source") -> Iterator[str]:
     yield f"Found {len(items)} images: {counts}."
     if len(source.refused):
         path, reason = source.refused.iloc[0]
-        yield f"Left out {len(source.refused)} entries; the first is {path}: {reason}."
+        left_out = say_number(len(source.refused), "entry", "entries")
+        yield f"Left out {left_out}; the first is {path}: {reason}."
     sites, parts = (sorted(set(items[column]) - {""}) for column in ("site", "split"))
     if parts:
         yield f"The source names parts of a split: {', '.join(parts)}."
     if sites:
         advice = " `split: site` leaves one out at a time." if len(sites) >= _FEW_SITES else ""
-        yield f"The source names {len(sites)} sites.{advice}"
+        yield f"The source names {say_number(len(sites), 'site', 'sites')}.{advice}"
     yield from (*source.notes, *source.doubts)

@@ -56,11 +56,11 @@ class PixelSet(NamedTuple):
 
     Attributes:
         image_ids: str, (n,); in alphabetical order.
-        pixels: uint8, (n, height, width).
+        pixels: uint8, or uint16 with 16 bits, (n, height, width).
     """
 
     image_ids: NDArray[np.str_]
-    pixels: NDArray[np.uint8]
+    pixels: NDArray[np.uint8] | NDArray[np.uint16]
 
 
 @dataclass(frozen=True)

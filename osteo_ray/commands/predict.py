@@ -10,6 +10,7 @@ import tyro
 from rich.console import Console
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.formatting import say_number
 from osteo_ray.base.storage import Place, reach, reach_folder, refuse_obstacle, write_whole
 from osteo_ray.commands.as_json import print_json
 from osteo_ray.commands.help_text import JSON
@@ -131,12 +132,14 @@ def show_prediction(console: Console, found: "Prediction") -> None:
     from rich.text import Text
 
     chosen = found.recommendation
-    say(console, f"{chosen.why} {len(found.members)} classifiers of {chosen.model}.")
+    n_members = say_number(len(found.members), "classifier", "classifiers")
+    say(console, f"{chosen.why} {n_members} of {chosen.model}.")
     raw = [one.seed for one in found.members if not one.n_validation]
     if raw:
-        seeds = ", ".join(map(str, raw))
+        from osteo_ray.experiment.case import name_seeds
+
         why = "there are too few validation images, or images of one class only"
-        say(console, f"Not calibrated, as {why}: seeds {seeds}.")
+        say(console, f"Not calibrated, as {why}: {name_seeds(raw)}.")
     table = Table(
         Column("image", overflow="fold"),
         "predicted",

@@ -9,14 +9,17 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from pydantic import TypeAdapter, ValidationError
 from rich.console import Console
 
 from osteo_ray.base.errors import IncompleteError, InputError, suggest
+from osteo_ray.base.formatting import count_missing
 from osteo_ray.base.noise import capture_noise
 from osteo_ray.base.progress import JobProgress
 from osteo_ray.base.runs import open_run as locate_run
+from osteo_ray.base.storage import Place
 from osteo_ray.base.tables import read_json
 from osteo_ray.commands.opened import AuditedSet, ExplainedSet, FinishedRun
 from osteo_ray.config.audit import AuditConfig
@@ -24,7 +27,11 @@ from osteo_ray.config.build import Config, build
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.demos import DEFAULT_DEMO
 from osteo_ray.config.explain import ExplainConfig
+from osteo_ray.config.problems import describe_problems
 from osteo_ray.data.image_size import ImageSize
+
+if TYPE_CHECKING:
+    from osteo_ray.pipeline.compare.sweeps import Failure
 
 Source = str | Path
 
@@ -49,11 +56,7 @@ def compare(data: Source | None = None, *, progress: bool = True, **settings: An
     with _following(progress) as following:
         outcome = stages.compare(config, following, write_report=write_report)
     if outcome.failures:
-        first = outcome.failures[0]
-        raise IncompleteError(
-            f"{len(outcome.failures)} trainings are missing; the first is {first.trial}: "
-            f"{first.reason}. What finished is in {outcome.run.root}."
-        )
+        raise IncompleteError(_tell_missing(outcome.failures, outcome.run.root))
     return FinishedRun(outcome.run)
 
 
@@ -67,6 +70,7 @@ def audit(data: Source, *, progress: bool = True, **settings: Any) -> AuditedSet
 
     Raises:
         InputError: The input cannot be used.
+        IncompleteError: Trainings of `measure_leak` are missing; the same call tries them again.
     """
     from osteo_ray.pipeline.audit import audit_set
     from osteo_ray.report.audit_page import write_audit_page
@@ -74,6 +78,8 @@ def audit(data: Source, *, progress: bool = True, **settings: Any) -> AuditedSet
     config = _configure(AuditConfig, data, settings)
     with _following(progress) as following:
         outcome = audit_set.audit(config, following, write_audit_page)
+    if outcome.failures:
+        raise IncompleteError(_tell_missing(outcome.failures, outcome.out))
     return AuditedSet(outcome.out, outcome.audit)
 
 
@@ -108,7 +114,8 @@ def judge(tables: Source | Sequence[Source], out: Source, **request: Any) -> Fin
         tables: Tables of predictions, or run directories.
         out: Folder for the results: new, empty, or an earlier judgement.
         request: What is judged and how, as the flags of the command name it: `baseline`, `judged`,
-            `controls`, `metric`, `margin`, `alpha`, `positive_class`, `n_train`, `looks`.
+            `controls`, `metric`, `margin`, `alpha`, `positive_class`, `ordinal`, `n_train`,
+            `looks`.
 
     Raises:
         InputError: The tables, or what is asked of them, cannot be used.
@@ -124,11 +131,13 @@ def judge(tables: Source | Sequence[Source], out: Source, **request: Any) -> Fin
                 f"Expected keywords among {', '.join(known)}, but got `{name}`."
                 + suggest(name, known)
             )
+    try:
+        asked = TypeAdapter(judge_tables.JudgeRequest).validate_python(request)
+    except ValidationError as error:
+        raise InputError(describe_problems(error)) from None
     several = [tables] if isinstance(tables, str | Path) else tables
     run = locate_judgement(str(out))
-    judged = judge_tables.judge_tables(
-        [str(one) for one in several], judge_tables.JudgeRequest(**request)
-    )
+    judged = judge_tables.judge_tables([str(one) for one in several], asked)
     keep_judgement(run, judged)
     write_report(run)
     return FinishedRun(run)
@@ -147,6 +156,14 @@ def open_run(place: Source) -> FinishedRun:
             "finish the run with the command that began it."
         )
     return FinishedRun(run)
+
+
+def _tell_missing(failures: "Sequence[Failure]", place: Place) -> str:
+    first = failures[0]
+    return (
+        f"{count_missing(len(failures))}; the first is {first.trial}: {first.reason}. What "
+        f"finished is in {place}."
+    )
 
 
 def _configure(kind: type[Config], data: Source | None, settings: Mapping[str, Any]) -> Config:

@@ -11,6 +11,7 @@ from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
+from osteo_ray.base.formatting import count_missing
 from osteo_ray.base.interruption import noticing_interrupts
 from osteo_ray.base.noise import Capture, capture_noise
 from osteo_ray.commands.parsing import BAD_INPUT, DONE, FAILED
@@ -156,6 +157,7 @@ def tell_failures(
     if not failures:
         return DONE
     where = "" if details is None else f" Details: {details}"
-    missing = "1 training is" if len(failures) == 1 else f"{len(failures)} trainings are"
-    say(captured.err, f"{missing} missing. Run the same command again to retry.{where}")
+    say(
+        captured.err, f"{count_missing(len(failures))}. Run the same command again to retry.{where}"
+    )
     return FAILED

@@ -6,6 +6,7 @@ from typing import Any
 
 import pandas as pd
 
+from osteo_ray.base.formatting import say_number
 from osteo_ray.data.attribute_shortcuts import AttributeShortcut
 from osteo_ray.data.attributes import ATTRIBUTES
 from osteo_ray.data.decoding.remarks import looks_personal_path
@@ -65,27 +66,27 @@ def list_audit_findings(audit: Audit) -> list[str]:
     n_copies = len(images) - images["copies"].nunique()
     if n_copies:
         groups = images["copies"].value_counts()
-        repeated = _say_number(int((groups > 1).sum()), "radiograph occurs", "radiographs occur")
+        repeated = say_number(int((groups > 1).sum()), "radiograph occurs", "radiographs occur")
         findings.append(
             f"{n_copies} of {len(images)} images are copies: {repeated} more than once, up to "
             f"{int(groups.max())} times"
         )
     n_conflicts = images.loc[images["conflict"], "copies"].nunique()
     if n_conflicts:
-        found = _say_number(n_conflicts, "radiograph occurs", "radiographs occur")
+        found = say_number(n_conflicts, "radiograph occurs", "radiographs occur")
         n_images = int(images["conflict"].sum())
         findings.append(f"{found} in several classes, as {n_images} images in all")
     findings += _describe_films(images)
     n_blank = int((images["contrast"] < BLANK_CONTRAST).sum())
     if n_blank:
-        findings.append(_say_number(n_blank, "image is blank", "images are blank"))
+        findings.append(say_number(n_blank, "image is blank", "images are blank"))
     findings += [
-        f"{_say_number(count, 'image', 'images')}: {remark}"
+        f"{say_number(count, 'image', 'images')}: {remark}"
         for remark, count in count_notes(images["remarks"]).most_common()
     ]
     n_named = int(images["path"].map(looks_personal_path).sum())
     if n_named:
-        named = _say_number(n_named, "path holds", "paths hold")
+        named = say_number(n_named, "path holds", "paths hold")
         findings.append(f"{named} what looks like a patient's name or birth date")
     if len(audit.rejects):
         total = len(images) + len(audit.rejects)
@@ -143,7 +144,7 @@ def _describe_films(images: pd.DataFrame) -> list[str]:
     if n_whole:
         films = images.loc[images["film"] == images["path"]]
         n_wide = int((films["width"] > films["height"]).sum())
-        looks = _say_number(n_whole, "image looks", "images look")
+        looks = say_number(n_whole, "image looks", "images look")
         return [
             f"{looks} like a film of both knees: a gap parts two sides that are alike in gray and "
             f"structure, and {n_wide} of {n_whole} are wider than high; `--laterality split` cuts "
@@ -153,7 +154,7 @@ def _describe_films(images: pd.DataFrame) -> list[str]:
     unlabelled = halves.loc[halves["item"] == halves["film"], "film"]
     if unlabelled.empty:
         return []
-    films = _say_number(unlabelled.nunique(), "film of both knees was", "films of both knees were")
+    films = say_number(unlabelled.nunique(), "film of both knees was", "films of both knees were")
     return [
         f"{films} cut, and both halves have the label of their film, though one knee may be "
         "healthy; if labels are per knee, give a table with a row for each side (columns path, "
@@ -177,10 +178,6 @@ def doubt_patients(patients: "pd.Series[int]") -> list[str]:
         f"{largest} of {len(patients)} images are said to be of one patient, who usually "
         f"has {usual:g}: the identifier may stand for unknown ones; if so, leave it empty"
     ]
-
-
-def _say_number(number: int, one: str, several: str) -> str:
-    return f"{number} {one if number == 1 else several}"
 
 
 def _count(values: "pd.Series[str]") -> dict[str, int]:

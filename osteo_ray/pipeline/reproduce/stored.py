@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.formatting import count_missing
 from osteo_ray.base.forms import COMPARISON, CONCLUSIONS, ENVIRONMENT, PLANS, Form, read_record
 from osteo_ray.base.mappings import list_differences
 from osteo_ray.base.networks import name_repeat
@@ -169,7 +170,7 @@ def open_stored(path: str) -> StoredRun:
         # A comparison of other seeds is that of before some were added, or taken away.
         or tuple(comparison["seeds"]) != planned
     ):
-        what = f": {len(missing)} trainings are missing" if missing else ""
+        what = f": {count_missing(len(missing))}" if missing else ""
         names = "; ".join(str(trial) for trial in missing[:_TOLD])
         more = f"; and {len(missing) - _TOLD} more" if len(missing) > _TOLD else ""
         told = f"{what} ({names}{more})" if missing else ": its comparison is not complete"
