@@ -10,6 +10,7 @@ import pytest
 from scipy import stats
 from tiny_runs import compute_here
 
+from osteo_ray.base.errors import InputError
 from osteo_ray.base.runs import Run
 from osteo_ray.base.tables import read_json, write_table
 from osteo_ray.commands.main import main
@@ -139,6 +140,15 @@ def test_gains_of_two_comparisons_are_joined() -> None:
     assert gain.low < 0.11 < gain.high
     (unknown,) = join_gains([_tell(0.01, 0.0), _tell(0.12, 0.03)])
     assert (unknown.clean, unknown.difference, unknown.p) == (0.01, None, None)
+
+
+@pytest.mark.parametrize(
+    "given", [{"split": "given"}, {"split": "site", "seeds": 2}, {"protocol": "paper"}]
+)
+def test_split_that_neither_protocol_would_have_is_refused(given: dict[str, Any]) -> None:
+    with pytest.raises(InputError, match=r"neither --protocol nor --split.*got --protocol .*split"):
+        build(ProtocolsConfig, given)
+    assert build(ProtocolsConfig, {"split": "grouped"}).to_compare("paper", "out").split == "random"
 
 
 def test_both_protocols_see_the_same_images() -> None:

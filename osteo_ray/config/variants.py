@@ -57,6 +57,16 @@ class ProtocolsConfig(CompareConfig):
         ("paper",), min_length=1, description="Arms to compare under both protocols."
     )
 
+    @model_validator(mode="after")
+    def _refuse_others(self) -> "ProtocolsConfig":
+        if (self.protocol, self.split) != ("clean", "grouped"):
+            raise ValueError(
+                "Expected neither --protocol nor --split, since both protocols are run, clean with "
+                f"grouped splits and paper with random ones, but got --protocol {self.protocol} "
+                f"and --split {self.split}. Leave them out, or run `osteo-ray compare` with them."
+            )
+        return self
+
     def to_compare(self, protocol: Literal["clean", "paper"], out: str) -> CompareConfig:
         """Return the configuration of one of the two comparisons."""
         shared = self.model_dump(exclude={"protocol", "split", "conflicts", "out"})
