@@ -1,6 +1,7 @@
 """The examples of the documentation run as they stand and print what they say."""
 
 import inspect
+import pkgutil
 import re
 from pathlib import Path
 
@@ -95,6 +96,17 @@ def test_forms_and_arguments_of_networks_are_those_that_there_are() -> None:
     for argument in ("n_classes", "image_size", "pretrained"):
         assert re.search(rf"^\| `{argument}`", text, re.M)
         assert f'"{argument}": {argument}' in offered
+
+
+def test_names_in_the_package_are_those_that_there_are() -> None:
+    found = {
+        name
+        for page in [*DOCS.glob("*.md"), DOCS.parent / "README.md"]
+        for name in re.findall(r"`(osteo_ray(?:\.\w+)+)", page.read_text(encoding="utf-8"))
+    }
+    assert {"osteo_ray.open_run", "osteo_ray.pipeline.export.read_back.read_export"} <= found
+    for name in found:
+        pkgutil.resolve_name(name)
 
 
 # docs/judge.md
