@@ -181,6 +181,18 @@ def test_pairs_are_described_per_seed() -> None:
     assert row["note"] is None
 
 
+def test_interval_of_delong_ends_where_auc_ends() -> None:
+    rows = _rows()
+    test = rows[(rows["split"] == "test") & rows["image_id"].isin(["i00", "i01", "i02", "i03"])]
+    assert test.groupby(["arm", "seed"])["label"].value_counts().eq(2).all()
+    is_worn, place = test["label"] == "worn", test["image_id"].isin(["i00", "i01"])
+    # Of two by two images: `original` ranks one of four pairs right, `lime` three.
+    worn = np.where(is_worn, np.where(place, 0.6, 0.2), np.where(place, 0.5, 0.4))
+    p_worn = np.where(test["arm"] == "lime", worn, 1 - worn)
+    row = _pairs(test.assign(p_worn=p_worn, p_normal=1 - p_worn))[0]
+    assert -1 <= row["auc_low"] < row["auc_difference"] < row["auc_high"] == 1
+
+
 def test_pairs_say_what_is_missing() -> None:
     rows = _rows()
     test, lime, second = rows["split"] == "test", rows["arm"] == "lime", rows["seed"] == 1

@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 from statsmodels.stats.proportion import proportion_confint
 
+from osteo_ray.statistics.metrics.auc import AUC
 from osteo_ray.statistics.paired import Placements, compare_aucs, count_discordant, place_scores
 from osteo_ray.statistics.predictions import Group, Key, Predictions
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
@@ -35,7 +36,7 @@ class PairedSeed:
         n10: Images that `arm` gets right and `baseline` wrong.
         mcnemar_p: Two-sided, exact.
         auc_difference: AUC of `arm` minus that of `baseline`.
-        auc_low: Lower end of DeLong's interval of that difference.
+        auc_low: Lower end of DeLong's interval of that difference, which ends where AUC ends.
         auc_high: Upper end.
         delong_p: Two-sided.
         note: What is missing, and why.
@@ -175,7 +176,8 @@ def _add_delong(
     if found.variance == 0:
         note = "The AUCs differ by the same on every image: without spread, no DeLong test."
         return replace(entry, note=note)
-    return replace(entry, auc_low=found.low, auc_high=found.high, delong_p=found.p)
+    low, high = (AUC.cut_difference(end) for end in (found.low, found.high))
+    return replace(entry, auc_low=low, auc_high=high, delong_p=found.p)
 
 
 def _bound_rate(
