@@ -468,6 +468,18 @@ def test_images_are_counted_beside_radiographs_and_not_beside_groups_of_patients
     assert "10 images of 9 distinct radiographs" in read_page(run).text
 
 
+def test_page_without_an_audit_claims_nothing_of_copies_and_files(run: Run) -> None:
+    said = ("No copies contradict each other.", "a/broken.png", "Copies: 1 group")
+    assert all(words in read_page(run).text for words in said)
+    run.audit.unlink()
+    run.rejects.unlink()
+    text = _space_cells(read_page(run).page)
+    assert "No audit of the images was found in this run" in text
+    assert "Copy groups –" in text
+    for words in ("contradict each other", "occurs twice", "Every file", "Copies: 0"):
+        assert words not in text
+
+
 def test_copies_in_training_are_counted(page: Reader) -> None:
     # Image 9 is a copy of image 0, which is in the test set of both seeds.
     assert "2 of 8 test images" in page.text
