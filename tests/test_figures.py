@@ -344,6 +344,15 @@ def test_what_is_missing_costs_the_figures_that_need_it(
     assert found - {"grid", "external", "curves", "searches"} == absent
 
 
+def test_views_without_an_interval_are_not_called_missing(own: Run) -> None:
+    empty = {"cells": [], "deployable": []}
+    changed = {**read_json(own.comparison), "grid": empty, "external": None}
+    Path(str(own.comparison)).write_text(json.dumps(changed))
+    plots = draw_plots(read_shown(own))
+    assert plots["grid"].reason.startswith("An interval takes 2 seeds")
+    assert plots["external"].reason == "There is no external cohort."
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

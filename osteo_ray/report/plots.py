@@ -164,18 +164,21 @@ def _plot_grids(shown: Shown) -> Sequence[Plot | Absent]:
     external = shown.comparison["external"] or {}
     grids = {
         "grid": (
-            (shown.comparison.get("grid") or {}).get("cells", []),
+            shown.comparison.get("grid"),
             "",
             "No classifier predicted other views here.",
         ),
         "external": (
-            external.get("cells", []),
+            external,
             f", all of it images of {external.get('name')}",
             "There is no external cohort.",
         ),
     }
     found: list[Plot | Absent] = []
-    for name, (cells, whose, reason) in grids.items():
+    for name, (known, whose, reason) in grids.items():
+        cells = (known or {}).get("cells", [])
+        if known and not cells:
+            reason = "An interval takes 2 seeds, and fewer, or none, predicted other views here."
         figure = draw_views(cells, higher_is_better=shown.higher_is_better)
         if figure is None:
             found.append(Absent(name, reason))
