@@ -48,6 +48,7 @@ from osteo_ray.report.forest import draw_forest
 from osteo_ray.report.gallery import MOST_CASES, ArmAnswer, ShownCase, choose_cases
 from osteo_ray.report.page import _count_leaks, write_report
 from osteo_ray.report.pictures import PANEL_LABELS, compose_panels, draw_panels
+from osteo_ray.report.plots import draw_plots
 from osteo_ray.report.reliability import draw_reliability, tabulate_reliability
 from osteo_ray.report.results import Shown, read_shown
 from osteo_ray.report.seeds_figure import draw_paired
@@ -697,6 +698,22 @@ def test_forest_holds_every_difference_that_there_can_be(metric: str, widest: fl
     contrast = make_comparison()["contrasts"][0] | changes
     (axes,) = draw_forest([contrast], alpha=0.05).axes
     assert axes.get_xlim() == (-widest, widest)
+
+
+@pytest.mark.parametrize(("metric", "told"), [("brier", True), ("auc", False)])
+def test_differences_of_errors_say_which_way_is_better(run: Run, metric: str, told: bool) -> None:
+    def change(comparison: dict[str, Any]) -> None:
+        comparison["metric"] = metric
+        for row in comparison["contrasts"]:
+            row["metric"] = metric
+
+    change_comparison(run, change)
+    plots = draw_plots(read_shown(run))
+    for name in ("forest", "seeds"):
+        assert plots[name].caption.endswith("Lower is better.") == told
+    printed = io.StringIO()
+    show_comparison(Console(file=printed, width=200), read_json(run.comparison))
+    assert ("difference in Brier score (lower is better) on test" in printed.getvalue()) == told
 
 
 def test_one_model_has_its_verdict_once_in_the_names_of_the_arms(run: Run) -> None:

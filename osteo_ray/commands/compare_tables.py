@@ -31,8 +31,8 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
     """Show what comparison.json holds."""
     _show_arms(console, comparison)
     level = format_level(comparison["alpha"])
-    label = METRICS[comparison["metric"]].label
     models = comparison["models"]
+    label = _label_endpoint(comparison)
     _show_contrasts(console, comparison, models, f"difference in {label} on test images")
     if comparison.get("grid"):
         _show_grid(console, comparison)
@@ -69,6 +69,11 @@ def show_comparison(console: Console, comparison: dict[str, Any]) -> None:
         _show_external(console, comparison)
 
 
+def _label_endpoint(comparison: dict[str, Any]) -> str:
+    metric = METRICS[comparison["metric"]]
+    return metric.label if metric.higher_is_better else f"{metric.label} (lower is better)"
+
+
 def _show_contrasts(
     console: Console, found: dict[str, Any], models: Sequence[str], title: str
 ) -> None:
@@ -96,7 +101,7 @@ def _show_contrasts(
 def _show_external(console: Console, comparison: dict[str, Any]) -> None:
     """Show what an external cohort says, and where that differs from the run."""
     external = comparison["external"]
-    label = METRICS[comparison["metric"]].label
+    label = _label_endpoint(comparison)
     title = f"difference in {label} on the {external['n_images']} images of {external['name']}"
     _show_contrasts(console, external, comparison["models"], title)
     if external["dropped"]:

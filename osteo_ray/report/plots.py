@@ -81,11 +81,15 @@ def plot_forest(shown: Shown) -> Plot | Absent:
         f"{shown.metric} of one arm minus that of another, in percentage points. Diamond: mean; "
         f"filled where p < {comparison['alpha']:.2g} after Holm’s correction over models. Line: "
         f"the {level} interval that decides. Dots: seeds. Shaded: differences within "
-        f"the margin, ± {shown.margin_in_points} points."
+        f"the margin, ± {shown.margin_in_points} points.{_say_direction(shown)}"
     )
     data = tabulate_contrasts(shown.contrasts)
     figure = draw_forest(shown.contrasts, alpha=comparison["alpha"])
     return Plot(name, alt, caption, figure, data)
+
+
+def _say_direction(shown: Shown) -> str:
+    return "" if shown.higher_is_better else " Lower is better."
 
 
 def _plot_seeds(shown: Shown) -> Sequence[Plot | Absent]:
@@ -98,7 +102,7 @@ def _plot_seeds(shown: Shown) -> Sequence[Plot | Absent]:
             f"{shown.metric} of each arm, a panel per model and a line per seed, with the mean "
             "over seeds.",
             f"{shown.metric} on test images. Gray: one seed, so one split, in which all arms share "
-            "their training and test images. Blue: mean over seeds.",
+            f"their training and test images. Blue: mean over seeds.{_say_direction(shown)}",
             draw_paired(data, shown.arms, shown.metric),
             data,
         )
