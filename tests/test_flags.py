@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -362,6 +363,18 @@ def test_init_writes_what_it_finds(
     config = parse_compare(["--config", str(file)])
     assert (config.data, config.positive_class) == (str(tmp_path / "set"), "worn")
     assert config.folds == folds
+
+
+def test_init_names_commands_that_a_shell_takes_as_they_are(tmp_path: Path, capsys) -> None:
+    folder = tmp_path / "OS Collected Data"
+    for number, label in enumerate(("normal", "worn")):
+        draw_images(folder / label, 12, seed=number)
+    file = tmp_path / "my settings.yaml"
+    printed = run(capsys, "init", str(folder), "--out", str(file))
+    audit, compare = re.findall(r"`(osteo-ray [^`]+)`", printed.splitlines()[-1])
+    assert shlex.split(audit) == ["osteo-ray", "audit", str(folder)]
+    words = ["osteo-ray", "compare", "--config", str(file), "--dry-run"]
+    assert shlex.split(compare) == words
 
 
 def test_init_finds_given_parts_and_patients(tmp_path: Path, capsys) -> None:

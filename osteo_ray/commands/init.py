@@ -1,5 +1,6 @@
 """`osteo-ray init`."""
 
+import shlex
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -59,10 +60,12 @@ def init_command(arguments: list[str]) -> int:
         for line in _describe_source(source):
             say(console, line)
         say(console, f"Settings: {file}")
+        audit = shlex.join(["osteo-ray", "audit", data])
+        compare = shlex.join(["osteo-ray", "compare", "--config", str(file)])
         say(
             console,
-            f"Next: `osteo-ray audit {data}` for copies and shortcuts, `osteo-ray compare --config "
-            f"{file} --dry-run` for what would be done, and the same without --dry-run to do it.",
+            f"Next: `{audit}` for copies and shortcuts, `{compare} --dry-run` for what would be "
+            "done, and the same without --dry-run to do it.",
         )
 
     tyro.cli(init, prog="osteo-ray init", args=arguments)
