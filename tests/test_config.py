@@ -668,3 +668,18 @@ def test_recipe_replaces_what_the_file_of_a_run_has_from_another_recipe(tmp_path
     found = parse_compare([*flags, "modern"]).training
     assert found.list_changes() == ["epochs (recipe 30, here 7)"]
     assert parse_compare([*flags, "paper"]).training == run.training
+
+
+@pytest.mark.parametrize(
+    ("arms", "opened"),
+    [
+        (["guidance", "paper"], ["original", "guided_gradients", "guided_gradients_random",
+                                 "guided_activations", "guided_activations_random", "lime"]),
+        (["original", "paper"], ["original", "lime"]),
+        (["paper", "lime", "random_mask"], ["original", "lime", "random_mask"]),
+    ],
+)  # fmt: skip
+def test_presets_may_share_arms_with_what_stands_beside_them(
+    arms: list[str], opened: list[str]
+) -> None:
+    assert list(build_config({"arms": arms}).arms) == opened

@@ -144,11 +144,13 @@ class CompareConfig(SetupConfig):
         paper = settings.get("protocol") == "paper"
         presets: Mapping[Any, tuple[str, ...]] = list_presets()
         opened: list[Any] = []
+        by_preset: set[str] = set()
         for arm in (arms,) if isinstance(arms, str) else arms:
             if isinstance(arm, str) and arm in presets:
-                fit = (name for name in presets[arm] if not (paper and ARMS[name].is_clean_only))
-                opened += fit
-            else:
+                fit = [name for name in presets[arm] if not (paper and ARMS[name].is_clean_only)]
+                opened += [name for name in fit if name not in opened]  # presets share some
+                by_preset.update(fit)
+            elif not (isinstance(arm, str) and arm in by_preset):
                 opened.append(arm)
         return {**({"split": "random"} if paper else {}), **settings, "arms": tuple(opened)}
 
