@@ -477,3 +477,10 @@ def test_external_set_helps_equivalence() -> None:
         for one in (planned, outside)
     ]
     assert chances[0] < 0.3 < 0.6 < chances[1]
+
+
+def test_one_seed_is_not_called_several() -> None:
+    parts = Parts(train=70, validation=20, test=10)
+    words = [one.words for one in list_alternatives(Scheme(1, parts), (7, 2, 1))]
+    assert "2 times as many images, 1 seed" in words
+    assert not any(" 1 seeds" in one for one in words)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from osteo_ray.base.formatting import say_number
 from osteo_ray.experiment.costs import Parts, count_parts
 from osteo_ray.experiment.prospects import (
     NONE,
@@ -106,6 +107,7 @@ def list_alternatives(
     """
     parts, folds = planned.parts, planned.folds
     n_images = round(sum(vars(parts).values()))
+    seeds = say_number(planned.n_seeds, "seed", "seeds")
     found = []
     for n_seeds in _SEEDS:
         fitting = n_seeds if folds is None else -(-n_seeds // folds) * folds
@@ -120,7 +122,7 @@ def list_alternatives(
             )
         if folds is None and ratio != _RATIO:
             scheme = Scheme(planned.n_seeds, count_parts(n_images, _RATIO, None))
-            words = f"ratio {':'.join(map(str, _RATIO))}, {planned.n_seeds} seeds"
+            words = f"ratio {':'.join(map(str, _RATIO))}, {seeds}"
             found.append(Alternative(words, scheme))
     for times in _MORE_IMAGES:
         more = (
@@ -131,7 +133,7 @@ def list_alternatives(
         what = "test images" if planned.fixed else "images"
         found.append(
             Alternative(
-                f"{times} times as many {what}, {planned.n_seeds} seeds",
+                f"{times} times as many {what}, {seeds}",
                 Scheme(planned.n_seeds, more, folds, planned.fixed),
                 needs_images=True,
             )
@@ -141,8 +143,7 @@ def list_alternatives(
         external = Parts(train, n_images - train, n_images)
         found.append(
             Alternative(
-                f"{n_images} test images from elsewhere, the same for all seeds, "
-                f"{planned.n_seeds} seeds",
+                f"{n_images} test images from elsewhere, the same for all seeds, {seeds}",
                 Scheme(planned.n_seeds, external, None, fixed=True),
                 needs_images=True,
             )

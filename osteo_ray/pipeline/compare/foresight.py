@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from osteo_ray.base.formatting import say_number
 from osteo_ray.config.variants import PlanConfig
 from osteo_ray.experiment.alternatives import (
     Alternative,
@@ -80,7 +81,7 @@ def foresee(
         design = assessed.design
         return assessed if design is planned else assess(design, config.tables // 2, seed=1)
 
-    planned = Alternative(f"as planned, {config.seeds} seeds", plan.scheme)
+    planned = Alternative(f"as planned, {say_number(config.seeds, 'seed', 'seeds')}", plan.scheme)
     others = list_alternatives(
         plan.scheme,
         config.split_ratio,
