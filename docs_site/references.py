@@ -13,6 +13,7 @@ from unittest.mock import patch
 from osteo_ray.base.settings import Settings
 from osteo_ray.commands.completion import CONFIGURED
 from osteo_ray.commands.main import COMMANDS, main
+from osteo_ray.config.build import fit_demo
 from osteo_ray.config.compare import CompareConfig
 from osteo_ray.config.demos import DEFAULT_DEMO, find_demo
 from osteo_ray.config.flags import Flag, list_flags
@@ -46,7 +47,7 @@ def write_settings() -> str:
             if path:
                 title = f"### {command}: `{'.'.join(path)}`"
                 lines += [title, "", _introduce(_open(kind, path)), ""]
-            lines += [_write_setting(kind, flag, demo) for flag in members]
+            lines += [_write_setting(kind, flag, fit_demo(kind, demo)) for flag in members]
     return "\n".join(lines)
 
 

@@ -240,6 +240,15 @@ def test_a_reader_that_goes_away_is_no_error(words: str) -> None:
     assert (ended.returncode, ended.stderr) == (0, b"")
 
 
+@pytest.mark.parametrize("command", ["protocols", "variance"])
+def test_help_names_the_arms_that_the_demo_of_a_command_has(command: str, capsys) -> None:
+    kind = CONFIGURED[command]
+    assert build(kind, {"demo": DEFAULT_DEMO}).arms == ("original", "lime")  # those of `paper`
+    (line,) = [one for one in run(capsys, command, "--help").splitlines() if "--arms" in one]
+    assert line.endswith("[paper]")
+    assert "demo original" in run(capsys, "compare", "--help")
+
+
 # Before and after
 
 

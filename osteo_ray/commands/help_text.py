@@ -7,6 +7,7 @@ from itertools import groupby
 from typing import Any
 
 from osteo_ray.base.settings import Settings
+from osteo_ray.config.build import fit_demo
 from osteo_ray.config.demos import DEFAULT_DEMO, DEMOS, find_demo
 from osteo_ray.config.flags import Flag
 
@@ -75,7 +76,9 @@ def show_help(
     paragraphs = description.strip().split("\n\n")
     for paragraph in paragraphs if in_full else paragraphs[:1]:
         print(textwrap.fill(" ".join(paragraph.split()), width) + "\n")
-    demo = find_demo({"demo": DEFAULT_DEMO})[0] if "phantom" in kind.model_fields else {}
+    demo = {}
+    if "phantom" in kind.model_fields:
+        demo = fit_demo(kind, find_demo({"demo": DEFAULT_DEMO})[0])
     also = dict(_ALWAYS) | {name: SWITCHES[name] for name in switches}
     if demo:
         also[f"{DEMO} {'|'.join(DEMOS)}"] = SWITCHES[DEMO]

@@ -162,14 +162,24 @@ def build(
             raise InputError(f"{(flags or {}).get(name, name)}: {error}") from None
     if "phantom" in kind.model_fields:
         smaller, settings = find_demo(settings)
-        smaller = {key: value for key, value in smaller.items() if key in kind.model_fields}
-        if kind.model_fields.get("arms", _ARMS).default != _ARMS.default:
-            smaller.pop("arms", None)  # this command has a default of its own
-        settings = merge_settings(smaller, settings)
+        settings = merge_settings(fit_demo(kind, smaller), settings)
     try:
         return kind.model_validate(settings)
     except ValidationError as error:
         raise InputError(describe_problems(error, kind, flags or {})) from None
+
+
+def fit_demo(kind: type[Settings], demo: Mapping[str, Any]) -> dict[str, Any]:
+    """Return those settings of a demo that hold for a command.
+
+    Args:
+        kind: The settings of the command.
+        demo: What `find_demo` returns of a demo.
+    """
+    fitting = {key: value for key, value in demo.items() if key in kind.model_fields}
+    if kind.model_fields.get("arms", _ARMS).default != _ARMS.default:
+        fitting.pop("arms", None)  # this command has a default of its own
+    return fitting
 
 
 def list_texts(settings: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
