@@ -39,6 +39,17 @@ def test_pixels_come_in_the_order_of_the_ids(run: Run) -> None:
     np.testing.assert_array_equal(found, np.broadcast_to([[[2]], [[5]], [[6]], [[0]]], found.shape))
 
 
+def test_pixels_of_a_run_that_is_made_anew_are_read_anew(run: Run) -> None:
+    ids, size = ["id-1", "id-6"], ImageSize.square(SIDE)
+    rows = np.arange(2)
+    assert locate_pixels(run, ids, size)[rows][:, 0, 0].tolist() == [1, 6]
+    for file in run.pixels.glob("*.parquet"):  # type: ignore[union-attr]
+        file.unlink()
+    content = [np.full((SIDE, SIDE), value, np.uint8).tobytes() for value in (60, 10)]
+    write_pixels(run.pixels / "part-0.parquet", pa.table([ids[::-1], ids[::-1], content], PIXELS))
+    assert locate_pixels(run, ids, size)[rows][:, 0, 0].tolist() == [10, 60]
+
+
 @pytest.mark.parametrize("find", [read_pixels, locate_pixels])
 def test_missing_pixels_are_told(run: Run, find: Callable[..., object]) -> None:
     with pytest.raises(InputError, match=r"pixels of 3 images in .*those of 2 are missing, .*id-8"):

@@ -59,6 +59,18 @@ def pack(place: Path, files: Mapping[str, str]) -> Path:
     return place
 
 
+@pytest.mark.parametrize("suffix", ["zip", "tar"])
+def test_a_set_that_is_packed_again_is_read_again(tmp_path: Path, suffix: str) -> None:
+    place = tmp_path / f"knees.{suffix}"  # as in a notebook, all in one process
+    first = {"normal/1.png": "one", "worn/2.png": "two"}
+    assert open_given(pack(place, first)).reader.read("worn/2.png", -1) == b"two"
+    place.unlink()
+    source = open_given(pack(place, {"normal/1.png": "ONE", "worn/3.png": "three"}))
+    assert list_items(source, "path") == [("normal/1.png",), ("worn/3.png",)]
+    assert source.reader.read("worn/3.png", -1) == b"three"
+    assert source.reader.read("normal/1.png", -1) == b"ONE"
+
+
 def test_names_in_a_tar_file_that_are_no_text_are_refused(tmp_path: Path) -> None:
     with tarfile.open(
         tmp_path / "x.tar", "w", format=tarfile.GNU_FORMAT, encoding="latin-1"

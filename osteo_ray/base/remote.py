@@ -2,6 +2,7 @@
 
 import errno
 import functools
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -63,6 +64,22 @@ def _be_patient(filesystem: Any) -> Any:
 def is_local(uri: str) -> bool:
     """Return whether a URI is a local path; local files have links and permissions."""
     return "://" not in uri
+
+
+def tell_version(file: str) -> tuple[int, ...]:
+    """Return what tells a file of this machine from the one that was there before.
+
+    What is kept of open files is kept by this, too: in a notebook, a set may be packed again, or a
+    run made anew, at the same place. In object storage, nothing tells without asking.
+
+    Returns:
+        Its number, size and date; nothing if it is elsewhere, or cannot be looked at.
+    """
+    try:
+        found = os.stat(file) if is_local(file) else None
+    except (OSError, ValueError):  # opening it says what is wrong
+        return ()
+    return () if found is None else (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def split_uri(uri: str) -> tuple[str, str]:

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from osteo_ray.base.errors import InputError, StorageError
-from osteo_ray.base.remote import RemotePath, first_line
+from osteo_ray.base.remote import RemotePath, first_line, tell_version
 from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import Place, open_place, recall_place
 from osteo_ray.base.tables import check_version, list_parts
@@ -82,7 +82,7 @@ def _read_rows(
 ) -> None:
     """Read some rows of a file into some places of an array, one row group at a time."""
     with _naming(recall_place(part)):
-        file = _open(part)
+        file = _open(part, tell_version(part))
         ends = np.cumsum([file.metadata.row_group(n).num_rows for n in range(file.num_row_groups)])
         group_of = np.searchsorted(ends, rows, side="right")
         for group in np.unique(group_of):
@@ -107,7 +107,7 @@ def _as_array(stored: pa.Array, like: np.ndarray, part: str) -> np.ndarray:
 
 
 @lru_cache(_OPEN_FILES)
-def _open(part: str) -> Any:
+def _open(part: str, version: object) -> Any:
     filesystem, name = open_place(recall_place(part))
     return pq.ParquetFile(name, filesystem=filesystem)
 
@@ -147,7 +147,7 @@ def find_pixels(
     dtype: npt.DTypeLike = np.uint8
     for part in list_parts(directory):
         with _naming(recall_place(part)):
-            file = _open(part)
+            file = _open(part, tell_version(part))
             refuse_objects(file.schema_arrow, part)
             first = next(file.iter_batches(1, columns=["pixels"]), None)
         if first is not None:

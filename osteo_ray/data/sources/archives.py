@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.remote import tell_version
 from osteo_ray.data.sources.columns import choose_columns
 from osteo_ray.data.sources.listing import (
     Source,
@@ -44,7 +45,8 @@ def open_archive(uri: str, options: SourceOptions) -> Source:
         names = archive.files
         others = [name for name in names if not name.endswith(("images", "masks"))]
         small = {name: archive[name] for name in others}
-        shapes = {name: open_array(uri, name).shape for name in members}
+        version = tell_version(uri)
+        shapes = {name: open_array(uri, name, version).shape for name in members}
     if not members:
         raise InputError(
             f"Expected arrays named train_images, val_images, test_images or images in {uri}, but "

@@ -13,7 +13,7 @@ import pandas as pd
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.base.paths import write_path
-from osteo_ray.base.remote import first_line, split_uri
+from osteo_ray.base.remote import first_line, split_uri, tell_version
 from osteo_ray.data.decoding.result import UnreadableImageError
 from osteo_ray.data.laterality import read_half
 from osteo_ray.data.slices import read_slice
@@ -53,7 +53,7 @@ class PackedReader:
     def read(self, path: str, position: int) -> bytes:
         """Fetch the bytes of an image by its path within the file; see `Reader.read`."""
         try:
-            return _open_pack(self.uri).read(self.below + path)
+            return _open_pack(self.uri, tell_version(self.uri)).read(self.below + path)
         except UnreadableImageError:
             raise
         except KeyError:
@@ -134,7 +134,7 @@ def _check_size(size: int) -> None:
 
 
 @functools.lru_cache(maxsize=4)
-def _open_pack(uri: str) -> _Zip | _Tar:
+def _open_pack(uri: str, version: object) -> _Zip | _Tar:
     return _Zip(uri) if split_uri(uri)[0].lower().endswith(".zip") else _Tar(uri)
 
 
@@ -154,7 +154,7 @@ def open_packed(uri: str, options: SourceOptions) -> Source:
         "Pack the folder of images again, or give the folder itself.",
         (Exception,),  # errors of zipfile, tarfile, zlib and lzma share no narrower base
     ):
-        pack = _open_pack(uri)
+        pack = _open_pack(uri, tell_version(uri))
     files = [(path, size) for path, size in pack.files if not _is_hidden(path)]
     refused = [(path, why) for path, why in pack.refused if not _is_hidden(path)]
     refused += [

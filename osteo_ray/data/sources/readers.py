@@ -16,7 +16,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from osteo_ray.base.remote import first_line, is_local, open_filesystem
+from osteo_ray.base.remote import first_line, is_local, open_filesystem, tell_version
 from osteo_ray.base.trust import refuse_objects
 from osteo_ray.data.decoding.result import UnreadableImageError
 
@@ -121,7 +121,8 @@ class ArchiveReader:
     def read(self, path: str, position: int) -> np.ndarray:
         """Fetch the pixels of an image, whose path is ARRAY/NUMBER; see `Reader.read`."""
         try:
-            return open_array(self.uri, path.rpartition("/")[0]).read(position)
+            name, version = path.rpartition("/")[0], tell_version(self.uri)
+            return open_array(self.uri, name, version).read(position)
         except Exception as error:  # errors of zipfile, zlib and lzma share no narrower base
             open_array.cache_clear()
             raise UnreadableImageError(f"cannot be read: {first_line(error)}") from None
@@ -166,8 +167,13 @@ class ArrayStream:
 
 
 @functools.lru_cache(maxsize=4)
-def open_array(uri: str, name: str) -> ArrayStream:
+def open_array(uri: str, name: str, version: object) -> ArrayStream:
     """Open an array of an NPZ archive, and keep the last few open.
+
+    Args:
+        uri: The archive.
+        name: The array.
+        version: Of the archive, as `tell_version` returns it.
 
     Raises:
         OSError, ValueError, BadZipFile, KeyError: There is no such archive or array.
@@ -193,7 +199,7 @@ class TableReader:
         """Fetch the bytes of an image; see `Reader.read`."""
         number = int(np.searchsorted(self.row_groups, position, side="right")) - 1
         try:
-            cells = _load_cells(self.uri, self.column, number)
+            cells = _load_cells(self.uri, self.column, number, tell_version(self.uri))
         except (OSError, pa.ArrowException) as error:
             raise UnreadableImageError(f"cannot be read: {first_line(error)}") from None
         cell = cells[position - self.row_groups[number]].as_py()
@@ -204,7 +210,7 @@ class TableReader:
 
 
 @functools.lru_cache(maxsize=2)
-def _load_cells(uri: str, column: str, number: int) -> Any:
+def _load_cells(uri: str, column: str, number: int, version: object) -> Any:
     with open_input(uri) as opened:
         table = pq.ParquetFile(opened).read_row_group(number, columns=[column])
     refuse_objects(table.schema, uri)
