@@ -798,7 +798,7 @@ def test_terminal_shows_the_reproductions_of_this_run_only() -> None:
     out = io.StringIO()
     show_reproduction(Console(file=out, width=80), found)
     text = out.getvalue()
-    told = ("3 of 6 trainings, and 1 first models", "A note.", "masks: and 2 more")
+    told = ("3 of 6 trainings, and 1 first model that they need", "A note.", "masks: and 2 more")
     told += ("Drifted since 2026-01-03 00:00 UTC; last reproduced 2026-01-02",)
     told += ("mean mask overlap 0.5", "kept for inspection: /kept", "2.11.0 → 2.12.0")
     for expected in told:

@@ -5,6 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
+from osteo_ray.base.formatting import say_number
 from osteo_ray.commands.terminal import ERROR, GOOD, WARNING, print_table, say
 from osteo_ray.experiment.reproduction.drift import REPRODUCED, Drift
 from osteo_ray.experiment.reproduction.environment import Change
@@ -20,7 +21,8 @@ def show_reproduction(console: Console, found: Reproduction) -> None:
     entry = found.entry
     also = entry["n_recomputed"]
     text = f"Rerun: {entry['n_trials']} of {entry['n_planned']} trainings"
-    say(console, f"{text}, and {also} first models that they need" if also else text)
+    first = say_number(also, "first model", "first models")
+    say(console, f"{text}, and {first} that they need" if also else text)
     for note in found.notes:
         say(console, note, WARNING)
     print_table(

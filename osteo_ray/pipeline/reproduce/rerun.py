@@ -39,8 +39,6 @@ from osteo_ray.pipeline.reproduce.task import Task, plan_task
 from osteo_ray.pipeline.reproduce.workspace import Workspace, open_workspace
 from osteo_ray.pipeline.site import READ, Site, follow_reading
 
-_TOLD = 5  # damaged files that are named on the terminal
-
 
 @dataclass(frozen=True)
 class Reproduction:
@@ -171,7 +169,7 @@ def _reproduce(
         drifts=tuple(drifts),
         changes=changes,
         edits=task.stored.edits,
-        notes=(*([task.images.note] if task.images.note else []), *damaged[:_TOLD]),
+        notes=(task.images.note,) if task.images.note else (),
         ledger=task.ledger,
         history=tuple(history),
         kept=workspace.root if keep else None,
