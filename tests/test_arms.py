@@ -448,6 +448,6 @@ def test_own_arm_is_run_judged_and_reported(own: Arm, tmp_path: Path) -> None:
     write_table(run.results, type(known).from_pandas(results, preserve_index=False))
     run.config.write_text(yaml.safe_dump({**read_yaml(run.config), "arms": arms}))
     page = write_report(run).read_text(encoding="utf-8")
-    assert f"<b>{OWN.label}</b>: {OWN.meaning}." in page
+    assert f"<b>{OWN.label}</b>: {OWN.meaning[0].upper()}{OWN.meaning[1:]}." in page
     assert page.count(OWN.label) > 2
     assert [name for name, meaning in VERDICTS.items() if escape(meaning) not in page] == []

@@ -799,7 +799,8 @@ def test_report_describes_the_arm_of_a_method_of_the_package(tmp_path: Path) -> 
     stored = read_yaml(run.config)
     run.config.write_text(yaml.safe_dump({**stored, "arms": [*stored["arms"], "layercam"]}))
     page = write_report(run).read_text(encoding="utf-8")
-    assert f"<b>Layer-CAM mask</b>: {ARMS['layercam'].meaning}." in page
+    meaning = ARMS["layercam"].meaning
+    assert f"<b>Layer-CAM mask</b>: {meaning[0].upper()}{meaning[1:]}." in page
 
 
 def test_every_method_of_the_package_is_an_arm_and_one_row_of_the_table() -> None:

@@ -190,16 +190,19 @@ class Case:
     def list_turned(self) -> list[str]:
         """List the arms that rank the classes the wrong way round, each with its AUC.
 
-        What is tested on other masks than it was trained on may sort these either way on a seed.
+        On a single seed, that counts only where something was learned: untrained networks rank the
+        classes either way, by their first weights. So may what is tested on other masks than it was
+        trained on.
         """
         roles, found = self.roles, list[str]()
+        learned = any(self.is_above_chance(arm) for arm in (roles.judged, roles.baseline))
         either_way = {one.name for one in roles.controls if one.gain_must_survive}
         arms = [roles.judged, roles.baseline, *(one.name for one in roles.controls)]
         for arm in arms:
             seeds = self.list_below_chance(arm, n_arms=len(arms))
             if self.is_below_chance(arm, n_arms=len(arms)):
                 found.append(self.describe_auc(arm))
-            elif seeds and arm not in either_way:
+            elif learned and seeds and arm not in either_way:
                 highest = max(self.evidence.metrics[AUC].values[arm][seed] for seed in seeds)
                 at_most = " or less" if len(seeds) > 1 else ""
                 found.append(f"{arm} on {name_seeds(seeds)}: AUC {highest:.3f}{at_most}")
