@@ -89,7 +89,7 @@ def test_storage_that_fails_under_way_is_told_with_the_file(
     stored = locate_pixels(drawn[0], ids, size)
     there = replace(stored, files=tuple(f"s3://bucket/{number}" for number in range(4)))
 
-    def hang_up(_: str) -> None:
+    def hang_up(*_: object) -> None:
         raise OSError("AWS Error NETWORK_CONNECTION: Empty reply from server")
 
     monkeypatch.setattr(stored_images, "_open", hang_up)

@@ -53,6 +53,7 @@ from osteo_ray.report.reliability import draw_reliability, tabulate_reliability
 from osteo_ray.report.results import Shown, read_shown
 from osteo_ray.report.seeds_figure import draw_paired
 from osteo_ray.report.style import encode_svg
+from osteo_ray.report.templates import _mark_code
 from osteo_ray.statistics.metrics.registry import METRICS
 from osteo_ray.statistics.thresholds import OPERATING_NAMES
 
@@ -900,3 +901,9 @@ def test_masks_are_counted_and_averaged_over_images(run: Run) -> None:
     # from 0.05 to 0.15 and from 0.0 to 0.2, and those of random masks are 40 % of that.
     assert found["LIME"] == ["8", "2", "200", "2", "0.50", "0.85", "0.10", "0.10"]
     assert found["Random"] == ["8", "2", "–", "–", "–", "0.34", "0.04", "0.04"]
+
+
+def test_code_is_marked_and_names_keep_their_letters() -> None:
+    marked = "net_b0: ask <code>osteo-ray plan</code>, &lt;b&gt;."
+    assert _mark_code("net_b0: ask `osteo-ray plan`, <b>.") == marked
+    assert _mark_code("an odd ` mark") == "an odd ` mark"

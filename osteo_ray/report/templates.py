@@ -44,9 +44,14 @@ def read_script() -> Script:
     return Script(name, base64.b64encode(hashlib.sha256(source).digest()).decode())
 
 
-def _mark_up(words: str) -> Markup:
-    """Return words as a sentence of a page: with a capital, and with what stands in `…` as code."""
-    parts = [str(escape(part)) for part in (words[:1].upper() + words[1:]).split("`")]
+def _begin(words: str) -> Markup:
+    """Return words as a sentence of a page, with a capital; see `_mark_code`."""
+    return _mark_code(words[:1].upper() + words[1:])
+
+
+def _mark_code(words: str) -> Markup:
+    """Return words as a page shows them: with what stands in `…` as code."""
+    parts = [str(escape(part)) for part in words.split("`")]
     if len(parts) % 2 == 0:  # a mark without its other half
         return Markup("`".join(parts))
     marked = [f"<code>{part}</code>" if k % 2 else part for k, part in enumerate(parts)]
@@ -78,7 +83,8 @@ def open_template(name: str) -> jinja2.Template:
         "level": format_level,
         "mean_count": format_mean_count,
         "duration": format_duration,
-        "sentence": _mark_up,
+        "sentence": _begin,
+        "code": _mark_code,
         "arms": label_words,
         "svg": encode_svg,
         "folder": name_folder,
