@@ -528,13 +528,15 @@ def test_one_training_under_other_names_of_images(judge: Judge) -> None:
     assert "repeat the predictions" in found["reason"]
 
 
+def exchange(table: pd.DataFrame, rows: "pd.Series[bool]") -> pd.DataFrame:
+    """Exchange the columns of both classes in some rows."""
+    columns, changed = ["p_normal", "p_osteoporosis"], table.copy()
+    changed.loc[rows, columns] = table.loc[rows, columns[::-1]].to_numpy()
+    return changed
+
+
 def test_exchanged_columns_are_no_gain(judge: Judge) -> None:
-    worse = GAIN["arm"] == "original"
-    table = GAIN.copy()
-    table.loc[worse, ["p_normal", "p_osteoporosis"]] = GAIN.loc[
-        worse, ["p_osteoporosis", "p_normal"]
-    ].to_numpy()
-    found = judge(table)["verdict"]
+    found = judge(exchange(GAIN, GAIN["arm"] == "original"))["verdict"]
     assert found["verdict"] == "inconclusive"
     assert "wrong way round (original: AUC 0.193" in found["reason"]
 
@@ -542,11 +544,7 @@ def test_exchanged_columns_are_no_gain(judge: Judge) -> None:
 def test_columns_exchanged_on_half_of_the_seeds_are_no_gain(judge: Judge) -> None:
     equal = draw({name: SimulatedArm(0.8, 0.02) for name in ("original", "lime")}, n_seeds=10)
     worse = (equal["arm"] == "original") & (equal["seed"] % 2 == 0)
-    table = equal.copy()
-    table.loc[worse, ["p_normal", "p_osteoporosis"]] = equal.loc[
-        worse, ["p_osteoporosis", "p_normal"]
-    ].to_numpy()
-    found = judge(table)["verdict"]
+    found = judge(exchange(equal, worse))["verdict"]
     assert found["verdict"] == "inconclusive"
     assert "wrong way round (original on seeds 0, 2, 4, 6, 8: AUC 0." in found["reason"]
 

@@ -167,7 +167,7 @@ def test_rows_that_contradict_the_folders_of_their_images_are_asked_about(tmp_pa
     rows = "".join(f"{path},{label}\n" for path, label in zip(paths, labels, strict=True))
     put(tmp_path, *paths, **{"t.csv": f"path,label\n{rows}"})
     (doubt,) = open_given(tmp_path / "t.csv").doubts
-    assert doubt.startswith("Rows give 1 images another class than that which their folder is ")
+    assert doubt.startswith("Rows give 1 image another class than that which their folder is ")
     assert "called like: `train/Normal/1.png` is `worn`. The rows count" in doubt
     # Folders of patients with numbers are none of grades.
     paths = [f"{k % 4}/{k}.png" for k in range(8)]

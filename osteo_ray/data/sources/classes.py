@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
 from osteo_ray.base.errors import InputError
+from osteo_ray.base.formatting import say_number
 from osteo_ray.data.sources.words import list_words, read_split, says_no_class, tidy
 
 _TRUTHS = {"true": "1", "yes": "1", "y": "1", "t": "1", "false": "0", "no": "0", "n": "0", "f": "0"}
@@ -177,7 +178,7 @@ def doubt_rows(paths: Sequence[str], labels: Sequence[str]) -> list[str]:
         >>> paths = ["normal/1.png", "normal/2.png", "worn/3.png"]
         >>> [doubt] = doubt_rows(paths, ["normal", "worn", "worn"])
         >>> doubt.partition(":")[0]
-        'Rows give 1 images another class than that which their folder is called like'
+        'Rows give 1 image another class than that which their folder is called like'
     """
     folded = {label: fold_label(label) for label in set(labels)}
     places = {path.rpartition("/")[0] for path in paths}
@@ -194,8 +195,9 @@ def doubt_rows(paths: Sequence[str], labels: Sequence[str]) -> list[str]:
             torn.append(f"`{path}` is `{label}`")
     if not torn or agreeing <= len(torn):
         return []
+    images = say_number(len(torn), "image", "images")
     return [
-        f"Rows give {len(torn)} images another class than that which their folder is called like: "
+        f"Rows give {images} another class than that which their folder is called like: "
         f"{', '.join(sorted(torn)[:_MOST_TOLD])}. The rows count; if they are wrong, correct them."
     ]
 
