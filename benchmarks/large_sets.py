@@ -67,7 +67,7 @@ def run_whole(
     root: Annotated[Path, tyro.conf.Positional],
     images: int = 1000,
     image_size: int = 224,
-    model: str = "test_vit",
+    model: str = "benchmarks/patches.py:make",
 ) -> None:
     """Compare, explain, audit, export and reproduce many phantoms by whole commands.
 
@@ -75,7 +75,8 @@ def run_whole(
         root: A folder for images and results. If it is there, what is missing is done.
         images: Images of the set, copies included.
         image_size: Side of the images, in pixels.
-        model: A timm name; the network begins untrained.
+        model: As `compare --models` takes it; the network begins untrained. By default one so small
+            that what surrounds it is measured.
     """
     from benchmarks.tables import show_whole
     from benchmarks.whole import bench_whole

@@ -18,7 +18,7 @@ from osteo_ray.experiment.trials import WEIGHTS
 _LIME = (
     "--lime.superpixels=grid",
     "--lime.n-superpixels=9",
-    "--lime-samples=16",
+    "--lime-samples=10",
     "--lime.top-k=2",
 )
 _SEEDS = 2
@@ -63,7 +63,7 @@ def bench_whole(root: Path, n_images: int, *, size_px: int, model: str) -> Itera
         root: A folder for the images and all results, kept for the next time.
         n_images: Images of the set, copies included.
         size_px: Side of the images, in pixels.
-        model: The network, untrained.
+        model: The network, untrained, as `compare --models` takes it.
 
     Raises:
         InputError: The folder holds another set.
@@ -101,17 +101,18 @@ def _list_words(command: str, root: Path, size_px: int, model: str) -> list[str]
     """Return the words of a command, whose results go to its own folder."""
     images, size, out = f"{root / 'images'}", f"--image-size={size_px}", f"--out={root / command}"
     run = root / "compare"
+    code = ["--run-code"] if ".py:" in model else []
     match command:
         case "compare":
             training = ("--models", model, "--weights=none", "--epochs=1", f"--seeds={_SEEDS}")
             return [images, size, *training, "--arms", "original", "lime", *_LIME, out]
         case "explain":
             baseline = next((run / "trials").glob(f"*/*/original-*/{WEIGHTS}"))
-            return [images, f"--checkpoint={baseline}", *_LIME, out]
+            return [images, f"--checkpoint={baseline}", *_LIME, *code, out]
         case "audit":
             return [images, size, out]
         case "reproduce":
-            return [str(run), out]
+            return [str(run), *code, out]
         case _:
             return [str(run), "--arm=lime", "--as=parquet", "--seeds", "0", out]
 
