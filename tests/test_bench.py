@@ -37,6 +37,7 @@ PHANTOMS = PhantomSettings(n_images=4, size_px=64, duplicate_share=0.0)
 
 
 @pytest.mark.ray
+@pytest.mark.long
 def test_masks_are_those_of_the_package(local_ray: None, tmp_path: Path) -> None:
     write_phantoms(tmp_path / "phantoms", PHANTOMS)
     classifier = build_classifier(
@@ -115,6 +116,7 @@ class TestFidelity:
         assert (second.overlap, second.difference) == pytest.approx((0.85, 0.15))
 
     @pytest.mark.ray
+    @pytest.mark.long
     def test_same_images_whatever_process(self, local_ray: None, tmp_path: Path) -> None:
         write_phantoms(tmp_path / "phantoms", PHANTOMS)
         checkpoint = tmp_path / "model.safetensors"

@@ -40,7 +40,7 @@ from osteo_ray.pipeline.compare.stages import Outcome
 from osteo_ray.pipeline.export.exports import export_run
 from osteo_ray.pipeline.export.read_back import read_export
 
-pytestmark = pytest.mark.ray
+pytestmark = [pytest.mark.ray, pytest.mark.long]  # each begins with a run in storage
 
 BUCKET = "runs"
 FIRST = Trial(MODEL, 0, "original")
@@ -125,7 +125,6 @@ def test_no_key_is_in_any_file(there: Outcome, client) -> None:
             assert b"secret" not in content, name
 
 
-@pytest.mark.long
 def test_a_rerun_makes_what_was_removed_and_nothing_else(there: Outcome, client) -> None:
     assert isinstance(there.run.root, RemotePath)
     config = build_config(read_yaml(there.run.config))
@@ -217,7 +216,6 @@ def test_exports_equal_those_of_a_folder(here: Run, there: Outcome, tmp_path, fo
     assert not (of_there.path / UNFINISHED).exists()
 
 
-@pytest.mark.long
 def test_explanations_equal_those_in_a_folder(
     there: Outcome,
     locate_there: Locate,
@@ -259,7 +257,6 @@ def test_a_source_in_storage_gives_the_same_images(finished: Outcome, there: Out
     pd.testing.assert_frame_equal(*frames)
 
 
-@pytest.mark.long
 def test_two_workers_share_a_training_in_storage(local_ray: None, locate_there: Locate) -> None:
     wide = {
         "seeds": 1,
@@ -302,7 +299,6 @@ def test_a_tree_of_a_run_is_removed(there: Outcome, locate_there: Locate, client
     assert list_objects(client, "copy") == {}
 
 
-@pytest.mark.long
 def test_audit_equals_that_in_a_folder(
     local_ray: None, client, locate_there: Locate, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -442,6 +442,7 @@ class TestOnARealHead:
             assert out.count(f"Running entrypoint for job {job}: ") == 1
         assert out.count(f"Report: {run / 'report.html'}") == 1
 
+    @pytest.mark.long
     def test_codes_of_the_driver_come_back(self, head: Head, tmp_path: Path) -> None:
         audit = submit(head, "audit", "--out", str(tmp_path / "audit"), "--phantom.n-images", "40")
         missing = submit(head, "compare", "--out", str(tmp_path / "run"), "--data", "/nowhere")

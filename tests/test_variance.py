@@ -169,6 +169,7 @@ FLAGS = (
 )
 
 
+@pytest.mark.long
 def test_variance_command(
     local_ray: None, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch
 ) -> None:
