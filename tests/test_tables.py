@@ -454,11 +454,12 @@ class TestFoldersWithTables:
         assert (stray, reason[:12]) == ("test/stray.png", "not listed i")
         assert source.reader.read("train/1.png", -1) == b"any"
 
-    def test_a_table_for_each_part(self, tmp_path: Path) -> None:
+    @pytest.mark.parametrize("form", ["{}", "knees_{}_v2", "{}-labels"])
+    def test_a_table_for_each_part(self, tmp_path: Path, form: str) -> None:
         put(tmp_path, *(f"images/{k}.png" for k in range(4)))
         for part, rows in (("train", (0, 1)), ("test", (2, 3))):
             lines = "".join(f"images/{k}.png,{'ab'[k % 2]}\n" for k in rows)
-            (tmp_path / f"{part}.csv").write_text(f"image,class\n{lines}")
+            (tmp_path / f"{form.format(part)}.csv").write_text(f"image,class\n{lines}")
         source = open_source(str(tmp_path))
         assert list_items(source, "path", "split") == [
             ("images/0.png", "train"), ("images/1.png", "train"),
@@ -725,6 +726,7 @@ class TestShards:
             ("data/train-00000-of-00002.parquet", "data/train-00001-of-00002.parquet",
              "data/test-00000-of-00001.parquet"),
             ("default/train/0000.parquet", "default/train/0001.parquet", "default/test/0.parquet"),
+            ("knees-train-0.parquet", "knees-train-1.parquet", "knees-test-0.parquet"),
         ],
     )  # fmt: skip
     def test_snapshots_of_the_hub(self, tmp_path: Path, names: tuple[str, ...]) -> None:

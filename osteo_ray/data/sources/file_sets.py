@@ -24,7 +24,7 @@ from osteo_ray.data.sources.parts import tell_parts_of_paths
 from osteo_ray.data.sources.patient_tables import add_patients
 from osteo_ray.data.sources.readers import Reader
 from osteo_ray.data.sources.rows import use_rows
-from osteo_ray.data.sources.words import is_of_system, read_split_of_path, read_suffix
+from osteo_ray.data.sources.words import is_of_system, read_suffix
 
 _METADATA = ("metadata", "manifest")
 """Names of tables that list images, as Hugging Face's image folders have them."""
@@ -77,7 +77,7 @@ def list_files(
     named = [path for path in tables if PurePosixPath(path).stem.lower() in _METADATA]
     read = _read_tables(named, reader, options)
     if not read:
-        of_parts = [path for path in tables if read_split_of_path(path)]
+        of_parts = [path for path, part in tell_parts_of_paths(tables).items() if part]
         try:
             layout = read_folders(files, uri)
         except InputError as error:

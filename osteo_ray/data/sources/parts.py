@@ -1,9 +1,15 @@
 """The parts of a split that names beside each other stand for."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import PurePosixPath
 
-from osteo_ray.data.sources.words import is_evaluation, read_split, read_split_of_path
+from osteo_ray.data.sources.words import (
+    cut_shard,
+    is_evaluation,
+    list_words,
+    read_split,
+    read_split_of_path,
+)
 
 
 def tell_parts(names: Iterable[str]) -> dict[str, str]:
@@ -21,16 +27,33 @@ def tell_parts(names: Iterable[str]) -> dict[str, str]:
 def tell_parts_of_paths(paths: Iterable[str]) -> dict[str, str]:
     """Return what the name of each file stands for, or a folder that it lies in, as `tell_parts`.
 
+    If that is nothing for any of them, words that all names have in common count for nothing.
+
     Example:
         >>> tell_parts_of_paths(["train-0-of-1.parquet", "eval-0-of-1.parquet"])
         {'train-0-of-1.parquet': 'train', 'eval-0-of-1.parquet': 'test'}
+        >>> tell_parts_of_paths(["knees-train-000.tar", "knees-val-000.tar"])
+        {'knees-train-000.tar': 'train', 'knees-val-000.tar': 'validation'}
     """
     found = {}
     for path in paths:
         name = PurePosixPath(path).name
         # A file that is named like a part is of no other that its folder may be named like.
         found[path] = (read_split_of_path(path), name if read_split_of_path(name) else path)
+    if not any(part for part, _ in found.values()):
+        found |= _read_differences(list(found))
     return _settle_evaluation(found)
+
+
+def _read_differences(paths: Sequence[str]) -> dict[str, tuple[str, str]]:
+    """Read parts from what tells the names of files apart; nothing if it says more than parts."""
+    words = {path: list_words(cut_shard(PurePosixPath(path).stem)) for path in paths}
+    common = set[str]().union(*words.values()).intersection(*words.values())
+    rests = {
+        path: " ".join(word for word in own if word not in common) for path, own in words.items()
+    }
+    read = {path: (read_split(rest), rest) for path, rest in rests.items()}
+    return read if all(part for part, _ in read.values()) else {}
 
 
 def _settle_evaluation(found: dict[str, tuple[str, str]]) -> dict[str, str]:

@@ -152,8 +152,18 @@ def read_split_of_path(path: str) -> str:
         ('train', 'validation')
     """
     file = PurePosixPath(path)
-    stem = _SHARD.sub("", file.stem)
-    return read_split(stem) or next(filter(None, map(read_split, file.parts[:-1])), "")
+    own = read_split(cut_shard(file.stem))
+    return own or next(filter(None, map(read_split, file.parts[:-1])), "")
+
+
+def cut_shard(name: str) -> str:
+    """Return a name without the number of a shard at its end.
+
+    Example:
+        >>> cut_shard("knees-train-000"), cut_shard("train-00001-of-00002"), cut_shard("train")
+        ('knees-train', 'train', 'train')
+    """
+    return _SHARD.sub("", name)
 
 
 def read_split_within(name: str) -> str:
