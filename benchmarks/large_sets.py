@@ -1,5 +1,6 @@
 """Benchmarks of sets of any size, as commands: their words, and what they show."""
 
+import signal
 from pathlib import Path
 from typing import Annotated
 
@@ -83,6 +84,8 @@ def run_whole(
 
     expect_positive(images=[images], image_size=[image_size])
     place = root.expanduser().resolve()
+    # Whatever stops the benchmark has to stop the command that it runs, too.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with capture_noise() as captured:
         found = bench_whole(place, images, size_px=image_size, model=model)
         show_whole(captured.out, found)

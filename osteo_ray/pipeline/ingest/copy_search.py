@@ -166,20 +166,20 @@ def _name_candidates(shared: _Shared) -> tuple[Ints, _Shared]:
     ]
     path = shared.thumbnails.path.with_suffix(".keypoints")
     n_packed = math.prod(STORED_SHAPE)
-    keypoints = np.memmap(path, np.uint8, "w+", shape=(n_images, n_packed))
-    for part in _run("describe images", n_images, _ROWS_PER_TASK, encode):
-        start, stop = part["start"], part["stop"]
-        rows = np.frombuffer(part["found"], np.uint8).reshape(stop - start, -1)
-        keypoints[start:stop] = rows[:, :n_packed]
-        place = n_packed
-        for one in vectors:
-            width = 2 * math.prod(one.shape[1:])
-            found = np.ascontiguousarray(rows[:, place : place + width]).view(np.float16)
-            one[start:stop] = found.reshape(-1, *one.shape[1:])
-            place += width
-    keypoints.flush()
+    with path.open("wb") as file:  # not mapped, which would keep all of it in this process
+        for part in _run("describe images", n_images, _ROWS_PER_TASK, encode):
+            start, stop = part["start"], part["stop"]
+            rows = np.frombuffer(part["found"], np.uint8).reshape(stop - start, -1)
+            file.seek(start * n_packed)
+            file.write(rows[:, :n_packed].tobytes())
+            place = n_packed
+            for one in vectors:
+                width = 2 * math.prod(one.shape[1:])
+                found = np.ascontiguousarray(rows[:, place : place + width]).view(np.float16)
+                one[start:stop] = found.reshape(-1, *one.shape[1:])
+                place += width
     if shared.stored:
-        packed = np.asarray(keypoints).reshape(-1, *STORED_SHAPE)
+        packed = np.fromfile(path, np.uint8).reshape(-1, *STORED_SHAPE)
         shared = replace(shared, stored=[*shared.stored, ray.put(packed)])
     else:
         shared = replace(shared, keypoints=path)
