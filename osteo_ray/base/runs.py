@@ -130,6 +130,10 @@ class Run:
         return self.root / "report.html"
 
     @property
+    def card(self) -> Place:
+        return self.root / "card"
+
+    @property
     def logs(self) -> Place:
         return self.root / "logs"
 

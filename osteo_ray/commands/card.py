@@ -5,6 +5,7 @@ from typing import Annotated
 import tyro
 from rich.console import Console
 
+from osteo_ray.base.runs import Run
 from osteo_ray.base.storage import reach_folder
 from osteo_ray.commands.as_json import print_json
 from osteo_ray.commands.help_text import JSON
@@ -17,6 +18,16 @@ checklists TRIPOD+AI and CLAIM 2024, filled as far as the run knows; an item tha
 is "not reported". Beside them, calibration slope and intercept, a decision curve, and subgroups by
 side and site where they are known (docs/card.md). --json prints what was written as JSON.
 """
+
+
+def tell_old_card(console: Console, run: Run) -> None:
+    """Say how to write the documents of a run anew, if it has any, since its verdict was."""
+    if run.card.exists():
+        say(
+            console,
+            f"The documents in {run.card} are of before: osteo-ray card {run.root} writes them "
+            "anew.",
+        )
 
 
 def card_command(arguments: list[str]) -> int:
@@ -40,7 +51,7 @@ def card_command(arguments: list[str]) -> int:
 
         opened = open_run(run)
         refuse_damage(opened, READ)
-        folder = opened.root / "card" if out is None else reach_folder(out)
+        folder = opened.card if out is None else reach_folder(out)
         found = write_documents(opened, folder)
         if as_json:
             print_json(Console(), {"folder": folder, "card": found})

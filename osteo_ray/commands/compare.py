@@ -6,6 +6,7 @@ from functools import partial
 from osteo_ray.base.noise import Capture
 from osteo_ray.base.paths import PHANTOM
 from osteo_ray.commands.as_json import print_json
+from osteo_ray.commands.card import tell_old_card
 from osteo_ray.commands.help_text import DEMO, DRY_RUN, JSON
 from osteo_ray.commands.parsing import DONE, FAILED, parse_config
 from osteo_ray.commands.terminal import ERROR, run_captured, say, tell_failures
@@ -72,6 +73,7 @@ def run_compare(config: CompareConfig, captured: Capture, *, as_json: bool = Fal
     else:
         show_comparison(captured.out, outcome.comparison)
         show_doubts(captured.out, outcome.comparison)
+        tell_old_card(captured.out, run)
         say(captured.out, f"Report: {run.report}")
         if config.data == PHANTOM:
             say(captured.out, _NEXT)

@@ -8,6 +8,7 @@ from rich.console import Console
 
 from osteo_ray.base.errors import InputError
 from osteo_ray.commands.as_json import print_json
+from osteo_ray.commands.card import tell_old_card
 from osteo_ray.commands.help_text import JSON
 from osteo_ray.commands.parsing import DONE
 from osteo_ray.commands.terminal import say
@@ -92,6 +93,7 @@ def judge_command(arguments: list[str]) -> int:
         if len(comparison["classes"]) == 2:
             basis = comparison["judgement"]["positive_class_basis"]
             say(Console(), PositiveClass(comparison["positive_class"], basis).describe())
+        tell_old_card(Console(), run)
         say(Console(), f"Report: {report}")
 
     words = [word for word in arguments if word != JSON]

@@ -11,9 +11,6 @@ from osteo_ray.base.storage import Place, find_obstacle, reach, remove_tree
 from osteo_ray.base.tables import read_json, write_json, write_table, write_whole
 from osteo_ray.experiment.judge_tables import Judgement
 
-_BESIDE = "card"
-"""What `osteo-ray card` puts into the folder if it is given no other."""
-
 
 def locate_judgement(out: str) -> Run:
     """Return the folder that a judgement may be written to: new, empty, or an earlier judgement.
@@ -70,7 +67,7 @@ def keep_judgement(run: Run, judged: Judgement) -> None:
 
 def _is_free(run: Run) -> bool:
     tables = (run.results, run.predictions, run.images)
-    ours = {_BESIDE, *(place.name for place in (run.comparison, run.report, *tables))}
+    ours = {place.name for place in (run.comparison, run.report, run.card, *tables)}
     # Digests are hidden, and so is what a system notes of a folder that somebody has looked at.
     names = {place.name for place in run.root.iterdir() if not place.name.startswith(".")}
     return not names or (names <= ours and is_judgement(run))
