@@ -169,6 +169,16 @@ def test_most_important_pixels_by_brute_force(importance: np.ndarray, data: st.D
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.parametrize("shape", [(1, 1), (40, 50), (300, 300)])
+@pytest.mark.parametrize("digits", [0, 2, 17])
+def test_pixels_are_ordered_as_by_a_stable_sort(shape: tuple[int, int], digits: int) -> None:
+    importance = np.random.default_rng(0).normal(size=shape).round(digits)
+    importance[0, 0], importance[-1, -1] = -0.0, np.inf
+    for values in (importance, importance.astype(np.float16)):
+        rows = np.lexsort((np.arange(values.size), -values.ravel()))
+        assert order_pixels(values).tolist() == rows.tolist()
+
+
 @pytest.mark.parametrize("dtype", [bool, np.uint8, np.int64])
 def test_masks_and_whole_numbers_are_importances_too(dtype: type) -> None:
     importance = np.array([[0, 1], [1, 0]], dtype)

@@ -201,10 +201,17 @@ def order_pixels(importance: np.ndarray) -> np.ndarray:
     Raises:
         ValueError: An importance is NaN.
     """
-    values = importance.astype(np.float64).ravel()
+    values = -importance.astype(np.float64).ravel()
     if np.isnan(values).any():
         raise ValueError("Expected importances that can be ordered, but got NaN.")
-    return np.argsort(-values, kind="stable")
+    order = np.argsort(values)  # a fifth of the time of a stable sort, but ties come as they may
+    ranked = values[order]
+    rises = ranked[1:] != ranked[:-1]
+    if rises.all():
+        return order
+    ranks = np.zeros(len(values), np.min_scalar_type(len(values)))  # of 16 bits: sorted by radix
+    ranks[order[1:]] = np.cumsum(rises)
+    return np.argsort(ranks, kind="stable")
 
 
 def keep_most(importance: np.ndarray, area_px: int) -> np.ndarray:
