@@ -1,7 +1,7 @@
 """The keep-masks of a trial, from its teachers or given regions. Free of Ray and of PyTorch."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -207,9 +207,11 @@ def _list_unexplained(
     return tuple(found)
 
 
-def describe_unexplained(experiment: Experiment, keep_masks: KeepMasks) -> dict[str, Any]:
+def describe_unexplained(
+    experiment: Experiment, unexplained: Iterable[Unexplained]
+) -> dict[str, Any]:
     """Return what the file `UNEXPLAINED` of a trial holds."""
-    images = [asdict(one) for one in keep_masks.unexplained]
+    images = [asdict(one) for one in unexplained]
     return {"rule": experiment.settings.unexplained, "images": images}
 
 

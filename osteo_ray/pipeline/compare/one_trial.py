@@ -75,7 +75,9 @@ def run_trial(
     experiment.check_split(trial.seed)
     make_deterministic(worker.n_threads)
     keep_masks = read_keep_masks(experiment, trial)
+    unexplained = () if keep_masks is None else keep_masks.unexplained
     sets = {split: make_set(trial, experiment, pixels, keep_masks, split) for split in SPLIT_NAMES}
+    del keep_masks  # each part has its own, and those of all images would be as many again
     seeds = experiment.seeds[trial.seed]
     classifier = _build(trial, experiment)
     settings = experiment.training_of(trial)
@@ -114,8 +116,8 @@ def run_trial(
         )
         save_classifier(classifier, unfinished / WEIGHTS, checkpoint)
         write_table(unfinished / "predictions.parquet", pa.concat_tables(tables))
-        if keep_masks is not None and keep_masks.unexplained:
-            text = json.dumps(describe_unexplained(experiment, keep_masks), indent=1)
+        if unexplained:
+            text = json.dumps(describe_unexplained(experiment, unexplained), indent=1)
             (unfinished / UNEXPLAINED).write_text(text + "\n")
         history = json.dumps([asdict(epoch) for epoch in epochs], indent=1)
         (unfinished / LAST).write_text(history + "\n")
@@ -167,6 +169,7 @@ def try_settings(
     learned, validation = (
         make_set(trial, experiment, pixels, keep_masks, split)[1] for split in SPLIT_NAMES[:2]
     )
+    del keep_masks
     seeds = experiment.seeds[trial.seed]
     recipe = Recipe(training, seeds.order, seeds.augmentation, _find_penalty(trial, experiment))
     train_classifier(
