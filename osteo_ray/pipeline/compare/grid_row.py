@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import numpy as np
 import pyarrow as pa
 
 from osteo_ray.base.digests import write_sealed
@@ -9,9 +10,8 @@ from osteo_ray.base.tables import write_table
 from osteo_ray.data.pixels import Pixels
 from osteo_ray.experiment.external import read_shown_masks
 from osteo_ray.experiment.grid import VIEW, GridRow
-from osteo_ray.experiment.keep_masks import KeepMasks
 from osteo_ray.experiment.trials import Experiment, Trial
-from osteo_ray.models.classifier import Classifier
+from osteo_ray.models.batches import ImageSet
 from osteo_ray.models.prediction import predict_probabilities
 from osteo_ray.models.training import Worker, make_deterministic
 from osteo_ray.pipeline.compare.one_trial import load_trained, make_set, tabulate_predictions
@@ -31,36 +31,22 @@ def predict_views(
         worker: Where to compute.
     """
     make_deterministic(worker.n_threads)
-    masks: dict[str, KeepMasks | None] = {}
+    seen: dict[str, tuple[np.ndarray, ImageSet]] = {}  # not the masks of all images, of each view
     for row in rows:
         classifier = load_trained(row.trial, experiment).to(worker.device)
         tables = []
         for view in row.views:
-            if view not in masks:
+            if view not in seen:
                 shown = Trial(row.trial.model, row.trial.seed, view)
-                masks[view] = read_shown_masks(experiment, shown)
-            tables.append(
-                _predict_view(classifier, row, view, experiment, pixels, masks[view], worker)
+                masks = read_shown_masks(experiment, shown)
+                seen[view] = make_set(shown, experiment, pixels, masks, SPLIT)
+            numbers, images = seen[view]
+            found = predict_probabilities(
+                classifier,
+                images,
+                batch_size=experiment.settings.training.per_worker_batch_size,
+                device=worker.device,
             )
+            table = tabulate_predictions(row.trial, experiment, SPLIT, numbers, found)
+            tables.append(table.append_column(VIEW, pa.array([view] * len(table))))
         write_table(row.target, pa.concat_tables(tables), how=write_sealed)
-
-
-def _predict_view(
-    classifier: Classifier,
-    row: GridRow,
-    view: str,
-    experiment: Experiment,
-    pixels: Pixels,
-    keep_masks: KeepMasks | None,
-    worker: Worker,
-) -> pa.Table:
-    shown = Trial(row.trial.model, row.trial.seed, view)
-    numbers, images = make_set(shown, experiment, pixels, keep_masks, SPLIT)
-    found = predict_probabilities(
-        classifier,
-        images,
-        batch_size=experiment.settings.training.per_worker_batch_size,
-        device=worker.device,
-    )
-    table = tabulate_predictions(row.trial, experiment, SPLIT, numbers, found)
-    return table.append_column(VIEW, pa.array([view] * len(table)))
