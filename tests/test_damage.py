@@ -73,7 +73,7 @@ def test_a_run_with_everything_has_every_kind_of_file(whole: Path) -> None:
         for name, value in vars(Run).items()
         if isinstance(value, property)
     }
-    assert folders - tops == {"logs"}
+    assert folders - tops == {"logs", "card"}
     found = inspect_run(Run(whole / "run"))
     assert {one.state for one in found.checked} == {"sound"}
     assert not list((whole / "run").rglob(".*.digest"))

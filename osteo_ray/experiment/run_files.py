@@ -21,8 +21,8 @@ KINDS = frozenset(
             if isinstance(value, property)
         ),
     }
-) - {"logs"}
-"""Names of the files and folders of a run that are checked."""
+) - {"logs", "card"}
+"""Names of the files and folders of a run that are checked, all but what is there to be read."""
 _DERIVED = frozenset(
     {"predictions", "results", "curves", "comparison", "report", "variance", FROZEN}
 )
