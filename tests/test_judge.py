@@ -1200,7 +1200,7 @@ def test_out_that_is_in_use(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -
     for _ in range(2):
         assert main(["judge", table, "--out", str(tmp_path / "empty")]) == 0
         (tmp_path / "empty" / ".DS_Store").touch()
-        told = f"osteo-ray card {tmp_path / 'empty'} writes them anew" in capfd.readouterr().out
+        told = f"osteo-ray card {tmp_path / 'empty'}` writes them anew" in capfd.readouterr().out
         assert told == (tmp_path / "empty" / "card").exists()  # where `osteo-ray card` writes
         (tmp_path / "empty" / "card").mkdir(exist_ok=True)
     (tmp_path / "empty" / "notes.txt").write_text("mine")

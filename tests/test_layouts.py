@@ -11,6 +11,7 @@ from osteo_ray.data.sources.classes import doubt_classes, join_spellings
 from osteo_ray.data.sources.kinds import open_source
 from osteo_ray.data.sources.layouts import read_folders
 from osteo_ray.data.sources.masks_beside import leave_out_masks
+from osteo_ray.data.sources.parts import tell_parts_of_paths
 from osteo_ray.data.sources.words import is_sentinel, names_masks, read_split, says_no_class
 from osteo_ray.pipeline.compare.cohort import list_cohort
 
@@ -60,6 +61,21 @@ def test_words_of_parts(names: str, split: str | None) -> None:
         }  # fmt: skip
     else:
         assert set(found.values()) == {split}, found
+
+
+@pytest.mark.parametrize(
+    ("names", "parts"),
+    [
+        ("knee-train-0.tar knee-train-1.tar knee-eval-0.tar", (T, T, S)),
+        ("a/knee_train.csv a/knee_val.csv b/test/knee.csv", ("", "", S)),  # that one is named alone
+        ("knee_train.csv knee.csv", ("", "")),
+        ("knee_train.csv", ("",)),
+        ("normal_train.csv worn_test.csv", ("", "")),  # classes, too
+        ("", ()),
+    ],
+)
+def test_parts_are_what_tells_names_apart(names: str, parts: tuple[str, ...]) -> None:
+    assert tuple(tell_parts_of_paths(names.split()).values()) == parts
 
 
 @pytest.mark.parametrize(

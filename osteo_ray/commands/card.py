@@ -21,12 +21,12 @@ side and site where they are known (docs/card.md). --json prints what was writte
 
 
 def tell_old_card(console: Console, run: Run) -> None:
-    """Say how to write the documents of a run anew, if it has any, since its verdict was."""
+    """Say of a run that was judged anew that its documents, if it has any, are older."""
     if run.card.exists():
         say(
             console,
-            f"The documents in {run.card} are of before: osteo-ray card {run.root} writes them "
-            "anew.",
+            f"The documents in {run.card} were written before this verdict. `osteo-ray card "
+            f"{run.root}` writes them anew.",
         )
 
 
