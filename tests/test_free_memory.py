@@ -31,6 +31,7 @@ def test_what_a_thread_freed_goes_back() -> None:
         pins.append(b"x" * BLOCK)  # at the end of the arena, so that it does not shrink by itself
         blocks.clear()
 
+    return_free_memory()  # or these threads would take what those of other tests left
     before = read_own_bytes()
     threads = [threading.Thread(target=work) for _ in range(2)]
     for thread in threads:
@@ -38,7 +39,7 @@ def test_what_a_thread_freed_goes_back() -> None:
     for thread in threads:
         thread.join()
     held = read_own_bytes() - before
-    assert held > N_BLOCKS * BLOCK  # or the test would show nothing
+    assert held > N_BLOCKS * BLOCK / 2  # or the test would show nothing
     return_free_memory()
     assert read_own_bytes() - before < held / 4
     assert len(pins) == len(threads)
