@@ -23,6 +23,7 @@ from osteo_ray.base.digests import write_record, write_sealed
 from osteo_ray.base.errors import LeakError
 from osteo_ray.base.events import read_events
 from osteo_ray.base.runs import Run
+from osteo_ray.commands.main import main
 from osteo_ray.data.image_size import ImageSize
 from osteo_ray.data.masks import unpack_mask
 from osteo_ray.data.phantoms.sets import write_phantoms
@@ -36,6 +37,7 @@ from osteo_ray.experiment.external import (
 )
 from osteo_ray.experiment.grid import list_grid
 from osteo_ray.experiment.trials import describe_experiment, list_arms, plan_trials
+from osteo_ray.pipeline.compare import stages
 
 pytestmark = pytest.mark.ray
 
@@ -364,6 +366,20 @@ def test_a_failed_trial_is_reported_and_the_others_finish(finished_copy: Run) ->
     assert lime.exists()
     assert len(outcome.comparison["missing"]) == 4
     assert "missing" in outcome.comparison["verdict"]["reason"]
+
+
+def test_documents_of_before_the_verdict_are_told(
+    finished, finished_copy: Run, monkeypatch: pytest.MonkeyPatch, capfd
+) -> None:
+    outcome = replace(finished, run=finished_copy)
+    monkeypatch.setattr(stages, "compare", lambda *_, **__: outcome)
+    words = ["compare", "--out", str(finished_copy.root), *TINY_FLAGS]
+    told = f"`osteo-ray card {finished_copy.root}` writes them anew"
+    for has_documents in (False, True):
+        if has_documents:
+            finished_copy.card.mkdir()
+        assert main(words) == 0
+        assert (told in " ".join(capfd.readouterr().out.split())) == has_documents
 
 
 def test_seeds_differ_in_their_predictions(finished) -> None:
