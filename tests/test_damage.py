@@ -1,4 +1,4 @@
-"""Every kind of file that a run holds, damaged in five ways: all of it is mended.
+"""Every kind of file that a run holds, damaged in six ways: all of it is mended.
 
 The kinds are those of a run that has everything (`whole`), so that a new kind is damaged as well.
 """
@@ -20,7 +20,7 @@ from osteo_ray.experiment.soundness import inspect_run
 from osteo_ray.pipeline.explain.actor import ExplainingActor
 from osteo_ray.pipeline.ingest.rereading import read_again
 
-WAYS = ("missing", "empty", "truncated", "one bit", "another run's")
+WAYS = ("missing", "empty", "truncated", "one bit", "a folder", "another run's")
 
 
 def name_kind(name: str) -> str:
@@ -52,6 +52,10 @@ def damage(path: Path, way: str, others: Mapping[str, bytes]) -> None:
     content = path.read_bytes()
     path.unlink()  # it may be a link to that of the run that all tests share
     if way == "missing":
+        return
+    if way == "a folder":
+        path.mkdir()
+        (path / "notes.txt").write_text("Somebody put a folder here.")
         return
     if way == "empty":
         content = b""
@@ -207,6 +211,30 @@ def test_what_other_commands_leave_beside_is_checked_and_set_aside(
     heal_run(run)
     assert not (tmp_path / name.partition("/")[0]).exists()
     assert inspect_run(run).checked == ()
+
+
+@pytest.mark.parametrize("name", ["masks", "spare", "networks/spare", "cohort/0a"])
+def test_a_file_where_a_folder_belongs_is_set_aside(name: str, tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    for place in (run.config, tmp_path / "networks" / "net.py"):
+        place.parent.mkdir(exist_ok=True)
+        with write_record(place) as unfinished:
+            unfinished.write_text("as it was written")
+    settle_digests(run)
+    before = list_files(tmp_path)
+    shutil.rmtree(tmp_path / name, ignore_errors=True)
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text("Somebody put a file here.")
+    (bad,) = [one for one in inspect_run(run).list_bad() if one.state != "missing"]
+    assert (bad.name, bad.state) == (name, "foreign")
+    told: list[str] = []
+    heal_run(run, told.append)
+    settle_digests(run)
+    kind = name.partition("/")[0]
+    assert told[0] == f"{kind}: 1 file foreign ({name}); set aside."
+    after = list_files(tmp_path)
+    assert after.pop(f"set-aside/1/{name}") == b"Somebody put a file here."
+    assert after == before
 
 
 def test_a_mark_that_stayed_behind_keeps_no_run_from_being_mended(tmp_path: Path) -> None:

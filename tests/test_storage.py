@@ -627,8 +627,17 @@ class TestTables:
         (tmp_path / "disk" / "up").symlink_to(tmp_path / "run")  # in circles
         assert read_parts(tmp_path / "run", SPLITS)["image_id"].to_pylist() == ["a", "b"]
         (tmp_path / "run" / "lost").symlink_to(tmp_path / "unmounted")
-        with pytest.raises(InputError, match=r"link .*lost to lead to .*unmounted does not exist"):
+        with pytest.raises(InputError, match=r"link .*lost to lead .* is at .*unmounted\."):
             read_parts(tmp_path / "run", SPLITS)
+
+    def test_what_is_no_file_is_refused_and_not_waited_for(self, tmp_path: Path) -> None:
+        (tmp_path / "a.parquet").symlink_to(tmp_path / "a.parquet")
+        with pytest.raises(InputError, match=r"link .*a\.parquet to lead to .* nothing is at"):
+            read_parts(tmp_path, SPLITS)
+        (tmp_path / "a.parquet").unlink()
+        os.mkfifo(tmp_path / "a.parquet")
+        with pytest.raises(InputError, match=r"folders in .*, but a\.parquet is neither"):
+            read_parts(tmp_path, SPLITS)
 
     def test_another_version_is_refused(self, place: Place) -> None:
         write_table(place / "a.parquet", tabulate("a"))

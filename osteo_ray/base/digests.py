@@ -128,6 +128,11 @@ class Tree:
         """Return where a file is."""
         return join_name(self.root, name)
 
+    def is_blocked(self, name: str) -> bool:
+        """Tell whether a folder stands where a file of this name would be."""
+        place = self.place(name)
+        return isinstance(place, Path) and place.is_dir()
+
     def is_sound(self, name: str, of: str | None = None) -> bool:
         """Tell whether a file has a digest that is noted for it, or for the file `of`."""
         try:
@@ -227,8 +232,11 @@ def _is_hidden(name: str) -> bool:
 
 
 def _read_list(root: Place, name: str) -> dict[str, str] | None:
+    place = join_name(root, name)
+    if isinstance(place, Path) and not place.is_file():
+        return None
     try:
-        found = json.loads(join_name(root, name).read_bytes())
+        found = json.loads(place.read_bytes())
     except ValueError:
         return None
     texts = isinstance(found, dict) and all(isinstance(one, str) for one in found.values())

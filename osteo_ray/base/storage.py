@@ -172,8 +172,7 @@ def walk_files(
 ) -> Iterator[str]:
     """List the files below a folder, also behind links, as readers of a run follow those.
 
-    Hidden folders are left out. Whatever cannot be listed is an error, or its files would count as
-    missing.
+    Whatever cannot be listed is an error, or its files would count as missing.
 
     Args:
         folder: The folder.
@@ -181,10 +180,10 @@ def walk_files(
         above: Device and number of each folder above it, to which no link may lead back.
 
     Yields:
-        Names, relative to the folder; hidden ones too.
+        Names, relative to the folder. Nobody looks at what is hidden or not taken, whatever it is.
 
     Raises:
-        InputError: A link leads nowhere.
+        InputError: A link leads nowhere, or there is what is neither a file nor a folder.
         OSError: A folder cannot be listed.
     """
     status = folder.stat()
@@ -193,18 +192,22 @@ def walk_files(
         return
     with os.scandir(folder) as entries:
         for entry in entries:
-            wanted = takes(entry.name) and not entry.name.startswith(".")
-            if not entry.is_dir():
-                if wanted and entry.is_symlink() and not os.path.exists(entry):
-                    raise InputError(
-                        f"Expected the link {entry.path} to lead to a file or folder, but "
-                        f"{os.readlink(entry)} does not exist. Bring back what it led to, for "
-                        "instance by mounting the disk, or remove the link."
-                    )
+            if entry.name.startswith(".") or not takes(entry.name):
                 yield entry.name
-            elif wanted:
+            elif entry.is_symlink() and not os.path.exists(entry):
+                raise InputError(
+                    f"Expected the link {entry.path} to lead to a file or folder, but nothing is "
+                    f"at {os.readlink(entry)}. Bring back what was there, for instance by mounting "
+                    "the disk, or remove the link."
+                )
+            elif entry.is_dir():
                 inner = walk_files(Path(entry.path), above=above | {here})
                 yield from (f"{entry.name}/{name}" for name in inner)
+            elif entry.is_file():
+                yield entry.name
+            else:
+                text = f"Expected files and folders in {folder}, but {entry.name} is neither."
+                raise InputError(f"{text} Move it elsewhere.")
 
 
 def digest_file(place: Place) -> str:

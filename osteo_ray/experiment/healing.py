@@ -31,6 +31,7 @@ from osteo_ray.experiment.run_files import (
     is_checked,
     is_record,
     is_spare,
+    names_folder,
     split_cohort,
 )
 from osteo_ray.experiment.soundness import Checked, Inspection, inspect_run, tell_names
@@ -76,6 +77,11 @@ def heal_run(run: Run, say: Say = lambda text: None) -> Losses:
             return Losses()
         mark.unlink(missing_ok=True)  # the process that read the images died just before this
     inspection = inspect_run(run)
+    if astray := [one for one in inspection.list_bad() if names_folder(one.name)]:
+        names = {one.name for one in astray}
+        _tell(inspection, astray, names, say)
+        _set_aside(inspection.tree, names)  # first, as records may have to be restored there
+        inspection = inspect_run(run)
     tree = inspection.tree
     lost = set(restore_records(inspection, say))
     bad = [one for one in inspection.list_bad() if not _is_settled(one.name)]

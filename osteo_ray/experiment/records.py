@@ -66,6 +66,8 @@ def restore_records(
         own, second = (states.get(one, "missing") for one in (name, name_spare(name)))
         if own == "sound":
             if second != "sound":
+                if second == "damaged":
+                    move_tree(spare, join_name(find_room(inspection.tree.root), name_spare(name)))
                 _copy(place, place)
                 say(f"{name_spare(name)} was {second}, and was made again from {name}.")
         elif second == "sound":
@@ -73,7 +75,7 @@ def restore_records(
                 move_tree(place, join_name(find_room(inspection.tree.root), name))
             _copy(spare, place)
             say(f"{name} was {own}, and was restored from its spare copy.")
-        elif "missing" not in (own, second) and place.read_bytes() == spare.read_bytes():
+        elif _are_alike(place, spare):
             _copy(place, place)
             say(f"The digest of {name} was lost, and was taken again: it equals its spare copy.")
         elif own == second == "missing" and _is_misnamed(inspection, name):
@@ -89,6 +91,10 @@ def restore_records(
             "backup, or start anew in another --out."
         )
     return frozenset(lost)
+
+
+def _are_alike(place: Place, other: Place) -> bool:
+    return place.is_file() and other.is_file() and place.read_bytes() == other.read_bytes()
 
 
 def _is_misnamed(inspection: Inspection, name: str) -> bool:

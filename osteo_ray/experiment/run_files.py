@@ -49,6 +49,18 @@ def split_cohort(name: str) -> tuple[str, str]:
     return ("/".join(parts[:2]), parts[2]) if parts[0] == COHORT and parts[2:] else ("", name)
 
 
+def names_folder(name: str) -> bool:
+    """Tell whether a name is that of a folder, so that no file should have it.
+
+    Example:
+        >>> names_folder("masks"), names_folder("tuning/net/spare"), names_folder("plan.json")
+        (True, True, False)
+    """
+    cohort, rest = split_cohort(name)
+    is_cohort = not cohort and rest.startswith(f"{COHORT}/")
+    return is_cohort or (rest in KINDS and "." not in rest) or rest.rpartition("/")[2] == SPARE
+
+
 def is_derived(name: str) -> bool:
     """Tell whether a file of a run is made again at each end."""
     return "/" not in name and name.partition(".")[0] in _DERIVED
@@ -58,7 +70,7 @@ def is_record(name: str) -> bool:
     """Tell whether nothing but a spare copy, or the source, gives a file of a run again."""
     _, rest = split_cohort(name)
     if "/" not in rest:
-        return not is_derived(rest) and rest != DIGESTS
+        return not (is_derived(rest) or names_folder(name) or rest == DIGESTS)
     inside = rest.partition("/")[0] in _FOLDERS
     return inside and not is_spare(rest) and not rest.endswith(f"/{DIGESTS}")
 

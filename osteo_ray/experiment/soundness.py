@@ -21,6 +21,7 @@ from osteo_ray.experiment.run_files import (
     is_spare,
     name_original,
     name_spare,
+    names_folder,
     split_cohort,
 )
 
@@ -98,19 +99,26 @@ def inspect_run(run: Run, takes: Callable[[str], bool] = is_checked) -> Inspecti
     tree = read_tree(run.root, takes)
     known = frozenset(tree.digests)
     unsound = tree.find_unsound(known & tree.files)
-    states: dict[str, State] = dict.fromkeys(known - tree.files, "missing")
+    spares = {name_spare(name) for name in known if is_record(name)}
+    absent = (known | spares) - tree.files
+    blocked = {name for name in absent if tree.is_blocked(name)}
+    states: dict[str, State] = dict.fromkeys(absent, "missing")
+    states |= dict.fromkeys(blocked, "damaged")
+    in_the_way = tuple(f"{name}/" for name in blocked)
     sealed, depths = tree.sealed, _find_depths(known)
     for name in tree.files:
+        if name.startswith(in_the_way):
+            continue
         if name in known:
             states[name] = "damaged" if name in unsound else "sound"
+        elif names_folder(name):
+            states[name] = "foreign"
         elif is_spare(name):
             states[name] = _check_spare(tree, name)
         elif name_parent(name) in sealed - {""} or _is_astray(name, depths):
             states[name] = "foreign"
         else:
             states[name] = "unverified"
-    spares = {name_spare(name) for name in known if is_record(name)}
-    states |= dict.fromkeys(spares - tree.files, "missing")
     for folder in tree.unreadable:
         states[f"{folder}/{DIGESTS}".lstrip("/")] = "damaged"
     return Inspection(tree, tuple(Checked(name, states[name]) for name in sorted(states)))
