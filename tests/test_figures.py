@@ -33,6 +33,7 @@ from osteo_ray.report.results import name_apart, read_shown
 from osteo_ray.report.roc import PRECISION_RECALL, ROC, tabulate_curves, trace_curve
 from osteo_ray.report.search_figure import draw_searches
 from osteo_ray.report.seeds_figure import draw_paired
+from osteo_ray.report.shown_images import ShownImages
 from osteo_ray.report.style import SERIES, export_figure, start_figure
 from osteo_ray.statistics.inference import Estimate, StandardError, subtract_estimates
 
@@ -249,6 +250,28 @@ def test_data_of_plots_are_those_of_the_tables(run: Run) -> None:
     assert len(curves) == 2 * 2 * 101  # arms, seeds, points
     reasons = {one.name: one for one in plots.values() if not isinstance(one, Plot)}
     assert set(reasons) == {"grid", "external", "curves", "searches"}
+
+
+class Counted(frozenset):
+    """Counts how often all of its elements are gone through for a section with others."""
+
+    sections = 0
+
+    def __and__(self, other):
+        Counted.sections += 1
+        return super().__and__(other)
+
+
+def test_work_grows_as_the_images_and_not_as_their_square(
+    run: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    list_split = ShownImages.list_split
+    monkeypatch.setattr(
+        ShownImages, "list_split", lambda stored, part: Counted(list_split(stored, part))
+    )
+    monkeypatch.setattr(Counted, "sections", 0)
+    assert len(plot_pictures(read_shown(run))) == 5
+    assert 0 < Counted.sections <= len(("train", "validation", "test"))
 
 
 def test_files_are_written_with_their_data_and_an_index(

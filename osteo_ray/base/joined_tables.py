@@ -59,7 +59,8 @@ def join_parts(directory: Place, beside: Place | None = None) -> None:
 
 def _join(directory: Place, target: str, names: Sequence[str]) -> None:
     """Join those of some files that are there, unless they are joined already; remove them."""
-    parts = [part for part in _list_small(directory) if part.name in set(names)]
+    chosen = frozenset(names)
+    parts = [part for part in _list_small(directory) if part.name in chosen]
     if parts and not (directory / target).exists():
         tables = [read_table(part) for part in parts]
         table = pa.concat_tables(tables, promote_options="default")  # columns may be new

@@ -105,7 +105,7 @@ def inspect_run(run: Run, takes: Callable[[str], bool] = is_checked) -> Inspecti
     states: dict[str, State] = dict.fromkeys(absent, "missing")
     states |= dict.fromkeys(blocked, "damaged")
     in_the_way = tuple(f"{name}/" for name in blocked)
-    sealed, depths = tree.sealed, _find_depths(known)
+    sealed, depths = tree.sealed - {""}, _find_depths(known)
     for name in tree.files:
         if name.startswith(in_the_way):
             continue
@@ -115,7 +115,7 @@ def inspect_run(run: Run, takes: Callable[[str], bool] = is_checked) -> Inspecti
             states[name] = "foreign"
         elif is_spare(name):
             states[name] = _check_spare(tree, name)
-        elif name_parent(name) in sealed - {""} or _is_astray(name, depths):
+        elif name_parent(name) in sealed or _is_astray(name, depths):
             states[name] = "foreign"
         else:
             states[name] = "unverified"

@@ -130,11 +130,11 @@ def _plot_masked(rows: Sequence[Any], shown: Shown, stored: ShownImages) -> Plot
     model = shown.models[0]
     masked, panels = stored.masked.get(model, frozenset()), []
     for part in ("train", "validation", "test"):
-        of_part = stored.list_split(part)
+        explained = stored.list_split(part) & masked
         chosen = []
         for label in shown.comparison["classes"]:
             of_class = [
-                row for row in rows if row["label"] == label and row["image_id"] in of_part & masked
+                row for row in rows if row["label"] == label and row["image_id"] in explained
             ]
             chosen += of_class[: max(1, _ACROSS // len(shown.comparison["classes"]))]
         ids = [row["image_id"] for row in chosen]

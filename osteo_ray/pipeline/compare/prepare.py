@@ -237,7 +237,7 @@ def extend_run(run: Run, config: CompareConfig, given: GivenRegions | None = Non
         plan["results_seen"] = run.comparison.exists()
         write_json(run.plan, [*plans, plan], write_record)
     splits = read_table(run.splits).to_pandas()
-    missing = [seed for seed in config.seed_numbers if seed not in set(splits["seed"])]
+    missing = sorted(set(config.seed_numbers) - set(splits["seed"]))
     if missing:
         images = read_table(run.images).to_pandas()
         more = _divide(images, config, missing)
