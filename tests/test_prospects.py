@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 from scipy import integrate, special, stats
 from sklearn.metrics import roc_auc_score
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from osteo_ray.experiment import prospects
 from osteo_ray.experiment.alternatives import (
@@ -16,18 +17,17 @@ from osteo_ray.experiment.alternatives import (
     list_alternatives,
     recommend,
 )
-from osteo_ray.experiment.assumptions import assume, assume_from_pilot, find_sd, measure_luck
+from osteo_ray.experiment.assumptions import assume, assume_from_pilot, find_sd
 from osteo_ray.experiment.costs import Parts, count_parts
+from osteo_ray.experiment.luck import Assumed, count_telling, measure_expected, measure_luck
 from osteo_ray.experiment.planning import AssumedSd
 from osteo_ray.experiment.prospects import (
     MARGIN,
     NONE,
     TWICE,
-    Assumed,
     Chances,
     Question,
     find_target,
-    measure_expected,
     simulate_chances,
 )
 from osteo_ray.experiment.simulated import Population, SimulatedArm
@@ -190,6 +190,63 @@ def test_large_designs_are_simulated_less_often() -> None:
     assert Scheme(50, Parts(1e5, 1e4, 1e4)).count_tables(12, 10) == 10
 
 
+@pytest.mark.parametrize("n_images", [100_000, 10_000_000])
+@pytest.mark.parametrize("fixed", [False, True])
+def test_of_a_large_set_a_part_is_simulated(
+    n_images: int, fixed: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, draw = [], prospects.draw_run
+
+    def spy(scheme, *others):
+        seen.append(scheme)
+        return draw(replace(scheme, parts=SMALL.parts), *others)
+
+    monkeypatch.setattr(prospects, "draw_run", spy)
+    scheme = Scheme(4, count_parts(n_images, (7, 2, 1), None), fixed=fixed)
+    simulate_chances.cache_clear()
+    simulate(scheme, QUESTION, ASSUMED, NONE, 1)
+    parts = seen[0].parts
+    telling = count_telling(ASSUMED, "auc", 0.03, 4 if fixed else 1)
+    assert parts.test == pytest.approx(telling)
+    assert telling < 10_000
+    assert (parts.train / parts.test, parts.validation / parts.test) == pytest.approx((7, 2))
+    assert (seen[0].n_seeds, seen[0].fixed) == (4, fixed)
+
+
+def test_a_set_that_is_not_large_is_simulated_whole() -> None:
+    assert KNEES.shrink(75) is KNEES
+    assert vars(KNEES.shrink(37.2).parts) == pytest.approx(vars(count_parts(372, (7, 2, 1), None)))
+
+
+def test_the_part_gives_the_chances_of_the_whole(monkeypatch: pytest.MonkeyPatch) -> None:
+    assumed = replace(ASSUMED, population=Population(shared=0.6, leaning=0.1))
+    scheme = Scheme(5, count_parts(40_000, (7, 2, 1), None))
+    part = simulate(scheme, QUESTION, assumed, TWICE, 25)
+    monkeypatch.setattr(prospects, "count_telling", lambda *asked: math.inf)
+    monkeypatch.setattr(prospects.Scheme, "count_tables", lambda self, n_trained, wanted: wanted)
+    simulate_chances.cache_clear()
+    whole = simulate(scheme, QUESTION, assumed, TWICE, 25)
+    simulate_chances.cache_clear()
+    assert part.n_tables == whole.n_tables
+    assert part.of("real gain") == pytest.approx(whole.of("real gain"), abs=0.25)
+
+
+def test_simulations_take_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen, judge = [], prospects.judge_predictions
+
+    def spy(*judged, **options):
+        seen.extend(one for one in threadpool_info() if one["user_api"] == "blas")
+        return judge(*judged, **options)
+
+    monkeypatch.setattr(prospects, "judge_predictions", spy)
+    simulate_chances.cache_clear()
+    with threadpool_limits(2, user_api="blas"):
+        simulate(SMALL, QUESTION, ASSUMED, NONE, 1)
+        outside = [one for one in threadpool_info() if one["user_api"] == "blas"]
+    assert {one["num_threads"] for one in seen} == {1}
+    assert {one["num_threads"] for one in outside} == {2}
+
+
 # How images are divided
 
 
@@ -310,6 +367,44 @@ def test_luck_of_images_is_that_of_drawn_scores() -> None:
         one, other = (roc_auc_score(labels, scores[:, column]) for column in (0, 1))
         differences.append(one - other)
     assert measure_luck(assumed, "auc", 80) == pytest.approx(np.std(differences), rel=0.1)
+
+
+def test_luck_of_many_images_follows_from_that_of_fewer() -> None:
+    """Against scores of 5000 images per seed, drawn anew."""
+    few = Assumed(0.85, 0.02, Population(shared=0.5, leaning=0.1))
+    rng = np.random.default_rng(6)
+    separation = stats.norm.ppf(0.85) / math.sqrt(2)
+    labels = np.arange(5000) % 2
+    differences = []
+    for _ in range(500):
+        scores = rng.normal(size=(5000, 1)) * math.sqrt(0.5)
+        scores = scores + rng.normal(size=(5000, 2)) * math.sqrt(0.5)
+        scores += (2 * labels - 1)[:, None] * (separation + 0.02 * rng.normal(size=2))
+        one, other = (roc_auc_score(labels, scores[:, column]) for column in (0, 1))
+        differences.append(one - other)
+    assert measure_luck(few, "auc", 5000) == pytest.approx(np.std(differences), rel=0.12)
+
+
+def test_images_that_tell_leave_the_luck_of_trainings() -> None:
+    enough = count_telling(ASSUMED, "auc", 1e-9)
+    of_trainings = measure_luck(ASSUMED, "auc", 10**12)
+    assert measure_luck(ASSUMED, "auc", round(enough)) == pytest.approx(
+        math.sqrt(17 / 16) * of_trainings, rel=1e-3
+    )
+    assert count_telling(ASSUMED, "auc", 1e-9, 10) == pytest.approx(10 * enough)
+
+
+def test_images_that_tell_are_more_where_trainings_have_no_luck() -> None:
+    lucky = replace(ASSUMED, skill=0.0)
+    enough = count_telling(lucky, "auc", 0.03)
+    assert measure_luck(lucky, "auc", round(enough)) == pytest.approx(0.03 / 8, rel=1e-3)
+    assert enough == count_telling(lucky, "auc", 0.03, 10) > count_telling(ASSUMED, "auc", 0.03)
+    assert count_telling(lucky, "auc", 0.0) == math.inf
+
+
+def test_images_that_tell_hold_the_rarer_class() -> None:
+    rare = assume(0.05, positive_share=0.01).assumed
+    assert count_telling(rare, "brier", 0.03) * 0.01 >= 200
 
 
 def test_disagreement_is_that_of_simulated_arms() -> None:

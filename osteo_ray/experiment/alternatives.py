@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 from osteo_ray.base.formatting import say_number
 from osteo_ray.experiment.costs import Parts, count_parts
+from osteo_ray.experiment.luck import Assumed
 from osteo_ray.experiment.prospects import (
     NONE,
     TWICE,
-    Assumed,
     Chances,
     Question,
     simulate_chances,

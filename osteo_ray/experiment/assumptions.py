@@ -8,24 +8,19 @@ from typing import Any
 import numpy as np
 
 from osteo_ray.base.formatting import format_percent, format_score
+from osteo_ray.experiment.luck import Assumed, measure_expected, measure_luck
 from osteo_ray.experiment.planning import AssumedSd, assume_sd
-from osteo_ray.experiment.prospects import Assumed, measure_expected
 from osteo_ray.experiment.simulated import (
     Population,
     SimulatedArm,
     correlate_scores,
-    draw_arm,
-    draw_images,
 )
 from osteo_ray.statistics.metrics.registry import METRICS
-from osteo_ray.statistics.predictions import Group
-from osteo_ray.statistics.sample import Sample
 
 BASELINE_AUC = 0.85
 """AUC of the baseline, where nobody knows better."""
 _SKILL = 0.05  # luck of a training, where no run measured it
 _LEANING = 0.3  # share of what arms do not have in common that stays the same over seeds
-_N_MEASURED = 400  # simulated seeds by which the luck of images is measured
 
 
 @dataclass(frozen=True)
@@ -137,40 +132,6 @@ def _fit(assumed: Assumed, metric: str, sd: float, n_test: int) -> Assumed:
     values = [measure_expected(metric, auc, share) for auc in aucs]
     slope = abs(values[1] - values[0]) / (high - low)
     return replace(assumed, skill=math.sqrt((sd**2 - of_images**2) / 2) / max(slope, 1e-6))
-
-
-def measure_luck(assumed: Assumed, metric: str, n_test: int) -> float:
-    """Return the standard deviation over seeds of the difference of two equal arms.
-
-    It is simulated, each seed with test images of its own.
-
-    Args:
-        assumed: What is taken to be true.
-        metric: A name in `METRICS`.
-        n_test: Test images per seed.
-    """
-    rng = np.random.default_rng(0)
-    n_images = n_test * _N_MEASURED
-    images = draw_images(n_images, assumed.population, rng)
-    tested = np.split(np.arange(n_images), _N_MEASURED)
-    arm = SimulatedArm(assumed.baseline_auc, assumed.skill)
-    values = np.array(
-        [
-            [
-                _measure(metric, images.positive[chosen], p)
-                for chosen, p in zip(
-                    tested, draw_arm(arm, images, tested, assumed.population, rng), strict=True
-                )
-            ]
-            for _ in range(2)
-        ]
-    )
-    return float(np.nanstd(values[0] - values[1], ddof=1))
-
-
-def _measure(metric: str, positive: np.ndarray, p: np.ndarray) -> float:
-    group = Group(np.arange(len(p)), positive.astype(np.int64), np.stack([1 - p, p], axis=1))
-    return float(METRICS[metric].measure(Sample.of(group, 1, (0, 1))))
 
 
 def _populate(shared: float, positive_share: float) -> Population:

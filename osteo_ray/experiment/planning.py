@@ -117,7 +117,7 @@ def assume_sd(
     the images) or both give the same answer (0). So the difference of accuracies on n images has a
     variance of (disagreement - difference²)/n, at most disagreement/n. For recall and specificity,
     n counts the images of their class. The other metrics have no such formula: their luck is
-    simulated (`assumptions.measure_luck`).
+    simulated (`luck.measure_luck`).
 
     Args:
         disagreement: Share of test images on which the arms disagree, in (0, 1].

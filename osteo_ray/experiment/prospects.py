@@ -5,6 +5,8 @@ truth is known (`experiment.simulated`), and each is judged as a run would be (`
 How often a verdict comes out is its chance. The judged arm has no effect, one of the margin, or one
 of twice the margin; every control fails: it does as well as the baseline, and a silhouette hardly
 better than chance. Images are taken to have two classes and no copies, and all trainings to finish.
+Of a set so large that only the luck of trainings is left to matter, a part is simulated, whose test
+images are as many as tell (`luck.count_telling`).
 """
 
 import math
@@ -15,7 +17,8 @@ from functools import lru_cache
 
 import numpy as np
 import pandas as pd
-from scipy import optimize, special
+from scipy import optimize
+from threadpoolctl import threadpool_limits
 
 from osteo_ray.arms.registry import ARMS
 from osteo_ray.arms.roles import Candidate, Control, Oracle, Reference, Role
@@ -23,12 +26,11 @@ from osteo_ray.experiment.analysis import Analysis
 from osteo_ray.experiment.conclusions import share_alpha
 from osteo_ray.experiment.judging import judge_predictions
 from osteo_ray.experiment.looks import share_alpha_of_look
+from osteo_ray.experiment.luck import Assumed, count_telling, measure_expected
 from osteo_ray.experiment.simulated import CLASSES, Population, SimulatedArm
 from osteo_ray.experiment.simulated_run import Scheme, draw_run
 from osteo_ray.experiment.verdict import SETTLED, VERDICTS
 from osteo_ray.statistics.metrics.registry import METRICS
-from osteo_ray.statistics.predictions import Group
-from osteo_ray.statistics.sample import Sample
 from osteo_ray.statistics.settings import Spending, StatisticsSettings
 from osteo_ray.statistics.sizes import Sizes
 
@@ -39,7 +41,6 @@ NONE, MARGIN, TWICE = 0, 1, 2
 _N_DRAWS = 200  # of test images; a variance is estimated, so that few suffice
 _SILHOUETTE_AUC = 0.55
 _HIGHEST_AUC = 0.999
-_N_QUANTILES = 2000  # images per class by which a metric is computed
 
 
 @dataclass(frozen=True)
@@ -66,21 +67,6 @@ class Question:
     goes_on: bool = False
     looks: tuple[int, ...] = ()
     spending: Spending = "obrien_fleming"
-
-
-@dataclass(frozen=True)
-class Assumed:
-    """What is taken to be true of the images and trainings.
-
-    Attributes:
-        baseline_auc: AUC of the baseline, from .5 on.
-        skill: Luck of a training: standard deviation, in units of the separation of the classes.
-        population: What the images have in common.
-    """
-
-    baseline_auc: float
-    skill: float
-    population: Population
 
 
 @dataclass(frozen=True)
@@ -141,11 +127,16 @@ def simulate_chances(
     if target is None:
         return None
     arms = _assume_arms(question, assumed, target)
+    of_one = scheme.n_seeds if scheme.fixed else 1
+    margin = find_margin(question, assumed)
+    scheme = scheme.shrink(count_telling(assumed, question.metric, margin, of_one))
     n_tables = scheme.count_tables(len(arms) * question.n_models, n_tables)
-    ends = [
-        _judge_one(scheme, question, arms, assumed.population, (seed, number))
-        for number in range(n_tables)
-    ]
+    # The matrices are small: threads would wait for each other longer than they compute.
+    with threadpool_limits(1, user_api="blas"):
+        ends = [
+            _judge_one(scheme, question, arms, assumed.population, (seed, number))
+            for number in range(n_tables)
+        ]
     counts = Counter(verdict for verdict, _ in ends)
     return Chances(
         {name: counts[name] for name in VERDICTS if counts[name]},
@@ -185,37 +176,6 @@ def find_margin(question: Question, assumed: Assumed) -> float:
         return margin
     share = assumed.population.positive_share
     return margin * measure_expected(question.metric, assumed.baseline_auc, share)
-
-
-@lru_cache(maxsize=512)
-def measure_expected(metric: str, auc: float, positive_share: float) -> float:
-    """Return the metric of a simulated classifier on a great many images, without luck.
-
-    Any metric is measured by its own formula, on images that lie at the quantiles of the scores
-    that `simulated` draws.
-
-    Args:
-        metric: A name in `METRICS`.
-        auc: Of the classifier.
-        positive_share: Share of images of the positive class.
-
-    Example:
-        >>> round(measure_expected("auc", 0.85, 0.3), 3)
-        0.85
-    """
-    n_positive = max(1, round(2 * _N_QUANTILES * positive_share))
-    n_negative = max(1, 2 * _N_QUANTILES - n_positive)
-    separation = SimulatedArm(auc).separation
-    z = np.concatenate(
-        [
-            side * separation + special.ndtri((np.arange(n) + 0.5) / n)
-            for side, n in ((-1, n_negative), (1, n_positive))
-        ]
-    )
-    p = special.ndtr(z)
-    labels = np.repeat([0, 1], [n_negative, n_positive])
-    group = Group(np.arange(len(p), dtype=np.int32), labels, np.stack([1 - p, p], axis=1))
-    return float(METRICS[metric].measure(Sample.of(group, 1, (0, 1))))
 
 
 def _assume_arms(question: Question, assumed: Assumed, target: float) -> dict[str, SimulatedArm]:

@@ -39,6 +39,13 @@ class Scheme:
     folds: int | None = None
     fixed: bool = False
 
+    def shrink(self, most: float) -> "Scheme":
+        """Return a scheme with at most so many test images, and all parts in their proportions."""
+        factor = min(1.0, most / max(1.0, self.parts.test))
+        if factor == 1:
+            return self
+        return replace(self, parts=Parts(*(factor * part for part in vars(self.parts).values())))
+
     def count_tables(self, n_trained: int, wanted: int) -> int:
         """Return how many runs are simulated: fewer than wanted where one takes long.
 
@@ -128,7 +135,9 @@ def _draw_splits(
         tested += [order[:n_test]] if scheme.folds is None else np.array_split(order, scheme.folds)
     splits = []
     for chosen in tested[: scheme.n_seeds]:
-        rest = np.setdiff1d(np.arange(len(positive)), chosen)
+        is_left = np.ones(len(positive), bool)
+        is_left[chosen] = False
+        rest = np.flatnonzero(is_left)
         validation = rest[_mix_classes(positive[rest], rng)[:n_validation]]
         splits.append((np.sort(chosen), np.sort(validation)))
     return splits

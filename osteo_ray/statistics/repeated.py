@@ -72,10 +72,11 @@ def _are_equal_arms(one: Mapping[int, Group], other: Mapping[int, Group]) -> boo
 
 
 def _is_repeat(one: Group, other: Group) -> bool:
-    some = slice(None, None, max(1, len(one.images) // _AT_FIRST))
-    at_first = _share(one.take(some), other)
-    if len(at_first[0]) >= _FEWEST_VALUES and not _are_equal(at_first).any():
-        return False
+    step = len(one.images) // _AT_FIRST
+    if step > 1:
+        at_first = _share(one.take(slice(None, None, step)), other)
+        if len(at_first[0]) >= _FEWEST_VALUES and not _are_equal(at_first).any():
+            return False
     pairs = _share(one, other)
     if len(pairs[0]):
         return _agree(pairs, least=_MOST)

@@ -87,11 +87,10 @@ def foresee(
         config.split_ratio,
         may_fold=config.split not in ("given", "site") and config.protocol == "clean",
     )
-    say(f"Simulating {len(others)} other designs; that may take a minute …")
-    designs = (
-        assess(planned, config.tables),
-        *(assess(one, max(_FEWEST_SCREENED, config.tables // 5)) for one in others),
-    )
+    designs = [assess(planned, config.tables)]
+    for number, one in enumerate(others, start=1):
+        say(f"Simulating another design, {number} of {len(others)}: {one.words} …")
+        designs.append(assess(one, max(_FEWEST_SCREENED, config.tables // 5)))
     recommendation = recommend(
         designs,
         alpha=config.statistics.alpha,
@@ -99,4 +98,4 @@ def foresee(
         hours=config.hours,
         confirm=confirm,
     )
-    return Foresight(chances, designs, recommendation, config.hours)
+    return Foresight(chances, tuple(designs), recommendation, config.hours)
