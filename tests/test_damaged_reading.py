@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -94,12 +95,20 @@ def test_verify_counts_by_kind(root: Path, capsys: pytest.CaptureFixture[str]) -
     assert main(["verify", str(root)]) == 0
     assert "files are as they were written" in capsys.readouterr().out
     flip_bit(root / "plan.json")
+    assert main(["verify", str(root)]) == 3
+    said = " ".join(capsys.readouterr().out.split())
+    assert re.search(r" 1 of \d+ files is not as it was written\. .* it restores it ", said)
     next(root.glob("masks/*/*/*/*.parquet")).unlink()
     (next(root.glob("masks/*/*/*")) / "stray.parquet").write_bytes(b"")
     before = sorted(root.rglob("*"))
     assert main(["verify", str(root)]) == 3
     printed = capsys.readouterr().out
-    for text in ("plan.json: damaged", ".parquet: missing", "stray.parquet: foreign", "3 of "):
+    for text in (
+        "plan.json: damaged",
+        ".parquet: missing",
+        "stray.parquet: foreign",
+        "files are not as they",
+    ):
         assert text in printed
     assert main(["verify", str(root), "--json"]) == 3
     found = json.loads(capsys.readouterr().out)

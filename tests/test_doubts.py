@@ -62,6 +62,10 @@ WEAK = {**compare()["contrasts"][0], "smallest_detectable": 0.2}
             ["net, lime: 2 of 9 trainings predict one class"],
         ),
         (
+            {"trainings": [{**compare()["trainings"][0], "collapsed": [4]}]},
+            ["net, lime: 1 of 9 trainings predicts one class"],
+        ),
+        (
             {"trainings": [{**compare()["trainings"][0], "diverged": [1]}]},
             ["net, lime: 1 of 9 trainings diverged"],
         ),

@@ -4,6 +4,7 @@ from typing import get_args
 
 from rich.console import Console
 
+from osteo_ray.base.formatting import say_number
 from osteo_ray.base.storage import LOCK
 from osteo_ray.commands.terminal import ERROR, GOOD, WARNING, print_table, say
 from osteo_ray.experiment.soundness import Inspection, State
@@ -38,8 +39,11 @@ def _conclude(console: Console, found: Inspection, n_bad: int) -> None:
         say(console, f"{text} no digest, so it is unknown whether they changed.", WARNING)
     total = len(found.checked)
     if n_bad:
-        text = f"{n_bad} of {total} files are not as they were written."
-        then = "Run the command that made the run again: it restores them or makes them anew."
+        of_all = f"{n_bad} of {say_number(total, 'file', 'files')}"
+        text = f"{of_all} {'is not as it was' if n_bad == 1 else 'are not as they were'} written."
+        them = "it" if n_bad == 1 else "them"
+        then = f"Run the command that made the run again: it restores {them} or makes {them} anew."
         say(console, f"{text} {then}", ERROR)
     elif n_unverified < total:
-        say(console, f"{total - n_unverified} files are as they were written.", GOOD)
+        sound = say_number(total - n_unverified, "file is as it was", "files are as they were")
+        say(console, f"{sound} written.", GOOD)

@@ -30,13 +30,17 @@ def _doubt_learning(comparison: Mapping[str, Any]) -> Iterator[str]:
             model = verdict["model"]
             yield f"{model} may have learned nothing: neither arm is shown to beat chance."
     for row in comparison.get("trainings", []):
-        for kind, words in (
-            ("collapsed", "predict one class for every image"),
-            ("diverged", "diverged"),
+        for kind, of_one, of_several in (
+            (
+                "collapsed",
+                "predicts one class for every image",
+                "predict one class for every image",
+            ),
+            ("diverged", "diverged", "diverged"),
         ):
-            if row[kind]:
-                what = f"{row['model']}, {row['arm']}: {len(row[kind])} of {row['n']} trainings"
-                yield f"{what} {words}."
+            if n_bad := len(row[kind]):
+                what = f"{row['model']}, {row['arm']}: {n_bad} of {row['n']} trainings"
+                yield f"{what} {of_one if n_bad == 1 else of_several}."
 
 
 def _doubt_masks(comparison: Mapping[str, Any]) -> Iterator[str]:
