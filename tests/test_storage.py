@@ -568,7 +568,7 @@ class TestStorageThatFails:
                 stderr=subprocess.STDOUT,
                 text=True,
             )
-            assert done.returncode == 2
+            assert done.returncode == 1  # it may answer another time: `submit` tries again
             assert time.monotonic() - started < 60
         printed = " ".join(done.stdout.split())
         assert "Expected --out on storage that can be reached" in printed

@@ -14,6 +14,8 @@ from test_old_run import ARCHIVE
 from whole_runs import assert_mended, list_files, resume
 
 from osteo_ray.base import remote
+from osteo_ray.base.errors import StorageError
+from osteo_ray.base.storage import locate
 from osteo_ray.commands.main import main, run_safely
 
 BUCKET = "faulty"
@@ -88,6 +90,22 @@ def test_commands_tell_each_error_of_the_storage(
                 assert BUCKET in printed, told
     fail_requests(proxy)
     assert main(command) == 0
+
+
+def test_a_busy_store_whose_refusal_is_longer_than_the_file_is_asked_again(
+    client: Any, proxy: Any
+) -> None:
+    client.put_object(Bucket=BUCKET, Key="note", Body=b"short")
+    place = locate(f"s3://{BUCKET}/note{proxy.end}")
+    fail_requests(proxy)
+    assert place.read_text() == "short"
+    (site,) = (one for one in proxy.faults.seen if one.method == "GET")
+    fail_requests(proxy, site, "throttled")
+    assert place.read_text() == "short"
+    assert proxy.faults.struck >= 2
+    fail_requests(proxy, site, "refused")
+    with pytest.raises(StorageError):
+        place.read_text()
 
 
 @pytest.mark.faults

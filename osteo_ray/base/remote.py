@@ -3,6 +3,7 @@
 import errno
 import functools
 import os
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +19,8 @@ from osteo_ray.base.errors import InputError, StorageError
 from osteo_ray.base.trust import AddressError, refuse_secrets
 
 _ATTEMPTS = 6  # to send a request to S3, with growing pauses: about 15 s in all
+_FIRST_PAUSE_S = 0.2
+_NO_ROOM = "Failed to flush response stream"
 _OBJECT_STORES = ("s3", "gcs", "abfs")  # they show an upload only once it is complete
 _NO_OTHER = ("s3://", "gs://", "gcs://")  # what PyArrow always knows, so the URI is at fault
 _SAFE = "/!$&'()*+,;=:@~"  # characters that stay as they are in a URI
@@ -59,6 +62,24 @@ def _be_patient(filesystem: Any) -> Any:
     retries = pyarrow.fs.AwsStandardS3RetryStrategy(max_attempts=_ATTEMPTS)
     patient = {**settings, "allow_delayed_open": True, "retry_strategy": retries}
     return rebuild(patient)
+
+
+def _read_patiently(file: Any) -> bytes:
+    """Read a file from its start to its end, even if the store is too busy at first.
+
+    The client of S3 tries again by itself, unless the refusal is longer than the file: it has room
+    for the file alone, and takes the rest for a broken connection.
+    """
+    attempt = 0
+    while True:
+        attempt += 1
+        try:
+            return bytes(file.read())
+        except OSError as error:
+            if attempt == _ATTEMPTS or _NO_ROOM not in str(error):
+                raise
+        time.sleep(_FIRST_PAUSE_S * 2**attempt)
+        file.seek(0)
 
 
 def is_local(uri: str) -> bool:
@@ -249,7 +270,7 @@ class RemotePath:
     def read_bytes(self) -> bytes:
         """Read the file."""
         with self._saying(), self.filesystem.open_input_file(self.path) as file:
-            return bytes(file.read())
+            return _read_patiently(file)
 
     def read_text(self, encoding: str = "utf-8") -> str:
         """Read the file as text."""
